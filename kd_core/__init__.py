@@ -1,0 +1,21 @@
+"""The distillation engine of KD Lab. It knows nothing of the screen: no module here imports streamlit.
+
+Data flows one way, and the modules are named after its stations:
+
+    files       whole files or none: written aside, synced, renamed
+    config      what a run is: frozen, validated, JSON both ways; imports no torch
+    datasets    name -> images and labels in memory, with their normalisation
+    vision      the only door to torchvision, and the repair it needs beside a CPU build of torch
+    models      name -> nn.Module; parameters and multiply-adds
+    losses      pure functions of logits: softened probabilities, the objective, its closed-form gradient
+    training    train(state) -> a generator of progress records; checkpoint and exact resume
+    tensors     tensors on disk: safetensors and checkpoints, nothing that runs code
+    artifacts   what a run leaves behind: weights, logits, a card; and how they are read back
+    evaluation  pure functions of logits and labels: test errors, confusion, agreement
+    speed       latency, throughput and size, measured side by side
+    runs        the run store: SQLite for what happened, a folder of files beside it for the weights
+    jobs        the queue: submit, pause, stop, resume; Dask distributed underneath
+    recipes     named experiments, as lists of configs
+    figures     plain records -> plotly figures
+    __main__    the same engine from a shell: python -m kd_core
+"""

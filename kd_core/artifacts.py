@@ -1,0 +1,120 @@
+"""What a run leaves behind, and how it is read back: weights, logits, and a card that says in words what they are.
+
+The card is written last and holds the checksums of the other two, so that logits of other weights are never used.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from kd_core import evaluation, models, speed, tensors
+from kd_core.config import ConfigError, RunConfig
+from kd_core.datasets import Dataset
+from kd_core.files import SaveError, write_atomic
+from kd_core.runs import RunFolder, folder_of
+from kd_core.training import Training
+
+
+def leave(home: Path, run_id: str, run: Training) -> dict[str, Any]:
+    """Save the best weights of a run with their logits and card, and return its results.
+
+    The test set is looked at here, once, after the weights are chosen. A teacher leaves its logits over the training
+    set as well: its students read them instead of asking it again. Raises SaveError.
+    """
+    folder, dataset, model = folder_of(home, run_id), run.dataset, run.best_model()
+    test_logits = models.logits_of(model, dataset.test_images, dataset.normalise)
+    logits = {"test": test_logits}
+    if run.config.role == "teacher":
+        logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
+    results: dict[str, Any] = {
+        "test_errors": evaluation.test_errors(test_logits.numpy(), dataset.test_labels.numpy()),
+        "test_examples": len(dataset.test_labels),
+        "validation_errors": run.best_errors,
+        "validation_examples": len(run.validation_labels),
+        "epochs": run.epochs_done,
+        "classes": len(dataset.class_names),
+        **speed.costs(model, dataset.image_shape),
+    }
+    tensors.save_tensors(folder.weights, model.state_dict())
+    tensors.save_tensors(folder.logits, logits)
+    card = {
+        "config": run.config.model_dump(mode="json"),
+        "results": results,
+        "torch": str(torch.__version__),
+        "device": str(run.device),
+        "precision": run.precision,
+        "weights_sha256": _sha256(folder.weights),
+        "logits_sha256": _sha256(folder.logits),
+    }
+    write_atomic(folder.card, json.dumps(card, indent=2).encode())
+    return results
+
+
+def load_model(home: Path, run_id: str, dataset: Dataset) -> nn.Module:
+    """The trained model of a run, on the CPU, in eval mode, for images and classes of dataset.
+
+    Raises ConfigError where the model has another number of classes or image shape, SaveError where its files are
+    missing or damaged.
+    """
+    folder = folder_of(home, run_id)
+    config = _config(folder)
+    weights = tensors.load_tensors(folder.weights)
+    model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
+    expected = model.state_dict()
+    for name, tensor in expected.items():
+        if name not in weights or weights[name].shape != tensor.shape:
+            found = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
+            raise ConfigError(
+                f"run {run_id} does not fit {dataset.name} ({len(dataset.class_names)} classes, images"
+                f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
+            )
+    model.load_state_dict({name: weights[name] for name in expected})
+    return model.eval()
+
+
+def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
+    """What these teachers said of the training set of a data set, (M, N, K), or None where one has not kept it."""
+    members = []
+    for run_id in run_ids:
+        folder = folder_of(home, run_id)
+        if not _logits_belong(folder) or _config(folder).dataset != dataset_name:
+            return None
+        logits = tensors.load_tensors(folder.logits)
+        if "train" not in logits:
+            return None
+        members.append(logits["train"])
+    return torch.stack(members)
+
+
+def test_logits(home: Path, run_id: str) -> NDArray[np.float32]:
+    """Logits of a run over the test set of its own data set, (N, K). Raises SaveError where they are not whole."""
+    folder = folder_of(home, run_id)
+    if not _logits_belong(folder):
+        raise SaveError(f"The results of run {run_id} are missing or damaged in {folder.path}: run it again.")
+    return tensors.load_tensors(folder.logits)["test"].numpy()
+
+
+def _config(folder: RunFolder) -> RunConfig:
+    try:
+        return RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
+    except OSError:
+        raise SaveError(f"{folder.config} is missing: the run it belongs to cannot be used.") from None
+
+
+def _logits_belong(folder: RunFolder) -> bool:
+    """Whether logits and weights are the ones that the card was written for."""
+    try:
+        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        return (_sha256(folder.weights), _sha256(folder.logits)) == (card["weights_sha256"], card["logits_sha256"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,198 @@
+"""What a run is: frozen, validated on construction, JSON both ways.
+
+It must not import torch, so that a page, a form or a command line can build and check a run at once.
+Every rule a value breaks becomes one plain sentence in a ConfigError, which the page and the shell show as it is.
+"""
+
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+Role = Literal["teacher", "baseline", "distilled"]
+ROLES: tuple[Role, ...] = ("teacher", "baseline", "distilled")
+
+
+class DatasetInfo(NamedTuple):
+    """What can be said of a data set without loading it."""
+
+    label: str
+    classes: int
+
+
+DATASETS = {"digits": DatasetInfo("Digits (scikit-learn)", 10), "mnist": DatasetInfo("MNIST", 10)}
+MODELS = {
+    "mlp": "Multilayer perceptron",
+    "cnn": "Small convolutional network",
+    "resnet18": "ResNet-18",
+    "mobilenet_v3_small": "MobileNetV3 small",
+}
+MAX_ENSEMBLE = 20
+
+
+class LabError(Exception):
+    """Base of all errors that a user can cause or meet: its text is a sentence to show as it is."""
+
+
+class ConfigError(LabError, ValueError):
+    """A setting that cannot be used."""
+
+
+class Config(BaseModel):
+    """Frozen base of all configs: unknown fields are refused, and problems read as sentences.
+
+    Raises ConfigError on construction when any value breaks its rule.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise ConfigError(_as_sentences(error)) from None
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what model_dump_json wrote. Raises ConfigError on anything else."""
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise ConfigError(_as_sentences(error)) from None
+
+    def replace(self, **changes: Any) -> Self:
+        """A validated copy with some fields changed."""
+        return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
+
+
+class ModelConfig(Config):
+    """An architecture: its name and, for the multilayer perceptron, its shape."""
+
+    name: str = Field("mlp", description="architecture, one of kd_core.config.MODELS")
+    hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
+        (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
+    )
+    dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
+    dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
+    batch_norm: bool = Field(False, description="batch normalisation after each hidden layer (mlp only)")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.name not in MODELS:
+            raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """How people call it, e.g. 'mlp 800-800'."""
+        return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}" if self.name == "mlp" else MODELS[self.name]
+
+
+PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
+"""The large net of Hinton et al., section 3: 784-1200-1200-10 with dropout."""
+PAPER_STUDENT = ModelConfig(hidden=(800, 800))
+"""The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
+
+
+class DistillationConfig(Config):
+    """How a student learns from its teacher (Hinton et al., arXiv:1503.02531, section 2)."""
+
+    teachers: tuple[str, ...] = Field(
+        min_length=1, max_length=MAX_ENSEMBLE, description="run ids of the teacher, several for an ensemble"
+    )
+    temperature: float = Field(
+        4.0, gt=0, le=1000, description="T in softmax(z / T), for teacher and student alike in the soft loss"
+    )
+    alpha: float = Field(0.9, ge=0, le=1, description="weight of the soft loss; 1 - alpha weighs the hard one")
+    t_squared: bool = Field(True, description="multiply the soft loss by T², so that its gradients keep their size")
+    ensemble: Literal["probabilities", "logits"] = Field(
+        "probabilities", description="what is averaged over several teachers"
+    )
+
+
+class TrainingConfig(Config):
+    """How weights are found. Times and rates carry their units in the description."""
+
+    epochs: int = Field(12, ge=1, le=10_000, description="passes over the training set")
+    batch_size: int = Field(512, ge=1, le=65_536, description="examples a step")
+    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule; sgd has momentum 0.9")
+    learning_rate: float = Field(1e-3, gt=0, le=100, description="peak learning rate")
+    schedule: Literal["cosine", "constant", "one-cycle"] = Field("cosine", description="learning rate over the steps")
+    warmup_epochs: float = Field(0.5, ge=0, description="epochs over which the rate rises from 0 (not for one-cycle)")
+    weight_decay: float = Field(0.01, ge=0, le=10, description="decoupled for adamw, L2 for adam and sgd")
+    jitter_pixels: int = Field(0, ge=0, le=8, description="each image shifts by up to this many pixels, both ways")
+    validation_fraction: float = Field(
+        1 / 12, ge=0, le=0.5, description="share of the training set kept to choose the best epoch; 0 takes the last"
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="arithmetic of the model; auto takes bfloat16 where it is measured faster"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto takes a GPU where there is one")
+
+
+class RunConfig(Config):
+    """One training run, complete: the same config, device and seed give the same weights."""
+
+    role: Role = Field(description="teacher, baseline (a student without a teacher) or distilled")
+    dataset: str = Field("mnist", description="one of kd_core.config.DATASETS")
+    model: ModelConfig = PAPER_STUDENT
+    distillation: DistillationConfig | None = Field(None, description="set for role distilled, and only for it")
+    training: TrainingConfig = TrainingConfig()
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.dataset not in DATASETS:
+            raise ConfigError(f"unknown data set '{self.dataset}': choose one of {', '.join(DATASETS)}")
+        if self.role == "distilled" and self.distillation is None:
+            raise ConfigError("a distilled student needs a teacher: name a teacher run")
+        if self.role != "distilled" and self.distillation is not None:
+            raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
+        if self.training.warmup_epochs >= self.training.epochs:
+            raise ConfigError(
+                f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"
+            )
+        return self
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
+        text = f"{self.role} {self.model.label}"
+        if self.distillation is not None:
+            text += f", T {self.distillation.temperature:g}, alpha {self.distillation.alpha:g}"
+        return text
+
+
+def _as_sentences(error: ValidationError) -> str:
+    """What pydantic found, one clause a problem, each naming the field, the rule and what was given."""
+    clauses = []
+    for problem in error.errors():
+        message = problem["msg"]
+        if problem["type"] == "value_error":
+            clauses.append(message.removeprefix("Value error, "))
+            continue
+        names = [part for part in problem["loc"] if isinstance(part, str)]
+        field = names[-1] if names else "the config"
+        if problem["type"] == "json_invalid":
+            clauses.append(f"this is not a config: {message}")
+        elif problem["type"] == "missing":
+            clauses.append(f"{field} is missing")
+        elif problem["type"] == "extra_forbidden":
+            clauses.append(f"there is no setting called {field}")
+        else:
+            for theirs, ours in _PLAIN_WORDS:
+                message = message.replace(theirs, ours)
+            given = problem["input"]
+            shown = repr(given) if isinstance(given, str) else str(given)
+            clauses.append(f"{field} {message}, got {shown[:80]}")
+    return "; ".join(clauses)
+
+
+_PLAIN_WORDS = (
+    ("Input should be", "must be"),
+    ("greater than or equal to", "at least"),
+    ("less than or equal to", "at most"),
+    ("greater than", "above"),
+    ("less than", "below"),
+    ("a valid integer", "a whole number"),
+    ("a valid ", "a "),
+)

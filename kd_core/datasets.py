@@ -1,0 +1,267 @@
+"""Name -> images and labels in memory, with class names and normalisation.
+
+Images are uint8 tensors (N, C, H, W), labels int64 (N,); Dataset.normalise turns a batch into what a model reads.
+MNIST comes from KD_DATA_DIR where it lies there, else from a cache folder, else over the network into that folder.
+"""
+
+import gzip
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from kd_core.config import DATASETS, LabError
+
+Progress = Callable[[str, float], None]
+"""Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
+
+
+class DatasetError(LabError):
+    """A data set that cannot be had; its text says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A whole data set in memory.
+
+    train_images, test_images: (N, C, H, W) uint8. train_labels, test_labels: (N,) int64.
+    mean, std: of the training pixels scaled to 0..1, over all channels.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    class_names: tuple[str, ...]
+    mean: float
+    std: float
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 (N, C, H, W) -> float32 of mean 0 and standard deviation 1 over the training set."""
+        return images.to(torch.float32).sub_(255 * self.mean).div_(255 * self.std)
+
+    def split(self, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+        """Indices into the training set, (training, validation), disjoint and together all of it.
+
+        The validation part is drawn by seed, in proportion over the classes (to one example a class).
+        """
+        generator = torch.Generator().manual_seed(seed)
+        order = torch.randperm(len(self.train_labels), generator=generator)
+        validation = []
+        for label in range(len(self.class_names)):
+            members = order[self.train_labels[order] == label]
+            validation.append(members[: round(len(members) * validation_fraction)])
+        chosen = torch.cat(validation)
+        kept = torch.ones(len(order), dtype=torch.bool)
+        kept[chosen] = False
+        return kept.nonzero().squeeze(1), chosen.sort().values
+
+
+def load(name: str, progress: Progress | None = None) -> Dataset:
+    """The data set called name, from memory where this process has read it before.
+
+    progress hears about a download, should one be needed.
+    Raises DatasetError where it is unknown, damaged, or neither on disk nor to be downloaded.
+    """
+    if name not in DATASETS:
+        raise DatasetError(f"unknown data set '{name}': choose one of {', '.join(DATASETS)}")
+    if name == "digits":
+        return _digits()
+    return _mnist(mnist_folder() or download_mnist(progress))
+
+
+def available(name: str) -> bool:
+    """Whether load(name) needs no network."""
+    return name == "digits" or (name == "mnist" and mnist_folder() is not None)
+
+
+def data_folders() -> list[Path]:
+    """Where data sets are looked for, in order: KD_DATA_DIR where it is set, then the user's cache folder."""
+    import platformdirs  # noqa: PLC0415  (only the download path needs it at import time otherwise)
+
+    cache = Path(platformdirs.user_cache_dir("kd-lab")) / "data"
+    named = os.environ.get("KD_DATA_DIR")
+    return [Path(named), cache] if named else [cache]
+
+
+# ------------------------------------------------------------------------------------------------------ digits
+
+
+@lru_cache(maxsize=1)
+def _digits() -> Dataset:
+    """scikit-learn's copy of the UCI test set "Optical Recognition of Handwritten Digits": 1,797 images of 8x8.
+
+    Scaled as MNIST's images are made: the digit in a 20x20 box in the middle of 28x28 (LeCun et al. 1998), so that
+    every model takes both. A quarter of each class, chosen once and for all, is the test set.
+    """
+    from sklearn.datasets import load_digits  # noqa: PLC0415  (1.8 s to import, and only digits needs it)
+
+    source = load_digits()
+    images = torch.from_numpy(source.images).to(torch.float32).unsqueeze(1) / 16
+    images = F.interpolate(images, size=(20, 20), mode="bicubic", align_corners=False).clamp_(0, 1)
+    images = (F.pad(images, (4, 4, 4, 4)) * 255).round().to(torch.uint8)
+    labels = torch.from_numpy(source.target).to(torch.int64)
+
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1998))
+    in_test = torch.zeros(len(labels), dtype=torch.bool)
+    for label in range(10):
+        members = order[labels[order] == label]
+        in_test[members[: len(members) // 4]] = True
+    return _with_statistics("digits", images[~in_test], labels[~in_test], images[in_test], labels[in_test])
+
+
+# ------------------------------------------------------------------------------------------------------- MNIST
+
+MNIST_IMAGES = {"train": 60_000, "t10k": 10_000}
+
+
+def mnist_folder() -> Path | None:
+    """The first folder that holds all of MNIST in torchvision's layout, or None."""
+    names = [f"{part}-{kind}-ubyte" for part in MNIST_IMAGES for kind in ("images-idx3", "labels-idx1")]
+    for folder in data_folders():
+        raw = folder / "MNIST" / "raw"
+        if all((raw / name).is_file() for name in names):
+            return folder
+    return None
+
+
+@lru_cache(maxsize=1)
+def _mnist(folder: Path) -> Dataset:
+    from kd_core.vision import torchvision  # noqa: PLC0415  (torchvision takes a second to import)
+
+    parts = []
+    for train in (True, False):
+        try:
+            part = torchvision().datasets.MNIST(root=str(folder), train=train, download=False)
+            images, labels = part.data.unsqueeze(1), part.targets.to(torch.int64)
+        except (OSError, ValueError, AssertionError, RuntimeError) as error:
+            raise DatasetError(_damaged(folder)) from error
+        expected = MNIST_IMAGES["train" if train else "t10k"]
+        whole = images.shape == (expected, 1, 28, 28) and labels.shape == (expected,)
+        if not whole or int(labels.min()) < 0 or int(labels.max()) > 9:
+            raise DatasetError(_damaged(folder))
+        parts += [images, labels]
+    return _with_statistics("mnist", *parts)
+
+
+def _damaged(folder: Path) -> str:
+    raw = folder / "MNIST" / "raw"
+    return f"The MNIST files in {raw} are damaged or cut short: delete that folder, then start again to download them."
+
+
+def _with_statistics(
+    name: str, train_images: Tensor, train_labels: Tensor, test_images: Tensor, test_labels: Tensor
+) -> Dataset:
+    counts = torch.bincount(train_images.flatten(), minlength=256).to(torch.float64)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = float((counts * values).sum() / counts.sum())
+    std = float((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5
+    class_names = tuple(str(digit) for digit in range(10))
+    return Dataset(name, train_images, train_labels, test_images, test_labels, class_names, mean, std)
+
+
+# ---------------------------------------------------------------------------------------------------- download
+
+
+def download_mnist(progress: Progress | None = None, mirrors: list[str] | None = None) -> Path:
+    """Download MNIST into the cache folder and return that folder. Mirrors, file names and checksums are torchvision's.
+
+    Each file is tried on every mirror, twice, and its MD5 compared before it takes its place: what lies in the folder
+    under its final name is whole, and a second call goes on with what is missing.
+    Raises DatasetError where no mirror gives a file.
+    """
+    import pooch  # noqa: PLC0415  (only a download needs it)
+    import requests  # noqa: PLC0415
+
+    from kd_core.vision import torchvision  # noqa: PLC0415
+
+    source = torchvision().datasets.MNIST
+    folder = data_folders()[-1]
+    raw = folder / "MNIST" / "raw"
+    failures: list[str] = []
+    offline = True
+    for index, (file_name, md5) in enumerate(source.resources):
+        final = raw / file_name.removesuffix(".gz")
+        if final.is_file():
+            continue
+        packed = None
+        for mirror in 2 * list(mirrors or source.mirrors):
+            report = _ProgressBar(progress, f"Downloading MNIST, file {index + 1} of {len(source.resources)}")
+            try:
+                packed = pooch.retrieve(
+                    mirror.rstrip("/") + "/" + file_name,
+                    known_hash=f"md5:{md5}",
+                    fname=file_name,
+                    path=raw,
+                    downloader=pooch.HTTPDownloader(progressbar=report, timeout=20),
+                )
+                break
+            except ValueError:  # pooch: the hash differs
+                failures.append(f"{mirror} sent a damaged {file_name}")
+                offline = False
+            except (requests.HTTPError, requests.exceptions.ChunkedEncodingError) as error:
+                failures.append(f"{mirror} broke off or refused {file_name} ({type(error).__name__})")
+                offline = False
+            except requests.RequestException:
+                failures.append(f"{mirror} does not answer")
+            except OSError as error:
+                raise DatasetError(f"MNIST cannot be saved in {raw}: {error.strerror or error}.") from error
+        if packed is None:
+            raise DatasetError(_no_mirror(folder, failures, offline))
+        _unpack(Path(packed), final)
+    return folder
+
+
+def _no_mirror(folder: Path, failures: list[str], offline: bool) -> str:
+    if offline:
+        return (
+            "MNIST is not on this machine and no mirror answers: connect to the internet and try again, set KD_DATA_DIR"
+            f" to a folder that holds MNIST/raw, or choose digits, which needs no network. Looked in {folder}."
+        )
+    reasons = "; ".join(dict.fromkeys(failures))
+    return f"MNIST could not be downloaded: {reasons}. Try again; files that arrived whole are kept."
+
+
+def _unpack(packed: Path, final: Path) -> None:
+    """Unpack a .gz beside its final name, then move it there, so that the final name is always whole."""
+    partial = final.with_suffix(".partial")
+    try:
+        with gzip.open(packed, "rb") as source, partial.open("wb") as target:
+            shutil.copyfileobj(source, target)
+        partial.replace(final)
+        packed.unlink()
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DatasetError(f"MNIST cannot be saved in {final.parent}: {error.strerror or error}.") from error
+
+
+class _ProgressBar:
+    """What pooch calls a progress bar, passing the share done on to a Progress."""
+
+    def __init__(self, progress: Progress | None, text: str) -> None:
+        self.total = 0
+        self._progress, self._text, self._done = progress, text, 0
+
+    def update(self, count: int) -> None:
+        self._done += count
+        if self._progress and self.total:
+            self._progress(self._text, min(1.0, self._done / self.total))
+
+    def reset(self) -> None:
+        self._done = 0
+
+    def close(self) -> None:
+        """Nothing to release."""

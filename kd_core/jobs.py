@@ -1,0 +1,431 @@
+"""From a queued run to weights: perform() does one run wherever it is called; Jobs queues runs for Dask workers.
+
+The page never waits for torch: training happens in a worker process, progress comes back as worker events, and the
+process that owns the queue is the only writer of its runs. A worker that dies is replaced, and the run goes on from its
+last checkpoint. torch is imported by perform, not by this module.
+"""
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
+from kd_core.runs import ACTIVE, Store, StoreError, folder_of
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+log = logging.getLogger(__name__)
+
+Event = dict[str, Any]
+Request = Literal["stop", "pause"]
+
+TOPIC = "kd-lab"
+CHECKPOINT_SECONDS = 5.0
+TRAINING_PER_CHECKPOINT = 30
+"""Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
+NICENESS = 5
+"""Training yields the processor to the page."""
+MAX_QUEUED = 100
+
+
+# ------------------------------------------------------------------------------------------------------ one run
+
+
+def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
+    """Do one run, from its config or its last checkpoint, and save what it leaves in its folder under home.
+
+    emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, and last
+    one of finished or stopped {results}, paused, failed {text}. requested is asked after every record for 'stop',
+    'pause' or None. Raises only what emit and requested raise.
+    """
+    outcome: Event
+    try:
+        outcome = _perform(home, run_id, emit, requested)
+    except (LabError, MemoryError, RuntimeError, OSError, ValueError) as error:
+        if not isinstance(error, LabError):
+            log.exception("run %s failed", run_id)
+        outcome = {"kind": "failed", "text": _sentence(error)}
+    emit(outcome)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, LabError):
+        return str(error)
+    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+        return "The memory of this machine is full: choose a smaller batch size or model."
+    return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
+
+
+def _perform(
+    home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]
+) -> Event:
+    import torch
+
+    from kd_core import artifacts, datasets, training
+
+    folder = folder_of(home, run_id)
+    config = RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
+    dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
+    teachers, teacher_logits = [], None
+    if config.distillation is not None:
+        teachers = [artifacts.load_model(home, teacher, dataset) for teacher in config.distillation.teachers]
+        teacher_logits = artifacts.training_logits(home, config.distillation.teachers, config.dataset)
+    run = training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits)
+    if folder.checkpoint.exists():
+        run.restore(folder.checkpoint)
+    environment = {
+        "device": str(run.device),
+        "precision": run.precision,
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+    emit({"kind": "started", "step": run.step, "total_steps": run.total_steps, "environment": environment})
+
+    saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
+    for record in training.train(run):
+        emit(training.as_dict(record))
+        request = requested()
+        if request:
+            run.save(folder.checkpoint)
+        if request == "pause":
+            return {"kind": "paused"}
+        if request == "stop":
+            if run.epochs_done < 1:
+                return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
+            return {"kind": "stopped", "results": artifacts.leave(home, run_id, run)}
+        if time.monotonic() - saved_at > wait:
+            start = time.monotonic()
+            run.save(folder.checkpoint)
+            saved_at = time.monotonic()
+            wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - start))
+    results = artifacts.leave(home, run_id, run)
+    with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
+        folder.checkpoint.unlink(missing_ok=True)
+    return {"kind": "finished", "results": results}
+
+
+class _DownloadCancelledError(LabError):
+    """Stop or pause was asked for during a download."""
+
+
+def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Callable[[str, float], None]:
+    """Passes a download's progress on, ten times a second at most, and breaks it off where the user asks."""
+    told_at = 0.0
+
+    def report(text: str, share: float) -> None:
+        nonlocal told_at
+        if time.monotonic() - told_at > 0.1:
+            told_at = time.monotonic()
+            emit({"kind": "message", "text": f"{text}: {share:.0%}"})
+            if requested():
+                raise _DownloadCancelledError("Stopped while its data set was being downloaded.")
+
+    return report
+
+
+def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
+    """Do one run in this process, entering it in the store as it goes. requested adds to what the store is asked."""
+
+    def emit(event: Event) -> None:
+        store.apply(run_id, event)
+        on_event(event)
+
+    perform(store.home, run_id, emit, lambda: requested() or store.request(run_id))
+
+
+def check(store: Store, configs: dict[str, RunConfig]) -> None:
+    """Raise ConfigError where a run could not start: a teacher that does not exist, failed, or knows other classes."""
+    for config in configs.values():
+        for teacher_id in config.distillation.teachers if config.distillation else ():
+            if teacher_id in configs:
+                continue
+            try:
+                teacher = store.get(teacher_id)
+            except StoreError:
+                raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
+            if teacher.status not in ACTIVE and not teacher.usable:
+                raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
+            classes = teacher.results.get("classes", DATASETS[teacher.config.dataset].classes)
+            if classes != DATASETS[config.dataset].classes:
+                raise ConfigError(
+                    f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
+                    f" {DATASETS[config.dataset].classes}: choose a teacher trained on the same classes"
+                )
+
+
+# ------------------------------------------------------------------------------------------- in a worker process
+
+_requests: dict[str, Request] = {}
+"""What each run on this worker was asked; set by the queue's process through Client.run."""
+
+
+def _note_request(run_id: str, request: Request) -> None:
+    _requests[run_id] = request
+
+
+def _settle_in(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    if hasattr(os, "nice") and os.nice(0) < NICENESS:
+        os.nice(NICENESS - os.nice(0))
+
+
+def _warm_up(threads: int) -> None:
+    """Import and load what a first run would wait for."""
+    _settle_in(threads)
+    from kd_core import artifacts, datasets  # noqa: F401
+
+    for name in DATASETS:
+        if datasets.available(name):
+            with contextlib.suppress(datasets.DatasetError):
+                datasets.load(name)
+
+
+def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
+    from distributed import get_worker
+
+    _settle_in(threads)
+    worker = get_worker()
+    _requests.pop(run_id, None)
+    perform(
+        Path(home),
+        run_id,
+        lambda event: worker.log_event(TOPIC, {"run_id": run_id, "event": event}),
+        lambda: _requests.get(run_id),
+    )
+
+
+def _measure_on_worker(home: str, run_ids: tuple[str, ...], dataset_name: str, threads: int) -> dict[str, Any]:
+    from kd_core import artifacts, datasets, speed
+
+    _settle_in(threads)
+    dataset = datasets.load(dataset_name)
+    candidates = {run_id: artifacts.load_model(Path(home), run_id, dataset) for run_id in run_ids}
+    return speed.measure(candidates, dataset.normalise(dataset.test_images[:512]), threads=threads)
+
+
+# ---------------------------------------------------------------------------------------------------- the queue
+
+
+class Jobs:
+    """The queue of one process: runs wait here for a worker, in the order of their coming.
+
+    scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
+    the store's folder; without one, workers are started on this machine when they are first needed.
+    trouble holds a sentence while the store or the cluster cannot be used, else None.
+    """
+
+    def __init__(self, store: Store, scheduler: str | None = None) -> None:
+        self.store = store
+        self.trouble: str | None = None
+        self._scheduler = scheduler
+        self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
+        self._waiting: list[str] = []
+        self._running: dict[str, Future] = {}
+        self._to_measure: dict[str, tuple[tuple[str, ...], str]] = {}
+        self._measuring: Future | None = None
+        self._client: Client | None = None
+        self._warm: list[Future] = []
+        self._slots = self._threads = 1
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, name="kd-lab-jobs", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    # Called by pages, from any thread. None of these waits for a worker.
+
+    def start(self) -> None:
+        """Bring the workers up now, so that a first run does not wait for them."""
+        self._inbox.put(("start",))
+
+    def submit(self, configs: dict[str, RunConfig]) -> list[str]:
+        """Queue runs as one batch and return their ids, in order. A distilled run waits for its teacher.
+
+        Raises ConfigError where one could not run or the queue is full; none is queued then.
+        """
+        check(self.store, configs)
+        if len(self._waiting) + len(configs) > MAX_QUEUED:
+            raise ConfigError(f"the queue is full ({MAX_QUEUED} runs): wait until some have ended")
+        self.store.create(configs)
+        for run_id in configs:
+            self._inbox.put(("queue", run_id))
+        return list(configs)
+
+    def ask(self, run_id: str, request: Request) -> None:
+        """Stop or pause a run. It ends at its next record, with what it learned saved."""
+        self.store.ask(run_id, request)
+        self._inbox.put(("ask", run_id))
+
+    def resume(self, run_id: str) -> None:
+        """Go on with a paused, stopped, failed or interrupted run from its last checkpoint. Raises StoreError."""
+        self.store.take_up(run_id)
+        self._inbox.put(("queue", run_id))
+
+    def measure(self, run_ids: Iterable[str], dataset: str) -> None:
+        """Measure the speed of some runs' models side by side, once no run is training; Store.speed has the result."""
+        self._inbox.put(("measure", tuple(sorted(run_ids)), dataset))
+
+    def close(self) -> None:
+        """Let go of the workers. Runs that were going read interrupted when the store is next opened."""
+        if self._closing:
+            return
+        self._closing = True
+        self._inbox.put(("close",))
+        self._thread.join(timeout=10)
+
+    # The queue's own thread: the only one that talks to Dask and enters events.
+
+    def _serve(self) -> None:
+        while not self._closing:
+            try:
+                message = self._inbox.get(timeout=1.0)
+            except queue.Empty:
+                message = ("tick",)
+            while not self._closing:
+                try:
+                    self._handle(message)
+                    self._dispatch()
+                    self.trouble = None
+                    break
+                except StoreError as error:  # a full disk, say: what was to be entered is kept and tried again
+                    self.trouble = str(error)
+                    time.sleep(1.0)
+                except OSError as error:
+                    self.trouble = f"The Dask scheduler at {self._scheduler} does not answer ({error}): is it running?"
+                    self._client = None
+                    break
+                except Exception as error:
+                    log.exception("the queue could not handle %s", message[0])
+                    self.trouble = f"The queue met a problem ({type(error).__name__}: {error}) and goes on trying."
+                    break
+        if self._client is not None:
+            with contextlib.suppress(Exception):
+                self._client.close()
+                if self._client.cluster is not None:
+                    self._client.cluster.close()
+
+    def _handle(self, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("start",):
+                self._connect()
+            case ("queue", run_id):
+                self._waiting.append(run_id)
+            case ("ask", run_id):
+                self._pass_on_request(run_id)
+            case ("measure", run_ids, dataset):
+                self._to_measure[",".join(run_ids)] = (run_ids, dataset)
+            case ("event", run_id, event):
+                self.store.apply(run_id, event)
+                if event["kind"] == "started":  # a replaced worker has forgotten what it was asked
+                    self._pass_on_request(run_id)
+            case ("done", run_id):
+                self._after(run_id)
+            case ("measured", run_ids):
+                self._after_measurement(run_ids)
+
+    def _pass_on_request(self, run_id: str) -> None:
+        request = self.store.request(run_id)
+        if request and run_id in self._running and self._client is not None:
+            self._client.run(_note_request, run_id, request)
+
+    def _dispatch(self) -> None:
+        for run_id in list(self._waiting):
+            request = self.store.request(run_id)
+            if request:
+                self._waiting.remove(run_id)
+                self.store.apply(run_id, {"kind": "stopped" if request == "stop" else "paused"})
+                continue
+            lost = self._lost_teacher(run_id)
+            if lost:
+                self._waiting.remove(run_id)
+                self.store.apply(run_id, {"kind": "stopped", "text": lost})
+                continue
+            if len(self._running) < self._slots and self._measuring is None and self._teachers_ready(run_id):
+                client = self._connect()
+                if len(self._running) >= self._slots:
+                    continue
+                self._waiting.remove(run_id)
+                self._running[run_id] = future = client.submit(
+                    _perform_on_worker, str(self.store.home), run_id, self._threads, key=f"{run_id}-{time.time_ns()}"
+                )
+                future.add_done_callback(lambda _, run_id=run_id: self._inbox.put(("done", run_id)))
+        if self._to_measure and not self._running and self._measuring is None:
+            key, (run_ids, dataset) = next(iter(self._to_measure.items()))
+            client = self._connect()
+            self._measuring = client.submit(
+                _measure_on_worker, str(self.store.home), run_ids, dataset, self._threads, pure=False
+            )
+            del self._to_measure[key]
+            self._measuring.add_done_callback(lambda _: self._inbox.put(("measured", run_ids)))
+
+    def _teachers(self, run_id: str) -> list[Any]:
+        distillation = self.store.get(run_id).config.distillation
+        return [self.store.get(teacher) for teacher in distillation.teachers] if distillation else []
+
+    def _teachers_ready(self, run_id: str) -> bool:
+        return all(teacher.usable and teacher.status not in ACTIVE for teacher in self._teachers(run_id))
+
+    def _lost_teacher(self, run_id: str) -> str | None:
+        for teacher in self._teachers(run_id):
+            if teacher.status in ("stopped", "failed", "interrupted") and not teacher.usable:
+                return f"Not started: its teacher, run {teacher.id}, is {teacher.status} and left no weights."
+        return None
+
+    def _after(self, run_id: str) -> None:
+        future = self._running.pop(run_id)
+        if future.status == "finished":
+            return
+        error = future.exception() if future.status == "error" else None
+        text = f"Its worker was lost ({type(error).__name__ if error else future.status})."
+        self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} Resume goes on from the last checkpoint."})
+
+    def _after_measurement(self, run_ids: tuple[str, ...]) -> None:
+        future, self._measuring = self._measuring, None
+        if future is not None and future.status == "finished":
+            self.store.save_speed(run_ids, future.result())
+        else:
+            reason = _sentence(future.exception()) if future is not None and future.status == "error" else "no worker"
+            self.store.save_speed(run_ids, {"problem": f"The speed could not be measured: {reason}"})
+
+    def _connect(self) -> "Client":
+        if self._client is not None:
+            return self._client
+        import dask
+        from distributed import Client, LocalCluster
+
+        cores = os.cpu_count() or 1
+        if self._scheduler:
+            client = Client(self._scheduler, timeout="5s", set_as_default=False)
+            self._slots, self._threads = max(1, len(client.nthreads())), cores
+        else:
+            self._slots = max(1, cores // 4)
+            self._threads = max(1, cores // self._slots)
+            dask.config.set({"distributed.worker.daemon": True})
+            cluster = LocalCluster(
+                n_workers=self._slots,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                memory_limit=0,
+                silence_logs=logging.ERROR,
+            )
+            client = Client(cluster, set_as_default=False)
+        client.subscribe_topic(TOPIC, self._hear)
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        self._warm = [client.submit(_warm_up, self._threads, workers=[worker], pure=False) for worker in workers]
+        self._client = client
+        return client
+
+    def _hear(self, event: tuple[float, Any]) -> None:
+        _, message = event
+        self._inbox.put(("event", message["run_id"], message["event"]))

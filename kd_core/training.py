@@ -1,0 +1,418 @@
+"""Training as a generator: train(run) yields records and leaves it to its caller to print, store, plot or stop.
+
+A Training holds everything a run needs to go on. Between two records its caller may save it, and a run restored from
+there ends with the same weights, to the last bit, as one never interrupted (same config, machine and device).
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core import losses, models, tensors
+from kd_core.config import ConfigError, RunConfig, TrainingConfig
+from kd_core.datasets import Dataset
+
+RECORDS_PER_EPOCH = 20
+MAX_STEPS_PER_RECORD = 20
+SGD_MOMENTUM = 0.9
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """Means over the steps since the last record, in nats per example. A part that the run has not is None."""
+
+    step: int
+    epoch: float
+    loss: float
+    soft_loss: float | None
+    hard_loss: float | None
+    learning_rate: float
+    samples_per_second: float
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """Means over one epoch, and what the validation split says at its end. seconds leaves the caller's time out."""
+
+    step: int
+    epoch: int
+    loss: float
+    soft_loss: float | None
+    hard_loss: float | None
+    learning_rate: float
+    samples_per_second: float
+    validation_errors: int | None
+    validation_accuracy: float | None
+    best: bool
+    seconds: float
+
+
+class Training:
+    """One run in progress: model, optimiser, position, randomness, and the best weights so far.
+
+    teachers: the trained teachers, for a distilled run. teacher_logits: their logits over the whole training set in
+    its own order, (M, N, K) for M teachers, where these are known already; computed here otherwise, once.
+    Raises ConfigError where config asks for what this machine or these teachers do not offer.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        dataset: Dataset,
+        *,
+        teachers: Sequence[nn.Module] = (),
+        teacher_logits: Tensor | None = None,
+    ) -> None:
+        self.config, self.dataset = config, dataset
+        self.device = pick_device(config.training.device)
+        torch.manual_seed(config.seed)
+        self.model = models.build(config.model, dataset.image_shape, len(dataset.class_names)).to(self.device)
+        self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
+
+        train_indices, validation_indices = dataset.split(config.training.validation_fraction, config.seed)
+        self.images = dataset.train_images[train_indices].to(self.device)
+        self.labels = dataset.train_labels[train_indices].to(self.device)
+        self.validation_images = dataset.train_images[validation_indices].to(self.device)
+        self.validation_labels = dataset.train_labels[validation_indices].to(self.device)
+        self.teacher_logits = self._fixed_teacher_logits(train_indices, teacher_logits)
+
+        self.optimizer = _optimizer(self.model, config.training, self.device)
+        self.precision = config.training.precision
+        if self.precision == "auto":
+            sample = dataset.normalise(self.images[: config.training.batch_size])
+            self.precision = faster_precision(self.model, sample, self.device)
+
+        self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
+        self.total_steps = config.training.epochs * self.steps_per_epoch
+        self.step = 0
+        self.epoch_sums = torch.zeros(3, dtype=torch.float64, device=self.device)  # loss, soft, hard x examples
+        self.epoch_seconds = 0.0
+        self.best_errors: int | None = None
+        self.best_weights = _copied_weights(self.model)
+        self.random_state = _random_state(self.device)
+
+    def _fixed_teacher_logits(self, indices: Tensor, known: Tensor | None) -> Tensor | None:
+        """(N, K) logits of the teacher on the transfer set, or None without one or where jitter moves the inputs."""
+        distillation = self.config.distillation
+        if distillation is None:
+            return None
+        if not self.teachers and known is None:
+            raise ConfigError("a distilled student needs a teacher")
+        if self.config.training.jitter_pixels:
+            if not self.teachers:
+                raise ConfigError("with jitter the teacher itself is needed, not only its logits")
+            return None
+        if known is None:
+            normalise = self.dataset.normalise
+            known = torch.stack(
+                [models.logits_of(teacher, self.dataset.train_images, normalise) for teacher in self.teachers]
+            )
+        expected = (len(self.dataset.train_labels), len(self.dataset.class_names))
+        if tuple(known.shape[1:]) != expected:
+            raise ConfigError(
+                f"the teacher knows {known.shape[2]} classes of {known.shape[1]} training images, but"
+                f" {self.dataset.name} has {expected[1]} classes and {expected[0]} images: choose another teacher"
+            )
+        logits = losses.ensemble_logits(
+            known, temperature=distillation.temperature, average=distillation.ensemble
+        )
+        return logits[indices].to(self.device)
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs trained so far, with fractions."""
+        return self.step / self.steps_per_epoch
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
+        state = {
+            "config": self.config.model_dump_json(),
+            "precision": self.precision,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch_sums": self.epoch_sums,
+            "epoch_seconds": self.epoch_seconds,
+            "best_errors": self.best_errors,
+            "best_weights": self.best_weights,
+            "random_state": self.random_state,
+        }
+        tensors.save_state(path, state)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
+        state = tensors.load_state(path)
+        if RunConfig.from_json(state["config"]) != self.config:
+            raise ConfigError(f"{path} belongs to another config: start this run anew")
+        self.precision = state["precision"]
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch_sums = state["epoch_sums"].to(self.device)
+        self.epoch_seconds = state["epoch_seconds"]
+        self.best_errors = state["best_errors"]
+        self.best_weights = state["best_weights"]
+        self.random_state = state["random_state"]
+
+    def best_model(self) -> nn.Module:
+        """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""
+        best = models.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        best.load_state_dict(self.best_weights)
+        return best.eval()
+
+    def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:
+        """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
+        images = self.images[indices]
+        if shifts is not None:
+            images = shifted(images, shifts)
+        inputs = self.dataset.normalise(images)
+        with _arithmetic(self.precision, self.device):
+            student_logits = self.model(inputs)
+        student_logits = student_logits.float()
+
+        distillation = self.config.distillation
+        if distillation is None:
+            hard_loss = F.cross_entropy(student_logits, self.labels[indices])
+            return losses.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
+        if self.teacher_logits is not None:
+            teacher_logits = self.teacher_logits[indices]
+        else:
+            with torch.no_grad(), _arithmetic(self.precision, self.device):
+                members = torch.stack([teacher(inputs).float() for teacher in self.teachers])
+            teacher_logits = losses.ensemble_logits(
+                members, temperature=distillation.temperature, average=distillation.ensemble
+            )
+        return losses.distillation_loss(
+            student_logits,
+            teacher_logits,
+            None if distillation.alpha == 1 else self.labels[indices],
+            temperature=distillation.temperature,
+            alpha=distillation.alpha,
+            t_squared=distillation.t_squared,
+        )
+
+
+Record = StepRecord | EpochRecord
+
+
+def train(run: Training) -> Iterator[Record]:
+    """Train run to its end, yielding a StepRecord every few steps and an EpochRecord after each epoch's validation.
+
+    The caller may stop asking at any record; run then stands between two steps and can be saved. What the caller
+    draws from torch's random generator between records does not change the run.
+    """
+    config = run.config.training
+    steps_per_record = max(1, min(MAX_STEPS_PER_RECORD, run.steps_per_epoch // RECORDS_PER_EPOCH))
+    run.model.train()
+    _set_random_state(run.random_state, run.device)
+    while run.step < run.total_steps:
+        epoch = run.step // run.steps_per_epoch
+        order, shifts = _epoch_plan(run, epoch)
+        recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
+        for batch in range(run.step % run.steps_per_epoch, run.steps_per_epoch):
+            span = slice(batch * config.batch_size, (batch + 1) * config.batch_size)
+            rate = learning_rate(config, run.step, run.steps_per_epoch)
+            for group in run.optimizer.param_groups:
+                group["lr"] = rate
+            batch_losses = run.batch_losses(order[span], None if shifts is None else shifts[span])
+            run.optimizer.zero_grad(set_to_none=True)
+            batch_losses.loss.backward()
+            run.optimizer.step()
+            run.step += 1
+
+            count = len(order[span])
+            recent_sums += torch.stack(batch_losses).detach() * count
+            recent_count += count
+            in_epoch = batch + 1 < run.steps_per_epoch
+            if in_epoch and (run.step == 1 or run.step % steps_per_record == 0):
+                parts = _parts(recent_sums / recent_count)
+                seconds = time.perf_counter() - recent_start
+                run.epoch_seconds += seconds
+                run.epoch_sums += recent_sums
+                run.random_state = _random_state(run.device)
+                yield StepRecord(run.step, run.epochs_done, *parts, rate, recent_count / seconds)
+                _set_random_state(run.random_state, run.device)
+                recent_sums, recent_count, recent_start = torch.zeros_like(recent_sums), 0, time.perf_counter()
+
+        means = _parts((run.epoch_sums + recent_sums) / len(run.images))
+        errors, best = _validate(run)
+        seconds = run.epoch_seconds + time.perf_counter() - recent_start
+        run.epoch_sums.zero_()
+        run.epoch_seconds = 0.0
+        run.random_state = _random_state(run.device)
+        accuracy = None if errors is None else 1 - errors / len(run.validation_labels)
+        yield EpochRecord(run.step, epoch + 1, *means, rate, len(run.images) / seconds, errors, accuracy, best, seconds)
+        _set_random_state(run.random_state, run.device)
+
+
+def learning_rate(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """The rate at a step, counted from 0. one-cycle is Smith and Topin's (arXiv:1708.07120) as torch's OneCycleLR."""
+    total, peak = config.epochs * steps_per_epoch, config.learning_rate
+    if config.schedule == "one-cycle":
+        low, turn = peak / 25, max(0.3 * total - 1, 1e-9)
+        if step <= turn:
+            return _cosine(low, peak, step / turn)
+        return _cosine(peak, low / 1e4, (step - turn) / max(1e-9, total - 1 - turn))
+    warmup = config.warmup_epochs * steps_per_epoch
+    if step < warmup:
+        return peak * min(1.0, (step + 1) / warmup)
+    if config.schedule == "constant":
+        return peak
+    return _cosine(peak, 0.0, (step - warmup) / (total - warmup))
+
+
+def shifted(images: Tensor, shifts: Tensor) -> Tensor:
+    """Each image moved by its own whole number of pixels, zeros coming in. (B, C, H, W), (B, 2) down, right -> same."""
+    batch, channels, height, width = images.shape
+    margin = int(shifts.abs().max())
+    padded = F.pad(images, (margin, margin, margin, margin))
+    rows = torch.arange(height, device=images.device) + margin - shifts[:, :1]
+    columns = torch.arange(width, device=images.device) + margin - shifts[:, 1:]
+    examples = torch.arange(batch, device=images.device)[:, None, None, None]
+    return padded[
+        examples,
+        torch.arange(channels, device=images.device)[None, :, None, None],
+        rows[:, None, :, None],
+        columns[:, None, None, :],
+    ]
+
+
+def pick_device(name: str) -> torch.device:
+    """The device a config means. Raises ConfigError where it names one that this machine has not."""
+    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, there in has.items() if there)
+    if not has[name]:
+        raise ConfigError(f"this machine has no {name} device: choose device auto or cpu")
+    return torch.device(name)
+
+
+_measured_precisions: dict[tuple[str, ...], str] = {}
+
+
+def faster_precision(model: nn.Module, inputs: Tensor, device: torch.device) -> str:
+    """'bfloat16' where a forward and backward pass is measured at least 1.2 times as fast so, else 'float32'.
+
+    Measured once a process for each shape of model and batch, in turns, taking the best of each. Gradients and
+    statistics of the model are left as they were.
+    """
+    key = (str(device), str(tuple(inputs.shape)), repr(model))
+    if key not in _measured_precisions:
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        best = {"float32": math.inf, "bfloat16": math.inf}
+        deadline = time.perf_counter() + 0.2
+        try:
+            for turn in range(4):
+                for precision in best:
+                    seconds = _seconds_of_step(model, inputs, precision, device)
+                    if turn:  # the first turn warms up
+                        best[precision] = min(best[precision], seconds)
+                if turn and time.perf_counter() > deadline:
+                    break
+        except RuntimeError:  # a device without bfloat16
+            best["bfloat16"] = math.inf
+        model.zero_grad(set_to_none=True)
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+        _measured_precisions[key] = "bfloat16" if best["bfloat16"] * 1.2 < best["float32"] else "float32"
+    return _measured_precisions[key]
+
+
+def _seconds_of_step(model: nn.Module, inputs: Tensor, precision: str, device: torch.device) -> float:
+    _synchronize(device)
+    start = time.perf_counter()
+    with _arithmetic(precision, device):
+        logits = model(inputs)
+    logits.float().logsumexp(dim=1).sum().backward()
+    _synchronize(device)
+    return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
+
+
+def _arithmetic(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def _optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    options["fused"] = device.type in ("cpu", "cuda", "mps")
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), momentum=SGD_MOMENTUM, **options)
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(model.parameters(), **options)
+
+
+def _epoch_plan(run: Training, epoch: int) -> tuple[Tensor, Tensor | None]:
+    """The order of the examples and their shifts in one epoch, by seed and epoch alone, so that a resumed run agrees."""
+    generator = torch.Generator().manual_seed(run.config.seed * 1_000_003 + epoch)
+    order = torch.randperm(len(run.images), generator=generator).to(run.device)
+    most = run.config.training.jitter_pixels
+    if not most:
+        return order, None
+    shifts = torch.randint(-most, most + 1, (len(order), 2), generator=generator)
+    return order, shifts.to(run.device)
+
+
+def _validate(run: Training) -> tuple[int | None, bool]:
+    """Errors on the validation split, and whether this epoch is the best so far (ties go to the later epoch)."""
+    if len(run.validation_labels) == 0:
+        run.best_weights = _copied_weights(run.model)
+        return None, True
+    logits = models.logits_of(run.model, run.validation_images, run.dataset.normalise)
+    errors = int((logits.argmax(dim=1) != run.validation_labels.cpu()).sum())
+    best = run.best_errors is None or errors <= run.best_errors
+    if best:
+        run.best_errors = errors
+        run.best_weights = _copied_weights(run.model)
+    return errors, best
+
+
+def _copied_weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _parts(means: Tensor) -> list[Any]:
+    """Loss, soft and hard loss as floats, None where a part does not exist."""
+    loss, soft_loss, hard_loss = means.tolist()
+    return [loss, None if math.isnan(soft_loss) else soft_loss, None if math.isnan(hard_loss) else hard_loss]
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states[1])
+
+
+def as_dict(record: Record) -> dict[str, Any]:
+    """A record as plain values, with its kind: 'step' or 'epoch'."""
+    kind = "epoch" if isinstance(record, EpochRecord) else "step"
+    return {"kind": kind, **vars(replace(record))}
