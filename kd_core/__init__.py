@@ -2,6 +2,7 @@
 
 Data flows one way, and the modules are named after its stations:
 
+    places      where the store and the data sets lie
     files       whole files or none: written aside, synced, renamed
     config      what a run is: frozen, validated, JSON both ways; imports no torch
     datasets    name -> images and labels in memory, with their normalisation

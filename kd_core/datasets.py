@@ -5,7 +5,6 @@ MNIST comes from KD_DATA_DIR where it lies there, else from a cache folder, else
 """
 
 import gzip
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.config import DATASETS, LabError
+from kd_core.places import data_folders, mnist_folder
 
 Progress = Callable[[str, float], None]
 """Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
@@ -83,20 +83,6 @@ def load(name: str, progress: Progress | None = None) -> Dataset:
     return _mnist(mnist_folder() or download_mnist(progress))
 
 
-def available(name: str) -> bool:
-    """Whether load(name) needs no network."""
-    return name == "digits" or (name == "mnist" and mnist_folder() is not None)
-
-
-def data_folders() -> list[Path]:
-    """Where data sets are looked for, in order: KD_DATA_DIR where it is set, then the user's cache folder."""
-    import platformdirs  # noqa: PLC0415  (only the download path needs it at import time otherwise)
-
-    cache = Path(platformdirs.user_cache_dir("kd-lab")) / "data"
-    named = os.environ.get("KD_DATA_DIR")
-    return [Path(named), cache] if named else [cache]
-
-
 # ------------------------------------------------------------------------------------------------------ digits
 
 
@@ -126,16 +112,6 @@ def _digits() -> Dataset:
 # ------------------------------------------------------------------------------------------------------- MNIST
 
 MNIST_IMAGES = {"train": 60_000, "t10k": 10_000}
-
-
-def mnist_folder() -> Path | None:
-    """The first folder that holds all of MNIST in torchvision's layout, or None."""
-    names = [f"{part}-{kind}-ubyte" for part in MNIST_IMAGES for kind in ("images-idx3", "labels-idx1")]
-    for folder in data_folders():
-        raw = folder / "MNIST" / "raw"
-        if all((raw / name).is_file() for name in names):
-            return folder
-    return None
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
+from kd_core.places import available
 from kd_core.runs import ACTIVE, Store, StoreError, folder_of
 
 if TYPE_CHECKING:
@@ -182,12 +183,14 @@ def _settle_in(threads: int) -> None:
 def _warm_up(threads: int) -> None:
     """Import and load what a first run would wait for."""
     _settle_in(threads)
-    from kd_core import artifacts, datasets  # noqa: F401
+    from kd_core import datasets, training
 
     for name in DATASETS:
-        if datasets.available(name):
+        if available(name):
             with contextlib.suppress(datasets.DatasetError):
                 datasets.load(name)
+    tiny = RunConfig(role="baseline", dataset="digits", model={"hidden": (8,)}, training={"epochs": 1})
+    next(training.train(training.Training(tiny, datasets.load("digits"))))
 
 
 def _perform_on_worker(home: str, run_id: str, threads: int) -> None:

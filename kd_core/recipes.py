@@ -13,14 +13,14 @@ from kd_core.runs import new_id
 
 TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2)
 """A teacher of the paper's shape: about 105 test errors on MNIST in under a minute on two cores."""
-STUDENT_TRAINING = TrainingConfig(epochs=12)
-"""A student of the paper's shape: about 150 test errors on MNIST, distilled at T = 4, in a quarter of a minute."""
+STUDENT_TRAINING = TrainingConfig(epochs=12, learning_rate=3e-3)
+"""A student of the paper's shape: about 130 test errors on MNIST, distilled at T = 4, in a quarter of a minute."""
 
-DIGITS_TEACHER_TRAINING = TrainingConfig(epochs=40, batch_size=64, jitter_pixels=2)
-DIGITS_STUDENT_TRAINING = TrainingConfig(epochs=30, batch_size=64)
+DIGITS_TEACHER_TRAINING = TrainingConfig(epochs=30, batch_size=64, learning_rate=2e-3, jitter_pixels=1)
+DIGITS_STUDENT_TRAINING = TrainingConfig(epochs=60, batch_size=64, learning_rate=1e-2)
 
-DEMO_STUDENT = ModelConfig(hidden=(30,))
-"""Small enough that the teacher's help shows: one hidden layer of 30 units."""
+DIGITS_STUDENT = ModelConfig(hidden=(30,))
+"""Small enough for 1,352 training images: one hidden layer of 30 units."""
 
 
 def default_training(role: str, dataset: str) -> TrainingConfig:
@@ -28,6 +28,16 @@ def default_training(role: str, dataset: str) -> TrainingConfig:
     if dataset == "digits":
         return DIGITS_TEACHER_TRAINING if role == "teacher" else DIGITS_STUDENT_TRAINING
     return TEACHER_TRAINING if role == "teacher" else STUDENT_TRAINING
+
+
+def default_student(dataset: str) -> ModelConfig:
+    """The student that a data set's stories start from."""
+    return DIGITS_STUDENT if dataset == "digits" else PAPER_STUDENT
+
+
+def default_temperature(dataset: str) -> float:
+    """A temperature that serves that student."""
+    return 2.0 if dataset == "digits" else 4.0
 
 
 def story(
@@ -71,9 +81,12 @@ def quick_demo(dataset: str, seed: int = 0) -> dict[str, RunConfig]:
     """The whole story in well under a minute on two cores: teacher, baseline and distilled student."""
     training = default_training("teacher", dataset)
     if dataset == "mnist":
-        training = training.replace(epochs=4)
-        student_training = STUDENT_TRAINING.replace(epochs=5)
-    else:
-        student_training = DIGITS_STUDENT_TRAINING
+        training = training.replace(epochs=8)
     teacher = RunConfig(role="teacher", dataset=dataset, model=PAPER_TEACHER, training=training, seed=seed)
-    return story(dataset=dataset, teacher=teacher, student=DEMO_STUDENT, training=student_training, seed=seed)
+    return story(
+        dataset=dataset,
+        teacher=teacher,
+        student=default_student(dataset),
+        temperature=default_temperature(dataset),
+        seed=seed,
+    )

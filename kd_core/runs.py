@@ -8,7 +8,6 @@ row; any process may read, and may ask the owner to stop or pause it. No torch h
 """
 
 import json
-import os
 import secrets
 import socket
 import sqlite3
@@ -107,12 +106,6 @@ class RunFolder:
     weights = property(lambda self: self.path / "weights.safetensors")
     logits = property(lambda self: self.path / "logits.safetensors")
     card = property(lambda self: self.path / "card.json")
-
-
-def home() -> Path:
-    """The folder of the store: KD_HOME where it is set, else checkpoints/ beside kd_core."""
-    named = os.environ.get("KD_HOME")
-    return Path(named).expanduser().resolve() if named else Path(__file__).resolve().parent.parent / "checkpoints"
 
 
 def folder_of(home: Path, run_id: str) -> RunFolder:

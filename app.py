@@ -1,0 +1,30 @@
+"""KD Lab's front door: `streamlit run app.py`.
+
+Read twice. The server imports it for `app`, which adds the assets that the pages' components load. Streamlit then runs
+it as the script of every visit: page config and navigation, nothing else. Worker processes that find it as their
+parent's main script take neither branch.
+"""
+
+if __name__ == "__main__":
+    import streamlit as st
+
+    from pages.widgets.frame import run_page
+
+    st.set_page_config(page_title="KD Lab", page_icon="pages/widgets/icon.svg", layout="wide")
+    run_page(
+        st.navigation(
+            [
+                st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
+                st.Page("pages/temperature.py", title="Temperature", icon=":material/thermostat:"),
+                st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+                st.Page("pages/compare.py", title="Compare", icon=":material/balance:"),
+            ],
+            position="top",
+        )
+    )
+elif __name__ != "__mp_main__":
+    import streamlit as st
+
+    from pages.widgets import server
+
+    app = st.App(__file__, lifespan=server.lifespan, routes=server.ROUTES)

@@ -1,0 +1,389 @@
+"""The same engine from a shell: python -m kd_core. Runs started here show in the browser, and the other way round."""
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from kd_core import jobs, places, recipes
+from kd_core.config import (
+    DATASETS,
+    MODELS,
+    PAPER_STUDENT,
+    PAPER_TEACHER,
+    DistillationConfig,
+    LabError,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+)
+from kd_core.runs import Run, Store, new_id
+
+FAILED, REFUSED, PAUSED = 1, 2, 3
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help=(
+        "KD Lab's engine: train a teacher, distill a student, compare them.\n\n"
+        "A first round:\n\n"
+        "  python -m kd_core train --dataset digits\n\n"
+        "  python -m kd_core distill --teacher last --temperature 2\n\n"
+        "  python -m kd_core runs\n\n"
+        "  python -m kd_core compare ID ID\n\n"
+        "Exit codes: 0 done; 1 a run failed; 2 something asked for cannot be done; 3 paused by Ctrl-C, and"
+        " 'resume' goes on. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
+    ),
+)
+console = Console()
+complaints = Console(stderr=True)
+
+Role = StrEnum("Role", {"teacher": "teacher", "baseline": "baseline"})
+Precision = StrEnum("Precision", {name: name for name in ("auto", "float32", "bfloat16")})
+Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda", "mps")})
+Optimizer = StrEnum("Optimizer", {name: name for name in ("adamw", "adam", "sgd")})
+Schedule = StrEnum("Schedule", {"cosine": "cosine", "constant": "constant", "one_cycle": "one-cycle"})
+Average = StrEnum("Average", {"probabilities": "probabilities", "logits": "logits"})
+
+DatasetName = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
+ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.join(MODELS)}.")]
+Hidden = Annotated[
+    str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
+]
+Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
+DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
+BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch normalisation in the mlp.")]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the training set.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples a step.")]
+Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")]
+OptimizerName = Annotated[Optimizer | None, typer.Option("--optimizer", help="Update rule.")]
+ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learning rate over time.")]
+WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
+Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
+PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
+DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+Seed = Annotated[int, typer.Option(help="Same config, device and seed: same weights.")]
+
+
+@app.command()
+def train(
+    dataset: DatasetName = "mnist",
+    role: Annotated[Role, typer.Option(help="A teacher, or a baseline: a student without a teacher.")] = Role.teacher,
+    model: ModelName = "mlp",
+    hidden: Hidden = None,
+    dropout: Dropout = None,
+    dropout_input: DropoutInput = None,
+    batch_norm: BatchNorm = False,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    optimizer: OptimizerName = None,
+    schedule: ScheduleName = None,
+    weight_decay: WeightDecay = None,
+    jitter: Jitter = None,
+    precision: PrecisionName = Precision.auto,
+    device: DeviceName = Device.auto,
+    seed: Seed = 0,
+) -> None:
+    """Train a teacher (the paper's 1200-1200 with dropout) or a baseline student (its 800-800) on labels."""
+    with _sentences():
+        preset = PAPER_TEACHER if role == Role.teacher else recipes.default_student(dataset)
+        config = RunConfig(
+            role=role.value,
+            dataset=dataset,
+            model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            training=_training(
+                role.value, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
+                precision, device,
+            ),
+            seed=seed,
+        )  # fmt: skip
+        _run(_store(), config)
+
+
+@app.command()
+def distill(
+    teacher: Annotated[list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")],
+    temperature: Annotated[
+        float | None, typer.Option(help="T in softmax(z / T), above 0; 4 on mnist and 2 on digits by default.")
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Weight of the soft loss, 0 to 1; 1 reads no labels.")] = 0.9,
+    t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
+    ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = Average.probabilities,
+    dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
+    model: ModelName = "mlp",
+    hidden: Hidden = None,
+    dropout: Dropout = None,
+    dropout_input: DropoutInput = None,
+    batch_norm: BatchNorm = False,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    learning_rate: Rate = None,
+    optimizer: OptimizerName = None,
+    schedule: ScheduleName = None,
+    weight_decay: WeightDecay = None,
+    jitter: Jitter = None,
+    precision: PrecisionName = Precision.auto,
+    device: DeviceName = Device.auto,
+    seed: Seed = 0,
+) -> None:
+    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels)."""
+    with _sentences():
+        store = _store()
+        teachers = [store.find(name) for name in teacher]
+        dataset = dataset or teachers[0].config.dataset
+        config = RunConfig(
+            role="distilled",
+            dataset=dataset,
+            model=_model(recipes.default_student(dataset), model, hidden, dropout, dropout_input, batch_norm),
+            distillation=DistillationConfig(
+                teachers=tuple(run.id for run in teachers),
+                temperature=recipes.default_temperature(dataset) if temperature is None else temperature,
+                alpha=alpha,
+                t_squared=t_squared,
+                ensemble=ensemble.value,
+            ),
+            training=_training(
+                "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
+                precision, device,
+            ),
+            seed=seed,
+        )  # fmt: skip
+        _run(store, config)
+
+
+@app.command()
+def resume(run: Annotated[str, typer.Argument(help="Run id, or its start.")]) -> None:
+    """Go on with a paused, stopped, failed or interrupted run from its last checkpoint."""
+    with _sentences():
+        store = _store()
+        found = store.find(run)
+        store.take_up(found.id)
+        _watch(store, found.id)
+
+
+@app.command("runs")
+def list_runs(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+) -> None:
+    """List all runs, newest first."""
+    with _sentences():
+        found = _store().runs()
+        if as_json:
+            for run in found:
+                row = {"id": run.id, "status": run.status, "results": run.results}
+                print(json.dumps({**row, "config": run.config.model_dump(mode="json")}))
+            return
+        if not found:
+            console.print("There is no run yet: try [bold]python -m kd_core train --dataset digits[/]")
+            return
+        table = Table("id", "status", "data", "run", "test errors")
+        for run in found:
+            errors = f"{run.results['test_errors']} of {run.results['test_examples']}" if run.results else ""
+            table.add_row(run.id, run.status, run.config.dataset, run.config.label, errors)
+        console.print(table)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Run ids, or their starts; the first is what others are held to.")],
+) -> None:
+    """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
+    from kd_core import artifacts, datasets, evaluation, speed
+
+    with _sentences():
+        store = _store()
+        found = [store.find(name) for name in runs]
+        for run in found:
+            if not run.usable:
+                raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
+            if run.config.dataset != found[0].config.dataset:
+                raise LabError(f"run {run.id} was trained on {run.config.dataset}, not on {found[0].config.dataset}")
+        dataset = datasets.load(found[0].config.dataset)
+        models = {run.id: artifacts.load_model(store.home, run.id, dataset) for run in found}
+        logits = {run.id: artifacts.test_logits(store.home, run.id) for run in found}
+        measured = speed.measure(models, dataset.normalise(dataset.test_images[:512]))
+        table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
+        rows = _comparison_rows(found, measured["models"])
+        rows["agreement with the first"] = [
+            f"{evaluation.agreement(logits[run.id], logits[found[0].id]):.2%}" for run in found
+        ]
+        for name, values in rows.items():
+            table.add_row(name, *values)
+        console.print(table)
+        conditions = measured["conditions"]
+        console.print(
+            f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
+            f" {conditions['torch']}, {conditions['precision']}; medians of models taking turns."
+        )
+
+
+def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
+    first = runs[0]
+
+    def ratios(values: dict[str, float], format_value: Callable[[float], str]) -> list[str]:
+        return [f"{format_value(values[run.id])} ({values[run.id] / values[first.id]:.3g}x)" for run in runs]
+
+    from kd_core.evaluation import wilson_interval
+
+    intervals = []
+    for run in runs:
+        examples = run.results["test_examples"]
+        low, high = wilson_interval(examples - run.results["test_errors"], examples)
+        intervals.append(f"{1 - run.results['test_errors'] / examples:.2%} ({low:.2%} to {high:.2%})")
+    return {
+        "run": [run.config.model.label for run in runs],
+        "test errors": [f"{run.results['test_errors']} of {run.results['test_examples']}" for run in runs],
+        "accuracy (95% interval)": intervals,
+        "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),
+        "size, bytes": ratios({run.id: run.results["size_bytes"] for run in runs}, lambda n: f"{n:,}"),
+        "multiply-adds": ratios({run.id: run.results["multiply_adds"] for run in runs}, lambda n: f"{n:,}"),
+        "latency p50, ms": ratios({key: m["latency_ms_p50"] for key, m in measured.items()}, lambda ms: f"{ms:.3f}"),
+        "latency p95, ms": ratios({key: m["latency_ms_p95"] for key, m in measured.items()}, lambda ms: f"{ms:.3f}"),
+        "images a second": ratios({key: m["images_per_second"] for key, m in measured.items()}, lambda n: f"{n:,.0f}"),
+    }
+
+
+def _model(
+    preset: ModelConfig,
+    name: str,
+    hidden: str | None,
+    dropout: float | None,
+    dropout_input: float | None,
+    batch_norm: bool,
+) -> ModelConfig:
+    changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
+    if hidden is not None:
+        parts = [part for part in hidden.replace(",", "-").split("-") if part.strip()]
+        if not all(part.strip().isdigit() for part in parts):
+            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden}'")
+        changes["hidden"] = tuple(int(part) for part in parts)
+    if dropout is not None:
+        changes["dropout_hidden"] = dropout
+    if dropout_input is not None:
+        changes["dropout_input"] = dropout_input
+    return preset.replace(**changes)
+
+
+def _training(
+    role: str,
+    dataset: str,
+    epochs: int | None,
+    batch_size: int | None,
+    learning_rate: float | None,
+    optimizer: Optimizer | None,
+    schedule: Schedule | None,
+    weight_decay: float | None,
+    jitter: int | None,
+    precision: Precision,
+    device: Device,
+) -> TrainingConfig:
+    asked = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "optimizer": optimizer and optimizer.value,
+        "schedule": schedule and schedule.value,
+        "weight_decay": weight_decay,
+        "jitter_pixels": jitter,
+        "precision": precision.value,
+        "device": device.value,
+    }
+    changes = {name: value for name, value in asked.items() if value is not None}
+    return recipes.default_training(role, dataset).replace(**changes)
+
+
+def _store() -> Store:
+    store = Store(places.home())
+    store.interrupt_orphans()
+    return store
+
+
+def _run(store: Store, config: RunConfig) -> None:
+    run_id = new_id()
+    jobs.check(store, {run_id: config})
+    store.create({run_id: config})
+    console.print(f"run [bold]{run_id}[/]: {config.label}, {config.dataset}")
+    _watch(store, run_id)
+
+
+def _watch(store: Store, run_id: str) -> None:
+    """Do the run here, with a progress bar; Ctrl-C pauses it. Exits as the help says."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    with _interrupts() as interrupted, Progress(*columns, console=console) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def show(event: jobs.Event) -> None:
+            match event["kind"]:
+                case "started":
+                    bar.update(task, total=event["total_steps"], completed=event["step"], description="training")
+                case "message":
+                    bar.update(task, description=event["text"])
+                case "step":
+                    bar.update(task, completed=event["step"], description=f"loss {event['loss']:.4f}")
+                case "epoch":
+                    bar.update(task, completed=event["step"])
+                    accuracy = event["validation_accuracy"]
+                    judged = "" if accuracy is None else f", validation accuracy {accuracy:.2%}"
+                    bar.console.print(
+                        f"epoch {event['epoch']:>3}: loss {event['loss']:.4f}{judged}, {event['seconds']:.1f} s"
+                    )
+
+        jobs.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
+    run = store.get(run_id)
+    if run.status == "failed":
+        complaints.print(f"[red]run {run_id} failed:[/] {run.message}")
+        raise typer.Exit(FAILED)
+    if run.status == "paused":
+        console.print(f"paused: [bold]python -m kd_core resume {run_id}[/] goes on")
+        raise typer.Exit(PAUSED)
+    if run.results:
+        results = run.results
+        console.print(
+            f"{run.status}: [bold]{results['test_errors']} test errors[/] of {results['test_examples']};"
+            f" weights in {store.folder(run_id).weights}"
+        )
+    else:
+        console.print(f"{run.status}. {run.message or ''}")
+
+
+@contextmanager
+def _interrupts() -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C is noted, so that the run can save itself; the second ends the program."""
+    noted = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal noted
+        if noted:
+            raise KeyboardInterrupt
+        noted = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    """What a user can cause is one sentence on standard error and exit code 2, never a traceback."""
+    try:
+        yield
+    except LabError as error:
+        complaints.print(f"[red]error:[/] {error}", highlight=False)
+        raise typer.Exit(REFUSED) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,125 @@
+"""Plain records -> plotly figures. Knows plotly and plain data, nothing else of this project.
+
+Roles keep their colours and dashes everywhere. Backgrounds are clear and text takes the page's colour, so that a
+figure reads in light and dark; the three hues differ in lightness too, for the colour-blind.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a"}
+ROLE_DASHES = {"teacher": "dash", "baseline": "dot", "distilled": "solid"}
+GREY = "#888888"
+MAX_POINTS = 400
+"""Points of one curve at most: more than a screen can show only costs the browser."""
+
+PARTS = {"loss": "Total loss", "soft_loss": "Soft loss", "hard_loss": "Hard loss"}
+
+
+class Curve(NamedTuple):
+    """One run to draw: its name and role, and its step and epoch records as the store returns them."""
+
+    name: str
+    role: str
+    steps: Sequence[Mapping[str, Any]]
+    epochs: Sequence[Mapping[str, Any]]
+
+
+def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int) -> go.Figure:
+    """Loss in nats per example (every few steps), and validation accuracy in percent (every epoch), over epochs.
+
+    part: one of PARTS. A run that has no such part is left out of the upper panel. epochs: where the axis ends.
+    """
+    figure = make_subplots(
+        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.55, 0.45],
+        subplot_titles=(f"{PARTS[part]}, training set", "Accuracy, validation split"),
+    )  # fmt: skip
+    for curve in curves:
+        line = {"color": ROLE_COLOURS[curve.role], "dash": ROLE_DASHES[curve.role], "width": 2}
+        every = sorted([*curve.steps, *curve.epochs], key=lambda record: record["step"])
+        points = _thinned([record for record in every if record[part] is not None])
+        figure.add_scatter(
+            x=[round(record["epoch"], 3) for record in points],
+            y=[record[part] for record in points],
+            mode="lines", name=curve.name, legendgroup=curve.name, line=line,
+            hovertemplate="epoch %{x:.2f}: %{y:.4f} nats", row=1, col=1,
+        )  # fmt: skip
+        judged = [record for record in curve.epochs if record["validation_accuracy"] is not None]
+        figure.add_scatter(
+            x=[record["epoch"] for record in judged],
+            y=[100 * record["validation_accuracy"] for record in judged],
+            mode="lines+markers", name=curve.name, legendgroup=curve.name, showlegend=False, line=line,
+            marker={"size": 5}, hovertemplate="epoch %{x}: %{y:.2f}%", row=2, col=1,
+        )  # fmt: skip
+    figure.update_yaxes(title_text="nats per example", type="log", row=1, col=1)
+    figure.update_yaxes(title_text="%", row=2, col=1)
+    if not any(record["validation_accuracy"] for curve in curves for record in curve.epochs):
+        figure.update_yaxes(range=[0, 100], row=2, col=1)
+    figure.update_xaxes(range=[0, epochs])
+    figure.update_xaxes(title_text="epochs", row=2, col=1)
+    return _styled(figure, height=520)
+
+
+def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Test accuracy in percent, with its 95% interval, against latency_ms of one image; dot area shows parameters.
+
+    points: name, role, accuracy, low, high (shares), latency_ms, parameters.
+    """
+    figure = go.Figure()
+    largest = max(point["parameters"] for point in points)
+    for point in points:
+        accuracy = 100 * point["accuracy"]
+        figure.add_scatter(
+            x=[point["latency_ms"]], y=[accuracy], mode="markers+text", name=point["name"], text=[point["role"]],
+            textposition="top center",
+            marker={"color": ROLE_COLOURS[point["role"]],
+                    "size": 12 + 26 * (point["parameters"] / largest) ** 0.5, "opacity": 0.85},
+            error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
+                     "arrayminus": [accuracy - 100 * point["low"]], "color": ROLE_COLOURS[point["role"]]},
+            hovertemplate="%{x:.3f} ms, %{y:.2f}%",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", dtick="D2")
+    figure.update_yaxes(title_text="test accuracy, %")
+    figure.update_layout(showlegend=False)
+    return _styled(figure, height=380)
+
+
+def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:
+    """Mistakes by true class (rows) and top class (columns), (K, K) counts; right answers are left blank."""
+    classes = range(len(class_names))
+    mistakes = [[None if row == column else int(matrix[row][column]) for column in classes] for row in classes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=mistakes, x=list(class_names), y=list(class_names), xgap=1, ygap=1, showscale=False,
+            colorscale=[[0, "rgba(128,128,128,0.08)"], [1, ROLE_COLOURS[role]]], zmin=0,
+            texttemplate="%{z}", hovertemplate="%{z} images of %{y} taken for %{x}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
+    figure.update_xaxes(title_text="top class", type="category", constrain="domain")
+    return _styled(figure, height=380)
+
+
+def _thinned(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Every n-th record and the last, so that at most MAX_POINTS + 1 remain and the end stays the end."""
+    stride = -(-len(records) // MAX_POINTS) or 1
+    return records if stride == 1 else [*records[:-1:stride], records[-1]]
+
+
+def _styled(figure: go.Figure, height: int) -> go.Figure:
+    figure.update_layout(
+        height=height,
+        template="none",
+        margin={"l": 60, "r": 16, "t": 36, "b": 48},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "y": -0.16, "x": 0},
+        hovermode="closest",
+        uirevision="keep",  # zoom and hidden curves survive an update
+    )
+    figure.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False, automargin=True)
+    figure.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False, automargin=True)
+    return figure

@@ -1,0 +1,77 @@
+"""What this is, how the lab stands, and the whole story at the press of one button."""
+
+import streamlit as st
+
+from kd_core import recipes
+from kd_core.config import DATASETS
+from kd_core.places import available
+from kd_core.runs import ACTIVE
+from pages.widgets import keys, lab, pickers
+from pages.widgets.live import live_progress
+from pages.widgets.results import headline
+
+st.title("See what a teacher knows")
+st.markdown(
+    "A trained network says more than *this is a 2*: it says *this is a 2 that is a bit of a 3*. **Knowledge distillation**"
+    " lets a small student learn from those soft targets. Here you can watch it happen: soften a teacher with temperature,"
+    " train a student with and without it, and compare the two honestly."
+)
+
+demo, state = st.columns([3, 2], gap="large")
+
+with demo, st.container(border=True):
+    st.subheader("Quick demo")
+    st.markdown(
+        "Trains a **teacher**, a **baseline** student (labels alone) and a **distilled** student (labels and the teacher's"
+        " soft targets) on real handwritten digits. Both students are the same small network with the same start."
+    )
+    choices = [name for name in DATASETS if available(name)]
+    dataset = st.segmented_control(
+        "Data set",
+        choices,
+        default=choices[0],
+        required=True,
+        format_func=lambda name: DATASETS[name].label,
+        key="demo_dataset",
+        help="Digits takes about 15 seconds on two cores, MNIST about 40.",
+    )
+    if st.button("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
+        runs = lab.jobs().submit(recipes.quick_demo(dataset))
+        keys.choose_batch(lab.store().get(runs[0]).batch)
+        st.rerun()
+
+batch = keys.chosen_batch()
+found = pickers.batches()
+if batch in found:
+    with demo:
+        live_progress(batch)
+        if all(run.usable for run in found[batch]):
+            st.success(headline(pickers.with_teacher(found[batch])), icon=":material/celebration:")
+        see, feel, compare = st.columns(3)
+        see.page_link("pages/train.py", label="Watch the curves", icon=":material/show_chart:")
+        feel.page_link("pages/temperature.py", label="Feel temperature", icon=":material/thermostat:")
+        compare.page_link("pages/compare.py", label="Compare the three", icon=":material/balance:")
+
+with state, st.container(border=True):
+    st.subheader("The lab right now")
+    runs = [run for batch_runs in found.values() for run in batch_runs]
+    active, trained = st.columns(2)
+    active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
+    trained.metric("Trained models", sum(run.usable for run in runs))
+    for batch_runs in list(found.values())[:5]:
+        states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
+        st.markdown(f"{pickers.describe(batch_runs)}  \n:small[{states}]")
+    if not found:
+        st.markdown("Nothing has been trained here yet. Press the button.")
+
+st.divider()
+feel, train, compare = st.columns(3, gap="large")
+with feel:
+    st.page_link("pages/temperature.py", label="**Feel temperature**", icon=":material/thermostat:")
+    st.markdown("Drag T and watch the teacher's bars soften: the dark knowledge between the classes appears.")
+with train:
+    st.page_link("pages/train.py", label="**Distill live**", icon=":material/model_training:")
+    st.markdown("Pick temperature and alpha, press one button, and watch three networks learn side by side.")
+with compare:
+    st.page_link("pages/compare.py", label="**Compare honestly**", icon=":material/balance:")
+    st.markdown("Test errors with their interval, size, multiply-adds and measured speed, each against the teacher.")

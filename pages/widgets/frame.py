@@ -1,0 +1,18 @@
+"""What surrounds every page: errors as sentences, and a line where the queue is in trouble."""
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from kd_core.config import LabError
+from pages.widgets import lab
+
+
+def run_page(page: StreamlitPage) -> None:
+    """Run a page; what its user can cause or meet is shown as one sentence in its place."""
+    try:
+        trouble = lab.jobs().trouble
+        if trouble:
+            st.error(trouble, icon=":material/warning:")
+        page.run()
+    except LabError as error:
+        st.error(str(error), icon=":material/error:")

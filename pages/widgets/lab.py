@@ -1,0 +1,53 @@
+"""The one store and the one queue of this server, shared by all sessions."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kd_core import places
+from kd_core.jobs import Jobs
+from kd_core.runs import Store
+
+
+def store() -> Store:
+    """The run store of KD_HOME. Raises StoreError where it cannot be used."""
+    return _store(places.home())
+
+
+def jobs() -> Jobs:
+    """The queue of this server."""
+    return _jobs(places.home())
+
+
+@st.cache_resource(show_spinner=False)
+def _store(home: Path) -> Store:
+    opened = Store(home)
+    opened.interrupt_orphans()
+    return opened
+
+
+@st.cache_resource(show_spinner=False)
+def _jobs(home: Path) -> Jobs:
+    queue = Jobs(_store(home), os.environ.get("KD_SCHEDULER"))
+    queue.start()
+    return queue
+
+
+@st.cache_resource(show_spinner="Loading the data set …", max_entries=4)
+def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images (N, C, H, W) and labels (N,) of a data set's test set. Raises DatasetError."""
+    from kd_core import datasets
+
+    loaded = datasets.load(name)
+    return loaded.test_images.numpy(), loaded.test_labels.numpy()
+
+
+@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+def test_logits(run_id: str) -> NDArray[np.float32]:
+    """Logits of a run over the test set, (N, K). Raises SaveError."""
+    from kd_core import artifacts
+
+    return artifacts.test_logits(places.home(), run_id)

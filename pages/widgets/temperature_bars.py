@@ -1,0 +1,49 @@
+"""Softened probabilities that follow the temperature slider at the display's rate: the maths runs in the browser."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from kd_core.figures import ROLE_COLOURS
+
+_HERE = Path(__file__)
+
+
+class Bars(NamedTuple):
+    """One model to show: its role and its K logits for the chosen image."""
+
+    role: str
+    logits: Sequence[float]
+
+
+def temperature_bars(
+    models: Sequence[Bars], class_names: Sequence[str], label: int | None, *, temperature: float, key: str
+) -> float:
+    """Bars of softmax(z / T) for each model, under a slider for T; returns the T where the slider came to rest.
+
+    The teacher comes first: the others' KL is measured from it. label: the true class, or None where nobody knows.
+    temperature: where the slider starts, 0.1 to 100; a later change from Python moves it.
+    """
+    component = st.components.v2.component(
+        "kd_lab_temperature_bars",
+        html='<div class="kd-bars"></div>',
+        css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js=_HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+    result = component(
+        key=key,
+        data={
+            "models": [
+                {"name": bars.role, "colour": ROLE_COLOURS[bars.role], "logits": [float(z) for z in bars.logits]}
+                for bars in models
+            ],
+            "classes": list(class_names),
+            "label": label,
+            "temperature": temperature,
+        },
+        default={"temperature": temperature},
+        on_temperature_change=lambda: None,
+    )
+    return float(result.temperature or temperature)
