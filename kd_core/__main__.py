@@ -4,9 +4,8 @@ import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,12 +16,16 @@ from kd_core import jobs, places, recipes
 from kd_core.config import (
     DATASETS,
     MODELS,
-    PAPER_STUDENT,
     PAPER_TEACHER,
+    Average,
+    Device,
     DistillationConfig,
     LabError,
     ModelConfig,
+    Optimizer,
+    Precision,
     RunConfig,
+    Schedule,
     TrainingConfig,
 )
 from kd_core.runs import Run, Store, new_id
@@ -48,12 +51,6 @@ app = typer.Typer(
 console = Console()
 complaints = Console(stderr=True)
 
-Role = StrEnum("Role", {"teacher": "teacher", "baseline": "baseline"})
-Precision = StrEnum("Precision", {name: name for name in ("auto", "float32", "bfloat16")})
-Device = StrEnum("Device", {name: name for name in ("auto", "cpu", "cuda", "mps")})
-Optimizer = StrEnum("Optimizer", {name: name for name in ("adamw", "adam", "sgd")})
-Schedule = StrEnum("Schedule", {"cosine": "cosine", "constant": "constant", "one_cycle": "one-cycle"})
-Average = StrEnum("Average", {"probabilities": "probabilities", "logits": "logits"})
 
 DatasetName = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
 ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.join(MODELS)}.")]
@@ -78,7 +75,9 @@ Seed = Annotated[int, typer.Option(help="Same config, device and seed: same weig
 @app.command()
 def train(
     dataset: DatasetName = "mnist",
-    role: Annotated[Role, typer.Option(help="A teacher, or a baseline: a student without a teacher.")] = Role.teacher,
+    role: Annotated[
+        Literal["teacher", "baseline"], typer.Option(help="A teacher, or a baseline: a student without a teacher.")
+    ] = "teacher",
     model: ModelName = "mlp",
     hidden: Hidden = None,
     dropout: Dropout = None,
@@ -91,19 +90,19 @@ def train(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
-    precision: PrecisionName = Precision.auto,
-    device: DeviceName = Device.auto,
+    precision: PrecisionName = "auto",
+    device: DeviceName = "auto",
     seed: Seed = 0,
 ) -> None:
     """Train a teacher (the paper's 1200-1200 with dropout) or a baseline student (its 800-800) on labels."""
     with _sentences():
-        preset = PAPER_TEACHER if role == Role.teacher else recipes.default_student(dataset)
+        preset = PAPER_TEACHER if role == "teacher" else recipes.default_student(dataset)
         config = RunConfig(
-            role=role.value,
+            role=role,
             dataset=dataset,
             model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
             training=_training(
-                role.value, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
+                role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
                 precision, device,
             ),
             seed=seed,
@@ -113,13 +112,15 @@ def train(
 
 @app.command()
 def distill(
-    teacher: Annotated[list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")],
+    teacher: Annotated[
+        list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")
+    ],
     temperature: Annotated[
         float | None, typer.Option(help="T in softmax(z / T), above 0; 4 on mnist and 2 on digits by default.")
     ] = None,
     alpha: Annotated[float, typer.Option(help="Weight of the soft loss, 0 to 1; 1 reads no labels.")] = 0.9,
     t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
-    ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = Average.probabilities,
+    ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = "probabilities",
     dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
@@ -133,8 +134,8 @@ def distill(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
-    precision: PrecisionName = Precision.auto,
-    device: DeviceName = Device.auto,
+    precision: PrecisionName = "auto",
+    device: DeviceName = "auto",
     seed: Seed = 0,
 ) -> None:
     """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels)."""
@@ -151,7 +152,7 @@ def distill(
                 temperature=recipes.default_temperature(dataset) if temperature is None else temperature,
                 alpha=alpha,
                 t_squared=t_squared,
-                ensemble=ensemble.value,
+                ensemble=ensemble,
             ),
             training=_training(
                 "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
@@ -292,12 +293,12 @@ def _training(
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "optimizer": optimizer and optimizer.value,
-        "schedule": schedule and schedule.value,
+        "optimizer": optimizer,
+        "schedule": schedule,
         "weight_decay": weight_decay,
         "jitter_pixels": jitter,
-        "precision": precision.value,
-        "device": device.value,
+        "precision": precision,
+        "device": device,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     return recipes.default_training(role, dataset).replace(**changes)
@@ -319,7 +320,12 @@ def _run(store: Store, config: RunConfig) -> None:
 
 def _watch(store: Store, run_id: str) -> None:
     """Do the run here, with a progress bar; Ctrl-C pauses it. Exits as the help says."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f}%"),
+        TimeRemainingColumn(),
+    )
     with _interrupts() as interrupted, Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None)
 

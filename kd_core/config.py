@@ -9,7 +9,11 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Role = Literal["teacher", "baseline", "distilled"]
-ROLES: tuple[Role, ...] = ("teacher", "baseline", "distilled")
+Optimizer = Literal["adamw", "adam", "sgd"]
+Schedule = Literal["cosine", "constant", "one-cycle"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Average = Literal["probabilities", "logits"]
 
 
 class DatasetInfo(NamedTuple):
@@ -104,9 +108,7 @@ class DistillationConfig(Config):
     )
     alpha: float = Field(0.9, ge=0, le=1, description="weight of the soft loss; 1 - alpha weighs the hard one")
     t_squared: bool = Field(True, description="multiply the soft loss by T², so that its gradients keep their size")
-    ensemble: Literal["probabilities", "logits"] = Field(
-        "probabilities", description="what is averaged over several teachers"
-    )
+    ensemble: Average = Field("probabilities", description="what is averaged over several teachers")
 
 
 class TrainingConfig(Config):
@@ -114,19 +116,19 @@ class TrainingConfig(Config):
 
     epochs: int = Field(12, ge=1, le=10_000, description="passes over the training set")
     batch_size: int = Field(512, ge=1, le=65_536, description="examples a step")
-    optimizer: Literal["adamw", "adam", "sgd"] = Field("adamw", description="update rule; sgd has momentum 0.9")
+    optimizer: Optimizer = Field("adamw", description="update rule; sgd has momentum 0.9")
     learning_rate: float = Field(1e-3, gt=0, le=100, description="peak learning rate")
-    schedule: Literal["cosine", "constant", "one-cycle"] = Field("cosine", description="learning rate over the steps")
+    schedule: Schedule = Field("cosine", description="learning rate over the steps")
     warmup_epochs: float = Field(0.5, ge=0, description="epochs over which the rate rises from 0 (not for one-cycle)")
     weight_decay: float = Field(0.01, ge=0, le=10, description="decoupled for adamw, L2 for adam and sgd")
     jitter_pixels: int = Field(0, ge=0, le=8, description="each image shifts by up to this many pixels, both ways")
     validation_fraction: float = Field(
         1 / 12, ge=0, le=0.5, description="share of the training set kept to choose the best epoch; 0 takes the last"
     )
-    precision: Literal["auto", "float32", "bfloat16"] = Field(
+    precision: Precision = Field(
         "auto", description="arithmetic of the model; auto takes bfloat16 where it is measured faster"
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="auto takes a GPU where there is one")
+    device: Device = Field("auto", description="auto takes a GPU where there is one")
 
 
 class RunConfig(Config):

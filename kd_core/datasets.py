@@ -93,7 +93,7 @@ def _digits() -> Dataset:
     Scaled as MNIST's images are made: the digit in a 20x20 box in the middle of 28x28 (LeCun et al. 1998), so that
     every model takes both. A quarter of each class, chosen once and for all, is the test set.
     """
-    from sklearn.datasets import load_digits  # noqa: PLC0415  (1.8 s to import, and only digits needs it)
+    from sklearn.datasets import load_digits
 
     source = load_digits()
     images = torch.from_numpy(source.images).to(torch.float32).unsqueeze(1) / 16
@@ -116,7 +116,7 @@ MNIST_IMAGES = {"train": 60_000, "t10k": 10_000}
 
 @lru_cache(maxsize=1)
 def _mnist(folder: Path) -> Dataset:
-    from kd_core.vision import torchvision  # noqa: PLC0415  (torchvision takes a second to import)
+    from kd_core.vision import torchvision
 
     parts = []
     for train in (True, False):
@@ -159,10 +159,10 @@ def download_mnist(progress: Progress | None = None, mirrors: list[str] | None =
     under its final name is whole, and a second call goes on with what is missing.
     Raises DatasetError where no mirror gives a file.
     """
-    import pooch  # noqa: PLC0415  (only a download needs it)
-    import requests  # noqa: PLC0415
+    import pooch
+    import requests
 
-    from kd_core.vision import torchvision  # noqa: PLC0415
+    from kd_core.vision import torchvision
 
     source = torchvision().datasets.MNIST
     folder = data_folders()[-1]

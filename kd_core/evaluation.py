@@ -14,7 +14,8 @@ Labels = NDArray[np.integer[Any]]
 
 def predictions(logits: Logits) -> NDArray[np.int64]:
     """The top class of each example. (N, K) -> (N,)."""
-    return logits.argmax(axis=1)
+    top: NDArray[np.int64] = logits.argmax(axis=1)
+    return top
 
 
 def test_errors(logits: Logits, labels: Labels) -> int:
@@ -29,7 +30,7 @@ def accuracy(logits: Logits, labels: Labels) -> float:
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     """95% confidence interval of a share, Wilson's score interval without continuity correction (scipy's)."""
-    from scipy.stats import binomtest  # noqa: PLC0415  (half a second to import)
+    from scipy.stats import binomtest
 
     interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
     return float(interval.low), float(interval.high)
@@ -54,13 +55,13 @@ def softened(logits: Logits, temperature: float) -> NDArray[np.float64]:
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature:g}")
-    from scipy.special import softmax  # noqa: PLC0415
+    from scipy.special import softmax
 
-    return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
+    return np.asarray(softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1))
 
 
 def entropy_bits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     """Shannon entropy of each row, in bits, 0 to log2(K). (..., K) -> (...)."""
-    from scipy.special import entr  # noqa: PLC0415
+    from scipy.special import entr
 
-    return entr(probabilities).sum(axis=-1) / np.log(2)
+    return np.asarray(entr(probabilities).sum(axis=-1) / np.log(2))

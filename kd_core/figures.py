@@ -4,6 +4,7 @@ Roles keep their colours and dashes everywhere. Backgrounds are clear and text t
 figure reads in light and dark; the three hues differ in lightness too, for the colour-blind.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -44,7 +45,7 @@ def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int)
         figure.add_scatter(
             x=[round(record["epoch"], 3) for record in points],
             y=[record[part] for record in points],
-            mode="lines", name=curve.name, legendgroup=curve.name, line=line,
+            mode="lines", name=curve.name, legendgroup=curve.name, line={**line, "dash": "solid"},
             hovertemplate="epoch %{x:.2f}: %{y:.4f} nats", row=1, col=1,
         )  # fmt: skip
         judged = [record for record in curve.epochs if record["validation_accuracy"] is not None]
@@ -73,34 +74,41 @@ def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
     for point in points:
         accuracy = 100 * point["accuracy"]
         figure.add_scatter(
-            x=[point["latency_ms"]], y=[accuracy], mode="markers+text", name=point["name"], text=[point["role"]],
-            textposition="top center",
+            x=[point["latency_ms"]], y=[accuracy], mode="markers", name=point["name"],
             marker={"color": ROLE_COLOURS[point["role"]],
                     "size": 12 + 26 * (point["parameters"] / largest) ** 0.5, "opacity": 0.85},
             error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
                      "arrayminus": [accuracy - 100 * point["low"]], "color": ROLE_COLOURS[point["role"]]},
             hovertemplate="%{x:.3f} ms, %{y:.2f}%",
         )  # fmt: skip
-    figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", dtick="D2")
+    ticks = _decade_ticks([point["latency_ms"] for point in points])
+    figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", tickvals=ticks,
+                        ticktext=[f"{tick:g}" for tick in ticks])  # fmt: skip
     figure.update_yaxes(title_text="test accuracy, %")
-    figure.update_layout(showlegend=False)
-    return _styled(figure, height=380)
+    return _styled(figure, height=400)
 
 
 def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:
     """Mistakes by true class (rows) and top class (columns), (K, K) counts; right answers are left blank."""
     classes = range(len(class_names))
     mistakes = [[None if row == column else int(matrix[row][column]) for column in classes] for row in classes]
+    written = [["" if not count else str(count) for count in row] for row in mistakes]
     figure = go.Figure(
         go.Heatmap(
             z=mistakes, x=list(class_names), y=list(class_names), xgap=1, ygap=1, showscale=False,
             colorscale=[[0, "rgba(128,128,128,0.08)"], [1, ROLE_COLOURS[role]]], zmin=0,
-            texttemplate="%{z}", hovertemplate="%{z} images of %{y} taken for %{x}<extra></extra>",
+            text=written, texttemplate="%{text}", hovertemplate="%{z} images of %{y} taken for %{x}<extra></extra>",
         )
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
     figure.update_xaxes(title_text="top class", type="category", constrain="domain")
     return _styled(figure, height=380)
+
+
+def _decade_ticks(values: Sequence[float]) -> list[float]:
+    """1, 2 and 5 of each decade that the positive values reach into."""
+    decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)
+    return [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
 
 
 def _thinned(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:

@@ -23,6 +23,8 @@ from kd_core.runs import ACTIVE, Store, StoreError, folder_of
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+    Task = Future[Any]
+
 log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
@@ -35,6 +37,7 @@ TRAINING_PER_CHECKPOINT = 30
 NICENESS = 5
 """Training yields the processor to the page."""
 MAX_QUEUED = 100
+SECONDS_BETWEEN_MESSAGES = 0.1
 
 
 # ------------------------------------------------------------------------------------------------------ one run
@@ -65,9 +68,7 @@ def _sentence(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
 
 
-def _perform(
-    home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]
-) -> Event:
+def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Event:
     import torch
 
     from kd_core import artifacts, datasets, training
@@ -199,12 +200,19 @@ def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
     _settle_in(threads)
     worker = get_worker()
     _requests.pop(run_id, None)
-    perform(
-        Path(home),
-        run_id,
-        lambda event: worker.log_event(TOPIC, {"run_id": run_id, "event": event}),
-        lambda: _requests.get(run_id),
-    )
+    kept: list[Event] = []
+    sent_at = 0.0
+
+    def emit(event: Event) -> None:
+        """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
+        nonlocal sent_at
+        kept.append(event)
+        if event["kind"] not in ("step", "epoch") or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
+            worker.log_event(TOPIC, {"run_id": run_id, "events": list(kept)})
+            kept.clear()
+            sent_at = time.monotonic()
+
+    perform(Path(home), run_id, emit, lambda: _requests.get(run_id))
 
 
 def _measure_on_worker(home: str, run_ids: tuple[str, ...], dataset_name: str, threads: int) -> dict[str, Any]:
@@ -233,11 +241,11 @@ class Jobs:
         self._scheduler = scheduler
         self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self._waiting: list[str] = []
-        self._running: dict[str, Future] = {}
+        self._running: dict[str, Task] = {}
         self._to_measure: dict[str, tuple[tuple[str, ...], str]] = {}
-        self._measuring: Future | None = None
+        self._measuring: Task | None = None
         self._client: Client | None = None
-        self._warm: list[Future] = []
+        self._warm: list[Task] = []
         self._slots = self._threads = 1
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="kd-lab-jobs", daemon=True)
@@ -326,9 +334,9 @@ class Jobs:
                 self._pass_on_request(run_id)
             case ("measure", run_ids, dataset):
                 self._to_measure[",".join(run_ids)] = (run_ids, dataset)
-            case ("event", run_id, event):
-                self.store.apply(run_id, event)
-                if event["kind"] == "started":  # a replaced worker has forgotten what it was asked
+            case ("events", run_id, events):
+                self.store.apply(run_id, *events)
+                if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
             case ("done", run_id):
                 self._after(run_id)
@@ -431,4 +439,4 @@ class Jobs:
 
     def _hear(self, event: tuple[float, Any]) -> None:
         _, message = event
-        self._inbox.put(("event", message["run_id"], message["event"]))
+        self._inbox.put(("events", message["run_id"], message["events"]))

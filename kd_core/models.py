@@ -1,4 +1,4 @@
-"""Name -> nn.Module: float images (N, C, H, W) in, logits (N, K) out. Also what a model costs: parameters, multiply-adds.
+"""Name -> nn.Module: float images (N, C, H, W) in, logits (N, K) out. Also its parameters and multiply-adds.
 
 The smallest image side that cnn and the torchvision models take is 8 pixels.
 """
@@ -33,7 +33,7 @@ def multiply_adds(model: nn.Module, image_shape: ImageShape) -> int:
     counted = copy.deepcopy(model).to("cpu").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         counted(torch.zeros(1, *image_shape))
-    return counter.get_total_flops() // 2
+    return int(counter.get_total_flops()) // 2
 
 
 class Dropout(nn.Dropout):
@@ -88,8 +88,8 @@ def _cnn(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modul
 
 
 def _resnet18(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
-    """torchvision's ResNet-18 with the stem for small images: 3x3 at stride 1, no max pooling (He et al. 2015, 4.2)."""
-    from kd_core.vision import torchvision  # noqa: PLC0415  (torchvision takes a second to import)
+    """Torchvision's ResNet-18 with the stem for small images: 3x3 at stride 1, no max pooling (He et al. 2015, 4.2)."""
+    from kd_core.vision import torchvision
 
     model: nn.Module = torchvision().models.resnet18(weights=None, num_classes=classes)
     model.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
@@ -98,12 +98,12 @@ def _resnet18(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.
 
 
 def _mobilenet_v3_small(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
-    """torchvision's MobileNetV3 small with its first convolution at stride 1, so that small images keep their detail."""
-    from kd_core.vision import torchvision  # noqa: PLC0415
+    """Torchvision's MobileNetV3 small with a first convolution of stride 1: small images keep their detail."""
+    from kd_core.vision import torchvision
 
     model: nn.Module = torchvision().models.mobilenet_v3_small(weights=None, num_classes=classes)
     stem = nn.Conv2d(image_shape[0], 16, kernel_size=3, stride=1, padding=1, bias=False)
-    model.get_submodule("features.0")[0] = stem  # type: ignore[index, operator]
+    model.get_submodule("features.0")[0] = stem  # type: ignore[operator]
     return model
 
 

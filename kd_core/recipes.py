@@ -68,9 +68,7 @@ def story(
     training = training or default_training("student", dataset)
     if baseline:
         runs[new_id()] = RunConfig(role="baseline", dataset=dataset, model=student, training=training, seed=seed)
-    distillation = DistillationConfig(
-        teachers=(teacher_id,), temperature=temperature, alpha=alpha, t_squared=t_squared
-    )
+    distillation = DistillationConfig(teachers=(teacher_id,), temperature=temperature, alpha=alpha, t_squared=t_squared)
     runs[new_id()] = RunConfig(
         role="distilled", dataset=dataset, model=student, distillation=distillation, training=training, seed=seed
     )

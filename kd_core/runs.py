@@ -170,41 +170,18 @@ class Store:
                     (run_id, now + offset * 1e-3, config.model_dump_json(), batch, self._me),
                 )
 
-    def apply(self, run_id: str, event: dict[str, Any]) -> None:
-        """Enter what the run's execution reports: one of the events that kd_core.jobs.perform emits."""
-        kind = event["kind"]
+    def apply(self, run_id: str, *events: dict[str, Any]) -> None:
+        """Enter what the run's execution reports, in one transaction: events as kd_core.jobs.perform emits them."""
         with self._transaction() as database:
-            if kind in ("step", "epoch"):
-                values = [event.get(column) for column in RECORD_COLUMNS]
-                marks = ", ".join("?" * (len(values) + 1))
-                database.execute(
-                    f"INSERT OR REPLACE INTO records (run_id, {', '.join(RECORD_COLUMNS)}) VALUES ({marks})",  # noqa: S608
-                    (run_id, *values),
-                )
-                database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
-            elif kind == "message":
-                database.execute("UPDATE runs SET message = ? WHERE id = ?", (event["text"], run_id))
-            elif kind == "started":
-                database.execute("DELETE FROM records WHERE run_id = ? AND step > ?", (run_id, event["step"]))
-                database.execute(
-                    "UPDATE runs SET status = 'running', message = NULL, started_at = COALESCE(started_at, ?),"
-                    " ended_at = NULL, step = ?, total_steps = ?, environment = ? WHERE id = ?",
-                    (time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
-                )
-            else:
-                results = event.get("results")
-                database.execute(
-                    "UPDATE runs SET status = ?, message = ?, request = NULL, ended_at = ?,"
-                    " results = COALESCE(?, results) WHERE id = ?",
-                    (kind, event.get("text"), time.time(), json.dumps(results) if results else None, run_id),
-                )
+            for event in events:
+                _apply(database, run_id, event)
 
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
-                f" WHERE id = ? AND status IN ({_quoted(RESUMABLE)})",  # noqa: S608
+                f" WHERE id = ? AND status IN ({_quoted(RESUMABLE)})",
                 (self._me, run_id),
             )
             if changed.rowcount != 1:
@@ -214,7 +191,7 @@ class Store:
         """Ask the owner of a queued or running run to stop or pause it."""
         with self._transaction() as database:
             database.execute(
-                f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({_quoted(ACTIVE)})",  # noqa: S608
+                f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({_quoted(ACTIVE)})",
                 (request, run_id),
             )
 
@@ -222,12 +199,17 @@ class Store:
         """Mark as interrupted what is queued or running in name only, its owner gone from this machine. Returns ids."""
         orphans = [
             row["id"]
-            for row in self._rows(f"SELECT id, owner FROM runs WHERE status IN ({_quoted(ACTIVE)})")  # noqa: S608
+            for row in self._rows(f"SELECT id, owner FROM runs WHERE status IN ({_quoted(ACTIVE)})")
             if not _alive(json.loads(row["owner"]))
         ]
         for run_id in orphans:
-            self.apply(run_id, {"kind": "interrupted", "text": "The program that ran it ended. Resume goes on from"
-                                                               " the last checkpoint."})
+            self.apply(
+                run_id,
+                {
+                    "kind": "interrupted",
+                    "text": "The program that ran it ended. Resume goes on from the last checkpoint.",
+                },
+            )
         return orphans
 
     def save_speed(self, run_ids: Iterable[str], result: dict[str, Any]) -> None:
@@ -265,7 +247,7 @@ class Store:
         if statuses is not None:
             clauses.append(f"status IN ({_quoted(statuses)})")
         where = " AND ".join(clauses)
-        return [_run(row) for row in self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC", *values)]  # noqa: S608
+        return [_run(row) for row in self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC", *values)]
 
     def request(self, run_id: str) -> str | None:
         """What the owner of this run was asked: 'stop', 'pause' or nothing."""
@@ -323,6 +305,34 @@ class Store:
             ) from error
 
 
+def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
+    kind = event["kind"]
+    if kind in ("step", "epoch"):
+        values = [event.get(column) for column in RECORD_COLUMNS]
+        marks = ", ".join("?" * (len(values) + 1))
+        database.execute(
+            f"INSERT OR REPLACE INTO records (run_id, {', '.join(RECORD_COLUMNS)}) VALUES ({marks})",
+            (run_id, *values),
+        )
+        database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
+    elif kind == "message":
+        database.execute("UPDATE runs SET message = ? WHERE id = ?", (event["text"], run_id))
+    elif kind == "started":
+        database.execute("DELETE FROM records WHERE run_id = ? AND step > ?", (run_id, event["step"]))
+        database.execute(
+            "UPDATE runs SET status = 'running', message = NULL, started_at = COALESCE(started_at, ?),"
+            " ended_at = NULL, step = ?, total_steps = ?, environment = ? WHERE id = ?",
+            (time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
+        )
+    else:
+        results = event.get("results")
+        database.execute(
+            "UPDATE runs SET status = ?, message = ?, request = NULL, ended_at = ?,"
+            " results = COALESCE(?, results) WHERE id = ?",
+            (kind, event.get("text"), time.time(), json.dumps(results) if results else None, run_id),
+        )
+
+
 def _run(row: sqlite3.Row) -> Run:
     values = dict(row)
     del values["owner"]
@@ -350,6 +360,6 @@ def _alive(owner: dict[str, Any]) -> bool:
     if owner["host"] != socket.gethostname():
         return True
     try:
-        return abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1
+        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
     except psutil.NoSuchProcess:
         return False

@@ -4,6 +4,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -33,9 +34,7 @@ def costs(model: nn.Module, image_shape: models.ImageShape) -> dict[str, int]:
 
 
 @torch.inference_mode()
-def measure(
-    candidates: Mapping[str, nn.Module], images: Tensor, *, threads: int | None = None
-) -> dict[str, Any]:
+def measure(candidates: Mapping[str, nn.Module], images: Tensor, *, threads: int | None = None) -> dict[str, Any]:
     """Latency of one image and throughput of a batch, for several models side by side on the CPU.
 
     candidates: name -> model. images: (N, C, H, W) float32, normalised, N >= 1. Each model is warmed up, then all take
@@ -95,10 +94,9 @@ def _in_turns(timed: Mapping[str, Callable[[Tensor], Tensor]], inputs: Tensor, l
 def processor() -> str:
     """The processor's name, as people know it."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {os.cpu_count()} cores"
     except OSError:
         pass
     return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"

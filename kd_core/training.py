@@ -85,7 +85,7 @@ class Training:
         self.teacher_logits = self._fixed_teacher_logits(train_indices, teacher_logits)
 
         self.optimizer = _optimizer(self.model, config.training, self.device)
-        self.precision = config.training.precision
+        self.precision: str = config.training.precision
         if self.precision == "auto":
             sample = dataset.normalise(self.images[: config.training.batch_size])
             self.precision = faster_precision(self.model, sample, self.device)
@@ -121,9 +121,7 @@ class Training:
                 f"the teacher knows {known.shape[2]} classes of {known.shape[1]} training images, but"
                 f" {self.dataset.name} has {expected[1]} classes and {expected[0]} images: choose another teacher"
             )
-        logits = losses.ensemble_logits(
-            known, temperature=distillation.temperature, average=distillation.ensemble
-        )
+        logits = losses.ensemble_logits(known, temperature=distillation.temperature, average=distillation.ensemble)
         return logits[indices].to(self.device)
 
     @property
@@ -357,7 +355,7 @@ def _optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -
 
 
 def _epoch_plan(run: Training, epoch: int) -> tuple[Tensor, Tensor | None]:
-    """The order of the examples and their shifts in one epoch, by seed and epoch alone, so that a resumed run agrees."""
+    """The order of the examples and their shifts in an epoch, by seed and epoch alone, so a resumed run agrees."""
     generator = torch.Generator().manual_seed(run.config.seed * 1_000_003 + epoch)
     order = torch.randperm(len(run.images), generator=generator).to(run.device)
     most = run.config.training.jitter_pixels
@@ -385,10 +383,10 @@ def _copied_weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 
-def _parts(means: Tensor) -> list[Any]:
+def _parts(means: Tensor) -> tuple[float, float | None, float | None]:
     """Loss, soft and hard loss as floats, None where a part does not exist."""
     loss, soft_loss, hard_loss = means.tolist()
-    return [loss, None if math.isnan(soft_loss) else soft_loss, None if math.isnan(hard_loss) else hard_loss]
+    return loss, None if math.isnan(soft_loss) else soft_loss, None if math.isnan(hard_loss) else hard_loss
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -10,17 +10,17 @@ its own library did not define them: a working installation is left untouched.
 import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import torch
 
 _declared: list[torch.library.Library] = []  # a declaration lives as long as its Library object
 
 
-def torchvision() -> ModuleType:
+def torchvision() -> Any:
     """The torchvision package, imported on first use. Raises ImportError where it is not installed."""
     declare_missing_operators()
-    import torchvision  # noqa: PLC0415  (import only after the repair, and only when asked for)
+    import torchvision
 
     return torchvision
 
@@ -38,9 +38,9 @@ def declare_missing_operators() -> list[str]:
             continue
     missing = [name for name in _faked_operators(folder) if not hasattr(torch.ops.torchvision, name)]
     for name in missing:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        _declared.append(library)
+        declaration = torch.library.Library("torchvision", "FRAGMENT")
+        declaration.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _declared.append(declaration)
     return missing
 
 
@@ -48,4 +48,3 @@ def _faked_operators(folder: Path) -> list[str]:
     """Names that the installed torchvision registers fakes for whether or not its library loaded."""
     source = (folder / "_meta_registrations.py").read_text(encoding="utf-8")
     return re.findall(r"register_fake\(\s*['\"]torchvision::(\w+)['\"]\s*\)", source)
-

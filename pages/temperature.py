@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from kd_core.evaluation import predictions
+from kd_core.evaluation import entropy_bits, predictions, softened
 from pages.widgets import lab, pickers
 from pages.widgets.images import picture
 from pages.widgets.temperature_bars import Bars, temperature_bars
@@ -35,10 +35,16 @@ with look:
     wanted = st.selectbox(
         "True class", ["any", *range(10)], key="class", bind="query-params", help="Show test images of one class only."
     )
+    ambiguous = st.toggle(
+        "Most ambiguous first", value=True, key="ambiguous", help="By the entropy of the teacher's bars at T = 1."
+    )
     candidates = np.flatnonzero(labels == wanted) if wanted != "any" else np.arange(len(labels))
+    if ambiguous:
+        entropy = entropy_bits(softened(logits[models[0].id][candidates], 1.0))
+        candidates = candidates[np.argsort(-entropy, kind="stable")]
     place = int(
         st.number_input(
-            f"Test image, 1 to {len(candidates):,}",
+            f"Image, 1 to {len(candidates):,}",
             min_value=1,
             max_value=len(candidates),
             key=f"image_{dataset}_{wanted}",
@@ -63,9 +69,9 @@ with bars:
 
 with st.expander("What am I looking at?", icon=":material/school:"):
     st.markdown(
-        "**T = 1** is the ordinary softmax. **T below 1** sharpens it towards the winner alone, which is all that the dashed"
-        " *hard target* ever says. **T above 1** lifts the small probabilities, and with them the *dark knowledge*: that this"
-        " 2 is nearer to a 3 than to a 9. **T very large** makes all classes alike, and the knowledge drowns.\n\n"
+        "**T = 1** is the ordinary softmax. **T below 1** sharpens it towards the winner alone, which is all that the"
+        " dashed *hard target* ever says. **T above 1** lifts the small probabilities, and with them the *dark knowledge*:"
+        " that this 2 is nearer to a 3 than to a 9. **T very large** makes all classes alike, and the knowledge drowns.\n\n"
         "A student that learns from the warm bars gets, with each image, ten numbers to match instead of one label."
         " Which T serves best depends on the student: small ones do better with less (Hinton et al., section 3)."
     )

@@ -21,7 +21,7 @@ def chart(figure: go.Figure, *, key: str, text: str) -> None:
 
 
 def _plain(value: object) -> object:
-    """numpy arrays and plotly objects as JSON."""
+    """Numpy arrays and plotly objects as JSON."""
     for convert in ("tolist", "to_plotly_json"):
         if hasattr(value, convert):
             return getattr(value, convert)()

@@ -58,9 +58,10 @@ def story_form() -> dict[str, RunConfig] | None:
             persist_state="session",
             help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
         )
+        scale = rf"{temperature:g}^2\," if st.session_state.get("form_t_squared", True) else ""
         st.latex(
-            rf"\mathcal L = {alpha:.2g}\,T^2\,\mathrm{{KL}}(p_T^t \,\|\, p_T^s) + {1 - alpha:.2g}\,\mathrm{{CE}}(y, p^s),"
-            rf"\quad T = {temperature:g}"
+            rf"\mathcal L = {alpha:.2g} \cdot {scale}\mathrm{{KL}}(p_T^t \,\|\, p_T^s)"
+            rf" + {1 - alpha:.2g}\,\mathrm{{CE}}(y, p^s)"
         )
         defaults = recipes.default_training("student", dataset)
         epochs = st.number_input(
@@ -93,9 +94,7 @@ def story_form() -> dict[str, RunConfig] | None:
         teacher: RunConfig | str = teacher_id
         if teacher_model is not None:
             schedule = recipes.default_training("teacher", dataset).replace(epochs=int(teacher_epochs))
-            teacher = RunConfig(
-                role="teacher", dataset=dataset, model=teacher_model, training=schedule, seed=int(seed)
-            )
+            teacher = RunConfig(role="teacher", dataset=dataset, model=teacher_model, training=schedule, seed=int(seed))
         return recipes.story(
             dataset=dataset,
             teacher=teacher,
@@ -162,7 +161,11 @@ def _dataset_label(name: str) -> str:
 
 
 def _teachers(dataset: str) -> list[Run]:
-    return [run for run in lab.store().runs() if run.config.role == "teacher" and run.config.dataset == dataset and run.usable]
+    return [
+        run
+        for run in lab.store().runs()
+        if run.config.role == "teacher" and run.config.dataset == dataset and run.usable
+    ]
 
 
 def _teacher_label(choice: str) -> str:

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from kd_core import figures
+from kd_core.jobs import Request
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab
 from pages.widgets.chart import chart
@@ -71,7 +72,8 @@ def _row(run: Run) -> None:
     progress.progress(1.0 if run.status == "finished" else run.progress, text=_progress_text(run))
     with buttons, st.container(horizontal=True, gap="small"):
         if run.status in ACTIVE:
-            for request, icon in (("pause", ":material/pause:"), ("stop", ":material/stop:")):
+            requests: tuple[tuple[Request, str], ...] = (("pause", ":material/pause:"), ("stop", ":material/stop:"))
+            for request, icon in requests:
                 if st.button(
                     "",
                     key=f"{request}_{run.id}",

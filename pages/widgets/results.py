@@ -7,7 +7,7 @@ from kd_core.runs import Run
 
 def accuracy_of(run: Run) -> float:
     """Share of the test set that a finished run gets right."""
-    return 1 - run.results["test_errors"] / run.results["test_examples"]
+    return 1 - float(run.results["test_errors"]) / float(run.results["test_examples"])
 
 
 def headline(runs: Sequence[Run]) -> str:
@@ -21,8 +21,8 @@ def headline(runs: Sequence[Run]) -> str:
     size = teacher.results["parameters"] / distilled.results["parameters"]
     text = (
         f"The distilled student keeps **{kept:.1%}** of its teacher's accuracy"
-        f" {_in_size(size)}: {distilled.results['test_errors']:,} test errors of {distilled.results['test_examples']:,},"
-        f" the teacher {teacher.results['test_errors']:,}"
+        f" {_in_size(size)}: {distilled.results['test_errors']:,} test errors"
+        f" of {distilled.results['test_examples']:,}, the teacher {teacher.results['test_errors']:,}"
     )
     if baseline is not None:
         text += f", the same student without a teacher {baseline.results['test_errors']:,}"
