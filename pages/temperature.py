@@ -70,8 +70,9 @@ with bars:
 with st.expander("What am I looking at?", icon=":material/school:"):
     st.markdown(
         "**T = 1** is the ordinary softmax. **T below 1** sharpens it towards the winner alone, which is all that the"
-        " dashed *hard target* ever says. **T above 1** lifts the small probabilities, and with them the *dark knowledge*:"
-        " that this 2 is nearer to a 3 than to a 9. **T very large** makes all classes alike, and the knowledge drowns.\n\n"
+        " dashed *hard target* ever says. **T above 1** lifts the small probabilities, and with them the *dark"
+        " knowledge*: that this 2 is nearer to a 3 than to a 9. **T very large** makes all classes alike, and the"
+        " knowledge drowns.\n\n"
         "A student that learns from the warm bars gets, with each image, ten numbers to match instead of one label."
         " Which T serves best depends on the student: small ones do better with less (Hinton et al., section 3)."
     )

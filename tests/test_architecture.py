@@ -1,0 +1,74 @@
+"""Imports point one way, the engine knows nothing of the screen, and the light modules stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+ENGINE_ARROWS = {
+    "config": set(),
+    "places": set(),
+    "files": {"config"},
+    "tensors": {"files"},
+    "runs": {"config", "files"},
+    "vision": set(),
+    "datasets": {"config", "places", "vision"},
+    "losses": set(),
+    "models": {"config", "vision"},
+    "training": {"config", "datasets", "losses", "models", "tensors"},
+    "evaluation": set(),
+    "speed": {"models"},
+    "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},
+    "jobs": {"artifacts", "config", "datasets", "places", "runs", "speed", "training"},
+    "recipes": {"config", "runs"},
+    "figures": set(),
+    "__main__": {"artifacts", "config", "datasets", "evaluation", "jobs", "places", "recipes", "runs", "speed"},
+    "__init__": set(),
+}
+
+
+def imports_of(path):
+    """Dotted names that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kd_core").glob("*.py")), ids=lambda path: path.stem)
+def test_engine_modules_import_along_the_arrows_only(path):
+    inner = {name.split(".")[1] for name in imports_of(path) if name.startswith("kd_core.")}
+    assert inner <= ENGINE_ARROWS[path.stem], f"{path.stem} imports {inner - ENGINE_ARROWS[path.stem]}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "kd_core").glob("*.py")), ids=lambda path: path.stem)
+def test_the_engine_never_imports_streamlit_or_pages(path):
+    assert not {name.split(".")[0] for name in imports_of(path)} & {"streamlit", "pages"}
+
+
+def test_only_vision_imports_torchvision():
+    found = [
+        path.name
+        for path in ROOT.glob("kd_core/*.py")
+        if any(name.split(".")[0] == "torchvision" for name in imports_of(path))
+    ]
+    assert found == ["vision.py"]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "pages").glob("*.py")), ids=lambda path: path.stem)
+def test_pages_hold_no_torch_and_no_sql(path):
+    assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "sqlite3", "scipy", "distributed"}
+
+
+@pytest.mark.parametrize("module", ["config", "places", "files", "runs", "jobs", "recipes", "figures", "evaluation"])
+def test_what_a_page_needs_first_does_not_import_torch(module):
+    code = f"import sys, kd_core.{module}; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,268 @@
+"""The queue and its workers: a run goes from row to weights, and stops, pauses, resumes and survives as promised."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from conftest import tiny_config, train_here
+
+from kd_core import artifacts, jobs, tensors
+from kd_core.config import ConfigError, DistillationConfig, RunConfig
+from kd_core.jobs import Jobs
+from kd_core.recipes import story
+from kd_core.runs import ACTIVE, Store, new_id
+
+
+def wait_until(condition, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def long_config(**training):
+    """A run of seconds, with many chances to be stopped."""
+    return tiny_config("baseline", epochs=400, batch_size=64, **training)
+
+
+def undisturbed_weights(home, config):
+    """What the same config leaves when nobody interferes."""
+    other = Store(home / "undisturbed")
+    run_id = train_here(other, config)
+    weights = tensors.load_tensors(other.folder(run_id).weights)
+    other.close()
+    return weights
+
+
+def assert_same_weights(left, right):
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+@pytest.fixture(scope="module")
+def running_jobs(tmp_path_factory):
+    """One queue with its worker for all tests of this file: bringing one up takes seconds."""
+    store = Store(tmp_path_factory.mktemp("jobs"))
+    queue = Jobs(store)
+    yield queue
+    queue.close()
+    store.close()
+
+
+def ended(queue, *run_ids):
+    return all(queue.store.get(run_id).status not in ACTIVE for run_id in run_ids)
+
+
+def test_a_story_trains_teacher_baseline_and_distilled_in_one_batch(running_jobs, digits):
+    queue = running_jobs
+    ids = queue.submit(
+        story(dataset="digits", teacher=tiny_config(epochs=4), training=tiny_config(epochs=3).training, temperature=2.0)
+    )
+    wait_until(lambda: ended(queue, *ids))
+    runs = [queue.store.get(run_id) for run_id in ids]
+    assert [(run.config.role, run.status) for run in runs] == [
+        ("teacher", "finished"),
+        ("baseline", "finished"),
+        ("distilled", "finished"),
+    ]
+    assert len({run.batch for run in runs}) == 1
+    for run in runs:
+        epochs = queue.store.records(run.id, "epoch")
+        assert len(epochs) == run.config.training.epochs
+        assert queue.store.records(run.id, "step")[0]["step"] == 1
+        assert run.progress == 1
+        assert run.environment["device"] == "cpu"
+        logits = artifacts.test_logits(queue.store.home, run.id)
+        wrong = int((logits.argmax(1) != digits.test_labels.numpy()).sum())
+        assert run.results["test_errors"] == wrong
+        assert not queue.store.folder(run.id).checkpoint.exists()
+    assert runs[2].started_at >= runs[0].ended_at - 1
+
+
+def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_jobs, tmp_path):
+    queue, config = running_jobs, long_config(seed=7)
+    (run_id,) = queue.submit({new_id(): config})
+    wait_until(lambda: queue.store.get(run_id).step > 50)
+    queue.ask(run_id, "pause")
+    wait_until(lambda: ended(queue, run_id))
+    paused = queue.store.get(run_id)
+    assert paused.status == "paused"
+    assert 0 < paused.progress < 1
+    assert queue.store.folder(run_id).checkpoint.exists()
+    queue.resume(run_id)
+    wait_until(lambda: ended(queue, run_id))
+    assert queue.store.get(run_id).status == "finished"
+    steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
+    assert steps == [20 * epoch for epoch in range(1, 401)]
+    assert_same_weights(
+        tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config)
+    )
+
+
+def test_stopped_run_keeps_its_last_checkpoint_and_its_best_weights(running_jobs):
+    queue = running_jobs
+    (run_id,) = queue.submit({new_id(): long_config()})
+    wait_until(lambda: len(queue.store.records(run_id, "epoch")) > 2)
+    queue.ask(run_id, "stop")
+    wait_until(lambda: ended(queue, run_id))
+    run = queue.store.get(run_id)
+    assert run.status == "stopped"
+    assert run.results["test_errors"] < 445
+    assert queue.store.folder(run_id).checkpoint.exists()
+    assert queue.store.folder(run_id).weights.exists()
+
+
+def test_a_queued_run_can_be_stopped_before_it_starts(running_jobs):
+    queue = running_jobs
+    first, second = queue.submit({new_id(): long_config(), new_id(): long_config()})
+    queue.ask(second, "stop")
+    wait_until(lambda: queue.store.get(second).status == "stopped")
+    queue.ask(first, "stop")
+    wait_until(lambda: ended(queue, first))
+
+
+def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
+    queue, config = running_jobs, long_config(seed=9)
+    (run_id,) = queue.submit({new_id(): config})
+    wait_until(lambda: queue.store.get(run_id).step > 50)
+    (worker,) = queue._client.run(os.getpid).values()
+    psutil.Process(worker).kill()
+    wait_until(lambda: ended(queue, run_id))
+    assert queue.store.get(run_id).status == "finished"
+    assert_same_weights(
+        tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config)
+    )
+
+
+def test_a_failed_teacher_stops_its_students_in_words(running_jobs):
+    queue = running_jobs
+    teacher = long_config().replace(role="teacher", training=long_config().training.replace(device="cuda"))
+    if torch.cuda.is_available():
+        pytest.skip("this machine has the device that is asked for in vain")
+    ids = queue.submit(story(dataset="digits", teacher=teacher, baseline=False))
+    wait_until(lambda: ended(queue, *ids))
+    failed, student = (queue.store.get(run_id) for run_id in ids)
+    assert failed.status == "failed"
+    assert failed.message == "this machine has no cuda device: choose device auto or cpu"
+    assert student.status == "stopped"
+    assert student.message.startswith("Not started: its teacher")
+
+
+def test_speed_is_measured_side_by_side_and_kept(running_jobs):
+    queue = running_jobs
+    ids = [train_here(queue.store, tiny_config(seed=seed)) for seed in (0, 1)]
+    queue.measure(ids, "digits")
+    wait_until(lambda: queue.store.speed(ids) is not None)
+    assert set(queue.store.speed(ids)["models"]) == set(ids)
+    assert queue.store.speed(reversed(ids)) == queue.store.speed(ids)
+
+
+@pytest.mark.parametrize(
+    ("teacher", "sentence"),
+    [("missing", "there is no teacher run 'missing'"), ("unusable", "and left no weights"), ("classes", "7 classes")],
+)
+def test_submitting_with_a_teacher_that_cannot_teach_is_refused_in_words(store, teacher, sentence):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    if teacher == "unusable":
+        store.apply(run_id, {"kind": "failed", "text": "for this test"})
+    if teacher == "classes":
+        store.apply(run_id, {"kind": "finished", "results": {"classes": 7}})
+    named = "missing" if teacher == "missing" else run_id
+    student = RunConfig(role="distilled", dataset="digits", distillation=DistillationConfig(teachers=(named,)))
+    with pytest.raises(ConfigError, match=sentence):
+        jobs.check(store, {new_id(): student})
+
+
+def test_a_teacher_whose_weights_have_other_classes_is_refused_in_words(store, digits):
+    teacher = train_here(store, tiny_config())
+    weights = tensors.load_tensors(store.folder(teacher).weights)
+    last = sorted(weights)[-1].split(".")[0]
+    cut = {name: tensor[:7] if name.startswith(last) else tensor for name, tensor in weights.items()}
+    tensors.save_tensors(store.folder(teacher).weights, cut)
+    student = train_here(store, tiny_config("distilled", teachers=(teacher,)))
+    run = store.get(student)
+    assert run.status == "failed"
+    assert "does not fit digits (10 classes" in run.message
+
+
+def test_logits_of_other_weights_are_never_used(store, digits):
+    teacher, stranger = (train_here(store, tiny_config(seed=seed)) for seed in (0, 1))
+    assert artifacts.training_logits(store.home, (teacher,), "digits") is not None
+    store.folder(teacher).weights.write_bytes(store.folder(stranger).weights.read_bytes())
+    assert artifacts.training_logits(store.home, (teacher,), "digits") is None
+
+
+def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, monkeypatch):
+    finished = train_here(store, tiny_config())
+    before = store.folder(finished).weights.read_bytes()
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    run_id = new_id()
+    store.create({run_id: tiny_config(seed=1)})
+    monkeypatch.setattr(os, "fsync", full)
+    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    monkeypatch.undo()
+    run = store.get(run_id)
+    assert run.status == "failed"
+    assert "is full: free some space, then resume" in run.message
+    assert store.folder(finished).weights.read_bytes() == before
+    store.take_up(run_id)
+    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "finished"
+
+
+def test_a_damaged_checkpoint_fails_in_words(store):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    store.folder(run_id).checkpoint.write_bytes(b"not a checkpoint")
+    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "failed"
+    assert "is damaged and cannot be read" in store.get(run_id).message
+
+
+SERVER = """
+import sys, time
+from pathlib import Path
+from kd_core.jobs import Jobs
+from kd_core.runs import Store, new_id
+from kd_core.config import RunConfig
+if __name__ == "__main__":
+    queue = Jobs(Store(Path(sys.argv[1])))
+    queue.submit({sys.argv[2]: RunConfig.from_json(sys.argv[3])})
+    time.sleep(120)
+"""
+
+
+def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weights(home, tmp_path):
+    config, run_id = long_config(seed=11), new_id()
+    script = tmp_path / "server.py"
+    script.write_text(SERVER)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    server = subprocess.Popen(
+        [sys.executable, script, home, run_id, config.model_dump_json()], env=environment, stderr=subprocess.DEVNULL
+    )
+    while not (home / "lab.sqlite").exists():
+        time.sleep(0.05)
+    store = Store(home)
+    wait_until(lambda: any(run.step > 50 for run in store.runs()))
+    workers = psutil.Process(server.pid).children(recursive=True)
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    assert not alive, "workers outlive their server"
+
+    assert store.interrupt_orphans() == [run_id]
+    assert store.get(run_id).status == "interrupted"
+    store.take_up(run_id)
+    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "finished"
+    assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+    store.close()

@@ -1,0 +1,288 @@
+"""Training: its arithmetic against torch's own, exact resume, and the mistakes that ours must not make."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from conftest import TINY, tiny_config
+from torch.nn import functional as F
+
+from kd_core import models, training
+from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.training import EpochRecord, StepRecord, Training, train
+
+TEACHERS = ("someone",)
+
+
+def weights_of(run):
+    return {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+
+
+def assert_same_weights(left, right):
+    assert left.keys() == right.keys()
+    for name in left:
+        assert torch.equal(left[name], right[name]), name
+
+
+@pytest.fixture(scope="module")
+def teacher(digits):
+    run = Training(tiny_config(epochs=3), digits)
+    for _ in train(run):
+        pass
+    return run.best_model()
+
+
+def test_one_step_is_the_step_that_torch_would_take(digits):
+    config = tiny_config("baseline", optimizer="sgd", schedule="constant", warmup_epochs=0, weight_decay=0)
+    run = Training(config, digits)
+    reference = models.build(TINY, digits.image_shape, 10)
+    reference.load_state_dict(run.model.state_dict())
+    order = torch.randperm(len(run.images), generator=torch.Generator().manual_seed(0))[:128]
+    inputs = (run.images[order].double() / 255 - digits.mean) / digits.std
+    loss = F.cross_entropy(reference(inputs.float()), run.labels[order])
+    loss.backward()
+    record = next(train(run))
+    assert record.loss == pytest.approx(loss.item(), rel=1e-5)
+    for mine, theirs in zip(run.model.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs - 5e-3 * theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_training_learns_and_reports_every_epoch(digits):
+    run = Training(tiny_config("baseline", epochs=6), digits)
+    epochs = [record for record in train(run) if isinstance(record, EpochRecord)]
+    assert [record.epoch for record in epochs] == [1, 2, 3, 4, 5, 6]
+    assert epochs[-1].loss < epochs[0].loss / 2
+    assert epochs[-1].validation_accuracy > 0.85
+    assert epochs[-1].soft_loss is None
+    assert epochs[-1].hard_loss == epochs[-1].loss
+
+
+def test_epoch_loss_is_the_mean_over_all_examples_and_not_the_last_batch(digits):
+    run = Training(tiny_config("baseline", epochs=1, batch_size=1000, learning_rate=1e-9), digits)
+    (record,) = [record for record in train(run) if isinstance(record, EpochRecord)]
+    logits = models.logits_of(run.model, run.images, digits.normalise)
+    assert record.loss == pytest.approx(float(F.cross_entropy(logits, run.labels)), rel=1e-4)
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5, 11, 12, 17])
+def test_resume_equals_no_interruption(digits, teacher, tmp_path, cut):
+    """Dropout, jitter, momentum, schedule and best weights all go on where they were, from any record."""
+    config = RunConfig(
+        role="distilled",
+        dataset="digits",
+        model=ModelConfig(hidden=(16,), dropout_hidden=0.3),
+        distillation=DistillationConfig(teachers=TEACHERS),
+        training=TrainingConfig(epochs=2, batch_size=128, jitter_pixels=1, precision="float32"),
+    )
+    whole = Training(config, digits, teachers=[teacher])
+    records = list(train(whole))
+
+    first = Training(config, digits, teachers=[teacher])
+    before = list(itertools.islice(train(first), cut))
+    first.save(tmp_path / "checkpoint.pt")
+    torch.manual_seed(999)  # another process would not share this one's randomness
+    second = Training(config, digits, teachers=[teacher])
+    second.restore(tmp_path / "checkpoint.pt")
+    after = list(train(second))
+
+    assert_same_weights(weights_of(whole), weights_of(second))
+    assert_same_weights(whole.best_weights, second.best_weights)
+    assert [record.step for record in before + after] == [record.step for record in records]
+    assert [record.loss for record in before + after] == pytest.approx([record.loss for record in records], rel=1e-6)
+
+
+def test_what_the_caller_draws_between_records_does_not_change_the_run(digits):
+    config = tiny_config().replace(model=ModelConfig(hidden=(16,), dropout_hidden=0.5))
+    calm, disturbed = Training(config, digits), Training(config, digits)
+    for _ in train(calm):
+        pass
+    for _ in train(disturbed):
+        torch.rand(100)
+    assert_same_weights(weights_of(calm), weights_of(disturbed))
+
+
+def test_same_seed_same_weights_and_another_seed_others(digits):
+    def final(seed):
+        run = Training(tiny_config(seed=seed), digits)
+        for _ in train(run):
+            pass
+        return weights_of(run)
+
+    assert_same_weights(final(1), final(1))
+    assert not torch.equal(final(1)["1.weight"], final(2)["1.weight"])
+
+
+def test_a_checkpoint_of_another_config_is_refused(digits, tmp_path):
+    run = Training(tiny_config(), digits)
+    run.save(tmp_path / "checkpoint.pt")
+    with pytest.raises(ConfigError, match="belongs to another config"):
+        Training(tiny_config(seed=5), digits).restore(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize("jitter", [0, 1])
+def test_teacher_weights_do_not_change_and_its_dropout_is_off(digits, jitter):
+    torch.manual_seed(0)
+    teacher = models.build(ModelConfig(hidden=(16,), dropout_hidden=0.5), digits.image_shape, 10).train()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    config = tiny_config("distilled", teachers=TEACHERS, jitter_pixels=jitter)
+    run = Training(config, digits, teachers=[teacher])
+    for _ in train(run):
+        assert not teacher.training
+    assert_same_weights(before, teacher.state_dict())
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_known_teacher_logits_train_the_same_student_as_the_teacher_itself(digits, teacher):
+    config = tiny_config("distilled", teachers=TEACHERS)
+    known = models.logits_of(teacher, digits.train_images, digits.normalise)[None]
+    asked, told = Training(config, digits, teachers=[teacher]), Training(config, digits, teacher_logits=known)
+    for _ in train(asked):
+        pass
+    for _ in train(told):
+        pass
+    assert_same_weights(weights_of(asked), weights_of(told))
+
+
+def test_soft_targets_stay_with_their_images_through_the_shuffle(digits):
+    """A teacher that gives each image its own index away must be matched image by image."""
+    size = len(digits.train_labels)
+    known = torch.zeros(1, size, 10)
+    known[0, :, 0] = 10 * torch.arange(size) / size
+    run = Training(tiny_config("distilled", teachers=TEACHERS), digits, teacher_logits=known)
+    for index in (0, 17, 500):
+        position = int((digits.train_images == run.images[index]).flatten(1).all(1).nonzero()[0])
+        told = torch.softmax(run.teacher_logits[index], dim=0)
+        torch.testing.assert_close(told, torch.softmax(known[0, position], dim=0))
+
+
+def test_with_alpha_one_labels_are_not_read(digits, teacher):
+    config = tiny_config("distilled", teachers=TEACHERS)
+    config = config.replace(distillation=config.distillation.replace(alpha=1.0))
+    honest, poisoned = (Training(config, digits, teachers=[teacher]) for _ in range(2))
+    poisoned.labels = torch.full_like(poisoned.labels, -10**6)
+    records = list(train(honest))
+    for _ in train(poisoned):
+        pass
+    assert_same_weights(weights_of(honest), weights_of(poisoned))
+    assert all(record.hard_loss is None for record in records)
+
+
+def test_baseline_and_distilled_start_from_the_same_weights(digits, teacher):
+    baseline = Training(tiny_config("baseline", seed=4), digits)
+    distilled = Training(tiny_config("distilled", teachers=TEACHERS, seed=4), digits, teachers=[teacher])
+    assert_same_weights(weights_of(baseline), weights_of(distilled))
+
+
+def test_the_best_epoch_is_chosen_on_the_validation_split(digits):
+    run = Training(tiny_config("baseline", epochs=8, learning_rate=0.05, schedule="constant"), digits)
+    best = None
+    for record in train(run):
+        if isinstance(record, EpochRecord) and record.best:
+            best = (record.validation_errors, weights_of(run))
+    assert best is not None
+    assert run.best_errors == best[0]
+    assert_same_weights(run.best_weights, best[1])
+    assert len(run.validation_labels) + len(run.labels) == len(digits.train_labels)
+
+
+def test_without_a_validation_split_the_last_epoch_is_kept(digits):
+    run = Training(tiny_config("baseline", validation_fraction=0), digits)
+    records = [record for record in train(run) if isinstance(record, EpochRecord)]
+    assert records[-1].validation_accuracy is None
+    assert_same_weights(run.best_weights, weights_of(run))
+    assert len(run.labels) == len(digits.train_labels)
+
+
+def test_a_teacher_of_other_classes_is_refused_in_words(digits):
+    known = torch.zeros(1, len(digits.train_labels), 7)
+    with pytest.raises(ConfigError, match="knows 7 classes"):
+        Training(tiny_config("distilled", teachers=TEACHERS), digits, teacher_logits=known)
+
+
+def test_a_device_that_is_not_there_is_refused_in_words(digits):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ConfigError, match="this machine has no cuda device"):
+        Training(tiny_config(device="cuda"), digits)
+
+
+def test_one_cycle_follows_torchs_own_schedule():
+    config = TrainingConfig(epochs=5, schedule="one-cycle", learning_rate=0.3)
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.3, total_steps=100)
+    for step in range(100):
+        assert training.learning_rate(config, step, 20) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-6)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_cosine_falls_from_the_peak_to_zero_after_a_linear_warm_up():
+    config = TrainingConfig(epochs=10, warmup_epochs=1, learning_rate=1.0)
+    rates = [training.learning_rate(config, step, 10) for step in range(100)]
+    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert rates[10] == 1.0
+    assert rates[55] == pytest.approx(0.5)
+    assert rates[99] == pytest.approx(0.5 * (1 + math.cos(math.pi * 89 / 90)))
+
+
+def test_constant_stays_at_the_peak():
+    config = TrainingConfig(epochs=2, warmup_epochs=0, schedule="constant", learning_rate=0.2)
+    assert {training.learning_rate(config, step, 10) for step in range(20)} == {0.2}
+
+
+def test_shifted_moves_each_image_by_its_own_pixels():
+    images = torch.randint(0, 256, (4, 2, 9, 7), dtype=torch.uint8)
+    shifts = torch.tensor([[0, 0], [2, -1], [-2, 2], [1, 1]])
+    moved = training.shifted(images, shifts)
+    assert moved.dtype == torch.uint8
+    for image, result, (down, right) in zip(images, moved, shifts.tolist(), strict=True):
+        expected = torch.zeros_like(image)
+        for row, column in itertools.product(range(9), range(7)):
+            if 0 <= row - down < 9 and 0 <= column - right < 7:
+                expected[:, row, column] = image[:, row - down, column - right]
+        assert torch.equal(result, expected)
+
+
+def test_jitter_stays_within_its_pixels(digits):
+    run = Training(tiny_config(jitter_pixels=2), digits)
+    _, shifts = training._epoch_plan(run, 0)
+    assert sorted(set(shifts.flatten().tolist())) == [-2, -1, 0, 1, 2]
+    _, later = training._epoch_plan(run, 1)
+    assert not torch.equal(shifts, later)
+
+
+def test_measuring_the_precision_leaves_the_model_as_it_was(digits):
+    model = models.build(ModelConfig(name="cnn"), digits.image_shape, 10).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    chosen = training.faster_precision(model, digits.normalise(digits.train_images[:32]), torch.device("cpu"))
+    assert chosen in ("float32", "bfloat16")
+    assert_same_weights(before, model.state_dict())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_bfloat16_computes_the_loss_in_float32(digits):
+    run = Training(tiny_config(precision="bfloat16"), digits)
+    computed = run.batch_losses(torch.arange(64), None)
+    assert computed.loss.dtype == torch.float32
+    exact = F.cross_entropy(run.model(digits.normalise(run.images[:64])), run.labels[:64])
+    assert computed.loss.item() == pytest.approx(exact.item(), rel=0.02)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_every_optimizer_learns(digits, optimizer):
+    rate = 0.1 if optimizer == "sgd" else 5e-3
+    run = Training(tiny_config("baseline", epochs=3, optimizer=optimizer, learning_rate=rate), digits)
+    epochs = [record for record in train(run) if isinstance(record, EpochRecord)]
+    assert epochs[-1].loss < 0.7 * epochs[0].loss
+
+
+def test_the_first_step_is_reported_at_once_and_records_are_plain_values(digits):
+    run = Training(tiny_config(), digits)
+    record = next(train(run))
+    assert isinstance(record, StepRecord)
+    assert record.step == 1
+    plain = training.as_dict(record)
+    assert plain["kind"] == "step"
+    assert all(value is None or isinstance(value, int | float | str) for value in plain.values())
