@@ -1,0 +1,97 @@
+"""A real server with a home of its own, and a real Chromium that looks at it."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
+    " --disable-component-update --disable-sync"
+).split()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser process for all tests."""
+    path = shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        message = "no Chromium on this machine: apt-get install chromium"
+        pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@contextlib.contextmanager
+def serve(home: Path):
+    """Start the app on a free port and give its address once it answers; nobody has opened a page yet."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = (home / "server.log").open("wb")
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
+        cwd=ROOT,
+        env={**os.environ, "KD_HOME": str(home)},
+        stdout=log,
+        stderr=log,
+    )
+    address = f"http://localhost:{port}"
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+                break
+            assert server.poll() is None and time.monotonic() < deadline, (home / "server.log").read_text()
+            time.sleep(0.05)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+        log.close()
+
+
+@pytest.fixture
+def fresh_server(tmp_path):
+    """A server that no browser has visited."""
+    with serve(tmp_path) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A server shared by the tests of one file."""
+    with serve(tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+@pytest.fixture
+def new_page(chromium):
+    """new_page(width=…, dark=…) -> a page in a browser context of its own; script errors on it fail the test."""
+    contexts, errors = [], []
+
+    def open_it(width=1280, height=900, *, dark=False, **options):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        return page
+
+    yield open_it
+    for context in contexts:
+        context.close()
+    assert not errors, errors

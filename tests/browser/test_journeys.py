@@ -1,0 +1,141 @@
+"""The main journeys, as a person takes them."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from kd_core.evaluation import softened
+
+PAGES = {"Overview": "", "Temperature": "temperature", "Train": "train", "Compare": "compare"}
+
+
+def test_a_deep_link_to_a_fresh_server_opens_inside_the_app(fresh_server, new_page):
+    page = new_page()
+    page.goto(f"{fresh_server}/train")
+    expect(page.get_by_role("heading", name="Distill live")).to_be_visible()
+    for title in PAGES:
+        expect(page.get_by_role("link", name=title).first).to_be_visible()
+    expect(page).to_have_title("KD Lab")
+
+
+@pytest.fixture(scope="module")
+def demo_address(server, chromium):
+    """The shared server after its first visitor ran the quick demo on digits from a cold start to the comparison."""
+    page = chromium.new_page()
+    page.set_default_timeout(90_000)
+    page.goto(server)
+    page.get_by_role("radio", name="Digits").or_(page.get_by_role("button", name="Digits")).first.click()
+    page.get_by_role("button", name="Run the quick demo").click()
+    expect(page.get_by_text("of its teacher's accuracy")).to_be_visible(timeout=120_000)
+    page.get_by_role("link", name="Compare the three").click()
+    expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
+    for role in ("teacher", "baseline", "distilled"):
+        expect(page.get_by_text(f"{role}: one image")).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("times as fast as the teacher").first).to_be_visible()
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible()
+    page.close()
+    return server
+
+
+def test_quick_demo_goes_from_a_cold_start_to_the_comparison(demo_address):
+    assert demo_address  # the fixture is the journey
+
+
+def test_curves_of_a_finished_run_are_drawn(demo_address, new_page):
+    page = new_page()
+    page.goto(f"{demo_address}/train")
+    traces = page.locator(".kd-chart .scatterlayer .trace")
+    expect(traces).to_have_count(6)  # three runs, loss and accuracy each
+    expect(page.get_by_text("test errors of 445")).to_have_count(3)
+
+
+def test_zoom_survives_the_updates_of_a_run_that_trains(demo_address, new_page):
+    page = new_page()
+    page.goto(f"{demo_address}/train")
+    page.locator("div[data-testid=stNumberInput] input").first.wait_for()
+    page.get_by_role("combobox", name="Data set").or_(page.get_by_label("Data set")).first.click()
+    page.get_by_role("option", name="Digits").click()
+    epochs = page.get_by_label("Epochs of each student")
+    expect(epochs).to_have_value("60")
+    epochs.fill("600")
+    epochs.press("Enter")
+    page.get_by_role("button", name="Train", exact=True).click()
+    box = page.locator(".kd-chart").first
+    page.wait_for_function("() => document.querySelector('.kd-chart')?.layout?.xaxis?.range?.[1] === 600")
+    area = page.locator(".kd-chart .nsewdrag").first.bounding_box()
+    page.mouse.move(area["x"] + 0.2 * area["width"], area["y"] + 0.5 * area["height"])
+    page.mouse.down()
+    page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.5 * area["height"], steps=5)
+    page.mouse.up()
+    zoomed = page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range")
+    assert zoomed == pytest.approx([120, 360], abs=6)
+    drawn = int(box.get_attribute("data-drawn"))
+    page.wait_for_function(f"() => Number(document.querySelector('.kd-chart').dataset.drawn) > {drawn + 2}")
+    assert page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range") == zoomed
+    for _ in range(3):
+        stop = page.get_by_role("button", name="stop").first
+        if page.get_by_text("Waiting for its turn").count() == 0 and page.get_by_text("running: epoch").count() == 0:
+            break
+        stop.click()
+        page.wait_for_timeout(700)
+
+
+def test_bars_in_the_browser_are_softmax_as_python_computes_it(demo_address, new_page):
+    """For random and for extreme logits, over the slider's whole range, through the component's own code."""
+    page = new_page()
+    page.goto(f"{demo_address}/temperature")
+    bars = page.locator(".kd-bars")
+    bars.wait_for()
+    models = bars.evaluate("(root) => root.kdView.data.models.map((model) => model.logits)")
+    for temperature in (0.1, 1, 2, 20, 100):
+        shown = bars.evaluate("(root, T) => { root.kdView.set(T, false); return root.kdView.probabilities; }", temperature)
+        for logits, probabilities in zip(models, shown, strict=True):
+            assert probabilities == pytest.approx(list(softened(logits, temperature)), rel=1e-9, abs=1e-300)
+    generator = np.random.default_rng(5)
+    cases = [list(generator.normal(0, scale, 10)) for scale in (0.1, 3, 30, 1e4)]
+    cases.append([1e4, -1e4, 0, 1e4, 0, 0, 0, 0, 0, 0])
+    for logits in cases:
+        for temperature in (0.1, 0.73, 4, 100):
+            computed = bars.evaluate(
+                """(root, [logits, T]) => {
+                    root.kdView.data.models[0].logits = logits;
+                    root.kdView.set(T, false);
+                    return root.kdView.probabilities[0];
+                }""",
+                [[float(z) for z in logits], temperature],
+            )
+            assert not any(math.isnan(p) for p in computed)
+            assert computed == pytest.approx(list(softened(logits, temperature)), rel=1e-9, abs=1e-300)
+
+
+def test_dragging_the_slider_redraws_without_asking_the_server(demo_address, new_page):
+    page = new_page()
+    page.goto(f"{demo_address}/temperature")
+    slider = page.locator(".kd-bars input[type=range]")
+    slider.wait_for()
+    box = slider.bounding_box()
+    before = page.locator(".kd-bars").get_attribute("data-probabilities")
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    seen = {before}
+    for step in range(1, 10):
+        page.mouse.move(box["x"] + box["width"] * (0.5 + 0.04 * step), box["y"] + box["height"] / 2)
+        seen.add(page.locator(".kd-bars").get_attribute("data-probabilities"))
+    page.mouse.up()
+    assert len(seen) == 10, "each move must draw"
+    first, last = json.loads(before), json.loads(page.locator(".kd-bars").get_attribute("data-probabilities"))
+    assert max(last[0]) < max(first[0]), "warmer is flatter"
+
+
+@pytest.mark.parametrize("title", PAGES)
+@pytest.mark.parametrize("dark", [False, True])
+def test_pages_fit_a_phone(demo_address, new_page, title, dark):
+    page = new_page(width=390, height=844, dark=dark)
+    page.goto(f"{demo_address}/{PAGES[title]}")
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_timeout(1500)
+    widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
+    assert widest <= 390
