@@ -7,6 +7,7 @@ Data flows one way, and the modules are named after its stations:
     config      what a run is: frozen, validated, JSON both ways; imports no torch
     datasets    name -> images and labels in memory, with their normalisation
     vision      the only door to torchvision, and the repair it needs beside a CPU build of torch
+    arithmetic  the device and the precision that a model computes in
     models      name -> nn.Module; parameters and multiply-adds
     losses      pure functions of logits: softened probabilities, the objective, its closed-form gradient
     training    train(state) -> a generator of progress records; checkpoint and exact resume

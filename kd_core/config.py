@@ -120,7 +120,9 @@ class TrainingConfig(Config):
     learning_rate: float = Field(1e-3, gt=0, le=100, description="peak learning rate")
     schedule: Schedule = Field("cosine", description="learning rate over the steps")
     warmup_epochs: float = Field(0.5, ge=0, description="epochs over which the rate rises from 0 (not for one-cycle)")
-    weight_decay: float = Field(0.01, ge=0, le=10, description="decoupled for adamw, L2 for adam and sgd")
+    weight_decay: float | None = Field(
+        None, ge=0, le=10, description="decoupled for adamw, L2 for adam and sgd; by default 0.01 for adamw, else 0"
+    )
     jitter_pixels: int = Field(0, ge=0, le=8, description="each image shifts by up to this many pixels, both ways")
     validation_fraction: float = Field(
         1 / 12, ge=0, le=0.5, description="share of the training set kept to choose the best epoch; 0 takes the last"

@@ -85,7 +85,7 @@ def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", tickvals=ticks,
                         ticktext=[f"{tick:g}" for tick in ticks])  # fmt: skip
     figure.update_yaxes(title_text="test accuracy, %")
-    return _styled(figure, height=400)
+    return _styled(figure, height=400).update_layout(legend={"y": 1.02, "yanchor": "bottom"})
 
 
 def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:

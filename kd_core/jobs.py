@@ -53,6 +53,8 @@ def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: C
     outcome: Event
     try:
         outcome = _perform(home, run_id, emit, requested)
+    except _DownloadCancelledError as cancelled:
+        outcome = {"kind": cancelled.outcome, "text": "Its data set was being downloaded; whole files are kept."}
     except (LabError, MemoryError, RuntimeError, OSError, ValueError) as error:
         if not isinstance(error, LabError):
             log.exception("run %s failed", run_id)
@@ -114,8 +116,11 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
     return {"kind": "finished", "results": results}
 
 
-class _DownloadCancelledError(LabError):
+class _DownloadCancelledError(Exception):
     """Stop or pause was asked for during a download."""
+
+    def __init__(self, request: str) -> None:
+        self.outcome = "stopped" if request == "stop" else "paused"
 
 
 def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Callable[[str, float], None]:
@@ -127,8 +132,9 @@ def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]
         if time.monotonic() - told_at > 0.1:
             told_at = time.monotonic()
             emit({"kind": "message", "text": f"{text}: {share:.0%}"})
-            if requested():
-                raise _DownloadCancelledError("Stopped while its data set was being downloaded.")
+            request = requested()
+            if request:
+                raise _DownloadCancelledError(request)
 
     return report
 
@@ -304,7 +310,8 @@ class Jobs:
             while not self._closing:
                 try:
                     self._handle(message)
-                    self._dispatch()
+                    if not _is_mere_progress(message):
+                        self._dispatch()
                     self.trouble = None
                     break
                 except StoreError as error:  # a full disk, say: what was to be entered is kept and tried again
@@ -440,3 +447,8 @@ class Jobs:
     def _hear(self, event: tuple[float, Any]) -> None:
         _, message = event
         self._inbox.put(("events", message["run_id"], message["events"]))
+
+
+def _is_mere_progress(message: tuple[Any, ...]) -> bool:
+    """Whether a message cannot let another run start."""
+    return message[0] == "events" and message[2][-1]["kind"] in ("step", "epoch", "message")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd_core.arithmetic import quick_float32
 from kd_core.config import ModelConfig
 
 ImageShape = tuple[int, int, int]
@@ -122,6 +123,7 @@ def logits_of(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    batches = [model(normalise(batch.to(device))).float().cpu() for batch in images.split(batch_size)]
+    with quick_float32(device):
+        batches = [model(normalise(batch.to(device))).float().cpu() for batch in images.split(batch_size)]
     model.train(was_training)
     return torch.cat(batches)

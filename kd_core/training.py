@@ -7,7 +7,6 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core import losses, models, tensors
+from kd_core.arithmetic import autocast, faster_precision, pick_device, quick_float32
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset
 
@@ -93,7 +93,8 @@ class Training:
         self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
         self.total_steps = config.training.epochs * self.steps_per_epoch
         self.step = 0
-        self.epoch_sums = torch.zeros(3, dtype=torch.float64, device=self.device)  # loss, soft, hard x examples
+        exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
         self.epoch_seconds = 0.0
         self.best_errors: int | None = None
         self.best_weights = _copied_weights(self.model)
@@ -172,7 +173,7 @@ class Training:
         if shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
-        with _arithmetic(self.precision, self.device):
+        with autocast(self.precision, self.device):
             student_logits = self.model(inputs)
         student_logits = student_logits.float()
 
@@ -183,7 +184,7 @@ class Training:
         if self.teacher_logits is not None:
             teacher_logits = self.teacher_logits[indices]
         else:
-            with torch.no_grad(), _arithmetic(self.precision, self.device):
+            with torch.no_grad(), autocast(self.precision, self.device):
                 members = torch.stack([teacher(inputs).float() for teacher in self.teachers])
             teacher_logits = losses.ensemble_logits(
                 members, temperature=distillation.temperature, average=distillation.ensemble
@@ -220,9 +221,10 @@ def train(run: Training) -> Iterator[Record]:
             rate = learning_rate(config, run.step, run.steps_per_epoch)
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
-            batch_losses = run.batch_losses(order[span], None if shifts is None else shifts[span])
-            run.optimizer.zero_grad(set_to_none=True)
-            batch_losses.loss.backward()
+            with quick_float32(run.device):
+                batch_losses = run.batch_losses(order[span], None if shifts is None else shifts[span])
+                run.optimizer.zero_grad(set_to_none=True)
+                batch_losses.loss.backward()
             run.optimizer.step()
             run.step += 1
 
@@ -283,70 +285,11 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     ]
 
 
-def pick_device(name: str) -> torch.device:
-    """The device a config means. Raises ConfigError where it names one that this machine has not."""
-    has = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, there in has.items() if there)
-    if not has[name]:
-        raise ConfigError(f"this machine has no {name} device: choose device auto or cpu")
-    return torch.device(name)
-
-
-_measured_precisions: dict[tuple[str, ...], str] = {}
-
-
-def faster_precision(model: nn.Module, inputs: Tensor, device: torch.device) -> str:
-    """'bfloat16' where a forward and backward pass is measured at least 1.2 times as fast so, else 'float32'.
-
-    Measured once a process for each shape of model and batch, in turns, taking the best of each. Gradients and
-    statistics of the model are left as they were.
-    """
-    key = (str(device), str(tuple(inputs.shape)), repr(model))
-    if key not in _measured_precisions:
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        best = {"float32": math.inf, "bfloat16": math.inf}
-        deadline = time.perf_counter() + 0.2
-        try:
-            for turn in range(4):
-                for precision in best:
-                    seconds = _seconds_of_step(model, inputs, precision, device)
-                    if turn:  # the first turn warms up
-                        best[precision] = min(best[precision], seconds)
-                if turn and time.perf_counter() > deadline:
-                    break
-        except RuntimeError:  # a device without bfloat16
-            best["bfloat16"] = math.inf
-        model.zero_grad(set_to_none=True)
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
-        _measured_precisions[key] = "bfloat16" if best["bfloat16"] * 1.2 < best["float32"] else "float32"
-    return _measured_precisions[key]
-
-
-def _seconds_of_step(model: nn.Module, inputs: Tensor, precision: str, device: torch.device) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    with _arithmetic(precision, device):
-        logits = model(inputs)
-    logits.float().logsumexp(dim=1).sum().backward()
-    _synchronize(device)
-    return time.perf_counter() - start
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
-
-
-def _arithmetic(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
-
-
 def _optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
-    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": config.weight_decay}
+    decay = config.weight_decay
+    if decay is None:
+        decay = 0.01 if config.optimizer == "adamw" else 0.0
+    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": decay}
     options["fused"] = device.type in ("cpu", "cuda", "mps")
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), momentum=SGD_MOMENTUM, **options)

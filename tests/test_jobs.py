@@ -16,6 +16,7 @@ from kd_core.config import ConfigError, DistillationConfig, RunConfig
 from kd_core.jobs import Jobs
 from kd_core.recipes import story
 from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.training import Training
 
 
 def wait_until(condition, seconds=90):
@@ -99,9 +100,7 @@ def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_j
     assert queue.store.get(run_id).status == "finished"
     steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
     assert steps == [20 * epoch for epoch in range(1, 401)]
-    assert_same_weights(
-        tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config)
-    )
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
 def test_stopped_run_keeps_its_last_checkpoint_and_its_best_weights(running_jobs):
@@ -134,9 +133,7 @@ def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(runnin
     psutil.Process(worker).kill()
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
-    assert_same_weights(
-        tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config)
-    )
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
 def test_a_failed_teacher_stops_its_students_in_words(running_jobs):
@@ -189,6 +186,24 @@ def test_a_teacher_whose_weights_have_other_classes_is_refused_in_words(store, d
     run = store.get(student)
     assert run.status == "failed"
     assert "does not fit digits (10 classes" in run.message
+
+
+@pytest.mark.parametrize("average", ["probabilities", "logits"])
+def test_an_ensemble_teaches_with_the_mean_of_its_members(store, digits, average):
+    members = tuple(train_here(store, tiny_config(seed=seed)) for seed in (0, 1))
+    config = tiny_config("distilled", teachers=members)
+    config = config.replace(distillation=config.distillation.replace(ensemble=average))
+    student = train_here(store, config)
+    assert store.get(student).status == "finished"
+    models = [artifacts.load_model(store.home, member, digits) for member in members]
+    logits = [model(digits.normalise(digits.train_images)).detach() for model in models]
+    told = Training(config, digits, teacher_logits=artifacts.training_logits(store.home, members, "digits"))
+    kept, _ = digits.split(config.training.validation_fraction, config.seed)
+    soft = [torch.softmax(member[kept] / 2.0, dim=1) for member in logits]
+    expected = (soft[0] + soft[1]) / 2
+    if average == "logits":
+        expected = torch.softmax((logits[0] + logits[1])[kept] / 4.0, dim=1)
+    torch.testing.assert_close(torch.softmax(told.teacher_logits / 2.0, dim=1), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_logits_of_other_weights_are_never_used(store, digits):

@@ -40,9 +40,7 @@ def test_convolutions_count_by_their_closed_form():
 
 
 def test_batch_norm_and_dropout_stand_where_the_config_puts_them():
-    model = models.build(
-        ModelConfig(hidden=(5, 6), dropout_input=0.1, dropout_hidden=0.2, batch_norm=True), GREY, 10
-    )
+    model = models.build(ModelConfig(hidden=(5, 6), dropout_input=0.1, dropout_hidden=0.2, batch_norm=True), GREY, 10)
     names = [type(layer).__name__ for layer in model.children()]
     block = ["Linear", "BatchNorm1d", "ReLU", "Dropout"]
     assert names == ["Flatten", "Dropout", *block, *block, "Linear"]

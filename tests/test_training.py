@@ -8,7 +8,7 @@ import torch
 from conftest import TINY, tiny_config
 from torch.nn import functional as F
 
-from kd_core import models, training
+from kd_core import arithmetic, models, training
 from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.training import EpochRecord, StepRecord, Training, train
 
@@ -160,7 +160,7 @@ def test_with_alpha_one_labels_are_not_read(digits, teacher):
     config = tiny_config("distilled", teachers=TEACHERS)
     config = config.replace(distillation=config.distillation.replace(alpha=1.0))
     honest, poisoned = (Training(config, digits, teachers=[teacher]) for _ in range(2))
-    poisoned.labels = torch.full_like(poisoned.labels, -10**6)
+    poisoned.labels = torch.full_like(poisoned.labels, -(10**6))
     records = list(train(honest))
     for _ in train(poisoned):
         pass
@@ -256,10 +256,21 @@ def test_jitter_stays_within_its_pixels(digits):
 def test_measuring_the_precision_leaves_the_model_as_it_was(digits):
     model = models.build(ModelConfig(name="cnn"), digits.image_shape, 10).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    chosen = training.faster_precision(model, digits.normalise(digits.train_images[:32]), torch.device("cpu"))
+    chosen = arithmetic.faster_precision(model, digits.normalise(digits.train_images[:32]), torch.device("cpu"))
     assert chosen in ("float32", "bfloat16")
     assert_same_weights(before, model.state_dict())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_quick_float32_is_as_near_to_float64_as_float32_is():
+    generator = torch.Generator().manual_seed(1)
+    left, right = torch.randn(256, 784, generator=generator), torch.randn(784, 800, generator=generator)
+    exact = left.double() @ right.double()
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    with arithmetic.quick_float32(torch.device("cpu")):
+        quick = left @ right
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert float((quick - exact).abs().max() / exact.abs().max()) < 3e-6
 
 
 def test_bfloat16_computes_the_loss_in_float32(digits):

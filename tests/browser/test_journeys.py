@@ -91,7 +91,9 @@ def test_bars_in_the_browser_are_softmax_as_python_computes_it(demo_address, new
     bars.wait_for()
     models = bars.evaluate("(root) => root.kdView.data.models.map((model) => model.logits)")
     for temperature in (0.1, 1, 2, 20, 100):
-        shown = bars.evaluate("(root, T) => { root.kdView.set(T, false); return root.kdView.probabilities; }", temperature)
+        shown = bars.evaluate(
+            "(root, T) => { root.kdView.set(T, false); return root.kdView.probabilities; }", temperature
+        )
         for logits, probabilities in zip(models, shown, strict=True):
             assert probabilities == pytest.approx(list(softened(logits, temperature)), rel=1e-9, abs=1e-300)
     generator = np.random.default_rng(5)

@@ -1,0 +1,124 @@
+"""How fast a distillation epoch is beside a plain DataLoader loop, in one run on one machine. Reports ratios.
+
+    KD_DATA_DIR=... python tests/benchmarks/distillation.py [--epochs 12]
+
+The plain loop is what a first implementation looks like: torchvision's transforms on every sample, batches of 64 from a
+DataLoader, the teacher called on every batch, loss.item() at every step, torch.optim.Adam at 1e-3. Same student
+784-800-800-10, same teacher 784-1200-1200-10, same T and alpha. The contenders take turns, epoch by epoch.
+"""
+
+import argparse
+import time
+from statistics import median
+
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from kd_core import datasets, models, places, recipes, speed
+from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, DistillationConfig, RunConfig
+from kd_core.training import EpochRecord, Training, train
+from kd_core.vision import torchvision
+
+TEMPERATURE, ALPHA = 4.0, 0.9
+
+
+def plain_loop(teacher, dataset, epochs):
+    """Yield seconds of each epoch; afterwards the student's test errors."""
+    vision = torchvision()
+    transform = vision.transforms.Compose(
+        [vision.transforms.ToTensor(), vision.transforms.Normalize((dataset.mean,), (dataset.std,))]
+    )
+    data = vision.datasets.MNIST(root=str(places.mnist_folder()), train=True, transform=transform)
+    kept, _ = dataset.split(1 / 12, 0)
+    loader = DataLoader(torch.utils.data.Subset(data, kept.tolist()), batch_size=64, shuffle=True)
+    torch.manual_seed(0)
+    student = models.build(PAPER_STUDENT, dataset.image_shape, 10)
+    optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
+    for _ in range(epochs):
+        start = time.perf_counter()
+        total = 0.0
+        for images, labels in loader:
+            with torch.no_grad():
+                teacher_logits = teacher(images)
+            logits = student(images)
+            soft = F.kl_div(
+                F.log_softmax(logits / TEMPERATURE, 1),
+                F.softmax(teacher_logits / TEMPERATURE, 1),
+                reduction="batchmean",
+            )
+            loss = ALPHA * TEMPERATURE**2 * soft + (1 - ALPHA) * F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.item()
+        yield time.perf_counter() - start
+    yield test_errors(student, dataset)
+
+
+def ours(teacher_logits, dataset, training, role="distilled"):
+    """The same for the engine, with a training config of its own."""
+    distillation = DistillationConfig(teachers=("benchmark",), temperature=TEMPERATURE, alpha=ALPHA)
+    run = Training(
+        RunConfig(role=role, distillation=distillation if role == "distilled" else None, training=training),
+        dataset,
+        teacher_logits=teacher_logits,
+    )
+    start = time.perf_counter()
+    for record in train(run):
+        if isinstance(record, EpochRecord):
+            yield time.perf_counter() - start
+            start = time.perf_counter()
+    yield test_errors(run.best_model(), dataset)
+
+
+def test_errors(model, dataset):
+    logits = models.logits_of(model, dataset.test_images, dataset.normalise)
+    return int((logits.argmax(1) != dataset.test_labels).sum())
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=recipes.STUDENT_TRAINING.epochs)
+    epochs = parser.parse_args().epochs
+    dataset = datasets.load("mnist")
+    print(f"{speed.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+
+    teacher_run = Training(
+        RunConfig(role="teacher", model=PAPER_TEACHER, training=recipes.TEACHER_TRAINING.replace(epochs=6)), dataset
+    )
+    for _ in train(teacher_run):
+        pass
+    teacher = teacher_run.best_model()
+    start = time.perf_counter()
+    teacher_logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
+    print(
+        f"teacher: {test_errors(teacher, dataset)} test errors; its logits, once: {time.perf_counter() - start:.1f} s"
+    )
+
+    default = recipes.STUDENT_TRAINING.replace(epochs=epochs)
+    same_batch = default.replace(batch_size=64, precision="float32", optimizer="adam", learning_rate=1e-3)
+    contenders = {
+        "plain loop, batch 64, float32": plain_loop(teacher, dataset, epochs),
+        "engine, batch 64, float32": ours(teacher_logits, dataset, same_batch),
+        "engine, default settings": ours(teacher_logits, dataset, default),
+        "engine, default, baseline": ours(None, dataset, default, role="baseline"),
+    }
+    seconds = {name: [] for name in contenders}
+    for _ in range(epochs):
+        for name, contender in contenders.items():
+            seconds[name].append(next(contender))
+    plain = median(seconds["plain loop, batch 64, float32"])
+    for name, contender in contenders.items():
+        middle = median(seconds[name])
+        spread = f"{min(seconds[name]):.2f} to {max(seconds[name]):.2f}"
+        print(
+            f"{name:32} {middle:6.2f} s an epoch (median of {epochs}, {spread}), {plain / middle:5.1f} times the plain"
+            f" loop's speed, {next(contender)} test errors after {epochs} epochs"
+        )
+    cost = median(seconds["engine, default settings"]) / median(seconds["engine, default, baseline"])
+    print(f"distilling costs {cost:.2f} times the baseline's epoch")
+
+
+if __name__ == "__main__":
+    main()
