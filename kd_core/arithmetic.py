@@ -41,7 +41,7 @@ def quick_float32(device: torch.device) -> Iterator[None]:
     (torch 2.13, 512x784x800). torch has no setting for oneDNN itself, only for oneDNN with leave to round to bfloat16;
     whether it makes use of that leave is measured, and where it does this changes nothing.
     """
-    setting = torch.backends.mkldnn.matmul
+    setting: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     if device.type != "cpu" or setting.fp32_precision == "bf16" or not _onednn_keeps_float32():
         yield
         return
@@ -59,7 +59,7 @@ def _onednn_keeps_float32() -> bool:
     if not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
-    setting = torch.backends.mkldnn.matmul
+    setting: Any = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = setting.fp32_precision
     setting.fp32_precision = "bf16"
     try:

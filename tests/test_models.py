@@ -1,5 +1,7 @@
 """Shapes and costs of the architectures, against closed forms."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -15,8 +17,8 @@ GREY = (1, 28, 28)
 )
 def test_the_papers_networks_cost_what_their_layers_add_up_to(config, parameters, multiply_adds):
     units = [784, *config.hidden, 10]
-    assert parameters == sum((a + 1) * b for a, b in zip(units, units[1:], strict=False))
-    assert multiply_adds == sum(a * b for a, b in zip(units, units[1:], strict=False))
+    assert parameters == sum((a + 1) * b for a, b in itertools.pairwise(units))
+    assert multiply_adds == sum(a * b for a, b in itertools.pairwise(units))
     model = models.build(config, GREY, 10)
     assert speed.costs(model, GREY) == {
         "parameters": parameters,

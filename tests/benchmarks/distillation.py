@@ -42,11 +42,8 @@ def plain_loop(teacher, dataset, epochs):
             with torch.no_grad():
                 teacher_logits = teacher(images)
             logits = student(images)
-            soft = F.kl_div(
-                F.log_softmax(logits / TEMPERATURE, 1),
-                F.softmax(teacher_logits / TEMPERATURE, 1),
-                reduction="batchmean",
-            )
+            targets = F.softmax(teacher_logits / TEMPERATURE, 1)
+            soft = F.kl_div(F.log_softmax(logits / TEMPERATURE, 1), targets, reduction="batchmean")
             loss = ALPHA * TEMPERATURE**2 * soft + (1 - ALPHA) * F.cross_entropy(logits, labels)
             optimizer.zero_grad()
             loss.backward()
@@ -84,9 +81,7 @@ def main():
     dataset = datasets.load("mnist")
     print(f"{speed.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
 
-    teacher_run = Training(
-        RunConfig(role="teacher", model=PAPER_TEACHER, training=recipes.TEACHER_TRAINING.replace(epochs=6)), dataset
-    )
+    teacher_run = Training(RunConfig(role="teacher", model=PAPER_TEACHER, training=recipes.TEACHER_TRAINING), dataset)
     for _ in train(teacher_run):
         pass
     teacher = teacher_run.best_model()
