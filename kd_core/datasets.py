@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core.config import DATASETS, LabError
+from kd_core.drawing import as_mnist
 from kd_core.places import data_folders, mnist_folder
 
 Progress = Callable[[str, float], None]
@@ -90,15 +92,17 @@ def load(name: str, progress: Progress | None = None) -> Dataset:
 def _digits() -> Dataset:
     """scikit-learn's copy of the UCI test set "Optical Recognition of Handwritten Digits": 1,797 images of 8x8.
 
-    Scaled as MNIST's images are made: the digit in a 20x20 box in the middle of 28x28 (LeCun et al. 1998), so that
-    every model takes both. A quarter of each class, chosen once and for all, is the test set.
+    Each is enlarged, then scaled and centred as MNIST's images are (kd_core.drawing.as_mnist), so that every model
+    takes both, and a model trained on either knows what its user draws. A quarter of each class, chosen once and for
+    all, is the test set.
     """
     from sklearn.datasets import load_digits
 
     source = load_digits()
-    images = torch.from_numpy(source.images).to(torch.float32).unsqueeze(1) / 16
-    images = F.interpolate(images, size=(20, 20), mode="bicubic", align_corners=False).clamp_(0, 1)
-    images = (F.pad(images, (4, 4, 4, 4)) * 255).round().to(torch.uint8)
+    small = torch.from_numpy(source.images).to(torch.float32).unsqueeze(1) / 16
+    large = F.interpolate(small, size=(48, 48), mode="bicubic", align_corners=False).clamp_(0, 1)
+    ink = (large * 255).round().to(torch.uint8).squeeze(1).numpy()
+    images = torch.from_numpy(np.stack([as_mnist(drawing) for drawing in ink])).unsqueeze(1)
     labels = torch.from_numpy(source.target).to(torch.int64)
 
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(1998))

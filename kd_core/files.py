@@ -1,5 +1,6 @@
 """Whole files or none: everything KD Lab saves goes through write_atomic. No torch here."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -25,7 +26,8 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise SaveError(disk_problem(error, path.parent)) from error
 
 

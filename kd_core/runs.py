@@ -281,7 +281,8 @@ class Store:
             try:
                 yield self._database
             except BaseException:
-                self._database.execute("ROLLBACK")
+                if self._database.in_transaction:  # a full disk has rolled it back already
+                    self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
 
@@ -290,7 +291,7 @@ class Store:
         try:
             yield
         except sqlite3.IntegrityError as error:
-            raise StoreError(f"this run is in the store already ({error})") from error
+            raise StoreError(f"The run store cannot take this entry ({error}).") from error
         except sqlite3.OperationalError as error:
             reason = str(error)
             if "full" in reason:

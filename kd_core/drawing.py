@@ -1,0 +1,116 @@
+"""Any picture of a digit -> 28x28 as MNIST's images are made, so that a model meets what it was trained on.
+
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A: the
+digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", with grey levels from
+anti-aliasing, and "centered in a 28x28 image by computing the center of mass of the pixels".
+"""
+
+import base64
+import binascii
+import io
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from kd_core.config import LabError
+
+SIDE, BOX = 28, 20
+MAX_SIDE = 4096
+"""Pixels of a picture's longer side that are still read."""
+FAINTEST = 24
+"""Grey levels, of 255, that ink must stand out from the paper by."""
+
+Grey = NDArray[np.uint8]
+
+
+class PictureError(LabError):
+    """A picture that holds no digit to look at; its text says why."""
+
+
+def as_mnist(ink: Grey) -> Grey:
+    """Scale and centre a drawing. ink: (H, W) uint8, 0 is paper, 255 full ink. Returns (28, 28) uint8.
+
+    Raises PictureError where nothing is drawn.
+    """
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if len(rows) == 0:
+        raise PictureError("There is nothing on it yet: draw a digit.")
+    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = BOX / max(digit.shape)
+    height, width = (max(1, round(side * scale)) for side in digit.shape)
+    if (height, width) != digit.shape:
+        smooth = Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC
+        digit = np.asarray(Image.fromarray(digit).resize((width, height), smooth))
+    mass = digit.astype(np.float64)
+    total = max(mass.sum(), 1e-9)
+    # The centre of mass of MNIST's own images lies in the middle of pixel 14, 14 (measured over the test set).
+    middle_row = ((np.arange(height) + 0.5) * mass.sum(axis=1)).sum() / total
+    middle_column = ((np.arange(width) + 0.5) * mass.sum(axis=0)).sum() / total
+    top = min(max(round(SIDE / 2 + 0.5 - middle_row), 0), SIDE - height)
+    left = min(max(round(SIDE / 2 + 0.5 - middle_column), 0), SIDE - width)
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    image[top : top + height, left : left + width] = digit
+    return image
+
+
+def read_picture(content: bytes) -> Grey:
+    """The digit in an uploaded picture (any format Pillow reads, dark on light or light on dark) as (28, 28) uint8.
+
+    Raises PictureError where it is no picture, too large, or of one shade.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise PictureError(
+                    f"This picture is {picture.width:,} by {picture.height:,} pixels; {MAX_SIDE:,} a side is the most:"
+                    " make it smaller or cut out the digit."
+                )
+            flat = Image.new("RGBA", picture.size, "white")
+            flat.alpha_composite(picture.convert("RGBA"))
+            grey = np.asarray(ImageOps.exif_transpose(flat).convert("L"), dtype=np.int16)
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
+        raise PictureError("This file is no picture that can be read: upload a PNG, JPEG or WebP file.") from error
+    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    contrast = np.abs(grey - np.median(border))
+    strongest = float(contrast.max())
+    if strongest < FAINTEST:
+        raise PictureError("This picture is of one shade: upload one in which a digit stands out from its background.")
+    ink = np.clip((contrast / strongest - 0.25) / 0.5, 0, 1)  # shadows of the paper go, strokes become full ink
+    return as_mnist((255 * ink).round().astype(np.uint8))
+
+
+def read_canvas(data_url: str) -> Grey:
+    """The drawing of the page's canvas, white strokes on black as a PNG data URL, as (28, 28) uint8.
+
+    Raises PictureError where nothing is drawn or the text is no such URL.
+    """
+    kind, _, encoded = data_url.partition(",")
+    try:
+        if kind != "data:image/png;base64":
+            raise ValueError(kind)
+        with Image.open(io.BytesIO(base64.b64decode(encoded, validate=True)), formats=("PNG",)) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise ValueError(picture.size)
+            ink = np.asarray(picture.convert("L"))
+    except (ValueError, OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
+        raise PictureError("The drawing did not arrive whole: draw it again.") from error
+    return as_mnist(ink)
+
+
+def to_address(image: Grey) -> str:
+    """A 28x28 image as text for an address, some hundred characters. (28, 28) uint8 -> letters, digits, - and _."""
+    return base64.urlsafe_b64encode(zlib.compress(image.tobytes(), 9)).decode().rstrip("=")
+
+
+def from_address(text: str) -> Grey:
+    """What to_address wrote. Raises PictureError on anything else, however large it would unpack."""
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        content = zlib.decompressobj().decompress(packed, SIDE * SIDE + 1)
+        return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)
+    except (ValueError, binascii.Error, zlib.error) as error:
+        raise PictureError("The drawing in this address is damaged: draw it again.") from error

@@ -1,0 +1,220 @@
+"""The data sets: known facts of both, and a download from a server of our own that misbehaves in every way we fear."""
+
+import gzip
+import hashlib
+import http.server
+import struct
+import threading
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from kd_core import datasets, places
+from kd_core.datasets import DatasetError
+from kd_core.vision import torchvision
+
+
+def test_digits_are_scikit_learns_images_in_mnists_shape(digits):
+    images = torch.cat([digits.train_images, digits.test_images])
+    labels = torch.cat([digits.train_labels, digits.test_labels])
+    assert images.shape == (1797, 1, 28, 28)
+    assert images.dtype == torch.uint8
+    assert labels.dtype == torch.int64
+    assert torch.bincount(labels).tolist() == np.bincount(load_digits().target).tolist()
+    assert torch.bincount(digits.test_labels).min() >= 43
+
+
+def test_digits_are_split_the_same_way_every_time(digits):
+    datasets._digits.cache_clear()
+    again = datasets.load("digits")
+    assert torch.equal(again.test_images, digits.test_images)
+    assert torch.equal(again.train_labels, digits.train_labels)
+
+
+def test_each_digit_lies_as_mnists_do_in_a_box_of_20_about_its_centre_of_mass(digits):
+    images = digits.train_images[:200, 0].double()
+    rows, columns = images.amax(2) > 0, images.amax(1) > 0
+    heights = [int(row.nonzero().max() - row.nonzero().min()) + 1 for row in rows]
+    widths = [int(column.nonzero().max() - column.nonzero().min()) + 1 for column in columns]
+    assert all(max(height, width) == 20 for height, width in zip(heights, widths, strict=True))
+    mass = images.sum((1, 2))
+    grid = torch.arange(28, dtype=torch.float64)
+    middle_row = (images.sum(2) * grid).sum(1) / mass
+    middle_column = (images.sum(1) * grid).sum(1) / mass
+    assert (middle_row - 13.5).abs().max() <= 0.75
+    assert (middle_column - 13.5).abs().max() <= 0.75
+
+
+def test_normalised_training_images_have_mean_zero_and_deviation_one(digits):
+    normal = digits.normalise(digits.train_images).double()
+    assert float(normal.mean()) == pytest.approx(0, abs=1e-4)
+    assert float(normal.std(correction=0)) == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("fraction", [0, 0.1, 0.5])
+def test_split_is_disjoint_complete_seeded_and_in_proportion(digits, fraction):
+    train, validation = digits.split(fraction, 3)
+    assert sorted(torch.cat([train, validation]).tolist()) == list(range(len(digits.train_labels)))
+    again, other = digits.split(fraction, 3), digits.split(fraction, 4)
+    assert torch.equal(again[1], validation)
+    assert fraction == 0 or not torch.equal(other[1], validation)
+    for label in range(10):
+        members = int((digits.train_labels == label).sum())
+        assert abs(int((digits.train_labels[validation] == label).sum()) - fraction * members) <= 0.5
+
+
+def test_an_unknown_data_set_is_said_in_words():
+    with pytest.raises(DatasetError, match="unknown data set 'imagenet': choose one of digits, mnist"):
+        datasets.load("imagenet")
+
+
+def test_mnist_is_the_published_one(mnist):
+    assert mnist.train_images.shape == (60_000, 1, 28, 28)
+    assert torch.bincount(mnist.test_labels).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert mnist.mean == pytest.approx(0.1307, abs=5e-5)
+    assert mnist.std == pytest.approx(0.3081, abs=5e-5)
+
+
+# ------------------------------------------------------------------------------------------------------- download
+
+SIZES = {"train": 30, "t10k": 20}
+
+
+def packed_files():
+    """Four small files in MNIST's own format: name -> gzip bytes."""
+    generator = np.random.default_rng(0)
+    files = {}
+    for part, count in SIZES.items():
+        images = struct.pack(">iiii", 2051, count, 28, 28) + generator.integers(0, 256, count * 784, np.uint8).tobytes()
+        labels = struct.pack(">ii", 2049, count) + (np.arange(count) % 10).astype(np.uint8).tobytes()
+        files[f"{part}-images-idx3-ubyte.gz"] = gzip.compress(images, mtime=0)
+        files[f"{part}-labels-idx1-ubyte.gz"] = gzip.compress(labels, mtime=0)
+    return files
+
+
+class Mirror:
+    """A web server on loopback. behaviour(name, content) -> (status, what is sent, the length that is promised)."""
+
+    def __init__(self, files, behaviour=lambda name, content: (200, content, len(content))):
+        self.served = []
+        mirror = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                name = self.path.rpartition("/")[2]
+                mirror.served.append(name)
+                status, content, promised = mirror.behaviour(name, files.get(name, b""))
+                self.send_response(status)
+                self.send_header("Content-Length", str(promised))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *arguments):
+                """Say nothing."""
+
+        self.behaviour = behaviour
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A machine that has never seen MNIST, whose MNIST is our four small files. Gives the cache's raw folder."""
+    files = packed_files()
+    monkeypatch.delenv("KD_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
+    monkeypatch.setattr(torchvision().datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(datasets, "MNIST_IMAGES", SIZES)
+    datasets._mnist.cache_clear()
+    yield places.data_folders()[-1] / "MNIST" / "raw"
+    datasets._mnist.cache_clear()
+
+
+@pytest.fixture
+def mirror():
+    """mirror(behaviour) -> a running Mirror, closed after the test."""
+    running = []
+
+    def start(*behaviour):
+        running.append(Mirror(packed_files(), *behaviour))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.close()
+
+
+def test_a_download_arrives_whole_with_progress_and_is_loaded(nowhere, mirror, monkeypatch):
+    monkeypatch.setattr(torchvision().datasets.MNIST, "mirrors", [mirror().address])
+    told = []
+    loaded = datasets.load("mnist", progress=lambda text, share: told.append((text, share)))
+    assert loaded.train_images.shape == (30, 1, 28, 28)
+    assert loaded.test_labels.tolist() == [i % 10 for i in range(20)]
+    assert {text for text, _ in told} == {f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)}
+    assert all(0 < share <= 1 for _, share in told)
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
+    assert places.available("mnist")
+
+
+def test_a_second_mirror_serves_where_the_first_does_not(nowhere, mirror):
+    missing = mirror(lambda name, content: (404, b"", 0))
+    good = mirror()
+    assert datasets.download_mnist(mirrors=[missing.address, good.address]) == nowhere.parent.parent
+    assert len(good.served) == 4
+
+
+def test_a_damaged_file_is_refused_in_words_and_never_takes_its_place(nowhere, mirror):
+    bad = mirror(lambda name, content: (200, b"?" + content[1:], len(content)))
+    with pytest.raises(DatasetError, match="could not be downloaded: .* sent a damaged train-images"):
+        datasets.download_mnist(mirrors=[bad.address])
+    assert not places.available("mnist")
+    assert not list(nowhere.glob("*ubyte"))
+
+
+def test_a_download_that_breaks_off_goes_on_with_what_is_missing(nowhere, mirror):
+    def breaks_off_at_labels(name, content):
+        return (200, content if "images" in name else content[: len(content) // 2], len(content))
+
+    broken = mirror(breaks_off_at_labels)
+    with pytest.raises(DatasetError, match="files that arrived whole are kept"):
+        datasets.download_mnist(mirrors=[broken.address])
+    good = mirror()
+    datasets.download_mnist(mirrors=[good.address])
+    assert "train-images-idx3-ubyte.gz" not in good.served
+    assert places.available("mnist")
+
+
+def test_offline_is_said_in_words_that_name_the_ways_out(nowhere, mirror):
+    closed = mirror()
+    closed.server.server_close()
+    with pytest.raises(DatasetError, match=r"no mirror answers: .* KD_DATA_DIR .* digits, which needs no network"):
+        datasets.download_mnist(mirrors=["http://127.0.0.1:9/"])
+
+
+def test_a_download_can_be_cancelled_from_its_progress(nowhere, mirror):
+    class EnoughError(Exception):
+        """The user has had enough."""
+
+    def cancel(text, share):
+        raise EnoughError
+
+    with pytest.raises(EnoughError):
+        datasets.download_mnist(cancel, mirrors=[mirror().address])
+    assert not places.available("mnist")
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: b"", lambda whole: b"junk" * 400])
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
+def test_a_damaged_folder_is_said_in_words(nowhere, mirror, damage, name):
+    datasets.download_mnist(mirrors=[mirror().address])
+    (nowhere / name).write_bytes(damage((nowhere / name).read_bytes()))
+    with pytest.raises(DatasetError, match="are damaged or cut short: delete that folder"):
+        datasets.load("mnist")

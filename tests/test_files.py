@@ -1,0 +1,106 @@
+"""Whole files or none, and nothing read back can run code."""
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from kd_core import files, places, tensors
+from kd_core.files import SaveError
+
+
+def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "weights"
+    files.write_atomic(path, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SaveError, match="is full: free some space, then resume; what was saved before is whole"):
+        files.write_atomic(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["weights"]
+
+
+def test_a_really_full_disk_is_said_in_words():
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(OSError, match="No space left") as error, full.open("wb", buffering=0) as device:
+        device.write(b"x")
+    assert "is full" in files.disk_problem(error.value, Path("/data"))
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SaveError, match="cannot be used"):
+        files.write_atomic(tmp_path / "file" / "weights", b"x")
+
+
+def test_tensors_come_back_as_they_were_saved(tmp_path):
+    saved = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(4, 6).T}
+    tensors.save_tensors(tmp_path / "t", saved)
+    loaded = tensors.load_tensors(tmp_path / "t")
+    assert loaded.keys() == saved.keys()
+    assert all(torch.equal(loaded[name], saved[name]) for name in saved)
+
+
+@pytest.mark.parametrize("load", [tensors.load_tensors, tensors.load_state])
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"", lambda whole: b"x" * 99])
+def test_damaged_files_are_said_in_words(tmp_path, load, damage):
+    path = tmp_path / "file"
+    save = tensors.save_tensors if load is tensors.load_tensors else tensors.save_state
+    save(path, {"a": torch.randn(100)})
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(SaveError, match="is damaged and cannot be read"):
+        load(path)
+
+
+def test_a_missing_file_is_said_in_words(tmp_path):
+    with pytest.raises(SaveError, match="is missing"):
+        tensors.load_tensors(tmp_path / "nothing")
+
+
+class Bomb:
+    """Unpickling this would create a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_pickle_that_would_run_code_is_refused_without_running_it(tmp_path):
+    target = tmp_path / "ran"
+    torch.save({"model": Bomb(target)}, tmp_path / "checkpoint.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb(target)))
+    for name in ("checkpoint.pt", "plain.pt"):
+        with pytest.raises(SaveError, match="is damaged and cannot be read"):
+            tensors.load_state(tmp_path / name)
+    assert not target.exists()
+
+
+def test_home_is_named_by_kd_home_and_else_beside_the_engine(monkeypatch, tmp_path):
+    monkeypatch.setenv("KD_HOME", str(tmp_path))
+    assert places.home() == tmp_path
+    monkeypatch.delenv("KD_HOME")
+    assert places.home() == Path(places.__file__).resolve().parent.parent / "checkpoints"
+
+
+def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):
+    monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    raw = tmp_path / "named" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in places.MNIST_FILES[:3]:
+        (raw / name).touch()
+    assert places.mnist_folder() is None
+    assert not places.available("mnist")
+    assert places.available("digits")
+    (raw / places.MNIST_FILES[3]).touch()
+    assert places.mnist_folder() == tmp_path / "named"
