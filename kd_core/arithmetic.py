@@ -80,14 +80,16 @@ _measured_precisions: dict[tuple[str, ...], str] = {}
 def faster_precision(model: nn.Module, inputs: torch.Tensor, device: torch.device) -> str:
     """'bfloat16' where a forward and backward pass is measured at least 1.2 times as fast so, else 'float32'.
 
-    Measured once a process for each shape of model and batch, in turns, taking the best of each. Gradients and
-    statistics of the model are left as they were.
+    Measured once a process for each shape of model and batch, in turns, taking the best of each. Gradients, statistics
+    of the model and the random generators are left as they were: what a run draws must not depend on whether its
+    process has measured before.
     """
     key = (str(device), str(tuple(inputs.shape)), repr(model))
     if key not in _measured_precisions:
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         best = {"float32": math.inf, "bfloat16": math.inf}
         deadline = time.perf_counter() + 0.2
+        random = random_state(device)
         try:
             for turn in range(4):
                 for precision in best:
@@ -98,6 +100,7 @@ def faster_precision(model: nn.Module, inputs: torch.Tensor, device: torch.devic
                     break
         except RuntimeError:  # a device without bfloat16
             best["bfloat16"] = math.inf
+        set_random_state(random, device)
         model.zero_grad(set_to_none=True)
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
@@ -119,3 +122,22 @@ def _seconds_of_step(model: nn.Module, inputs: torch.Tensor, precision: str, dev
 def _synchronize(device: torch.device) -> None:
     if device.type != "cpu":
         torch.accelerator.synchronize()
+
+
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """State of the generators that a run on this device draws from: the CPU's, and the device's own."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    elif device.type == "mps":
+        states.append(torch.mps.get_rng_state())
+    return states
+
+
+def set_random_state(states: list[torch.Tensor], device: torch.device) -> None:
+    """Go on drawing from where random_state was taken."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
+    elif device.type == "mps":
+        torch.mps.set_rng_state(states[1])

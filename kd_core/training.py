@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core import losses, models, tensors
-from kd_core.arithmetic import autocast, faster_precision, pick_device, quick_float32
+from kd_core.arithmetic import (
+    autocast,
+    faster_precision,
+    pick_device,
+    quick_float32,
+    random_state,
+    set_random_state,
+)
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset
 
@@ -98,7 +105,7 @@ class Training:
         self.epoch_seconds = 0.0
         self.best_errors: int | None = None
         self.best_weights = _copied_weights(self.model)
-        self.random_state = _random_state(self.device)
+        self.random_state = random_state(self.device)
 
     def _fixed_teacher_logits(self, indices: Tensor, known: Tensor | None) -> Tensor | None:
         """(N, K) logits of the teacher on the transfer set, or None without one or where jitter moves the inputs."""
@@ -211,7 +218,7 @@ def train(run: Training) -> Iterator[Record]:
     config = run.config.training
     steps_per_record = max(1, min(MAX_STEPS_PER_RECORD, run.steps_per_epoch // RECORDS_PER_EPOCH))
     run.model.train()
-    _set_random_state(run.random_state, run.device)
+    set_random_state(run.random_state, run.device)
     while run.step < run.total_steps:
         epoch = run.step // run.steps_per_epoch
         order, shifts = _epoch_plan(run, epoch)
@@ -237,9 +244,9 @@ def train(run: Training) -> Iterator[Record]:
                 seconds = time.perf_counter() - recent_start
                 run.epoch_seconds += seconds
                 run.epoch_sums += recent_sums
-                run.random_state = _random_state(run.device)
+                run.random_state = random_state(run.device)
                 yield StepRecord(run.step, run.epochs_done, *parts, rate, recent_count / seconds)
-                _set_random_state(run.random_state, run.device)
+                set_random_state(run.random_state, run.device)
                 recent_sums, recent_count, recent_start = torch.zeros_like(recent_sums), 0, time.perf_counter()
 
         means = _parts((run.epoch_sums + recent_sums) / len(run.images))
@@ -247,10 +254,10 @@ def train(run: Training) -> Iterator[Record]:
         seconds = run.epoch_seconds + time.perf_counter() - recent_start
         run.epoch_sums.zero_()
         run.epoch_seconds = 0.0
-        run.random_state = _random_state(run.device)
+        run.random_state = random_state(run.device)
         accuracy = None if errors is None else 1 - errors / len(run.validation_labels)
         yield EpochRecord(run.step, epoch + 1, *means, rate, len(run.images) / seconds, errors, accuracy, best, seconds)
-        _set_random_state(run.random_state, run.device)
+        set_random_state(run.random_state, run.device)
 
 
 def learning_rate(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
@@ -334,23 +341,6 @@ def _parts(means: Tensor) -> tuple[float, float | None, float | None]:
 
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    if device.type == "cuda":
-        states.append(torch.cuda.get_rng_state(device))
-    elif device.type == "mps":
-        states.append(torch.mps.get_rng_state())
-    return states
-
-
-def _set_random_state(states: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
-    elif device.type == "mps":
-        torch.mps.set_rng_state(states[1])
 
 
 def as_dict(record: Record) -> dict[str, Any]:

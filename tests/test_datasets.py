@@ -173,7 +173,7 @@ def test_a_second_mirror_serves_where_the_first_does_not(nowhere, mirror):
 
 def test_a_damaged_file_is_refused_in_words_and_never_takes_its_place(nowhere, mirror):
     bad = mirror(lambda name, content: (200, b"?" + content[1:], len(content)))
-    with pytest.raises(DatasetError, match="could not be downloaded: .* sent a damaged train-images"):
+    with pytest.raises(DatasetError, match=r"could not be downloaded: .* sent a damaged train-images"):
         datasets.download_mnist(mirrors=[bad.address])
     assert not places.available("mnist")
     assert not list(nowhere.glob("*ubyte"))

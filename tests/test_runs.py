@@ -119,7 +119,7 @@ def test_speeds_are_kept_for_a_set_of_runs_in_any_order(store):
 def test_a_damaged_database_is_said_in_words_and_left_alone(home):
     home.mkdir()
     (home / "lab.sqlite").write_bytes(b"this is no database" * 99)
-    with pytest.raises(StoreError, match="is damaged .* move it away"):
+    with pytest.raises(StoreError, match=r"is damaged .* move it away"):
         Store(home)
     assert (home / "lab.sqlite").read_bytes().startswith(b"this is no")
 
@@ -127,9 +127,10 @@ def test_a_damaged_database_is_said_in_words_and_left_alone(home):
 def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
     pages = store._database.execute("PRAGMA page_count").fetchone()[0]
     store._database.execute(f"PRAGMA max_page_count = {pages}")
+    many = [step(number) for number in range(1, 10_000)]
     with pytest.raises(StoreError, match="its disk is full: free some space"):
-        for number in range(1, 10_000):
-            store.apply(run_id, step(number))
+        store.apply(run_id, *many)
+    assert store.records(run_id, "step") == []
     assert store.get(run_id).status == "queued"
 
 
@@ -148,7 +149,8 @@ def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path):
 def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     """WAL: what was committed before the kill is there after it, and the database is whole."""
     code = (
-        "import os, sys; from pathlib import Path; from kd_core.runs import Store; from kd_core.config import RunConfig;"
+        "import os, sys; from pathlib import Path;"
+        "from kd_core.runs import Store; from kd_core.config import RunConfig;"
         "store = Store(Path(sys.argv[1])); store.create({'abc': RunConfig(role='teacher')});"
         "store._database.execute('BEGIN'); store._database.execute('DELETE FROM runs'); os.kill(os.getpid(), 9)"
     )

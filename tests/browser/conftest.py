@@ -58,7 +58,8 @@ def serve(home: Path):
         while True:
             with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
                 break
-            assert server.poll() is None and time.monotonic() < deadline, (home / "server.log").read_text()
+            assert server.poll() is None, (home / "server.log").read_text()
+            assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
         yield address
     finally:
