@@ -6,7 +6,7 @@ The card is written last and holds the checksums of the other two, so that logit
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -45,6 +45,8 @@ def leave(home: Path, run_id: str, run: Training) -> dict[str, Any]:
     tensors.save_tensors(folder.logits, logits)
     card = {
         "config": run.config.model_dump(mode="json"),
+        "input": {"shape": list(dataset.image_shape), "mean": dataset.mean, "std": dataset.std},
+        "class_names": list(dataset.class_names),
         "results": results,
         "torch": str(torch.__version__),
         "device": str(run.device),
@@ -76,6 +78,38 @@ def load_model(home: Path, run_id: str, dataset: Dataset) -> nn.Module:
             )
     model.load_state_dict({name: weights[name] for name in expected})
     return model.eval()
+
+
+class Trained(NamedTuple):
+    """A trained model that needs no data set beside it. Call it with uint8 images (N, C, H, W): logits (N, K)."""
+
+    model: nn.Module
+    mean: float
+    std: float
+    class_names: tuple[str, ...]
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            inputs = torch.from_numpy(images.astype(np.float32)).sub_(255 * self.mean).div_(255 * self.std)
+            logits: torch.Tensor = self.model(inputs)
+        return logits.numpy()
+
+
+def load_trained(home: Path, run_id: str) -> Trained:
+    """The trained model of a run by its own files alone. Raises SaveError where they are missing or damaged."""
+    folder = folder_of(home, run_id)
+    try:
+        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        shape, class_names = tuple(card["input"]["shape"]), tuple(card["class_names"])
+        mean, std = float(card["input"]["mean"]), float(card["input"]["std"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SaveError(f"The card of run {run_id} is missing or damaged in {folder.path}: run it again.") from error
+    model = models.build(_config(folder).model, shape, len(class_names))
+    try:
+        model.load_state_dict(tensors.load_tensors(folder.weights))
+    except RuntimeError as error:
+        raise SaveError(f"The weights of run {run_id} are not those that its card describes: run it again.") from error
+    return Trained(model.eval(), mean, std, class_names)
 
 
 def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:

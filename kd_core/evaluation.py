@@ -3,7 +3,7 @@
 Logits are (N, K), before softmax; labels are (N,), integers below K.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,3 +65,61 @@ def entropy_bits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
     from scipy.special import entr
 
     return np.asarray(entr(probabilities).sum(axis=-1) / np.log(2))
+
+
+def mean_soft_targets(logits: Logits, labels: Labels, temperature: float) -> NDArray[np.float64]:
+    """What a teacher says of each class on average: (K, K), row = true class, its mean softmax(z / T); rows sum to 1.
+
+    A class without examples has a row of NaN. Raises ValueError unless temperature > 0.
+    """
+    soft, classes = softened(logits, temperature), logits.shape[1]
+    rows = [soft[labels == label].mean(axis=0) if (labels == label).any() else None for label in range(classes)]
+    return np.stack([np.full(classes, np.nan) if row is None else row for row in rows])
+
+
+class SimilarityTree(NamedTuple):
+    """Classes joined by likeness, ready to draw: the order of the leaves, and each join's four corners."""
+
+    leaves: list[int]
+    positions: list[list[float]]
+    heights: list[list[float]]
+
+
+def similarity_tree(mean_soft: NDArray[np.float64]) -> SimilarityTree:
+    """Average-linkage tree of the classes (scipy's), of a (K, K) map of mean soft targets without NaN.
+
+    Two classes are as near as the share of probability that they lend each other: the distance is minus the log of its
+    mean over both directions, the diagonal left out.
+    """
+    from scipy.cluster.hierarchy import dendrogram, linkage
+
+    shared = mean_soft.copy()
+    np.fill_diagonal(shared, 0)
+    shared /= shared.sum(axis=1, keepdims=True)
+    distance = -np.log(np.maximum((shared + shared.T) / 2, 1e-12))
+    drawn: Any = dendrogram(linkage(distance[np.triu_indices(len(distance), 1)], "average"), no_plot=True)
+    return SimilarityTree([int(leaf) for leaf in drawn["leaves"]], drawn["icoord"], drawn["dcoord"])
+
+
+GALLERIES = ("test order", "most ambiguous for the teacher", "teacher wrong", "teacher and student disagree")
+
+
+def gallery(
+    kind: str, labels: Labels, teacher_logits: Logits, student_logits: Logits | None, label: int | None = None
+) -> NDArray[np.int64]:
+    """Indices of test images of one kind (of GALLERIES), of one true class where label is given.
+
+    All but the first kind start with the image that the teacher finds most ambiguous, by the entropy of its
+    probabilities at T = 1. Without a student nobody disagrees with the teacher.
+    """
+    told = predictions(teacher_logits)
+    keep = np.ones(len(labels), bool) if label is None else labels == label
+    if kind == "teacher wrong":
+        keep &= told != labels
+    elif kind == "teacher and student disagree":
+        keep &= told != (told if student_logits is None else predictions(student_logits))
+    chosen = np.flatnonzero(keep)
+    if kind == "test order":
+        return chosen
+    entropy = entropy_bits(softened(teacher_logits[chosen], 1.0))
+    return chosen[np.argsort(-entropy, kind="stable")]

@@ -105,6 +105,81 @@ def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:
     return _styled(figure, height=380)
 
 
+def dark_knowledge(mean_soft: Any, class_names: Sequence[str], *, diagonal: float, temperature: float) -> go.Figure:
+    """Mean soft target by true class (rows), (K, K). diagonal: how much of the right answers is shown, 0 to 1."""
+    classes = range(len(class_names))
+    percent = [[100 * float(mean_soft[row][column]) for column in classes] for row in classes]
+    shown = [
+        [value * (diagonal if row == column else 1) for column, value in enumerate(percent[row])] for row in classes
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=shown, x=list(class_names), y=list(class_names), customdata=percent, xgap=1, ygap=1,
+            colorscale=[[0, "rgba(128,128,128,0.10)"], [1, ROLE_COLOURS["teacher"]]], zmin=0,
+            colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
+            hovertemplate="a %{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
+    figure.update_xaxes(title_text=f"mean soft target at T = {temperature:g}", type="category", constrain="domain")
+    return _styled(figure, height=440)
+
+
+def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names: Sequence[str]) -> go.Figure:
+    """A tree of classes: the lower two are joined, the more the teacher confuses them."""
+    figure = go.Figure()
+    for x, y in zip(positions, heights, strict=True):
+        figure.add_scatter(x=list(x), y=list(y), mode="lines", line={"color": ROLE_COLOURS["teacher"], "width": 2},
+                           hoverinfo="skip", showlegend=False)  # fmt: skip
+    names = [class_names[leaf] for leaf in leaves]
+    places = [5 + 10 * place for place in range(len(leaves))]  # where scipy draws its leaves
+    figure.update_xaxes(tickvals=places, ticktext=names, showgrid=False, tickfont={"size": 16})
+    lowest = min(height for join in heights for height in join if height > 0)
+    highest = max(height for join in heights for height in join)
+    figure.update_yaxes(title_text="unlikeness, −log of shared probability", showticklabels=False,
+                        range=[0.85 * lowest, 1.03 * highest])  # fmt: skip
+    return _styled(figure, height=440)
+
+
+GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
+
+
+def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:
+    """Gradient on every logit of the student: soft and hard parts stacked, their sum marked. Down lowers the logit."""
+    figure = go.Figure()
+    for name, values in (("soft", soft), ("hard", hard)):
+        figure.add_bar(x=list(class_names), y=list(values), name=f"{name} part", marker_color=GRADIENT_COLOURS[name],
+                       hovertemplate="%{y:.4g}")  # fmt: skip
+    total = [a + b for a, b in zip(soft, hard, strict=True)]
+    figure.add_scatter(x=list(class_names), y=total, mode="markers", name="sum", hovertemplate="%{y:.4g}",
+                       marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": GREY})  # fmt: skip
+    figure.update_layout(barmode="relative")
+    figure.update_xaxes(title_text="class", type="category")
+    figure.update_yaxes(title_text="gradient on the logit")
+    return _styled(figure, height=360)
+
+
+def gradient_sizes(
+    temperatures: Sequence[float], bare: Sequence[float], repaired: Sequence[float], limit: Sequence[float], now: float
+) -> go.Figure:
+    """Size of the soft gradient over T on log axes: bare, times T², and the high-temperature limit (section 2.1)."""
+    figure = go.Figure()
+    series = (
+        ("without T²: falls as 1/T²", bare, GRADIENT_COLOURS["hard"], "solid"),
+        ("with T²: keeps its size", repaired, GRADIENT_COLOURS["soft"], "solid"),
+        ("limit (z_s − z_t) / (K·T²)", limit, GREY, "dot"),
+    )
+    for name, values, colour, dash in series:
+        line = {"color": colour, "dash": dash, "width": 2}
+        figure.add_scatter(x=list(temperatures), y=list(values), mode="lines", name=name, line=line,
+                           hovertemplate="T %{x:.3g}: %{y:.3g}")  # fmt: skip
+    figure.add_vline(x=now, line={"color": GREY, "width": 1, "dash": "dash"}, annotation_text=f"T = {now:g}")
+    figure.update_xaxes(title_text="temperature T", type="log", tickvals=[0.1, 1, 2, 4, 8, 20, 100],
+                        ticktext=["0.1", "1", "2", "4", "8", "20", "100"])  # fmt: skip
+    figure.update_yaxes(title_text="norm of the soft gradient", type="log", exponentformat="power")
+    return _styled(figure, height=360)
+
+
 def _decade_ticks(values: Sequence[float]) -> list[float]:
     """1, 2 and 5 of each decade that the positive values reach into."""
     decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)

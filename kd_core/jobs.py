@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
-from kd_core.places import available
 from kd_core.runs import ACTIVE, Store, StoreError, folder_of
 
 if TYPE_CHECKING:
@@ -187,17 +186,15 @@ def _settle_in(threads: int) -> None:
         os.nice(NICENESS - os.nice(0))
 
 
-def _warm_up(threads: int) -> None:
-    """Import and load what a first run would wait for."""
+def _warm_up(threads: int, configs: list[str]) -> None:
+    """Import, load and measure what the first run of each config would wait for, by its first step."""
     _settle_in(threads)
     from kd_core import datasets, training
 
-    for name in DATASETS:
-        if available(name):
-            with contextlib.suppress(datasets.DatasetError):
-                datasets.load(name)
-    tiny = RunConfig(role="baseline", dataset="digits", model={"hidden": (8,)}, training={"epochs": 1})
-    next(training.train(training.Training(tiny, datasets.load("digits"))))
+    for text in configs:
+        config = RunConfig.from_json(text)
+        with contextlib.suppress(LabError):
+            next(training.train(training.Training(config, datasets.load(config.dataset))))
 
 
 def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
@@ -260,9 +257,9 @@ class Jobs:
 
     # Called by pages, from any thread. None of these waits for a worker.
 
-    def start(self) -> None:
-        """Bring the workers up now, so that a first run does not wait for them."""
-        self._inbox.put(("start",))
+    def start(self, likely: Iterable[RunConfig] = ()) -> None:
+        """Bring the workers up now, ready for runs of these configs (teachers and baselines), so that none waits."""
+        self._inbox.put(("start", [config.model_dump_json() for config in likely]))
 
     def submit(self, configs: dict[str, RunConfig]) -> list[str]:
         """Queue runs as one batch and return their ids, in order. A distilled run waits for its teacher.
@@ -333,8 +330,15 @@ class Jobs:
 
     def _handle(self, message: tuple[Any, ...]) -> None:
         match message:
-            case ("start",):
-                self._connect()
+            case ("start", likely):
+                client = self._connect()
+                self._warm = [
+                    client.submit(_warm_up, self._threads, likely, workers=[worker], pure=False)
+                    for worker in client.scheduler_info(n_workers=-1)["workers"]
+                ]
+            case ("tick",):
+                for run_id in self._running:  # another process, a shell say, may have asked
+                    self._pass_on_request(run_id)
             case ("queue", run_id):
                 self._waiting.append(run_id)
             case ("ask", run_id):
@@ -439,8 +443,6 @@ class Jobs:
             )
             client = Client(cluster, set_as_default=False)
         client.subscribe_topic(TOPIC, self._hear)
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        self._warm = [client.submit(_warm_up, self._threads, workers=[worker], pure=False) for worker in workers]
         self._client = client
         return client
 

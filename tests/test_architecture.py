@@ -19,6 +19,7 @@ ENGINE_ARROWS = {
     "drawing": {"config"},
     "datasets": {"config", "drawing", "places", "vision"},
     "losses": set(),
+    "lessons": {"losses"},
     "arithmetic": {"config"},
     "models": {"arithmetic", "config", "vision"},
     "training": {"arithmetic", "config", "datasets", "losses", "models", "tensors"},

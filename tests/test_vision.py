@@ -1,9 +1,12 @@
 """torchvision beside a CPU build of torch: mended where it is broken, untouched where it works."""
 
+import importlib.util
 import subprocess
 import sys
 
 import pytest
+
+from kd_core import vision
 
 
 def run(code):
@@ -31,6 +34,45 @@ def test_exactly_the_missing_operators_are_declared_and_only_once(bare_import_fa
     )
     expected = "['nms', 'qnms'] []" if bare_import_fails else "[] []"
     assert result.stdout.strip() == expected, result.stderr
+
+
+def test_our_door_opens_what_a_bare_import_cannot(bare_import_fails):
+    if not bare_import_fails:
+        pytest.skip("a bare `import torchvision` works here: its own operators load, there is nothing to mend")
+    result = run(
+        "import torch\n"
+        "before = {name for name in ('nms', 'qnms', 'roi_align') if hasattr(torch.ops.torchvision, name)}\n"
+        "from kd_core import vision\n"
+        "assert 'torchvision' not in __import__('sys').modules\n"
+        "package = vision.torchvision()\n"
+        "assert vision.torchvision() is package\n"
+        "assert [library.ns for library in vision._declared] == ['torchvision'] * 2\n"
+        "import torchvision, torchvision.datasets, torchvision.models\n"
+        "assert torchvision is package\n"
+        "print(sorted(before), callable(package.datasets.MNIST))"
+    )
+    assert result.stdout == "[] True\n", result.stderr
+
+
+def test_only_the_operator_that_is_missing_is_declared(bare_import_fails):
+    if not bare_import_fails:
+        pytest.skip("torchvision's own operators load here: none is missing")
+    result = run(
+        "import torch\n"
+        "own = torch.library.Library('torchvision', 'DEF')\n"
+        "own.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')\n"
+        "from kd_core import vision\n"
+        "print(vision.declare_missing_operators())\n"
+        "vision.torchvision()"
+    )
+    assert result.stdout == "['qnms']\n", result.stderr
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_missing_torchvision_is_said_in_words(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"^torchvision is not installed: pip install -r requirements\.txt$"):
+        vision.torchvision()
 
 
 def test_nothing_is_declared_where_the_operators_are_defined():

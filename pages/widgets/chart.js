@@ -8,7 +8,7 @@ function plotly() {
     document.head.append(script);
   });
 }
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".kd-chart");
   const figure = JSON.parse(data.figure);
   const draw = async () => {
@@ -22,6 +22,10 @@ export default function ({ data, parentElement }) {
     box.setAttribute("aria-label", data.text);
     await Plotly.react(box, figure.data, figure.layout,
       { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] });
+    if (data.clickable && !box.dataset.listens) {
+      box.dataset.listens = "yes";
+      box.on("plotly_click", ({ points: [point] }) => parentElement.kdClicked({ x: String(point.x), y: String(point.y) }));
+    }
     box.dataset.drawn = Number(box.dataset.drawn || 0) + 1;
   };
   draw().catch((error) => { box.textContent = "This chart cannot be drawn: " + error.message + ". Reload the page."; });
@@ -30,6 +34,7 @@ export default function ({ data, parentElement }) {
     parentElement.kdObserver = new MutationObserver(() => parentElement.kdDraw());
     if (root) parentElement.kdObserver.observe(root, { attributes: true, attributeFilter: ["class", "style"] });
   }
+  parentElement.kdClicked = (place) => setTriggerValue("clicked", place);
   parentElement.kdDraw = draw;
   return () => { parentElement.kdObserver?.disconnect(); parentElement.kdObserver = undefined; };
 }

@@ -12,12 +12,17 @@ import streamlit as st
 _JS = Path(__file__).with_suffix(".js")
 
 
-def chart(figure: go.Figure, *, key: str, text: str) -> None:
-    """Draw figure, or change the one drawn under this key into it. text says what it shows, for a screen reader."""
+def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) -> tuple[str, str] | None:
+    """Draw figure, or change the one drawn under this key into it. text says what it shows, for a screen reader.
+
+    Returns the x and y of a point that was just clicked, where clickable, else None.
+    """
     component = st.components.v2.component(
         "kd_lab_chart", html='<div class="kd-chart"></div>', js=_JS.read_text(encoding="utf-8"), isolate_styles=False
     )
-    component(key=key, data={"figure": json.dumps(figure.to_plotly_json(), default=_plain), "text": text})
+    data = {"figure": json.dumps(figure.to_plotly_json(), default=_plain), "text": text, "clickable": clickable}
+    clicked = component(key=key, data=data, on_clicked_change=lambda: None).clicked
+    return (str(clicked["x"]), str(clicked["y"])) if clicked else None
 
 
 def _plain(value: object) -> object:

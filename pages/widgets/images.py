@@ -1,12 +1,43 @@
-"""Showing the tiny images of a data set."""
+"""Showing the tiny images of a data set, and choosing among them."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import streamlit as st
 from numpy.typing import NDArray
+from PIL import Image
 
 SCALE = 7
+_GRID = Path(__file__).with_name("image_grid.js")
 
 
 def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(C, H, W) uint8 -> (7H, 7W) or (7H, 7W, C) for st.image: each pixel a crisp square, not a blur."""
     large = image.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
     return large[0] if image.shape[0] == 1 else large.transpose(1, 2, 0)
+
+
+def image_grid(
+    images: NDArray[np.uint8], ids: Sequence[int], captions: Sequence[str], *, selected: int | None, key: str
+) -> int | None:
+    """A grid of small images, (N, C, H, W), to choose from; returns the id of the one just clicked, or None."""
+    strip = np.concatenate(list(images), axis=2)
+    flat = strip[0] if strip.shape[0] == 1 else strip.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(flat).save(buffer, "PNG")
+    component = st.components.v2.component(
+        "kd_lab_image_grid",
+        html='<div class="kd-grid" role="group" aria-label="Images to choose from"></div>',
+        css=_GRID.with_suffix(".css").read_text(encoding="utf-8"),
+        js=_GRID.read_text(encoding="utf-8"),
+    )
+    data = {
+        "strip": "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        "tiles": [{"id": int(one), "caption": caption} for one, caption in zip(ids, captions, strict=True)],
+        "selected": selected,
+    }
+    picked = component(key=key, data=data, on_picked_change=lambda: None).picked
+    return None if picked is None else int(picked)

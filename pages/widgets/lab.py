@@ -1,15 +1,19 @@
 """The one store and the one queue of this server, shared by all sessions."""
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import places
+from kd_core import places, recipes
+from kd_core.config import DATASETS
 from kd_core.jobs import Jobs
 from kd_core.runs import Store
+
+WARM_UP_AFTER_SECONDS = 2.0
 
 
 def store() -> Store:
@@ -32,7 +36,16 @@ def _store(home: Path) -> Store:
 @st.cache_resource(show_spinner=False)
 def _jobs(home: Path) -> Jobs:
     queue = Jobs(_store(home), os.environ.get("KD_SCHEDULER"))
-    queue.start()
+    likely = [
+        config
+        for dataset in DATASETS
+        if places.available(dataset)
+        for config in recipes.quick_demo(dataset).values()
+        if config.role != "distilled"
+    ]
+    warm_up = threading.Timer(WARM_UP_AFTER_SECONDS, queue.start, [likely])  # the first page comes first
+    warm_up.daemon = True
+    warm_up.start()
     return queue
 
 

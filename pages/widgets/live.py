@@ -9,6 +9,8 @@ from pages.widgets import lab
 from pages.widgets.chart import chart
 
 REFRESH_SECONDS = 0.5
+FIRST_POINT_SECONDS = 0.15
+"""How often to look for the first record, while there is none."""
 
 STATUS_ICONS = {
     "queued": ":material/hourglass_empty:",
@@ -23,18 +25,24 @@ STATUS_ICONS = {
 
 def live_runs(batch: str) -> None:
     """Progress, controls and curves of one batch. Refreshes itself, and only itself, while a run is active."""
-    active = any(run.status in ACTIVE for run in lab.store().runs(batch=batch))
-    st.fragment(_live_runs, run_every=REFRESH_SECONDS if active else None)(batch, active)
+    st.fragment(_live_runs, run_every=_refresh_seconds(batch))(batch, _refresh_seconds(batch))
 
 
 def live_progress(batch: str) -> None:
     """Progress and controls alone, for a page where the curves are not the point."""
-    active = any(run.status in ACTIVE for run in lab.store().runs(batch=batch))
-    st.fragment(_live_progress, run_every=REFRESH_SECONDS if active else None)(batch, active)
+    st.fragment(_live_progress, run_every=_refresh_seconds(batch))(batch, _refresh_seconds(batch))
 
 
-def _live_runs(batch: str, was_active: bool) -> None:
-    runs = _live_progress(batch, was_active)
+def _refresh_seconds(batch: str) -> float | None:
+    """How long a batch's view stays fresh: None once nothing runs."""
+    runs = lab.store().runs(batch=batch)
+    if not any(run.status in ACTIVE for run in runs):
+        return None
+    return REFRESH_SECONDS if any(run.step for run in runs) else FIRST_POINT_SECONDS
+
+
+def _live_runs(batch: str, refresh_seconds: float | None) -> None:
+    runs = _live_progress(batch, refresh_seconds)
     part = st.segmented_control(
         "Which loss",
         list(figures.PARTS),
@@ -57,12 +65,12 @@ def _live_runs(batch: str, was_active: bool) -> None:
         st.info("The curves start with the first training step.", icon=":material/show_chart:")
 
 
-def _live_progress(batch: str, was_active: bool) -> list[Run]:
+def _live_progress(batch: str, refresh_seconds: float | None) -> list[Run]:
     runs = sorted(lab.store().runs(batch=batch), key=lambda run: run.created_at)
     for run in runs:
         _row(run)
-    if was_active and not any(run.status in ACTIVE for run in runs):
-        st.rerun(scope="app")  # the last refresh: the page around may now show results
+    if refresh_seconds is not None and refresh_seconds != _refresh_seconds(batch):
+        st.rerun(scope="app")  # another rhythm now; after the last refresh the page around may show results
     return runs
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.responses import FileResponse
 from starlette.routing import BaseRoute, Route
 from streamlit.runtime.pages_manager import PagesManager
 
+AFTER_START_SECONDS = 3.0
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
@@ -35,11 +37,11 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 def _get_ready() -> None:
     """Import what pages need later than the first one, then take it out of the garbage collector's work."""
+    time.sleep(AFTER_START_SECONDS)  # the first page comes first
     import plotly.graph_objects  # noqa: F401
-    import scipy.special
     import scipy.stats  # noqa: F401
 
-    from kd_core import artifacts, datasets  # noqa: F401
+    from kd_core import artifacts  # noqa: F401
 
     gc.collect()
     gc.freeze()

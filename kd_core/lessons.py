@@ -1,0 +1,79 @@
+"""What one example teaches, in numbers: losses, the gradient on every logit, and what T does to its size.
+
+The same functions that training uses (kd_core.losses), in float64 on one example, as plain numbers to show.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from kd_core import losses
+
+
+class Felt(NamedTuple):
+    """What a student feels from one example: losses in nats, and gradients on its K logits."""
+
+    loss: float
+    soft_loss: float
+    hard_loss: float
+    gradient: list[float]
+    soft_gradient: list[float]
+    hard_gradient: list[float]
+
+
+class GradientSizes(NamedTuple):
+    """Euclidean norm of the soft gradient (alpha 1) at each temperature: bare, times T², and in the paper's limit."""
+
+    temperatures: list[float]
+    bare: list[float]
+    times_t_squared: list[float]
+    limit: list[float]
+
+
+def felt(
+    student_logits: Sequence[float],
+    teacher_logits: Sequence[float],
+    label: int,
+    *,
+    temperature: float,
+    alpha: float,
+    t_squared: bool = True,
+) -> Felt:
+    """Losses and gradients of one example, K logits each. Raises ValueError as kd_core.losses does."""
+    student, teacher, labels = _one(student_logits), _one(teacher_logits), torch.tensor([label])
+    parts = losses.distillation_loss(
+        student, teacher, labels, temperature=temperature, alpha=min(alpha, 1 - 1e-12), t_squared=t_squared
+    )
+    gradient = losses.distillation_gradient(
+        student, teacher, labels, temperature=temperature, alpha=alpha, t_squared=t_squared
+    )
+    total = alpha * float(parts.soft_loss) + (1 - alpha) * float(parts.hard_loss)
+    return Felt(
+        total,
+        float(parts.soft_loss),
+        float(parts.hard_loss),
+        gradient.gradient[0].tolist(),
+        gradient.soft[0].tolist(),
+        gradient.hard[0].tolist(),
+    )
+
+
+def gradient_sizes(
+    student_logits: Sequence[float], teacher_logits: Sequence[float], temperatures: Sequence[float]
+) -> GradientSizes:
+    """How large the soft gradient is over T: it falls as 1/T² (section 2), which the factor T² repairs."""
+    student, teacher, labels = _one(student_logits), _one(teacher_logits), torch.tensor([0])
+    bare, limit = [], []
+    for temperature in temperatures:
+        gradient = losses.distillation_gradient(
+            student, teacher, labels, temperature=temperature, alpha=1.0, t_squared=False
+        )
+        bare.append(float(gradient.soft.norm()))
+        limit.append(float(losses.high_temperature_gradient(student, teacher, temperature).norm()))
+    repaired = [size * temperature**2 for size, temperature in zip(bare, temperatures, strict=True)]
+    return GradientSizes(list(temperatures), bare, repaired, limit)
+
+
+def _one(logits: Sequence[float]) -> torch.Tensor:
+    return torch.tensor([list(logits)], dtype=torch.float64)
