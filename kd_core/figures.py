@@ -61,7 +61,7 @@ def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int)
         figure.update_yaxes(range=[0, 100], row=2, col=1)
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", row=2, col=1)
-    return _styled(figure, height=520)
+    return _styled(figure, height=540).update_layout(legend={"y": -0.15, "yanchor": "top"})
 
 
 def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -85,7 +85,7 @@ def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
     figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", tickvals=ticks,
                         ticktext=[f"{tick:g}" for tick in ticks])  # fmt: skip
     figure.update_yaxes(title_text="test accuracy, %")
-    return _styled(figure, height=400).update_layout(legend={"y": 1.02, "yanchor": "bottom"})
+    return _styled(figure, height=400)
 
 
 def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:
@@ -199,7 +199,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         margin={"l": 60, "r": 16, "t": 36, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": -0.16, "x": 0},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hovermode="closest",
         uirevision="keep",  # zoom and hidden curves survive an update
     )

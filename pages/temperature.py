@@ -1,11 +1,11 @@
-"""Feel temperature: one test image, every model's softened bars, and a slider that moves them at once."""
+"""Feel temperature: one image, every model's softened bars under a slider, and what follows from them."""
 
-import numpy as np
 import streamlit as st
 
-from kd_core.evaluation import entropy_bits, predictions, softened
-from pages.widgets import lab, pickers
-from pages.widgets.images import picture
+from pages.widgets import pickers
+from pages.widgets.address import temperature_of_address
+from pages.widgets.lesson import dark_knowledge_map, what_the_student_feels
+from pages.widgets.subject import choose_subject, show_subject
 from pages.widgets.temperature_bars import Bars, temperature_bars
 
 st.title("Feel temperature")
@@ -14,66 +14,50 @@ st.markdown(
     " probabilities. Cold bars name a winner; warm bars say **what else it could have been**."
 )
 
-found = {
-    batch: runs
-    for batch, runs in pickers.batches().items()
-    if any(run.config.role == "teacher" for run in pickers.with_teacher(runs))
-}
+found = pickers.batches_with_teacher()
 if not found:
     pickers.no_models_yet()
     st.stop()
-
 models = pickers.with_teacher(found[pickers.batch_picker(found)])
-dataset = models[0].config.dataset
-models = [run for run in models if run.config.dataset == dataset]
-images, labels = lab.test_set(dataset)
-logits = {run.id: lab.test_logits(run.id) for run in models}
+temperature = temperature_of_address()
 
-look, bars = st.columns([1, 3], gap="large")
-
+look, bars = st.columns([2, 5], gap="large")
 with look:
-    wanted = st.selectbox(
-        "True class", ["any", *range(10)], key="class", bind="query-params", help="Show test images of one class only."
-    )
-    ambiguous = st.toggle(
-        "Most ambiguous first", value=True, key="ambiguous", help="By the entropy of the teacher's bars at T = 1."
-    )
-    candidates = np.flatnonzero(labels == wanted) if wanted != "any" else np.arange(len(labels))
-    if ambiguous:
-        entropy = entropy_bits(softened(logits[models[0].id][candidates], 1.0))
-        candidates = candidates[np.argsort(-entropy, kind="stable")]
-    place = int(
-        st.number_input(
-            f"Image, 1 to {len(candidates):,}",
-            min_value=1,
-            max_value=len(candidates),
-            key=f"image_{dataset}_{wanted}",
-            persist_state="session",
-        )
-    )
-    index = int(candidates[place - 1])
-    st.image(picture(images[index]), width=196, caption=f"test image {index}, a {labels[index]}")
-    for run in models:
-        top = predictions(logits[run.id][index : index + 1])[0]
-        mark = ":material/check:" if top == labels[index] else ":material/close:"
-        st.markdown(f"{mark} {run.config.role} says **{top}**")
-
+    subject = choose_subject(models)
 with bars:
-    temperature = temperature_bars(
-        [Bars(run.config.role, logits[run.id][index]) for run in models],
-        [str(digit) for digit in range(10)],
-        int(labels[index]),
-        temperature=1.0,
-        key="temperature_bars",
-    )
+    if subject is None:
+        st.markdown("### Pick, draw or upload a digit, and its bars appear here.")
+    else:
+        image, soft = st.columns([2, 5], gap="medium")
+        with image:
+            show_subject(subject, models)
+        with soft:
+            temperature = temperature_bars(
+                [Bars(run.config.role, subject.logits[run.id].tolist()) for run in models],
+                [str(digit) for digit in range(10)],
+                subject.label,
+                temperature=temperature,
+                key="temperature_bars",
+            )
+            st.query_params["T"] = f"{temperature:g}"
+    with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
+        st.markdown(
+            "The **hard target** (dashed) is the label: all or nothing. The teacher's **soft target** is the whole row"
+            " of bars. At **T = 1** it is often as good as the label. Turn T **up** and the small probabilities grow:"
+            " that this 8 is nearer to a 9 than to a 1. A student that matches the warm bars gets, with each image, ten"
+            " numbers to learn from instead of one."
+        )
+        st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
+    with st.expander("Why not as hot as possible?", icon=":material/local_fire_department:"):
+        st.markdown(
+            "At **T = 100** all bars are alike, whatever the image: the knowledge drowns. Large students do well with"
+            " any T above about 8 in the paper's experiments; one with 30 units a layer did best between 2.5 and 4,"
+            " since it cannot match everything and should not spend itself on the least likely classes (section 3)."
+        )
 
-with st.expander("What am I looking at?", icon=":material/school:"):
-    st.markdown(
-        "**T = 1** is the ordinary softmax. **T below 1** sharpens it towards the winner alone, which is all that the"
-        " dashed *hard target* ever says. **T above 1** lifts the small probabilities, and with them the *dark"
-        " knowledge*: that this 2 is nearer to a 3 than to a 9. **T very large** makes all classes alike, and the"
-        " knowledge drowns.\n\n"
-        "A student that learns from the warm bars gets, with each image, ten numbers to match instead of one label."
-        " Which T serves best depends on the student: small ones do better with less (Hinton et al., section 3)."
-    )
-    st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
+if pickers.test_set_is_here(models):
+    st.divider()
+    dark_knowledge_map(models[0], temperature)
+if subject is not None:
+    st.divider()
+    what_the_student_feels(subject, models, temperature)

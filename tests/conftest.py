@@ -1,15 +1,12 @@
-"""What tests share: a home of their own, tiny runs, and the data sets."""
+"""What tests share: a home of their own, and the data sets."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from kd_core import datasets, jobs, places
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
-from kd_core.runs import Store, new_id
-
-TINY = ModelConfig(hidden=(16,))
+from kd_core import datasets, places
+from kd_core.runs import Store
 
 
 @pytest.fixture
@@ -41,24 +38,3 @@ def mnist():
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
     return datasets.load("mnist")
-
-
-def tiny_config(role: str = "teacher", *, teachers: tuple[str, ...] = (), seed: int = 0, **training) -> RunConfig:
-    """A run on digits that takes a fraction of a second an epoch."""
-    settings = {"epochs": 2, "batch_size": 128, "learning_rate": 5e-3, "precision": "float32", **training}
-    return RunConfig(
-        role=role,
-        dataset="digits",
-        model=TINY,
-        distillation=DistillationConfig(teachers=teachers, temperature=2.0) if teachers else None,
-        training=TrainingConfig(**settings),
-        seed=seed,
-    )
-
-
-def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_event=lambda event: None) -> str:
-    """Do one run in this process and return its id."""
-    run_id = new_id()
-    store.create({run_id: config})
-    jobs.run_here(store, run_id, on_event, requested)
-    return run_id

@@ -38,7 +38,7 @@ def test_digits_are_split_the_same_way_every_time(digits):
 
 
 def test_each_digit_lies_as_mnists_do_in_a_box_of_20_about_its_centre_of_mass(digits):
-    images = digits.train_images[:200, 0].double()
+    images = torch.cat([digits.train_images, digits.test_images])[:, 0].double()
     rows, columns = images.amax(2) > 0, images.amax(1) > 0
     heights = [int(row.nonzero().max() - row.nonzero().min()) + 1 for row in rows]
     widths = [int(column.nonzero().max() - column.nonzero().min()) + 1 for column in columns]
@@ -50,14 +50,6 @@ def test_each_digit_lies_as_mnists_do_in_a_box_of_20_about_its_centre_of_mass(di
     # To half a pixel about the middle of pixel 14, where MNIST's own lie: the margin is only for rounding grey levels.
     assert (middle_row - 14).abs().max() <= 0.51
     assert (middle_column - 14).abs().max() <= 0.51
-
-
-def test_a_margin_of_four_pixels_stays_but_for_the_shift_to_the_centre_of_mass(digits):
-    images = torch.cat([digits.train_images, digits.test_images])[:, 0]
-    empty = torch.ones(28, 28, dtype=torch.bool)
-    empty[1:-1, 1:-1] = False
-    assert int(images[:, empty].max()) == 0
-    assert float(images[:, 4:24, 4:24].double().sum() / images.double().sum()) > 0.97
 
 
 def ink(image):
@@ -172,7 +164,7 @@ class Mirror:
         self.behaviour = behaviour
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_address[1]}/"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.server.shutdown()

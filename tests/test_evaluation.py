@@ -29,6 +29,31 @@ def test_errors_accuracy_and_confusion_agree_with_scikit_learn(results):
     assert (evaluation.confusion_matrix(logits, labels) == expected).all()
 
 
+def test_errors_accuracy_and_confusion_by_hand():
+    logits = np.array([[3.0, 1, 2], [0, 5, 4], [1, 0, 0], [-1, -3, -2], [0, 1, 9]])  # top classes 0 1 0 0 2
+    labels = np.array([0, 2, 0, 1, 2])
+    assert evaluation.predictions(logits).tolist() == [0, 1, 0, 0, 2]
+    assert evaluation.test_errors(logits, labels) == 2
+    assert evaluation.accuracy(logits, labels) == pytest.approx(3 / 5)
+    assert evaluation.confusion_matrix(logits, labels).tolist() == [[2, 0, 0], [1, 0, 0], [0, 1, 1]]
+
+
+def test_confusion_sums_to_the_examples_and_its_diagonal_to_the_right_ones(results):
+    logits, labels = results
+    matrix = evaluation.confusion_matrix(logits, labels)
+    assert matrix.sum() == 500
+    assert np.trace(matrix) == 500 - evaluation.test_errors(logits, labels)
+    assert matrix.sum(axis=1).tolist() == np.bincount(labels, minlength=10).tolist()
+    assert matrix.sum(axis=0).tolist() == np.bincount(logits.argmax(1), minlength=10).tolist()
+
+
+def test_neither_a_constant_nor_a_scale_added_to_logits_changes_a_verdict(results):
+    logits, labels = results
+    moved = logits * 7 + 100
+    assert evaluation.test_errors(moved, labels) == evaluation.test_errors(logits, labels)
+    assert evaluation.agreement(moved, logits) == 1
+
+
 def test_confusion_has_a_row_for_a_class_that_never_occurs():
     matrix = evaluation.confusion_matrix(np.eye(4)[[0, 1]], np.array([0, 3]))
     assert matrix.shape == (4, 4)
@@ -63,6 +88,64 @@ def test_softened_is_what_training_calls_soft_targets(results, temperature):
     np.testing.assert_allclose(evaluation.softened(logits, temperature), expected, rtol=1e-12, atol=1e-300)
 
 
+def test_wilson_interval_lies_about_the_share_and_narrows_with_trials():
+    """With no success in n trials the closed form is 0 to z² / (n + z²)."""
+    z_squared = 1.959963984540054**2
+    for trials in (1, 10, 1000):
+        low, high = evaluation.wilson_interval(0, trials)
+        assert low == 0
+        assert high == pytest.approx(z_squared / (trials + z_squared), abs=1e-12)
+    widths = []
+    for trials in (10, 100, 1000, 10_000):
+        low, high = evaluation.wilson_interval(trials * 9 // 10, trials)
+        assert low < 0.9 < high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+
+
+def test_softened_of_two_classes_is_the_sigmoid_of_their_difference():
+    for temperature in (0.5, 1.0, 2.0, 20.0):
+        for difference in (-30.0, -1.0, 0.0, 0.1, 7.0):
+            first, second = evaluation.softened(np.array([difference, 0.0]), temperature)
+            assert first == pytest.approx(1 / (1 + math.exp(-difference / temperature)), rel=1e-12)
+            assert first + second == pytest.approx(1, rel=1e-15)
+
+
+def test_softened_logarithms_of_weights_are_the_weights_at_temperature_one_and_their_roots_above():
+    weights = np.array([1.0, 4.0, 16.0])
+    np.testing.assert_allclose(evaluation.softened(np.log(weights), 1), weights / 21, rtol=1e-14)
+    np.testing.assert_allclose(evaluation.softened(np.log(weights), 2), np.array([1, 2, 4]) / 7, rtol=1e-14)
+
+
+def test_softened_is_the_top_class_when_cold_and_uniform_when_hot(results):
+    logits = results[0]
+    top = np.eye(10)[logits.argmax(1)]
+    gap = np.sort(logits, axis=1)
+    clear = gap[:, -1] - gap[:, -2] > 0.05
+    np.testing.assert_allclose(evaluation.softened(logits, 1e-3)[clear], top[clear], atol=1e-12)
+    np.testing.assert_allclose(evaluation.softened(logits, 1e9), 0.1, atol=1e-8)
+
+
+def test_softened_takes_any_leading_shape_and_answers_in_float64(results):
+    logits = results[0]
+    rows = evaluation.softened(logits, 3)
+    assert rows.dtype == np.float64
+    np.testing.assert_array_equal(evaluation.softened(logits.reshape(5, 100, 10), 3), rows.reshape(5, 100, 10))
+    np.testing.assert_allclose(evaluation.softened(logits[7], 3), rows[7], rtol=1e-15)
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1, 4, 100])
+def test_softened_extreme_logits_have_no_nan_and_agree_with_training(temperature):
+    logits = np.array([[1e4, -1e4, 0.0], [-1e4, -1e4, -1e4], [1e4, 1e4, -1e4], [1e4, 1e4 - 1, 0.0]])
+    rows = evaluation.softened(logits, temperature)
+    np.testing.assert_allclose(rows, losses.soft_targets(torch.from_numpy(logits), temperature).numpy(), atol=1e-15)
+    np.testing.assert_allclose(rows[1], 1 / 3)
+    np.testing.assert_allclose(rows[2, :2], 0.5, rtol=1e-12)
+    bits = evaluation.entropy_bits(rows)
+    assert np.isfinite(bits).all()
+    assert bits[1] == pytest.approx(math.log2(3))
+
+
 def test_softened_extreme_logits_are_a_distribution():
     for temperature in (0.1, 1, 100):
         rows = evaluation.softened(np.array([[1e4, -1e4, 0], [0, 0, 0]]), temperature)
@@ -79,3 +162,21 @@ def test_softened_refuses_a_temperature_that_is_not_above_zero(temperature):
 def test_entropy_is_zero_for_certainty_and_log2_of_k_for_none():
     rows = np.array([[1.0, 0, 0, 0], [0.25] * 4, [0.5, 0.5, 0, 0]])
     np.testing.assert_allclose(evaluation.entropy_bits(rows), [0, 2, 1], atol=1e-12)
+
+
+def test_entropy_lies_between_zero_and_log2_of_k_and_grows_with_temperature(results):
+    logits = results[0]
+    before = np.zeros(len(logits))
+    for temperature in (0.01, 0.5, 1, 2, 4, 8, 20, 1e6):
+        bits = evaluation.entropy_bits(evaluation.softened(logits, temperature))
+        assert bits.min() >= 0
+        assert bits.max() <= math.log2(10) + 1e-12
+        assert (bits >= before - 1e-12).all()
+        before = bits
+    np.testing.assert_allclose(before, math.log2(10), atol=1e-9)
+
+
+def test_entropy_of_two_classes_is_the_binary_entropy():
+    for share in (0.001, 0.1, 0.25, 0.5):
+        expected = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+        assert float(evaluation.entropy_bits(np.array([share, 1 - share]))) == pytest.approx(expected, rel=1e-12)

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 import torch
-from conftest import tiny_config, train_here
+from tiny import tiny_config, train_here
 
 from kd_core import artifacts, jobs, tensors
 from kd_core.config import ConfigError, DistillationConfig, RunConfig

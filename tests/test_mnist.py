@@ -1,6 +1,6 @@
 """One short run on the real MNIST, from files to test errors, teacher and student."""
 
-from conftest import train_here
+from tiny import train_here
 
 from kd_core import recipes
 from kd_core.config import PAPER_TEACHER, DistillationConfig, RunConfig

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-from conftest import tiny_config
 from streamlit.testing.v1 import AppTest
+from tiny import tiny_config
 
 from kd_core import jobs, places
 from kd_core.config import ModelConfig

@@ -133,12 +133,12 @@ def test_who_reads_while_another_writes_sees_old_or_new_and_nothing_between(tmp_
     assert path.read_bytes() == b"new" * 100_000
 
 
-def in_a_small_file_system(folder, code):
-    """Run code, with folder as its argument, on a file system of 64 KiB that no other process sees; skip without."""
+def in_a_small_file_system(folder, code, size="64k"):
+    """Run code, with folder as its argument, on a file system of that size that no other process sees; else skip."""
     folder.mkdir()
     if sys.platform != "linux" or not shutil.which("unshare"):
         pytest.skip("a small file system of our own needs Linux and util-linux's unshare")
-    mount = 'mount -t tmpfs -o size=64k tmpfs "$1" || exit 77; shift; exec "$@"'
+    mount = f'mount -t tmpfs -o size={size} tmpfs "$1" || exit 77; shift; exec "$@"'
     words = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder), sys.executable, "-c", code, str(folder)]
     result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60)
     if result.returncode == 77 or "unshare:" in result.stderr:

@@ -5,9 +5,12 @@ import os
 import sqlite3
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import tiny_config
+from test_places_and_files import in_a_small_file_system
+from tiny import tiny_config
 
 from kd_core.runs import Store, StoreError, folder_of, new_id
 
@@ -64,6 +67,32 @@ def test_what_fails_half_way_enters_nothing(store, run_id):
     assert len(store.runs()) == 1
 
 
+def test_two_stores_on_one_home_follow_a_run_together(store, run_id):
+    other = Store(store.home)
+    assert [run.id for run in other.runs()] == [run_id]
+    store.apply(run_id, STARTED, step(1))
+    assert other.get(run_id).status == "running"
+    assert other.records(run_id, "step") == store.records(run_id, "step")
+    theirs = new_id()
+    other.create({theirs: tiny_config(seed=1)})
+    assert store.find("last").id == theirs
+    other.close()
+    assert store.get(theirs).config == tiny_config(seed=1)
+
+
+def test_many_threads_and_two_stores_write_at_once_and_nothing_is_lost(store, run_id):
+    other = Store(store.home)
+    store.apply(run_id, STARTED)
+
+    def write(number):
+        (store if number % 2 else other).apply(run_id, step(number))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(1, 201)))
+    assert [record["step"] for record in other.records(run_id, "step")] == list(range(1, 201))
+    other.close()
+
+
 def test_two_stores_on_one_home_see_each_other(store, run_id):
     other = Store(store.home)
     other.ask(run_id, "stop")
@@ -86,6 +115,122 @@ def test_runs_are_found_by_the_start_of_their_id_and_last_is_the_newest(store, r
 def test_no_id_leads_out_of_the_home(tmp_path, name):
     with pytest.raises(StoreError, match="there is no run"):
         folder_of(tmp_path, name)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "..", "/etc", "a\\b", "x\0"])
+def test_no_method_follows_such_an_id_and_none_is_created(store, name):
+    for call in (store.get, store.find, store.folder, store.take_up):
+        with pytest.raises(StoreError, match="there is no run"):
+            call(name)
+    with pytest.raises(StoreError, match="there is no run"):
+        store.create({"good": tiny_config(), name: tiny_config()})
+    assert store.runs() == []
+    assert {path.name for path in store.home.parent.iterdir()} == {"home"}
+
+
+def test_unknown_runs_are_said_in_words_by_whoever_is_asked(store):
+    with pytest.raises(StoreError, match=r"^there is no run 'abc': see the list of runs$"):
+        store.get("abc")
+    with pytest.raises(StoreError, match=r"^there is no run 'last': see the list of runs$"):
+        store.find("last")
+    assert store.request("abc") is None
+    assert store.records("abc", "step") == []
+    store.ask("abc", "stop")
+    assert store.runs() == []
+
+
+def test_a_wildcard_finds_nothing(store, run_id):
+    for text in ("%", "_", "*", run_id[:4] + "%"):
+        with pytest.raises(StoreError, match="there is no run"):
+            store.find(text)
+
+
+def test_runs_are_listed_newest_first_by_batch_and_by_status(store):
+    first, second, other = new_id(), new_id(), new_id()
+    store.create({first: tiny_config(), second: tiny_config(seed=1)}, batch="b")
+    time.sleep(0.01)  # a batch takes a millisecond a run of the clock, to keep its order
+    store.create({other: tiny_config(seed=2)})
+    assert [run.id for run in store.runs()] == [other, second, first]
+    assert [run.id for run in store.runs(batch="b")] == [second, first]
+    store.apply(first, {"kind": "failed", "text": "no"})
+    assert [run.id for run in store.runs(statuses=["failed"])] == [first]
+    assert [run.id for run in store.runs(batch="b", statuses=["queued", "running"])] == [second]
+    assert store.runs(statuses=[]) == []
+
+
+def test_records_come_back_with_every_field_to_the_last_bit(store, run_id):
+    record = {
+        "kind": "epoch", "step": 7, "epoch": 1, "loss": 0.1 + 0.2, "soft_loss": 1 / 3, "hard_loss": None,
+        "learning_rate": 1e-300, "samples_per_second": 12345.678, "validation_errors": 3,
+        "validation_accuracy": 2 / 3, "best": True, "seconds": 0.7,
+    }  # fmt: skip
+    store.apply(run_id, STARTED, record)
+    assert store.records(run_id, "epoch") == [record]
+    assert store.records(run_id, "step") == []
+
+
+def test_a_step_and_an_epoch_of_one_number_do_not_replace_each_other(store, run_id):
+    store.apply(run_id, STARTED, step(10), {"kind": "epoch", "step": 10, "epoch": 1, "loss": 0.5, "best": False})
+    store.apply(run_id, step(10, loss=9), {"kind": "epoch", "step": 10, "epoch": 1, "loss": 8, "best": True})
+    assert [record["loss"] for record in store.records(run_id, "step")] == [9]
+    assert [record["loss"] for record in store.records(run_id, "epoch")] == [8]
+
+
+def test_a_restart_drops_later_records_of_that_run_only(store, run_id):
+    other = new_id()
+    store.create({other: tiny_config(seed=1)})
+    for each in (run_id, other):
+        store.apply(each, STARTED, step(1), step(30), {"kind": "epoch", "step": 40, "epoch": 1, "loss": 1, "best": 1})
+    store.apply(run_id, {**STARTED, "step": 30})
+    assert [record["step"] for record in store.records(run_id, "step")] == [1, 30]
+    assert store.records(run_id, "epoch") == []
+    assert store.get(run_id).step == 30
+    assert len(store.records(other, "step") + store.records(other, "epoch")) == 3
+
+
+def test_a_request_is_kept_until_the_run_ends_and_a_paused_run_starts_afresh(store, run_id):
+    store.ask(run_id, "stop")
+    assert store.get(run_id).request == "stop"
+    store.ask(run_id, "pause")
+    assert store.request(run_id) == "pause"
+    store.apply(run_id, STARTED, step(1))
+    assert store.request(run_id) == "pause"
+    store.apply(run_id, {"kind": "paused", "text": "resting"})
+    paused = store.get(run_id)
+    assert (paused.status, paused.request, paused.message) == ("paused", None, "resting")
+    assert paused.ended_at is not None
+    store.ask(run_id, "stop")
+    assert store.request(run_id) is None
+    store.take_up(run_id)
+    queued = store.get(run_id)
+    assert (queued.status, queued.request, queued.message, queued.step) == ("queued", None, None, 1)
+    store.apply(run_id, {**STARTED, "step": 1})
+    assert store.get(run_id).ended_at is None
+
+
+@pytest.mark.parametrize("status", ["paused", "stopped", "failed", "interrupted"])
+def test_what_rests_can_be_taken_up(store, run_id, status):
+    store.apply(run_id, {"kind": status})
+    store.take_up(run_id)
+    assert store.get(run_id).status == "queued"
+
+
+def test_what_is_finished_or_running_cannot_be_taken_up(store, run_id):
+    store.apply(run_id, STARTED)
+    with pytest.raises(StoreError, match=rf"^run {run_id} is running and cannot be resumed$"):
+        store.take_up(run_id)
+    store.apply(run_id, {"kind": "finished", "results": {"test_errors": 3}})
+    with pytest.raises(StoreError, match="is finished and cannot be resumed"):
+        store.take_up(run_id)
+
+
+def test_results_of_an_earlier_stop_stay_when_a_resumed_run_fails(store, run_id):
+    store.apply(run_id, STARTED, {"kind": "stopped", "results": {"test_errors": 3}})
+    store.take_up(run_id)
+    store.apply(run_id, STARTED, {"kind": "failed", "text": "The disk is full."})
+    run = store.get(run_id)
+    assert (run.status, run.message, run.results) == ("failed", "The disk is full.", {"test_errors": 3})
+    assert run.usable
 
 
 def test_only_a_run_that_rests_can_be_taken_up(store, run_id):
@@ -132,6 +277,62 @@ def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
         store.apply(run_id, *many)
     assert store.records(run_id, "step") == []
     assert store.get(run_id).status == "queued"
+
+
+def test_a_read_only_database_is_said_in_words_and_can_still_be_read(store, run_id):
+    store._database.execute("PRAGMA query_only = 1")
+    with pytest.raises(
+        StoreError, match="cannot be used: it cannot be written: give it write permission or set KD_HOME"
+    ):
+        store.apply(run_id, STARTED)
+    assert store.get(run_id).status == "queued"
+    store._database.execute("PRAGMA query_only = 0")
+    store.apply(run_id, STARTED)
+    assert store.get(run_id).status == "running"
+
+
+def test_a_database_cut_short_is_said_in_words(store, run_id):
+    store.apply(run_id, STARTED, *[step(number) for number in range(1, 2000)])
+    store.close()
+    path = store.home / "lab.sqlite"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(StoreError, match=r"lab\.sqlite is damaged \(.*\): move it away to start a new list"):
+        Store(store.home).records(run_id, "step")
+    assert store.folder(run_id).config.exists()
+
+
+def test_runs_on_a_file_system_that_is_really_full_stay_as_they_were_and_go_on_once_there_is_room(tmp_path):
+    """The database, the write-ahead log and a run's config file on 300 KiB that a ballast fills up."""
+    code = (
+        "import sys; from pathlib import Path; from kd_core.config import LabError, RunConfig\n"
+        "from kd_core.runs import Store\n"
+        "folder = Path(sys.argv[1]); store = Store(folder); store.create({'abc': RunConfig(role='teacher')})\n"
+        "def step(number): store.apply('abc', {'kind': 'step', 'step': number, 'loss': 1.0})\n"
+        "step(1)\n"
+        "ballast = (folder / 'ballast').open('wb', buffering=0)\n"
+        "try:\n"
+        "    while True: ballast.write(b'x' * 4096)\n"
+        "except OSError: pass\n"
+        "def told(call):\n"
+        "    try:\n"
+        "        for number in range(2, 2000): call(number)\n"
+        "    except LabError as error: print(error)\n"
+        "told(step); told(step)\n"
+        "told(lambda number: store.create({f'n{number}': RunConfig(role='teacher')}))\n"
+        "kept = len(store.records('abc', 'step')); assert len(store.runs()) == 1\n"
+        "(folder / 'ballast').unlink(); ballast.close()\n"
+        "step(9000); step(9001); assert len(store.records('abc', 'step')) == kept + 2\n"
+        "store.close(); store = Store(folder); assert len(store.records('abc', 'step')) == kept + 2\n"
+        "print(store._database.execute('PRAGMA integrity_check').fetchone()[0])\n"
+    )
+    result = in_a_small_file_system(tmp_path / "small", code, "300k")
+    assert result.returncode == 0, result.stderr
+    full = f"The run store in {tmp_path / 'small'} cannot be used: its disk is full: free some space."
+    lines = result.stdout.splitlines()
+    assert lines[:2] == [full, full]
+    assert "is full: free some space" in lines[2]
+    assert lines[3] == "ok"
 
 
 def test_a_home_that_is_a_file_is_said_in_words(tmp_path):

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from conftest import TINY, tiny_config
+from tiny import TINY, tiny_config
 from torch.nn import functional as F
 
 from kd_core import arithmetic, models, training

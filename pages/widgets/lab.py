@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
@@ -12,6 +13,9 @@ from kd_core import places, recipes
 from kd_core.config import DATASETS
 from kd_core.jobs import Jobs
 from kd_core.runs import Store
+
+if TYPE_CHECKING:
+    from kd_core import artifacts
 
 WARM_UP_AFTER_SECONDS = 2.0
 
@@ -64,3 +68,11 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     from kd_core import artifacts
 
     return artifacts.test_logits(places.home(), run_id)
+
+
+@st.cache_resource(show_spinner="Loading the model …", max_entries=32)
+def trained(run_id: str) -> "artifacts.Trained":
+    """A run's trained model, ready for images that its user draws. Raises SaveError."""
+    from kd_core import artifacts
+
+    return artifacts.load_trained(places.home(), run_id)

@@ -4,6 +4,7 @@ import time
 
 import streamlit as st
 
+from kd_core import places
 from kd_core.config import DATASETS
 from kd_core.runs import Run
 from pages.widgets import keys, lab
@@ -15,6 +16,20 @@ def batches() -> dict[str, list[Run]]:
     for run in lab.store().runs():
         found.setdefault(run.batch, []).insert(0, run)
     return found
+
+
+def batches_with_teacher() -> dict[str, list[Run]]:
+    """The batches whose trained models include a teacher."""
+    return {
+        batch: runs
+        for batch, runs in batches().items()
+        if any(run.config.role == "teacher" for run in with_teacher(runs))
+    }
+
+
+def test_set_is_here(runs: list[Run]) -> bool:
+    """Whether the test set of these runs can be looked at without a network."""
+    return places.available(runs[0].config.dataset)
 
 
 def batch_picker(found: dict[str, list[Run]]) -> str:

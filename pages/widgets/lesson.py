@@ -1,0 +1,157 @@
+"""Two lessons under the bars: what the teacher knows of all classes, and what the student feels from one image."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kd_core import figures
+from kd_core.evaluation import mean_soft_targets, similarity_tree, softened
+from kd_core.runs import Run
+from pages.widgets import lab
+from pages.widgets.chart import chart
+from pages.widgets.images import image_grid
+from pages.widgets.subject import Subject
+
+CLASSES = [str(digit) for digit in range(10)]
+CELL_IMAGES = 16
+TEMPERATURES = [float(t) for t in np.geomspace(0.1, 100, 61)]
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _mean_soft(run_id: str, dataset: str, temperature: float) -> NDArray[np.float64]:
+    return mean_soft_targets(lab.test_logits(run_id), lab.test_set(dataset)[1], temperature)
+
+
+def dark_knowledge_map(teacher: Run, temperature: float) -> None:
+    """The teacher's mean soft target for each true class, following T; a click shows the images behind a cell."""
+    st.subheader("The dark knowledge map")
+    st.markdown(
+        "Each row is a true class, each cell what the teacher gives another class on average over the test set."
+        " Fade the diagonal, the right answers, and turn T up: what remains is what the teacher knows about likeness."
+    )
+    mean_soft = _mean_soft(teacher.id, teacher.config.dataset, temperature)
+    fade = st.slider("Show the diagonal", 0, 100, 0, 10, format="%d%%", key="diagonal", persist_state="session")
+    heat, tree = st.columns(2, gap="large")
+    with heat:
+        clicked = chart(
+            figures.dark_knowledge(mean_soft, CLASSES, diagonal=fade / 100, temperature=temperature),
+            key="dark_knowledge",
+            text=_map_in_words(mean_soft),
+            clickable=True,
+        )
+        if clicked is not None and all(place in CLASSES for place in clicked):
+            st.session_state["cell"] = clicked
+    with tree:
+        joined = similarity_tree(mean_soft)
+        chart(
+            figures.similarity(joined.leaves, joined.positions, joined.heights, CLASSES),
+            key="similarity",
+            text="Classes joined by likeness, from left to right: "
+            + ", ".join(CLASSES[leaf] for leaf in joined.leaves),
+        )
+        st.caption("The lower two classes are joined, the more probability they lend each other at this T.")
+    if "cell" in st.session_state:
+        _cell_images(teacher, temperature, *st.session_state["cell"])
+    else:
+        st.caption("Click a cell to see the images behind it.")
+
+
+def _cell_images(teacher: Run, temperature: float, column: str, row: str) -> None:
+    images, labels = lab.test_set(teacher.config.dataset)
+    of_class = np.flatnonzero(labels == int(row))
+    given = softened(lab.test_logits(teacher.id)[of_class], temperature)[:, int(column)]
+    most = np.argsort(-given, kind="stable")[:CELL_IMAGES]
+    st.markdown(f"Images of **{row}** that the teacher finds most like a **{column}**:")
+    image_grid(
+        images[of_class[most]],
+        [int(index) for index in of_class[most]],
+        [f"test image {of_class[place]}: {given[place]:.1%} for {column}" for place in most],
+        selected=None,
+        key="cell_images",
+    )
+
+
+def _map_in_words(mean_soft: NDArray[np.float64]) -> str:
+    likest = mean_soft.copy()
+    np.fill_diagonal(likest, -1)
+    return "Mean soft target by true class. Most like: " + ", ".join(
+        f"{row} a {likest[row].argmax()}" for row in range(len(likest))
+    )
+
+
+def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature: float) -> None:
+    """Losses and gradients of the chosen image, for the student, T and alpha of choice."""
+    from kd_core import lessons
+
+    st.subheader("What the student feels")
+    students = [run for run in models if run.config.role != "teacher"]
+    if not students:
+        st.info("This experiment has no student yet. Train one on the Train page.", icon=":material/school:")
+        return
+    settings, numbers = st.columns([1, 3], gap="large")
+    with settings:
+        student = st.selectbox(
+            "Student", students, index=len(students) - 1, format_func=lambda run: run.config.role, key="felt_student"
+        )
+        alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
+        t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
+        teacher_logits, student_logits = subject.logits[models[0].id], subject.logits[student.id]
+        label = subject.label
+        if label is None:
+            label = int(
+                st.selectbox(
+                    "Label",
+                    range(10),
+                    index=int(teacher_logits.argmax()),
+                    key=f"felt_label_{int(teacher_logits.argmax())}",
+                    help="Nobody has labelled your image: say what it is.",
+                )
+            )
+    felt = lessons.felt(
+        student_logits.tolist(),
+        teacher_logits.tolist(),
+        label,
+        temperature=temperature,
+        alpha=alpha,
+        t_squared=t_squared,
+    )
+    with numbers:
+        squared = rf"{temperature:g}^2" if t_squared else "1"
+        st.latex(
+            rf"\mathcal L = \underbrace{{{alpha:.2g}}}_{{\alpha}} \cdot \underbrace{{{squared} \cdot"
+            rf" \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
+            rf" + \underbrace{{{1 - alpha:.2g}}}_{{1 - \alpha}} \cdot \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}} = {felt.loss:.4g}\ \text{{nats}}"
+        )
+        chart(
+            figures.gradients(felt.soft_gradient, felt.hard_gradient, CLASSES),
+            key="gradients",
+            text="Gradient on each logit of the student: "
+            + ", ".join(f"{name} {value:.3g}" for name, value in zip(CLASSES, felt.gradient, strict=True)),
+        )
+        st.caption(
+            "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
+        )
+    sizes = lessons.gradient_sizes(student_logits.tolist(), teacher_logits.tolist(), TEMPERATURES)
+    curve, words = st.columns([3, 2], gap="large")
+    with curve:
+        chart(
+            figures.gradient_sizes(sizes.temperatures, sizes.bare, sizes.times_t_squared, sizes.limit, temperature),
+            key="gradient_sizes",
+            text="Size of the soft gradient over temperature, with and without T squared, and its limit",
+        )
+    with words:
+        st.markdown(
+            "**Why T²?** Softening divides the soft gradient twice by T: once in the logits, once because the two"
+            " distributions move together. Multiplying by T² keeps soft and hard parts in proportion when T changes."
+        )
+        st.latex(
+            r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
+            r"\;\xrightarrow{\;T \to \infty\;}\; \frac{z_i^s - z_i^t}{K\,T^2}"
+        )
+        st.markdown(
+            "**Very hot**, distillation only matches the (centred) logits, however unlikely the class: that is the"
+            " dotted limit of the paper's section 2.1. **In between**, it pays less heed to logits far below the rest,"
+            " which may be noise."
+        )

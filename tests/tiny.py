@@ -1,0 +1,28 @@
+"""Runs so small that a test can afford them."""
+
+from kd_core import jobs
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.runs import Store, new_id
+
+TINY = ModelConfig(hidden=(16,))
+
+
+def tiny_config(role: str = "teacher", *, teachers: tuple[str, ...] = (), seed: int = 0, **training) -> RunConfig:
+    """A run on digits that takes a fraction of a second an epoch."""
+    settings = {"epochs": 2, "batch_size": 128, "learning_rate": 5e-3, "precision": "float32", **training}
+    return RunConfig(
+        role=role,
+        dataset="digits",
+        model=TINY,
+        distillation=DistillationConfig(teachers=teachers, temperature=2.0) if teachers else None,
+        training=TrainingConfig(**settings),
+        seed=seed,
+    )
+
+
+def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_event=lambda event: None) -> str:
+    """Do one run in this process and return its id."""
+    run_id = new_id()
+    store.create({run_id: config})
+    jobs.run_here(store, run_id, on_event, requested)
+    return run_id
