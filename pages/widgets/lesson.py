@@ -120,9 +120,11 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature:
     with numbers:
         squared = rf"{temperature:g}^2" if t_squared else "1"
         st.latex(
-            rf"\mathcal L = \underbrace{{{alpha:.2g}}}_{{\alpha}} \cdot \underbrace{{{squared} \cdot"
-            rf" \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
-            rf" + \underbrace{{{1 - alpha:.2g}}}_{{1 - \alpha}} \cdot \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}} = {felt.loss:.4g}\ \text{{nats}}"
+            rf"\mathcal L = \underbrace{{{alpha:.2g}}}_{{\alpha}} \cdot"
+            rf" \underbrace{{{squared} \cdot \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
+            rf" + \underbrace{{{1 - alpha:.2g}}}_{{1 - \alpha}} \cdot"
+            rf" \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}}"
+            rf" = {felt.loss:.4g}\ \text{{nats}}"
         )
         chart(
             figures.gradients(felt.soft_gradient, felt.hard_gradient, CLASSES),
