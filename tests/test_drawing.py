@@ -1,0 +1,152 @@
+"""What users draw and upload, against MNIST's own statistics; and everything that is no digit, in words."""
+
+import base64
+import io
+import os
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kd_core import datasets, drawing, places
+from kd_core.config import RunConfig, TrainingConfig
+from kd_core.drawing import PictureError
+from kd_core.evaluation import accuracy
+from kd_core.models import logits_of
+from kd_core.training import Training, train
+
+
+def png(pixels, mode="L", kind="PNG"):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def data_url(pixels):
+    return "data:image/png;base64," + base64.b64encode(png(pixels)).decode()
+
+
+def test_mnists_own_images_pass_unchanged(mnist):
+    """They are made this way already: all but a few odd ones come back to the last grey level."""
+    images = mnist.test_images[:, 0].numpy()
+    passed = np.stack([drawing.as_mnist(image) for image in images])
+    assert (passed == images).all(axis=(1, 2)).mean() > 0.995
+    assert abs(passed.mean() - images.mean()) < 0.05
+    assert abs(passed.std() - images.std()) < 0.05
+
+
+@pytest.fixture(scope="module")
+def teacher():
+    """A teacher of two epochs on MNIST."""
+    if places.mnist_folder() is None:
+        message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
+        pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
+    training = TrainingConfig(epochs=2, jitter_pixels=1, learning_rate=2e-3, warmup_epochs=0.1)
+    run = Training(RunConfig(role="teacher", training=training), datasets.load("mnist"))
+    for _ in train(run):
+        pass
+    return run.best_model()
+
+
+@pytest.mark.parametrize("side", [140, 280])
+def test_a_teacher_knows_redrawn_test_images_as_well_as_the_originals(mnist, teacher, side):
+    """Test images enlarged and moved about a sheet, as a user would draw them: under one point of accuracy is lost."""
+    generator = np.random.default_rng(0)
+    originals, labels = mnist.test_images[:3000], mnist.test_labels[:3000].numpy()
+    redrawn = []
+    for image in originals[:, 0].numpy():
+        large = np.asarray(Image.fromarray(image).resize((side // 2, side // 2), Image.Resampling.BICUBIC))
+        sheet = np.zeros((side, side), np.uint8)
+        top, left = generator.integers(0, side // 2, 2)
+        sheet[top : top + side // 2, left : left + side // 2] = large
+        redrawn.append(drawing.as_mnist(sheet))
+    again = torch.from_numpy(np.stack(redrawn)).unsqueeze(1)
+    before = accuracy(logits_of(teacher, originals, mnist.normalise).numpy(), labels)
+    after = accuracy(logits_of(teacher, again, mnist.normalise).numpy(), labels)
+    assert before > 0.95
+    assert after > before - 0.01
+    assert abs(float(again.double().mean()) - float(originals.double().mean())) < 3
+
+
+def test_the_result_fits_a_box_of_20_about_its_centre_of_mass():
+    generator = np.random.default_rng(1)
+    for _ in range(50):
+        sheet = np.zeros((280, 280), np.uint8)
+        top, left = generator.integers(0, 200, 2)
+        height, width = generator.integers(20, 80, 2)
+        sheet[top : top + height, left : left + width] = 255
+        image = drawing.as_mnist(sheet)
+        rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
+        assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
+        mass = image.astype(float)
+        middle = (np.arange(28) * mass.sum(1)).sum() / mass.sum(), (np.arange(28) * mass.sum(0)).sum() / mass.sum()
+        assert middle == pytest.approx((14, 14), abs=0.51)
+        assert (np.ptp(columns) + 1) / (np.ptp(rows) + 1) == pytest.approx(width / height, rel=0.15)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("dark_on_light", [True, False])
+def test_an_upload_is_read_whichever_way_round_its_shades_are(kind, dark_on_light):
+    sheet = np.full((90, 120), 235 if dark_on_light else 20, np.uint8)
+    sheet[20:70, 50:62] = 30 if dark_on_light else 240
+    image = drawing.read_picture(png(sheet, kind=kind))
+    assert image[14, 14] > 200
+    assert image[14, 4] < 40
+    assert image[2].max() < 40
+
+
+def test_an_upload_with_a_clear_background_is_read_as_ink_on_paper():
+    sheet = np.zeros((60, 60, 4), np.uint8)
+    sheet[10:50, 25:32, 3] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG")
+    assert drawing.read_picture(buffer.getvalue())[14, 14] > 200
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (png(np.full((50, 50), 255, np.uint8)), "This picture is of one shade"),
+        (png(np.zeros((50, 50), np.uint8)), "This picture is of one shade"),
+        (png(np.zeros((20, 10_000), np.uint8)), "This picture is 10,000 by 20 pixels; 4,096 a side is the most"),
+        (b"not a picture at all", "This file is no picture that can be read"),
+        (b"", "This file is no picture that can be read"),
+        (png(np.zeros((50, 50), np.uint8))[:60], "This file is no picture that can be read"),
+    ],
+)
+def test_an_upload_that_holds_no_digit_is_said_in_words(content, sentence):
+    with pytest.raises(PictureError, match=sentence):
+        drawing.read_picture(content)
+
+
+def test_a_drawing_comes_from_the_canvas_and_an_empty_one_is_said_in_words():
+    sheet = np.zeros((280, 280), np.uint8)
+    with pytest.raises(PictureError, match="nothing on it yet: draw a digit"):
+        drawing.read_canvas(data_url(sheet))
+    sheet[60:220, 130:150] = 255
+    assert drawing.read_canvas(data_url(sheet))[14, 14] == 255
+
+
+@pytest.mark.parametrize("text", ["", "data:,", "data:image/png;base64,AAAA", "data:image/png;base64,%%%", "x" * 99])
+def test_what_is_no_drawing_is_said_in_words(text):
+    with pytest.raises(PictureError, match="did not arrive whole"):
+        drawing.read_canvas(text)
+
+
+def test_an_image_comes_back_from_an_address(mnist):
+    for image in mnist.test_images[:50, 0].numpy():
+        text = drawing.to_address(image)
+        assert (drawing.from_address(text) == image).all()
+        assert text.replace("-", "").replace("_", "").isalnum()
+        assert len(text) < 900
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "AAAA", "ÄÖ", "../../etc/passwd", base64.urlsafe_b64encode(zlib.compress(b"\0" * 10**7)).decode(), "A" * 5000],
+)
+def test_an_address_that_holds_no_image_is_said_in_words(text):
+    with pytest.raises(PictureError, match="is damaged: draw it again"):
+        drawing.from_address(text)
