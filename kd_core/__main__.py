@@ -1,6 +1,7 @@
 """The same engine from a shell: python -m kd_core. Runs started here show in the browser, and the other way round."""
 
 import json
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ app = typer.Typer(
         " 'resume' goes on. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
+os.environ.setdefault("OMP_WAIT_POLICY", jobs.WORKER_ENVIRONMENT["OMP_WAIT_POLICY"])  # torch comes later and reads it
 console = Console()
 complaints = Console(stderr=True)
 
@@ -266,7 +268,7 @@ def _model(
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
     if hidden is not None:
         parts = [part for part in hidden.replace(",", "-").split("-") if part.strip()]
-        if not all(part.strip().isdigit() for part in parts):
+        if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
             raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden}'")
         changes["hidden"] = tuple(int(part) for part in parts)
     if dropout is not None:
@@ -348,7 +350,7 @@ def _watch(store: Store, run_id: str) -> None:
         jobs.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
     run = store.get(run_id)
     if run.status == "failed":
-        complaints.print(f"[red]run {run_id} failed:[/] {run.message}")
+        complaints.print(f"run {run_id} failed: {run.message}", style="red", markup=False, soft_wrap=True)
         raise typer.Exit(FAILED)
     if run.status == "paused":
         console.print(f"paused: [bold]python -m kd_core resume {run_id}[/] goes on")
@@ -356,11 +358,14 @@ def _watch(store: Store, run_id: str) -> None:
     if run.results:
         results = run.results
         console.print(
-            f"{run.status}: [bold]{results['test_errors']} test errors[/] of {results['test_examples']};"
-            f" weights in {store.folder(run_id).weights}"
+            f"{run.status}: {results['test_errors']} test errors of {results['test_examples']};"
+            f" weights in {store.folder(run_id).weights}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
     else:
-        console.print(f"{run.status}. {run.message or ''}")
+        console.print(f"{run.status}. {run.message or ''}", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -387,7 +392,7 @@ def _sentences() -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        complaints.print(f"[red]error:[/] {error}", highlight=False)
+        complaints.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(REFUSED) from None
 
 

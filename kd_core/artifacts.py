@@ -137,8 +137,8 @@ def test_logits(home: Path, run_id: str) -> NDArray[np.float32]:
 def _config(folder: RunFolder) -> RunConfig:
     try:
         return RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
-    except OSError:
-        raise SaveError(f"{folder.config} is missing: the run it belongs to cannot be used.") from None
+    except (OSError, UnicodeDecodeError):
+        raise SaveError(f"{folder.config} is missing or damaged: the run it belongs to cannot be used.") from None
 
 
 def _logits_belong(folder: RunFolder) -> bool:
@@ -146,7 +146,7 @@ def _logits_belong(folder: RunFolder) -> bool:
     try:
         card = json.loads(folder.card.read_text(encoding="utf-8"))
         return (_sha256(folder.weights), _sha256(folder.logits)) == (card["weights_sha256"], card["logits_sha256"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

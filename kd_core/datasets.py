@@ -127,7 +127,7 @@ def _mnist(folder: Path) -> Dataset:
         try:
             part = torchvision().datasets.MNIST(root=str(folder), train=train, download=False)
             images, labels = part.data.unsqueeze(1), part.targets.to(torch.int64)
-        except (OSError, ValueError, AssertionError, RuntimeError) as error:
+        except (OSError, ValueError, AssertionError, RuntimeError, TypeError, KeyError) as error:
             raise DatasetError(_damaged(folder)) from error
         expected = MNIST_IMAGES["train" if train else "t10k"]
         whole = images.shape == (expected, 1, 28, 28) and labels.shape == (expected,)

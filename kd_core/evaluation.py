@@ -39,7 +39,7 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 def confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
     """Counts by true class (rows) and top class (columns), (K, K)."""
     classes = logits.shape[1]
-    pairs = labels * classes + predictions(logits)
+    pairs = labels.astype(np.int64) * classes + predictions(logits)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import secrets
 from pathlib import Path
 
 from kd_core.config import LabError
@@ -17,7 +18,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 
     Raises SaveError where the disk is full or the folder cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
@@ -26,9 +27,10 @@ def write_atomic(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
+    finally:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise SaveError(disk_problem(error, path.parent)) from error
 
 
 def disk_problem(error: OSError, folder: Path) -> str:

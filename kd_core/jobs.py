@@ -57,7 +57,7 @@ def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: C
         outcome = _perform(home, run_id, emit, requested)
     except _DownloadCancelledError as cancelled:
         outcome = {"kind": cancelled.outcome, "text": "Its data set was being downloaded; whole files are kept."}
-    except (LabError, MemoryError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:
         if not isinstance(error, LabError):
             log.exception("run %s failed", run_id)
         outcome = {"kind": "failed", "text": _sentence(error)}

@@ -8,6 +8,7 @@ row; any process may read, and may ask the owner to stop or pause it. No torch h
 """
 
 import json
+import logging
 import secrets
 import socket
 import sqlite3
@@ -23,6 +24,8 @@ import psutil
 
 from kd_core.config import LabError, RunConfig
 from kd_core.files import write_atomic
+
+log = logging.getLogger(__name__)
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
@@ -164,10 +167,10 @@ class Store:
         for run_id, config in configs.items():
             write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
         with self._transaction() as database:
-            for offset, (run_id, config) in enumerate(configs.items()):
+            for run_id, config in configs.items():
                 database.execute(
                     "INSERT INTO runs (id, created_at, config, batch, status, owner) VALUES (?, ?, ?, ?, 'queued', ?)",
-                    (run_id, now + offset * 1e-3, config.model_dump_json(), batch, self._me),
+                    (run_id, now, config.model_dump_json(), batch, self._me),
                 )
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
@@ -230,7 +233,7 @@ class Store:
     def find(self, text: str) -> Run:
         """The run whose id starts with text, or for 'last' the newest. Raises StoreError unless there is just one."""
         if text == "last":
-            rows = self._rows("SELECT * FROM runs ORDER BY created_at DESC LIMIT 1")
+            rows = self._rows("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC LIMIT 1")
         else:
             rows = [row for row in self._rows("SELECT * FROM runs") if row["id"].startswith(text)]
         if len(rows) == 1:
@@ -247,7 +250,8 @@ class Store:
         if statuses is not None:
             clauses.append(f"status IN ({_quoted(statuses)})")
         where = " AND ".join(clauses)
-        return [_run(row) for row in self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC", *values)]
+        rows = self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC", *values)
+        return [run for run in map(_run_or_none, rows) if run is not None]
 
     def request(self, run_id: str) -> str | None:
         """What the owner of this run was asked: 'stop', 'pause' or nothing."""
@@ -343,6 +347,15 @@ def _run(row: sqlite3.Row) -> Run:
     return Run(**values)
 
 
+def _run_or_none(row: sqlite3.Row) -> Run | None:
+    """A row that another version wrote and this one cannot read is left out, not allowed to hide all others."""
+    try:
+        return _run(row)
+    except LabError as error:
+        log.warning("run %s cannot be read: %s", row["id"], error)
+        return None
+
+
 def _key(run_ids: Iterable[str]) -> str:
     return ",".join(sorted(run_ids))
 
@@ -361,6 +374,7 @@ def _alive(owner: dict[str, Any]) -> bool:
     if owner["host"] != socket.gethostname():
         return True
     try:
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["started"]) < 1)
+        process = psutil.Process(owner["pid"])
+        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - owner["started"]) < 1
     except psutil.NoSuchProcess:
         return False

@@ -39,6 +39,8 @@ def load_state(path: Path) -> dict[str, Any]:
     """Read what save_state wrote; refuses anything that would run code. Raises SaveError where it is damaged."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise SaveError(f"{path} is missing.") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise SaveError(f"{path} is damaged and cannot be read ({type(error).__name__}).") from error
     if not isinstance(state, dict):

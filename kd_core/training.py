@@ -26,6 +26,7 @@ from kd_core.arithmetic import (
 )
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset
+from kd_core.files import SaveError
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
@@ -156,17 +157,20 @@ class Training:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
-        if RunConfig.from_json(state["config"]) != self.config:
+        if RunConfig.from_json(str(state.get("config"))) != self.config:
             raise ConfigError(f"{path} belongs to another config: start this run anew")
-        self.precision = state["precision"]
-        self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch_sums = state["epoch_sums"].to(self.device)
-        self.epoch_seconds = state["epoch_seconds"]
-        self.best_errors = state["best_errors"]
-        self.best_weights = state["best_weights"]
-        self.random_state = state["random_state"]
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.epoch_sums = state["epoch_sums"].to(self.device)
+            self.epoch_seconds = state["epoch_seconds"]
+            self.best_errors = state["best_errors"]
+            self.best_weights = state["best_weights"]
+            self.random_state = state["random_state"]
+            self.precision = state["precision"]
+            self.step = state["step"]
+        except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+            raise SaveError(f"{path} is no checkpoint of this run: start it anew.") from error
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ENGINE_ARROWS = {
     "config": set(),
-    "places": set(),
+    "places": {"config"},
     "files": {"config"},
     "tensors": {"files"},
     "runs": {"config", "files"},
@@ -22,7 +22,7 @@ ENGINE_ARROWS = {
     "lessons": {"losses"},
     "arithmetic": {"config"},
     "models": {"arithmetic", "config", "vision"},
-    "training": {"arithmetic", "config", "datasets", "losses", "models", "tensors"},
+    "training": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors"},
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},

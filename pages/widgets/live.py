@@ -66,7 +66,7 @@ def _live_runs(batch: str, refresh_seconds: float | None) -> None:
 
 
 def _live_progress(batch: str, refresh_seconds: float | None) -> list[Run]:
-    runs = sorted(lab.store().runs(batch=batch), key=lambda run: run.created_at)
+    runs = lab.store().runs(batch=batch)[::-1]
     for run in runs:
         _row(run)
     if refresh_seconds is not None and refresh_seconds != _refresh_seconds(batch):

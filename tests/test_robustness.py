@@ -1,0 +1,144 @@
+"""What an adversary of the engine found: damaged files, odd names, several writers; each is met with a sentence."""
+
+import os
+import struct
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from tiny import tiny_config, train_here
+from typer.testing import CliRunner
+
+from kd_core import datasets, evaluation, files, tensors
+from kd_core.__main__ import app
+from kd_core.config import ConfigError, RunConfig
+from kd_core.files import SaveError
+from kd_core.runs import new_id
+
+
+def shell(*words, **environment):
+    return CliRunner().invoke(app, list(words), env={"COLUMNS": "80", **environment})
+
+
+def test_square_brackets_in_a_mistake_are_no_markup(home):
+    result = shell("train", "--dataset", "[/red]")
+    assert result.exit_code == 2
+    assert "unknown data set '[/red]'" in result.stderr
+
+
+def test_square_brackets_in_kd_home_are_no_markup(tmp_path):
+    result = shell("train", "--dataset", "digits", "--hidden", "8", "--epochs", "1", KD_HOME=str(tmp_path / "[/x]"))
+    assert result.exit_code == 0
+
+
+def test_a_superscript_is_no_number_of_units(home):
+    assert shell("train", "--dataset", "digits", "--hidden", "²").exit_code == 2
+
+
+def test_one_sentence_is_one_line_in_a_pipe(home):
+    assert shell("train", "--dataset", "digits", "--model", "perceptron").stderr.count("\n") == 1
+
+
+def test_a_home_of_an_unknown_user_is_said_in_words():
+    assert shell("runs", KD_HOME="~nosuchuser/x").exit_code == 2
+
+
+@pytest.mark.parametrize("damage", [("config", b"\xff\xfe"), ("card", b"[]")])
+def test_binary_rubbish_in_a_runs_files_is_said_in_words(store, digits, damage):
+    run_id = train_here(store, tiny_config())
+    getattr(store.folder(run_id), damage[0]).write_bytes(damage[1])
+    assert shell("compare", run_id).exit_code == 2
+
+
+def test_a_checkpoint_of_another_age_fails_its_run_in_words(store):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    tensors.save_state(store.folder(run_id).checkpoint, {"step": 1})
+    store.apply(run_id, {"kind": "paused"})
+    assert shell("resume", run_id).exit_code == 1
+    assert store.get(run_id).status == "failed"
+
+
+def test_a_missing_checkpoint_is_missing_and_not_damaged(tmp_path):
+    with pytest.raises(SaveError, match="is missing"):
+        tensors.load_state(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("kind", [9, 10])
+def test_an_idx_file_of_another_type_is_said_in_words(tmp_path, monkeypatch, kind):
+    monkeypatch.setenv("KD_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(datasets, "MNIST_IMAGES", {"train": 3, "t10k": 3})
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">BBBBiii", 0, 0, kind, 3, 3, 28, 28) + bytes(2352))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 2049, 3) + bytes(3))
+    datasets._mnist.cache_clear()
+    with pytest.raises(datasets.DatasetError):
+        datasets.load("mnist")
+
+
+def test_confusion_counts_small_integer_labels_of_many_classes():
+    matrix = evaluation.confusion_matrix(np.eye(20)[[19]], np.array([19], dtype=np.uint8))
+    assert matrix[19, 19] == 1
+
+
+def test_json_with_a_field_called_self_is_refused_in_words():
+    with pytest.raises(ConfigError):
+        RunConfig.from_json('{"role": "teacher", "self": 1}')
+
+
+def test_one_row_that_cannot_be_read_does_not_hide_the_others(store):
+    store.create({"good": tiny_config(), "bad": tiny_config()})
+    store._database.execute('UPDATE runs SET config = \'{"role": "teacher", "newer": 1}\' WHERE id = \'bad\'')
+    assert "good" in [run.id for run in store.runs()]
+
+
+def test_a_batch_is_older_than_a_run_created_after_it(store):
+    store.create({new_id(): tiny_config(seed=n) for n in range(20)})
+    newest = new_id()
+    store.create({newest: tiny_config()})
+    assert store.find("last").id == newest
+
+
+def test_a_killed_owner_that_nobody_reaped_is_gone(store):
+    code = (
+        "import sys, time; from pathlib import Path;"
+        "from kd_core.runs import Store; from kd_core.config import RunConfig;"
+        "Store(Path(sys.argv[1])).create({'abc': RunConfig(role='teacher')}); print(flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(store.home)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # dead, and still in the process table
+    try:
+        assert store.interrupt_orphans() == ["abc"]
+    finally:
+        process.stdout.close()
+        process.wait()
+
+
+def test_two_threads_writing_one_file_leave_one_whole_and_nobody_fails(tmp_path, monkeypatch):
+    path, real, first = tmp_path / "file", os.fsync, threading.Event()
+
+    def fsync(descriptor):
+        if not first.is_set():
+            first.set()
+            files.write_atomic(path, b"second")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.write_atomic(path, b"first")
+    assert path.read_bytes() == b"first"
+
+
+def test_an_interrupted_write_leaves_no_partial_file(tmp_path, monkeypatch):
+    def interrupt(descriptor):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        files.write_atomic(tmp_path / "file", b"x")
+    assert list(tmp_path.iterdir()) == []
