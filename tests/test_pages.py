@@ -8,6 +8,7 @@ from tiny import tiny_config
 
 from kd_core import jobs, places
 from kd_core.config import ModelConfig
+from kd_core.evaluation import GALLERIES
 from kd_core.recipes import story
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
@@ -150,3 +151,29 @@ def test_a_damaged_store_is_said_in_words(tmp_path, monkeypatch):
     assert not app.exception
     assert "is damaged" in app.error[0].value
     assert places.home() == tmp_path
+
+
+@pytest.mark.parametrize("temperature", ["abc", "nan", "-5", "1e999", "0", ""])
+@pytest.mark.parametrize(
+    "image", ["test-999999999999", "test--1", "test-²", "drawn-", "drawn-AAAA", "../../etc/passwd"]
+)
+def test_an_address_of_nonsense_opens_the_temperature_page_all_the_same(open_page, temperature, image):
+    app = open_page("temperature", T=temperature, image=image, gallery_class="eleven", alpha="much")
+    assert not app.error
+    assert app.subheader[0].value == "The dark knowledge map"
+
+
+def test_each_gallery_opens_with_images_or_a_sentence(open_page):
+    app = open_page("temperature")
+    for kind in GALLERIES:
+        for label in ("any", 8):
+            app.selectbox(key="gallery_kind").set_value(kind)
+            app.selectbox(key="gallery_class").set_value(label).run()
+            assert not app.exception
+
+
+def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
+    monkeypatch.setattr(places, "available", lambda dataset: False)
+    app = open_page("temperature")
+    assert list(app.segmented_control(key="image_source").options) == ["Draw", "Upload"]
+    assert "draw a digit" in " ".join(str(warning.value) for warning in app.warning)

@@ -7,13 +7,16 @@ import streamlit as st
 _HERE = Path(__file__)
 
 
-def canvas(*, key: str) -> str:
-    """The drawing so far as a PNG data URL, white on black, for kd_core.drawing.read_canvas; "" while it is empty."""
+def canvas(*, key: str) -> str | None:
+    """The drawing so far as a PNG data URL, white on black, for kd_core.drawing.read_canvas.
+
+    None before anything was drawn, "" after it was cleared.
+    """
     component = st.components.v2.component(
         "kd_lab_canvas",
         html='<div class="kd-canvas"></div>',
         css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
         js=_HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
-    result = component(key=key, default={"drawing": ""}, on_drawing_change=lambda: None)
-    return str(result.drawing or "")
+    drawing = component(key=key, on_drawing_change=lambda: None).drawing
+    return None if drawing is None else str(drawing)

@@ -104,12 +104,13 @@ def _index(named: str, size: int) -> int | None:
     return None
 
 
-def _drawn(named: str) -> NDArray[np.uint8] | None:
+def _drawn(named: str) -> NDArray[np.uint8]:
     data_url = canvas(key="canvas")
     if data_url:
         return drawing.read_canvas(data_url)
-    if named.startswith(DRAWN) and not st.session_state.get("has_drawn"):
+    if data_url is None and named.startswith(DRAWN):
         return drawing.from_address(named.removeprefix(DRAWN))
+    st.query_params.pop(IMAGE, None)
     raise PictureError("There is nothing on it yet: draw a digit.")
 
 

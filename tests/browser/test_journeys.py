@@ -1,10 +1,12 @@
 """The main journeys, as a person takes them."""
 
+import io
 import json
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from kd_core.evaluation import softened
@@ -141,3 +143,101 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page.wait_for_timeout(1500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
+
+
+def open_temperature(page, address, query=""):
+    page.goto(f"{address}/temperature{query}")
+    page.locator(".kd-bars").wait_for()
+
+
+def draw_a_one(page):
+    sheet = page.locator(".kd-canvas canvas")
+    sheet.wait_for()
+    sheet.scroll_into_view_if_needed()
+    box = sheet.bounding_box()
+    page.mouse.move(box["x"] + 0.52 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.48 * box["width"], box["y"] + 0.8 * box["height"], steps=8)
+    page.mouse.up()
+
+
+def test_a_drawing_gets_its_bars_and_its_address_shows_the_same_view_elsewhere(demo_address, new_page):
+    page = new_page()
+    page.goto(f"{demo_address}/temperature?T=7")
+    page.get_by_text("Draw", exact=True).first.click()
+    expect(page.get_by_text("There is nothing on it yet: draw a digit.")).to_be_visible()
+    draw_a_one(page)
+    bars = page.locator(".kd-bars")
+    bars.wait_for()
+    page.wait_for_url("**image=drawn-**")
+    assert "T=7" in page.url
+    shown = bars.evaluate("(root) => [root.kdView.T, root.kdView.data.models.map((model) => model.logits)]")
+    elsewhere = new_page()
+    elsewhere.goto(page.url)
+    elsewhere.locator(".kd-bars").wait_for()
+    again = elsewhere.locator(".kd-bars").evaluate(
+        "(root) => [root.kdView.T, root.kdView.data.models.map((model) => model.logits)]"
+    )
+    assert again[0] == shown[0] == 7
+    for left, right in zip(shown[1], again[1], strict=True):
+        assert left == pytest.approx(right, abs=1e-5)
+    page.get_by_role("button", name="Clear").click()
+    expect(page.get_by_text("There is nothing on it yet: draw a digit.")).to_be_visible()
+
+
+def test_the_gallery_filters_by_class_and_a_click_changes_the_image(demo_address, new_page):
+    page = new_page()
+    open_temperature(page, demo_address, "?gallery_class=3")
+    tiles = page.locator(".kd-grid").first.locator("button")
+    expect(tiles.first).to_be_visible()
+    captions = [tile.get_attribute("aria-label") for tile in tiles.all()]
+    assert captions
+    assert all(caption.endswith("a 3") for caption in captions)
+    tiles.nth(5).click()
+    expect(page.get_by_text(captions[5], exact=True)).to_be_visible()
+    index = captions[5].split()[2].rstrip(",")
+    page.wait_for_url(f"**image=test-{index}*")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("white.png", "white", "This picture is of one shade"),
+        ("wide.png", "wide", "4,096 a side is the most"),
+        ("fake.png", b"this is no picture", "This file is no picture that can be read"),
+    ],
+)
+def test_an_upload_that_holds_no_digit_is_said_in_words(demo_address, new_page, name, content, sentence):
+    if isinstance(content, str):
+        buffer = io.BytesIO()
+        Image.new("L", (10_000, 20) if content == "wide" else (60, 60), 255).save(buffer, "PNG")
+        content = buffer.getvalue()
+    page = new_page()
+    page.goto(f"{demo_address}/temperature")
+    page.get_by_text("Upload", exact=True).first.click()
+    uploader = page.locator("input[type=file]")
+    uploader.wait_for(state="attached")
+    uploader.set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
+    expect(page.get_by_text(sentence)).to_be_visible()
+
+
+def test_the_settled_temperature_reaches_the_map_and_the_lesson(demo_address, new_page):
+    page = new_page()
+    open_temperature(page, demo_address, "?T=2")
+    page.get_by_role("button", name="Set temperature to 20").click()
+    page.wait_for_url("**T=20*")
+    expect(page.get_by_text("mean soft target at T = 20")).to_be_visible()
+    expect(page.locator(".katex").filter(has_text="202").first).to_be_attached()
+
+
+def test_a_click_on_the_map_shows_the_images_behind_the_cell(demo_address, new_page):
+    page = new_page(height=2000)
+    open_temperature(page, demo_address)
+    page.get_by_text("Click a cell to see the images behind it.").scroll_into_view_if_needed()
+    cells = page.locator(".kd-chart").first.locator(".nsewdrag").bounding_box()
+    side = min(cells["width"], cells["height"]) / 10
+    left, top = cells["x"] + (cells["width"] - 10 * side) / 2, cells["y"] + (cells["height"] - 10 * side) / 2
+    page.mouse.move(left + 4.5 * side, top + 9.5 * side)
+    page.wait_for_timeout(300)
+    page.mouse.click(left + 4.5 * side, top + 9.5 * side)
+    expect(page.get_by_text("Images of 9 that the teacher finds most like a 4:")).to_be_visible()
