@@ -38,10 +38,11 @@ def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int)
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.55, 0.45],
         subplot_titles=(f"{PARTS[part]}, training set", "Accuracy, validation split"),
     )  # fmt: skip
+    heights: list[float] = []
     for curve in curves:
         line = {"color": ROLE_COLOURS[curve.role], "dash": ROLE_DASHES[curve.role], "width": 2}
-        every = sorted([*curve.steps, *curve.epochs], key=lambda record: record["step"])
-        points = _thinned([record for record in every if record[part] is not None])
+        points = _thinned([record for record in curve.steps if record[part] is not None])
+        heights += [record[part] for record in points if record[part] > 0]
         figure.add_scatter(
             x=[round(record["epoch"], 3) for record in points],
             y=[record[part] for record in points],
@@ -55,7 +56,9 @@ def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int)
             mode="lines+markers", name=curve.name, legendgroup=curve.name, showlegend=False, line=line,
             marker={"size": 5}, hovertemplate="epoch %{x}: %{y:.2f}%", row=2, col=1,
         )  # fmt: skip
-    figure.update_yaxes(title_text="nats per example", type="log", row=1, col=1)
+    ticks = _decade_ticks(heights or [1.0])
+    names = [f"{tick:g}" for tick in ticks]
+    figure.update_yaxes(title_text="nats per example", type="log", tickvals=ticks, ticktext=names, row=1, col=1)
     figure.update_yaxes(title_text="%", row=2, col=1)
     if not any(record["validation_accuracy"] for curve in curves for record in curve.epochs):
         figure.update_yaxes(range=[0, 100], row=2, col=1)
@@ -183,9 +186,10 @@ def gradient_sizes(
 
 
 def _decade_ticks(values: Sequence[float]) -> list[float]:
-    """1, 2 and 5 of each decade that the positive values reach into."""
+    """1, 2 and 5 of each decade that the positive values reach into; of many decades, 1 alone."""
     decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)
-    return [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    return [digit * 10.0**decade for decade in decades for digit in digits]
 
 
 def _thinned(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
