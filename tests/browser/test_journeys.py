@@ -61,6 +61,7 @@ def test_zoom_survives_the_updates_of_a_run_that_trains(demo_address, new_page):
     page.get_by_role("combobox", name="Data set").or_(page.get_by_label("Data set")).first.click()
     page.get_by_role("option", name="Digits").click()
     epochs = page.get_by_label("Epochs of each student")
+    expect(epochs).to_have_count(1)  # while the page changes over, the field of MNIST is still there
     expect(epochs).to_have_value("60")
     epochs.fill("600")
     epochs.press("Enter")
