@@ -17,6 +17,7 @@ if __name__ == "__main__":
                 st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
                 st.Page("pages/temperature.py", title="Temperature", icon=":material/thermostat:"),
                 st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
+                st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
                 st.Page("pages/compare.py", title="Compare", icon=":material/balance:"),
             ],
             position="top",
@@ -27,4 +28,4 @@ elif __name__ != "__mp_main__":
 
     from pages.widgets import server
 
-    app = st.App(__file__, lifespan=server.lifespan, routes=server.ROUTES)
+    app = st.App(__file__, lifespan=server.lifespan, routes=server.ROUTES, middleware=server.MIDDLEWARE)

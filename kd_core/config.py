@@ -4,6 +4,7 @@ It must not import torch, so that a page, a form or a command line can build and
 Every rule a value breaks becomes one plain sentence in a ConfigError, which the page and the shell show as it is.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -21,9 +22,14 @@ class DatasetInfo(NamedTuple):
 
     label: str
     classes: int
+    image_shape: tuple[int, int, int]
+    train_examples: int
 
 
-DATASETS = {"digits": DatasetInfo("Digits (scikit-learn)", 10), "mnist": DatasetInfo("MNIST", 10)}
+DATASETS = {
+    "digits": DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352),
+    "mnist": DatasetInfo("MNIST", 10, (1, 28, 28), 60_000),
+}
 MODELS = {
     "mlp": "Multilayer perceptron",
     "cnn": "Small convolutional network",
@@ -133,6 +139,24 @@ class TrainingConfig(Config):
     device: Device = Field("auto", description="auto takes a GPU where there is one")
 
 
+class TransferSetConfig(Config):
+    """The part of the training set that a student sees, and whether with its labels (Hinton et al., section 3).
+
+    The baseline beside a distilled student sees the same images, so that the teacher alone is the difference.
+    """
+
+    fraction: float = Field(1.0, gt=0, le=1, description="share of each class's training images that is used")
+    only_classes: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="indices of the classes whose images are used; by default all"
+    )
+    labelled: bool = Field(True, description="off: no label is read, not even to choose the best epoch")
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self == TransferSetConfig()
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -140,7 +164,9 @@ class RunConfig(Config):
     dataset: str = Field("mnist", description="one of kd_core.config.DATASETS")
     model: ModelConfig = PAPER_STUDENT
     distillation: DistillationConfig | None = Field(None, description="set for role distilled, and only for it")
+    transfer_set: TransferSetConfig = TransferSetConfig()
     training: TrainingConfig = TrainingConfig()
+    continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
 
     @model_validator(mode="after")
@@ -151,11 +177,21 @@ class RunConfig(Config):
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
+        self._check_transfer_set()
         if self.training.warmup_epochs >= self.training.epochs:
             raise ConfigError(
                 f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"
             )
         return self
+
+    def _check_transfer_set(self) -> None:
+        info, part = DATASETS[self.dataset], self.transfer_set
+        if self.role == "teacher" and not part.whole:
+            raise ConfigError("a teacher learns from the whole training set: a transfer set is for its students")
+        if part.only_classes is not None and max(part.only_classes) >= info.classes:
+            raise ConfigError(f"{self.dataset} has classes 0 to {info.classes - 1}, got class {max(part.only_classes)}")
+        if not part.labelled and (self.distillation is None or self.distillation.alpha != 1):
+            raise ConfigError("without labels only a distilled student with alpha = 1 can learn: set alpha to 1")
 
     @property
     def label(self) -> str:
@@ -164,6 +200,29 @@ class RunConfig(Config):
         if self.distillation is not None:
             text += f", T {self.distillation.temperature:g}, alpha {self.distillation.alpha:g}"
         return text
+
+    @property
+    def examples(self) -> int:
+        """About how many images an epoch sees: exact but for rounding and for what classes differ in size."""
+        info, part = DATASETS[self.dataset], self.transfer_set
+        classes = 1.0 if part.only_classes is None else len(set(part.only_classes)) / info.classes
+        kept = 1 - self.training.validation_fraction
+        return max(1, round(info.train_examples * classes * part.fraction * kept))
+
+
+def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
+    """The settings in which configs differ: dotted name -> one value a config, None where it has no such setting."""
+    flat = [_flattened(config.model_dump(mode="json")) for config in configs]
+    names = list(dict.fromkeys(name for values in flat for name in values))
+    columns = {name: [values.get(name) for values in flat] for name in names}
+    return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
+
+
+def _flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
 
 
 def _as_sentences(error: ValidationError) -> str:
@@ -199,4 +258,6 @@ _PLAIN_WORDS = (
     ("less than", "below"),
     ("a valid integer", "a whole number"),
     ("a valid ", "a "),
+    ("Tuple should have", "must have"),
+    (" after validation", ""),
 )

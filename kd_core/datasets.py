@@ -8,7 +8,7 @@ import gzip
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.config import DATASETS, LabError
+from kd_core.config import DATASETS, ConfigError, LabError, TransferSetConfig
 from kd_core.drawing import as_mnist
 from kd_core.places import data_folders, mnist_folder
 
@@ -70,6 +70,43 @@ class Dataset:
         kept = torch.ones(len(order), dtype=torch.bool)
         kept[chosen] = False
         return kept.nonzero().squeeze(1), chosen.sort().values
+
+    def transfer_set(self, indices: Tensor, part: TransferSetConfig, seed: int) -> Tensor:
+        """The training images among indices that belong to a transfer set, in the order of indices.
+
+        A fraction is drawn by seed from each class, at least one image of it. Raises ConfigError where none is left.
+        """
+        labels = self.train_labels[indices]
+        wanted = range(len(self.class_names)) if part.only_classes is None else sorted(set(part.only_classes))
+        order = torch.randperm(len(indices), generator=torch.Generator().manual_seed(seed))
+        kept = torch.zeros(len(indices), dtype=torch.bool)
+        for label in wanted:
+            members = order[labels[order] == label]
+            kept[members[: max(1, round(len(members) * part.fraction))]] = True
+        if len(indices) and not kept.any():
+            raise ConfigError("this transfer set holds no image: choose more classes")
+        return indices[kept]
+
+    @cached_property
+    def probes(self) -> Tensor:
+        """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
+
+        The first image of the class, and the one nearest the border to another: where the distances to its own and to
+        the next class's mean image differ least. No trained model has a say, so all runs show the same images.
+        """
+        classes = range(len(self.class_names))
+        train, test = self.train_images.flatten(1), self.test_images.flatten(1)
+        means = torch.stack([train[self.train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
+        distances = torch.cdist(test.to(torch.float32), means)
+        own = distances.gather(1, self.test_labels[:, None]).squeeze(1)
+        others = distances.scatter(1, self.test_labels[:, None], torch.inf).min(dim=1).values
+        margins = (others - own).abs()
+        chosen = []
+        for label in classes:
+            members = (self.test_labels == label).nonzero().squeeze(1)
+            border = members[1:][margins[members[1:]].argmin()]
+            chosen += [int(members[0]), int(border)]
+        return torch.tensor(chosen)
 
 
 def load(name: str, progress: Progress | None = None) -> Dataset:

@@ -12,59 +12,66 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a"}
-ROLE_DASHES = {"teacher": "dash", "baseline": "dot", "distilled": "solid"}
 GREY = "#888888"
-MAX_POINTS = 400
-"""Points of one curve at most: more than a screen can show only costs the browser."""
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+"""Of several runs of one role, by their order."""
 
-PARTS = {"loss": "Total loss", "soft_loss": "Soft loss", "hard_loss": "Hard loss"}
+PANELS = {
+    "loss": "Total loss, training set",
+    "validation_accuracy": "Accuracy, validation split",
+    "soft_loss": "Soft loss, training set",
+    "hard_loss": "Hard loss, training set",
+}
 
 
 class Curve(NamedTuple):
-    """One run to draw: its name and role, and its step and epoch records as the store returns them."""
+    """One run to draw: its id, name and role."""
 
+    id: str
     name: str
     role: str
-    steps: Sequence[Mapping[str, Any]]
-    epochs: Sequence[Mapping[str, Any]]
 
 
-def learning_curves(curves: Sequence[Curve], *, part: str = "loss", epochs: int) -> go.Figure:
-    """Loss in nats per example (every few steps), and validation accuracy in percent (every epoch), over epochs.
+def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -> go.Figure:
+    """The axes and lines of the live view, without data: losses in nats per example, accuracy in percent, over epochs.
 
-    part: one of PARTS. A run that has no such part is left out of the upper panel. epochs: where the axis ends.
+    One panel for each of PANELS, in two columns or one. The data arrives in the browser: each line's meta says whose
+    it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
+    epochs: where the axis ends.
     """
+    rows = len(PANELS) // columns
     figure = make_subplots(
-        rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.55, 0.45],
-        subplot_titles=(f"{PARTS[part]}, training set", "Accuracy, validation split"),
+        rows=rows, cols=columns, shared_xaxes="all", horizontal_spacing=0.1,
+        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=list(PANELS.values()),
     )  # fmt: skip
-    heights: list[float] = []
-    for curve in curves:
-        line = {"color": ROLE_COLOURS[curve.role], "dash": ROLE_DASHES[curve.role], "width": 2}
-        points = _thinned([record for record in curve.steps if record[part] is not None])
-        heights += [record[part] for record in points if record[part] > 0]
-        figure.add_scatter(
-            x=[round(record["epoch"], 3) for record in points],
-            y=[record[part] for record in points],
-            mode="lines", name=curve.name, legendgroup=curve.name, line={**line, "dash": "solid"},
-            hovertemplate="epoch %{x:.2f}: %{y:.4f} nats", row=1, col=1,
-        )  # fmt: skip
-        judged = [record for record in curve.epochs if record["validation_accuracy"] is not None]
-        figure.add_scatter(
-            x=[record["epoch"] for record in judged],
-            y=[100 * record["validation_accuracy"] for record in judged],
-            mode="lines+markers", name=curve.name, legendgroup=curve.name, showlegend=False, line=line,
-            marker={"size": 5}, hovertemplate="epoch %{x}: %{y:.2f}%", row=2, col=1,
-        )  # fmt: skip
-    ticks = _decade_ticks(heights or [1.0])
-    names = [f"{tick:g}" for tick in ticks]
-    figure.update_yaxes(title_text="nats per example", type="log", tickvals=ticks, ticktext=names, row=1, col=1)
-    figure.update_yaxes(title_text="%", row=2, col=1)
-    if not any(record["validation_accuracy"] for curve in curves for record in curve.epochs):
-        figure.update_yaxes(range=[0, 100], row=2, col=1)
+    dashes = dashes_of([curve.role for curve in curves])
+    for place, panel in enumerate(PANELS):
+        cell = {"row": place // columns + 1, "col": place % columns + 1}
+        accuracy = panel == "validation_accuracy"
+        unit = "%" if accuracy else "nats"
+        for curve, dash in zip(curves, dashes, strict=True):
+            for raw in (False,) if accuracy else (True, False):
+                line = {"color": ROLE_COLOURS[curve.role], "dash": "solid" if raw else dash, "width": 1 if raw else 2}
+                figure.add_scatter(
+                    x=[], y=[], name=curve.name, mode="lines+markers" if accuracy else "lines", showlegend=False,
+                    line=line, opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
+                    hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
+                    meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
+                )  # fmt: skip
+        figure.update_yaxes(title_text="%" if accuracy else "nats per example", **cell)
     figure.update_xaxes(range=[0, epochs])
-    figure.update_xaxes(title_text="epochs", row=2, col=1)
-    return _styled(figure, height=540).update_layout(legend={"y": -0.15, "yanchor": "top"})
+    figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
+    return _styled(figure, height=560 if columns == 2 else 980)
+
+
+def dashes_of(roles: Sequence[str]) -> list[str]:
+    """A dash for each run: solid for the first of its role, others for the next."""
+    counts: dict[str, int] = {}
+    dashes = []
+    for role in roles:
+        dashes.append(DASHES[counts.get(role, 0) % len(DASHES)])
+        counts[role] = counts.get(role, 0) + 1
+    return dashes
 
 
 def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
@@ -192,12 +199,6 @@ def _decade_ticks(values: Sequence[float]) -> list[float]:
     return [digit * 10.0**decade for decade in decades for digit in digits]
 
 
-def _thinned(records: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Every n-th record and the last, so that at most MAX_POINTS + 1 remain and the end stays the end."""
-    stride = -(-len(records) // MAX_POINTS) or 1
-    return records if stride == 1 else [*records[:-1:stride], records[-1]]
-
-
 def _styled(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
         height=height,
@@ -207,6 +208,7 @@ def _styled(figure: go.Figure, height: int) -> go.Figure:
         plot_bgcolor="rgba(0,0,0,0)",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": ROLE_COLOURS["distilled"]},
         uirevision="keep",  # zoom and hidden curves survive an update
     )
     figure.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False, automargin=True)

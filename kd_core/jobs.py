@@ -8,16 +8,18 @@ last checkpoint. torch is imported by perform, not by this module.
 import atexit
 import contextlib
 import logging
+import math
 import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
-from kd_core.runs import ACTIVE, Store, StoreError, folder_of
+from kd_core.runs import ACTIVE, Run, Store, StoreError, folder_of
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -30,6 +32,7 @@ Event = dict[str, Any]
 Request = Literal["stop", "pause"]
 
 TOPIC = "kd-lab"
+_PROGRESS = ("step", "epoch", "probe")
 CHECKPOINT_SECONDS = 5.0
 TRAINING_PER_CHECKPOINT = 30
 """Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
@@ -39,6 +42,9 @@ WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
 of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13)."""
 MAX_QUEUED = 100
+SECONDS_BETWEEN_PURGES = 3600.0
+TICK_SECONDS = 1.0
+"""How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
 
 
@@ -48,9 +54,10 @@ SECONDS_BETWEEN_MESSAGES = 0.1
 def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
     """Do one run, from its config or its last checkpoint, and save what it leaves in its folder under home.
 
-    emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, and last
-    one of finished or stopped {results}, paused, failed {text}. requested is asked after every record for 'stop',
-    'pause' or None. Raises only what emit and requested raise.
+    emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
+    {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
+    paused, failed {text}. requested is asked after every record for 'stop', 'pause' or None. Raises only what emit and
+    requested raise.
     """
     outcome: Event
     try:
@@ -75,29 +82,40 @@ def _sentence(error: Exception) -> str:
 def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Event:
     import torch
 
-    from kd_core import artifacts, datasets, training
+    from kd_core import artifacts, datasets, speed, training
 
     folder = folder_of(home, run_id)
     config = RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
     dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
-    teachers, teacher_logits = [], None
+    teachers, teacher_logits, start = [], None, None
     if config.distillation is not None:
         teachers = [artifacts.load_model(home, teacher, dataset) for teacher in config.distillation.teachers]
         teacher_logits = artifacts.training_logits(home, config.distillation.teachers, config.dataset)
-    run = training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits)
+    if config.continues is not None and not folder.checkpoint.exists():
+        start = artifacts.load_model(home, config.continues, dataset)
+    run = training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
     if folder.checkpoint.exists():
         run.restore(folder.checkpoint)
     environment = {
         "device": str(run.device),
         "precision": run.precision,
+        "processor": speed.processor(),
         "threads": torch.get_num_threads(),
         "torch": str(torch.__version__),
     }
     emit({"kind": "started", "step": run.step, "total_steps": run.total_steps, "environment": environment})
 
+    def probe(epoch: int) -> Event:
+        logits = [[round(value, 4) for value in row] for row in run.probe_logits().tolist()]
+        return {"kind": "probe", "epoch": epoch, "step": run.step, "logits": logits}
+
+    if run.step == 0:
+        emit(probe(0))
     saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
     for record in training.train(run):
         emit(training.as_dict(record))
+        if isinstance(record, training.EpochRecord):
+            emit(probe(record.epoch))
         request = requested()
         if request:
             run.save(folder.checkpoint)
@@ -106,12 +124,13 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
         if request == "stop":
             if run.epochs_done < 1:
                 return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
+            emit({"kind": "message", "text": "Stopped; saving what it learned"})
             return {"kind": "stopped", "results": artifacts.leave(home, run_id, run)}
         if time.monotonic() - saved_at > wait:
-            start = time.monotonic()
+            before = time.monotonic()
             run.save(folder.checkpoint)
             saved_at = time.monotonic()
-            wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - start))
+            wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - before))
     results = artifacts.leave(home, run_id, run)
     with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
         folder.checkpoint.unlink(missing_ok=True)
@@ -152,8 +171,14 @@ def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], reque
 
 
 def check(store: Store, configs: dict[str, RunConfig]) -> None:
-    """Raise ConfigError where a run could not start: a teacher that does not exist, failed, or knows other classes."""
+    """Raise ConfigError where a run could not start.
+
+    That is a teacher that does not exist, failed, or knows other classes, or a run to continue that left no weights or
+    is another network.
+    """
     for config in configs.values():
+        if config.continues is not None:
+            _check_continued(store, config, config.continues)
         for teacher_id in config.distillation.teachers if config.distillation else ():
             if teacher_id in configs:
                 continue
@@ -169,6 +194,20 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                     f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
                     f" {DATASETS[config.dataset].classes}: choose a teacher trained on the same classes"
                 )
+
+
+def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
+    try:
+        continued = store.get(run_id)
+    except StoreError:
+        raise ConfigError(f"there is no run '{run_id}' to continue: choose one from the list of runs") from None
+    if not continued.usable:
+        raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
+    if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
+        raise ConfigError(
+            f"run {run_id} is a {continued.config.model.label} on {continued.config.dataset}: what continues it must be"
+            " the same network on the same data set"
+        )
 
 
 # ------------------------------------------------------------------------------------------- in a worker process
@@ -213,7 +252,7 @@ def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
         """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
         nonlocal sent_at
         kept.append(event)
-        if event["kind"] not in ("step", "epoch") or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
+        if event["kind"] not in _PROGRESS or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
             worker.log_event(TOPIC, {"run_id": run_id, "events": list(kept)})
             kept.clear()
             sent_at = time.monotonic()
@@ -233,8 +272,32 @@ def _measure_on_worker(home: str, run_ids: tuple[str, ...], dataset_name: str, t
 # ---------------------------------------------------------------------------------------------------- the queue
 
 
+def turns(waiting: Mapping[str, str], at_work: Mapping[str, int], served: Mapping[str, float]) -> list[str]:
+    """The order in which waiting runs (id -> browser, by their coming) get workers, as Jobs says.
+
+    at_work: browser -> how many of its runs are running. served: browser -> when it last got a worker.
+    """
+    queues: dict[str, list[str]] = {}
+    for run_id, browser in waiting.items():
+        queues.setdefault(browser, []).append(run_id)
+    load = Counter(at_work)
+    turn: dict[str, int] = {}
+    order: list[str] = []
+    while queues:
+        browser = min(queues, key=lambda one: (load[one], turn.get(one, -1), served.get(one, -math.inf)))
+        turn[browser] = len(order)
+        order.append(queues[browser].pop(0))
+        load[browser] += 1
+        if not queues[browser]:
+            del queues[browser]
+    return order
+
+
 class Jobs:
-    """The queue of one process: runs wait here for a worker, in the order of their coming.
+    """The queue of one process: runs wait here for a worker.
+
+    Browsers take turns: the next run is of the browser that has the fewest at work, among equals of the one that was
+    served longest ago; a browser's own runs keep their order.
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
     the store's folder; without one, workers are started on this machine when they are first needed.
@@ -246,8 +309,12 @@ class Jobs:
         self.trouble: str | None = None
         self._scheduler = scheduler
         self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
-        self._waiting: list[str] = []
+        self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
         self._running: dict[str, Task] = {}
+        self._browsers: dict[str, str] = {}  # of the running
+        self._served: dict[str, float] = {}  # browser -> when it last got a worker
+        self._lineup: tuple[tuple[str, int], ...] = ()
+        self._ticked_at = self._purged_at = time.monotonic()
         self._to_measure: dict[str, tuple[tuple[str, ...], str]] = {}
         self._measuring: Task | None = None
         self._client: Client | None = None
@@ -264,17 +331,18 @@ class Jobs:
         """Bring the workers up now, ready for runs of these configs (teachers and baselines), so that none waits."""
         self._inbox.put(("start", [config.model_dump_json() for config in likely]))
 
-    def submit(self, configs: dict[str, RunConfig]) -> list[str]:
+    def submit(self, configs: dict[str, RunConfig], browser: str = "") -> list[str]:
         """Queue runs as one batch and return their ids, in order. A distilled run waits for its teacher.
 
-        Raises ConfigError where one could not run or the queue is full; none is queued then.
+        browser: on whose behalf, for taking turns. Raises ConfigError where one could not run or the queue is full;
+        none is queued then.
         """
         check(self.store, configs)
         if len(self._waiting) + len(configs) > MAX_QUEUED:
             raise ConfigError(f"the queue is full ({MAX_QUEUED} runs): wait until some have ended")
-        self.store.create(configs)
+        self.store.create(configs, browser=browser)
         for run_id in configs:
-            self._inbox.put(("queue", run_id))
+            self._inbox.put(("queue", run_id, browser))
         return list(configs)
 
     def ask(self, run_id: str, request: Request) -> None:
@@ -285,7 +353,11 @@ class Jobs:
     def resume(self, run_id: str) -> None:
         """Go on with a paused, stopped, failed or interrupted run from its last checkpoint. Raises StoreError."""
         self.store.take_up(run_id)
-        self._inbox.put(("queue", run_id))
+        self._inbox.put(("queue", run_id, self.store.get(run_id).browser))
+
+    def lineup(self) -> tuple[tuple[str, int], ...]:
+        """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
+        return self._lineup
 
     def measure(self, run_ids: Iterable[str], dataset: str) -> None:
         """Measure the speed of some runs' models side by side, once no run is training; Store.speed has the result."""
@@ -303,10 +375,7 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
-            try:
-                message = self._inbox.get(timeout=1.0)
-            except queue.Empty:
-                message = ("tick",)
+            message = self._next_message()
             while not self._closing:
                 try:
                     self._handle(message)
@@ -331,6 +400,14 @@ class Jobs:
                 if self._client.cluster is not None:
                     self._client.cluster.close()
 
+    def _next_message(self) -> tuple[Any, ...]:
+        """What came in, and a tick every TICK_SECONDS, however much comes in."""
+        if time.monotonic() - self._ticked_at < TICK_SECONDS:
+            with contextlib.suppress(queue.Empty):
+                return self._inbox.get(timeout=TICK_SECONDS)
+        self._ticked_at = time.monotonic()
+        return ("tick",)
+
     def _handle(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("start", likely):
@@ -342,8 +419,11 @@ class Jobs:
             case ("tick",):
                 for run_id in self._running:  # another process, a shell say, may have asked
                     self._pass_on_request(run_id)
-            case ("queue", run_id):
-                self._waiting.append(run_id)
+                if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
+                    self._purged_at = time.monotonic()
+                    self.store.purge()
+            case ("queue", run_id, browser):
+                self._waiting[run_id] = browser
             case ("ask", run_id):
                 self._pass_on_request(run_id)
             case ("measure", run_ids, dataset):
@@ -363,26 +443,30 @@ class Jobs:
             self._client.run(_note_request, run_id, request)
 
     def _dispatch(self) -> None:
-        for run_id in list(self._waiting):
+        at_work = Counter(self._browsers.values())
+        for run_id in turns(self._waiting, at_work, self._served):
             request = self.store.request(run_id)
             if request:
-                self._waiting.remove(run_id)
+                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped" if request == "stop" else "paused"})
                 continue
             lost = self._lost_teacher(run_id)
             if lost:
-                self._waiting.remove(run_id)
+                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
                 continue
             if len(self._running) < self._slots and self._measuring is None and self._teachers_ready(run_id):
                 client = self._connect()
                 if len(self._running) >= self._slots:
                     continue
-                self._waiting.remove(run_id)
+                self._browsers[run_id] = browser = self._waiting.pop(run_id)
+                self._served[browser] = time.monotonic()
                 self._running[run_id] = future = client.submit(
                     _perform_on_worker, str(self.store.home), run_id, self._threads, key=f"{run_id}-{time.time_ns()}"
                 )
                 future.add_done_callback(lambda _, run_id=run_id: self._inbox.put(("done", run_id)))
+        order = turns(self._waiting, Counter(self._browsers.values()), self._served)
+        self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
         if self._to_measure and not self._running and self._measuring is None:
             key, (run_ids, dataset) = next(iter(self._to_measure.items()))
             client = self._connect()
@@ -392,21 +476,28 @@ class Jobs:
             del self._to_measure[key]
             self._measuring.add_done_callback(lambda _: self._inbox.put(("measured", run_ids)))
 
-    def _teachers(self, run_id: str) -> list[Any]:
+    def _teachers(self, run_id: str) -> dict[str, Run | None]:
+        """The teachers that a run names, by id; None where one was deleted since."""
         distillation = self.store.get(run_id).config.distillation
-        return [self.store.get(teacher) for teacher in distillation.teachers] if distillation else []
+        named = distillation.teachers if distillation else ()
+        found = {teacher.id: teacher for teacher in self.store.some(named)}
+        return {teacher_id: found.get(teacher_id) for teacher_id in named}
 
     def _teachers_ready(self, run_id: str) -> bool:
-        return all(teacher.usable and teacher.status not in ACTIVE for teacher in self._teachers(run_id))
+        teachers = self._teachers(run_id).values()
+        return all(teacher and teacher.usable and teacher.status not in ACTIVE for teacher in teachers)
 
     def _lost_teacher(self, run_id: str) -> str | None:
-        for teacher in self._teachers(run_id):
+        for teacher_id, teacher in self._teachers(run_id).items():
+            if teacher is None:
+                return f"Not started: its teacher, run {teacher_id}, was deleted."
             if teacher.status in ("stopped", "failed", "interrupted") and not teacher.usable:
-                return f"Not started: its teacher, run {teacher.id}, is {teacher.status} and left no weights."
+                return f"Not started: its teacher, run {teacher_id}, is {teacher.status} and left no weights."
         return None
 
     def _after(self, run_id: str) -> None:
         future = self._running.pop(run_id)
+        self._browsers.pop(run_id, None)
         if future.status == "finished":
             return
         error = future.exception() if future.status == "error" else None
@@ -457,4 +548,4 @@ class Jobs:
 
 def _is_mere_progress(message: tuple[Any, ...]) -> bool:
     """Whether a message cannot let another run start."""
-    return message[0] == "events" and message[2][-1]["kind"] in ("step", "epoch", "message")
+    return message[0] == "events" and message[2][-1]["kind"] in (*_PROGRESS, "message")

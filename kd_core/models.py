@@ -24,16 +24,25 @@ def build(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modu
     return _BUILDERS[config.name](config, image_shape, classes)
 
 
+def blueprint(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
+    """The model without its numbers, on the meta device: whatever its size, it takes no memory and no time to build."""
+    with torch.device("meta"):
+        return build(config, image_shape, classes)
+
+
 def parameter_count(model: nn.Module) -> int:
     """Trainable numbers in the model."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def multiply_adds(model: nn.Module, image_shape: ImageShape) -> int:
-    """Multiply-adds of one image's forward pass, by torch's own operator counter; additions of biases do not count."""
-    counted = copy.deepcopy(model).to("cpu").eval()
+    """Multiply-adds of one image's forward pass, by torch's own operator counter; additions of biases do not count.
+
+    Counted on the meta device, where nothing is computed.
+    """
+    counted = copy.deepcopy(model).to("meta").eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        counted(torch.zeros(1, *image_shape))
+        counted(torch.zeros(1, *image_shape, device="meta"))
     return int(counter.get_total_flops()) // 2
 
 

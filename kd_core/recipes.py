@@ -1,15 +1,27 @@
-"""Named experiments, as linked configs: run id -> config, in the order they run. Submit them as one batch."""
+"""Named experiments, and the story that most of them are: teacher, baseline student, distilled student.
+
+A StoryConfig says all of it in one value; plan turns it into linked runs, leaving out what is trained already.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, Self
+
+from pydantic import Field, model_validator
 
 from kd_core.config import (
+    DATASETS,
+    MAX_ENSEMBLE,
     PAPER_STUDENT,
     PAPER_TEACHER,
-    ConfigError,
+    Average,
+    Config,
     DistillationConfig,
     ModelConfig,
     RunConfig,
     TrainingConfig,
+    TransferSetConfig,
 )
-from kd_core.runs import new_id
+from kd_core.runs import Run, new_id
 
 TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2)
 """A teacher of the paper's shape: about 105 test errors on MNIST in under a minute on two cores."""
@@ -40,51 +52,188 @@ def default_temperature(dataset: str) -> float:
     return 2.0 if dataset == "digits" else 4.0
 
 
-def story(
-    *,
-    dataset: str,
-    teacher: RunConfig | str,
-    student: ModelConfig = PAPER_STUDENT,
-    training: TrainingConfig | None = None,
-    temperature: float = 4.0,
-    alpha: float = 0.9,
-    t_squared: bool = True,
-    baseline: bool = True,
-    seed: int = 0,
-) -> dict[str, RunConfig]:
-    """Teacher (a config to train, or the id of a trained run), baseline student and distilled student.
+class StoryConfig(Config):
+    """Teacher, baseline student and distilled student, as one choice.
 
-    Both students have the same architecture, seed (so the same initial weights and order of examples) and training:
-    what differs between them is the teacher alone. Raises ConfigError where a setting cannot be used.
+    Both students have the same architecture, seed (so the same initial weights and order of examples), images and
+    training: what differs between them is the teacher alone.
     """
-    runs: dict[str, RunConfig] = {}
-    if isinstance(teacher, RunConfig):
-        if teacher.role != "teacher":
-            raise ConfigError(f"a teacher is needed first, got a {teacher.role}")
-        teacher_id = new_id()
-        runs[teacher_id] = teacher
-    else:
-        teacher_id = teacher
-    training = training or default_training("student", dataset)
-    if baseline:
-        runs[new_id()] = RunConfig(role="baseline", dataset=dataset, model=student, training=training, seed=seed)
-    distillation = DistillationConfig(teachers=(teacher_id,), temperature=temperature, alpha=alpha, t_squared=t_squared)
-    runs[new_id()] = RunConfig(
-        role="distilled", dataset=dataset, model=student, distillation=distillation, training=training, seed=seed
-    )
-    return runs
+
+    dataset: str = "mnist"
+    teachers: tuple[str, ...] = Field((), max_length=MAX_ENSEMBLE, description="trained runs; none: train new ones")
+    new_teachers: int = Field(1, ge=1, le=MAX_ENSEMBLE, description="how many to train; several are an ensemble")
+    teacher: ModelConfig = PAPER_TEACHER
+    teacher_training: TrainingConfig = TEACHER_TRAINING
+    ensemble: Average = "probabilities"
+    student: ModelConfig = PAPER_STUDENT
+    training: TrainingConfig = STUDENT_TRAINING
+    temperature: float = DistillationConfig.model_fields["temperature"].default
+    alpha: float = DistillationConfig.model_fields["alpha"].default
+    t_squared: bool = True
+    transfer_set: TransferSetConfig = TransferSetConfig()
+    baseline: bool = True
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        self.teacher_runs()
+        self.student_runs(self.teachers or ("new",))  # a RunConfig refuses what cannot be
+        return self
+
+    @classmethod
+    def default(cls, dataset: str) -> Self:
+        """The story that serves a data set well in about a minute on two cores."""
+        return cls(
+            dataset=dataset,
+            teacher_training=default_training("teacher", dataset),
+            student=default_student(dataset),
+            training=default_training("student", dataset),
+            temperature=default_temperature(dataset),
+        )
+
+    def teacher_runs(self) -> list[RunConfig]:
+        """The teachers to have, when none is named: alike but for their seed."""
+        if self.teachers:
+            return []
+        return [
+            RunConfig(
+                role="teacher",
+                dataset=self.dataset,
+                model=self.teacher,
+                training=self.teacher_training,
+                seed=self.seed + member,
+            )
+            for member in range(self.new_teachers)
+        ]
+
+    def student_runs(self, teachers: tuple[str, ...]) -> list[RunConfig]:
+        """The baseline, if wanted, and the student distilled from these runs.
+
+        Where the transfer set is unlabelled, the baseline still reads its labels: without a teacher it has no others.
+        """
+        common = {"dataset": self.dataset, "model": self.student, "training": self.training, "seed": self.seed}
+        distillation = DistillationConfig(
+            teachers=teachers,
+            temperature=self.temperature,
+            alpha=self.alpha,
+            t_squared=self.t_squared,
+            ensemble=self.ensemble,
+        )
+        part = self.transfer_set
+        baseline = RunConfig(role="baseline", transfer_set=part.replace(labelled=True), **common)
+        distilled = RunConfig(role="distilled", distillation=distillation, transfer_set=part, **common)
+        return [baseline, distilled] if self.baseline else [distilled]
+
+    @classmethod
+    def of_runs(cls, runs: Iterable[RunConfig], teachers: Iterable[RunConfig] = ()) -> Self:
+        """The story that runs tell: of a distilled run, a baseline, or a teacher alone. teachers: those that are known.
+
+        Its teachers stay the trained ones.
+        """
+        by_role = {run.role: run for run in runs}
+        student = by_role.get("distilled") or by_role.get("baseline")
+        teacher = next(iter(teachers), by_role.get("teacher"))
+        dataset = (student or teacher or RunConfig(role="teacher")).dataset
+        changes: dict[str, object] = {}
+        if teacher is not None:
+            changes |= {"teacher": teacher.model, "teacher_training": teacher.training, "seed": teacher.seed}
+        if student is not None:
+            changes |= {"student": student.model, "training": student.training, "seed": student.seed}
+            changes |= {"transfer_set": student.transfer_set, "baseline": "baseline" in by_role}
+        if student is not None and student.distillation is not None:
+            distillation = student.distillation
+            changes |= {"teachers": distillation.teachers, "ensemble": distillation.ensemble}
+            changes |= {"temperature": distillation.temperature, "alpha": distillation.alpha}
+            changes |= {"t_squared": distillation.t_squared}
+        return cls.default(dataset).replace(**changes)
 
 
-def quick_demo(dataset: str, seed: int = 0) -> dict[str, RunConfig]:
-    """The whole story in well under a minute on two cores: teacher, baseline and distilled student."""
-    training = default_training("teacher", dataset)
+class Plan(NamedTuple):
+    """What a story takes. to_train: run id -> config, in running order. reused: ids of trained runs that serve."""
+
+    to_train: dict[str, RunConfig]
+    reused: tuple[str, ...]
+
+
+def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
+    """The runs of a story as one linked batch, without those that trained holds already.
+
+    trained: runs that may serve. The same config and seed give the same weights, so a finished run with the very config
+    that the story asks for is as good as a new one. Raises ConfigError where a setting cannot be used.
+    """
+    known = {run.config: run.id for run in trained if run.status == "finished" and run.usable}
+    to_train: dict[str, RunConfig] = {}
+    reused: list[str] = list(story.teachers)
+
+    def have(config: RunConfig) -> str:
+        if config in known:
+            reused.append(known[config])
+            return known[config]
+        run_id = new_id()
+        to_train[run_id] = config
+        return run_id
+
+    teachers = story.teachers or tuple(have(config) for config in story.teacher_runs())
+    for config in story.student_runs(teachers):
+        have(config)
+    return Plan(to_train, tuple(dict.fromkeys(reused)))
+
+
+def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
+    """The whole story in well under a minute on two cores."""
+    story = StoryConfig.default(dataset).replace(seed=seed)
     if dataset == "mnist":
-        training = training.replace(epochs=8)
-    teacher = RunConfig(role="teacher", dataset=dataset, model=PAPER_TEACHER, training=training, seed=seed)
-    return story(
-        dataset=dataset,
-        teacher=teacher,
-        student=default_student(dataset),
-        temperature=default_temperature(dataset),
-        seed=seed,
-    )
+        story = story.replace(teacher_training=story.teacher_training.replace(epochs=8))
+    return story
+
+
+class Preset(NamedTuple):
+    """A story with a name: what it shows, in a sentence, and the story itself on a data set."""
+
+    title: str
+    shows: str
+    story: Callable[[str], StoryConfig]
+
+
+def _paper_student(dataset: str) -> StoryConfig:
+    training = default_training("student", dataset).replace(epochs=20)
+    return StoryConfig.default(dataset).replace(student=PAPER_STUDENT, temperature=20.0, training=training)
+
+
+def _tiny_student(dataset: str) -> StoryConfig:
+    return StoryConfig.default(dataset).replace(student=ModelConfig(hidden=(30, 30)), temperature=3.0)
+
+
+def _unlabelled(dataset: str) -> StoryConfig:
+    return StoryConfig.default(dataset).replace(alpha=1.0, transfer_set=TransferSetConfig(labelled=False))
+
+
+def _never_saw_a_3(dataset: str) -> StoryConfig:
+    others = tuple(label for label in range(DATASETS[dataset].classes) if label != 3)
+    story = StoryConfig.default(dataset)
+    return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
+
+
+PRESETS = {
+    "demo": Preset("Quick demo", "The whole story in well under a minute.", quick_demo),
+    "paper": Preset(
+        "The paper's student",
+        "The paper's 784-800-800-10 student without regularisation, taught at T = 20 by its 784-1200-1200-10 teacher.",
+        _paper_student,
+    ),
+    "tiny": Preset(
+        "Tiny student of 30 units",
+        "So small that it cannot follow all the teacher says: the paper found T between 2.5 and 4 best here.",
+        _tiny_student,
+    ),
+    "unlabelled": Preset(
+        "Unlabelled",
+        "The student reads no label at all, alpha is 1: everything it learns, it learns from the teacher.",
+        _unlabelled,
+    ),
+    "no_3": Preset(
+        "Never saw a 3",
+        "No 3 is in the transfer set, yet the teacher's soft targets for other digits tell what a 3 looks like.",
+        _never_saw_a_3,
+    ),
+}

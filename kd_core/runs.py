@@ -1,20 +1,26 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
-    KD_HOME/lab.sqlite            configs, status, records, measured speeds
+    KD_HOME/lab.sqlite            configs, status, names and tags, records, measured speeds
     KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
-row; any process may read, and may ask the owner to stop or pause it. No torch here: a page reads runs at once.
+row; any process may read, may ask the owner to stop or pause it, and may name, tag or delete it once it has ended.
+No torch here: a page reads runs at once.
+
+Step records are kept whole. Beside them stand, for each of PARTS, the lowest and the highest value in each stretch of
+BUCKET_STEPS steps, so that a curve of millions of points is read from thousands, its spikes kept (min-max decimation,
+as in Jugel et al., "M4", VLDB 2014).
 """
 
 import json
 import logging
 import secrets
+import shutil
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,15 +52,39 @@ RECORD_COLUMNS = (
     "seconds",
 )
 
+PARTS = ("loss", "soft_loss", "hard_loss")
+BUCKET_STEPS = 128
+MANY_RECORDS = 20_000
+"""Step records of one run beyond which its curve is read from the extremes."""
+MAX_STEP = 2**62
+CURVE_STRETCHES = 500
+"""A curve is read as the lowest and the highest value in each of about this many stretches."""
+DAYS_UNTIL_PURGED = 1.0
+MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
+"""Characters."""
+
+_EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
+
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
     id TEXT PRIMARY KEY, created_at REAL NOT NULL, config TEXT NOT NULL, batch TEXT NOT NULL, status TEXT NOT NULL,
     request TEXT, owner TEXT NOT NULL, message TEXT, step INTEGER NOT NULL DEFAULT 0, total_steps INTEGER,
-    started_at REAL, ended_at REAL, environment TEXT, results TEXT
+    started_at REAL, ended_at REAL, environment TEXT, results TEXT, browser TEXT NOT NULL DEFAULT '',
+    name TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', tags TEXT NOT NULL DEFAULT '[]', deleted_at REAL,
+    attempt INTEGER NOT NULL DEFAULT 0
 );
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
+CREATE INDEX IF NOT EXISTS runs_by_batch ON runs (batch);
 CREATE TABLE IF NOT EXISTS records (
     run_id TEXT NOT NULL REFERENCES runs (id), {", ".join(RECORD_COLUMNS)}, PRIMARY KEY (run_id, kind, step)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS extremes (
+    run_id TEXT NOT NULL REFERENCES runs (id), bucket INTEGER NOT NULL, {", ".join(_EXTREMES)},
+    PRIMARY KEY (run_id, bucket)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS probes (
+    run_id TEXT NOT NULL REFERENCES runs (id), epoch INTEGER NOT NULL, step INTEGER NOT NULL, logits TEXT NOT NULL,
+    PRIMARY KEY (run_id, epoch)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS speeds (run_ids TEXT PRIMARY KEY, measured_at REAL NOT NULL, result TEXT NOT NULL);
 """
@@ -66,7 +96,11 @@ class StoreError(LabError):
 
 @dataclass(frozen=True)
 class Run:
-    """One row, as it stood when it was read. Times are seconds since 1970; message is a sentence for people."""
+    """One row, as it stood when it was read. Times are seconds since 1970; message is a sentence for people.
+
+    browser: whose it is, an id that the server gave a browser; empty for a run from a shell. attempt: how often it was
+    started; one that goes on from a checkpoint records its steps from there anew.
+    """
 
     id: str
     created_at: float
@@ -81,11 +115,17 @@ class Run:
     ended_at: float | None
     environment: dict[str, Any]
     results: dict[str, Any]
+    browser: str
+    name: str
+    note: str
+    tags: tuple[str, ...]
+    deleted_at: float | None
+    attempt: int
 
     @property
     def label(self) -> str:
-        """A name for lists: what it is, and the start of its id."""
-        return f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"
+        """A name for lists: what its user called it, else what it is and the start of its id."""
+        return self.name or f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"
 
     @property
     def progress(self) -> float:
@@ -157,10 +197,10 @@ class Store:
 
     # ------------------------------------------------------------------------------------------------- writing
 
-    def create(self, configs: dict[str, RunConfig], batch: str | None = None) -> None:
+    def create(self, configs: dict[str, RunConfig], batch: str | None = None, browser: str = "") -> None:
         """Enter runs as queued and owned by this process, all or none. configs: id -> config, in running order.
 
-        Raises SaveError where a run's folder cannot be written; the runs are not entered then.
+        browser: on whose behalf. Raises SaveError where a run's folder cannot be written; none is entered then.
         """
         batch = batch or new_id()
         now = time.time()
@@ -169,8 +209,9 @@ class Store:
         with self._transaction() as database:
             for run_id, config in configs.items():
                 database.execute(
-                    "INSERT INTO runs (id, created_at, config, batch, status, owner) VALUES (?, ?, ?, ?, 'queued', ?)",
-                    (run_id, now, config.model_dump_json(), batch, self._me),
+                    "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
+                    " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                    (run_id, now, config.model_dump_json(), batch, self._me, browser),
                 )
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
@@ -179,12 +220,43 @@ class Store:
             for event in events:
                 _apply(database, run_id, event)
 
+    def adopt(
+        self, run: Run, records: Iterable[dict[str, Any]], probes: Iterable[tuple[int, list[list[float]]]]
+    ) -> None:
+        """Enter a run that ended elsewhere, owned by this process, with its records and probes; all or nothing.
+
+        records: in order of step, as records() gives them, of both kinds; probes: as probes() gives them. The run's
+        files are its caller's to write. Raises StoreError where its id is taken or it has not ended.
+        """
+        if run.status not in ("finished", "stopped"):
+            raise StoreError(f"run {run.id} is {run.status}: only one that has finished or was stopped can be taken in")
+        row = {
+            **vars(run),
+            "owner": self._me,
+            "config": run.config.model_dump_json(),
+            "environment": json.dumps(run.environment),
+            "results": json.dumps(run.results),
+            "tags": json.dumps(run.tags),
+        }
+        marks = ", ".join("?" * len(row))
+        ends = {0: 0}  # epoch -> its last step
+        with self._transaction() as database:
+            database.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+            for record in records:
+                _apply(database, run.id, record)
+                if record["kind"] == "epoch":
+                    ends[record["epoch"]] = record["step"]
+            for epoch, logits in probes:
+                step = ends.get(epoch, run.step)
+                _apply(database, run.id, {"kind": "probe", "epoch": epoch, "step": step, "logits": logits})
+            database.execute("UPDATE runs SET step = ? WHERE id = ?", (run.step, run.id))
+
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
-                f" WHERE id = ? AND status IN ({_quoted(RESUMABLE)})",
+                f" WHERE id = ? AND deleted_at IS NULL AND status IN ({_quoted(RESUMABLE)})",
                 (self._me, run_id),
             )
             if changed.rowcount != 1:
@@ -197,6 +269,47 @@ class Store:
                 f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({_quoted(ACTIVE)})",
                 (request, run_id),
             )
+
+    def describe(self, run_id: str, *, name: str, note: str, tags: Iterable[str]) -> None:
+        """Set what people say of a run: a name instead of the made one, a note, and tags."""
+        cleaned = list(dict.fromkeys(tag.strip()[:MAX_TAG] for tag in tags if tag.strip()))
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?",
+                (name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE], json.dumps(cleaned), run_id),
+            )
+
+    def delete(self, run_id: str) -> None:
+        """Take a run out of all lists. restore brings it back until purge; its students keep what they learned.
+
+        Raises StoreError while it is queued or running, or while a run that needs its weights is.
+        """
+        run = self.get(run_id)
+        if run.status in ACTIVE:
+            raise StoreError(f"{run.label} is {run.status}: stop it first, then delete it")
+        for other in self.runs(statuses=ACTIVE):
+            distillation = other.config.distillation
+            if other.config.continues == run_id or (distillation and run_id in distillation.teachers):
+                raise StoreError(f"{other.label} is {other.status} and needs {run.label}: wait for it, or stop it")
+        with self._transaction() as database:
+            database.execute("UPDATE runs SET deleted_at = ? WHERE id = ?", (time.time(), run_id))
+
+    def restore(self, run_id: str) -> None:
+        """Undo delete."""
+        with self._transaction() as database:
+            database.execute("UPDATE runs SET deleted_at = NULL WHERE id = ?", (run_id,))
+
+    def purge(self, days: float = DAYS_UNTIL_PURGED) -> list[str]:
+        """Remove for good what was deleted this many days ago or more, with its files. Returns ids."""
+        rows = self._rows("SELECT id FROM runs WHERE deleted_at <= ?", time.time() - 86_400 * days)
+        gone = [row["id"] for row in rows]
+        for run_id in gone:
+            shutil.rmtree(self.folder(run_id).path, ignore_errors=True)
+            with self._transaction() as database:
+                for table in ("records", "extremes", "probes"):
+                    database.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+                database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+        return gone
 
     def interrupt_orphans(self) -> list[str]:
         """Mark as interrupted what is queued or running in name only, its owner gone from this machine. Returns ids."""
@@ -226,16 +339,18 @@ class Store:
 
     def get(self, run_id: str) -> Run:
         """The run with this id. Raises StoreError where there is none."""
-        for row in self._rows("SELECT * FROM runs WHERE id = ?", run_id):
+        for row in self._rows("SELECT * FROM runs WHERE id = ? AND deleted_at IS NULL", run_id):
             return _run(row)
         raise StoreError(f"there is no run '{run_id}': see the list of runs")
 
     def find(self, text: str) -> Run:
         """The run whose id starts with text, or for 'last' the newest. Raises StoreError unless there is just one."""
         if text == "last":
-            rows = self._rows("SELECT * FROM runs ORDER BY created_at DESC, rowid DESC LIMIT 1")
+            rows = self._rows(
+                "SELECT * FROM runs WHERE deleted_at IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1"
+            )
         else:
-            rows = [row for row in self._rows("SELECT * FROM runs") if row["id"].startswith(text)]
+            rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
         if len(rows) == 1:
             return _run(rows[0])
         problem = "there is no run" if not rows else "several runs have an id that starts with"
@@ -243,7 +358,7 @@ class Store:
 
     def runs(self, *, batch: str | None = None, statuses: Iterable[Status] | None = None) -> list[Run]:
         """Runs, newest first, of one batch and in some states where these are named."""
-        clauses, values = ["1"], []
+        clauses, values = ["deleted_at IS NULL"], []
         if batch is not None:
             clauses.append("batch = ?")
             values.append(batch)
@@ -253,17 +368,79 @@ class Store:
         rows = self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC", *values)
         return [run for run in map(_run_or_none, rows) if run is not None]
 
+    def some(self, run_ids: Sequence[str]) -> list[Run]:
+        """The runs with these ids, in this order; an id that nobody has is left out."""
+        marks = ", ".join("?" * len(run_ids))
+        rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
+        found = {run.id: run for run in map(_run_or_none, rows) if run is not None}
+        return [found[run_id] for run_id in dict.fromkeys(run_ids) if run_id in found]
+
     def request(self, run_id: str) -> str | None:
         """What the owner of this run was asked: 'stop', 'pause' or nothing."""
         rows = self._rows("SELECT request FROM runs WHERE id = ?", run_id)
         return rows[0]["request"] if rows else None
 
-    def records(self, run_id: str, kind: Literal["step", "epoch"]) -> list[dict[str, Any]]:
-        """The records of one kind, by step: the fields of kd_core.training's StepRecord or EpochRecord."""
-        return [
-            {column: row[column] for column in RECORD_COLUMNS}
-            for row in self._rows("SELECT * FROM records WHERE run_id = ? AND kind = ? ORDER BY step", run_id, kind)
+    def records(
+        self, run_id: str, kind: Literal["step", "epoch"], after: int = -1, until: int = MAX_STEP
+    ) -> list[dict[str, Any]]:
+        """The records of one kind after a step and up to another, in order.
+
+        Each has the fields of kd_core.training's StepRecord or EpochRecord.
+        """
+        rows = self._rows(
+            "SELECT * FROM records WHERE run_id = ? AND kind = ? AND step > ? AND step <= ? ORDER BY step",
+            run_id, kind, after, until,
+        )  # fmt: skip
+        return [{column: row[column] for column in RECORD_COLUMNS} for row in rows]
+
+    def last_record(self, run_id: str) -> dict[str, Any] | None:
+        """The newest step or epoch record of a run."""
+        newest = [
+            row
+            for kind in ("step", "epoch")
+            for row in self._rows(
+                "SELECT * FROM records WHERE run_id = ? AND kind = ? ORDER BY step DESC LIMIT 1", run_id, kind
+            )
         ]
+        last = max(newest, key=lambda row: row["step"], default=None)
+        return None if last is None else {column: last[column] for column in RECORD_COLUMNS}
+
+    def curve(self, run_id: str, part: str) -> list[tuple[float, float]]:
+        """(epoch, value) of one of PARTS over a run's steps, in order.
+
+        Every record of a short run; of a long one the lowest and the highest of each of CURVE_STRETCHES stretches.
+        """
+        if part not in PARTS:
+            raise ValueError(f"a curve is one of {', '.join(PARTS)}, got {part}")
+        of_run = "WHERE run_id = ? AND kind = 'step'"
+        many = self._rows(f"SELECT 1 FROM records {of_run} LIMIT 1 OFFSET ?", run_id, MANY_RECORDS)
+        if not many:
+            query = f"SELECT epoch, {part} FROM records {of_run} AND {part} NOT NULL ORDER BY step"
+            points = [tuple(row) for row in self._rows(query, run_id)]
+            stretch = -(-len(points) // CURVE_STRETCHES)
+            return points if stretch <= 2 else _extremes(points, stretch)
+        last = self._rows("SELECT max(bucket) FROM extremes WHERE run_id = ?", run_id)[0][0]
+        stretch = 1 + last // CURVE_STRETCHES
+        found = set()
+        for end, function in (("low", "min"), ("high", "max")):  # SQLite takes the epoch from the row of the extreme
+            query = (
+                f"SELECT {part}_{end}_epoch, {function}({part}_{end}) FROM extremes"
+                f" WHERE run_id = ? AND {part}_{end} NOT NULL GROUP BY bucket / ?"
+            )
+            found |= {tuple(row) for row in self._rows(query, run_id, stretch)}
+        return sorted(found)
+
+    def probes(self, run_id: str, after: int = -1) -> list[tuple[int, list[list[float]]]]:
+        """(epoch, logits of the probe images) as the run learned, after an epoch: 0 is before the first step."""
+        rows = self._rows(
+            "SELECT epoch, logits FROM probes WHERE run_id = ? AND epoch > ? ORDER BY epoch", run_id, after
+        )
+        return [(row["epoch"], json.loads(row["logits"])) for row in rows]
+
+    def epoch_seconds(self, run_id: str) -> list[float]:
+        """What each epoch of a run took."""
+        query = "SELECT seconds FROM records WHERE run_id = ? AND kind = 'epoch' ORDER BY step"
+        return [row["seconds"] for row in self._rows(query, run_id)]
 
     def speed(self, run_ids: Iterable[str]) -> dict[str, Any] | None:
         """The measurement kept for just these runs, or None."""
@@ -320,13 +497,22 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
             (run_id, *values),
         )
         database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
+        if kind == "step":
+            _widen(database, run_id, event)
+    elif kind == "probe":
+        database.execute(
+            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?)",
+            (run_id, event["epoch"], event["step"], json.dumps(event["logits"])),
+        )
     elif kind == "message":
         database.execute("UPDATE runs SET message = ? WHERE id = ?", (event["text"], run_id))
     elif kind == "started":
-        database.execute("DELETE FROM records WHERE run_id = ? AND step > ?", (run_id, event["step"]))
+        for table in ("records", "probes"):
+            database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
+        _forget_extremes(database, run_id, event["step"])
         database.execute(
             "UPDATE runs SET status = 'running', message = NULL, started_at = COALESCE(started_at, ?),"
-            " ended_at = NULL, step = ?, total_steps = ?, environment = ? WHERE id = ?",
+            " ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?, environment = ? WHERE id = ?",
             (time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
         )
     else:
@@ -338,12 +524,53 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
         )
 
 
+def _extremes(points: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
+    """The lowest and the highest of every `stretch` points, and the last point of all."""
+    kept = {points[-1]}
+    for start in range(0, len(points), stretch):
+        piece = points[start : start + stretch]
+        kept |= {min(piece, key=lambda point: point[1]), max(piece, key=lambda point: point[1])}
+    return sorted(kept)
+
+
+def _widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
+    """Let the extremes of a record's bucket take the record in."""
+    values = [event.get(part) for part in PARTS]
+    stated = [item for value in values for item in (value, event.get("epoch")) * 2]
+    updates = []
+    for part in PARTS:
+        for end, beyond in (("low", "<"), ("high", ">")):
+            column = f"{part}_{end}"
+            further = f"{column} IS NULL OR excluded.{column} {beyond} {column}"
+            updates += [
+                f"{column}_epoch = CASE WHEN {further} THEN excluded.{column}_epoch ELSE {column}_epoch END",
+                f"{column} = CASE WHEN {further} THEN excluded.{column} ELSE {column} END",
+            ]
+    database.execute(
+        f"INSERT INTO extremes (run_id, bucket, {', '.join(_EXTREMES)}) VALUES (?, ?{', ?' * len(_EXTREMES)})"
+        f" ON CONFLICT DO UPDATE SET {', '.join(updates)}",
+        (run_id, event["step"] // BUCKET_STEPS, *stated),
+    )
+
+
+def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
+    """Make the extremes those of the records up to a step again."""
+    bucket = step // BUCKET_STEPS
+    database.execute("DELETE FROM extremes WHERE run_id = ? AND bucket >= ?", (run_id, bucket))
+    kept = database.execute(
+        "SELECT * FROM records WHERE run_id = ? AND kind = 'step' AND step >= ?", (run_id, bucket * BUCKET_STEPS)
+    )
+    for row in kept.fetchall():
+        _widen(database, run_id, dict(row))
+
+
 def _run(row: sqlite3.Row) -> Run:
     values = dict(row)
     del values["owner"]
     values["config"] = RunConfig.from_json(values["config"])
     values["environment"] = json.loads(values["environment"] or "{}")
     values["results"] = json.loads(values["results"] or "{}")
+    values["tags"] = tuple(json.loads(values["tags"]))
     return Run(**values)
 
 

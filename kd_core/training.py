@@ -68,6 +68,9 @@ class Training:
 
     teachers: the trained teachers, for a distilled run. teacher_logits: their logits over the whole training set in
     its own order, (M, N, K) for M teachers, where these are known already; computed here otherwise, once.
+    start: a trained model of the same architecture whose weights training starts from, for a run that continues one.
+    Without labels in the transfer set the teacher's top class stands in for them on the validation split, so that
+    validation accuracy is agreement then.
     Raises ConfigError where config asks for what this machine or these teachers do not offer.
     """
 
@@ -78,19 +81,29 @@ class Training:
         *,
         teachers: Sequence[nn.Module] = (),
         teacher_logits: Tensor | None = None,
+        start: nn.Module | None = None,
     ) -> None:
         self.config, self.dataset = config, dataset
         self.device = pick_device(config.training.device)
         torch.manual_seed(config.seed)
         self.model = models.build(config.model, dataset.image_shape, len(dataset.class_names)).to(self.device)
+        if start is not None:
+            self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
 
         train_indices, validation_indices = dataset.split(config.training.validation_fraction, config.seed)
+        if not config.transfer_set.whole:
+            train_indices = dataset.transfer_set(train_indices, config.transfer_set, config.seed)
+            validation_indices = dataset.transfer_set(validation_indices, config.transfer_set, config.seed)
         self.images = dataset.train_images[train_indices].to(self.device)
         self.labels = dataset.train_labels[train_indices].to(self.device)
         self.validation_images = dataset.train_images[validation_indices].to(self.device)
         self.validation_labels = dataset.train_labels[validation_indices].to(self.device)
-        self.teacher_logits = self._fixed_teacher_logits(train_indices, teacher_logits)
+        known = self._teacher_logits(teacher_logits)
+        if known is not None and not config.transfer_set.labelled:
+            self.validation_labels = known[validation_indices].argmax(dim=1).to(self.device)
+        self.teacher_logits = None if known is None or self._moves else known[train_indices].to(self.device)
+        self._probes = dataset.test_images[dataset.probes]
 
         self.optimizer = _optimizer(self.model, config.training, self.device)
         self.precision: str = config.training.precision
@@ -108,16 +121,21 @@ class Training:
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
 
-    def _fixed_teacher_logits(self, indices: Tensor, known: Tensor | None) -> Tensor | None:
-        """(N, K) logits of the teacher on the transfer set, or None without one or where jitter moves the inputs."""
+    @property
+    def _moves(self) -> bool:
+        """Whether each epoch shows the images elsewhere, so that the teacher has to look at them anew."""
+        return self.config.training.jitter_pixels > 0
+
+    def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
+        """(N, K) logits of the teacher, or the ensemble, over the whole training set as it lies; None without one."""
         distillation = self.config.distillation
         if distillation is None:
             return None
         if not self.teachers and known is None:
             raise ConfigError("a distilled student needs a teacher")
-        if self.config.training.jitter_pixels:
-            if not self.teachers:
-                raise ConfigError("with jitter the teacher itself is needed, not only its logits")
+        if self._moves and not self.teachers:
+            raise ConfigError("with jitter the teacher itself is needed, not only its logits")
+        if self._moves and self.config.transfer_set.labelled:
             return None
         if known is None:
             normalise = self.dataset.normalise
@@ -130,8 +148,7 @@ class Training:
                 f"the teacher knows {known.shape[2]} classes of {known.shape[1]} training images, but"
                 f" {self.dataset.name} has {expected[1]} classes and {expected[0]} images: choose another teacher"
             )
-        logits = losses.ensemble_logits(known, temperature=distillation.temperature, average=distillation.ensemble)
-        return logits[indices].to(self.device)
+        return losses.ensemble_logits(known, temperature=distillation.temperature, average=distillation.ensemble)
 
     @property
     def epochs_done(self) -> float:
@@ -177,6 +194,10 @@ class Training:
         best = models.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
         best.load_state_dict(self.best_weights)
         return best.eval()
+
+    def probe_logits(self) -> Tensor:
+        """Logits of the weights as they are now for Dataset.probes, (2K, K), to watch the student learn."""
+        return models.logits_of(self.model, self._probes, self.dataset.normalise)
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""

@@ -7,7 +7,7 @@ from kd_core.config import DATASETS
 from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import keys, lab, pickers
-from pages.widgets.live import live_progress
+from pages.widgets.live import live_view
 from pages.widgets.results import headline
 
 st.title("See what a teacher knows")
@@ -36,7 +36,7 @@ with demo, st.container(border=True):
         help="Digits takes about 10 seconds on two cores, MNIST about 45.",
     )
     if st.button("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
-        ids = lab.jobs().submit(recipes.quick_demo(dataset))
+        ids = lab.jobs().submit(recipes.plan(recipes.quick_demo(dataset)).to_train, lab.browser())
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.rerun()
 
@@ -44,7 +44,7 @@ batch = keys.chosen_batch()
 found = pickers.batches()
 if batch in found:
     with demo:
-        live_progress(batch)
+        live_view(found[batch], curves=False, key="demo")
         if all(run.usable for run in found[batch]):
             st.success(headline(pickers.with_teacher(found[batch])), icon=":material/celebration:")
         see, feel, compare = st.columns(3)

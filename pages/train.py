@@ -2,25 +2,31 @@
 
 import streamlit as st
 
-from pages.widgets import keys, lab, pickers
-from pages.widgets.forms import story_form
-from pages.widgets.live import live_runs
+from pages.widgets import keys, pickers
+from pages.widgets.control import manage_runs
+from pages.widgets.forms import preset_buttons, story_form
+from pages.widgets.launch import launch_panel
+from pages.widgets.live import live_view
+from pages.widgets.replay import replay
 
 st.title("Distill live")
 
-choose, watch = st.columns([2, 3], gap="large")
-
-with choose:
-    runs = story_form()
-    if st.button("Train", type="primary", key="train", icon=":material/play_arrow:", disabled=runs is None) and runs:
-        ids = lab.jobs().submit(runs)
-        keys.choose_batch(lab.store().get(ids[0]).batch)
-        st.rerun()
-
-with watch:
+if keys.train_view() == keys.SET_UP:
+    preset_buttons()
+    choose, means = st.columns([4, 5], gap="large")
+    with choose, st.container(border=True):
+        story = story_form()
+    with means:
+        if story is not None:
+            launch_panel(story)
+        live_view([], curves=False, key="queue")
+else:
     found = pickers.batches()
     if found:
-        live_runs(pickers.batch_picker(found))
+        runs = pickers.linked(found[pickers.batch_picker(found)])
+        live_view(runs, key="live")
+        manage_runs(runs)
+        replay(runs)
         st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")
     else:
-        st.info("Here the curves will move. Choose on the left, or just press Train.", icon=":material/show_chart:")
+        st.info("Here the curves will move. Set up an experiment and press Train.", icon=":material/show_chart:")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from kd_core.config import (
+    DATASETS,
     PAPER_TEACHER,
     ConfigError,
     DistillationConfig,
@@ -14,6 +15,8 @@ from kd_core.config import (
     ModelConfig,
     RunConfig,
     TrainingConfig,
+    TransferSetConfig,
+    differences,
 )
 
 
@@ -60,6 +63,28 @@ def distilled(**changes):
         ),
         (lambda: TrainingConfig(epoch=3), "there is no setting called epoch"),
         (lambda: RunConfig(), "role is missing"),
+        (lambda: DistillationConfig(teachers=()), "teachers must have at least 1 item"),
+        (lambda: TransferSetConfig(fraction=0), "fraction must be above 0, got 0"),
+        (lambda: TransferSetConfig(fraction=1.01), "fraction must be at most 1, got 1.01"),
+        (lambda: TransferSetConfig(fraction=math.nan), "fraction must be a finite number, got nan"),
+        (lambda: TransferSetConfig(only_classes=()), "only_classes must have at least 1 item"),
+        (lambda: TransferSetConfig(only_classes=(3, -1)), "only_classes must be at least 0, got -1"),
+        (
+            lambda: RunConfig(role="teacher", transfer_set=TransferSetConfig(fraction=0.5)),
+            "a teacher learns from the whole training set: a transfer set is for its students",
+        ),
+        (
+            lambda: distilled(transfer_set=TransferSetConfig(only_classes=(1, 10))),
+            "mnist has classes 0 to 9, got class 10",
+        ),
+        (
+            lambda: distilled(transfer_set=TransferSetConfig(labelled=False)),
+            "without labels only a distilled student with alpha = 1 can learn: set alpha to 1",
+        ),
+        (
+            lambda: RunConfig(role="baseline", transfer_set=TransferSetConfig(labelled=False)),
+            "without labels only a distilled student with alpha = 1 can learn: set alpha to 1",
+        ),
         (
             lambda: TrainingConfig(epochs=0, learning_rate=0),
             "epochs must be at least 1, got 0; learning_rate must be above 0, got 0",
@@ -81,6 +106,7 @@ def test_a_broken_rule_is_one_plain_sentence(build, sentence):
         RunConfig(role="teacher", model=PAPER_TEACHER, training=TrainingConfig(jitter_pixels=2), seed=3),
         RunConfig(role="baseline", dataset="digits", model=ModelConfig(name="cnn")),
         distilled(training=TrainingConfig(learning_rate=0.1 + 0.2, schedule="one-cycle")),
+        distilled(transfer_set=TransferSetConfig(fraction=0.1 + 0.2, only_classes=(7, 8)), continues="def"),
     ],
 )
 def test_json_brings_back_the_same_config(config):
@@ -108,3 +134,87 @@ def test_configs_are_frozen_and_a_changed_copy_is_validated():
 def test_config_imports_without_torch():
     code = "import sys, kd_core.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_an_older_version_wrote_is_a_run_on_all_images_from_random_weights():
+    config = RunConfig.from_json('{"role": "baseline", "dataset": "digits"}')
+    assert config.transfer_set.whole
+    assert config.continues is None
+
+
+def test_a_transfer_set_is_whole_where_nothing_is_left_out():
+    assert TransferSetConfig().whole
+    for part in ({"fraction": 0.5}, {"only_classes": (1,)}, {"labelled": False}):
+        assert not TransferSetConfig(**part).whole
+
+
+def test_an_unlabelled_student_with_alpha_one_is_a_run():
+    distillation = DistillationConfig(teachers=("abc",), alpha=1)
+    part = TransferSetConfig(labelled=False, fraction=0.1)
+    assert RunConfig(role="distilled", distillation=distillation, transfer_set=part).transfer_set == part
+
+
+def test_differences_names_each_setting_that_differs_with_a_value_a_config():
+    first = distilled(seed=1)
+    second = distilled(training=TrainingConfig(epochs=20), model=ModelConfig(hidden=(30, 30)), seed=1)
+    assert differences([first, second, first]) == {
+        "training.epochs": [12, 20, 12],
+        "model.hidden": [[800, 800], [30, 30], [800, 800]],
+    }
+
+
+def test_differences_says_none_where_a_config_has_no_such_setting():
+    assert differences([RunConfig(role="baseline"), distilled()]) == {
+        "role": ["baseline", "distilled"],
+        "distillation.teachers": [None, ["abc"]],
+        "distillation.temperature": [None, 4.0],
+        "distillation.alpha": [None, 0.9],
+        "distillation.t_squared": [None, True],
+        "distillation.ensemble": [None, "probabilities"],
+    }
+
+
+def test_configs_that_agree_have_no_differences():
+    assert differences([]) == differences([distilled()]) == differences([distilled(), distilled()]) == {}
+
+
+def check_facts(name, dataset):
+    info = DATASETS[name]
+    assert info.classes == len(dataset.class_names) == int(dataset.train_labels.max()) + 1
+    assert info.image_shape == dataset.image_shape
+    assert info.train_examples == len(dataset.train_labels)
+
+
+def test_what_is_said_of_digits_without_loading_them_is_so(digits):
+    check_facts("digits", digits)
+
+
+def test_what_is_said_of_mnist_without_loading_it_is_so(mnist):
+    check_facts("mnist", mnist)
+
+
+@pytest.mark.parametrize("validation_fraction", [0, 1 / 12, 0.5])
+@pytest.mark.parametrize("only_classes", [None, (3,), (0, 1, 2, 4, 5, 6, 7, 8, 9)])
+@pytest.mark.parametrize("fraction", [1.0, 0.25, 0.001])
+def test_the_examples_of_an_epoch_are_those_of_the_split_within_rounding(
+    digits, validation_fraction, only_classes, fraction
+):
+    part = TransferSetConfig(fraction=fraction, only_classes=only_classes)
+    config = RunConfig(
+        role="baseline",
+        dataset="digits",
+        transfer_set=part,
+        training=TrainingConfig(validation_fraction=validation_fraction),
+    )
+    kept, _ = digits.split(validation_fraction, 0)
+    there = len(digits.transfer_set(kept, part, 0))
+    rounding = 10 if only_classes is None else len(only_classes)
+    uneven = 0 if only_classes is None else 5 * fraction  # the classes hold 131 to 138 images, 135.2 on the average
+    assert abs(config.examples - there) <= rounding + uneven
+    assert config.examples >= 1
+
+
+def test_the_examples_of_mnist_are_those_of_the_split_within_a_thousandth(mnist):
+    config = RunConfig(role="baseline")
+    kept, _ = mnist.split(config.training.validation_fraction, 0)
+    assert config.examples == pytest.approx(len(kept), rel=1e-3)

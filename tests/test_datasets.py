@@ -16,6 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kd_core import datasets, places
+from kd_core.config import ConfigError, TransferSetConfig
 from kd_core.datasets import DatasetError
 from kd_core.vision import torchvision
 
@@ -102,6 +103,64 @@ def test_split_is_disjoint_complete_seeded_and_in_proportion(digits, fraction):
     for label in range(10):
         members = int((digits.train_labels == label).sum())
         assert abs(int((digits.train_labels[validation] == label).sum()) - fraction * members) <= 0.5
+
+
+EVERY_IMAGE = torch.arange(1352)
+
+
+def test_a_whole_transfer_set_is_all_images_in_their_order(digits):
+    kept, validation = digits.split(0.1, 3)
+    for indices in (EVERY_IMAGE, kept, validation, EVERY_IMAGE.flip(0)):
+        for part in (TransferSetConfig(), TransferSetConfig(labelled=False), TransferSetConfig(only_classes=range(10))):
+            assert torch.equal(digits.transfer_set(indices, part, seed=1), indices)
+
+
+@pytest.mark.parametrize("fraction", [0.5, 0.1, 0.031, 0.001])
+def test_a_fraction_is_taken_of_each_class_and_at_least_one_image(digits, fraction):
+    chosen = digits.transfer_set(EVERY_IMAGE, TransferSetConfig(fraction=fraction), seed=1)
+    there = np.bincount(digits.train_labels.numpy(), minlength=10)
+    counts = np.bincount(digits.train_labels[chosen].numpy(), minlength=10)
+    assert all(abs(counts - there * fraction) <= np.where(counts > 1, 0.5, 1))
+    assert counts.min() >= 1
+    assert chosen.tolist() == sorted(set(chosen.tolist()))
+
+
+def test_only_the_named_classes_are_in_a_transfer_set_and_of_them_all(digits):
+    chosen = digits.transfer_set(EVERY_IMAGE, TransferSetConfig(only_classes=(8, 7, 7)), seed=1)
+    assert chosen.tolist() == [index for index, label in enumerate(digits.train_labels.tolist()) if label in (7, 8)]
+
+
+def test_a_transfer_set_is_drawn_by_its_seed_from_the_images_that_are_offered(digits):
+    part = TransferSetConfig(fraction=0.2)
+    kept, validation = digits.split(0.1, 3)
+    chosen = digits.transfer_set(kept, part, seed=1)
+    assert torch.equal(digits.transfer_set(kept, part, seed=1), chosen)
+    assert not torch.equal(digits.transfer_set(kept, part, seed=2), chosen)
+    assert set(chosen.tolist()) < set(kept.tolist())
+    assert set(digits.transfer_set(validation, part, seed=1).tolist()) < set(validation.tolist())
+    assert len(digits.transfer_set(validation[:0], part, seed=1)) == 0
+
+
+def test_a_transfer_set_without_an_image_is_refused_in_words(digits):
+    threes = (digits.train_labels == 3).nonzero().squeeze(1)
+    with pytest.raises(ConfigError, match="this transfer set holds no image: choose more classes"):
+        digits.transfer_set(threes, TransferSetConfig(only_classes=(4,)), seed=0)
+
+
+def test_probes_are_the_first_of_each_class_and_the_one_nearest_its_border_by_numpy(digits):
+    """In float64, image by image: how far from the mean of its own class, how far from the nearest other."""
+    train, test = (images.numpy().astype(float)[:, 0] for images in (digits.train_images, digits.test_images))
+    means = [train[digits.train_labels.numpy() == label].mean(axis=0) for label in range(10)]
+    assert digits.probes.shape == (20,)
+    for label, (first, border) in enumerate(digits.probes.reshape(10, 2).tolist()):
+        members = [index for index, true in enumerate(digits.test_labels.tolist()) if true == label]
+        assert first == members[0]
+
+        def margin(index, label=label):
+            distances = [np.linalg.norm(test[index] - mean) for mean in means]
+            return abs(min(distances[:label] + distances[label + 1 :]) - distances[label])
+
+        assert border == min(members[1:], key=margin)
 
 
 def test_an_unknown_data_set_is_said_in_words():

@@ -1,6 +1,7 @@
 """The queue and its workers: a run goes from row to weights, and stops, pauses, resumes and survives as promised."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,14 +10,16 @@ import time
 import psutil
 import pytest
 import torch
-from tiny import tiny_config, train_here
+from tiny import TINY, tiny_config, train_here
 
-from kd_core import artifacts, jobs, tensors
-from kd_core.config import ConfigError, DistillationConfig, RunConfig
-from kd_core.jobs import Jobs
-from kd_core.recipes import story
+from kd_core import artifacts, jobs, models, tensors
+from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig
+from kd_core.jobs import Jobs, turns
+from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.training import Training
+
+LONG = 200
 
 
 def wait_until(condition, seconds=90):
@@ -28,7 +31,7 @@ def wait_until(condition, seconds=90):
 
 def long_config(**training):
     """A run of seconds, with many chances to be stopped."""
-    return tiny_config("baseline", epochs=400, batch_size=64, **training)
+    return tiny_config("baseline", epochs=LONG, batch_size=64, **training)
 
 
 def undisturbed_weights(home, config):
@@ -55,15 +58,20 @@ def running_jobs(tmp_path_factory):
     store.close()
 
 
+def tiny_story(**changes):
+    """Teacher, baseline and distilled student, in a second."""
+    small = {"teacher": TINY, "teacher_training": tiny_config(epochs=4).training, "student": TINY}
+    story = StoryConfig(dataset="digits", training=tiny_config(epochs=3).training, temperature=2.0, **small)
+    return plan(story.replace(**changes)).to_train
+
+
 def ended(queue, *run_ids):
     return all(queue.store.get(run_id).status not in ACTIVE for run_id in run_ids)
 
 
 def test_a_story_trains_teacher_baseline_and_distilled_in_one_batch(running_jobs, digits):
     queue = running_jobs
-    ids = queue.submit(
-        story(dataset="digits", teacher=tiny_config(epochs=4), training=tiny_config(epochs=3).training, temperature=2.0)
-    )
+    ids = queue.submit(tiny_story())
     wait_until(lambda: ended(queue, *ids))
     runs = [queue.store.get(run_id) for run_id in ids]
     assert [(run.config.role, run.status) for run in runs] == [
@@ -99,7 +107,7 @@ def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_j
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
     steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
-    assert steps == [20 * epoch for epoch in range(1, 401)]
+    assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
     assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
@@ -138,16 +146,53 @@ def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(runnin
 
 def test_a_failed_teacher_stops_its_students_in_words(running_jobs):
     queue = running_jobs
-    teacher = long_config().replace(role="teacher", training=long_config().training.replace(device="cuda"))
     if torch.cuda.is_available():
         pytest.skip("this machine has the device that is asked for in vain")
-    ids = queue.submit(story(dataset="digits", teacher=teacher, baseline=False))
+    ids = queue.submit(tiny_story(teacher_training=tiny_config(device="cuda").training, baseline=False))
     wait_until(lambda: ended(queue, *ids))
     failed, student = (queue.store.get(run_id) for run_id in ids)
     assert failed.status == "failed"
     assert failed.message == "this machine has no cuda device: choose device auto or cpu"
     assert student.status == "stopped"
     assert student.message.startswith("Not started: its teacher")
+
+
+def test_a_student_whose_teacher_was_deleted_is_stopped_in_words_and_holds_nobody_up(running_jobs):
+    queue = running_jobs
+    teacher = train_here(queue.store, tiny_config())
+    student = train_here(queue.store, tiny_config("distilled", teachers=(teacher,)), requested=lambda: "pause")
+    assert queue.store.get(student).status == "paused"
+    queue.store.delete(teacher)
+    queue.resume(student)
+    (other,) = queue.submit({new_id(): tiny_config(seed=5)})
+    wait_until(lambda: ended(queue, student, other))
+    assert queue.store.get(student).status == "stopped"
+    assert queue.store.get(student).message == f"Not started: its teacher, run {teacher}, was deleted."
+    assert queue.store.get(other).status == "finished"
+    assert queue.trouble is None
+    queue.store.restore(teacher)
+    queue.resume(student)
+    wait_until(lambda: ended(queue, student))
+    assert queue.store.get(student).status == "finished"
+
+
+def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_turns(running_jobs):
+    queue = running_jobs
+    endless = tiny_config("baseline", epochs=10_000, batch_size=64)
+    slots = len(queue.submit({new_id(): tiny_config()})) and queue._slots
+    wait_until(lambda: queue.lineup() == ())
+    busy = queue.submit({new_id(): endless for _ in range(slots)}, browser="greedy")
+    wait_until(lambda: dict(queue.lineup()) == dict.fromkeys(busy, 0))
+    theirs = queue.submit({new_id(): endless, new_id(): endless}, browser="greedy")
+    other, mine = (queue.submit({new_id(): endless}, browser=browser)[0] for browser in ("other", "mine"))
+    waiting = [(other, 1), (mine, 2), (theirs[0], 3), (theirs[1], 4)]
+    wait_until(lambda: queue.lineup()[slots:] == tuple(waiting))
+    assert [queue.store.get(run_id).browser for run_id, _ in queue.lineup()[-2:]] == ["greedy", "greedy"]
+    queue.ask(other, "stop")
+    wait_until(lambda: queue.lineup()[slots:] == ((mine, 1), (theirs[0], 2), (theirs[1], 3)))
+    for run_id in (mine, *theirs, *busy):
+        queue.ask(run_id, "stop")
+    wait_until(lambda: queue.lineup() == ())
 
 
 def test_speed_is_measured_side_by_side_and_kept(running_jobs):
@@ -174,6 +219,82 @@ def test_submitting_with_a_teacher_that_cannot_teach_is_refused_in_words(store, 
     student = RunConfig(role="distilled", dataset="digits", distillation=DistillationConfig(teachers=(named,)))
     with pytest.raises(ConfigError, match=sentence):
         jobs.check(store, {new_id(): student})
+
+
+@pytest.mark.parametrize(
+    ("named", "changes", "sentence"),
+    [
+        ("missing", {}, "there is no run 'missing' to continue"),
+        ("queued", {}, "run queued is queued and left no weights to continue from"),
+        ("failed", {}, "run failed is failed and left no weights to continue from"),
+        ("done", {"model": ModelConfig(hidden=(17,))}, "run done is a mlp 16 on digits: what continues it must be the"),
+        ("done", {"dataset": "mnist"}, "run done is a mlp 16 on digits: what continues it must be the same network"),
+        ("done", {"model": ModelConfig(name="cnn")}, "run done is a mlp 16 on digits"),
+    ],
+)
+def test_continuing_what_left_no_weights_or_is_another_network_is_refused_in_words(store, named, changes, sentence):
+    store.create({run_id: tiny_config() for run_id in ("queued", "failed", "done")})
+    store.apply("failed", {"kind": "failed", "text": "for this test"})
+    store.apply("done", {"kind": "finished", "results": {"test_errors": 3}})
+    with pytest.raises(ConfigError, match=sentence):
+        jobs.check(store, {new_id(): tiny_config("baseline").replace(continues=named, **changes)})
+    jobs.check(store, {new_id(): tiny_config("baseline", epochs=9, seed=4).replace(continues="done")})
+
+
+def test_a_run_that_continues_another_starts_from_its_best_weights(store, digits):
+    first = train_here(store, tiny_config(epochs=3))
+    events = []
+    config = tiny_config("baseline", seed=8).replace(continues=first)
+    second = train_here(store, config, on_event=events.append)
+    assert store.get(second).status == "finished"
+    model = artifacts.load_model(store.home, first, digits)
+    expected = models.logits_of(model, digits.test_images[digits.probes], digits.normalise)
+    start = next(event["logits"] for event in events if event["kind"] == "probe")
+    torch.testing.assert_close(torch.tensor(start), expected, rtol=0, atol=1e-4)
+    continued = tensors.load_tensors(store.folder(second).weights)
+    assert not torch.equal(continued["1.weight"], tensors.load_tensors(store.folder(first).weights)["1.weight"])
+
+
+def test_a_paused_run_goes_on_though_the_one_it_continues_is_gone(store):
+    """Its checkpoint holds all it needs."""
+    first = train_here(store, tiny_config())
+    config = tiny_config("baseline", seed=8).replace(continues=first)
+    undisturbed = train_here(store, config)
+    second = train_here(store, config, requested=lambda: "pause")
+    store.delete(first)
+    store.purge(days=0)
+    store.take_up(second)
+    jobs.run_here(store, second, lambda event: None, lambda: None)
+    assert store.get(second).status == "finished"
+    left, right = (tensors.load_tensors(store.folder(run_id).weights) for run_id in (undisturbed, second))
+    assert_same_weights(left, right)
+
+
+def test_a_run_shows_its_probe_images_before_the_first_step_and_after_each_epoch(store, digits):
+    events = []
+    run_id = train_here(store, tiny_config(epochs=3), on_event=events.append)
+    probes = [event for event in events if event["kind"] == "probe"]
+    steps = [0] + [event["step"] for event in events if event["kind"] == "epoch"]
+    assert [(event["epoch"], event["step"]) for event in probes] == list(enumerate(steps))
+    assert [event["kind"] for event in events[:2]] == ["started", "probe"]
+    assert all(len(event["logits"]) == 20 for event in probes)
+    assert all(len(row) == 10 for event in probes for row in event["logits"])
+    assert store.probes(run_id) == [(event["epoch"], event["logits"]) for event in probes]
+
+
+def test_a_run_taken_up_again_shows_its_probe_images_as_one_never_interrupted(store):
+    def pause_at(step):
+        return lambda: "pause" if store.runs()[0].step >= step else None
+
+    whole = train_here(store, tiny_config(epochs=4))
+    resumed = train_here(store, tiny_config(epochs=4), requested=pause_at(15))
+    assert store.get(resumed).status == "paused"
+    assert len(store.probes(resumed)) < 5
+    store.take_up(resumed)
+    jobs.run_here(store, resumed, lambda event: None, lambda: None)
+    assert store.get(resumed).attempt == 2
+    assert [epoch for epoch, _ in store.probes(resumed)] == [0, 1, 2, 3, 4]
+    assert store.probes(resumed) == store.probes(whole)
 
 
 def test_a_teacher_whose_weights_have_other_classes_is_refused_in_words(store, digits):
@@ -281,3 +402,45 @@ def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weig
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
     store.close()
+
+
+# -------------------------------------------------------------------------------------------------------- turns
+
+
+def some_queue(draw):
+    """Waiting runs of up to five browsers, how many of each are at work, and when each was served."""
+    browsers = "abcde"[: draw.randint(1, 5)]
+    waiting = {f"run{number}": draw.choice(browsers) for number in range(draw.randint(0, 12))}
+    at_work = {browser: draw.randint(0, 3) for browser in browsers if draw.random() < 0.6}
+    served = {browser: draw.random() for browser in browsers if draw.random() < 0.6}
+    return waiting, at_work, served
+
+
+def test_turns_are_fair():
+    """Each run once; a browser's own in their order; each turn to one with the fewest at work, who waits longest."""
+    draw = random.Random(0)
+    for _ in range(500):
+        waiting, at_work, served = some_queue(draw)
+        before = (dict(waiting), dict(at_work), dict(served))
+        order = turns(waiting, at_work, served)
+        assert (waiting, at_work, served) == before
+        assert sorted(order) == sorted(waiting)
+        load = {browser: at_work.get(browser, 0) for browser in waiting.values()}
+        since_served = {browser: served.get(browser, -1) for browser in load}
+        for browser in load:
+            own = [run_id for run_id in waiting if waiting[run_id] == browser]
+            assert [run_id for run_id in order if waiting[run_id] == browser] == own
+        for place, run_id in enumerate(order):
+            mine = waiting[run_id]
+            others = {waiting[later] for later in order[place:]} - {mine}
+            assert all((load[other], since_served[other]) >= (load[mine], since_served[mine]) for other in others)
+            load[mine] += 1
+            since_served[mine] = 2 + place
+
+
+def test_a_browser_with_many_runs_does_not_keep_a_newcomer_waiting():
+    waiting = {f"m{number}": "many" for number in range(50)} | {"n": "newcomer"}
+    assert turns(waiting, {}, {"many": 5.0})[0] == "n"
+    assert turns(waiting, {"many": 1}, {"newcomer": 9.0})[0] == "n"
+    assert turns(waiting, {}, {})[1] == "n"
+    assert turns({}, {"many": 3}, {}) == []

@@ -1,6 +1,7 @@
 """The run store: what is entered comes back, owners that are gone are found out, and trouble is said in words."""
 
 import json
+import math
 import os
 import sqlite3
 import subprocess
@@ -8,11 +9,22 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from test_places_and_files import in_a_small_file_system
 from tiny import tiny_config
 
-from kd_core.runs import Store, StoreError, folder_of, new_id
+from kd_core.runs import (
+    BUCKET_STEPS,
+    CURVE_STRETCHES,
+    MAX_NAME,
+    MAX_NOTE,
+    MAX_TAG,
+    Store,
+    StoreError,
+    folder_of,
+    new_id,
+)
 
 STARTED = {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": "cpu"}}
 
@@ -360,3 +372,285 @@ def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     whole = sqlite3.connect(home / "lab.sqlite")
     assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     whole.close()
+
+
+# --------------------------------------------------------------------------------------- names, tags and deletion
+
+
+def test_a_run_bears_the_name_note_and_tags_that_it_was_given(store, run_id):
+    made = store.get(run_id).label
+    assert run_id[:4] in made
+    store.describe(run_id, name="  My best  ", note=" it\nworks ", tags=["b", " a ", "", "b", "  "])
+    run = store.get(run_id)
+    assert (run.label, run.name, run.note, run.tags) == ("My best", "My best", "it\nworks", ("b", "a"))
+    store.describe(run_id, name=" ", note="", tags=[])
+    run = store.get(run_id)
+    assert (run.label, run.note, run.tags) == (made, "", ())
+
+
+def test_what_is_said_of_a_run_is_kept_as_it_is_up_to_a_length(store, run_id):
+    odd = "<b>'; DROP TABLE runs; --</b> \u202e 数字 \U0001f600"
+    store.describe(run_id, name=odd, note=odd * 200, tags=[odd[:MAX_TAG], "x" * 100])
+    run = store.get(run_id)
+    assert run.name == odd[:MAX_NAME]
+    assert run.note == (odd * 200)[:MAX_NOTE]
+    assert run.tags == (odd[:MAX_TAG].strip(), "x" * MAX_TAG)
+
+
+def test_describing_touches_no_other_run_and_training_touches_no_description(store, run_id):
+    other = new_id()
+    store.create({other: tiny_config(seed=1)})
+    store.describe(run_id, name="one", note="n", tags=["t"])
+    store.apply(run_id, STARTED, step(1), {"kind": "finished", "results": {"test_errors": 3}})
+    run = store.get(run_id)
+    assert (run.name, run.note, run.tags, run.status) == ("one", "n", ("t",), "finished")
+    assert (store.get(other).name, store.get(other).tags) == ("", ())
+
+
+def everywhere(store, run_id):
+    """Whether each way of reading finds a run."""
+    listed = run_id in [run.id for run in store.runs()]
+    return [listed, bool(store.some([run_id])), finds(store.get, run_id), finds(store.find, run_id)]
+
+
+def finds(call, run_id):
+    try:
+        return bool(call(run_id))
+    except StoreError:
+        return False
+
+
+def test_a_deleted_run_is_in_no_list_and_restore_brings_it_back_as_it_was(store, run_id):
+    store.apply(run_id, STARTED, step(1), {"kind": "finished", "results": {"test_errors": 3}})
+    before = store.get(run_id)
+    store.delete(run_id)
+    assert everywhere(store, run_id) == [False] * 4
+    with pytest.raises(StoreError, match="there is no run"):
+        store.delete(run_id)
+    assert store.folder(run_id).config.exists()
+    store.restore(run_id)
+    assert everywhere(store, run_id) == [True] * 4
+    assert store.get(run_id) == before
+    assert len(store.records(run_id, "step")) == 1
+
+
+def test_a_deleted_run_cannot_be_taken_up(store, run_id):
+    store.apply(run_id, {"kind": "paused"})
+    store.delete(run_id)
+    with pytest.raises(StoreError, match="there is no run"):
+        store.take_up(run_id)
+    store.restore(run_id)
+    assert store.get(run_id).status == "paused"
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_a_run_at_work_is_not_deleted(store, run_id, status):
+    if status == "running":
+        store.apply(run_id, STARTED)
+    with pytest.raises(StoreError, match=rf"is {status}: stop it first, then delete it$"):
+        store.delete(run_id)
+    assert everywhere(store, run_id) == [True] * 4
+
+
+@pytest.mark.parametrize("need", ["teacher", "start"])
+def test_what_a_run_at_work_needs_is_not_deleted_until_it_has_ended(store, run_id, need):
+    store.apply(run_id, STARTED, {"kind": "finished", "results": {"test_errors": 3}})
+    config = tiny_config("distilled", teachers=("someone", run_id)) if need == "teacher" else tiny_config(seed=1)
+    store.create({"def": config if need == "teacher" else config.replace(continues=run_id)})
+    with pytest.raises(StoreError, match=r"is queued and needs .*: wait for it, or stop it$"):
+        store.delete(run_id)
+    store.apply("def", STARTED)
+    with pytest.raises(StoreError, match="is running and needs"):
+        store.delete(run_id)
+    store.apply("def", {"kind": "finished", "results": {"test_errors": 3}})
+    store.delete(run_id)
+    assert [run.id for run in store.runs()] == ["def"]
+
+
+def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else(store, run_id):
+    kept, recent = new_id(), new_id()
+    store.create({kept: tiny_config(seed=1), recent: tiny_config(seed=2)})
+    for each in (run_id, kept, recent):
+        store.folder(each).weights.write_bytes(b"weights")
+        probe = {"kind": "probe", "epoch": 0, "step": 0, "logits": [[1.0]]}
+        store.apply(each, STARTED, probe, step(1), {"kind": "finished", "results": {"test_errors": 3}})
+    store.delete(run_id)
+    store.delete(recent)
+    store._database.execute("UPDATE runs SET deleted_at = ? WHERE id = ?", (time.time() - 2 * 86_400, run_id))
+    assert store.purge() == [run_id]
+    assert not store.folder(run_id).path.exists()
+    store.restore(run_id)
+    assert everywhere(store, run_id) == [False] * 4
+    left = {
+        table: {row["run_id"] for row in store._rows(f"SELECT run_id FROM {table}")}
+        for table in ("records", "extremes", "probes")
+    }
+    assert left == dict.fromkeys(("records", "extremes", "probes"), {kept, recent})
+    store.restore(recent)
+    for each in (kept, recent):
+        assert store.folder(each).weights.read_bytes() == b"weights"
+        assert len(store.records(each, "step")) == len(store.probes(each)) == 1
+    assert store.purge(days=0) == []
+
+
+# --------------------------------------------------------------------------------------------- reading in part
+
+
+def test_some_gives_just_the_runs_asked_for_in_their_order(store, run_id):
+    other, gone = new_id(), new_id()
+    store.create({other: tiny_config(seed=1), gone: tiny_config(seed=2)})
+    store.apply(gone, {"kind": "paused"})
+    store.delete(gone)
+    assert [run.id for run in store.some([other, "nobody", run_id, gone, other])] == [other, run_id]
+    assert store.some([]) == []
+    assert store.some(["' OR 1=1 --", "%"]) == []
+
+
+def test_records_are_read_after_a_step_and_up_to_another(store, run_id):
+    store.apply(run_id, STARTED, *(step(number) for number in (1, 10, 20, 30)))
+    store.apply(run_id, {"kind": "epoch", "step": 20, "epoch": 1, "loss": 1.0, "best": True})
+
+    def steps(*span):
+        return [record["step"] for record in store.records(run_id, "step", *span)]
+
+    assert steps() == [1, 10, 20, 30]
+    assert steps(10) == [20, 30]
+    assert steps(1, 20) == [10, 20]
+    assert steps(30) == steps(5, 5) == []
+    assert [record["step"] for record in store.records(run_id, "epoch", 19, 20)] == [20]
+
+
+def test_the_last_record_is_the_newest_of_either_kind(store, run_id):
+    assert store.last_record(run_id) is None
+    store.apply(run_id, STARTED, step(1), step(9, loss=0.25))
+    assert (store.last_record(run_id)["kind"], store.last_record(run_id)["loss"]) == ("step", 0.25)
+    store.apply(run_id, {"kind": "epoch", "step": 10, "epoch": 1, "loss": 0.5, "best": True, "seconds": 2.5})
+    assert (store.last_record(run_id)["kind"], store.last_record(run_id)["loss"]) == ("epoch", 0.5)
+    store.apply(run_id, step(11))
+    assert store.last_record(run_id)["step"] == 11
+    assert store.epoch_seconds(run_id) == [2.5]
+
+
+def test_each_start_of_a_run_counts_as_an_attempt(store, run_id):
+    assert store.get(run_id).attempt == 0
+    for attempt in (1, 2, 3):
+        store.apply(run_id, STARTED, step(1), {"kind": "paused"})
+        assert store.get(run_id).attempt == attempt
+        store.take_up(run_id)
+        assert store.get(run_id).attempt == attempt
+
+
+def test_probes_after_a_restart_replace_those_that_it_dropped(store, run_id):
+    def probe(epoch, value):
+        return {"kind": "probe", "epoch": epoch, "step": 10 * epoch, "logits": [[value, 1 / 3]]}
+
+    store.apply(run_id, STARTED, *(probe(epoch, 1.0) for epoch in range(4)))
+    assert [epoch for epoch, _ in store.probes(run_id, after=1)] == [2, 3]
+    store.apply(run_id, {**STARTED, "step": 15})
+    assert store.probes(run_id) == [(0, [[1.0, 1 / 3]]), (1, [[1.0, 1 / 3]])]
+    store.apply(run_id, probe(2, 7.0), probe(2, 8.0))
+    assert store.probes(run_id) == [(0, [[1.0, 1 / 3]]), (1, [[1.0, 1 / 3]]), (2, [[8.0, 1 / 3]])]
+
+
+# ------------------------------------------------------------------------------------------------------- curves
+
+STEPS_APART = 20  # as training's records are where epochs are long
+
+
+def losses_of(count):
+    """(count,) losses that wander, with one spike up and one down, at a third and at two thirds."""
+    draw = np.random.default_rng(5)
+    values = np.exp(0.02 * draw.standard_normal(count).cumsum())
+    values[count // 3], values[2 * count // 3] = 1e3, 1e-6
+    return values
+
+
+def enter_losses(store, run_id, values):
+    """As many step records, in pieces, the hard loss being twice the loss and the soft loss missing at times."""
+    for start in range(0, len(values), 1000):
+        pieces = enumerate(values[start : start + 1000].tolist(), start=start + 1)
+        store.apply(
+            run_id,
+            *(
+                step(STEPS_APART * n, epoch=n / 8, loss=loss, hard_loss=2 * loss, soft_loss=loss if n % 50 else None)
+                for n, loss in pieces
+            ),
+        )
+
+
+def min_max(values):
+    """The lowest and the highest of each stretch of buckets, [(epoch, value), …], by numpy on all values at once."""
+    count = np.arange(1, len(values) + 1)
+    buckets = STEPS_APART * count // BUCKET_STEPS
+    stretches = buckets // (1 + buckets[-1] // CURVE_STRETCHES)
+    kept = set()
+    for stretch in np.unique(stretches):
+        (members,) = np.nonzero((stretches == stretch) & ~np.isnan(values))
+        kept |= {members[values[members].argmin()], members[values[members].argmax()]}
+    return [(count[index] / 8, values[index]) for index in sorted(kept)]
+
+
+def test_the_curve_of_a_short_run_is_all_its_records_in_order(store, run_id):
+    values = losses_of(2 * CURVE_STRETCHES)
+    enter_losses(store, run_id, values)
+    everything = [(n / 8, value) for n, value in enumerate(values.tolist(), start=1)]
+    assert store.curve(run_id, "loss") == everything
+    assert store.curve(run_id, "soft_loss") == [point for n, point in enumerate(everything, start=1) if n % 50]
+    assert store.curve(run_id, "hard_loss") == [(epoch, 2 * value) for epoch, value in everything]
+
+
+def test_a_curve_of_nothing_is_empty_and_of_an_unknown_part_refused(store, run_id):
+    assert store.curve(run_id, "loss") == store.curve("nobody", "loss") == []
+    store.apply(run_id, STARTED, step(1))
+    assert store.curve(run_id, "soft_loss") == []
+    with pytest.raises(ValueError, match="a curve is one of loss, soft_loss, hard_loss, got kind"):
+        store.curve(run_id, "kind")
+
+
+def test_the_curve_of_a_middling_run_keeps_each_stretchs_extremes_and_its_last_point(store, run_id):
+    values = losses_of(5000)
+    enter_losses(store, run_id, values)
+    expected = {(5000 / 8, values[-1])}
+    for start in range(0, 5000, 10):  # 500 stretches of 10
+        piece = values[start : start + 10]
+        expected |= {((start + 1 + index) / 8, piece[index]) for index in (piece.argmin(), piece.argmax())}
+    assert store.curve(run_id, "loss") == sorted(expected)
+
+
+def test_the_curve_of_a_long_run_keeps_its_spikes_and_is_numpys_min_max_in_few_points(store, run_id):
+    values = losses_of(25_000)
+    enter_losses(store, run_id, values)
+    curve = store.curve(run_id, "loss")
+    assert len(curve) <= 2 * CURVE_STRETCHES + 2
+    assert curve == sorted(curve)
+    assert max(curve, key=lambda point: point[1]) == ((25_000 // 3 + 1) / 8, 1e3)
+    assert min(curve, key=lambda point: point[1]) == ((2 * 25_000 // 3 + 1) / 8, 1e-6)
+    assert curve == min_max(values)
+    assert store.curve(run_id, "hard_loss") == [(epoch, 2 * value) for epoch, value in curve]
+    assert store.curve(run_id, "soft_loss") == min_max(np.where(np.arange(1, 25_001) % 50, values, np.nan))
+
+
+@pytest.mark.parametrize("kept", [24_997, 22_400, 20_001, 12_345, 1])
+def test_the_curve_of_a_run_taken_up_in_the_middle_of_a_bucket_forgets_all_beyond(store, run_id, kept):
+    """The spike that came after the checkpoint is gone, and what comes anew is in the curve."""
+    values = losses_of(25_000)
+    values[kept:] *= 1e9
+    enter_losses(store, run_id, values)
+    store.apply(run_id, {**STARTED, "step": STEPS_APART * kept})
+    curve = store.curve(run_id, "loss")
+    assert max(epoch for epoch, _ in curve) <= kept / 8
+    assert max(value for _, value in curve) < 1e6
+    if kept > 20_000:
+        assert curve == min_max(values[:kept])
+    store.apply(run_id, step(STEPS_APART * (kept + 1), epoch=(kept + 1) / 8, loss=5e4))
+    assert ((kept + 1) / 8, 5e4) == max(store.curve(run_id, "loss"), key=lambda point: point[1])
+
+
+def test_the_curve_of_a_run_that_ran_away_still_shows_where_it_was_finite(store, run_id):
+    values = losses_of(25_000)
+    values[20_000:] = math.nan
+    enter_losses(store, run_id, values)
+    curve = store.curve(run_id, "loss")
+    assert len(curve) > CURVE_STRETCHES
+    assert max(epoch for epoch, _ in curve) <= 20_000 / 8
+    assert all(math.isfinite(value) for _, value in curve)

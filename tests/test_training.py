@@ -1,5 +1,6 @@
 """Training: its arithmetic against torch's own, exact resume, and the mistakes that ours must not make."""
 
+import dataclasses
 import itertools
 import math
 
@@ -9,7 +10,14 @@ from tiny import TINY, tiny_config
 from torch.nn import functional as F
 
 from kd_core import arithmetic, models, training
-from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import (
+    ConfigError,
+    DistillationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    TransferSetConfig,
+)
 from kd_core.training import EpochRecord, StepRecord, Training, train
 
 TEACHERS = ("someone",)
@@ -299,3 +307,138 @@ def test_the_first_step_is_reported_at_once_and_records_are_plain_values(digits)
     plain = training.as_dict(record)
     assert plain["kind"] == "step"
     assert all(value is None or isinstance(value, int | float | str) for value in plain.values())
+
+
+# ------------------------------------------------------------------------------------------------- transfer sets
+
+NO_3 = TransferSetConfig(only_classes=(0, 1, 2, 4, 5, 6, 7, 8, 9))
+UNLABELLED = TransferSetConfig(labelled=False)
+
+
+def trained(config, digits, **options):
+    run = Training(config, digits, **options)
+    return run, list(train(run))
+
+
+def unlabelled_config(**training):
+    config = tiny_config("distilled", teachers=TEACHERS, **training)
+    return config.replace(distillation=config.distillation.replace(alpha=1.0), transfer_set=UNLABELLED)
+
+
+@pytest.mark.parametrize("role", ["baseline", "distilled"])
+@pytest.mark.parametrize("part", [NO_3, TransferSetConfig(fraction=0.1), NO_3.replace(fraction=0.3)])
+def test_a_student_of_a_transfer_set_sees_no_other_image(digits, teacher, role, part):
+    """Told by the images themselves: where each lies in the training set, and with which label."""
+    config = tiny_config(role, teachers=TEACHERS if role == "distilled" else ()).replace(transfer_set=part)
+    run = Training(config, digits, teachers=[teacher] if role == "distilled" else ())
+    place = {image.numpy().tobytes(): index for index, image in enumerate(digits.train_images)}
+    seen = [place[image.numpy().tobytes()] for image in run.images]
+    judged = [place[image.numpy().tobytes()] for image in run.validation_images]
+    assert not set(seen) & set(judged)
+    for places, labels in ((seen, run.labels), (judged, run.validation_labels)):
+        assert digits.train_labels[places].tolist() == labels.tolist()
+        assert set(labels.tolist()) == set(part.only_classes or range(10))
+    classes = 10 if part.only_classes is None else 9
+    assert len(seen) == pytest.approx(1352 * 11 / 12 * classes / 10 * part.fraction, rel=0.05)
+    if run.teacher_logits is not None:
+        known = models.logits_of(teacher, digits.train_images, digits.normalise)
+        torch.testing.assert_close(torch.softmax(run.teacher_logits, 1), torch.softmax(known[seen], 1))
+
+
+def test_baseline_and_distilled_see_the_same_part(digits, teacher):
+    part = TransferSetConfig(fraction=0.1)
+    baseline = Training(tiny_config("baseline").replace(transfer_set=part), digits)
+    config = tiny_config("distilled", teachers=TEACHERS).replace(transfer_set=part)
+    distilled = Training(config, digits, teachers=[teacher])
+    assert torch.equal(baseline.images, distilled.images)
+    assert torch.equal(baseline.validation_images, distilled.validation_images)
+
+
+def test_a_transfer_set_that_leaves_nothing_out_trains_the_very_same_student(digits):
+    config = tiny_config("baseline")
+    all_named = config.replace(transfer_set=TransferSetConfig(only_classes=tuple(range(10))))
+    assert_same_weights(weights_of(trained(config, digits)[0]), weights_of(trained(all_named, digits)[0]))
+
+
+@pytest.mark.parametrize("jitter", [0, 1])
+def test_without_labels_the_teachers_word_stands_in_for_them_in_validation(digits, teacher, jitter):
+    run, records = trained(unlabelled_config(jitter_pixels=jitter), digits, teachers=[teacher])
+    top = models.logits_of(teacher, run.validation_images, digits.normalise).argmax(dim=1)
+    assert run.validation_labels.tolist() == top.tolist()
+    assert all(record.hard_loss is None for record in records)
+    last = records[-1]
+    agreement = models.logits_of(run.model, run.validation_images, digits.normalise).argmax(dim=1) == top
+    assert last.validation_accuracy == pytest.approx(float(agreement.double().mean()))
+
+
+def test_a_student_without_labels_is_the_same_whatever_the_labels_are(digits, teacher):
+    """Every label is replaced by another: neither weights nor the choice of the best epoch may notice."""
+    known = models.logits_of(teacher, digits.train_images, digits.normalise)[None]
+    wrong = dataclasses.replace(digits, train_labels=(digits.train_labels + 1) % 10)
+    config = unlabelled_config(epochs=4)
+    honest, records = trained(config, digits, teacher_logits=known)
+    poisoned, poisoned_records = trained(config, wrong, teacher_logits=known)
+    assert_same_weights(weights_of(honest), weights_of(poisoned))
+    assert_same_weights(honest.best_weights, poisoned.best_weights)
+    assert not torch.equal(honest.labels, poisoned.labels)
+
+    def told(record):
+        return dataclasses.asdict(record) | {"samples_per_second": None, "seconds": None}
+
+    assert [told(record) for record in records] == [told(record) for record in poisoned_records]
+
+
+# ---------------------------------------------------------------------------------------------- runs that continue
+
+
+def test_a_run_that_continues_starts_from_the_given_weights_and_leaves_them_as_they_are(digits, teacher):
+    """The first step's loss is that of the weights themselves, layer by layer in float64."""
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    config = tiny_config("baseline", seed=3).replace(continues="abc")
+    run = Training(config, digits, start=teacher)
+    assert_same_weights(before, weights_of(run))
+    assert_same_weights(before, run.best_weights)
+    order = torch.randperm(len(run.images), generator=torch.Generator().manual_seed(3 * 1_000_003))[:128]
+    inputs = ((run.images[order].double() / 255 - digits.mean) / digits.std).flatten(1)
+    hidden = (inputs @ before["1.weight"].double().T + before["1.bias"].double()).clamp(min=0)
+    logits = hidden @ before["3.weight"].double().T + before["3.bias"].double()
+    expected = float((logits.logsumexp(1) - logits[torch.arange(128), run.labels[order]]).mean())
+    first = next(train(run)).loss
+    assert first == pytest.approx(expected, rel=1e-4)
+    assert next(train(Training(config, digits))).loss > 2 * first
+    for _ in train(run):
+        pass
+    assert_same_weights(before, teacher.state_dict())
+
+
+def test_a_run_that_continues_resumes_as_if_never_interrupted(digits, teacher, tmp_path):
+    """From its checkpoint alone: the weights it started from are needed no more."""
+    config = tiny_config("baseline", seed=3).replace(continues="abc")
+    whole, _ = trained(config, digits, start=teacher)
+    first = Training(config, digits, start=teacher)
+    for _ in itertools.islice(train(first), 3):
+        pass
+    first.save(tmp_path / "checkpoint.pt")
+    for options in ({"start": teacher}, {}):
+        second = Training(config, digits, **options)
+        second.restore(tmp_path / "checkpoint.pt")
+        for _ in train(second):
+            pass
+        assert_same_weights(weights_of(whole), weights_of(second))
+        assert_same_weights(whole.best_weights, second.best_weights)
+
+
+def test_probe_logits_are_those_of_the_weights_as_they_are_now_and_change_nothing(digits):
+    config = tiny_config().replace(model=ModelConfig(hidden=(16,), dropout_hidden=0.5))
+    watched, calm = Training(config, digits), Training(config, digits)
+    seen = [watched.probe_logits()]
+    for _ in train(watched):
+        seen.append(watched.probe_logits())
+        assert watched.model.training
+    for _ in train(calm):
+        pass
+    assert_same_weights(weights_of(calm), weights_of(watched))
+    assert seen[0].shape == (20, 10)
+    assert all(not torch.equal(earlier, later) for earlier, later in itertools.pairwise(seen))
+    expected = watched.model.eval()(digits.normalise(digits.test_images[digits.probes]))
+    torch.testing.assert_close(seen[-1], expected.detach(), rtol=1e-4, atol=1e-4)

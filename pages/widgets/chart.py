@@ -9,7 +9,10 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
-_JS = Path(__file__).with_suffix(".js")
+_HERE = Path(__file__)
+PLOTLY_JS = _HERE.with_name("plotly.js").read_text(encoding="utf-8")
+"""What every component that draws with plotly begins with."""
+_SCRIPT = PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
 
 
 def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) -> tuple[str, str] | None:
@@ -18,11 +21,16 @@ def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) ->
     Returns the x and y of a point that was just clicked, where clickable, else None.
     """
     component = st.components.v2.component(
-        "kd_lab_chart", html='<div class="kd-chart"></div>', js=_JS.read_text(encoding="utf-8"), isolate_styles=False
+        "kd_lab_chart", html='<div class="kd-chart"></div>', js=_SCRIPT, isolate_styles=False
     )
-    data = {"figure": json.dumps(figure.to_plotly_json(), default=_plain), "text": text, "clickable": clickable}
+    data = {"figure": as_json(figure), "text": text, "clickable": clickable}
     clicked = component(key=key, data=data, on_clicked_change=lambda: None).clicked
     return (str(clicked["x"]), str(clicked["y"])) if clicked else None
+
+
+def as_json(figure: go.Figure) -> str:
+    """A figure as plotly.js reads it."""
+    return json.dumps(figure.to_plotly_json(), default=_plain)
 
 
 def _plain(value: object) -> object:

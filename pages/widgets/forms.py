@@ -1,175 +1,322 @@
-"""Forms that return configs. What the config refuses is said in the form, in the config's own words."""
+"""The form of the train page: a StoryConfig in, a StoryConfig out.
+
+The story is the form's only state. It lives in the session, so that it survives a change of page, and in the address,
+so that it survives a reload and can be passed on; presets and "run again" set it as a whole.
+"""
+
+import base64
+import json
+import zlib
+from collections.abc import Sequence
+from typing import TypeVar
 
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import (
-    DATASETS,
-    MODELS,
-    PAPER_TEACHER,
-    ConfigError,
-    ModelConfig,
-    RunConfig,
-    TrainingConfig,
-)
+from kd_core.config import DATASETS, MODELS, Config, ConfigError, ModelConfig, TrainingConfig, TransferSetConfig
 from kd_core.places import available
+from kd_core.recipes import PRESETS, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
 
-NEW_TEACHER = "new"
+SETUP = "setup"
+LONGEST_ADDRESS = 4000
+LONGEST_STORY = 50_000
+C = TypeVar("C", bound=Config)
+NEW, TRAINED = "Train a new one", "One that is trained"
+TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
-def story_form() -> dict[str, RunConfig] | None:
-    """Settings for teacher, baseline and distilled student -> their linked configs, or None where one is refused."""
-    with st.container(border=True):
-        dataset = st.selectbox(
-            "Data set",
-            list(DATASETS),
-            index=list(DATASETS).index("mnist") if available("mnist") else 0,
-            format_func=_dataset_label,
-            key="form_dataset",
-            persist_state="session",
-        )
-        teacher_id = st.selectbox(
-            "Teacher",
-            [NEW_TEACHER, *[run.id for run in _teachers(dataset)]],
-            format_func=_teacher_label,
-            key="form_teacher",
-            help="Train a new one first, or distil again from one that is there: the student starts at once.",
-        )
-        student = _model_fields("Student", recipes.default_student(dataset), "student")
-        temperature = st.slider(
-            "Temperature T",
-            min_value=0.5,
-            max_value=20.0,
-            value=recipes.default_temperature(dataset),
-            step=0.5,
-            key="form_temperature",
-            persist_state="session",
-            help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
-        )
-        alpha = st.slider(
-            "alpha: weight of the soft loss",
-            min_value=0.0,
-            max_value=1.0,
-            value=0.9,
-            step=0.05,
-            key="form_alpha",
-            persist_state="session",
-            help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
-        )
-        scale = rf"{temperature:g}^2\," if st.session_state.get("form_t_squared", True) else ""
-        st.latex(
-            rf"\mathcal L = {alpha:.2g} \cdot {scale}\mathrm{{KL}}(p_T^t \,\|\, p_T^s)"
-            rf" + {1 - alpha:.2g}\,\mathrm{{CE}}(y, p^s)"
-        )
-        defaults = recipes.default_training("student", dataset)
-        epochs = st.number_input(
-            "Epochs of each student", min_value=1, max_value=1000, value=defaults.epochs, key=f"form_epochs_{dataset}"
-        )
-        baseline = st.toggle("Train the baseline too, for comparison", value=True, key="form_baseline")
-        with st.expander("More settings"):
-            teacher_epochs = st.number_input(
-                "Epochs of a new teacher",
-                min_value=1,
-                max_value=1000,
-                value=recipes.default_training("teacher", dataset).epochs,
-                key=f"form_teacher_epochs_{dataset}",
-                disabled=teacher_id != NEW_TEACHER,
-            )
-            teacher_model = (
-                _model_fields("Teacher's network", PAPER_TEACHER, "teacher") if teacher_id == NEW_TEACHER else None
-            )
-            training = _training_fields(defaults)
-            t_squared = st.toggle(
-                "Multiply the soft loss by T²",
-                value=True,
-                key="form_t_squared",
-                help="Keeps the soft gradients the same size as T grows. Switch it off to see what it is for.",
-            )
-            seed = st.number_input("Seed", min_value=0, max_value=2**31 - 1, value=0, key="form_seed")
-    try:
-        if student is None or (teacher_id == NEW_TEACHER and teacher_model is None):
-            return None
-        teacher: RunConfig | str = teacher_id
-        if teacher_model is not None:
-            schedule = recipes.default_training("teacher", dataset).replace(epochs=int(teacher_epochs))
-            teacher = RunConfig(role="teacher", dataset=dataset, model=teacher_model, training=schedule, seed=int(seed))
-        return recipes.story(
-            dataset=dataset,
-            teacher=teacher,
-            student=student,
-            training=training.replace(epochs=int(epochs)),
-            temperature=temperature,
-            alpha=alpha,
-            t_squared=t_squared,
-            baseline=baseline,
-            seed=int(seed),
-        )
-    except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
+def chosen_story() -> StoryConfig:
+    """The story of this session, else the address's, else the one that serves the largest data set at hand."""
+    if SETUP not in st.session_state:
+        st.session_state[SETUP] = _of_address(st.query_params.get(SETUP, "")) or _default()
+    story: StoryConfig = st.session_state[SETUP]
+    return story
+
+
+def set_story(story: StoryConfig) -> None:
+    """Fill the whole form. Call it before the form is drawn: from a callback, or on another page."""
+    st.session_state[SETUP] = story
+    for name in list(st.session_state):
+        if str(name).startswith("form_"):
+            del st.session_state[name]
+
+
+def preset_buttons() -> None:
+    """One button a preset; it fills the form for the data set that is chosen."""
+    with st.container(horizontal=True, gap="small"):
+        for name, preset in PRESETS.items():
+            st.button(preset.title, key=f"preset_{name}", help=preset.shows, on_click=_set_preset, args=(name,))
+
+
+def _set_preset(name: str) -> None:
+    set_story(PRESETS[name].story(chosen_story().dataset))
+
+
+def story_form() -> StoryConfig | None:
+    """The form, filled from the session's story, which follows what is changed; None where a setting is refused."""
+    wrong: list[str] = []
+    story = _fields(chosen_story(), wrong)
+    if wrong:
+        st.error("; ".join(wrong), icon=":material/error:")
         return None
+    st.session_state[SETUP] = story
+    address = _to_address(story)
+    if story == _default():
+        st.query_params.pop(SETUP, None)
+    elif len(address) <= LONGEST_ADDRESS and st.query_params.get(SETUP) != address:
+        st.query_params[SETUP] = address
+    return story
 
 
-def _model_fields(title: str, default: ModelConfig, key: str) -> ModelConfig | None:
-    name = st.selectbox(
-        title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model", persist_state="session"
+def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
+    """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
+    _start("dataset", base.dataset)
+    dataset = st.selectbox(
+        "Data set", list(DATASETS), format_func=_dataset_label, key="form_dataset", on_change=_change_dataset
     )
+    teachers, new_teachers, teacher = _teacher_fields(base, wrong)
+    student = _model_fields("Student", base.student, "student", wrong)
+
+    temperatures = sorted({*TEMPERATURES, base.temperature})
+    _start("temperature", base.temperature)
+    temperature = st.select_slider(
+        "Temperature T",
+        temperatures,
+        key="form_temperature",
+        format_func=lambda value: f"{value:g}",
+        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
+    )
+    _start("alpha", base.alpha)
+    alpha = st.slider(
+        "alpha: weight of the soft loss",
+        0.0,
+        1.0,
+        step=0.05,
+        key="form_alpha",
+        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
+    )
+    left, right = st.columns(2, vertical_alignment="bottom")
+    _start("epochs", base.training.epochs)
+    epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
+    _start("baseline", base.baseline)
+    baseline = right.toggle(
+        "Train the baseline too", key="form_baseline", help="The same student without a teacher, for comparison."
+    )
+    with st.expander("Transfer set", icon=":material/filter_alt:", expanded=not base.transfer_set.whole):
+        transfer_set = _transfer_fields(base, wrong)
+    with st.expander("Optimiser and schedule", icon=":material/tune:"):
+        training = _training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
+    with st.expander("Teacher's training", icon=":material/school:"):
+        teacher_training = base.teacher_training
+        if teachers:
+            st.markdown(":small[The teacher is trained already.]")
+        else:
+            _start("teacher_epochs", teacher_training.epochs)
+            teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
+            teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
+    with st.expander("Loss and seed", icon=":material/functions:"):
+        _start("t_squared", base.t_squared)
+        t_squared = st.toggle(
+            "Multiply the soft loss by T²",
+            key="form_t_squared",
+            help="Keeps the soft gradients the same size as T grows. Switch it off to see what it is for.",
+        )
+        _start("ensemble", base.ensemble)
+        ensemble = st.selectbox(
+            "Several teachers average their",
+            ["probabilities", "logits"],
+            key="form_ensemble",
+            disabled=max(len(teachers), new_teachers) < 2,
+        )
+        _start("seed", base.seed)
+        seed = st.number_input(
+            "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
+        )
+    changes = {
+        "dataset": dataset,
+        "teachers": teachers,
+        "new_teachers": new_teachers,
+        "teacher": teacher,
+        "teacher_training": teacher_training,
+        "ensemble": ensemble,
+        "student": student,
+        "training": training,
+        "temperature": float(temperature),
+        "alpha": float(alpha),
+        "t_squared": t_squared,
+        "transfer_set": transfer_set,
+        "baseline": baseline,
+        "seed": int(seed),
+    }
+    return _changed(base, changes, wrong)
+
+
+def _changed(base: C, changes: dict[str, object], wrong: list[str]) -> C:
+    """Base with changes, or base itself and a sentence in wrong."""
+    try:
+        return base.replace(**changes)
+    except ConfigError as error:
+        wrong.append(str(error))
+        return base
+
+
+def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...], int, ModelConfig]:
+    """Trained teachers, or how many new ones, and their network."""
+    there = {run.id: run for run in _trained_teachers(base)}
+    named = [run_id for run_id in base.teachers if run_id in there]
+    _start("teacher_source", TRAINED if named else NEW)
+    source = st.segmented_control(
+        "Teacher", [NEW, TRAINED], key="form_teacher_source", required=True, disabled=not there and not named
+    )
+    if source == TRAINED and there:
+        _start("teachers", named or list(there)[:1])
+        st.session_state["form_teachers"] = [one for one in st.session_state["form_teachers"] if one in there]
+        picked = st.multiselect(
+            "Trained teachers",
+            list(there),
+            format_func=lambda run_id: _teacher_label(there[run_id]),
+            key="form_teachers",
+            help="Several make an ensemble: the student learns from their average.",
+            max_selections=20,
+        )
+        if not picked:
+            wrong.append("choose a trained teacher, or train a new one")
+        return tuple(picked), 1, base.teacher
+    teacher = _model_fields("Teacher's network", base.teacher, "teacher", wrong)
+    _start("new_teachers", base.new_teachers)
+    count = st.number_input(
+        "How many teachers", 1, 20, key="form_new_teachers", help="Several, of different seeds, teach as an ensemble."
+    )
+    return (), int(count), teacher
+
+
+def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
+    _start(f"{key}_model", base.name)
+    left, right = st.columns([3, 2])
+    name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
     if name != "mlp":
-        return ModelConfig(name=name)
-    units = st.text_input(
-        "Units of its hidden layers",
-        value=", ".join(map(str, default.hidden)),
-        key=f"form_{key}_hidden_{'_'.join(map(str, default.hidden))}",
+        return base.replace(name=name)
+    _start(f"{key}_hidden", ", ".join(map(str, base.hidden)))
+    units = right.text_input(
+        f"{key.capitalize()}'s hidden units",
+        key=f"form_{key}_hidden",
         help="Numbers with commas between, from input to output: 800, 800 is the paper's student.",
     )
     try:
         hidden = tuple(int(part) for part in units.replace("-", ",").split(",") if part.strip())
-        return default.replace(hidden=hidden)
-    except ConfigError as error:
-        st.error(str(error), icon=":material/error:")
     except ValueError:
-        st.error(f"Units must be whole numbers with commas between, such as 800, 800; got '{units[:40]}'.")
-    return None
+        wrong.append(f"Units must be whole numbers with commas between, such as 800, 800; got '{units[:40]}'")
+        return base
+    return _changed(base, {"name": name, "hidden": hidden}, wrong)
 
 
-def _training_fields(defaults: TrainingConfig) -> TrainingConfig:
+def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
     left, right = st.columns(2)
-    optimizer = left.selectbox("Optimiser", ["adamw", "adam", "sgd"], key="form_optimizer", persist_state="session")
+    _start(f"{key}_optimizer", base.optimizer)
+    optimizer = left.selectbox("Optimiser", ["adamw", "adam", "sgd"], key=f"form_{key}_optimizer")
+    _start(f"{key}_schedule", base.schedule)
     schedule = right.selectbox(
-        "Learning rate over time", ["cosine", "constant", "one-cycle"], key="form_schedule", persist_state="session"
+        "Learning rate over time", ["cosine", "constant", "one-cycle"], key=f"form_{key}_schedule"
     )
-    rate = left.number_input(
-        "Learning rate",
-        min_value=1e-6,
-        max_value=10.0,
-        value=defaults.learning_rate,
-        format="%.2g",
-        step=defaults.learning_rate / 2,
-        key=f"form_rate_{defaults.learning_rate}",
+    _start(f"{key}_rate", f"{base.learning_rate:g}")
+    rate = left.text_input("Peak learning rate", key=f"form_{key}_rate")
+    _start(f"{key}_batch", base.batch_size)
+    batch_size = right.number_input("Batch size", 1, 65_536, key=f"form_{key}_batch")
+    _start(f"{key}_jitter", base.jitter_pixels)
+    jitter = left.number_input(
+        "Jitter, pixels", 0, 8, key=f"form_{key}_jitter", help="Each image moves by up to this much, anew each epoch."
     )
-    batch_size = right.number_input(
-        "Batch size", min_value=1, max_value=65_536, value=defaults.batch_size, key=f"form_batch_{defaults.batch_size}"
+    try:
+        learning_rate = float(rate)
+    except ValueError:
+        wrong.append(f"The learning rate must be a number such as 0.003, got '{rate[:40]}'")
+        return base
+    changes = {
+        "optimizer": optimizer,
+        "schedule": schedule,
+        "learning_rate": learning_rate,
+        "batch_size": int(batch_size),
+        "jitter_pixels": int(jitter),
+    }
+    return _changed(base, changes, wrong)
+
+
+def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
+    part, classes = base.transfer_set, list(range(DATASETS[base.dataset].classes))
+    _start("fraction", 100 * part.fraction)
+    percent = st.number_input(
+        "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
     )
-    return defaults.replace(
-        optimizer=optimizer, schedule=schedule, learning_rate=float(rate), batch_size=int(batch_size)
+    _start("classes", list(part.only_classes or classes))
+    kept = st.multiselect(
+        "Classes it holds",
+        classes,
+        key="form_classes",
+        help="Remove one, and the student never sees it.",
     )
+    _start("labelled", part.labelled)
+    if not kept:
+        wrong.append("a transfer set needs at least one class")
+    labelled = st.toggle(
+        "With labels", key="form_labelled", help="Off: the student reads no label, and alpha has to be 1."
+    )
+    return TransferSetConfig(
+        fraction=float(percent) / 100,
+        only_classes=part.only_classes if not kept else None if len(kept) == len(classes) else tuple(sorted(kept)),
+        labelled=labelled,
+    )
+
+
+def _start(name: str, value: object) -> None:
+    """Give a field its value from the story where the session has none for it."""
+    if f"form_{name}" not in st.session_state:
+        st.session_state[f"form_{name}"] = value
+
+
+def _change_dataset() -> None:
+    """Another data set: what serves it, with the seed and the choice of baseline kept."""
+    base = chosen_story()
+    story = StoryConfig.default(st.session_state["form_dataset"])
+    set_story(story.replace(seed=base.seed, baseline=base.baseline))
+
+
+def _default() -> StoryConfig:
+    return StoryConfig.default("mnist" if available("mnist") else "digits")
 
 
 def _dataset_label(name: str) -> str:
     return DATASETS[name].label + ("" if available(name) else " (will be downloaded)")
 
 
-def _teachers(dataset: str) -> list[Run]:
-    return [
-        run
-        for run in lab.store().runs()
-        if run.config.role == "teacher" and run.config.dataset == dataset and run.usable
-    ]
+def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
+    def may_teach(run: Run) -> bool:
+        return run.config.role == "teacher" or run.id in story.teachers
+
+    return [run for run in lab.store().runs() if run.usable and run.config.dataset == story.dataset and may_teach(run)]
 
 
-def _teacher_label(choice: str) -> str:
-    if choice == NEW_TEACHER:
-        return "Train a new teacher first"
-    run = lab.store().get(choice)
-    return f"{run.config.model.label}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
+def _teacher_label(run: Run) -> str:
+    return f"{run.name or run.config.model.label}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
+
+
+def _to_address(story: StoryConfig) -> str:
+    """What differs from the data set's default, packed."""
+    default = recipes.StoryConfig.default(story.dataset).model_dump(mode="json")
+    changed = {name: value for name, value in story.model_dump(mode="json").items() if value != default[name]}
+    text = json.dumps({**changed, "dataset": story.dataset}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+
+def _of_address(text: str) -> StoryConfig | None:
+    """The story that _to_address packed, or None for anything else."""
+    if not text or len(text) > LONGEST_ADDRESS:
+        return None
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        unpacked = zlib.decompressobj().decompress(packed, LONGEST_STORY)
+        values = json.loads(unpacked)
+        return StoryConfig.default(values["dataset"]).replace(**values)
+    except (ValueError, zlib.error, KeyError, TypeError, RecursionError):
+        return None

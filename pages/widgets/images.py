@@ -12,6 +12,7 @@ from PIL import Image
 
 SCALE = 7
 _GRID = Path(__file__).with_name("image_grid.js")
+GRID_CSS = _GRID.with_suffix(".css").read_text(encoding="utf-8")
 
 
 def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -20,22 +21,26 @@ def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return large[0] if image.shape[0] == 1 else large.transpose(1, 2, 0)
 
 
+def strip(images: NDArray[np.uint8]) -> str:
+    """Images (N, C, H, W) side by side in one picture, as a data URL: a component cuts its tiles from it."""
+    row = np.concatenate(list(images), axis=2)
+    buffer = io.BytesIO()
+    Image.fromarray(row[0] if row.shape[0] == 1 else row.transpose(1, 2, 0)).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
 def image_grid(
     images: NDArray[np.uint8], ids: Sequence[int], captions: Sequence[str], *, selected: int | None, key: str
 ) -> int | None:
     """A grid of small images, (N, C, H, W), to choose from; returns the id of the one just clicked, or None."""
-    strip = np.concatenate(list(images), axis=2)
-    flat = strip[0] if strip.shape[0] == 1 else strip.transpose(1, 2, 0)
-    buffer = io.BytesIO()
-    Image.fromarray(flat).save(buffer, "PNG")
     component = st.components.v2.component(
         "kd_lab_image_grid",
         html='<div class="kd-grid" role="group" aria-label="Images to choose from"></div>',
-        css=_GRID.with_suffix(".css").read_text(encoding="utf-8"),
+        css=GRID_CSS,
         js=_GRID.read_text(encoding="utf-8"),
     )
     data = {
-        "strip": "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode(),
+        "strip": strip(images),
         "tiles": [{"id": int(one), "caption": caption} for one, caption in zip(ids, captions, strict=True)],
         "selected": selected,
     }

@@ -3,6 +3,9 @@
 import streamlit as st
 
 BATCH = "batch"
+BROWSER_COOKIE = "kd_browser"
+VIEW = "view"
+SET_UP, WATCH = "Set up", "Watch"
 
 
 def chosen_batch() -> str | None:
@@ -20,3 +23,15 @@ def choose_batch(batch: str) -> None:
     """Look at this batch from now on, on every page of this session."""
     st.session_state[BATCH] = batch
     st.query_params[BATCH] = batch
+
+
+def train_view() -> str:
+    """Which half of the train page this session looks at, SET_UP or WATCH, with the control that chooses it."""
+    if VIEW not in st.session_state:
+        named = st.query_params.get(VIEW)
+        st.session_state[VIEW] = named if named in (SET_UP, WATCH) else WATCH if chosen_batch() else SET_UP
+    st.segmented_control("Set up or watch", [SET_UP, WATCH], key=VIEW, required=True, label_visibility="collapsed")
+    view: str = st.session_state[VIEW]
+    if st.query_params.get(VIEW) != view:
+        st.query_params[VIEW] = view
+    return view

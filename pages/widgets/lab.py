@@ -2,22 +2,28 @@
 
 import os
 import threading
+import zlib
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import places, recipes
-from kd_core.config import DATASETS
+from kd_core import figures, places, recipes
+from kd_core.advice import Timing
+from kd_core.config import DATASETS, ModelConfig
 from kd_core.jobs import Jobs
 from kd_core.runs import Store
+from pages.widgets import keys
 
 if TYPE_CHECKING:
     from kd_core import artifacts
 
 WARM_UP_AFTER_SECONDS = 2.0
+OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
+RUNS_TIMED = 50
 
 
 def store() -> Store:
@@ -30,10 +36,22 @@ def jobs() -> Jobs:
     return _jobs(places.home())
 
 
+def browser() -> str:
+    """The id of the browser that this script runs for; empty where it has none, as in a test."""
+    named = st.context.cookies.get(keys.BROWSER_COOKIE, "")
+    return named if named.isascii() and named.isalnum() and len(named) <= 40 else ""
+
+
+def owner_colour(browser_id: str) -> str:
+    """The colour that stands for a browser, wherever its runs are listed; grey for runs from a shell."""
+    return OWNER_COLOURS[zlib.crc32(browser_id.encode()) % len(OWNER_COLOURS)] if browser_id else figures.GREY
+
+
 @st.cache_resource(show_spinner=False)
 def _store(home: Path) -> Store:
     opened = Store(home)
     opened.interrupt_orphans()
+    opened.purge()
     return opened
 
 
@@ -44,7 +62,7 @@ def _jobs(home: Path) -> Jobs:
         config
         for dataset in DATASETS
         if places.available(dataset)
-        for config in recipes.quick_demo(dataset).values()
+        for config in recipes.plan(recipes.quick_demo(dataset)).to_train.values()
         if config.role != "distilled"
     ]
     warm_up = threading.Timer(WARM_UP_AFTER_SECONDS, queue.start, [likely])  # the first page comes first
@@ -62,6 +80,15 @@ def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return loaded.test_images.numpy(), loaded.test_labels.numpy()
 
 
+@st.cache_resource(show_spinner=False, max_entries=4)
+def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images and labels of a data set's probes: what a run records logits of while it learns. Raises DatasetError."""
+    from kd_core import datasets
+
+    loaded = datasets.load(name)
+    return loaded.test_images[loaded.probes].numpy(), loaded.test_labels[loaded.probes].numpy()
+
+
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
 def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
@@ -76,3 +103,26 @@ def trained(run_id: str) -> "artifacts.Trained":
     from kd_core import artifacts
 
     return artifacts.load_trained(places.home(), run_id)
+
+
+@st.cache_data(show_spinner=False, max_entries=512)
+def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
+    """parameters, size_bytes and multiply_adds of an architecture on a data set, without training it."""
+    from kd_core import models, speed
+
+    info = DATASETS[dataset]
+    return speed.costs(models.blueprint(model, info.image_shape, info.classes), info.image_shape)
+
+
+def timings() -> list[Timing]:
+    """What the newest runs that finished on a machine like this one took, an epoch at the median."""
+    from kd_core.speed import processor
+
+    here = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
+    timed = [Timing(run.config, run.results["multiply_adds"], _epoch_seconds(run.id)) for run in here[:RUNS_TIMED]]
+    return [timing for timing in timed if timing.epoch_seconds > 0]
+
+
+@st.cache_data(show_spinner=False, max_entries=1024)
+def _epoch_seconds(run_id: str) -> float:
+    return median(store().epoch_seconds(run_id) or [0.0])

@@ -5,7 +5,7 @@ import time
 import streamlit as st
 
 from kd_core import places
-from kd_core.config import DATASETS
+from kd_core.config import DATASETS, RunConfig
 from kd_core.runs import Run
 from pages.widgets import keys, lab
 
@@ -62,14 +62,35 @@ def no_models_yet() -> None:
     st.page_link("pages/overview.py", label="To the quick demo", icon=":material/play_arrow:")
 
 
-def with_teacher(runs: list[Run]) -> list[Run]:
-    """The runs of a batch that left weights, the distilled students' teachers among them wherever they were trained."""
-    usable = {run.id: run for run in runs if run.usable}
-    for run in list(usable.values()):
-        for teacher_id in run.config.distillation.teachers if run.config.distillation else ():
-            if teacher_id not in usable:
-                teacher = lab.store().get(teacher_id)
-                if teacher.usable and teacher.config.dataset == run.config.dataset:
-                    usable = {teacher_id: teacher, **usable}
+def linked(runs: list[Run]) -> list[Run]:
+    """All runs of a batch's story: its own, its distilled students' teachers and, where it has none, the same baseline.
+
+    The last two may have been trained before, in another batch.
+    """
+    found = {run.id: run for run in runs}
+    for run in runs:
+        if run.config.distillation is not None:
+            found |= {teacher.id: teacher for teacher in lab.store().some(run.config.distillation.teachers)}
+    distilled = [run for run in runs if run.config.role == "distilled"]
+    if distilled and not any(run.config.role == "baseline" for run in runs):
+        alike = _same_student(distilled[-1].config)
+        found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.config == alike}
     order = {"teacher": 0, "baseline": 1, "distilled": 2}
-    return sorted(usable.values(), key=lambda run: order[run.config.role])
+    return sorted(found.values(), key=lambda run: order[run.config.role])
+
+
+def _same_student(config: RunConfig) -> RunConfig:
+    """The baseline beside a distilled student."""
+    part = config.transfer_set.replace(labelled=True)
+    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None)
+
+
+def with_teacher(runs: list[Run]) -> list[Run]:
+    """The runs of a batch's story that left weights, those on another data set than the first left out."""
+    usable = [run for run in linked(runs) if run.usable]
+    return [run for run in usable if run.config.dataset == usable[0].config.dataset]
+
+
+def trained(dataset: str) -> list[Run]:
+    """The finished runs on a data set, the oldest first."""
+    return [run for run in lab.store().runs(statuses=["finished"])[::-1] if run.config.dataset == dataset]

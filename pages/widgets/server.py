@@ -1,6 +1,11 @@
-"""What the server does beside Streamlit's own work: hand out plotly.js, and import what visitors will wait for."""
+"""What the server does beside Streamlit's own work.
+
+It hands out plotly.js, tells the live view what is new, gives each browser an id, and imports what visitors will wait
+for. The lab is imported by the first request: its caches want a running server.
+"""
 
 import gc
+import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -9,12 +14,24 @@ from pathlib import Path
 
 import plotly
 import streamlit as st
+from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, JSONResponse
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.pages_manager import PagesManager
 
+from kd_core import live
+from kd_core.config import LabError
+from kd_core.runs import ACTIVE
+from pages.widgets import keys
+
 AFTER_START_SECONDS = 3.0
+MAX_WATCHED = 60
+"""Runs of one live view."""
+QUEUE_SHOWN = 12
+FIRST_POINT_POLL_MS, POLL_MS, POLL_MS_A_WATCHER, SLOWEST_POLL_MS = 150, 400, 50, 1600
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
@@ -22,7 +39,103 @@ async def _send_plotly(request: Request) -> FileResponse:
     return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"})
 
 
-ROUTES: list[BaseRoute] = [Route("/assets/plotly.min.js", _send_plotly)]
+def _tell(request: Request) -> JSONResponse:
+    """How the runs named in the address stand, and their records since the step that the browser has seen."""
+    from pages.widgets import lab
+
+    asked = request.query_params
+    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    try:
+        store, lineup = lab.store(), lab.jobs().lineup()
+        told = live.told(store, store.some(named), live.parse_seen(asked.get("seen", "")))
+        shown = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
+    except LabError as error:
+        return JSONResponse(str(error), status_code=503)
+    places, me = dict(lineup), request.cookies.get(keys.BROWSER_COOKIE, "")
+    for run in told:
+        run["position"] = places.get(run["id"])
+    starting = any(run["status"] in ACTIVE and not run["step"] for run in told)
+    answer = {
+        "runs": told,
+        "queue": [
+            {
+                "id": run.id,
+                "label": run.label,
+                "place": places[run.id],
+                "colour": lab.owner_colour(run.browser),
+                "yours": bool(me) and run.browser == me,
+            }
+            for run in shown
+        ],
+        "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
+        "poll_ms": _WATCHERS.poll_ms(asked.get("watcher", "")[:40], starting),
+    }
+    return JSONResponse(answer)
+
+
+def _tell_probes(request: Request) -> JSONResponse:
+    """Logits of one probe image as the runs named in the address learned: epochs after the ones the browser has."""
+    from pages.widgets import lab
+
+    asked = request.query_params
+    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    image = asked.get("image", "0")
+    try:
+        store = lab.store()
+        seen = live.parse_seen(asked.get("seen", ""))
+        told = live.probes_told(store, store.some(named), int(image) if image.isdecimal() else 0, seen)
+    except LabError as error:
+        return JSONResponse(str(error), status_code=503)
+    return JSONResponse({"runs": told})
+
+
+class _Watchers:
+    """How many live views are open, and how often each may ask so that together they cost the training little."""
+
+    def __init__(self) -> None:
+        self._asked_at: dict[str, float] = {}
+
+    def poll_ms(self, watcher: str, starting: bool) -> int:
+        """When this one should ask again: soon while its first point is awaited, at the latest in SLOWEST_POLL_MS."""
+        now = time.monotonic()
+        oldest = now - 3 * SLOWEST_POLL_MS / 1000
+        self._asked_at = {one: at for one, at in list(self._asked_at.items()) if at > oldest} | {watcher: now}
+        fastest = FIRST_POINT_POLL_MS if starting else POLL_MS
+        return min(SLOWEST_POLL_MS, max(fastest, POLL_MS_A_WATCHER * len(self._asked_at)))
+
+
+_WATCHERS = _Watchers()
+
+ROUTES: list[BaseRoute] = [
+    Route("/assets/plotly.min.js", _send_plotly),
+    Route("/live", _tell),
+    Route("/probes", _tell_probes),
+]
+
+
+class _NameBrowsers:
+    """Gives each browser an id, in a cookie that its scripts cannot read: whose run is whose, and whose turn it is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or keys.BROWSER_COOKIE in Request(scope).cookies:
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_cookie(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                if headers.get("content-type", "").startswith("text/html"):
+                    cookie = f"{keys.BROWSER_COOKIE}={secrets.token_hex(8)}; Path=/; Max-Age=31536000; HttpOnly"
+                    headers.append("set-cookie", f"{cookie}; SameSite=Lax")
+            await send(message)
+
+        await self._app(scope, receive, send_with_cookie)
+
+
+MIDDLEWARE = [Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager

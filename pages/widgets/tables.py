@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core import evaluation
+from kd_core import config, evaluation
 from kd_core.evaluation import Logits
 from kd_core.runs import Run
 
@@ -36,3 +36,21 @@ def comparison_table(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
             "epochs": st.column_config.NumberColumn(format="%.0f"),
         },
     )
+
+
+def difference_table(runs: Sequence[Run]) -> None:
+    """The settings in which runs differ, one column a run."""
+    differing = config.differences([run.config for run in runs])
+    if not differing:
+        st.markdown("In nothing: their settings are the same.")
+        return
+    names = [f"{run.name or run.config.role} {run.id[:4]}" for run in runs]
+    rows = [
+        {"setting": setting, **{name: _said(value) for name, value in zip(names, values, strict=True)}}
+        for setting, values in differing.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def _said(value: object) -> str:
+    return "–" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

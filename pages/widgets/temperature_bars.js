@@ -1,31 +1,16 @@
 // Holds logits, computes softmax(z / T) itself and redraws on every move of the slider, without asking Python.
-// Only the settled T goes back. Python's twin of softmax is kd_core.losses.soft_targets; a browser test holds them equal.
+// Only the settled T goes back.
 
 const LOG_FLOOR = -12; // the log axis ends at 10^-12
 const LOWEST = 0.1, HIGHEST = 100;
 const MARKS = [1, 2, 4, 8, 20];
 const SETTLE_MS = 150;
 
-export function softmax(logits, temperature) {
-  const top = Math.max(...logits);
-  const powers = logits.map((z) => Math.exp((z - top) / temperature));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
-}
-
 const position = (T) => Math.log(T / LOWEST) / Math.log(HIGHEST / LOWEST);
 const temperatureAt = (share) => LOWEST * (HIGHEST / LOWEST) ** share;
 const rounded = (T) => Number(T.toPrecision(T < 1 ? 2 : 3));
 const percent = (p) => p >= 0.0995 ? (100 * p).toFixed(0) + "%" : p >= 0.001 ? (100 * p).toFixed(1) + "%"
   : p === 0 ? "0" : p.toExponential(0).replace("e-", "·10⁻").replace(/\d+$/, (n) => [...n].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join(""));
-
-function element(tag, className, parent, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  parent.append(made);
-  return made;
-}
 
 function build(root) {
   root.replaceChildren();

@@ -9,6 +9,8 @@ import streamlit as st
 from kd_core.figures import ROLE_COLOURS
 
 _HERE = Path(__file__)
+COMMON_JS = _HERE.with_name("common.js").read_text(encoding="utf-8")
+BARS_CSS = _HERE.with_suffix(".css").read_text(encoding="utf-8")
 
 
 class Bars(NamedTuple):
@@ -29,8 +31,8 @@ def temperature_bars(
     component = st.components.v2.component(
         "kd_lab_temperature_bars",
         html='<div class="kd-bars"></div>',
-        css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
-        js=_HERE.with_suffix(".js").read_text(encoding="utf-8"),
+        css=BARS_CSS,
+        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
     result = component(
         key=key,

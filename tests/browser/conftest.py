@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -38,48 +39,79 @@ def chromium():
         browser.close()
 
 
-@contextlib.contextmanager
-def serve(home: Path):
-    """Start the app on a free port and give its address once it answers; nobody has opened a page yet."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    log = (home / "server.log").open("wb")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)],
-        cwd=ROOT,
-        env={**os.environ, "KD_HOME": str(home)},
-        stdout=log,
-        stderr=log,
-    )
-    address = f"http://localhost:{port}"
-    try:
+class Server:
+    """The app as its user starts it, on a free port, with a home that outlives it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.address = f"http://localhost:{self.port}"
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it answers; nobody has opened a page yet."""
+        with (self.home / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
+                cwd=ROOT,
+                env={**os.environ, "KD_HOME": str(self.home)},
+                stdout=log,
+                stderr=log,
+            )
         deadline = time.monotonic() + 60
         while True:
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/_stcore/health", timeout=1):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=1):
                 break
-            assert server.poll() is None, (home / "server.log").read_text()
+            assert self.process.poll() is None, (self.home / "server.log").read_text()
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
-        yield address
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self.process.kill()
+        self.process.wait(timeout=30)
+
+    def workers(self) -> list[psutil.Process]:
+        """The worker processes under it."""
+        return [
+            child
+            for child in psutil.Process(self.process.pid).children(recursive=True)
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+
+
+@contextlib.contextmanager
+def serve(home: Path):
+    """A running Server for as long as the block lasts."""
+    server = Server(home)
+    try:
+        yield server
     finally:
-        server.terminate()
-        server.wait(timeout=30)
-        log.close()
+        server.process.terminate()
+        server.process.wait(timeout=30)
 
 
 @pytest.fixture
 def fresh_server(tmp_path):
     """A server that no browser has visited."""
-    with serve(tmp_path) as address:
-        yield address
+    with serve(tmp_path) as server:
+        yield server.address
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A server shared by the tests of one file."""
-    with serve(tmp_path_factory.mktemp("home")) as address:
-        yield address
+    with serve(tmp_path_factory.mktemp("home")) as running:
+        yield running.address
+
+
+@pytest.fixture(scope="module")
+def own_server(tmp_path_factory):
+    """A Server shared by the tests of one file, which may kill it as long as they start it again."""
+    with serve(tmp_path_factory.mktemp("home")) as running:
+        yield running
 
 
 @pytest.fixture

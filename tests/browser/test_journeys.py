@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 
 from kd_core.evaluation import softened
 
-PAGES = {"Overview": "", "Temperature": "temperature", "Train": "train", "Compare": "compare"}
+PAGES = {"Overview": "", "Temperature": "temperature", "Train": "train", "Runs": "runs", "Compare": "compare"}
 
 
 def test_a_deep_link_to_a_fresh_server_opens_inside_the_app(fresh_server, new_page):
@@ -48,42 +48,10 @@ def test_quick_demo_goes_from_a_cold_start_to_the_comparison(demo_address):
 
 def test_curves_of_a_finished_run_are_drawn(demo_address, new_page):
     page = new_page()
-    page.goto(f"{demo_address}/train")
-    traces = page.locator(".kd-chart .scatterlayer .trace")
-    expect(traces).to_have_count(6)  # three runs, loss and accuracy each
-    expect(page.get_by_text("test errors of 445")).to_have_count(3)
-
-
-def test_zoom_survives_the_updates_of_a_run_that_trains(demo_address, new_page):
-    page = new_page()
-    page.goto(f"{demo_address}/train")
-    page.locator("div[data-testid=stNumberInput] input").first.wait_for()
-    page.get_by_role("combobox", name="Data set").or_(page.get_by_label("Data set")).first.click()
-    page.get_by_role("option", name="Digits").click()
-    epochs = page.get_by_label("Epochs of each student")
-    expect(epochs).to_have_count(1)  # while the page changes over, the field of MNIST is still there
-    expect(epochs).to_have_value("60")
-    epochs.fill("600")
-    epochs.press("Enter")
-    page.get_by_role("button", name="Train", exact=True).click()
-    box = page.locator(".kd-chart").first
-    page.wait_for_function("() => document.querySelector('.kd-chart')?.layout?.xaxis?.range?.[1] === 600")
-    area = page.locator(".kd-chart .nsewdrag").first.bounding_box()
-    page.mouse.move(area["x"] + 0.2 * area["width"], area["y"] + 0.5 * area["height"])
-    page.mouse.down()
-    page.mouse.move(area["x"] + 0.6 * area["width"], area["y"] + 0.5 * area["height"], steps=5)
-    page.mouse.up()
-    zoomed = page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range")
-    assert zoomed == pytest.approx([120, 360], abs=6)
-    drawn = int(box.get_attribute("data-drawn"))
-    page.wait_for_function(f"() => Number(document.querySelector('.kd-chart').dataset.drawn) > {drawn + 2}")
-    assert page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range") == zoomed
-    for _ in range(3):
-        stop = page.get_by_role("button", name="stop").first
-        if page.get_by_text("Waiting for its turn").count() == 0 and page.get_by_text("running: epoch").count() == 0:
-            break
-        stop.click()
-        page.wait_for_timeout(700)
+    page.goto(f"{demo_address}/train?view=Watch")
+    expect(page.locator(".kd-live").get_by_text("test errors of 445")).to_have_count(3)
+    lines = page.locator(".kd-chart .scatterlayer .trace path.js-line")
+    expect(lines).to_have_count(10)  # total, hard loss and accuracy of three runs, soft loss of one
 
 
 def test_bars_in_the_browser_are_softmax_as_python_computes_it(demo_address, new_page):

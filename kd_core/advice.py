@@ -1,0 +1,111 @@
+"""What is known before a run starts: how long it will take on this machine, and which settings are known to hurt."""
+
+from collections.abc import Sequence
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from kd_core.config import DATASETS, RunConfig
+from kd_core.recipes import StoryConfig
+
+TINY_UNITS = 64
+FEW_STEPS = 200
+
+
+class Timing(NamedTuple):
+    """What an epoch of a run took on this machine, in seconds, and the multiply-adds of one image through its model."""
+
+    config: RunConfig
+    multiply_adds: int
+    epoch_seconds: float
+
+
+def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Timing]) -> float | None:
+    """How long a run is expected to train, from what this machine has measured; None where nothing compares.
+
+    Runs of the same network, batch size and jitter say it directly. Otherwise the time of an epoch is taken as
+    a · steps + b · multiply-adds with a, b >= 0, fitted to all runs of the same kind of network by least squares of the
+    relative errors.
+    """
+    alike = [
+        timing.epoch_seconds / timing.config.examples for timing in timings if _kind(timing.config) == _kind(config)
+    ]
+    if alike:
+        return float(median(alike) * config.examples * config.training.epochs)
+    related = [timing for timing in timings if timing.config.model.name == config.model.name]
+    if not related:
+        return None
+    from scipy.optimize import nnls
+
+    seconds = np.array([timing.epoch_seconds for timing in related])
+    work = np.array([_work(timing.config, timing.multiply_adds) for timing in related])
+    rates, _ = nnls(work / seconds[:, None], np.ones(len(related)))
+    return float(_work(config, multiply_adds) @ rates * config.training.epochs)
+
+
+def _kind(config: RunConfig) -> tuple[object, ...]:
+    training = config.training
+    return config.model, training.batch_size, training.precision, training.device, training.jitter_pixels > 0
+
+
+def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
+    """Steps and multiply-adds of an epoch."""
+    examples = config.examples
+    return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
+
+
+def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: int) -> list[str]:
+    """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
+
+    teacher_parameters: of one teacher of the ensemble, or of the only one.
+    """
+    said: list[str] = []
+    temperature, alpha, training, part = story.temperature, story.alpha, story.training, story.transfer_set
+    tiny = story.student.name == "mlp" and max(story.student.hidden, default=0) <= TINY_UNITS
+    student = story.student_runs(("teacher",))[-1]
+
+    if alpha == 0:
+        said.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
+    elif not story.t_squared and temperature > 1 and alpha < 1:
+        said.append(
+            f"Without T² the soft loss has gradients about {temperature**2:.3g} times smaller (paper, section 2):"
+            " the labels decide nearly alone."
+        )
+    if temperature <= 1 and alpha > 0:
+        said.append("At T of 1 and less, the soft targets of a sure teacher are little more than its labels.")
+    if temperature > 8 and tiny and alpha > 0:
+        said.append("For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3).")
+    elif temperature > 20 and alpha > 0:
+        said.append(
+            "Far above T = 20 the student matches the teacher's logits one and all, also the very negative ones, which"
+            " are hardly more than noise (paper, section 2.1)."
+        )
+    if tiny and story.dataset == "mnist" and alpha > 0 and training.epochs <= 20:
+        said.append("We measured students of 30 units on MNIST: in few epochs they did better without a teacher.")
+    if student_parameters >= teacher_parameters:
+        said.append("The student is no smaller than its teacher: it has little to gain but the soft targets.")
+    if training.optimizer != "sgd" and training.learning_rate > 0.02:
+        said.append(
+            f"A learning rate of {training.learning_rate:g} is high for {training.optimizer}: it may not settle."
+        )
+    if training.optimizer == "sgd" and training.learning_rate < 0.01:
+        said.append(f"A learning rate of {training.learning_rate:g} is low for sgd.")
+    steps = -(-student.examples // training.batch_size) * training.epochs
+    if steps < FEW_STEPS:
+        said.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
+    if part.only_classes is not None:
+        missing = [label for label in range(DATASETS[story.dataset].classes) if label not in part.only_classes]
+        if missing:
+            said.append(
+                f"The transfer set has no {_listed(missing)}: most errors will be there. Without any 3, the paper's"
+                " student made 133 of its 206 errors on threes (section 3)."
+            )
+    if training.jitter_pixels:
+        said.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
+    return said
+
+
+def _listed(labels: Sequence[int]) -> str:
+    words = [str(label) for label in labels]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

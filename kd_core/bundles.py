@@ -1,0 +1,619 @@
+"""A bundle: one zip file that holds one whole run, to carry it to another machine; and its records as tables.
+
+    config.json run.json            what the run is, and how it went
+    metrics.csv metrics.parquet     its step and epoch records; unpack reads the CSV alone
+    probes.json                     what it said of the probe images as it learned
+    weights.safetensors logits.safetensors card.json     as kd_core.artifacts leaves them
+    README.md                       a model card
+
+A bundle may come from anybody, so unpack believes nothing: it checks every member before it touches store or disk,
+counts anew what can be counted, and opens no format that could run code. No torch until a bundle is made or opened.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import math
+import re
+import shutil
+import stat
+import struct
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from kd_core.config import DATASETS, Config, ConfigError, LabError, RunConfig
+from kd_core.evaluation import test_errors, wilson_interval
+from kd_core.files import SaveError, disk_problem, write_atomic
+from kd_core.places import available
+from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, RECORD_COLUMNS, Run, Store, StoreError, new_id
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+FORMAT = 1
+WEIGHTS, LOGITS = "weights.safetensors", "logits.safetensors"
+JSON_BYTES = {"config.json": 1_000_000, "run.json": 1_000_000, "card.json": 1_000_000, "probes.json": 30_000_000}
+"""The most that each may have."""
+MEMBERS = (*JSON_BYTES, "metrics.csv", "metrics.parquet", WEIGHTS, LOGITS, "README.md")
+MAX_BYTES = 500_000_000
+"""Of a bundle, before and after it is unpacked."""
+MAX_DIRECTORY_BYTES, MAX_TENSOR_NAMES_BYTES, MAX_LINE = 10_000, 1_000_000, 1000
+MAX_RECORDS = 300_000
+RECOMPUTED_IMAGES = 64
+TOLERANCE = 1e-2
+"""By how much, and by what share, logits may differ between two machines."""
+DAY_SECONDS = 86_400
+
+
+class BundleError(LabError):
+    """A bundle that cannot be made or taken in; one sentence says why and what to do."""
+
+
+class _FlawError(Exception):
+    """What is wrong with the content of a bundle, as a clause."""
+
+
+# -------------------------------------------------------------------------------------------------------- tables
+
+
+def metrics(store: Store, run_id: str) -> pd.DataFrame:
+    """All records of a run in order of step, one a row, with columns RECORD_COLUMNS.
+
+    What a record has not is missing, and so is a loss that overflowed. Raises StoreError where there is no such run.
+    """
+    store.get(run_id)
+    records = [*store.records(run_id, "step"), *store.records(run_id, "epoch")]
+    kinds: dict[str, Any] = {"step": "int64", "kind": "str", "validation_errors": "Int64", "best": "boolean"}
+    table = pd.DataFrame(records, columns=list(RECORD_COLUMNS))
+    table = table.astype({name: kinds.get(name, "float64") for name in RECORD_COLUMNS})
+    return table.replace([np.inf, -np.inf], np.nan).sort_values("step", kind="stable", ignore_index=True)
+
+
+def metrics_csv(store: Store, run_id: str) -> bytes:
+    """The table of metrics as CSV: numbers to their last bit, what is missing left empty."""
+    return metrics(store, run_id).to_csv(index=False, lineterminator="\n").encode()
+
+
+def metrics_parquet(store: Store, run_id: str) -> bytes:
+    """The table of metrics as Parquet."""
+    return metrics(store, run_id).to_parquet(index=False)
+
+
+# ----------------------------------------------------------------------------------------- what its members may say
+
+_Text = Annotated[str, Field(max_length=200)]
+_Count = Annotated[int, Field(ge=0, le=2**53, strict=True)]
+_Real = Annotated[float, Field(strict=True)]
+_Amount = Annotated[float, Field(ge=0, strict=True)]
+
+
+class _Results(Config):
+    """As kd_core.artifacts.leave returns them."""
+
+    test_errors: _Count
+    test_examples: Annotated[_Count, Field(ge=1)]
+    validation_errors: _Count | None
+    validation_examples: _Count
+    epochs: _Amount
+    classes: _Count
+    parameters: _Count
+    size_bytes: _Count
+    multiply_adds: _Count
+
+
+class _Facts(Config):
+    """run.json."""
+
+    bundle_format: Literal[1]
+    id: str
+    batch: str
+    created_at: _Amount
+    started_at: _Amount | None
+    ended_at: _Amount | None
+    status: Literal["finished", "stopped"]
+    name: str = Field(max_length=MAX_NAME)
+    note: str = Field(max_length=MAX_NOTE)
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TAG)], ...] = Field(max_length=100)
+    step: _Count
+    total_steps: _Count
+    environment: dict[_Text, _Text | bool | _Count | _Real | None] = Field(max_length=50)
+    results: _Results
+
+
+class _Input(Config):
+    shape: tuple[_Count, _Count, _Count]
+    mean: _Real
+    std: Annotated[_Real, Field(gt=0)]
+
+
+class _Card(Config):
+    """card.json, as kd_core.artifacts.leave writes it."""
+
+    config: RunConfig
+    input: _Input
+    class_names: tuple[_Text, ...]
+    results: _Results
+    torch: _Text
+    device: _Text
+    precision: _Text
+    weights_sha256: str
+    logits_sha256: str
+
+
+class _Probe(Config):
+    epoch: _Count
+    logits: list[list[_Real]]
+
+
+class _Probes(Config):
+    probes: list[_Probe]
+
+
+class _Record(Config):
+    """A row of metrics.csv, from text."""
+
+    step: int = Field(ge=1, le=2**53)
+    kind: Literal["step", "epoch"]
+    epoch: float = Field(ge=0)
+    loss: float | None
+    soft_loss: float | None
+    hard_loss: float | None
+    learning_rate: float | None
+    samples_per_second: float | None
+    validation_errors: int | None = Field(ge=0, le=2**53)
+    validation_accuracy: float | None
+    best: bool | None
+    seconds: float | None
+
+
+# ------------------------------------------------------------------------------------------------------- packing
+
+
+def pack(store: Store, run_id: str) -> bytes:
+    """One run as a zip file.
+
+    Raises StoreError where there is no such run, BundleError where it has not ended, left no weights or diverged,
+    SaveError where a file of it is missing.
+    """
+    run, folder = store.get(run_id), store.folder(run_id)
+    if run.status not in ("finished", "stopped"):
+        raise BundleError(f"{run.label} is {run.status}: let it end, or stop it, then pack it.")
+    if not run.usable:
+        raise BundleError(f"{run.label} left no weights, so there is nothing to carry away: run it again.")
+    facts = {name: getattr(run, name) for name in _Facts.model_fields if name != "bundle_format"}
+    probes = [
+        {"epoch": epoch, "logits": logits}
+        for epoch, logits in store.probes(run_id)
+        if np.isfinite(logits).all()  # a run that went astray for a while has epochs without numbers
+    ]
+    try:
+        members = {
+            "config.json": run.config.model_dump_json(indent=2).encode(),
+            "run.json": json.dumps({"bundle_format": FORMAT, **facts}, indent=2).encode(),
+            "card.json": folder.card.read_bytes(),
+            "probes.json": json.dumps({"probes": probes}).encode(),
+            "metrics.csv": metrics_csv(store, run_id),
+            "metrics.parquet": metrics_parquet(store, run_id),
+            WEIGHTS: folder.weights.read_bytes(),
+            LOGITS: folder.logits.read_bytes(),
+        }
+        _check_sizes({name: len(content) for name, content in members.items()})
+        checked = _checked(members)
+    except OSError as error:
+        raise SaveError(f"{error.filename} is missing or cannot be read: run it again.") from error
+    except _FlawError as flaw:
+        raise BundleError(f"{run.label} cannot be packed, because {flaw}: run it again.") from flaw
+    members["README.md"] = _readme(run, checked.card, str(checked.model)).encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in MEMBERS:
+            archive.writestr(name, members[name])
+    return buffer.getvalue()
+
+
+# ----------------------------------------------------------------------------------------------------- unpacking
+
+
+def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
+    """Take in the run of a bundle, and return its id: its own, or a new one where another or a deleted run has that.
+
+    browser: on whose behalf. Nothing is written before all is checked, and nothing stays where the disk or the store
+    gives out half way. Raises BundleError where the bundle is flawed or its run is here already; SaveError, StoreError
+    and DatasetError for this machine's troubles.
+    """
+    try:
+        members = _members(content)
+        bundle = _checked(members)
+        _check_against_data(bundle)
+    except _FlawError as flaw:
+        plain = re.sub(r"[^\w .,:;'()/=+-]", "?", str(flaw))  # what it quotes may be anything, and pages read Markdown
+        advice = "pack its run again where it was trained, with this version of KD Lab"
+        raise BundleError(f"This bundle cannot be used, because {plain}: {advice}.") from flaw
+    facts, card = bundle.facts, bundle.card
+    run = Run(
+        **facts.model_dump(exclude={"bundle_format", "id", "results"}),
+        id=_claim(store, facts.id, members[WEIGHTS]),
+        config=card.config,
+        results=card.results.model_dump(),
+        request=None,
+        message=None,
+        browser=browser,
+        deleted_at=None,
+        attempt=1,
+    )
+    folder = store.folder(run.id)
+    try:
+        write_atomic(folder.config, card.config.model_dump_json(indent=2).encode())
+        write_atomic(folder.weights, members[WEIGHTS])
+        write_atomic(folder.logits, members[LOGITS])
+        write_atomic(folder.card, card.model_dump_json(indent=2).encode())
+        store.adopt(run, _records(members), [(probe.epoch, probe.logits) for probe in bundle.probes])
+    except BaseException:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+    return run.id
+
+
+def _claim(store: Store, run_id: str, weights: bytes) -> str:
+    """An id with an empty folder that is nobody else's: the run's own, or a new one where that is taken."""
+    path = store.folder(run_id).path
+    candidates = [run_id, new_id()]
+    with contextlib.suppress(StoreError, ConfigError):  # nobody's, or a run that this version cannot read
+        here = store.get(run_id)
+        candidates.remove(run_id)
+        if (path / WEIGHTS).is_file() and (path / WEIGHTS).read_bytes() == weights:
+            raise BundleError(f"This run is here already, as {here.label}: there is nothing to take in.")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        for candidate in candidates:
+            with contextlib.suppress(FileExistsError):
+                path.with_name(candidate).mkdir()
+                return candidate
+    except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
+    raise SaveError(f"{path.parent} has no room for another run: try again.")
+
+
+# ------------------------------------------------------------------------------------------------------ checking
+
+
+def _expect(true: bool, flaw: str) -> None:
+    if not true:
+        raise _FlawError(flaw)
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    """The members of a zip file: just MEMBERS, MAX_BYTES together."""
+    _expect(len(content) <= MAX_BYTES, f"it is larger than {MAX_BYTES // 10**6} MB")
+    end = content[-22:]  # of the directory: zipfile would read one of a million entries before they could be counted
+    plain = end.startswith(b"PK\5\6") and end.endswith(b"\0\0") and content[-42:-38] != b"PK\6\7"
+    small = int.from_bytes(end[12:16], "little") <= MAX_DIRECTORY_BYTES
+    _expect(plain and small, "it is no zip file as KD Lab writes it")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            _check_directory(archive.infolist())
+            return {entry.filename: _member(archive, entry) for entry in archive.infolist()}
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
+        raise _FlawError(f"it is damaged ({type(error).__name__})") from error
+
+
+def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
+    names = [entry.orig_filename for entry in entries]
+    for entry, name in zip(entries, names, strict=True):
+        _expect(name in MEMBERS, f"it holds {name[:80]!r}, which is no part of a bundle")
+        _expect(names.count(name) == 1, f"it holds {name} twice")
+        _expect(not stat.S_ISLNK(entry.external_attr >> 16), f"its {name} is a link")
+        _expect(not entry.flag_bits & 1, f"its {name} is encrypted")
+        known = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        _expect(known, f"its {name} is packed in a way of its own")
+    for name in MEMBERS:
+        _expect(name in names, f"it holds no {name}")
+    _check_sizes({entry.filename: entry.file_size for entry in entries})
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    for name, size in sizes.items():
+        _expect(size <= JSON_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
+    _expect(sum(sizes.values()) <= MAX_BYTES, f"it unpacks to over {MAX_BYTES // 10**6} MB")
+
+
+def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
+    """Its content, of just the size that the directory states, whatever would come after."""
+    with archive.open(entry) as file:
+        content = file.read(entry.file_size + 1)
+    _expect(len(content) == entry.file_size, f"its {entry.filename} is not of the size that it states")
+    return content
+
+
+class _Bundle(NamedTuple):
+    """A bundle whose parts fit together; card.results hold the costs as counted here."""
+
+    facts: _Facts
+    card: _Card
+    probes: list[_Probe]
+    logits: dict[str, "Tensor"]
+    model: "nn.Module"
+
+
+def _checked(members: Mapping[str, bytes]) -> _Bundle:
+    """Everything that a bundle says, checked against itself."""
+    from kd_core import models, speed
+
+    config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
+    card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
+    info = DATASETS[config.dataset]
+    _check_facts(facts, config, card)
+    for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
+        same = hashlib.sha256(members[name]).hexdigest() == written
+        _expect(same, f"its {name} was changed after its card.json was written")
+    rows = [info.classes] * 2 * info.classes
+    _expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
+    for probe in probes:
+        whole = [len(row) for row in probe.logits] == rows
+        _expect(whole, f"its probes.json holds logits of another shape than ({len(rows)}, {info.classes})")
+    for record in _records(members):
+        _expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
+
+    model = models.blueprint(config.model, info.image_shape, info.classes)
+    costs = speed.costs(model, info.image_shape)
+    weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
+    _expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
+    model.load_state_dict(weights, assign=True)
+    sizes = {"test": card.results.test_examples} | ({"train": info.train_examples} if config.role == "teacher" else {})
+    fitting = {name: f"torch.float32 ({size}, {info.classes})" for name, size in sizes.items()}
+    _expect(_shapes(logits) == fitting, f"its logits are not those of a {config.role} on {info.label}")
+    counted = card.replace(results=card.results.replace(**costs))
+    return _Bundle(facts, counted, probes, logits, model.eval())
+
+
+_Parsed = TypeVar("_Parsed", bound=Config)
+
+
+def _json(kind: type[_Parsed], members: Mapping[str, bytes], name: str) -> _Parsed:
+    try:
+        return kind.from_json(members[name].decode())
+    except ValueError as error:  # not UTF-8, or a ConfigError
+        raise _FlawError(f"its {name} is not as it should be ({_first(error)})") from error
+
+
+def _check_facts(facts: _Facts, config: RunConfig, card: _Card) -> None:
+    """run.json, config.json and card.json tell one story, and a possible one."""
+    info, results = DATASETS[config.dataset], card.results
+    _expect(card.config == config, "its card.json tells of another config than its config.json")
+    _expect(results == facts.results, "its card.json tells of other results than its run.json")
+    named = [facts.id, facts.batch, *(config.distillation.teachers if config.distillation else ())]
+    named += [] if config.continues is None else [config.continues]
+    _expect(all(re.fullmatch(r"[0-9A-Za-z]{1,40}", name) for name in named), "it names a run by what is no id")
+    newest = max(facts.created_at, facts.started_at or 0, facts.ended_at or 0)
+    _expect(newest < time.time() + DAY_SECONDS, "it comes from the future, by the clock of this machine")
+    _expect(facts.step <= facts.total_steps, "it says that it took more steps than it had")
+    _expect(results.epochs <= config.training.epochs, "it says that it took more epochs than it had")
+    possible = results.test_errors <= results.test_examples
+    possible &= (results.validation_errors or 0) <= results.validation_examples
+    possible &= (results.validation_errors is None) == (results.validation_examples == 0)
+    _expect(possible, "it counts more errors than images, or none where there are images")
+    sizes = (results.classes, len(card.class_names), card.input.shape)
+    _expect(sizes == (info.classes, info.classes, info.image_shape), f"its classes or images are not {info.label}'s")
+
+
+def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+    """The rows of metrics.csv as Store.records gives them, in order of step, each checked as it is read."""
+    text = io.TextIOWrapper(io.BytesIO(members["metrics.csv"]), "utf-8", newline="\n")
+    rows = csv.reader(iter(lambda: text.readline(MAX_LINE), ""), quoting=csv.QUOTE_NONE)
+    last, line = {"step": 0, "epoch": 0}, 1
+    try:
+        _expect(next(rows, None) == list(RECORD_COLUMNS), "its metrics.csv has another heading")
+        for line, cells in enumerate(rows, 2):
+            _expect(line <= MAX_RECORDS + 1, f"its metrics.csv holds more than {MAX_RECORDS:,} records")
+            if len(cells) != len(RECORD_COLUMNS):
+                raise ValueError(f"{len(cells)} cells")
+            cells_by_name = zip(RECORD_COLUMNS, cells, strict=True)
+            record = _Record(**{name: cell or None for name, cell in cells_by_name}).model_dump()
+            if record["step"] <= last[record["kind"]]:
+                raise ValueError("its step does not follow")
+            last[record["kind"]] = record["step"]
+            if record["kind"] == "epoch":
+                if record["best"] is None or record["seconds"] is None or record["epoch"] % 1:
+                    raise ValueError("half an epoch")
+                record["epoch"] = int(record["epoch"])
+            yield record
+    except (ValueError, csv.Error) as error:
+        raise _FlawError(f"its metrics.csv has no record in line {line} ({_first(error)})") from error
+
+
+def _first(error: Exception) -> str:
+    return str(error).partition("; ")[0][:200]
+
+
+def _tensors(members: Mapping[str, bytes], name: str) -> dict[str, "Tensor"]:
+    import safetensors.torch
+
+    try:
+        if int.from_bytes(members[name][:8], "little") > MAX_TENSOR_NAMES_BYTES:
+            raise ValueError("more names than any model has")
+        tensors = safetensors.torch.load(members[name])
+        finite = all(bool(tensor.isfinite().all()) for tensor in tensors.values())
+    except Exception as error:  # made-up content can raise nearly anything; none of it runs
+        raise _FlawError(f"its {name} is no safetensors file as KD Lab writes it") from error
+    _expect(finite, f"its {name} holds what is not finite")
+    return tensors
+
+
+def _shapes(tensors: Mapping[str, "Tensor"]) -> dict[str, str]:
+    return {name: f"{tensor.dtype} {tuple(tensor.shape)}" for name, tensor in tensors.items()}
+
+
+def _check_against_data(bundle: _Bundle) -> None:
+    """Where the data set is here: count the test errors anew, and ask the weights of some images again."""
+    card, said, name = bundle.card, bundle.logits, bundle.card.config.dataset
+    if not available(name):
+        return
+    import torch
+
+    from kd_core import datasets, models
+
+    dataset = datasets.load(name)
+    examples = len(dataset.test_labels)
+    _expect(card.results.test_examples == examples, f"it tells of other test images than the {examples:,} of {name}")
+    errors = test_errors(said["test"].numpy(), dataset.test_labels.numpy())
+    _expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
+    pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]
+    alike = all(math.isclose(*pair, rel_tol=1e-4) for pair in pixels) and card.class_names == dataset.class_names
+    _expect(alike, f"its card.json tells of other pixels or class names than {name} has")
+    for part, images in (("test", dataset.test_images), ("train", dataset.train_images)):
+        if part in said:
+            fresh = models.logits_of(bundle.model, images[:RECOMPUTED_IMAGES], dataset.normalise)
+            alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
+            _expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")
+
+
+# ------------------------------------------------------------------------------------------------- the model card
+
+_ROLES = {
+    "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
+    "baseline": "A baseline: a student's architecture trained on labels alone, for comparison with a distilled one.",
+    "distilled": "A distilled student: a network trained on the softened probabilities of a teacher"
+    " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
+}
+MAX_LAYER_LINES = 40
+_CARD = '''---
+library_name: pytorch
+pipeline_tag: image-classification
+tags:
+- kd-lab
+- knowledge-distillation
+- {role}
+---
+
+# {title}
+
+{story}
+
+{facts}
+
+{layers}
+
+## Training
+
+{epochs:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The weights are those of the
+{chosen}.
+
+{training}
+
+{lesson}
+
+## Environment
+
+{environment}
+
+## Intended use and limits
+
+Made for learning about distillation and for comparison on {info.label}. It sorts any picture whatever into one of
+{info.classes} classes, and is untested on pictures from elsewhere. Its test errors are those of one seed: differences
+within the interval mean little.
+
+## Use
+
+With KD Lab's `kd_core` on Python's path, in the folder of these files:
+
+```python
+from pathlib import Path
+
+from kd_core import models
+from kd_core.config import RunConfig
+from safetensors.torch import load_file
+
+config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))
+model = models.build(config.model, image_shape={card.input.shape}, classes={info.classes})
+model.load_state_dict(load_file("weights.safetensors"))
+model.eval()
+
+MEAN, STD = {card.input.mean!r}, {card.input.std!r}  # of the training pixels from 0 to 1, as in card.json
+
+
+def logits(images):
+    """uint8 images (N, C, H, W) -> logits (N, {info.classes})."""
+    return model((images.float() - 255 * MEAN) / (255 * STD))
+```
+'''
+
+
+def _readme(run: Run, card: _Card, layers: str) -> str:
+    """A model card in Markdown, its front matter as Hugging Face reads it."""
+    config, results, info = run.config, card.results, DATASETS[run.config.dataset]
+    errors, examples = results.test_errors, results.test_examples
+    low, high = wilson_interval(errors, examples)
+    facts = {
+        "role": config.role,
+        "data set": info.label,
+        "architecture": config.model.label,
+        "parameters": f"{results.parameters:,}",
+        "size_bytes": f"{results.size_bytes:,}",
+        "multiply_adds of one image": f"{results.multiply_adds:,}",
+        "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
+        "95% Wilson interval": f"{low:.2%} to {high:.2%}",
+    }
+    judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
+    chosen = "last epoch; the test set was looked at once, afterwards"
+    if results.validation_examples:
+        chosen = (
+            f"best epoch by a validation split of the training set ({results.validation_errors:,} errors in"
+            f" {results.validation_examples:,} images, against the {judge});"
+            " the test set was looked at once, afterwards"
+        )
+    story = [_ROLES[config.role], run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
+    return _CARD.format(
+        role=config.role,
+        title=" ".join(run.name.split()) or config.label,
+        story="\n\n".join(filter(None, story)),
+        facts=_table(facts),
+        layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
+        config=config,
+        card=card,
+        info=info,
+        epochs=results.epochs,
+        start=f"the weights of run {config.continues}" if config.continues else "random weights",
+        chosen=chosen,
+        training=_table(config.training.model_dump(mode="json")),
+        lesson=_lesson(config),
+        environment=_table(environment),
+    )
+
+
+def _lesson(config: RunConfig) -> str:
+    """What a student learned from: its transfer set, and its teacher."""
+    part, told = config.transfer_set, config.distillation
+    if config.role == "teacher":
+        return "It learned from the whole training set."
+    classes = "all classes" if part.only_classes is None else f"classes {', '.join(map(str, part.only_classes))}"
+    labels = "with their labels" if part.labelled else "without any label"
+    lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
+    if told is not None:
+        average = f", the mean of their {told.ensemble}" if len(told.teachers) > 1 else ""
+        lesson += (
+            f"\n\n## Distillation\n\n`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`\n\n"
+            f"with temperature T = {told.temperature:g} and alpha = {told.alpha:g}; p_t and p_s are"
+            " softmax(logits / T) of teacher and student, CE is the cross-entropy with the labels. Taught by run"
+            f" {', '.join(told.teachers)}{average}."
+        )
+    return lesson
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {'default' if value is None else value} |" for name, value in values.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,36 @@
+"""All runs: find them, lay their curves over each other, see what they differ in, carry them elsewhere."""
+
+import streamlit as st
+
+from pages.widgets import lab, pickers
+from pages.widgets.control import delete_selected, manage, offer_undo
+from pages.widgets.exchange import downloads, upload
+from pages.widgets.history import pick_runs
+from pages.widgets.live import live_view
+from pages.widgets.tables import difference_table
+
+st.title("Runs")
+offer_undo()
+
+runs = lab.store().runs()
+if runs:
+    selected = pick_runs(runs)
+    if selected:
+        st.subheader(f"{len(selected)} selected" if len(selected) > 1 else selected[0].label)
+        with st.container(horizontal=True, gap="small"):
+            downloads(selected)
+            if len(selected) == 1:
+                with st.popover("Name, continue, delete", icon=":material/more_horiz:"):
+                    manage(selected[0])
+            else:
+                delete_selected(selected)
+        live_view(selected, key="selected")
+        if len(selected) > 1:
+            st.subheader("What they differ in")
+            difference_table(selected)
+    else:
+        st.markdown("Select rows to see their curves, compare their settings, and take them along.")
+else:
+    pickers.no_models_yet()
+
+upload()

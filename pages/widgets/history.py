@@ -1,0 +1,99 @@
+"""The table of all runs: searched, filtered, sorted, selected."""
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.config import DATASETS
+from kd_core.runs import Run
+from pages.widgets import lab
+
+RUNS = "runs"
+MAX_SELECTED = 20
+
+
+def pick_runs(runs: list[Run]) -> list[Run]:
+    """Show runs as a table under its filters; returns the selected ones, which the address remembers."""
+    shown = _filtered(runs)
+    if not shown:
+        st.info("No run is like this. Change the search or the filters.", icon=":material/search_off:")
+        return []
+    named = [name for name in st.query_params.get(RUNS, "").split(",") if name]
+    rows = [row for row, run in enumerate(shown) if run.id in named]
+    me = lab.browser()
+    colours = [lab.owner_colour(run.browser) for run in shown]
+    table = pd.DataFrame([_row(run, me) for run in shown])
+    picked = st.dataframe(
+        table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["●"]),
+        hide_index=True,
+        on_select="rerun",
+        selection_mode="multi-row",
+        selection_default={"selection": {"rows": rows}},
+        key=f"runs_table_{'_'.join(run.id[:4] for run in shown[:50])}_{len(shown)}",
+        placeholder="–",
+        column_config={
+            "●": st.column_config.TextColumn(width=30, help="One colour a browser; grey are runs from a shell."),
+            "T": st.column_config.NumberColumn(format="%.3g"),
+            "alpha": st.column_config.NumberColumn(format="%.3g"),
+            "progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
+            "accuracy": st.column_config.NumberColumn(format="percent"),
+            "started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
+            "run": st.column_config.TextColumn(width="medium"),
+            "tags": st.column_config.ListColumn(),
+        },
+    )
+    chosen = [shown[row] for row in picked.selection.rows if row < len(shown)][:MAX_SELECTED]
+    ids = ",".join(run.id for run in chosen)
+    if ids != st.query_params.get(RUNS, ""):
+        if ids:
+            st.query_params[RUNS] = ids
+        else:
+            st.query_params.pop(RUNS, None)
+    return chosen
+
+
+def _filtered(runs: list[Run]) -> list[Run]:
+    search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
+    text = search.text_input("Search", key="runs_search", placeholder="name, network, note, id", bind="query-params")
+    statuses = status.multiselect("Status", sorted({run.status for run in runs}), key="runs_status")
+    roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
+    datasets = dataset.multiselect(
+        "Data set", list(DATASETS), format_func=lambda name: DATASETS[name].label, key="runs_dataset"
+    )
+    tags = tag.multiselect("Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag")
+    words = (text or "").lower().split()
+    return [
+        run
+        for run in runs
+        if (not statuses or run.status in statuses)
+        and (not roles or run.config.role in roles)
+        and (not datasets or run.config.dataset in datasets)
+        and (not tags or set(tags) & set(run.tags))
+        and all(word in _searched(run) for word in words)
+    ]
+
+
+def _searched(run: Run) -> str:
+    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, run.config.dataset, run.status)).lower()
+
+
+def _row(run: Run, me: str) -> dict[str, object]:
+    config, results = run.config, run.results
+    return {
+        "●": "●",
+        "run": run.name or run.config.model.label,
+        "role": config.role,
+        "data": config.dataset,
+        "T": config.distillation.temperature if config.distillation else None,
+        "alpha": config.distillation.alpha if config.distillation else None,
+        "status": run.status,
+        "progress": 1.0 if run.status == "finished" else run.progress,
+        "test errors": results.get("test_errors"),
+        "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
+        "epochs": config.training.epochs,
+        "seed": config.seed,
+        "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(st.context.timezone or "UTC"),
+        "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "shell",
+        "tags": list(run.tags),
+        "note": run.note,
+        "id": run.id,
+    }

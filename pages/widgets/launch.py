@@ -1,0 +1,113 @@
+"""Before the button is pressed: the loss with its numbers, what will be trained, what it costs, what may hurt."""
+
+import pandas as pd
+import streamlit as st
+
+from kd_core import advice, recipes
+from kd_core.config import LabError, RunConfig
+from kd_core.recipes import Plan, StoryConfig
+from pages.widgets import keys, lab, pickers
+
+
+def launch_panel(story: StoryConfig) -> None:
+    """What a story means, and the one button that trains all of it that is missing."""
+    _formula(story)
+    reuse = st.toggle(
+        "Use what is trained already",
+        value=True,
+        key="form_reuse",
+        help="The same settings and seed give the same weights, so a finished run serves as well as a new one.",
+    )
+    plan = recipes.plan(story, pickers.trained(story.dataset) if reuse else ())
+    _forecast(plan)
+    for sentence in _warnings(story):
+        st.warning(sentence, icon=":material/lightbulb:")
+    if not plan.to_train:
+        st.info("All of this is trained already.", icon=":material/check_circle:")
+    show = st.button(
+        "Train" if plan.to_train else "Show it",
+        type="primary",
+        key="train",
+        icon=":material/play_arrow:",
+        on_click=_launch,
+        args=(plan,),
+        width="stretch",
+    )
+    if show and "refused" in st.session_state:
+        st.error(st.session_state.pop("refused"), icon=":material/error:")
+
+
+def _launch(plan: Plan) -> None:
+    try:
+        ids = lab.jobs().submit(plan.to_train, lab.browser()) if plan.to_train else plan.reused[-1:]
+        keys.choose_batch(lab.store().get(ids[0]).batch)
+        st.session_state[keys.VIEW] = keys.WATCH
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def _formula(story: StoryConfig) -> None:
+    temperature, alpha = f"{story.temperature:g}", story.alpha
+    scale = rf"{temperature}^2 \cdot" if story.t_squared else ""
+    soft = (
+        rf"\underbrace{{{alpha:.3g}}}_{{\alpha}} \cdot {scale}\,\mathrm{{KL}}\big(p^t_{{T={temperature}}}"
+        rf" \,\big\|\, p^s_{{T={temperature}}}\big)"
+    )
+    hard = rf"{1 - alpha:.3g} \cdot \mathrm{{CE}}(y,\, p^s)"
+    st.markdown("**What the student minimises**")
+    st.latex(r"\mathcal L \;=\; " + " + ".join(([soft] if alpha else []) + ([hard] if alpha < 1 else [])))
+    st.caption(
+        r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label."
+        " In nats, mean over the batch (Hinton et al., section 2)."
+    )
+
+
+def _forecast(plan: Plan) -> None:
+    timings = lab.timings()
+    rows = [_row(run.config, f"trained already ({run.id[:4]})") for run in lab.store().some(plan.reused)]
+    seconds = []
+    for config in plan.to_train.values():
+        expected = advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
+        seconds.append(expected)
+        rows.append(_row(config, "not measured here yet" if expected is None else f"about {_duration(expected)}"))
+    order = {"teacher": 0, "baseline": 1, "distilled": 2}
+    rows.sort(key=lambda row: order[str(row["role"])])
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            "parameters": st.column_config.NumberColumn(format="localized"),
+            "multiply-adds": st.column_config.NumberColumn(
+                format="localized", help="Of one image; additions of biases do not count."
+            ),
+        },
+    )
+    known = [one for one in seconds if one is not None]
+    if known:
+        more = "" if len(known) == len(seconds) else ", and what was not measured yet"
+        st.markdown(f"About **{_duration(sum(known))}** on this machine{more}, once it is this experiment's turn.")
+
+
+def _row(config: RunConfig, time: str) -> dict[str, object]:
+    costs = lab.costs(config.model, config.dataset)
+    return {
+        "role": config.role,
+        "network": config.model.label,
+        "parameters": costs["parameters"],
+        "multiply-adds": costs["multiply_adds"],
+        "time": time,
+    }
+
+
+def _warnings(story: StoryConfig) -> list[str]:
+    teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
+    largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
+    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"])
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

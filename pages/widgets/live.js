@@ -1,0 +1,284 @@
+// Runs as they train: state, buttons and learning curves. Asks the server for what is new since the last answer and
+// keeps the rest itself; Python is told only what its user presses, and that a run has changed its state.
+
+const POINTS_KEPT = 4000;  // of one curve; beyond it the whole is asked for again, which comes thinned
+const RETRY_MS = 1500, IDLE_MS = 5000;
+const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
+
+export function smoothed(values, weight) {  // exponential moving average without bias towards its start, as TensorBoard's
+  let mean = 0, total = 0;
+  return values.map((value) => {
+    mean = weight * mean + (1 - weight) * value;
+    total = weight * total + (1 - weight);
+    return mean / total;
+  });
+}
+
+export function decadeTicks(values) {  // 1, 2 and 5 of each decade that the values reach into; of many decades, 1 alone
+  const logs = values.filter((value) => value > 0).map(Math.log10);
+  if (!logs.length) return [1];
+  const low = Math.floor(logs.reduce((a, b) => Math.min(a, b))) - 1, high = Math.ceil(logs.reduce((a, b) => Math.max(a, b)));
+  const ticks = [];
+  for (let decade = low; decade <= high; decade += 1)
+    for (const digit of high - low < 4 ? [1, 2, 5] : [1]) ticks.push(Number(`${digit}e${decade}`));
+  return ticks;
+}
+
+function duration(seconds) {
+  if (seconds < 60) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.round((seconds % 3600) / 60)} min`;
+}
+
+function sentence(run, asked) {
+  const request = run.request || asked;
+  if (run.status === "running" && request && run.message) return run.message;
+  if (run.status === "running" && request) return `${request === "stop" ? "Stopping" : "Pausing"} at the next step`;
+  if (run.status === "queued")
+    return run.message || (run.position ? `Waiting for its turn, place ${run.position} in the queue` : "Waiting for its turn");
+  if (run.test_errors !== null && run.status !== "running")
+    return `${run.status}: ${run.test_errors.toLocaleString("en")} test errors of ${run.test_examples.toLocaleString("en")}`;
+  if (run.status === "running" && run.message) return run.message;
+  const epoch = Math.min(run.epochs_total, Math.floor(run.epochs_done) + 1);
+  const parts = [`${run.status}: epoch ${epoch} of ${run.epochs_total}`];
+  if (run.seconds_left !== null) parts.push(`${duration(run.seconds_left)} left`);
+  if (run.status === "running" && run.samples_per_second) parts.push(`${Math.round(run.samples_per_second).toLocaleString("en")} images/s`);
+  if (run.status === "running" && run.learning_rate) parts.push(`rate ${Number(run.learning_rate.toPrecision(2))}`);
+  return parts.join(" · ");
+}
+
+function build(root) {
+  root.replaceChildren();
+  const view = { root, runs: new Map(), asked: new Map(), hidden: new Set(), smoothing: 0, log: true, by: "step" };
+  view.rows = element("div", "kd-rows", root);
+  view.trouble = element("div", "kd-trouble", root);
+  view.queue = element("div", "kd-queue", root);
+  view.tools = element("div", "kd-tools", root);
+  const smooth = element("label", "", view.tools, "Smoothing ");
+  view.smooth = element("input", "", smooth);
+  Object.assign(view.smooth, { type: "range", min: 0, max: 0.98, step: 0.02, value: 0 });
+  view.smooth.oninput = () => { view.smoothing = Number(view.smooth.value); draw(view); };
+  const log = element("label", "", view.tools);
+  const logBox = element("input", "", log);
+  Object.assign(logBox, { type: "checkbox", checked: true });
+  log.append(" log axis");
+  logBox.onchange = () => { view.log = logBox.checked; view.rescale = true; draw(view); };
+  const each = element("label", "", view.tools, "A point ");
+  const select = element("select", "", each);
+  for (const [value, text] of [["step", "every few steps"], ["epoch", "every epoch"]]) element("option", "", select, text).value = value;
+  select.onchange = () => { view.by = select.value; draw(view); };
+  view.waiting = element("div", "kd-waiting", root, "The curves start with the first training step.");
+  view.chart = element("div", "kd-chart", root);
+  view.said = element("div", "kd-said", root);
+  view.said.setAttribute("aria-live", "polite");
+  return view;
+}
+
+function layOutRows(view, known) {
+  const laidOut = JSON.stringify(known);
+  if (view.laidOut === laidOut) return;
+  view.laidOut = laidOut;
+  view.ids = known.map((run) => run.id).join();
+  view.rows.replaceChildren();
+  view.cells = new Map();
+  for (const run of known) {
+    const row = element("div", "kd-run", view.rows);
+    const dot = element("button", "kd-dot", row);
+    Object.assign(dot, { type: "button", title: `Show or hide the curves of the ${run.role}` });
+    dot.setAttribute("aria-label", dot.title);
+    dot.setAttribute("aria-pressed", "true");
+    dot.innerHTML = `<svg width="26" height="12" aria-hidden="true"><line x1="1" x2="25" y1="6" y2="6" stroke-width="4"/></svg>`;
+    dot.firstChild.firstChild.setAttribute("stroke", run.colour);
+    dot.firstChild.firstChild.setAttribute("stroke-dasharray", { dash: "7 4", dot: "3 3", dashdot: "7 3 3 3", longdash: "11 4" }[run.dash] || "");
+    dot.onclick = () => {
+      view.hidden.has(run.id) ? view.hidden.delete(run.id) : view.hidden.add(run.id);
+      dot.setAttribute("aria-pressed", String(!view.hidden.has(run.id)));
+      row.classList.toggle("kd-hidden", view.hidden.has(run.id));
+      draw(view);
+    };
+    const who = element("div", "kd-who", row);
+    element("b", "", who, run.title);
+    element("small", "", who, run.details);
+    const how = element("div", "kd-how", row);
+    const bar = element("div", "kd-bar", how);
+    bar.setAttribute("role", "progressbar");
+    bar.setAttribute("aria-label", `Progress of the ${run.role}`);
+    const fill = element("i", "", bar);
+    fill.style.background = run.colour;
+    const text = element("div", "kd-text", how);
+    const message = element("div", "kd-message", how);
+    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role });
+  }
+}
+
+function showState(view, run) {
+  const cell = view.cells.get(run.id);
+  if (!cell) return;
+  cell.fill.style.width = `${(100 * run.progress).toFixed(2)}%`;
+  cell.bar.setAttribute("aria-valuenow", Math.round(100 * run.progress));
+  const text = sentence(run, view.asked.get(run.id));
+  if (cell.text.textContent !== text) cell.text.textContent = text;
+  const message = ["failed", "interrupted", "stopped"].includes(run.status) ? run.message || "" : "";
+  if (cell.message.textContent !== message) cell.message.textContent = message;
+  const active = run.status === "queued" || run.status === "running";
+  const offered = active ? ["pause", "stop"] : ["paused", "stopped", "failed", "interrupted"].includes(run.status) ? ["resume"] : [];
+  if (cell.offered !== offered.join()) {
+    cell.offered = offered.join();
+    view.asked.delete(run.id);
+    cell.buttons.replaceChildren();
+    for (const what of offered) {
+      const button = element("button", "kd-button", cell.buttons, ICONS[what]);
+      button.type = "button";
+      button.title = what === "resume" ? `Resume the ${cell.role} from its last checkpoint`
+        : `${what === "stop" ? "Stop" : "Pause"} the ${cell.role}; what it learned is kept`;
+      button.setAttribute("aria-label", `${what} ${cell.role}`);
+      button.onclick = () => {
+        view.asked.set(run.id, what);
+        for (const one of cell.buttons.children) one.disabled = true;
+        view.ask([...view.asked].map(([id, what]) => ({ run: id, what })));  // all that is open: a later one replaces it
+        clearTimeout(view.timer);
+        view.timer = setTimeout(() => poll(view), 100);
+      };
+    }
+  }
+  if (active && run.request) for (const one of cell.buttons.children) one.disabled = true;
+}
+
+function showQueue(view, queue, more) {
+  const text = JSON.stringify([queue, more]);
+  if (view.queueText === text) return;
+  view.queueText = text;
+  view.queue.replaceChildren();
+  const own = new Set(view.runs.keys());
+  if (!queue.some((entry) => !own.has(entry.id))) return;  // the rows say it all
+  element("b", "", view.queue, "Queue");
+  const list = element("ol", "", view.queue);
+  for (const entry of queue) {
+    const item = element("li", "", list);
+    const dot = element("i", "", item);
+    dot.style.background = entry.colour;
+    item.append(`${entry.place ? entry.place + "." : "training:"} ${entry.label}${entry.yours ? " (yours)" : ""}`);
+  }
+  if (more) element("li", "", list, `and ${more} more`);
+}
+
+function take(view, told) {
+  const known = view.runs.get(told.id);
+  if (told.whole || !known) {
+    view.runs.set(told.id, told);
+    return true;
+  }
+  let grown = told.epochs.epoch.length > 0;
+  for (const [part, [epochs, values]] of Object.entries(told.steps)) {
+    const [x, y] = known.steps[part];
+    const last = x.length ? x[x.length - 1] : -1;
+    epochs.forEach((epoch, index) => { if (epoch > last) { x.push(epoch); y.push(values[index]); grown = true; } });
+  }
+  for (const [name, values] of Object.entries(told.epochs)) known.epochs[name].push(...values);
+  view.runs.set(told.id, { ...told, steps: known.steps, epochs: known.epochs });
+  return grown;
+}
+
+async function poll(view) {
+  clearTimeout(view.timer);
+  if (view.gone || view.polling) return;
+  view.polling = true;
+  let wait = RETRY_MS;
+  try {
+    const seen = [...view.runs.values()].filter((run) => Object.values(run.steps).every(([x]) => x.length < POINTS_KEPT))
+      .map((run) => `${run.id}:${run.attempt}:${run.step}`).join();
+    const address = new URL("live", document.baseURI);
+    address.search = new URLSearchParams({ runs: view.ids, seen, watcher: view.watcher ??= String(Math.random()).slice(2) });
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error((await answer.text()).slice(0, 300));
+    const told = await answer.json();
+    if (view.gone) return;
+    view.trouble.textContent = "";
+    const grown = told.runs.map((run) => take(view, run)).some(Boolean);
+    for (const run of told.runs) showState(view, run);
+    showQueue(view, told.queue, told.queue_more);
+    const statuses = told.runs.map((run) => `${run.id}:${run.status}`).join();
+    if (statuses !== view.statuses) {
+      const first = view.statuses === undefined;
+      view.statuses = statuses;
+      view.said.textContent = told.runs.map((run) => `${view.cells.get(run.id)?.role}: ${sentence(run)}`).join("; ");
+      if (!first || statuses !== view.pageStatuses) view.changed(statuses);
+    }
+    if (grown || !view.drawn) draw(view);
+    view.root.dataset.answers = Number(view.root.dataset.answers || 0) + 1;
+    const active = told.runs.some((run) => run.status === "queued" || run.status === "running");
+    wait = active ? told.poll_ms : told.queue.length ? Math.max(2000, told.poll_ms) : IDLE_MS;
+  } catch (error) {
+    view.trouble.textContent = `The server does not answer; trying again. ${error.message}`;
+  } finally {
+    view.polling = false;
+    if (!view.gone) view.timer = setTimeout(() => poll(view), wait);
+  }
+}
+
+function draw(view) {
+  if (!view.figure || view.gone) return;
+  const any = [...view.runs.values()].some((run) => run.step > 0 && (run.steps.loss[0].length || run.epochs.epoch.length));
+  view.waiting.hidden = any;
+  view.tools.hidden = view.chart.hidden = !any;
+  if (!any) return;
+  plotly().then((Plotly) => {
+    const narrow = view.root.clientWidth < 640;
+    const layout = structuredClone(narrow ? view.narrow : view.figure.layout);
+    const heights = {};
+    const traces = view.figure.data.map((trace) => {
+      const { run: id, panel, raw } = trace.meta, run = view.runs.get(id);
+      if (!run) return trace;
+      let x, y;
+      if (panel === "validation_accuracy") {
+        x = run.epochs.epoch;
+        y = run.epochs[panel].map((share) => (share === null ? null : 100 * share));
+      } else {
+        [x, y] = view.by === "epoch" ? [run.epochs.epoch, run.epochs[panel]] : run.steps[panel];
+        if (view.by === "epoch") { const there = y.map((value, index) => index).filter((index) => y[index] !== null); x = there.map((i) => x[i]); y = there.map((i) => y[i]); }
+        (heights[panel] ??= []).push(...y);
+        if (raw && view.smoothing === 0) [x, y] = [[], []];
+        if (!raw && view.smoothing > 0) y = smoothed(y, view.smoothing);
+      }
+      return { ...trace, x: x.slice(), y: y.slice(), visible: !view.hidden.has(id) };
+    });
+    view.panels.forEach((panel, index) => {
+      const axis = layout[`yaxis${index ? index + 1 : ""}`];
+      if (panel === "validation_accuracy" || !view.log) return;
+      axis.type = "log";
+      axis.tickvals = decadeTicks(heights[panel] || []);
+      axis.ticktext = axis.tickvals.map((tick) => String(tick));
+    });
+    layout.uirevision = `${view.log}`;
+    layout.font = themedFont(view.parent);
+    layout.autosize = true;
+    view.chart.style.height = `${layout.height}px`;
+    view.chart.setAttribute("role", "img");
+    view.chart.setAttribute("aria-label", `Learning curves. ${view.said.textContent}`);
+    return Plotly.react(view.chart, traces, layout, PLOTLY_OPTIONS);
+  }).then(() => { view.drawn = true; view.chart.dataset.drawn = Number(view.chart.dataset.drawn || 0) + 1; })
+    .catch((error) => { view.trouble.textContent = `The curves cannot be drawn: ${error.message}. Reload the page.`; });
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector(".kd-live");
+  const view = root.kdView ??= build(root);
+  view.gone = false;
+  view.parent = parentElement;
+  view.ask = (requests) => setTriggerValue("asked", requests);
+  view.changed = (statuses) => setTriggerValue("changed", statuses);
+  view.pageStatuses = data.statuses;
+  const ids = data.runs.map((run) => run.id).join();
+  if (view.ids !== ids) { view.runs.clear(); view.statuses = undefined; view.hidden.clear(); }
+  layOutRows(view, data.runs);
+  view.panels = data.panels;
+  view.figure = data.figure ? JSON.parse(data.figure) : null;
+  view.narrow = data.narrow ? JSON.parse(data.narrow) : null;
+  view.tools.hidden = view.chart.hidden = true;
+  view.waiting.hidden = !view.figure;
+  for (const run of view.runs.values()) showState(view, run);
+  draw(view);
+  poll(view);
+  onThemeChange(parentElement, () => draw(view));
+  return () => { view.gone = true; clearTimeout(view.timer); offThemeChange(parentElement); };
+}

@@ -1,0 +1,180 @@
+// A test image as the students learn it: their softened bars move towards the teacher's, epoch by epoch. A scrubber
+// goes back in time; left at its end, it follows the run. Logits come from the server's /probes, softmax happens here.
+
+const FOLLOW_MS = 1500, PLAY_SECONDS = 6;
+
+function build(root) {
+  root.replaceChildren();
+  const view = { root, told: new Map(), image: 0, share: 1, follow: true };
+  view.grid = element("div", "kd-grid", root);
+  view.legend = element("div", "legend", root);
+  const plot = element("div", "plot", root);
+  view.axis = element("div", "groups", plot);
+  const scrub = element("div", "controls", root);
+  view.play = element("button", "play", scrub, "▶ Replay");
+  view.play.type = "button";
+  view.slider = element("input", "slider", scrub);
+  Object.assign(view.slider, { type: "range", min: 0, max: 1, step: 1, value: 1 });
+  view.slider.setAttribute("aria-label", "Epoch");
+  view.when = element("output", "when", scrub);
+  view.readouts = element("table", "readouts", root);
+  view.said = element("div", "said", root);
+  view.said.setAttribute("aria-live", "polite");
+  view.slider.oninput = () => { stop(view); go(view, Number(view.slider.value)); };
+  view.play.onclick = () => (view.playing ? stop(view) : play(view));
+  return view;
+}
+
+const students = (view) => view.data.runs.filter((run) => run.role !== "teacher");
+const lastEpoch = (view) => Math.max(0, ...students(view).map((run) => view.told.get(run.id)?.epochs.at(-1) ?? 0));
+
+function go(view, epoch) {
+  view.epoch = epoch;
+  view.follow = epoch >= lastEpoch(view);
+  draw(view);
+}
+
+function play(view) {
+  const last = lastEpoch(view), start = performance.now();
+  view.play.textContent = "❚❚ Pause";
+  const from = view.epoch >= last ? 0 : view.epoch;
+  const tick = (now) => {
+    const share = Math.min(1, (now - start) / (1000 * PLAY_SECONDS));
+    go(view, Math.round(from + share * (last - from)));
+    if (share < 1) view.playing = requestAnimationFrame(tick);
+    else stop(view);
+  };
+  view.playing = requestAnimationFrame(tick);
+}
+
+function stop(view) {
+  cancelAnimationFrame(view.playing);
+  view.playing = undefined;
+  view.play.textContent = "▶ Replay";
+}
+
+function at(told, epoch) {  // the newest logits that are not after the epoch
+  let index = told.epochs.findIndex((one) => one > epoch);
+  index = index === -1 ? told.epochs.length - 1 : Math.max(0, index - 1);
+  return told.logits[index];
+}
+
+function teacherProbabilities(view) {  // an ensemble's mean of softened probabilities, or of logits
+  const members = view.data.runs.filter((run) => run.role === "teacher").map((run) => view.told.get(run.id)?.logits.at(-1)).filter(Boolean);
+  if (!members.length) return null;
+  const mean = (rows) => rows[0].map((_, k) => rows.reduce((sum, row) => sum + row[k], 0) / rows.length);
+  const T = view.data.temperature;
+  return view.data.ensemble === "logits" ? softmax(mean(members), T) : mean(members.map((logits) => softmax(logits, T)));
+}
+
+function draw(view) {
+  const { data } = view, T = data.temperature, last = lastEpoch(view);
+  if (view.follow || view.epoch === undefined) view.epoch = last;
+  Object.assign(view.slider, { max: Math.max(1, last), value: view.epoch });
+  view.when.textContent = view.epoch === 0 ? "before training" : `epoch ${view.epoch} of ${last}`;
+  const teacher = teacherProbabilities(view);
+  const shown = [];
+  if (teacher) shown.push({ title: "teacher", colour: data.colours.teacher, p: teacher });
+  for (const run of students(view)) {
+    const told = view.told.get(run.id);
+    if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), student: true });
+  }
+  view.legend.replaceChildren();
+  for (const one of shown) {
+    const key = element("span", "key", view.legend);
+    element("i", "", key).style.background = one.colour;
+    element("span", "", key, one.title);
+  }
+  element("span", "key", view.legend, `softened at T = ${Number(T.toPrecision(3))}`);
+  const label = data.labels[view.image];
+  if (view.bars?.length !== shown.length * data.classes.length) {
+    view.axis.replaceChildren();
+    view.bars = [];
+    data.classes.forEach((name, k) => {
+      const group = element("div", "group", view.axis);
+      const area = element("div", "area", group);
+      for (const _ of shown) view.bars.push(element("div", "bar", area));
+      element("div", "class", group, name);
+    });
+  }
+  [...view.axis.children].forEach((group, k) => {
+    group.lastChild.classList.toggle("true", k === label);
+    shown.forEach((one, i) => {
+      const bar = view.bars[k * shown.length + i];
+      bar.style.height = `${(100 * one.p[k]).toFixed(2)}%`;
+      bar.style.background = one.colour;
+      bar.title = `${one.title}: ${(100 * one.p[k]).toFixed(2)}% for ${data.classes[k]}`;
+    });
+  });
+  view.readouts.replaceChildren();
+  const head = element("tr", "", element("thead", "", view.readouts));
+  for (const text of ["", "takes it for", "KL from the teacher at this T"]) element("th", "", head, text);
+  const body = element("tbody", "", view.readouts);
+  for (const one of shown) {
+    const row = element("tr", "", body);
+    const top = one.p.indexOf(Math.max(...one.p));
+    element("th", "", row, one.title);
+    element("td", "", row, `${data.classes[top]}${top === label ? "" : " (wrong)"}`);
+    const kl = teacher && one.student ? teacher.reduce((sum, p, k) => sum + (p > 0 ? p * Math.log(p / Math.max(one.p[k], 1e-300)) : 0), 0) : null;
+    element("td", "", row, kl === null ? "" : `${kl.toPrecision(3)} nats`);
+  }
+  view.root.dataset.epoch = view.epoch;
+}
+
+async function ask(view) {
+  clearTimeout(view.timer);
+  if (view.gone) return;
+  const image = view.image;
+  try {
+    const seen = [...view.told.values()].map((told) => `${told.id}:${told.attempt}:${told.epochs.at(-1) ?? 0}`).join();
+    const address = new URL("probes", document.baseURI);
+    address.search = new URLSearchParams({ runs: view.data.runs.map((run) => run.id).join(), image, seen });
+    const answer = await fetch(address);
+    if (answer.ok && !view.gone && image === view.image) {
+      for (const run of (await answer.json()).runs) {
+        const known = view.told.get(run.id);
+        if (run.whole || !known) view.told.set(run.id, run);
+        else { known.epochs.push(...run.epochs); known.logits.push(...run.logits); }
+      }
+      draw(view);
+    }
+  } catch { /* the live view says that the server does not answer; here the next turn tries again */ }
+  if (view.data.active && !view.gone) view.timer = setTimeout(() => ask(view), FOLLOW_MS);
+}
+
+function layOutGrid(view) {
+  view.grid.replaceChildren();
+  const { strip, labels } = view.data;
+  labels.forEach((label, index) => {
+    const tile = element("button", "tile", view.grid);
+    Object.assign(tile, { type: "button", title: `a ${label}` });
+    tile.setAttribute("aria-label", `test image ${index + 1}, a ${label}`);
+    const picture = element("span", "", tile);
+    picture.style.backgroundImage = `url(${strip})`;
+    picture.style.backgroundSize = `${100 * labels.length}% 100%`;
+    picture.style.backgroundPosition = `${(100 * index) / (labels.length - 1)}% 0`;
+    tile.onclick = () => { view.image = index; view.told.clear(); mark(view); ask(view); };
+  });
+  mark(view);
+}
+
+function mark(view) {
+  [...view.grid.children].forEach((tile, index) => {
+    tile.classList.toggle("selected", index === view.image);
+    tile.setAttribute("aria-pressed", String(index === view.image));
+  });
+}
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".kd-bars");
+  const view = root.kdView ??= build(root);
+  const another = view.data?.strip !== data.strip || view.data?.runs.map((run) => run.id).join() !== data.runs.map((run) => run.id).join();
+  view.gone = false;
+  view.data = data;
+  if (another) {
+    Object.assign(view, { told: new Map(), image: data.start, follow: true, bars: undefined });
+    layOutGrid(view);
+  }
+  ask(view);
+  return () => { view.gone = true; clearTimeout(view.timer); stop(view); };
+}

@@ -1,0 +1,57 @@
+"""A few fixed test images, and how the students' softened bars approach their teacher's, epoch by epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from kd_core import figures, places
+from kd_core.runs import ACTIVE, Run
+from pages.widgets import lab
+from pages.widgets.images import GRID_CSS, strip
+from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
+
+_HERE = Path(__file__)
+START = 9
+"""The image shown first: the second 4, near the border to another class."""
+
+
+def replay(runs: Sequence[Run]) -> None:
+    """The replay of linked runs; a sentence where their test set is not on this machine."""
+    if not runs or not places.available(runs[0].config.dataset):
+        return
+    st.subheader("Watch the bars approach the teacher's")
+    images, labels = lab.probes(runs[0].config.dataset)
+    distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
+    component = st.components.v2.component(
+        "kd_lab_replay",
+        html='<div class="kd-bars"></div>',
+        css=BARS_CSS + GRID_CSS + _HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+    component(
+        key="replay",
+        data={
+            "runs": [
+                {
+                    "id": run.id,
+                    "role": run.config.role,
+                    "title": run.name or run.config.role,
+                    "colour": figures.ROLE_COLOURS[run.config.role],
+                }
+                for run in runs
+            ],
+            "colours": figures.ROLE_COLOURS,
+            "temperature": distillation.temperature if distillation else 1.0,
+            "ensemble": distillation.ensemble if distillation else "probabilities",
+            "classes": [str(label) for label in range(int(labels.max()) + 1)],
+            "labels": labels.tolist(),
+            "strip": strip(images),
+            "start": START,
+            "active": any(run.status in ACTIVE for run in runs),
+        },
+    )
+    st.caption(
+        "Two test images of each class: its first, and the one nearest the border to another class. Watching them"
+        " changes nothing: no epoch is chosen by them."
+    )

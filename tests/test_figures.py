@@ -1,0 +1,58 @@
+"""Figures: the lines that the live view fills, and how runs of one role are told apart."""
+
+import json
+
+import pytest
+
+from kd_core.figures import DASHES, PANELS, ROLE_COLOURS, Curve, dashes_of, learning_curves
+
+CURVES = [Curve("t1", "Teacher", "teacher"), Curve("b1", "Baseline", "baseline"), Curve("d1", "Distilled", "distilled")]
+
+
+@pytest.mark.parametrize(("columns", "rows"), [(2, 2), (1, 4)])
+def test_learning_curves_have_a_panel_a_measure_and_a_line_a_run(columns, rows):
+    figure = learning_curves(CURVES, epochs=7, columns=columns)
+    titles = [annotation.text for annotation in figure.layout.annotations]
+    assert titles == list(PANELS.values())
+    lines = [(line.meta["panel"], line.meta["run"], line.meta["raw"]) for line in figure.data]
+    losses = [(panel, run, raw) for panel in PANELS for run in ("t1", "b1", "d1") for raw in (True, False)]
+    assert lines == [line for line in losses if line[0] != "validation_accuracy" or not line[2]]
+    axes = {line.yaxis or "y" for line in figure.data}
+    assert len(axes) == len(PANELS) == rows * columns
+    for panel in PANELS:
+        assert len({line.yaxis for line in figure.data if line.meta["panel"] == panel}) == 1
+    lefts = {round(figure.layout[f"xaxis{number or ''}"].domain[0], 3) for number in (0, 2, 3, 4)}
+    assert len(lefts) == columns
+
+
+def test_learning_curves_carry_units_roles_colours_and_no_data():
+    figure = learning_curves(CURVES, epochs=7)
+    roles = {curve.id: curve.role for curve in CURVES}
+    for line in figure.data:
+        assert line.line.color == ROLE_COLOURS[roles[line.meta["run"]]]
+        assert len(line.x) == len(line.y) == 0
+        assert line.line.width < 2 if line.meta["raw"] else line.line.width == 2
+    units = [figure.layout[f"yaxis{number or ''}"].title.text for number in (0, 2, 3, 4)]
+    assert units == ["%" if panel == "validation_accuracy" else "nats per example" for panel in PANELS]
+    assert tuple(figure.layout.xaxis.range) == (0, 7)
+    assert figure.layout.xaxis3.title.text == figure.layout.xaxis4.title.text == "epochs"
+    json.loads(figure.to_json())
+
+
+def test_runs_of_one_role_have_different_dashes_and_the_first_of_each_is_solid():
+    roles = ["teacher", "distilled", "distilled", "baseline", "distilled"]
+    assert dashes_of(roles) == ["solid", "solid", "dash", "solid", "dot"]
+    assert dashes_of([]) == []
+    assert dashes_of(["teacher"] * 6) == [*DASHES, "solid"]
+
+
+def test_the_smooth_line_bears_the_dash_and_the_faint_one_under_it_is_solid():
+    figure = learning_curves([Curve("a", "A", "distilled"), Curve("b", "B", "distilled")], epochs=1)
+    dashes = {(line.meta["run"], line.meta["raw"]): line.line.dash for line in figure.data}
+    assert dashes == {("a", True): "solid", ("a", False): "solid", ("b", True): "solid", ("b", False): "dash"}
+
+
+def test_learning_curves_of_no_run_are_empty_panels():
+    figure = learning_curves([], epochs=1)
+    assert len(figure.data) == 0
+    assert len(figure.layout.annotations) == len(PANELS)
