@@ -7,7 +7,7 @@ Every rule a value breaks becomes one plain sentence in a ConfigError, which the
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 Role = Literal["teacher", "baseline", "distilled"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -150,6 +150,11 @@ class TransferSetConfig(Config):
         None, min_length=1, description="indices of the classes whose images are used; by default all"
     )
     labelled: bool = Field(True, description="off: no label is read, not even to choose the best epoch")
+
+    @field_validator("only_classes")
+    @classmethod
+    def _in_order(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        return None if classes is None else tuple(sorted(set(classes)))
 
     @property
     def whole(self) -> bool:

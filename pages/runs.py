@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.widgets import lab, pickers
-from pages.widgets.control import delete_selected, manage, offer_undo
+from pages.widgets.control import delete_selected, menu, offer_undo
 from pages.widgets.exchange import downloads, upload
 from pages.widgets.history import pick_runs
 from pages.widgets.live import live_view
@@ -20,8 +20,7 @@ if runs:
         with st.container(horizontal=True, gap="small"):
             downloads(selected)
             if len(selected) == 1:
-                with st.popover("Name, continue, delete", icon=":material/more_horiz:"):
-                    manage(selected[0])
+                menu(selected[0], "Name, continue, delete")
             else:
                 delete_selected(selected)
         live_view(selected, key="selected")

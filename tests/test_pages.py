@@ -4,16 +4,16 @@ import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from tiny import tiny_config
+from tiny import tiny_story
 
-from kd_core import jobs, places
+from kd_core import bundles, jobs, places, recipes
 from kd_core.config import ModelConfig
 from kd_core.evaluation import GALLERIES
-from kd_core.recipes import story
+from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
 
-PAGES = ("overview", "temperature", "train", "compare")
+PAGES = ("overview", "temperature", "train", "runs", "compare")
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +21,7 @@ def homes(tmp_path_factory):
     """Two homes for all tests of this file, one empty and one with a trained story; their queues closed at the end."""
     empty, trained = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("trained")
     store = Store(trained)
-    runs = story(
-        dataset="digits",
-        teacher=tiny_config(epochs=3),
-        student=ModelConfig(hidden=(8,)),
-        training=tiny_config(epochs=2).training,
-        temperature=2.0,
-    )
+    runs = recipes.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
         jobs.run_here(store, run_id, lambda event: None, lambda: None)
@@ -57,7 +51,8 @@ def open_page(homes, monkeypatch):
 
 def words(app):
     """All that the page says, in one string."""
-    return " ".join(str(element.value) for kind in (app.markdown, app.info, app.error, app.success) for element in kind)
+    kinds = (app.markdown, app.info, app.error, app.success, app.warning)
+    return " ".join(str(element.value) for kind in kinds for element in kind)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -88,46 +83,169 @@ def test_quick_demo_trains_three_models_to_the_end(open_page, homes):
     assert "of its teacher's accuracy" in words(app)
 
 
-def test_train_page_queues_the_story_that_its_form_describes(open_page, homes):
-    app = open_page("train")
-    app.selectbox(key="form_dataset").set_value("digits").run()
-    app.slider(key="form_temperature").set_value(3.5)
-    app.slider(key="form_alpha").set_value(0.5)
-    app.text_input(key="form_student_hidden_30").set_value("12, 7")
-    app.number_input(key="form_epochs_digits").set_value(1)
-    teacher = next(run for run in lab._store(homes["trained"]).runs() if run.config.role == "teacher")
-    app.selectbox(key="form_teacher").set_value(teacher.id)
-    app.button(key="train").click().run()
-    assert not app.exception
-    newest = lab._store(homes["trained"]).runs()[:2]
-    distilled = next(run.config for run in newest if run.config.role == "distilled")
-    baseline = next(run.config for run in newest if run.config.role == "baseline")
-    assert distilled.distillation.teachers == (teacher.id,)
-    assert (distilled.distillation.temperature, distilled.distillation.alpha) == (3.5, 0.5)
-    assert distilled.model == baseline.model == ModelConfig(hidden=(12, 7))
-    assert distilled.training == baseline.training
+def wait_until_idle(store):
     deadline = time.monotonic() + 60
-    while any(run.status in ACTIVE for run in lab._store(homes["trained"]).runs()):
+    while any(run.status in ACTIVE for run in store.runs()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
+@pytest.fixture
+def open_form(open_page):
+    """open_form() -> the train page's form for digits."""
+
+    def open_it(**query):
+        app = open_page("train", view="Set up", **query)
+        if app.selectbox(key="form_dataset").value != "digits":
+            app.selectbox(key="form_dataset").set_value("digits").run()
+        assert not app.exception
+        return app
+
+    return open_it
+
+
+def test_train_page_queues_the_story_that_its_form_describes(open_form, homes):
+    app = open_form()
+    store = lab._store(homes["trained"])
+    before = {run.id for run in store.runs()}
+    teacher = next(run for run in store.runs() if run.config.role == "teacher")
+    app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
+    app.multiselect(key="form_teachers").set_value([teacher.id])
+    app.select_slider(key="form_temperature").set_value(3.0)
+    app.slider(key="form_alpha").set_value(0.5)
+    app.text_input(key="form_student_hidden").set_value("12, 7")
+    app.number_input(key="form_epochs").set_value(1)
+    app.selectbox(key="form_student_optimizer").set_value("sgd")
+    app.text_input(key="form_student_rate").set_value("0.05")
+    app.number_input(key="form_fraction").set_value(50.0)
+    app.multiselect(key="form_classes").set_value([0, 1, 2, 7, 8])
+    app.number_input(key="form_seed").set_value(11).run()
+    assert "The transfer set has no 3, 4, 5, 6 and 9" in words(app)
+    app.button(key="train").click().run()
+    assert not app.exception
+    new = {run.config.role: run.config for run in store.runs() if run.id not in before}
+    assert set(new) == {"baseline", "distilled"}
+    distilled, baseline = new["distilled"], new["baseline"]
+    assert distilled.distillation.teachers == (teacher.id,)
+    assert (distilled.distillation.temperature, distilled.distillation.alpha) == (3.0, 0.5)
+    assert distilled.model == baseline.model == ModelConfig(hidden=(12, 7))
+    assert distilled.training == baseline.training
+    assert (distilled.training.optimizer, distilled.training.learning_rate) == ("sgd", 0.05)
+    assert distilled.transfer_set == baseline.transfer_set
+    assert (distilled.transfer_set.fraction, distilled.transfer_set.only_classes) == (0.5, (0, 1, 2, 7, 8))
+    assert distilled.seed == baseline.seed == 11
+    wait_until_idle(store)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_each_preset_fills_the_form_with_its_story(open_form, name):
+    app = open_form()
+    app.button(key=f"preset_{name}").click().run()
+    assert not app.exception
+    assert not app.error
+    assert app.session_state["setup"] == PRESETS[name].story("digits")
+
+
+def test_run_again_fills_the_form_with_the_run_as_it_was(open_page, homes):
+    store = lab._store(homes["trained"])
+    run = next(run for run in store.runs() if run.config.model == tiny_story().student and run.config.distillation)
+    app = open_page("train", view="Watch", batch=run.batch)
+    app.session_state[f"menu_{run.id}"] = True
+    app.run()
+    app.button(key=f"again_{run.id}").click().run()
+    assert not app.exception
+    story = app.session_state["setup"]
+    assert story.replace(teachers=()) == tiny_story()
+    assert story.teachers == run.config.distillation.teachers
+
+
 @pytest.mark.parametrize(
-    ("units", "sentence"),
+    ("key", "value", "sentence"),
     [
-        ("many", "Units must be whole numbers"),
-        ("0", "hidden must be at least 1, got 0"),
-        ("-5, 1e9", "Units must be whole"),
-        ("99999999", "hidden must be at most 20000"),
+        ("form_student_hidden", "many", "Units must be whole numbers"),
+        ("form_student_hidden", "0", "hidden must be at least 1, got 0"),
+        ("form_student_hidden", "-5, 1e9", "Units must be whole"),
+        ("form_student_hidden", "99999999", "hidden must be at most 20000"),
+        ("form_student_rate", "fast", "learning rate must be a number"),
+        ("form_student_rate", "-1", "learning_rate must be above 0"),
+        ("form_student_rate", "nan", "learning_rate must be"),
     ],
 )
-def test_units_that_cannot_be_are_refused_in_words_and_train_is_off(open_page, units, sentence):
-    app = open_page("train")
-    app.selectbox(key="form_dataset").set_value("digits").run()
-    app.text_input(key="form_student_hidden_30").set_value(units).run()
+def test_what_cannot_be_is_refused_in_words_and_the_form_stays_whole(open_form, key, value, sentence):
+    app = open_form()
+    fields = {one.key for one in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)}
+    app.text_input(key=key).set_value(value).run()
     assert sentence in words(app)
-    assert app.button(key="train").disabled
+    assert "train" not in {button.key for button in app.button}
+    assert {one.key for one in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)} == fields
     assert not app.exception
+
+
+def test_unlabelled_asks_for_alpha_1(open_form):
+    app = open_form()
+    app.toggle(key="form_labelled").set_value(False).run()
+    assert "set alpha to 1" in words(app)
+    app.slider(key="form_alpha").set_value(1.0).run()
+    assert not app.error
+    assert not app.exception
+
+
+@pytest.mark.parametrize("setup", ["abc", "AAAA", "e30", "eJyrVkpJLEksTi1RslIqLU4tUqoFAC4kBX0", "%00", "=" * 5000])
+def test_an_address_with_a_nonsense_setup_opens_the_form_all_the_same(open_page, setup):
+    app = open_page("train", view="Set up", setup=setup)
+    assert not app.error
+
+
+def test_expected_time_and_costs_stand_beside_the_form(open_form):
+    app = open_form()
+    app.text_input(key="form_student_hidden").set_value("8").run()
+    table = app.dataframe[0].value
+    row = table[table["role"] == "distilled"].iloc[0]
+    assert (row["parameters"], row["multiply-adds"]) == (784 * 8 + 8 + 8 * 10 + 10, 784 * 8 + 8 * 10)
+    assert row["time"].startswith("about")  # other mlps were timed in this home
+
+
+def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
+    app = open_page("runs")
+    store = lab._store(homes["trained"])
+    assert len(app.dataframe[0].value) == len(store.runs())
+    app.multiselect(key="runs_role").set_value(["teacher"]).run()
+    assert set(app.dataframe[0].value["role"]) == {"teacher"}
+    app.text_input(key="runs_search").set_value("no such run").run()
+    assert "No run is like this" in words(app)
+    two = [run.id for run in store.runs() if run.config.role != "teacher"][:2]
+    app = open_page("runs", runs=",".join(two))
+    assert "What they differ in" in [heading.value for heading in app.subheader]
+    assert "role" in set(app.dataframe[1].value["setting"])
+
+
+def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes):
+    store = lab._store(homes["trained"])
+    run = next(run for run in store.runs() if run.usable)
+    bundle = bundles.pack(store, run.id)
+    app = open_page("runs", "empty")
+    app.file_uploader(key="bundle_upload").upload("run.zip", bundle, "application/zip").run()
+    assert not app.exception
+    assert lab._store(homes["empty"]).get(run.id).results == run.results
+    app = open_page("runs", "empty")
+    app.file_uploader(key="bundle_upload").upload("run.zip", b"no zip", "application/zip").run()
+    assert not app.exception
+    assert len(app.error) == 1
+
+
+def test_deleting_asks_first_and_can_be_undone(open_page, homes):
+    store = lab._store(homes["trained"])
+    run = next(run for run in store.runs() if run.config.role == "distilled")
+    app = open_page("runs", runs=run.id)
+    app.session_state[f"menu_{run.id}"] = True
+    app.run()
+    app.button(key=f"delete_{run.id}").click().run()
+    assert run.id in {one.id for one in store.runs()}
+    app.button(key=f"yes_{run.id}").click().run()
+    assert run.id not in {one.id for one in store.runs()}
+    app.button(key="undo").click().run()
+    assert not app.exception
+    assert run.id in {one.id for one in store.runs()}
 
 
 def test_compare_shows_what_the_store_holds(open_page, homes):

@@ -481,11 +481,8 @@ def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else
     assert not store.folder(run_id).path.exists()
     store.restore(run_id)
     assert everywhere(store, run_id) == [False] * 4
-    left = {
-        table: {row["run_id"] for row in store._rows(f"SELECT run_id FROM {table}")}
-        for table in ("records", "extremes", "probes")
-    }
-    assert left == dict.fromkeys(("records", "extremes", "probes"), {kept, recent})
+    for table in ("records", "extremes", "probes"):
+        assert {row["run_id"] for row in store._rows(f"SELECT run_id FROM {table}")} == {kept, recent}
     store.restore(recent)
     for each in (kept, recent):
         assert store.folder(each).weights.read_bytes() == b"weights"

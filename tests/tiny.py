@@ -2,6 +2,7 @@
 
 from kd_core import jobs
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
 
 TINY = ModelConfig(hidden=(16,))
@@ -17,6 +18,17 @@ def tiny_config(role: str = "teacher", *, teachers: tuple[str, ...] = (), seed: 
         distillation=DistillationConfig(teachers=teachers, temperature=2.0) if teachers else None,
         training=TrainingConfig(**settings),
         seed=seed,
+    )
+
+
+def tiny_story() -> StoryConfig:
+    """Teacher, baseline and distilled student on digits, in a second or two."""
+    return StoryConfig.default("digits").replace(
+        teacher=TINY,
+        teacher_training=tiny_config(epochs=3).training,
+        student=ModelConfig(hidden=(8,)),
+        training=tiny_config(epochs=2).training,
+        temperature=2.0,
     )
 
 

@@ -16,12 +16,18 @@ def manage_runs(runs: list[Run]) -> None:
     offer_undo()
     with st.container(horizontal=True, gap="small"):
         for run in runs:
-            with st.popover(f"{run.name or run.config.role} · {run.id[:4]}", icon=":material/more_horiz:"):
-                manage(run)
+            menu(run, f"{run.name or run.config.role} · {run.id[:4]}")
 
 
-def manage(run: Run) -> None:
-    """The controls of one run."""
+def menu(run: Run, label: str) -> None:
+    """A button that opens the controls of one run."""
+    popover = st.popover(label, icon=":material/more_horiz:", key=f"menu_{run.id}", on_change="rerun")
+    if popover.open:
+        with popover:
+            _controls(run)
+
+
+def _controls(run: Run) -> None:
     name = st.text_input("Name", value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
     note = st.text_area("Note", value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
     tags = st.multiselect(

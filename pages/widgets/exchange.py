@@ -62,7 +62,7 @@ def upload() -> None:
         if uploaded.file_id not in done:
             try:
                 with st.spinner("Checking the bundle …"):
-                    run_id = bundles.unpack(lab.store(), uploaded.getvalue())
+                    run_id = bundles.unpack(lab.store(), uploaded.getvalue(), browser=lab.browser())
             except LabError as error:
                 st.error(str(error), icon=":material/error:")
                 return

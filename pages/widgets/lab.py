@@ -38,8 +38,8 @@ def jobs() -> Jobs:
 
 def browser() -> str:
     """The id of the browser that this script runs for; empty where it has none, as in a test."""
-    named = st.context.cookies.get(keys.BROWSER_COOKIE, "")
-    return named if named.isascii() and named.isalnum() and len(named) <= 40 else ""
+    named = st.context.cookies.get(keys.BROWSER_COOKIE)
+    return named if isinstance(named, str) and named.isascii() and named.isalnum() and len(named) <= 40 else ""
 
 
 def owner_colour(browser_id: str) -> str:

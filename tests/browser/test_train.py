@@ -248,6 +248,7 @@ def test_a_run_is_named_continued_deleted_and_brought_back(own_server, new_page)
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".kd-who b", has_text="my first student")).to_be_visible()
 
+    page.locator("[data-testid=stPopover] button", has_text="my first student").click()
     page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.get_by_text("goes on from")).to_be_visible()
     expect(page.locator(".kd-run", has_text="goes on from").locator(".kd-text")).to_contain_text(
