@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
 
@@ -28,10 +29,13 @@ from kd_core.config import (
     RunConfig,
     Schedule,
     TrainingConfig,
+    TransferSetConfig,
 )
+from kd_core.files import write_atomic
 from kd_core.runs import Run, Store, new_id
 
 FAILED, REFUSED, PAUSED = 1, 2, 3
+MAX_CLASS = 9999
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -71,6 +75,10 @@ WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
 Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
 PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
 DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
+Fraction = Annotated[float, typer.Option("--fraction", help="Share of each class's training images, above 0 to 1.")]
+OnlyClasses = Annotated[
+    str | None, typer.Option("--only-classes", help="Use images of these classes only, such as 7,8 or 0-2,4-9.")
+]
 Seed = Annotated[int, typer.Option(help="Same config, device and seed: same weights.")]
 
 
@@ -92,6 +100,8 @@ def train(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    fraction: Fraction = 1.0,
+    only_classes: OnlyClasses = None,
     precision: PrecisionName = "auto",
     device: DeviceName = "auto",
     seed: Seed = 0,
@@ -103,6 +113,7 @@ def train(
             role=role,
             dataset=dataset,
             model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            transfer_set=_transfer_set(fraction, only_classes),
             training=_training(
                 role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
                 precision, device,
@@ -136,6 +147,9 @@ def distill(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    fraction: Fraction = 1.0,
+    only_classes: OnlyClasses = None,
+    labelled: Annotated[bool, typer.Option(help="Without labels alpha has to be 1; none is read then.")] = True,
     precision: PrecisionName = "auto",
     device: DeviceName = "auto",
     seed: Seed = 0,
@@ -156,6 +170,7 @@ def distill(
                 t_squared=t_squared,
                 ensemble=ensemble,
             ),
+            transfer_set=_transfer_set(fraction, only_classes, labelled),
             training=_training(
                 "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
                 precision, device,
@@ -173,6 +188,44 @@ def resume(run: Annotated[str, typer.Argument(help="Run id, or its start.")]) ->
         found = store.find(run)
         store.take_up(found.id)
         _watch(store, found.id)
+
+
+@app.command("continue")
+def continue_run(
+    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    epochs: Annotated[int, typer.Option(help="How many more.")],
+) -> None:
+    """Train on from a finished run's weights, as a new run with its learning rate scheduled anew."""
+    with _sentences():
+        store = _store()
+        _run(store, recipes.continued(store.find(run), epochs))
+
+
+@app.command()
+def pack(
+    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    file: Annotated[Path, typer.Argument(help="Where to write the bundle, a zip file.")],
+) -> None:
+    """Write a whole run, weights and metrics and model card, into one file for another machine."""
+    from kd_core import bundles
+
+    with _sentences():
+        store = _store()
+        write_atomic(file, bundles.pack(store, store.find(run).id))
+        console.print(f"{file} holds the run", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")]) -> None:
+    """Take in a run from another machine, after checking it."""
+    from kd_core import bundles
+
+    with _sentences():
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise LabError(f"{file} cannot be read: {error.strerror}") from None
+        console.print(f"run [bold]{bundles.unpack(_store(), content)}[/] is here now")
 
 
 @app.command("runs")
@@ -276,6 +329,22 @@ def _model(
     if dropout_input is not None:
         changes["dropout_input"] = dropout_input
     return preset.replace(**changes)
+
+
+def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
+    classes: set[int] = set()
+    for part in (only_classes or "").split(","):
+        first, _, last = part.strip().partition("-")
+        if not first and not last and only_classes is None:
+            continue
+        if not (first.isascii() and first.isdigit() and (last or first).isascii() and (last or first).isdigit()):
+            raise LabError(f"--only-classes must be whole numbers such as 7,8 or 0-2,4-9, got '{only_classes}'")
+        if int(last or first) > MAX_CLASS:
+            raise LabError(f"--only-classes has no class {last or first}")
+        classes |= set(range(int(first), int(last or first) + 1))
+    return TransferSetConfig(
+        fraction=fraction, only_classes=tuple(classes) if only_classes is not None else None, labelled=labelled
+    )
 
 
 def _training(

@@ -187,6 +187,16 @@ def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
     return story
 
 
+def continued(run: Run, epochs: int) -> RunConfig:
+    """More epochs from a run's weights, its learning rate scheduled anew (a warm restart: Loshchilov and Hutter, SGDR).
+
+    The run itself stays as it is. Raises ConfigError.
+    """
+    training = run.config.training
+    warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
+    return run.config.replace(continues=run.id, training=training.replace(epochs=epochs, warmup_epochs=warmup))
+
+
 class Preset(NamedTuple):
     """A story with a name: what it shows, in a sentence, and the story itself on a data set."""
 

@@ -32,7 +32,19 @@ ENGINE_ARROWS = {
     "live": {"runs"},
     "bundles": {"config", "datasets", "evaluation", "files", "models", "places", "runs", "speed"},
     "figures": set(),
-    "__main__": {"artifacts", "config", "datasets", "evaluation", "jobs", "places", "recipes", "runs", "speed"},
+    "__main__": {
+        "artifacts",
+        "bundles",
+        "config",
+        "datasets",
+        "evaluation",
+        "files",
+        "jobs",
+        "places",
+        "recipes",
+        "runs",
+        "speed",
+    },
     "__init__": set(),
 }
 

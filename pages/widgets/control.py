@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from kd_core.config import LabError, RunConfig
+from kd_core import recipes
+from kd_core.config import LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab
@@ -72,13 +73,8 @@ def _again(run: Run) -> None:
 
 
 def _continue(run: Run, epochs: int) -> None:
-    training = run.config.training
-    warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
-    config: RunConfig = run.config.replace(
-        continues=run.id, training=training.replace(epochs=epochs, warmup_epochs=warmup)
-    )
     try:
-        ids = lab.jobs().submit({new_id(): config}, lab.browser())
+        ids = lab.jobs().submit({new_id(): recipes.continued(run, epochs)}, lab.browser())
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.session_state[keys.VIEW] = keys.WATCH
     except LabError as error:

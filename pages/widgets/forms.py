@@ -30,7 +30,7 @@ TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16
 def chosen_story() -> StoryConfig:
     """The story of this session, else the address's, else the one that serves the largest data set at hand."""
     if SETUP not in st.session_state:
-        st.session_state[SETUP] = _of_address(st.query_params.get(SETUP, "")) or _default()
+        st.session_state[SETUP] = of_address(st.query_params.get(SETUP, "")) or _default()
     story: StoryConfig = st.session_state[SETUP]
     return story
 
@@ -62,7 +62,7 @@ def story_form() -> StoryConfig | None:
         st.error("; ".join(wrong), icon=":material/error:")
         return None
     st.session_state[SETUP] = story
-    address = _to_address(story)
+    address = to_address(story)
     if story == _default():
         st.query_params.pop(SETUP, None)
     elif len(address) <= LONGEST_ADDRESS and st.query_params.get(SETUP) != address:
@@ -301,7 +301,7 @@ def _teacher_label(run: Run) -> str:
     return f"{run.name or run.config.model.label}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
 
 
-def _to_address(story: StoryConfig) -> str:
+def to_address(story: StoryConfig) -> str:
     """What differs from the data set's default, packed."""
     default = recipes.StoryConfig.default(story.dataset).model_dump(mode="json")
     changed = {name: value for name, value in story.model_dump(mode="json").items() if value != default[name]}
@@ -309,8 +309,8 @@ def _to_address(story: StoryConfig) -> str:
     return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
 
 
-def _of_address(text: str) -> StoryConfig | None:
-    """The story that _to_address packed, or None for anything else."""
+def of_address(text: str) -> StoryConfig | None:
+    """The story that to_address packed, or None for anything else."""
     if not text or len(text) > LONGEST_ADDRESS:
         return None
     try:

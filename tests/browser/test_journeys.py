@@ -49,7 +49,7 @@ def test_quick_demo_goes_from_a_cold_start_to_the_comparison(demo_address):
 def test_curves_of_a_finished_run_are_drawn(demo_address, new_page):
     page = new_page()
     page.goto(f"{demo_address}/train?view=Watch")
-    expect(page.locator(".kd-live").get_by_text("test errors of 445")).to_have_count(3)
+    expect(page.locator(".kd-text", has_text="test errors of 445")).to_have_count(3)
     lines = page.locator(".kd-chart .scatterlayer .trace path.js-line")
     expect(lines).to_have_count(10)  # total, hard loss and accuracy of three runs, soft loss of one
 
