@@ -25,15 +25,15 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
     """How long a run is expected to train, from what this machine has measured; None where nothing compares.
 
     Runs of the same network, batch size and jitter say it directly. Otherwise the time of an epoch is taken as
-    a · steps + b · multiply-adds with a, b >= 0, fitted to all runs of the same kind of network by least squares of the
-    relative errors.
+    a · steps + b · multiply-adds with a, b >= 0, fitted by least squares of the relative errors to the runs of the same
+    kind of network and about the same batch size: what a multiply-add takes depends on it severalfold.
     """
     alike = [
         timing.epoch_seconds / timing.config.examples for timing in timings if _kind(timing.config) == _kind(config)
     ]
     if alike:
         return float(median(alike) * config.examples * config.training.epochs)
-    related = [timing for timing in timings if timing.config.model.name == config.model.name]
+    related = [timing for timing in timings if _related(timing.config, config)]
     if not related:
         return None
     from scipy.optimize import nnls
@@ -47,6 +47,11 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
 def _kind(config: RunConfig) -> tuple[object, ...]:
     training = config.training
     return config.model, training.batch_size, training.precision, training.device, training.jitter_pixels > 0
+
+
+def _related(one: RunConfig, other: RunConfig) -> bool:
+    ratio = one.training.batch_size / other.training.batch_size
+    return one.model.name == other.model.name and 0.5 <= ratio <= 2
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def test_unlike_runs_of_one_architecture_recover_the_law_that_made_them(per_step
         return per_step * -(-1239 // batch_size) + per_multiply_add * 1239 * cost
 
     timings = []
-    for width, batch_size in ((16, 64), (64, 128), (800, 64), (1200, 512), (32, 512)):
+    for width, batch_size in ((16, 128), (64, 256), (800, 128), (1200, 512), (32, 512)):
         config = tiny_config(batch_size=batch_size).replace(model=ModelConfig(hidden=(width,)))
         timings.append(Timing(config, 794 * width, law(batch_size, 794 * width)))
     asked = tiny_config("baseline", epochs=6, batch_size=256).replace(model=ModelConfig(hidden=(300, 300)))
@@ -55,7 +55,7 @@ def test_unlike_runs_of_one_architecture_recover_the_law_that_made_them(per_step
 def test_an_expected_time_is_never_negative_even_where_small_networks_were_slow():
     slow_small = Timing(tiny_config(), 10_000, 5.0)
     quick_large = Timing(tiny_config().replace(model=ModelConfig(hidden=(1200,))), 1_000_000, 0.1)
-    tiny = tiny_config(batch_size=1024).replace(model=ModelConfig(hidden=(2,)))
+    tiny = tiny_config(batch_size=256).replace(model=ModelConfig(hidden=(2,)))
     assert expected_seconds(tiny, 1000, [slow_small, quick_large]) >= 0
 
 
@@ -64,6 +64,8 @@ def test_where_nothing_compares_no_time_is_claimed():
     assert expected_seconds(config, 1, []) is None
     cnn = config.replace(model=ModelConfig(name="cnn"))
     assert expected_seconds(config, 1, [Timing(cnn, 1, 2.0)]) is None
+    far = tiny_config(batch_size=8).replace(model=ModelConfig(hidden=(99,)))
+    assert expected_seconds(config, 1, [Timing(far, 1, 2.0)]) is None
 
 
 # ----------------------------------------------------------------------------------------------------- warnings

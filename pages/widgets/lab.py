@@ -81,12 +81,16 @@ def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
-def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images and labels of a data set's probes: what a run records logits of while it learns. Raises DatasetError."""
+def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
+    """Images, labels and indices into the test set of a data set's probes, which runs record logits of as they learn.
+
+    Raises DatasetError.
+    """
     from kd_core import datasets
 
     loaded = datasets.load(name)
-    return loaded.test_images[loaded.probes].numpy(), loaded.test_labels[loaded.probes].numpy()
+    indices = loaded.probes
+    return loaded.test_images[indices].numpy(), loaded.test_labels[indices].numpy(), indices.numpy()
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)

@@ -55,7 +55,8 @@ def _formula(story: StoryConfig) -> None:
     )
     hard = rf"{1 - alpha:.3g} \cdot \mathrm{{CE}}(y,\, p^s)"
     st.markdown("**What the student minimises**")
-    st.latex(r"\mathcal L \;=\; " + " + ".join(([soft] if alpha else []) + ([hard] if alpha < 1 else [])))
+    parts = ([soft] if alpha else []) + ([hard] if alpha < 1 else [])
+    st.latex(r"\begin{aligned}\mathcal L \;=\; &" + r" \\ +\; &".join(parts) + r"\end{aligned}")
     st.caption(
         r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label."
         " In nats, mean over the batch (Hinton et al., section 2)."

@@ -16,7 +16,7 @@ export function smoothed(values, weight) {  // exponential moving average withou
 
 export function decadeTicks(values) {  // 1, 2 and 5 of each decade that the values reach into; of many decades, 1 alone
   const logs = values.filter((value) => value > 0).map(Math.log10);
-  if (!logs.length) return [1];
+  if (!logs.length) return [];
   const low = Math.floor(logs.reduce((a, b) => Math.min(a, b))) - 1, high = Math.ceil(logs.reduce((a, b) => Math.max(a, b)));
   const ticks = [];
   for (let decade = low; decade <= high; decade += 1)
@@ -242,8 +242,10 @@ function draw(view) {
       }
       return { ...trace, x: x.slice(), y: y.slice(), visible: !view.hidden.has(id) };
     });
+    const judged = [...view.runs.values()].some((run) => run.epochs.validation_accuracy.some((share) => share !== null));
     view.panels.forEach((panel, index) => {
       const axis = layout[`yaxis${index ? index + 1 : ""}`];
+      if (panel === "validation_accuracy" && !judged) axis.range = [0, 100];
       if (panel === "validation_accuracy" || !view.log) return;
       axis.type = "log";
       axis.tickvals = decadeTicks(heights[panel] || []);
@@ -273,6 +275,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   layOutRows(view, data.runs);
   view.panels = data.panels;
   view.figure = data.figure ? JSON.parse(data.figure) : null;
+  if (view.figure) plotly().catch(() => {});  // load it while the first answer is on its way; draw says what fails
   view.narrow = data.narrow ? JSON.parse(data.narrow) : null;
   view.tools.hidden = view.chart.hidden = true;
   view.waiting.hidden = !view.figure;

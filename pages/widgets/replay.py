@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
-from kd_core import figures, places
+from kd_core import evaluation, figures, places
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, strip
@@ -13,7 +15,7 @@ from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
 
 _HERE = Path(__file__)
 START = 9
-"""The image shown first: the second 4, near the border to another class."""
+"""The image shown first while there is no trained teacher to say which it is least sure of: the second 4."""
 
 
 def replay(runs: Sequence[Run]) -> None:
@@ -21,8 +23,9 @@ def replay(runs: Sequence[Run]) -> None:
     if not runs or not places.available(runs[0].config.dataset):
         return
     st.subheader("Watch the bars approach the teacher's")
-    images, labels = lab.probes(runs[0].config.dataset)
+    images, labels, indices = lab.probes(runs[0].config.dataset)
     distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
+    teacher = next((run for run in runs if run.config.role == "teacher" and run.usable), None)
     component = st.components.v2.component(
         "kd_lab_replay",
         html='<div class="kd-bars"></div>',
@@ -47,7 +50,7 @@ def replay(runs: Sequence[Run]) -> None:
             "classes": [str(label) for label in range(int(labels.max()) + 1)],
             "labels": labels.tolist(),
             "strip": strip(images),
-            "start": START,
+            "start": _most_ambiguous(teacher, labels, indices) if teacher else START,
             "active": any(run.status in ACTIVE for run in runs),
         },
     )
@@ -55,3 +58,9 @@ def replay(runs: Sequence[Run]) -> None:
         "Two test images of each class: its first, and the one nearest the border to another class. Watching them"
         " changes nothing: no epoch is chosen by them."
     )
+
+
+def _most_ambiguous(teacher: Run, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
+    """The place of the image that the teacher is least sure of."""
+    kind = "most ambiguous for the teacher"
+    return int(evaluation.gallery(kind, labels, lab.test_logits(teacher.id)[indices], None)[0])

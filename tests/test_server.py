@@ -1,0 +1,111 @@
+"""What the server tells a live view: bounded, and nothing kept for the one who asks."""
+
+import gc
+import json
+import tracemalloc
+
+import pytest
+from starlette.requests import Request
+from tiny import tiny_config
+
+from kd_core.runs import new_id
+from pages.widgets import keys, lab, server
+
+
+def ask(route, query, cookie=""):
+    headers = [(b"cookie", f"{keys.BROWSER_COOKIE}={cookie}".encode())] if cookie else []
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": query.encode()}
+    answer = route(Request(scope))
+    return answer.status_code, json.loads(answer.body)
+
+
+class Queue:
+    """What the server asks of Jobs, without workers."""
+
+    def __init__(self, *ids):
+        self.ids = ids
+
+    def lineup(self):
+        return tuple((run_id, place) for place, run_id in enumerate(self.ids))
+
+
+@pytest.fixture
+def watched(store, monkeypatch):
+    """The lab's store with one run that trains."""
+    run_id = new_id()
+    store.create({run_id: tiny_config("baseline", epochs=10_000)}, browser="me")
+    store.apply(run_id, {"kind": "started", "step": 0, "total_steps": 10_000_000, "environment": {}})
+    monkeypatch.setattr(lab, "store", lambda: store)
+    monkeypatch.setattr(lab, "jobs", lambda: Queue(run_id))
+    return store, run_id
+
+
+def steps(first, count):
+    parts = {"loss": 1.5, "soft_loss": None, "hard_loss": 1.5, "learning_rate": 0.1, "samples_per_second": 100.0}
+    return [{"kind": "step", "step": step, "epoch": step / 1000, **parts} for step in range(first, first + count)]
+
+
+def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watched):
+    """An hour at one question and ten records a second; memory after it is that of its first minutes."""
+    store, run_id = watched
+    seen, sizes = "", []
+    tracemalloc.start()
+    try:
+        for second in range(3600):
+            store.apply(run_id, *steps(10 * second + 1, 10))
+            _, told = ask(server._tell, f"runs={run_id}&seen={seen}&watcher=one")
+            (run,) = told["runs"]
+            assert len(run["steps"]["loss"][0]) == 10
+            seen = f"{run_id}:{run['attempt']}:{run['step']}"
+            if second in (300, 3599):
+                gc.collect()
+                sizes.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert sizes[1] - sizes[0] < 200_000
+
+
+def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr(server.time, "monotonic", lambda: now)
+    watchers = server._Watchers()
+    assert watchers.poll_ms("one", False) == server.POLL_MS
+    assert watchers.poll_ms("one", True) == server.FIRST_POINT_POLL_MS
+    for number in range(1000):
+        slowest = watchers.poll_ms(str(number), True)
+    assert slowest == server.SLOWEST_POLL_MS < 2000
+    now = 60.0
+    assert watchers.poll_ms("one", False) == server.POLL_MS
+    assert len(watchers._asked_at) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "runs=", "runs=../../etc", "runs=%00", "runs=" + ",".join("x" * 10 for _ in range(5000)), "seen=::::&runs=a"],
+)
+def test_whatever_the_address_says_is_answered_without_runs(watched, query):
+    for route in (server._tell, server._tell_probes):
+        status, told = ask(route, query + "&image=-1")
+        assert (status, told["runs"]) == (200, [])
+
+
+def test_a_store_that_cannot_be_read_is_said_in_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("KD_HOME", str(tmp_path))
+    (tmp_path / "lab.sqlite").write_bytes(b"no database" * 200)
+    status, said = ask(server._tell, "runs=abc")
+    assert status == 503
+    assert "is damaged" in said
+
+
+def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
+    ids = [new_id() for _ in range(3)]
+    for run_id, browser in zip(ids, ("me", "you", ""), strict=True):
+        store.create({run_id: tiny_config("baseline")}, browser=browser)
+
+    monkeypatch.setattr(lab, "store", lambda: store)
+    monkeypatch.setattr(lab, "jobs", lambda: Queue(*ids))
+    _, told = ask(server._tell, f"runs={ids[1]}", cookie="me")
+    assert [entry["yours"] for entry in told["queue"]] == [True, False, False]
+    assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
+    assert len({entry["colour"] for entry in told["queue"]}) == 3
+    assert told["runs"][0]["position"] == 1
