@@ -19,7 +19,11 @@ Data flows one way, and the modules are named after its stations:
     speed       latency, throughput and size, measured side by side
     runs        the run store: SQLite for what happened, a folder of files beside it for the weights
     jobs        the queue: submit, pause, stop, resume; Dask distributed underneath
-    recipes     named experiments, as lists of configs
+    live        what somebody who watches runs needs to be told since the last time
+    bundles     one run as one file, to another machine and back; its records as tables
+    model_card  a run told in words
+    recipes     the story of teacher, baseline and distilled student; named experiments
+    advice      what is known before a run starts: how long it takes here, what is known to hurt
     figures     plain records -> plotly figures
     __main__    the same engine from a shell: python -m kd_core
 """

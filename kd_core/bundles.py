@@ -12,6 +12,7 @@ counts anew what can be counted, and opens no format that could run code. No tor
 
 import contextlib
 import csv
+import dataclasses
 import hashlib
 import io
 import json
@@ -24,7 +25,6 @@ import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -32,8 +32,9 @@ import pandas as pd
 from pydantic import Field
 
 from kd_core.config import DATASETS, Config, ConfigError, LabError, RunConfig
-from kd_core.evaluation import test_errors, wilson_interval
+from kd_core.evaluation import test_errors
 from kd_core.files import SaveError, disk_problem, write_atomic
+from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, RECORD_COLUMNS, Run, Store, StoreError, new_id
 
@@ -213,7 +214,13 @@ def pack(store: Store, run_id: str) -> bytes:
         raise SaveError(f"{error.filename} is missing or cannot be read: run it again.") from error
     except _FlawError as flaw:
         raise BundleError(f"{run.label} cannot be packed, because {flaw}: run it again.") from flaw
-    members["README.md"] = _readme(run, checked.card, str(checked.model)).encode()
+    members["README.md"] = model_card(
+        dataclasses.replace(run, results=checked.card.results.model_dump()),
+        image_shape=checked.card.input.shape,
+        mean=checked.card.input.mean,
+        std=checked.card.input.std,
+        layers=str(checked.model),
+    ).encode()
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in MEMBERS:
@@ -475,145 +482,3 @@ def _check_against_data(bundle: _Bundle) -> None:
             fresh = models.logits_of(bundle.model, images[:RECOMPUTED_IMAGES], dataset.normalise)
             alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
             _expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")
-
-
-# ------------------------------------------------------------------------------------------------- the model card
-
-_ROLES = {
-    "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
-    "baseline": "A baseline: a student's architecture trained on labels alone, for comparison with a distilled one.",
-    "distilled": "A distilled student: a network trained on the softened probabilities of a teacher"
-    " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
-}
-MAX_LAYER_LINES = 40
-_CARD = '''---
-library_name: pytorch
-pipeline_tag: image-classification
-tags:
-- kd-lab
-- knowledge-distillation
-- {role}
----
-
-# {title}
-
-{story}
-
-{facts}
-
-{layers}
-
-## Training
-
-{epochs:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The weights are those of the
-{chosen}.
-
-{training}
-
-{lesson}
-
-## Environment
-
-{environment}
-
-## Intended use and limits
-
-Made for learning about distillation and for comparison on {info.label}. It sorts any picture whatever into one of
-{info.classes} classes, and is untested on pictures from elsewhere. Its test errors are those of one seed: differences
-within the interval mean little.
-
-## Use
-
-With KD Lab's `kd_core` on Python's path, in the folder of these files:
-
-```python
-from pathlib import Path
-
-from kd_core import models
-from kd_core.config import RunConfig
-from safetensors.torch import load_file
-
-config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))
-model = models.build(config.model, image_shape={card.input.shape}, classes={info.classes})
-model.load_state_dict(load_file("weights.safetensors"))
-model.eval()
-
-MEAN, STD = {card.input.mean!r}, {card.input.std!r}  # of the training pixels from 0 to 1, as in card.json
-
-
-def logits(images):
-    """uint8 images (N, C, H, W) -> logits (N, {info.classes})."""
-    return model((images.float() - 255 * MEAN) / (255 * STD))
-```
-'''
-
-
-def _readme(run: Run, card: _Card, layers: str) -> str:
-    """A model card in Markdown, its front matter as Hugging Face reads it."""
-    config, results, info = run.config, card.results, DATASETS[run.config.dataset]
-    errors, examples = results.test_errors, results.test_examples
-    low, high = wilson_interval(errors, examples)
-    facts = {
-        "role": config.role,
-        "data set": info.label,
-        "architecture": config.model.label,
-        "parameters": f"{results.parameters:,}",
-        "size_bytes": f"{results.size_bytes:,}",
-        "multiply_adds of one image": f"{results.multiply_adds:,}",
-        "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
-        "95% Wilson interval": f"{low:.2%} to {high:.2%}",
-    }
-    judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
-    chosen = "last epoch; the test set was looked at once, afterwards"
-    if results.validation_examples:
-        chosen = (
-            f"best epoch by a validation split of the training set ({results.validation_errors:,} errors in"
-            f" {results.validation_examples:,} images, against the {judge});"
-            " the test set was looked at once, afterwards"
-        )
-    story = [_ROLES[config.role], run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
-    environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
-    return _CARD.format(
-        role=config.role,
-        title=" ".join(run.name.split()) or config.label,
-        story="\n\n".join(filter(None, story)),
-        facts=_table(facts),
-        layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
-        config=config,
-        card=card,
-        info=info,
-        epochs=results.epochs,
-        start=f"the weights of run {config.continues}" if config.continues else "random weights",
-        chosen=chosen,
-        training=_table(config.training.model_dump(mode="json")),
-        lesson=_lesson(config),
-        environment=_table(environment),
-    )
-
-
-def _lesson(config: RunConfig) -> str:
-    """What a student learned from: its transfer set, and its teacher."""
-    part, told = config.transfer_set, config.distillation
-    if config.role == "teacher":
-        return "It learned from the whole training set."
-    classes = "all classes" if part.only_classes is None else f"classes {', '.join(map(str, part.only_classes))}"
-    labels = "with their labels" if part.labelled else "without any label"
-    lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
-    if told is not None:
-        average = f", the mean of their {told.ensemble}" if len(told.teachers) > 1 else ""
-        lesson += (
-            f"\n\n## Distillation\n\n`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`\n\n"
-            f"with temperature T = {told.temperature:g} and alpha = {told.alpha:g}; p_t and p_s are"
-            " softmax(logits / T) of teacher and student, CE is the cross-entropy with the labels. Taught by run"
-            f" {', '.join(told.teachers)}{average}."
-        )
-    return lesson
-
-
-def _table(values: Mapping[str, Any]) -> str:
-    rows = [f"| {name} | {'default' if value is None else value} |" for name, value in values.items()]
-    return "\n".join(["| | |", "|---|---|", *rows])
-
-
-def _moment(seconds: float | None) -> str:
-    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"

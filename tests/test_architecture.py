@@ -30,7 +30,8 @@ ENGINE_ARROWS = {
     "recipes": {"config", "runs"},
     "advice": {"config", "recipes"},
     "live": {"runs"},
-    "bundles": {"config", "datasets", "evaluation", "files", "models", "places", "runs", "speed"},
+    "model_card": {"config", "evaluation", "runs"},
+    "bundles": {"config", "datasets", "evaluation", "files", "model_card", "models", "places", "runs", "speed"},
     "figures": set(),
     "__main__": {
         "artifacts",

@@ -1,0 +1,153 @@
+"""A run told in words for whoever meets its weights: a model card in Markdown."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from kd_core.config import DATASETS, RunConfig
+from kd_core.evaluation import wilson_interval
+from kd_core.runs import Run
+
+_ROLES = {
+    "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
+    "baseline": "A baseline: a student's architecture trained on labels alone, for comparison with a distilled one.",
+    "distilled": "A distilled student: a network trained on the softened probabilities of a teacher"
+    " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
+}
+MAX_LAYER_LINES = 40
+_CARD = '''---
+library_name: pytorch
+pipeline_tag: image-classification
+tags:
+- kd-lab
+- knowledge-distillation
+- {role}
+---
+
+# {title}
+
+{story}
+
+{facts}
+
+{layers}
+
+## Training
+
+{epochs:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The weights are those of the
+{chosen}.
+
+{training}
+
+{lesson}
+
+## Environment
+
+{environment}
+
+## Intended use and limits
+
+Made for learning about distillation and for comparison on {info.label}. It sorts any picture whatever into one of
+{info.classes} classes, and is untested on pictures from elsewhere. Its test errors are those of one seed: differences
+within the interval mean little.
+
+## Use
+
+With KD Lab's `kd_core` on Python's path, in the folder of these files:
+
+```python
+from pathlib import Path
+
+from kd_core import models
+from kd_core.config import RunConfig
+from safetensors.torch import load_file
+
+config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))
+model = models.build(config.model, image_shape={image_shape}, classes={info.classes})
+model.load_state_dict(load_file("weights.safetensors"))
+model.eval()
+
+MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1, as in card.json
+
+
+def logits(images):
+    """uint8 images (N, C, H, W) -> logits (N, {info.classes})."""
+    return model((images.float() - 255 * MEAN) / (255 * STD))
+```
+'''
+
+
+def model_card(run: Run, *, image_shape: tuple[int, ...], mean: float, std: float, layers: str) -> str:
+    """A run in Markdown, its front matter as Hugging Face reads it.
+
+    image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it.
+    """
+    config, results, info = run.config, run.results, DATASETS[run.config.dataset]
+    errors, examples = results["test_errors"], results["test_examples"]
+    low, high = wilson_interval(errors, examples)
+    facts = {
+        "role": config.role,
+        "data set": info.label,
+        "architecture": config.model.label,
+        "parameters": f"{results['parameters']:,}",
+        "size_bytes": f"{results['size_bytes']:,}",
+        "multiply_adds of one image": f"{results['multiply_adds']:,}",
+        "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
+        "95% Wilson interval": f"{low:.2%} to {high:.2%}",
+    }
+    judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
+    chosen = "last epoch; the test set was looked at once, afterwards"
+    if results["validation_examples"]:
+        chosen = (
+            f"best epoch by a validation split of the training set ({results['validation_errors']:,} errors in"
+            f" {results['validation_examples']:,} images, against the {judge});"
+            " the test set was looked at once, afterwards"
+        )
+    story = [_ROLES[config.role], run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
+    return _CARD.format(
+        role=config.role,
+        title=" ".join(run.name.split()) or config.label,
+        story="\n\n".join(filter(None, story)),
+        facts=_table(facts),
+        layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
+        config=config,
+        image_shape=tuple(image_shape),
+        mean=mean,
+        std=std,
+        info=info,
+        epochs=results["epochs"],
+        start=f"the weights of run {config.continues}" if config.continues else "random weights",
+        chosen=chosen,
+        training=_table(config.training.model_dump(mode="json")),
+        lesson=_lesson(config),
+        environment=_table(environment),
+    )
+
+
+def _lesson(config: RunConfig) -> str:
+    """What a student learned from: its transfer set, and its teacher."""
+    part, told = config.transfer_set, config.distillation
+    if config.role == "teacher":
+        return "It learned from the whole training set."
+    classes = "all classes" if part.only_classes is None else f"classes {', '.join(map(str, part.only_classes))}"
+    labels = "with their labels" if part.labelled else "without any label"
+    lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
+    if told is not None:
+        average = f", the mean of their {told.ensemble}" if len(told.teachers) > 1 else ""
+        lesson += (
+            f"\n\n## Distillation\n\n`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`\n\n"
+            f"with temperature T = {told.temperature:g} and alpha = {told.alpha:g}; p_t and p_s are"
+            " softmax(logits / T) of teacher and student, CE is the cross-entropy with the labels. Taught by run"
+            f" {', '.join(told.teachers)}{average}."
+        )
+    return lesson
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    rows = [f"| {name} | {'default' if value is None else value} |" for name, value in values.items()]
+    return "\n".join(["| | |", "|---|---|", *rows])
+
+
+def _moment(seconds: float | None) -> str:
+    return "" if seconds is None else f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
