@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Request = Literal["stop", "pause"]
+Finding = Literal["speed"]
+"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side."""
 
 TOPIC = "kd-lab"
 _PROGRESS = ("step", "epoch", "probe")
@@ -267,12 +269,18 @@ def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
     perform(Path(home), run_id, emit, lambda: _requests.get(run_id))
 
 
-def _measure_on_worker(home: str, run_ids: tuple[str, ...], dataset_name: str, threads: int) -> dict[str, Any]:
+def _find_on_worker(home: str, kind: Finding, run_ids: tuple[str, ...], dataset: str, threads: int) -> dict[str, Any]:
+    _settle_in(threads)
+    match kind:
+        case "speed":
+            return _measured_speed(Path(home), run_ids, dataset, threads)
+
+
+def _measured_speed(home: Path, run_ids: tuple[str, ...], dataset_name: str, threads: int) -> dict[str, Any]:
     from kd_core import artifacts, datasets, speed
 
-    _settle_in(threads)
     dataset = datasets.load(dataset_name)
-    candidates = {run_id: artifacts.load_model(Path(home), run_id, dataset) for run_id in run_ids}
+    candidates = {run_id: artifacts.load_model(home, run_id, dataset) for run_id in run_ids}
     return speed.measure(candidates, dataset.normalise(dataset.test_images[:512]), threads=threads)
 
 
@@ -322,8 +330,9 @@ class Jobs:
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
         self._ticked_at = self._purged_at = time.monotonic()
-        self._to_measure: dict[str, tuple[tuple[str, ...], str]] = {}
-        self._measuring: Task | None = None
+        self._to_find: dict[tuple[Finding, tuple[str, ...]], str] = {}
+        self._finding: Task | None = None
+        self._finding_now: tuple[Finding, tuple[str, ...]] | None = None
         self._client: Client | None = None
         self._warm: list[Task] = []
         self._slots = self._threads = 1
@@ -366,9 +375,9 @@ class Jobs:
         """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
         return self._lineup
 
-    def measure(self, run_ids: Iterable[str], dataset: str) -> None:
-        """Measure the speed of some runs' models side by side, once no run is training; Store.speed has the result."""
-        self._inbox.put(("measure", tuple(sorted(run_ids)), dataset))
+    def find_out(self, kind: Finding, run_ids: Iterable[str], dataset: str) -> None:
+        """Find something out of some runs on a data set, once no run is training; Store.finding has the result."""
+        self._inbox.put(("find", kind, tuple(sorted(run_ids)), dataset))
 
     def close(self) -> None:
         """Let go of the workers. Runs that were going read interrupted when the store is next opened."""
@@ -433,16 +442,17 @@ class Jobs:
                 self._waiting[run_id] = browser
             case ("ask", run_id):
                 self._pass_on_request(run_id)
-            case ("measure", run_ids, dataset):
-                self._to_measure[",".join(run_ids)] = (run_ids, dataset)
+            case ("find", kind, run_ids, dataset):
+                if (kind, run_ids) != self._finding_now:
+                    self._to_find[kind, run_ids] = dataset
             case ("events", run_id, events):
                 self.store.apply(run_id, *events)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
             case ("done", run_id):
                 self._after(run_id)
-            case ("measured", run_ids):
-                self._after_measurement(run_ids)
+            case ("found", kind, run_ids):
+                self._after_finding(kind, run_ids)
 
     def _pass_on_request(self, run_id: str) -> None:
         request = self.store.request(run_id)
@@ -462,7 +472,7 @@ class Jobs:
                 del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
                 continue
-            if len(self._running) < self._slots and self._measuring is None and self._teachers_ready(run_id):
+            if len(self._running) < self._slots and self._finding is None and self._teachers_ready(run_id):
                 client = self._connect()
                 if len(self._running) >= self._slots:
                     continue
@@ -474,14 +484,15 @@ class Jobs:
                 future.add_done_callback(lambda _, run_id=run_id: self._inbox.put(("done", run_id)))
         order = turns(self._waiting, Counter(self._browsers.values()), self._served)
         self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
-        if self._to_measure and not self._running and self._measuring is None:
-            key, (run_ids, dataset) = next(iter(self._to_measure.items()))
+        if self._to_find and not self._running and self._finding is None:
+            (kind, run_ids), dataset = next(iter(self._to_find.items()))
             client = self._connect()
-            self._measuring = client.submit(
-                _measure_on_worker, str(self.store.home), run_ids, dataset, self._threads, pure=False
+            self._finding = client.submit(
+                _find_on_worker, str(self.store.home), kind, run_ids, dataset, self._threads, pure=False
             )
-            del self._to_measure[key]
-            self._measuring.add_done_callback(lambda _: self._inbox.put(("measured", run_ids)))
+            del self._to_find[kind, run_ids]
+            self._finding_now = kind, run_ids
+            self._finding.add_done_callback(lambda _: self._inbox.put(("found", kind, run_ids)))
 
     def _teachers(self, run_id: str) -> dict[str, Run | None]:
         """The teachers that a run names, by id; None where one was deleted since."""
@@ -511,13 +522,13 @@ class Jobs:
         text = f"Its worker was lost ({type(error).__name__ if error else future.status})."
         self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} Resume goes on from the last checkpoint."})
 
-    def _after_measurement(self, run_ids: tuple[str, ...]) -> None:
-        future, self._measuring = self._measuring, None
+    def _after_finding(self, kind: Finding, run_ids: tuple[str, ...]) -> None:
+        future, self._finding, self._finding_now = self._finding, None, None
         if future is not None and future.status == "finished":
-            self.store.save_speed(run_ids, future.result())
+            self.store.save_finding(kind, run_ids, future.result())
         else:
             reason = _sentence(future.exception()) if future is not None and future.status == "error" else "no worker"
-            self.store.save_speed(run_ids, {"problem": f"The speed could not be measured: {reason}"})
+            self.store.save_finding(kind, run_ids, {"problem": f"The {kind} could not be found out: {reason}"})
 
     def _connect(self) -> "Client":
         if self._client is not None:

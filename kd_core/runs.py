@@ -1,6 +1,6 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
-    KD_HOME/lab.sqlite            configs, status, names and tags, records, measured speeds
+    KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
     KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
@@ -86,7 +86,9 @@ CREATE TABLE IF NOT EXISTS probes (
     run_id TEXT NOT NULL REFERENCES runs (id), epoch INTEGER NOT NULL, step INTEGER NOT NULL, logits TEXT NOT NULL,
     PRIMARY KEY (run_id, epoch)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS speeds (run_ids TEXT PRIMARY KEY, measured_at REAL NOT NULL, result TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS findings (
+    kind TEXT NOT NULL, run_ids TEXT NOT NULL, found_at REAL NOT NULL, result TEXT NOT NULL, PRIMARY KEY (kind, run_ids)
+) WITHOUT ROWID;
 """
 
 
@@ -308,6 +310,7 @@ class Store:
             with self._transaction() as database:
                 for table in ("records", "extremes", "probes"):
                     database.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
+                database.execute("DELETE FROM findings WHERE instr(run_ids, ?)", (run_id,))
                 database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
         return gone
 
@@ -328,12 +331,18 @@ class Store:
             )
         return orphans
 
-    def save_speed(self, run_ids: Iterable[str], result: dict[str, Any]) -> None:
-        """Keep a speed measurement of several runs, made side by side."""
+    def save_finding(self, kind: str, run_ids: Iterable[str], result: dict[str, Any]) -> None:
+        """Keep what was found out of some runs together, such as their speed measured side by side."""
         with self._transaction() as database:
             database.execute(
-                "INSERT OR REPLACE INTO speeds VALUES (?, ?, ?)", (_key(run_ids), time.time(), json.dumps(result))
+                "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?)",
+                (kind, _key(run_ids), time.time(), json.dumps(result)),
             )
+
+    def forget_finding(self, kind: str, run_ids: Iterable[str]) -> None:
+        """Let it be found out again."""
+        with self._transaction() as database:
+            database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, _key(run_ids)))
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -442,9 +451,9 @@ class Store:
         query = "SELECT seconds FROM records WHERE run_id = ? AND kind = 'epoch' ORDER BY step"
         return [row["seconds"] for row in self._rows(query, run_id)]
 
-    def speed(self, run_ids: Iterable[str]) -> dict[str, Any] | None:
-        """The measurement kept for just these runs, or None."""
-        for row in self._rows("SELECT result FROM speeds WHERE run_ids = ?", _key(run_ids)):
+    def finding(self, kind: str, run_ids: Iterable[str]) -> dict[str, Any] | None:
+        """What was found out of just these runs, in any order, or None."""
+        for row in self._rows("SELECT result FROM findings WHERE kind = ? AND run_ids = ?", kind, _key(run_ids)):
             result: dict[str, Any] = json.loads(row["result"])
             return result
         return None

@@ -28,6 +28,7 @@ ENGINE_ARROWS = {
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},
     "jobs": {"artifacts", "config", "datasets", "places", "runs", "speed", "training"},
     "recipes": {"config", "runs"},
+    "report": set(),
     "advice": {"config", "recipes"},
     "live": {"runs"},
     "model_card": {"config", "evaluation", "runs"},

@@ -268,9 +268,9 @@ def test_runs_of_a_process_that_is_gone_read_interrupted_and_others_do_not(store
 
 
 def test_speeds_are_kept_for_a_set_of_runs_in_any_order(store):
-    store.save_speed(["b", "a"], {"models": {}})
-    assert store.speed(["a", "b"]) == {"models": {}}
-    assert store.speed(["a"]) is None
+    store.save_finding("speed", ["b", "a"], {"models": {}})
+    assert store.finding("speed", ["a", "b"]) == {"models": {}}
+    assert store.finding("speed", ["a"]) is None
 
 
 def test_a_damaged_database_is_said_in_words_and_left_alone(home):

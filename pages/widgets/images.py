@@ -2,6 +2,7 @@
 
 import base64
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,9 +24,22 @@ def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def strip(images: NDArray[np.uint8]) -> str:
     """Images (N, C, H, W) side by side in one picture, as a data URL: a component cuts its tiles from it."""
-    row = np.concatenate(list(images), axis=2)
+    return _data_url(np.concatenate(list(images), axis=2))
+
+
+def sprite(images: NDArray[np.uint8]) -> tuple[str, int]:
+    """Many images (N, C, H, W) in rows in one picture, as a data URL, and how many stand in a row."""
+    columns = max(1, math.isqrt(len(images)))
+    empty = np.zeros((-len(images) % columns, *images.shape[1:]), np.uint8)
+    tiles = list(np.concatenate([images, empty]))
+    rows = [np.concatenate(tiles[start : start + columns], axis=2) for start in range(0, len(tiles), columns)]
+    return _data_url(np.concatenate(rows, axis=1)), columns
+
+
+def _data_url(picture: NDArray[np.uint8]) -> str:
+    """(C, H, W) as a PNG in a data URL."""
     buffer = io.BytesIO()
-    Image.fromarray(row[0] if row.shape[0] == 1 else row.transpose(1, 2, 0)).save(buffer, "PNG")
+    Image.fromarray(picture[0] if picture.shape[0] == 1 else picture.transpose(1, 2, 0)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

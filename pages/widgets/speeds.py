@@ -14,14 +14,14 @@ from pages.widgets.results import accuracy_of
 def measured_speeds(runs: Sequence[Run]) -> None:
     """Show the measurement kept for these runs, or have it made and show it when it is there."""
     ids = [run.id for run in runs]
-    waiting = lab.store().speed(ids) is None
+    waiting = lab.store().finding("speed", ids) is None
     if waiting:
-        lab.jobs().measure(ids, runs[0].config.dataset)
+        lab.jobs().find_out("speed", ids, runs[0].config.dataset)
     st.fragment(_speeds, run_every=0.5 if waiting else None)(runs, waiting)
 
 
 def _speeds(runs: Sequence[Run], was_waiting: bool) -> None:
-    speed = lab.store().speed([run.id for run in runs])
+    speed = lab.store().finding("speed", [run.id for run in runs])
     if speed is None:
         st.info("Measuring, as soon as nothing trains …", icon=":material/timer:")
         return

@@ -1,0 +1,121 @@
+// Models classify the test set one image after another, each at its measured latency, slowed down alike for all so that
+// eyes can follow. What each says of each image is what it said when it was tested.
+
+const SLOWDOWNS = [1, 10, 100, 1000, 10000];
+const SECONDS_WANTED = 12;  // of the slowest lane, for the slowdown that is chosen at first
+
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+
+function build(root, data) {
+  root.replaceChildren();
+  const labels = bytes(data.labels);
+  const view = { root, data, labels, elapsed: 0, running: false };
+  const controls = element("div", "controls", root);
+  view.start = element("button", "start", controls, "▶ Start the race");
+  view.start.type = "button";
+  const slow = element("label", "", controls, "Speed ");
+  view.slow = element("select", "", slow);
+  for (const factor of SLOWDOWNS) {
+    element("option", "", view.slow, factor === 1 ? "real time" : `slowed down ${factor.toLocaleString("en")} times`).value = factor;
+  }
+  const slowest = (Math.max(...data.lanes.map((lane) => lane.latency_ms)) * labels.length) / 1000;
+  view.slow.value = SLOWDOWNS.reduce((best, factor) =>
+    Math.abs(Math.log((slowest * factor) / SECONDS_WANTED)) < Math.abs(Math.log((slowest * best) / SECONDS_WANTED)) ? factor : best);
+  view.sheet = new Image();
+  view.sheet.onload = () => draw(view);
+  view.sheet.src = data.sprite;
+  view.lanes = data.lanes.map((lane) => {
+    const row = element("div", "lane", root);
+    const canvas = element("canvas", "picture", row);
+    canvas.width = canvas.height = data.side;
+    const middle = element("div", "middle", row);
+    const head = element("div", "head", middle);
+    element("b", "", head, lane.title);
+    const said = element("span", "said-class", head);
+    const bar = element("div", "bar", middle);
+    const fill = element("i", "", bar);
+    fill.style.background = lane.colour;
+    const counts = element("div", "counts", middle);
+    const predictions = bytes(lane.predictions);
+    const wrong = new Uint32Array(predictions.length + 1);  // errors among the first n
+    predictions.forEach((top, n) => { wrong[n + 1] = wrong[n] + (top !== labels[n] ? 1 : 0); });
+    return { ...lane, row, canvas, fill, bar, counts, said, predictions, wrong, done: 0 };
+  });
+  view.result = element("div", "result", root);
+  view.result.setAttribute("aria-live", "polite");
+  view.start.onclick = () => (view.running ? halt(view) : go(view));
+  view.slow.onchange = () => reset(view);
+  return view;
+}
+
+function reset(view) {
+  halt(view);
+  view.elapsed = 0;
+  view.result.textContent = "";
+  draw(view);
+}
+
+function halt(view) {
+  cancelAnimationFrame(view.frame);
+  view.running = false;
+  view.start.textContent = view.elapsed ? "▶ Go on" : "▶ Start the race";
+}
+
+function go(view) {
+  if (view.lanes.every((lane) => lane.done >= view.labels.length)) view.elapsed = 0;
+  view.result.textContent = "";
+  view.running = true;
+  view.start.textContent = "❚❚ Pause";
+  let last = performance.now();
+  const tick = (now) => {
+    view.elapsed += (now - last) / Number(view.slow.value);  // milliseconds of the models' own time
+    last = now;
+    draw(view);
+    if (view.lanes.every((lane) => lane.done >= view.labels.length)) finish(view);
+    else view.frame = requestAnimationFrame(tick);
+  };
+  view.frame = requestAnimationFrame(tick);
+}
+
+function finish(view) {
+  view.running = false;
+  view.start.textContent = "▶ Race again";
+  const order = [...view.lanes].sort((a, b) => a.latency_ms - b.latency_ms);
+  view.result.textContent = order.map((lane, place) =>
+    `${place + 1}. ${lane.title}: ${((lane.latency_ms * view.labels.length) / 1000).toFixed(2)} s for all`
+    + ` ${view.labels.length.toLocaleString("en")} images, ${lane.wrong[view.labels.length].toLocaleString("en")} wrong`).join(" · ");
+}
+
+function draw(view) {
+  const { data, labels } = view;
+  for (const lane of view.lanes) {
+    lane.done = Math.min(labels.length, Math.floor(view.elapsed / lane.latency_ms));
+    const current = Math.min(lane.done, labels.length - 1);
+    const context = lane.canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    if (view.sheet.complete) {
+      context.drawImage(view.sheet, (current % data.columns) * data.side, Math.floor(current / data.columns) * data.side,
+        data.side, data.side, 0, 0, data.side, data.side);
+    }
+    lane.fill.style.width = `${(100 * lane.done) / labels.length}%`;
+    const told = lane.predictions[current], right = told === labels[current];
+    lane.said.textContent = `${right ? "✓" : "✗"} ${data.classes[told]}${right ? "" : `, it is a ${data.classes[labels[current]]}`}`;
+    lane.said.className = right ? "said-class" : "said-class wrong";
+    lane.counts.textContent = `${lane.done.toLocaleString("en")} of ${labels.length.toLocaleString("en")} images ·`
+      + ` ${lane.wrong[lane.done].toLocaleString("en")} wrong · ${Math.round(1000 / lane.latency_ms).toLocaleString("en")} a second, measured`;
+    lane.row.dataset.done = lane.done;
+    lane.row.dataset.wrong = lane.wrong[lane.done];
+  }
+}
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".kd-race");
+  const key = JSON.stringify([data.lanes.map((lane) => [lane.title, lane.latency_ms]), data.labels.length]);
+  if (root.kdKey !== key) {
+    if (root.kdView) halt(root.kdView);
+    root.kdKey = key;
+    root.kdView = build(root, data);
+    draw(root.kdView);
+  }
+  return () => halt(root.kdView);
+}

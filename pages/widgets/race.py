@@ -1,0 +1,66 @@
+"""The race: models classify the same stream of test images side by side, each at the speed that was measured."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from pages.widgets.images import sprite
+from pages.widgets.temperature_bars import COMMON_JS
+
+_HERE = Path(__file__)
+STREAM = 2000
+"""Images of the race: the test set's first. All of MNIST's would take the page megabytes."""
+
+
+class Lane(NamedTuple):
+    """One model in the race: its top class for every test image, (N,), and the measured latency of one image."""
+
+    title: str
+    colour: str
+    predictions: NDArray[np.int64]
+    latency_ms: float
+
+
+def race(
+    lanes: Sequence[Lane], images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> None:
+    """Let the models run over the first STREAM images.
+
+    images: (N, C, H, W), labels: (N,): the test set in its own order, as the lanes' predictions are.
+    """
+    component = st.components.v2.component(
+        "kd_lab_race",
+        html='<div class="kd-race"></div>',
+        css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+    picture, columns = sprite(images[:STREAM])
+    component(
+        key="race",
+        data={
+            "lanes": [
+                {
+                    "title": lane.title,
+                    "colour": lane.colour,
+                    "predictions": _packed(lane.predictions[:STREAM]),
+                    "latency_ms": lane.latency_ms,
+                }
+                for lane in lanes
+            ],
+            "labels": _packed(labels[:STREAM]),
+            "classes": list(class_names),
+            "sprite": picture,
+            "columns": columns,
+            "side": images.shape[-1],
+        },
+    )
+
+
+def _packed(classes: NDArray[np.int64]) -> str:
+    """Class indices below 256, a byte each."""
+    return base64.b64encode(classes.astype(np.uint8).tobytes()).decode()
