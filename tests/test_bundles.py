@@ -28,6 +28,7 @@ from kd_core import artifacts, bundles, runs
 from kd_core.bundles import BundleError, pack, unpack
 from kd_core.config import TransferSetConfig
 from kd_core.files import SaveError
+from kd_core.model_card import model_card
 from kd_core.runs import Store, StoreError, new_id
 
 WEIGHTS, LOGITS = "weights.safetensors", "logits.safetensors"
@@ -333,11 +334,8 @@ def test_the_model_card_tells_of_a_part_of_the_labels_no_labels_and_a_start(ther
     part = TransferSetConfig(fraction=0.03, only_classes=(7, 8), labelled=False)
     told = config.distillation.replace(alpha=1, t_squared=False, teachers=("a1", "b2"))
     config = config.replace(transfer_set=part, distillation=told, continues="c3")
-    text = bundles._readme(
-        replace(there.store.get(there.student), config=config, name=""),
-        bundles._Card.from_json(there.store.folder(there.student).card.read_text()),
-        "layer\n" * 99,
-    )
+    run = replace(there.store.get(there.student), config=config, name="")
+    text = model_card(run, image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer\n" * 99)
     assert "Transfer set: 3.00% of the training images of classes 7, 8, without any label." in text
     assert "`loss = alpha*KL(p_t || p_s) + (1-alpha)*CE`" in text
     assert "Taught by run a1, b2, the mean of their probabilities." in text

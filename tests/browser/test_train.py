@@ -83,8 +83,13 @@ def test_one_button_trains_the_story_to_its_end_and_the_replay_shows_how(own_ser
     replay = page.locator(".kd-bars")
     expect(replay.locator("output.when")).to_have_text(f"epoch {SHORT} of {SHORT}")
     heights = "(root) => [...root.querySelectorAll('.bar')].map((bar) => parseFloat(bar.style.height))"
+    page.wait_for_function(
+        "([root, last]) => [...root.kdView.told.values()].filter((run) => run.epochs.at(-1) === last).length === 2",
+        arg=[replay.element_handle(), SHORT],
+    )
+    expect(replay.locator(".bar")).to_have_count(30)  # ten classes of three models
+    expect(replay.locator("output.when")).to_have_text(f"epoch {SHORT} of {SHORT}")
     learned = replay.evaluate(heights)
-    assert len(learned) == 30
     for model in range(3):
         assert sum(learned[model::3]) == pytest.approx(100, abs=0.2)
     replay.locator("input[type=range]").evaluate("(one) => { one.value = 0; one.dispatchEvent(new Event('input')); }")
