@@ -74,28 +74,98 @@ def dashes_of(roles: Sequence[str]) -> list[str]:
     return dashes
 
 
-def accuracy_against_latency(points: Sequence[Mapping[str, Any]]) -> go.Figure:
-    """Test accuracy in percent, with its 95% interval, against latency_ms of one image; dot area shows parameters.
+COSTS = {
+    "latency_ms": "latency of one image, ms (median)",
+    "size_bytes": "size, bytes",
+    "multiply_adds": "multiply-adds of one image",
+    "parameters": "parameters",
+}
 
-    points: name, role, accuracy, low, high (shares), latency_ms, parameters.
+
+def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
+    """Test accuracy in percent, with its 95% interval, against a cost; a line joins what nothing beats in both.
+
+    points: name, role, accuracy, low, high (shares), and the cost. x: one of COSTS.
     """
     figure = go.Figure()
-    largest = max(point["parameters"] for point in points)
+    front: list[Mapping[str, Any]] = []
+    for point in sorted(points, key=lambda one: (one[x], -one["accuracy"])):
+        if not front or point["accuracy"] > front[-1]["accuracy"]:
+            front.append(point)
+    figure.add_scatter(
+        x=[point[x] for point in front], y=[100 * point["accuracy"] for point in front], mode="lines",
+        line={"shape": "hv", "color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", showlegend=False,
+    )  # fmt: skip
     for point in points:
-        accuracy = 100 * point["accuracy"]
+        accuracy, colour = 100 * point["accuracy"], ROLE_COLOURS[point["role"]]
         figure.add_scatter(
-            x=[point["latency_ms"]], y=[accuracy], mode="markers", name=point["name"],
-            marker={"color": ROLE_COLOURS[point["role"]],
-                    "size": 12 + 26 * (point["parameters"] / largest) ** 0.5, "opacity": 0.85},
+            x=[point[x]], y=[accuracy], mode="markers", name=point["name"], marker={"color": colour, "size": 14},
             error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
-                     "arrayminus": [accuracy - 100 * point["low"]], "color": ROLE_COLOURS[point["role"]]},
-            hovertemplate="%{x:.3f} ms, %{y:.2f}%",
+                     "arrayminus": [accuracy - 100 * point["low"]], "color": colour},
+            hovertemplate="%{x:.4~s}, %{y:.2f}%",
         )  # fmt: skip
-    ticks = _decade_ticks([point["latency_ms"] for point in points])
-    figure.update_xaxes(title_text="latency of one image, ms (median)", type="log", tickvals=ticks,
-                        ticktext=[f"{tick:g}" for tick in ticks])  # fmt: skip
+    ticks = _decade_ticks([point[x] for point in points])
+    figure.update_xaxes(title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[_short(tick) for tick in ticks])
     figure.update_yaxes(title_text="test accuracy, %")
-    return _styled(figure, height=400)
+    return _styled(figure, height=380)
+
+
+def _short(number: float) -> str:
+    """0.05, 2, 500k, 2M."""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= limit:
+            return f"{number / limit:g}{unit}"
+    return f"{number:g}"
+
+
+def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
+    """Share that is right against confidence, in percent, for each model: name -> (role, bins of evaluation)."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"color": GREY, "width": 1, "dash": "dot"},
+                       hoverinfo="skip", showlegend=False)  # fmt: skip
+    for (name, (role, bins)), dash in zip(
+        models.items(), dashes_of([role for role, _ in models.values()]), strict=True
+    ):
+        figure.add_scatter(
+            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=name,
+            mode="lines+markers", line={"color": ROLE_COLOURS[role], "dash": dash},
+            marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
+            customdata=[one.examples for one in bins],
+            hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="confidence, %", range=[0, 101])
+    figure.update_yaxes(title_text="right, %", range=[0, 101])
+    return _styled(figure, height=420)
+
+
+def per_class(models: Mapping[str, tuple[str, Sequence[float]]], class_names: Sequence[str]) -> go.Figure:
+    """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class)."""
+    figure = go.Figure()
+    for name, (role, accuracies) in models.items():
+        figure.add_bar(x=list(class_names), y=[100 * (1 - one) for one in accuracies], name=name,
+                       marker_color=ROLE_COLOURS[role], hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
+    figure.update_xaxes(title_text="true class", type="category")
+    figure.update_yaxes(title_text="errors, % of the class")
+    return _styled(figure, height=380)
+
+
+def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
+    """How many more images one model puts into each cell than another, (K, K), true class in rows."""
+    rows = [[int(value) for value in row] for row in difference]
+    mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
+    largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
+    written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=mistakes, x=list(class_names), y=list(class_names), xgap=1, ygap=1, showscale=False, zmid=0,
+            zmin=-largest, zmax=largest, text=written, texttemplate="%{text}",
+            colorscale=[[0, ROLE_COLOURS["distilled"]], [0.5, "rgba(128,128,128,0.08)"], [1, GRADIENT_COLOURS["hard"]]],
+            hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
+    figure.update_xaxes(title_text="top class", type="category", constrain="domain")
+    return _styled(figure, height=420).update_layout(title={"text": title, "font": {"size": 14}})
 
 
 def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:

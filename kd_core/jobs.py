@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Request = Literal["stop", "pause"]
-Finding = Literal["speed"]
-"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side."""
+Finding = Literal["speed", "export", "inside"]
+"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side, the
+files of one run's export, or what they look like inside: features and loss landscape."""
 
 TOPIC = "kd-lab"
 _PROGRESS = ("step", "epoch", "probe")
@@ -269,18 +270,24 @@ def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
     perform(Path(home), run_id, emit, lambda: _requests.get(run_id))
 
 
-def _find_on_worker(home: str, kind: Finding, run_ids: tuple[str, ...], dataset: str, threads: int) -> dict[str, Any]:
+def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
     _settle_in(threads)
     match kind:
         case "speed":
-            return _measured_speed(Path(home), run_ids, dataset, threads)
+            return _measured_speed(Path(home), runs, threads)
+        case "export":
+            from kd_core import export
+
+            return export.export_run(Path(home), runs[0])
+        case "inside":
+            return _looked_inside(Path(home), runs)
 
 
-def _measured_speed(home: Path, run_ids: tuple[str, ...], dataset_name: str, threads: int) -> dict[str, Any]:
+def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:
     from kd_core import artifacts, datasets, speed
 
-    dataset = datasets.load(dataset_name)
-    candidates = {run_id: artifacts.load_model(home, run_id, dataset) for run_id in run_ids}
+    dataset = datasets.load(runs[0].config.dataset)
+    candidates = {run.id: artifacts.load_model(home, run.id, dataset) for run in runs}
     return speed.measure(candidates, dataset.normalise(dataset.test_images[:512]), threads=threads)
 
 
@@ -330,7 +337,7 @@ class Jobs:
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
         self._ticked_at = self._purged_at = time.monotonic()
-        self._to_find: dict[tuple[Finding, tuple[str, ...]], str] = {}
+        self._to_find: list[tuple[Finding, tuple[str, ...]]] = []
         self._finding: Task | None = None
         self._finding_now: tuple[Finding, tuple[str, ...]] | None = None
         self._client: Client | None = None
@@ -375,9 +382,9 @@ class Jobs:
         """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
         return self._lineup
 
-    def find_out(self, kind: Finding, run_ids: Iterable[str], dataset: str) -> None:
-        """Find something out of some runs on a data set, once no run is training; Store.finding has the result."""
-        self._inbox.put(("find", kind, tuple(sorted(run_ids)), dataset))
+    def find_out(self, kind: Finding, run_ids: Iterable[str]) -> None:
+        """Find something out of runs of one data set, once no run is training; Store.finding has the result."""
+        self._inbox.put(("find", kind, tuple(sorted(run_ids))))
 
     def close(self) -> None:
         """Let go of the workers. Runs that were going read interrupted when the store is next opened."""
@@ -442,9 +449,9 @@ class Jobs:
                 self._waiting[run_id] = browser
             case ("ask", run_id):
                 self._pass_on_request(run_id)
-            case ("find", kind, run_ids, dataset):
-                if (kind, run_ids) != self._finding_now:
-                    self._to_find[kind, run_ids] = dataset
+            case ("find", kind, run_ids):
+                if (kind, run_ids) not in (*self._to_find, self._finding_now):
+                    self._to_find.append((kind, run_ids))
             case ("events", run_id, events):
                 self.store.apply(run_id, *events)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
@@ -485,12 +492,10 @@ class Jobs:
         order = turns(self._waiting, Counter(self._browsers.values()), self._served)
         self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
         if self._to_find and not self._running and self._finding is None:
-            (kind, run_ids), dataset = next(iter(self._to_find.items()))
+            kind, run_ids = self._to_find.pop(0)
             client = self._connect()
-            self._finding = client.submit(
-                _find_on_worker, str(self.store.home), kind, run_ids, dataset, self._threads, pure=False
-            )
-            del self._to_find[kind, run_ids]
+            runs = self.store.some(run_ids)
+            self._finding = client.submit(_find_on_worker, str(self.store.home), kind, runs, self._threads, pure=False)
             self._finding_now = kind, run_ids
             self._finding.add_done_callback(lambda _: self._inbox.put(("found", kind, run_ids)))
 

@@ -1,60 +1,41 @@
-"""Compare honestly: teacher, baseline and distilled student on the same work, each against the teacher."""
+"""Compare honestly: any models of one data set on the same work, each against the first."""
 
 import streamlit as st
 
-from kd_core import evaluation, figures
-from kd_core.runs import Run
-from pages.widgets import lab, pickers
-from pages.widgets.chart import chart
-from pages.widgets.results import accuracy_of, headline
-from pages.widgets.speeds import measured_speeds
-from pages.widgets.tables import comparison_table
+from pages.widgets import closer, lab, pickers
+from pages.widgets.cards import cards
+from pages.widgets.closer import Compared
+from pages.widgets.disagreements import disagreements
+from pages.widgets.findings import found
+from pages.widgets.race import STREAM, race_of
+from pages.widgets.results import headline
+
+DISAGREE, RACE = "Disagreements", "The race"
 
 st.title("Compare honestly")
 
-found = {batch: runs for batch, runs in pickers.batches().items() if any(run.usable for run in runs)}
-if not found:
-    pickers.no_models_yet()
-    st.stop()
+runs = pickers.comparison()
+speed = found("speed", runs, "Measuring the speed side by side")
+images, labels = lab.test_set(runs[0].config.dataset)
+compared = Compared(runs, {run.id: lab.test_logits(run.id) for run in runs}, labels, speed)
 
-models = pickers.with_teacher(found[pickers.batch_picker(found)])
-reference = models[0]
-st.markdown(headline(models))
+st.markdown(headline(runs, speed))
+cards(runs, speed)
 
+with st.container(horizontal=True, vertical_alignment="center"):
+    part = st.segmented_control(
+        "Look closer", [*closer.PARTS, DISAGREE, RACE], default="Cost", required=True, key="closer", bind="query-params"
+    )
+    closer.report_button(compared)
 
-def card(run: Run) -> None:
-    errors, examples = run.results["test_errors"], run.results["test_examples"]
-    low, high = evaluation.wilson_interval(examples - errors, examples)
-    with st.container(border=True):
-        st.markdown(f"**{run.config.role}** · {run.config.model.label}")
-        st.metric("Test errors", f"{errors:,} of {examples:,}")
-        st.markdown(
-            f"accuracy **{accuracy_of(run):.2%}** (95% interval {low:.2%} to {high:.2%})  \n"
-            f"{run.results['parameters']:,} parameters · {run.results['size_bytes'] / 1e6:.2f} MB  \n"
-            f"{run.results['multiply_adds']:,} multiply-adds an image"
-        )
-
-
-for column, run in zip(st.columns(len(models)), models, strict=True):
-    with column:
-        card(run)
-
-st.subheader("Speed, measured side by side")
-measured_speeds(models)
-
-labels = lab.test_set(reference.config.dataset)[1]
-logits = {run.id: lab.test_logits(run.id) for run in models if run.config.dataset == reference.config.dataset}
-
-st.subheader("Everything against the first")
-comparison_table(models, logits)
-
-st.subheader("Where they go wrong")
-for column, run in zip(st.columns(len(logits)), [run for run in models if run.id in logits], strict=True):
-    with column:
-        st.markdown(f"**{run.config.role}**, {run.results['test_errors']:,} mistakes")
-        matrix = evaluation.confusion_matrix(logits[run.id], labels)
-        chart(
-            figures.confusion(matrix, [str(digit) for digit in range(10)], run.config.role),
-            key=f"confusion_{run.id}",
-            text=f"Mistakes of the {run.config.role} by true class and top class",
-        )
+if part in closer.PARTS:
+    closer.show(closer.PARTS[part](compared), key=part)
+elif part == DISAGREE:
+    disagreements(runs, compared.logits)
+else:
+    st.subheader("The race")
+    st.markdown(
+        f"Every model classifies the same {min(STREAM, len(labels)):,} test images, one at a time, at the speed measured"
+        " on this machine. What it says of each image is what it said when it was tested."
+    )
+    race_of(compared)

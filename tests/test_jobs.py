@@ -198,7 +198,7 @@ def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_tur
 def test_speed_is_measured_side_by_side_and_kept(running_jobs):
     queue = running_jobs
     ids = [train_here(queue.store, tiny_config(seed=seed)) for seed in (0, 1)]
-    queue.find_out("speed", ids, "digits")
+    queue.find_out("speed", ids)
     wait_until(lambda: queue.store.finding("speed", ids) is not None)
     assert set(queue.store.finding("speed", ids)["models"]) == set(ids)
     assert queue.store.finding("speed", reversed(ids)) == queue.store.finding("speed", ids)

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from kd_core import figures, places, recipes
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, ModelConfig
+from kd_core.config import DATASETS, ModelConfig, RunConfig
 from kd_core.jobs import Jobs
-from kd_core.runs import Store
+from kd_core.runs import Run, Store
 from pages.widgets import keys
 
 if TYPE_CHECKING:
@@ -101,6 +101,14 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     return artifacts.test_logits(places.home(), run_id)
 
 
+@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
+    from kd_core import artifacts
+
+    return artifacts.validation_logits(places.home(), run_id)
+
+
 @st.cache_resource(show_spinner="Loading the model …", max_entries=32)
 def trained(run_id: str) -> "artifacts.Trained":
     """A run's trained model, ready for images that its user draws. Raises SaveError."""
@@ -130,3 +138,18 @@ def timings() -> list[Timing]:
 @st.cache_data(show_spinner=False, max_entries=1024)
 def _epoch_seconds(run_id: str) -> float:
     return median(store().epoch_seconds(run_id) or [0.0])
+
+
+def repeats(run: Run) -> list[Run]:
+    """The finished runs that differ from this one in their seed alone, itself among them.
+
+    A distilled run's teachers may differ in their seed as well.
+    """
+
+    def essence(one: Run) -> RunConfig:
+        distillation = one.config.distillation
+        if distillation is not None:
+            distillation = distillation.replace(teachers=("teacher",) * len(distillation.teachers))
+        return one.config.replace(seed=0, distillation=distillation)
+
+    return [other for other in store().runs(statuses=["finished"]) if other.usable and essence(other) == essence(run)]

@@ -6,8 +6,11 @@ import streamlit as st
 
 from kd_core import places
 from kd_core.config import DATASETS, RunConfig
-from kd_core.runs import Run
+from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
+
+COMPARED = "compared"
+MAX_COMPARED = 6
 
 
 def batches() -> dict[str, list[Run]]:
@@ -94,3 +97,76 @@ def with_teacher(runs: list[Run]) -> list[Run]:
 def trained(dataset: str) -> list[Run]:
     """The finished runs on a data set, the oldest first."""
     return [run for run in lab.store().runs(statuses=["finished"])[::-1] if run.config.dataset == dataset]
+
+
+def comparison() -> list[Run]:
+    """The runs to compare: those of an experiment, changed as one likes. The first is what others are held to.
+
+    Says what cannot be compared, and why; stops the page where nothing is left.
+    """
+    found = {batch: runs for batch, runs in batches().items() if any(run.usable for run in runs)}
+    if not found:
+        no_models_yet()
+        st.stop()
+    batch = batch_picker(found)
+    usable = {run.id: run for run in lab.store().runs() if run.usable}
+    default = [run.id for run in with_teacher(found[batch])]
+    key = f"compare_{batch}"
+    if key not in st.session_state:
+        st.session_state[key] = _of_address(usable) or default
+    st.session_state[key] = [run_id for run_id in st.session_state[key] if run_id in usable]
+    picked = st.multiselect(
+        "Models",
+        list(usable),
+        key=key,
+        format_func=lambda run_id: usable[run_id].label,
+        max_selections=MAX_COMPARED,
+        help="The first teacher, or else the first of all, is what the others are held to.",
+    )
+    if picked == default:
+        st.query_params.pop(COMPARED, None)
+    elif st.query_params.get(COMPARED) != ",".join(picked):
+        st.query_params[COMPARED] = ",".join(picked)
+    runs = sorted((usable[run_id] for run_id in picked), key=lambda run: run.config.role != "teacher")
+    if not runs:
+        st.info("Choose the models to compare.", icon=":material/balance:")
+        st.stop()
+    strangers = [run for run in runs if run.config.dataset != runs[0].config.dataset]
+    if strangers:
+        st.error(
+            f"{runs[0].label} was tested on {DATASETS[runs[0].config.dataset].label}, but"
+            f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side out.",
+            icon=":material/error:",
+        )
+        st.stop()
+    return runs
+
+
+def _of_address(usable: dict[str, Run]) -> list[str]:
+    """The runs that the address names; a sentence on each that cannot be compared."""
+    named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id][:MAX_COMPARED]
+    known = {run.id: run for run in lab.store().some(named)}
+    for run_id in named:
+        if run_id not in known:
+            st.warning(f"There is no run {run_id[:12]} here: it is left out.", icon=":material/error:")
+        elif run_id not in usable:
+            run = known[run_id]
+            reason = "wait until it has ended" if run.status in ACTIVE else "it left no weights"
+            st.warning(f"{run.label} is {run.status}: {reason}. It is left out.", icon=":material/error:")
+    return [run_id for run_id in named if run_id in usable]
+
+
+def usable_run(title: str) -> Run:
+    """One trained run to choose, that of the address or of the session's experiment first; stops the page without any."""
+    usable = {run.id: run for run in lab.store().runs() if run.usable}
+    if not usable:
+        no_models_yet()
+        st.stop()
+    batch = keys.chosen_batch()
+    of_batch = [run.id for run in usable.values() if run.batch == batch]
+    named = st.query_params.get("run")
+    ids = sorted(usable, key=lambda run_id: (run_id != named, run_id not in of_batch, -usable[run_id].created_at))
+    picked = st.selectbox(title, ids, format_func=lambda run_id: usable[run_id].label, key="usable_run")
+    if st.query_params.get("run") != picked:
+        st.query_params["run"] = picked
+    return usable[picked]

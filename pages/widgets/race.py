@@ -9,8 +9,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.evaluation import predictions
+from kd_core.figures import ROLE_COLOURS
+from pages.widgets import lab
+from pages.widgets.closer import Compared
 from pages.widgets.images import sprite
 from pages.widgets.temperature_bars import COMMON_JS
+from pages.widgets.verdicts import short_name
 
 _HERE = Path(__file__)
 STREAM = 2000
@@ -64,3 +69,20 @@ def race(
 def _packed(classes: NDArray[np.int64]) -> str:
     """Class indices below 256, a byte each."""
     return base64.b64encode(classes.astype(np.uint8).tobytes()).decode()
+
+
+def race_of(compared: Compared) -> None:
+    """The race of compared models; nothing while their speed is not known."""
+    if compared.speed is None:
+        return
+    images, labels = lab.test_set(compared.runs[0].config.dataset)
+    lanes = [
+        Lane(
+            f"{short_name(run)} · {run.config.model.label}",
+            ROLE_COLOURS[run.config.role],
+            predictions(compared.logits[run.id]),
+            compared.speed["models"][run.id]["latency_ms_p50"],
+        )
+        for run in compared.runs
+    ]
+    race(lanes, images, labels, compared.class_names)

@@ -1,6 +1,7 @@
 """What results mean, in words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from kd_core.runs import Run
 
@@ -10,8 +11,11 @@ def accuracy_of(run: Run) -> float:
     return 1 - float(run.results["test_errors"]) / float(run.results["test_examples"])
 
 
-def headline(runs: Sequence[Run]) -> str:
-    """One sentence on a batch: what the student keeps of its teacher, and whether the teacher helped."""
+def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None) -> str:
+    """One sentence on a story: what the student keeps of its teacher, at which cost, and whether the teacher helped.
+
+    speed: the measured speeds of these runs, where they are known.
+    """
     teacher = next((run for run in runs if run.config.role == "teacher"), None)
     distilled = next((run for run in runs if run.config.role == "distilled"), None)
     baseline = next((run for run in runs if run.config.role == "baseline"), None)
@@ -21,12 +25,19 @@ def headline(runs: Sequence[Run]) -> str:
     size = teacher.results["parameters"] / distilled.results["parameters"]
     text = (
         f"The distilled student keeps **{kept:.1%}** of its teacher's accuracy"
-        f" {_in_size(size)}: {distilled.results['test_errors']:,} test errors"
+        f" {_in_size(size)}{_in_time(teacher, distilled, speed)}: {distilled.results['test_errors']:,} test errors"
         f" of {distilled.results['test_examples']:,}, the teacher {teacher.results['test_errors']:,}"
     )
     if baseline is not None:
         text += f", the same student without a teacher {baseline.results['test_errors']:,}"
     return text + "."
+
+
+def _in_time(teacher: Run, distilled: Run, speed: Mapping[str, Any] | None) -> str:
+    if speed is None or "problem" in speed:
+        return ""
+    latency = {run.id: speed["models"][run.id]["latency_ms_p50"] for run in (teacher, distilled)}
+    return f", **{latency[teacher.id] / latency[distilled.id]:.1f} times** as fast"
 
 
 def _in_size(ratio: float) -> str:

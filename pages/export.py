@@ -1,0 +1,19 @@
+"""Take the student away: as files that were loaded again and checked against the original before they are offered."""
+
+import streamlit as st
+
+from pages.widgets import pickers
+from pages.widgets.exports import checked_files, snippets
+from pages.widgets.findings import found
+
+st.title("Take it away")
+st.markdown(
+    "A trained student as files for other programs. Each file is loaded again and run over the whole test set, and is"
+    " offered only if it says what the original says."
+)
+
+run = pickers.usable_run("Model to take away")
+checks = found("export", [run], "Writing and checking the files")
+if checks is not None:
+    checked_files(run, checks)
+    snippets(run)

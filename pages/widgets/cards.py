@@ -1,0 +1,49 @@
+"""What a model does and what it costs, each as value and as ratio to the first model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from kd_core import evaluation
+from kd_core.runs import Run
+from pages.widgets.results import accuracy_of
+
+
+def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
+    """A card a model. speed: their measured speeds, or None while these are unknown."""
+    for start in range(0, len(runs), 3):
+        row = runs[start : start + 3]
+        for column, run in zip(st.columns(3), row, strict=False):
+            with column, st.container(border=True):
+                _card(run, runs[0], speed)
+
+
+def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
+    errors, examples = run.results["test_errors"], run.results["test_examples"]
+    low, high = evaluation.wilson_interval(examples - errors, examples)
+    st.markdown(f"**{run.name or run.config.role}** · {run.config.model.label}")
+    st.metric("Test errors", f"{errors:,} of {examples:,}")
+    st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
+    costs = [
+        ("parameters", f"{run.results['parameters']:,}", _ratio(run, first, "parameters")),
+        ("size", f"{run.results['size_bytes'] / 1e6:.2f} MB", _ratio(run, first, "size_bytes")),
+        ("multiply-adds", f"{run.results['multiply_adds']:,}", _ratio(run, first, "multiply_adds")),
+    ]
+    if speed is not None:
+        mine, theirs = speed["models"][run.id], speed["models"][first.id]
+        costs += [
+            ("latency p50", f"{mine['latency_ms_p50']:.3f} ms", mine["latency_ms_p50"] / theirs["latency_ms_p50"]),
+            ("latency p95", f"{mine['latency_ms_p95']:.3f} ms", mine["latency_ms_p95"] / theirs["latency_ms_p95"]),
+            (
+                f"images/s in batches of {mine['batch_size']}",
+                f"{mine['images_per_second']:,.0f}",
+                mine["images_per_second"] / theirs["images_per_second"],
+            ),
+        ]
+    rows = [f"| {name} | {value} | {'' if run is first else f'{ratio:.3g}×'} |" for name, value, ratio in costs]
+    st.markdown("\n".join(["| | | |", "|---|---:|---:|", *rows]))
+
+
+def _ratio(run: Run, first: Run, name: str) -> float:
+    return float(run.results[name] / first.results[name])

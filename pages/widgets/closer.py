@@ -1,0 +1,218 @@
+"""A closer look at a comparison: each part is words, a table and figures, for the page and for the report."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+import streamlit as st
+
+from kd_core import evaluation, figures
+from kd_core.evaluation import Labels, Logits
+from kd_core.report import Section, report
+from kd_core.runs import Run
+from pages.widgets import lab, verdicts
+from pages.widgets.chart import chart
+from pages.widgets.results import accuracy_of, headline
+from pages.widgets.verdicts import short_name
+
+
+class Compared(NamedTuple):
+    """Runs of one data set, their logits on its test set, and what is known of their speed."""
+
+    runs: Sequence[Run]
+    logits: Mapping[str, Logits]
+    labels: Labels
+    speed: Mapping[str, Any] | None
+
+    @property
+    def class_names(self) -> list[str]:
+        """As axes show them."""
+        return [str(name) for name in range(next(iter(self.logits.values())).shape[1])]
+
+
+def costs(compared: Compared) -> Section:
+    """Accuracy against what it costs, with the models that no other beats in both."""
+    points = [_point(run, compared.speed) for run in compared.runs]
+    axes = ["parameters", "multiply_adds", "size_bytes"] + (["latency_ms"] if compared.speed else [])
+    text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
+    if compared.speed:
+        text.append(_conditions(compared.speed))
+    return Section(
+        "Accuracy against cost", text, _costs_table(compared), [figures.pareto(points, x=axis) for axis in axes[::-1]]
+    )
+
+
+def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
+    examples = run.results["test_examples"]
+    low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
+    point = {
+        "name": f"{short_name(run)} {run.config.model.label}",
+        "role": run.config.role,
+        "accuracy": accuracy_of(run),
+        "low": low,
+        "high": high,
+        "parameters": run.results["parameters"],
+        "multiply_adds": run.results["multiply_adds"],
+        "size_bytes": run.results["size_bytes"],
+    }
+    return point | ({"latency_ms": speed["models"][run.id]["latency_ms_p50"]} if speed else {})
+
+
+def _costs_table(compared: Compared) -> pd.DataFrame:
+    first = compared.runs[0]
+    rows = []
+    for run in compared.runs:
+        row = {
+            "model": short_name(run),
+            "network": run.config.model.label,
+            "test errors": run.results["test_errors"],
+            "agreement with the first, %": 100
+            * evaluation.agreement(compared.logits[run.id], compared.logits[first.id]),
+            "parameters": run.results["parameters"],
+            "multiply-adds": run.results["multiply_adds"],
+        }
+        if compared.speed:
+            mine, theirs = compared.speed["models"][run.id], compared.speed["models"][first.id]
+            row |= {
+                "latency p50, ms": mine["latency_ms_p50"],
+                "latency p95, ms": mine["latency_ms_p95"],
+                "times as fast as the first": theirs["latency_ms_p50"] / mine["latency_ms_p50"],
+                "images a second": mine["images_per_second"],
+            }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _conditions(speed: Mapping[str, Any]) -> str:
+    conditions = speed["conditions"]
+    return (
+        f"Speed: {conditions['processor']}, {conditions['threads']} threads, torch {conditions['torch']},"
+        f" {conditions['precision']}; median of the models taking turns in a process of their own."
+    )
+
+
+def real(compared: Compared) -> Section:
+    """Whether the differences could be chance."""
+    text = [
+        "McNemar's exact test looks only at the images that just one of two models gets wrong: were the models equally"
+        " good, each such image would fall to either with probability one half. p is the chance of so uneven a split.",
+    ]
+    seeds = verdicts.seeds_table(compared.runs)
+    if seeds.empty:
+        text.append("Each model was trained once. Train it with other seeds to see how much luck is in its errors.")
+    else:
+        text += [
+            f"{row['model']}: {row['mean test errors']:.1f} test errors on average of {row['seeds']} seeds"
+            f" ({row['each']}), 95% interval {row['95% from']:.1f} to {row['to']:.1f}."
+            for row in seeds.to_dict("records")
+        ]
+    table = verdicts.differences_table(compared.runs, compared.logits, compared.labels)
+    return Section("Is the difference real?", text, table if len(table) else None)
+
+
+def calibration(compared: Compared) -> Section:
+    """Whether the probabilities mean what they say, and what one temperature does about it."""
+    rows, bins = [], {}
+    for run in compared.runs:
+        logits = compared.logits[run.id]
+        plain = evaluation.calibration(logits, compared.labels)
+        bins[short_name(run)] = (run.config.role, plain.bins)
+        rows.append({"model": short_name(run), "T": 1.0, **_scores(plain)})
+        kept = lab.validation_logits(run.id)
+        if kept is not None:
+            fitted = evaluation.fitted_temperature(*kept)
+            rows.append({"model": "", "T": fitted, **_scores(evaluation.calibration(logits, compared.labels, fitted))})
+    return Section(
+        "May it be believed?",
+        [
+            "On the diagonal, a model that is 80% sure is right 80% of the time; below it, it is too sure.",
+            "The second line of each model is temperature scaling: the one T that fits its validation split best,"
+            " measured on the test set (Guo et al. 2017). It changes no top class.",
+        ],
+        pd.DataFrame(rows),
+        [figures.reliability(bins)],
+    )
+
+
+def _scores(found: evaluation.Calibration) -> dict[str, float]:
+    return {
+        "expected calibration error, %": 100 * found.expected_calibration_error,
+        "negative log-likelihood, nats": found.negative_log_likelihood,
+        "Brier score": found.brier_score,
+    }
+
+
+def classes(compared: Compared) -> Section:
+    """Class by class, and which mistakes one model makes more often than the first."""
+    first = compared.runs[0]
+    accuracies = {
+        short_name(run): (run.config.role, evaluation.per_class_accuracy(compared.logits[run.id], compared.labels))
+        for run in compared.runs
+    }
+    drawn = [figures.per_class(accuracies, compared.class_names)]
+    drawn += [
+        figures.confusion_difference(
+            evaluation.confusion_difference(compared.logits[run.id], compared.logits[first.id], compared.labels),
+            compared.class_names,
+            f"{short_name(run)} against {short_name(first)}",
+        )
+        for run in compared.runs[1:]
+    ]
+    return Section(
+        "Class by class",
+        ["Off the diagonal, a positive number is a mistake that the named model makes more often than the first."],
+        None,
+        drawn,
+    )
+
+
+PARTS: dict[str, Callable[[Compared], Section]] = {
+    "Cost": costs,
+    "Is it real?": real,
+    "Calibration": calibration,
+    "Classes": classes,
+}
+
+
+def show(section: Section, key: str) -> None:
+    """A part of the comparison on the page."""
+    st.subheader(section.title)
+    for text in section.text:
+        st.markdown(text)
+    if section.table is not None:
+        numbers = section.table.select_dtypes("number").columns
+        st.dataframe(
+            section.table,
+            hide_index=True,
+            column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
+        )
+    columns = st.columns(2) if len(section.figures) > 1 else [st.container()]
+    for index, figure in enumerate(section.figures):
+        with columns[index % len(columns)]:
+            chart(figure, key=f"{key}_{index}", text=section.title)
+
+
+def _format(name: str) -> str:
+    if name in ("p",):
+        return "%.2g"
+    if name in ("test errors", "parameters", "multiply-adds", "images a second"):
+        return "localized"
+    return "%.3g" if "%" not in name else "%.2f"
+
+
+def report_button(compared: Compared) -> None:
+    """The whole comparison as one file."""
+    st.download_button(
+        "Report for a hand-out",
+        lambda: _report(compared),
+        file_name="kd-lab-comparison.html",
+        icon=":material/description:",
+        key="report",
+        on_click="ignore",
+        help="One HTML file with all tables and figures; it works offline.",
+    )
+
+
+def _report(compared: Compared) -> bytes:
+    opening = Section("In short", [headline(compared.runs, compared.speed).replace("**", "")])
+    return report("Teacher and students, compared", [opening, *(make(compared) for make in PARTS.values())])

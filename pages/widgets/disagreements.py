@@ -1,0 +1,56 @@
+"""The images on which two models differ, and what every model says of the one that is looked at."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from kd_core.evaluation import Logits, gallery
+from kd_core.runs import Run
+from pages.widgets import lab
+from pages.widgets.address import temperature_of_address
+from pages.widgets.images import image_grid, picture
+from pages.widgets.temperature_bars import Bars, temperature_bars
+
+TILES = 48
+
+
+def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
+    """A gallery of where another model differs from the first, with the softened bars of all at the T of choice."""
+    first, others = runs[0], {run.id: run for run in runs[1:]}
+    if not others:
+        st.info("Choose a second model to see where the two differ.", icon=":material/balance:")
+        return
+    images, labels = lab.test_set(first.config.dataset)
+    other = st.selectbox(
+        f"Where {first.label} differs from", list(others), format_func=lambda one: others[one].label, key="differs_from"
+    )
+    found = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
+    if len(found) == 0:
+        st.success("They name the same class for every test image.", icon=":material/handshake:")
+        return
+    st.markdown(
+        f"They differ on **{len(found):,}** of {len(labels):,} test images; first what the first is least sure of."
+    )
+    shown = found[:TILES]
+    key = f"differing_{first.id}_{other}"
+    picked = image_grid(
+        images[shown],
+        [int(one) for one in shown],
+        [f"test image {one}, a {labels[one]}" for one in shown],
+        selected=st.session_state.get(f"{key}_chosen", int(shown[0])),
+        key=key,
+    )
+    if picked is not None:
+        st.session_state[f"{key}_chosen"] = picked
+        st.rerun()
+    index = st.session_state.get(f"{key}_chosen", int(shown[0]))
+    image, bars = st.columns([1, 4], gap="large")
+    image.image(picture(images[index]), width=168, caption=f"test image {index}, a {labels[index]}")
+    with bars:
+        temperature_bars(
+            [Bars(run.config.role, logits[run.id][index].tolist()) for run in runs],
+            [str(name) for name in range(logits[first.id].shape[1])],
+            int(labels[index]),
+            temperature=temperature_of_address(),
+            key="differing_bars",
+        )

@@ -1,0 +1,34 @@
+"""What has to be found out of trained runs first: asked for once, found in a worker when nothing trains, then kept."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from kd_core.jobs import Finding
+from kd_core.runs import Run
+from pages.widgets import lab
+
+REFRESH_SECONDS = 0.5
+
+
+def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
+    """What is known of runs of one data set, or None while it is being found out, which waiting says in words."""
+    ids = [run.id for run in runs]
+    result = lab.store().finding(kind, ids)
+    if result is None:
+        lab.jobs().find_out(kind, ids)
+        st.fragment(_wait, run_every=REFRESH_SECONDS)(kind, ids, waiting)
+        return None
+    if "problem" in result:
+        st.warning(result["problem"], icon=":material/error:")
+        key = f"again_{kind}_{'_'.join(ids)}"
+        st.button("Try again", key=key, on_click=lab.store().forget_finding, args=(kind, ids))
+        return None
+    return result
+
+
+def _wait(kind: Finding, ids: Sequence[str], waiting: str) -> None:
+    if lab.store().finding(kind, ids) is not None:
+        st.rerun(scope="app")
+    st.info(f"{waiting}, as soon as nothing trains …", icon=":material/timer:")
