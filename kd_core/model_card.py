@@ -64,10 +64,10 @@ from safetensors.torch import load_file
 
 config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))
 model = models.build(config.model, image_shape={image_shape}, classes={info.classes})
-model.load_state_dict(load_file("weights.safetensors"))
+model.load_state_dict(load_file("{weights}"))
 model.eval()
 
-MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1, as in card.json
+MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1
 
 
 def logits(images):
@@ -77,10 +77,19 @@ def logits(images):
 '''
 
 
-def model_card(run: Run, *, image_shape: tuple[int, ...], mean: float, std: float, layers: str) -> str:
+def model_card(
+    run: Run,
+    *,
+    image_shape: tuple[int, ...],
+    mean: float,
+    std: float,
+    layers: str,
+    weights: str = "weights.safetensors",
+) -> str:
     """A run in Markdown, its front matter as Hugging Face reads it.
 
-    image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it.
+    image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it. weights: the name
+    of their file beside the card.
     """
     config, results, info = run.config, run.results, DATASETS[run.config.dataset]
     errors, examples = results["test_errors"], results["test_examples"]
@@ -110,6 +119,7 @@ def model_card(run: Run, *, image_shape: tuple[int, ...], mean: float, std: floa
         title=" ".join(run.name.split()) or config.label,
         story="\n\n".join(filter(None, story)),
         facts=_table(facts),
+        weights=weights,
         layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
         config=config,
         image_shape=tuple(image_shape),

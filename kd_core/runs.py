@@ -1,7 +1,8 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
-    KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json
+    KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
+                                  export/
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
 row; any process may read, may ask the owner to stop or pause it, and may name, tag or delete it once it has ended.
@@ -151,6 +152,7 @@ class RunFolder:
     weights = property(lambda self: self.path / "weights.safetensors")
     logits = property(lambda self: self.path / "logits.safetensors")
     card = property(lambda self: self.path / "card.json")
+    export = property(lambda self: self.path / "export")
 
 
 def folder_of(home: Path, run_id: str) -> RunFolder:

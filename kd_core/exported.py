@@ -1,0 +1,66 @@
+"""What an export has left on disk, and whether it still may be offered. Light: a page asks this on every rerun.
+
+    runs/<id>/export/   model.safetensors config.json README.md    weights, what they are, and a model card
+                        model.onnx model_int8.onnx model.pt2       graphs that take pixels of 0..255
+                        checks.json                                what each did on the test set when loaded again
+
+checks.json is written last and holds the checksums of the others, so that no half or changed export is ever offered.
+"""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from kd_core.config import LabError
+from kd_core.runs import folder_of
+
+WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
+MODEL_FILES = (WEIGHTS, ONNX, ONNX_INT8, PROGRAM)
+CONFIG, CARD, CHECKS = "config.json", "README.md", "checks.json"
+
+
+class ExportError(LabError):
+    """A run that cannot be exported, or an export that is not there; one sentence says why and what to do."""
+
+
+def read_checks(home: Path, run_id: str) -> dict[str, Any] | None:
+    """The content of checks.json as kd_core.export.export_run returned it, or None where there is no whole export.
+
+    None too where a file was changed, added in a refused one's place or lost, or where the run's weights are others by
+    now: export again. Raises StoreError for what cannot be an id.
+    """
+    folder = folder_of(home, run_id)
+    try:
+        checks: dict[str, Any] = json.loads((folder.export / CHECKS).read_text(encoding="utf-8"))
+        if checks["weights_sha256"] != sha256(folder.weights):
+            return None
+        for name, written in checks["texts"].items():
+            if sha256(folder.export / name) != written:
+                return None
+        for file in checks["files"]:
+            path = folder.export / file["name"]
+            if sha256(path) != file["sha256"] if file["passed"] else path.exists():
+                return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return checks
+
+
+def file_checks(checks: dict[str, Any], name: str) -> dict[str, Any]:
+    """What the checks say of one of MODEL_FILES."""
+    found: dict[str, Any] = next(file for file in checks["files"] if file["name"] == name)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, kept while its size and time of change stay. Raises OSError where it cannot be read."""
+    facts = path.stat()
+    return _sha256(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _sha256(path: Path, size: int, changed: int, inode: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
