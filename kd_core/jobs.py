@@ -30,9 +30,9 @@ log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Request = Literal["stop", "pause"]
-Finding = Literal["speed", "export", "inside"]
-"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side, the
-files of one run's export, or what they look like inside: features and loss landscape."""
+Finding = Literal["speed", "export"]
+"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side, or
+the files of one run's export."""
 
 TOPIC = "kd-lab"
 _PROGRESS = ("step", "epoch", "probe")
@@ -279,8 +279,6 @@ def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> 
             from kd_core import export
 
             return export.export_run(Path(home), runs[0])
-        case "inside":
-            return _looked_inside(Path(home), runs)
 
 
 def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:

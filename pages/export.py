@@ -3,8 +3,7 @@
 import streamlit as st
 
 from pages.widgets import pickers
-from pages.widgets.exports import checked_files, snippets
-from pages.widgets.findings import found
+from pages.widgets.exports import checked_files, checks_of
 
 st.title("Take it away")
 st.markdown(
@@ -13,7 +12,6 @@ st.markdown(
 )
 
 run = pickers.usable_run("Model to take away")
-checks = found("export", [run], "Writing and checking the files")
+checks = checks_of(run)
 if checks is not None:
     checked_files(run, checks)
-    snippets(run)
