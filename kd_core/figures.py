@@ -78,7 +78,6 @@ COSTS = {
     "latency_ms": "latency of one image, ms (median)",
     "size_bytes": "size, bytes",
     "multiply_adds": "multiply-adds of one image",
-    "parameters": "parameters",
 }
 
 
@@ -138,7 +137,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
     return _styled(figure, height=420)
 
 
-def per_class(models: Mapping[str, tuple[str, Sequence[float]]], class_names: Sequence[str]) -> go.Figure:
+def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str]) -> go.Figure:
     """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class)."""
     figure = go.Figure()
     for name, (role, accuracies) in models.items():

@@ -35,7 +35,7 @@ elif part == DISAGREE:
 else:
     st.subheader("The race")
     st.markdown(
-        f"Every model classifies the same {min(STREAM, len(labels)):,} test images, one at a time, at the speed measured"
-        " on this machine. What it says of each image is what it said when it was tested."
+        f"Every model classifies the same {min(STREAM, len(labels)):,} test images, one at a time, at the speed"
+        " measured on this machine. What it says of each image is what it said when it was tested."
     )
     race_of(compared)

@@ -6,14 +6,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_story
 
-from kd_core import bundles, jobs, places, recipes
-from kd_core.config import ModelConfig
+from kd_core import bundles, exported, jobs, places, recipes
+from kd_core.config import ModelConfig, RunConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
-from kd_core.runs import ACTIVE, Store
-from pages.widgets import lab
+from kd_core.runs import ACTIVE, Store, new_id
+from pages.widgets import closer, lab
 
-PAGES = ("overview", "temperature", "train", "runs", "compare")
+PAGES = ("overview", "temperature", "train", "runs", "compare", "export")
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_page_opens_with_its_title_and_without_an_error(open_page, page, home):
     assert not app.error
 
 
-@pytest.mark.parametrize("page", ["temperature", "compare"])
+@pytest.mark.parametrize("page", ["temperature", "compare", "export"])
 def test_page_that_needs_models_points_to_the_quick_demo_while_there_is_none(open_page, page):
     assert "The quick demo makes three" in words(open_page(page, "empty"))
 
@@ -248,12 +248,114 @@ def test_deleting_asks_first_and_can_be_undone(open_page, homes):
     assert run.id in {one.id for one in store.runs()}
 
 
-def test_compare_shows_what_the_store_holds(open_page, homes):
-    app = open_page("compare")
-    runs = [run for run in lab._store(homes["trained"]).runs() if run.config.distillation or run.usable]
-    shown = {metric.value for metric in app.metric if metric.label == "Test errors"}
-    teacher = next(run for run in runs if run.config.role == "teacher")
-    assert f"{teacher.results['test_errors']} of 445" in shown
+@pytest.fixture
+def story_runs(homes):
+    """The finished story of the trained home: teacher, baseline, distilled."""
+    store = lab._store(homes["trained"])
+    ids = recipes.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
+    return sorted(store.some(ids), key=lambda run: ("teacher", "baseline", "distilled").index(run.config.role))
+
+
+@pytest.fixture
+def open_compare(open_page, story_runs, homes):
+    """open_compare() -> the compare page on that story, its speed known."""
+
+    def open_it(part="Cost", **query):
+        ids = [run.id for run in story_runs]
+        app = open_page("compare", batch=story_runs[-1].batch, compared=",".join(ids), **query)
+        deadline = time.monotonic() + 90
+        while lab._store(homes["trained"]).finding("speed", ids) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        app.run()
+        if part != "Cost":
+            app.segmented_control(key="closer").set_value(part).run()
+        assert not app.exception, [error.value for error in app.exception]
+        assert not app.error
+        return app
+
+    return open_it
+
+
+def test_compare_shows_what_the_store_holds(open_compare, story_runs):
+    app = open_compare()
+    shown = [metric.value for metric in app.metric if metric.label == "Test errors"]
+    assert shown == [f"{run.results['test_errors']} of 445" for run in story_runs]
+    table = app.dataframe[0].value
+    assert list(table["test errors"]) == [run.results["test_errors"] for run in story_runs]
+    assert "times** as fast" in words(app)
+
+
+def test_compare_tests_whether_differences_are_real(open_compare, story_runs):
+    app = open_compare("Is it real?")
+    table = app.dataframe[0].value
+    assert len(table) == 3  # each of three with each other
+    teacher, baseline = story_runs[:2]
+    surplus = table["only the first is wrong"] - table["only the second is wrong"]
+    assert surplus[0] == teacher.results["test_errors"] - baseline.results["test_errors"]
+
+
+def test_calibration_is_shown_with_and_without_temperature_scaling(open_compare):
+    table = open_compare("Calibration").dataframe[0].value
+    assert len(table) == 6
+    assert (table["T"] == 1).sum() == 3
+
+
+@pytest.mark.parametrize("part", ["Classes", "Disagreements", "The race"])
+def test_each_closer_look_opens(open_compare, part):
+    open_compare(part)
+
+
+def test_the_report_holds_every_part(open_compare, story_runs):
+    open_compare()
+    logits = {run.id: lab.test_logits(run.id) for run in story_runs}
+    labels = lab.test_set("digits")[1]
+    page = closer._report(closer.Compared(story_runs, logits, labels, None)).decode()
+    for part in closer.PARTS.values():
+        assert part(closer.Compared(story_runs, logits, labels, None)).title.replace("'", "&#x27;") in page
+
+
+def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, homes):
+    store = lab._store(homes["trained"])
+    stranger = new_id()
+    store.create({stranger: RunConfig(role="teacher", dataset="mnist", model=ModelConfig(hidden=(8,)))})
+    costs = {"parameters": 1, "size_bytes": 1, "multiply_adds": 1, "epochs": 1.0}
+    store.apply(stranger, {"kind": "finished", "results": {"test_errors": 9, "test_examples": 10_000, **costs}})
+    app = open_page("compare", batch=story_runs[0].batch, compared=f"{stranger},{story_runs[0].id}")
+    assert "compare models of one data set" in words(app)
+    store.delete(stranger)
+
+
+def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(open_page, story_runs, homes):
+    store = lab._store(homes["trained"])
+    without, training = new_id(), new_id()
+    store.create({without: tiny_story().teacher_runs()[0], training: tiny_story().teacher_runs()[0]})
+    store.apply(without, {"kind": "failed", "text": "It broke."})
+    named = ",".join([story_runs[0].id, without, training, "nosuchrun"])
+    app = open_page("compare", batch=story_runs[0].batch, compared=named)
+    said = words(app)
+    assert "is failed: it left no weights" in said
+    assert "is queued: wait until it has ended" in said
+    assert "There is no run nosuchrun here" in said
+    store.apply(training, {"kind": "stopped"})
+    for run_id in (without, training):
+        store.delete(run_id)
+
+
+def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, homes):
+    store = lab._store(homes["trained"])
+    student = story_runs[-1]
+    app = open_page("export", run=student.id)
+    deadline = time.monotonic() + 120
+    while store.finding("export", [student.id]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    app.run()
+    assert not app.exception
+    table = app.dataframe[0].value
+    assert list(table["original"]) == [student.results["test_errors"]] * 4
+    assert table["passed"].all()
+    assert set(exported.MODEL_FILES) <= {button.label for button in app.get("download_button")}
 
 
 def test_an_address_that_names_no_batch_still_shows_the_page(open_page):

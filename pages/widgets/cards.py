@@ -36,13 +36,13 @@ def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
             ("latency p50", f"{mine['latency_ms_p50']:.3f} ms", mine["latency_ms_p50"] / theirs["latency_ms_p50"]),
             ("latency p95", f"{mine['latency_ms_p95']:.3f} ms", mine["latency_ms_p95"] / theirs["latency_ms_p95"]),
             (
-                f"images/s in batches of {mine['batch_size']}",
+                "images a second, in batches",
                 f"{mine['images_per_second']:,.0f}",
                 mine["images_per_second"] / theirs["images_per_second"],
             ),
         ]
-    rows = [f"| {name} | {value} | {'' if run is first else f'{ratio:.3g}×'} |" for name, value, ratio in costs]
-    st.markdown("\n".join(["| | | |", "|---|---:|---:|", *rows]))
+    lines = [f"{name} **{value}**" + ("" if run is first else f" · {ratio:.3g}×") for name, value, ratio in costs]
+    st.markdown("  \n".join(lines))
 
 
 def _ratio(run: Run, first: Run, name: str) -> float:

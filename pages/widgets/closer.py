@@ -33,12 +33,12 @@ class Compared(NamedTuple):
 def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
     points = [_point(run, compared.speed) for run in compared.runs]
-    axes = ["parameters", "multiply_adds", "size_bytes"] + (["latency_ms"] if compared.speed else [])
+    axes = (["latency_ms"] if compared.speed else []) + ["size_bytes", "multiply_adds"]
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if compared.speed:
         text.append(_conditions(compared.speed))
     return Section(
-        "Accuracy against cost", text, _costs_table(compared), [figures.pareto(points, x=axis) for axis in axes[::-1]]
+        "Accuracy against cost", text, _costs_table(compared), [figures.pareto(points, x=axis) for axis in axes]
     )
 
 
@@ -51,7 +51,6 @@ def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
         "accuracy": accuracy_of(run),
         "low": low,
         "high": high,
-        "parameters": run.results["parameters"],
         "multiply_adds": run.results["multiply_adds"],
         "size_bytes": run.results["size_bytes"],
     }
@@ -77,7 +76,7 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
                 "latency p50, ms": mine["latency_ms_p50"],
                 "latency p95, ms": mine["latency_ms_p95"],
                 "times as fast as the first": theirs["latency_ms_p50"] / mine["latency_ms_p50"],
-                "images a second": mine["images_per_second"],
+                "images a second": round(mine["images_per_second"]),
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -97,15 +96,8 @@ def real(compared: Compared) -> Section:
         "McNemar's exact test looks only at the images that just one of two models gets wrong: were the models equally"
         " good, each such image would fall to either with probability one half. p is the chance of so uneven a split.",
     ]
-    seeds = verdicts.seeds_table(compared.runs)
-    if seeds.empty:
-        text.append("Each model was trained once. Train it with other seeds to see how much luck is in its errors.")
-    else:
-        text += [
-            f"{row['model']}: {row['mean test errors']:.1f} test errors on average of {row['seeds']} seeds"
-            f" ({row['each']}), 95% interval {row['95% from']:.1f} to {row['to']:.1f}."
-            for row in seeds.to_dict("records")
-        ]
+    once = ["Each model was trained once. Train it with other seeds to see how much luck is in its errors."]
+    text += verdicts.seeds_said(compared.runs) or once
     table = verdicts.differences_table(compared.runs, compared.logits, compared.labels)
     return Section("Is the difference real?", text, table if len(table) else None)
 
@@ -186,7 +178,7 @@ def show(section: Section, key: str) -> None:
             hide_index=True,
             column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
         )
-    columns = st.columns(2) if len(section.figures) > 1 else [st.container()]
+    columns = st.columns(min(3, len(section.figures))) if len(section.figures) > 1 else [st.container()]
     for index, figure in enumerate(section.figures):
         with columns[index % len(columns)]:
             chart(figure, key=f"{key}_{index}", text=section.title)

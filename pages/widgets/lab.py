@@ -143,13 +143,16 @@ def _epoch_seconds(run_id: str) -> float:
 def repeats(run: Run) -> list[Run]:
     """The finished runs that differ from this one in their seed alone, itself among them.
 
-    A distilled run's teachers may differ in their seed as well.
+    A distilled run's teachers may differ in theirs as well.
     """
+    others = [other for other in store().runs(statuses=["finished"]) if other.usable]
+    known = {other.id: other.config for other in others}
 
-    def essence(one: Run) -> RunConfig:
-        distillation = one.config.distillation
+    def essence(config: RunConfig) -> tuple[object, ...]:
+        distillation, teachers = config.distillation, []
         if distillation is not None:
-            distillation = distillation.replace(teachers=("teacher",) * len(distillation.teachers))
-        return one.config.replace(seed=0, distillation=distillation)
+            teachers = [essence(known[one]) if one in known else one for one in distillation.teachers]
+            distillation = distillation.replace(teachers=("any",))
+        return config.replace(seed=0, distillation=distillation), *teachers
 
-    return [other for other in store().runs(statuses=["finished"]) if other.usable and essence(other) == essence(run)]
+    return [other for other in others if essence(other.config) == essence(run.config)]

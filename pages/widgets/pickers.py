@@ -157,7 +157,7 @@ def _of_address(usable: dict[str, Run]) -> list[str]:
 
 
 def usable_run(title: str) -> Run:
-    """One trained run to choose, that of the address or of the session's experiment first; stops the page without any."""
+    """One trained run to choose, that of the address or the session's experiment first; stops the page without any."""
     usable = {run.id: run for run in lab.store().runs() if run.usable}
     if not usable:
         no_models_yet()

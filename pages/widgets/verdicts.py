@@ -38,25 +38,27 @@ def _verdict(first: Run, second: Run, test: evaluation.McNemar) -> str:
     return f"{short_name(better)} is better"
 
 
-def seeds_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Models that were trained with several seeds: mean test errors with a 95% interval, a row each."""
-    rows = []
+FEWEST_SEEDS = 3
+"""Of which an interval is stated: of two it says nothing."""
+
+
+def seeds_said(runs: Sequence[Run]) -> list[str]:
+    """A sentence on each model that was trained with several seeds: its mean test errors, with a 95% interval."""
+    said = []
     for run in runs:
-        repeats = lab.repeats(run)
-        errors = [repeat.results["test_errors"] for repeat in repeats]
-        if len(errors) > 1:
-            mean, low, high = evaluation.mean_interval(errors)
-            rows.append(
-                {
-                    "model": short_name(run),
-                    "seeds": len(errors),
-                    "mean test errors": mean,
-                    "95% from": low,
-                    "to": high,
-                    "each": ", ".join(map(str, sorted(errors))),
-                }
-            )
-    return pd.DataFrame(rows)
+        errors = sorted(repeat.results["test_errors"] for repeat in lab.repeats(run))
+        if len(errors) < 2:
+            continue
+        listed = ", ".join(map(str, errors))
+        if len(errors) < FEWEST_SEEDS:
+            said.append(f"{short_name(run)}: {listed} test errors with {len(errors)} seeds, too few for an interval.")
+            continue
+        mean, low, high = evaluation.mean_interval(errors)
+        said.append(
+            f"{short_name(run)}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval"
+            f" {low:.1f} to {high:.1f} (Student's t)."
+        )
+    return said
 
 
 def short_name(run: Run) -> str:

@@ -1,0 +1,83 @@
+"""Teacher and students side by side as their user sees them: the race, the hand-out, the files to take away."""
+
+import pytest
+from conftest import serve
+from playwright.sync_api import expect
+from tiny import tiny_story
+
+from kd_core import artifacts, datasets, jobs, recipes
+from kd_core.evaluation import predictions
+from kd_core.runs import Store
+
+
+@pytest.fixture(scope="module")
+def with_story(tmp_path_factory):
+    """A server whose store holds a finished story, and its runs."""
+    home = tmp_path_factory.mktemp("home")
+    store = Store(home)
+    ids = recipes.plan(tiny_story()).to_train
+    store.create(ids)
+    for run_id in ids:
+        jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    runs = store.some(list(ids))
+    store.close()
+    with serve(home) as server:
+        yield server, runs
+
+
+def test_the_race_runs_over_the_test_set_and_counts_each_models_own_errors(with_story, new_page):
+    server, runs = with_story
+    page = new_page()
+    page.goto(f"{server.address}/compare?closer=The+race")
+    page.get_by_role("button", name="Start the race").click(timeout=90_000)
+    expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=60_000)
+    labels = datasets.load("digits").test_labels.numpy()
+    for lane, run in zip(page.locator(".lane").all(), runs, strict=True):
+        wrong = int((predictions(artifacts.test_logits(server.home, run.id)) != labels).sum())
+        assert lane.get_attribute("data-done") == "445"
+        assert lane.get_attribute("data-wrong") == str(wrong) == str(run.results["test_errors"])
+    expect(page.locator(".result")).to_contain_text("1. ")
+
+
+def test_the_report_opens_offline_with_its_figures_drawn(with_story, new_page, tmp_path):
+    server, _ = with_story
+    page = new_page(accept_downloads=True)
+    page.goto(f"{server.address}/compare")
+    expect(page.get_by_text("times as fast").first).to_be_visible(timeout=90_000)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Report for a hand-out").click()
+    path = tmp_path / "report.html"
+    download.value.save_as(path)
+    reader = new_page(offline=True)
+    asked = []
+    reader.on("request", lambda request: asked.append(request.url))
+    reader.goto(path.as_uri())
+    expect(reader.get_by_role("heading", name="Is the difference real?")).to_be_visible()
+    drawn = reader.locator(".figure .main-svg").first
+    expect(drawn).to_be_visible()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def test_a_students_files_are_made_checked_and_downloaded(with_story, new_page, tmp_path):
+    server, runs = with_story
+    page = new_page(accept_downloads=True)
+    page.goto(f"{server.address}/export?run={runs[-1].id}")
+    button = page.get_by_role("button", name="model.onnx")
+    expect(button).to_be_visible(timeout=120_000)
+    with page.expect_download() as download:
+        button.click()
+    path = tmp_path / "model.onnx"
+    download.value.save_as(path)
+    kept = server.home / "runs" / runs[-1].id / "export" / "model.onnx"
+    assert path.read_bytes() == kept.read_bytes()
+
+
+@pytest.mark.parametrize("part", ["Cost", "Is it real?", "Calibration", "Classes", "Disagreements"])
+@pytest.mark.parametrize("dark", [False, True])
+def test_compare_fits_a_phone_in_light_and_dark(with_story, new_page, part, dark):
+    server, _ = with_story
+    page = new_page(width=390, height=844, dark=dark)
+    page.goto(f"{server.address}/compare?closer={part.replace(' ', '+')}")
+    expect(page.get_by_role("radio", name=part)).to_be_checked()
+    page.wait_for_timeout(500)
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
