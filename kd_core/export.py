@@ -235,9 +235,7 @@ def trace(model: nn.Module, dataset: Dataset) -> torch.export.ExportedProgram:
     pixels = torch.zeros(2, *dataset.image_shape)
     with _quiet():
         batch = {"images": {0: torch.export.Dim("N")}}
-        return torch.export.export(
-            FromPixels(model, dataset.mean, dataset.std).eval(), (pixels,), dynamic_shapes=batch
-        )
+        return torch.export.export(FromPixels(model, dataset.mean, dataset.std).eval(), (pixels,), dynamic_shapes=batch)
 
 
 def _program_bytes(program: torch.export.ExportedProgram) -> bytes:
