@@ -215,6 +215,47 @@ def pack(
         console.print(f"{file} holds the run", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command("export")
+def export_model(
+    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Copy the files here as well; by default they lie in the run's own folder.")
+    ] = None,
+) -> None:
+    """Write a run's model as safetensors, ONNX (float32 and int8) and a torch.export program, each checked."""
+    from kd_core import browser_page, export, exported
+
+    with _sentences():
+        store = _store()
+        found = store.find(run)
+        folder = store.folder(found.id).export
+        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+            task = bar.add_task("starting", total=1.0)
+            checks = export.export_run(
+                store.home, found, lambda text, share: bar.update(task, description=text, completed=share)
+            )
+        kept = [file["name"] for file in checks["files"] if file["passed"]]
+        if out is not None:
+            for name in (*kept, *checks["texts"], exported.CHECKS):
+                write_atomic(out / name, (folder / name).read_bytes())
+            if page := browser_page.browser_page(store.home, found.id):
+                write_atomic(out / "draw.html", page)
+        table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
+        for file in checks["files"]:
+            table.add_row(
+                file["name"],
+                f"{file['size_bytes']:,}" if file["passed"] else "refused",
+                f"{file['max_logit_difference']:.1e}",
+                f"{file['classes_changed']:,} of {file['test_examples']:,}",
+                f"{file['test_errors']:,} (original {file['original_test_errors']:,})",
+                file["sentence"],
+            )
+        console.print(table)
+        versions = ", ".join(f"{name} {version}" for name, version in checks["versions"].items())
+        console.print(f"{checks['processor']}, {checks['threads']} threads; {versions}.", highlight=False)
+        console.print(f"The files lie in {out or folder}", markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command()
 def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")]) -> None:
     """Take in a run from another machine, after checking it."""

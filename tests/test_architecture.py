@@ -33,13 +33,32 @@ ENGINE_ARROWS = {
     "live": {"runs"},
     "model_card": {"config", "evaluation", "runs"},
     "bundles": {"config", "datasets", "evaluation", "files", "model_card", "models", "places", "runs", "speed"},
+    "exported": {"config", "runs"},
+    "export": {
+        "artifacts",
+        "config",
+        "datasets",
+        "evaluation",
+        "exported",
+        "files",
+        "model_card",
+        "models",
+        "runs",
+        "speed",
+        "tensors",
+    },
+    "snippets": {"exported"},
+    "browser_page": {"exported", "runs"},
     "figures": set(),
     "__main__": {
         "artifacts",
+        "browser_page",
         "bundles",
         "config",
         "datasets",
         "evaluation",
+        "export",
+        "exported",
         "files",
         "jobs",
         "places",
@@ -88,7 +107,13 @@ def test_pages_hold_no_torch_and_no_sql(path):
     assert not {name.split(".")[0] for name in imports_of(path)} & {"torch", "sqlite3", "scipy", "distributed"}
 
 
-@pytest.mark.parametrize("module", ["config", "places", "files", "runs", "jobs", "recipes", "figures", "evaluation"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "config", "places", "files", "runs", "jobs", "recipes", "figures", "evaluation", "exported", "snippets",
+        "browser_page",
+    ],
+)  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):
     code = f"import sys, kd_core.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,135 @@
+"""An exported student as one HTML file that needs no network: a canvas to draw on, and a page that runs the model.
+
+onnxruntime-web is 14 MB of WebAssembly, too much to carry along. So the graph of the ONNX file is written out as a list
+of operations with their numbers, and browser_page.html holds a small interpreter for just those operations: the ones of
+the exported mlp and cnn, in float32 and int8. Other architectures get no page. No torch here.
+"""
+
+import base64
+import html
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from kd_core import exported
+from kd_core.exported import ExportError
+from kd_core.runs import folder_of
+
+MAX_BYTES = 15_000_000
+SIDE = 28
+
+_ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "Sub": {},
+    "Div": {},
+    "Relu": {},
+    "Reshape": {"allowzero": (0, 1)},
+    "Gemm": {"alpha": (1.0,), "beta": (1.0,), "transA": (0,), "transB": (1,)},
+    "Conv": {"group": (1,), "dilations": ([1, 1],), "auto_pad": (b"NOTSET",), "pads": None, "strides": None,
+             "kernel_shape": None},
+    "MaxPool": {"dilations": ([1, 1],), "auto_pad": (b"NOTSET",), "ceil_mode": (0,), "storage_order": (0,),
+                "pads": ([0, 0, 0, 0],), "strides": None, "kernel_shape": None},
+    "QuantizeLinear": {"axis": (0, 1)},
+    "DequantizeLinear": {"axis": (0,)},
+}  # fmt: skip
+"""Operation -> attribute -> the values that the interpreter knows; None: any, handed on to it."""
+_TYPES = {"float32", "int8", "uint8", "int32", "int64"}
+
+
+def browser_page(home: Path, run_id: str) -> bytes | None:
+    """The page of an exported run, or None where it can have none: browser_page_problem says why.
+
+    It runs the int8 file where that passed its check, else the float32 one.
+    """
+    page = _page(home, run_id)
+    return None if isinstance(page, str) else page
+
+
+def browser_page_problem(home: Path, run_id: str) -> str | None:
+    """Why an exported run has no page, in a sentence, or None where it has one."""
+    page = _page(home, run_id)
+    return page if isinstance(page, str) else None
+
+
+def _page(home: Path, run_id: str) -> bytes | str:
+    checks = exported.read_checks(home, run_id)
+    if checks is None:
+        return "This run has not been exported yet: export it first."
+    passed = [name for name in (exported.ONNX_INT8, exported.ONNX) if exported.file_checks(checks, name)["passed"]]
+    if not passed:
+        return "No ONNX file of this run passed its check, so there is nothing that a page could run."
+    folder = folder_of(home, run_id)
+    try:
+        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        shape, class_names = card["input"]["shape"], card["class_names"]
+        graph = (folder.export / passed[0]).read_bytes()
+    except (OSError, ValueError, KeyError, TypeError):
+        return "The card of this run is missing or damaged: run it again."
+    if shape != [1, SIDE, SIDE]:
+        return f"The page's canvas makes grey images of {SIDE} by {SIDE} pixels, and this model reads other ones."
+    try:
+        program = to_program(graph)
+    except ExportError as error:
+        return str(error)
+    check = exported.file_checks(checks, passed[0])
+    facts = {"class_names": class_names, "program": program}
+    errors = f"{check['test_errors']:,} test errors of {check['test_examples']:,}"
+    values = {
+        "TITLE": html.escape(f"{card['config']['role'].capitalize()} on {card['config']['dataset']}"),
+        "ABOUT": html.escape(f"{card['results']['parameters']:,} parameters, {errors}."),
+        "FILE": html.escape(passed[0]),
+        "FACTS": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
+    }
+    text = _template()
+    for name, value in values.items():
+        text = text.replace(f"@@{name}@@", value)
+    page = text.encode()
+    if len(page) > MAX_BYTES:
+        return f"The page would be {len(page) / 1e6:.0f} MB, and {MAX_BYTES // 10**6} MB is the most: use the files."
+    return page
+
+
+def to_program(graph: bytes) -> dict[str, Any]:
+    """An ONNX file as plain JSON for the page's interpreter: {nodes: [...], tensors: {name: {type, shape, data}}}.
+
+    Its data is base64 of little-endian numbers. Raises ExportError where the interpreter does not know an operation.
+    """
+    import onnx
+
+    model = onnx.load_from_string(graph).graph
+    nodes = []
+    for node in model.node:
+        attributes = {item.name: onnx.helper.get_attribute_value(item) for item in node.attribute}
+        known = _ATTRIBUTES.get(node.op_type)
+        handed: dict[str, Any] = {}
+        for name, value in attributes.items():
+            allowed = () if known is None else known.get(name, ())
+            if allowed is not None and value not in allowed:
+                known = None
+            elif allowed is None:
+                handed[name] = value
+        if known is None:
+            raise ExportError(
+                f"The page's interpreter has no {node.op_type} as this architecture uses it; it knows the mlp and the"
+                " cnn: use the ONNX file with onnxruntime-web."
+            )
+        nodes.append({"op": node.op_type, "inputs": list(node.input), "output": node.output[0], **handed})
+    tensors = {}
+    for item in model.initializer:
+        numbers = onnx.numpy_helper.to_array(item)
+        if numbers.dtype.name not in _TYPES:
+            raise ExportError(f"The page's interpreter has no {numbers.dtype.name} numbers: use the ONNX file.")
+        if numbers.dtype.name == "int64":
+            numbers = numbers.astype("int32")  # shapes; JavaScript's 64-bit integers are another type
+        little = numbers.astype(numbers.dtype.newbyteorder("<"))
+        tensors[item.name] = {
+            "type": numbers.dtype.name,
+            "shape": list(numbers.shape),
+            "data": base64.b64encode(little.tobytes()).decode(),
+        }
+    return {"nodes": nodes, "tensors": tensors}
+
+
+@cache
+def _template() -> str:
+    return Path(__file__).with_name("browser_page.html").read_text(encoding="utf-8")

@@ -1,0 +1,140 @@
+"""The self-contained page of an exported student: it says what PyTorch says, looks up nothing, and is usable by all."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_config, train_here
+
+from kd_core import artifacts, browser_page, export, exported
+from kd_core.config import ModelConfig
+from kd_core.drawing import as_mnist
+from kd_core.runs import Store
+
+IMAGES = 40
+LOGITS = "images => images.map(image => kdLab.logitsOf(image))"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A home, and run ids in it: an exported mlp and an exported cnn."""
+    store = Store(tmp_path_factory.mktemp("home"))
+    runs = {}
+    models = {
+        "mlp": ModelConfig(hidden=(32, 16), batch_norm=True, dropout_hidden=0.2),
+        "plain": ModelConfig(hidden=()),
+        "cnn": ModelConfig(name="cnn"),
+    }
+    for name, model in models.items():
+        runs[name] = train_here(store, tiny_config(epochs=6).replace(model=model))
+        export.export_run(store.home, store.get(runs[name]))
+    yield store.home, runs
+    store.close()
+
+
+@pytest.fixture
+def open_page(made, tmp_path, new_page, monkeypatch):
+    """open_page(name, file) -> the page of a run, opened from disk, that runs this ONNX file; no request may leave."""
+    home, runs = made
+    requests = []
+
+    def open_it(name, file=exported.ONNX, **options):
+        monkeypatch.setattr(browser_page.exported, "ONNX_INT8", file)  # the one that it prefers
+        path = tmp_path / "draw.html"
+        path.write_bytes(browser_page.browser_page(home, runs[name]))
+        page = new_page(**options)
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function("window.kdLab")
+        return page
+
+    yield open_it
+    assert requests
+    assert all(url.startswith("file://") and url.endswith("/draw.html") for url in requests), requests
+
+
+@pytest.mark.parametrize("name", ["mlp", "plain", "cnn"])
+def test_the_page_gives_the_logits_of_pytorch(open_page, made, digits, name):
+    home, runs = made
+    images = digits.test_images[:IMAGES].numpy()
+    said = open_page(name).evaluate(LOGITS, images.reshape(IMAGES, -1).tolist())
+    original = artifacts.load_trained(home, runs[name])(images)
+    assert np.abs(np.array(said) - original).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", ["mlp", "plain", "cnn"])
+def test_the_int8_page_gives_the_logits_of_onnx_runtime_to_a_step_of_its_grid(open_page, made, digits, name):
+    home, runs = made
+    images = digits.test_images[:IMAGES]
+    page = open_page(name, "model_int8.onnx")
+    assert "numbers of model_int8.onnx" in page.inner_text("body").replace("\n", " ")
+    said = np.array(page.evaluate(LOGITS, images.reshape(IMAGES, -1).tolist()))
+    runtime = export.run_onnx(home / "runs" / runs[name] / "export" / "model_int8.onnx")(
+        images.to(torch.float32).numpy()
+    )
+    assert (said.argmax(axis=1) == runtime.argmax(axis=1)).mean() >= 0.97
+    assert np.abs(said - runtime).max() < 0.01 * np.abs(runtime).max()
+
+
+def test_drawings_are_centred_as_python_centres_them(open_page):
+    page = open_page("plain")
+    generator = np.random.default_rng(0)
+    for height, width in ((280, 280), (280, 60), (9, 40), (48, 48), (20, 20), (5, 3), (33, 31)):
+        ink = np.zeros((height, width), np.uint8)
+        rows, columns = sorted(generator.integers(0, height, 2)), sorted(generator.integers(0, width, 2))
+        area = (slice(rows[0], rows[1] + 1), slice(columns[0], columns[1] + 1))
+        ink[area] = generator.integers(0, 256, ink[area].shape)
+        ink[rows[0], columns[0]] = 255
+        made_here = page.evaluate(
+            "([ink, h, w]) => Array.from(kdLab.asMnist(Uint8Array.from(ink), h, w))",
+            [ink.ravel().tolist(), height, width],
+        )
+        assert np.abs(np.array(made_here) - as_mnist(ink).ravel().astype(int)).max() <= 1
+    assert page.evaluate("kdLab.asMnist(new Uint8Array(100), 10, 10)") is None
+
+
+def shares(page):
+    return [float(text.strip("< %")) for text in page.locator(".share").all_inner_texts() if text != "–"]
+
+
+def test_a_drawn_digit_is_classified_softened_and_cleared(open_page):
+    page = open_page("cnn")
+    assert shares(page) == []
+    box = page.locator("#sheet").bounding_box()
+    page.mouse.move(box["x"] + 140, box["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 140, box["y"] + 220, steps=8)
+    page.mouse.up()
+    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+    cold = max(shares(page))
+    page.locator("#temperature").focus()
+    page.keyboard.press("End")
+    assert page.inner_text("#degree") == "100"
+    assert max(shares(page)) < min(cold, 30)
+    page.wait_for_function("document.getElementById('said').textContent.startsWith('The model says')")
+    page.get_by_role("button", name="Clear").click()
+    page.wait_for_function("document.querySelectorAll('li.top').length === 0")
+
+
+def test_a_digit_can_be_drawn_by_keyboard_alone(open_page):
+    page = open_page("mlp")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "sheet"
+    for key in ["ArrowUp"] * 6 + [" "] + ["ArrowDown"] * 14:
+        page.keyboard.press(key)
+    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+    page.keyboard.press("Delete")
+    page.wait_for_function("document.querySelectorAll('li.top').length === 0")
+
+
+def test_a_finger_draws(open_page):
+    page = open_page("mlp", has_touch=True, width=390)
+    page.locator("#sheet").tap()
+    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_it_fits_a_narrow_phone_and_honours_light_and_dark(open_page, dark):
+    page = open_page("mlp", width=320, height=640, dark=dark)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+    paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert paper == ("rgb(16, 22, 20)" if dark else "rgb(255, 255, 255)")

@@ -1,0 +1,327 @@
+"""Every exported file says what the original says, on all test images, or it is not there."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from PIL import Image
+from tiny import tiny_config, train_here
+from typer.testing import CliRunner
+
+from kd_core import artifacts, browser_page, datasets, export, exported, recipes, snippets, tensors
+from kd_core.__main__ import app
+from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig, RunConfig
+from kd_core.export import ExportError
+from kd_core.files import SaveError
+
+ROOT = Path(__file__).resolve().parent.parent
+MLP = ModelConfig(hidden=(16,))
+FLOAT32 = (exported.WEIGHTS, exported.ONNX, exported.PROGRAM)
+
+
+@pytest.fixture
+def few_digits(monkeypatch, digits):
+    """So few digits that every architecture can learn from them."""
+    few = dataclasses.replace(
+        digits,
+        train_images=digits.train_images[:160],
+        train_labels=digits.train_labels[:160],
+        test_images=digits.test_images[:60],
+        test_labels=digits.test_labels[:60],
+    )
+    monkeypatch.setattr(datasets, "_digits", lambda: few)
+    return few
+
+
+def trained(store, model=MLP, **training):
+    """A run on digits, as its row."""
+    return store.get(train_here(store, tiny_config(**training).replace(model=model)))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        MLP,
+        ModelConfig(hidden=()),
+        ModelConfig(hidden=(16, 8), batch_norm=True, dropout_hidden=0.5, dropout_input=0.2),
+        ModelConfig(name="cnn"),
+        ModelConfig(name="resnet18"),
+        ModelConfig(name="mobilenet_v3_small"),
+    ],
+    ids=lambda model: model.label,
+)
+def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digits, model):
+    run = trained(store, model, epochs=1, batch_size=32)
+    checks = export.export_run(store.home, run)
+    folder = store.folder(run.id).export
+    assert [file["name"] for file in checks["files"]] == list(exported.MODEL_FILES)
+    for file in checks["files"]:
+        assert file["original_test_errors"] == run.results["test_errors"]
+        assert file["test_examples"] == 60
+        if file["name"] in FLOAT32:
+            assert file["passed"], file["sentence"]
+            assert file["classes_changed"] == 0
+            assert file["max_logit_difference"] < 1e-4
+            assert file["test_errors"] == run.results["test_errors"]
+        if file["passed"]:
+            assert file["size_bytes"] == (folder / file["name"]).stat().st_size > 0
+    sizes = {file["name"]: file["size_bytes"] for file in checks["files"]}
+    assert sizes[exported.ONNX_INT8] < 0.4 * sizes[exported.ONNX]
+    assert exported.read_checks(store.home, run.id) == checks
+    assert {path.name for path in folder.iterdir()} == {
+        *(file["name"] for file in checks["files"] if file["passed"]),
+        *checks["texts"],
+        exported.CHECKS,
+    }
+
+
+@pytest.fixture
+def run(store):
+    """A run of a tiny MLP that has been exported."""
+    run = trained(store)
+    export.export_run(store.home, run)
+    return run
+
+
+def test_graphs_take_any_number_of_plain_pixels(store, run, digits):
+    folder = store.folder(run.id).export
+    original = artifacts.load_trained(store.home, run.id)
+    load = {exported.ONNX: export.run_onnx, exported.PROGRAM: export.run_program, exported.ONNX_INT8: export.run_onnx}
+    for name, loaded in load.items():
+        model = loaded(folder / name)
+        for count in (1, 2, 7):
+            images = digits.test_images[:count].numpy()
+            difference = np.abs(model(images.astype(np.float32)) - original(images)).max()
+            assert difference < (0.5 if name == exported.ONNX_INT8 else 1e-4)
+
+
+def test_exported_graphs_hold_no_file_name_of_this_machine(store, run):
+    for name in (exported.ONNX, exported.ONNX_INT8):
+        content = (store.folder(run.id).export / name).read_bytes()
+        assert b"/kd_core" not in content
+        assert b".py" not in content
+        graph = onnx.load_from_string(content).graph
+        assert [value.name for value in (*graph.input, *graph.output)] == ["images", "logits"]
+
+
+def test_the_model_card_names_the_file_beside_it(store, run):
+    folder = store.folder(run.id).export
+    code = (folder / exported.CARD).read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    assert 'load_file("model.safetensors")' in code
+    checked = "\nimport torch\nprint(tuple(logits(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape))"
+    said = subprocess.run(
+        [sys.executable, "-c", code + checked],
+        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.strip() == "(3, 10)"
+
+
+@pytest.mark.parametrize("name", [*exported.MODEL_FILES, exported.CARD, exported.CONFIG])
+def test_a_damaged_or_missing_file_is_noticed(store, run, name):
+    path = store.folder(run.id).export / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert exported.read_checks(store.home, run.id) is None
+    path.write_bytes(whole)
+    assert exported.read_checks(store.home, run.id) is not None
+    path.unlink()
+    assert exported.read_checks(store.home, run.id) is None
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', '{"weights_sha256": "0"}', "\udcff"])
+def test_checks_that_cannot_be_read_are_no_checks(store, run, text):
+    path = store.folder(run.id).export / exported.CHECKS
+    path.write_bytes(text.encode(errors="surrogateescape"))
+    assert exported.read_checks(store.home, run.id) is None
+
+
+def test_an_export_of_other_weights_is_not_offered(store, run):
+    other = trained(store, epochs=3)
+    store.folder(run.id).weights.write_bytes(store.folder(other.id).weights.read_bytes())
+    assert exported.read_checks(store.home, run.id) is None
+
+
+def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
+    def ruined(graph, dataset):
+        model = onnx.load_from_string(graph)
+        for tensor in model.graph.initializer:
+            numbers = onnx.numpy_helper.to_array(tensor)
+            if numbers.ndim == 2:
+                tensor.CopyFrom(onnx.numpy_helper.from_array(-numbers, tensor.name))
+        return model.SerializeToString()
+
+    run = trained(store, epochs=4)
+    export.export_run(store.home, run)
+    monkeypatch.setattr(export, "to_int8", ruined)
+    checks = export.export_run(store.home, run)
+    refused = exported.file_checks(checks, exported.ONNX_INT8)
+    assert not refused["passed"]
+    assert refused["sentence"].startswith("Refused: ")
+    assert "points lost, and 0.2 is the most" in refused["sentence"]
+    path = store.folder(run.id).export / exported.ONNX_INT8
+    assert not path.exists()
+    assert exported.read_checks(store.home, run.id) == checks
+    assert b"model.onnx" in browser_page.browser_page(store.home, run.id)
+    path.write_bytes(b"put back")
+    assert exported.read_checks(store.home, run.id) is None
+
+
+def judged(difference, *, int8=False, images=1000, wrong=0, size=1.0):
+    """The verdict on logits that are off by so much, and that get so many images wrong on top."""
+    labels = np.arange(images) % 10
+    original = (size * np.eye(10, dtype=np.float32))[labels]
+    logits = original + np.float32(difference)
+    logits[:wrong] = np.roll(logits[:wrong], 1, axis=1)
+    return export.judge(original, logits, labels, int8=int8)
+
+
+def test_float32_passes_below_the_tolerance_only():
+    assert judged(9e-5)["passed"]
+    assert not judged(2e-4)["passed"]
+    assert not judged(2e-4, size=90.0)["passed"]
+    assert judged(2e-4, size=1000.0)["passed"]
+    assert not judged(0.0, wrong=1)["passed"]
+    assert "1 of 1,000 test images get another class" in judged(0.0, wrong=1)["sentence"]
+
+
+def test_int8_may_lose_a_fifth_of_a_point_and_no_more():
+    assert judged(0.3, int8=True, images=10_000, wrong=20)["passed"]
+    assert not judged(0.3, int8=True, images=10_000, wrong=21)["passed"]
+    assert judged(0.3, int8=True, images=400, wrong=1)["passed"]
+    assert not judged(0.3, int8=True, images=400, wrong=2)["passed"]
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_logits_that_are_no_numbers_are_refused(int8):
+    verdict = judged(np.nan, int8=int8)
+    assert not verdict["passed"]
+    assert "not numbers" in verdict["sentence"]
+    json.dumps(verdict, allow_nan=False)
+
+
+def test_what_cannot_be_exported_is_one_sentence(store, home):
+    config = tiny_config()
+    store.create({"a1": config})
+    with pytest.raises(ExportError, match="is queued and left no weights to export"):
+        export.export_run(home, store.get("a1"))
+    run = trained(store)
+    store.folder(run.id).weights.unlink()
+    with pytest.raises(SaveError, match="missing"):
+        export.export_run(home, run)
+    assert exported.read_checks(home, run.id) is None
+
+
+def test_a_model_that_diverged_is_not_exported(store):
+    run = trained(store)
+    path = store.folder(run.id).weights
+    tensors.save_tensors(path, {name: tensor * torch.nan for name, tensor in tensors.load_tensors(path).items()})
+    with pytest.raises(ExportError, match="diverged"):
+        export.export_run(store.home, run)
+
+
+def test_progress_is_told_and_may_cancel(store):
+    run = trained(store)
+    heard = []
+    export.export_run(store.home, run, lambda text, share: heard.append((text, share)))
+    shares = [share for _, share in heard]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+    def cancel(text, share):
+        if share > 0.4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export.export_run(store.home, run, cancel)
+    assert exported.read_checks(store.home, run.id) is None
+
+
+def test_the_python_snippet_says_what_the_original_says(store, run, digits, tmp_path):
+    program = snippets.python_snippet(digits.image_shape, digits.class_names)
+    (tmp_path / "classify.py").write_text(program, encoding="utf-8")
+    (tmp_path / exported.ONNX).write_bytes((store.folder(run.id).export / exported.ONNX).read_bytes())
+    image = digits.test_images[5]
+    Image.fromarray(image[0].numpy()).save(tmp_path / "picture.png")
+    logits = torch.from_numpy(artifacts.load_trained(store.home, run.id)(image[None].numpy()))[0]
+    for words, temperature in (([], 1.0), (["4"], 4.0)):
+        said = subprocess.run(
+            [sys.executable, "classify.py", "picture.png", *words],
+            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
+        ).stdout  # fmt: skip
+        rows = [line.split("\t") for line in said.splitlines()]
+        assert [name for name, _ in rows] == list(digits.class_names)
+        expected = torch.softmax(logits / temperature, dim=0).numpy()
+        np.testing.assert_allclose([float(share) for _, share in rows], expected, atol=1e-5)
+
+
+def test_the_browser_snippet_pins_its_library_and_names_the_classes():
+    text = snippets.browser_snippet((3, 32, 32), ("cat", "</script>"))
+    assert f"onnxruntime-web@{snippets.ORT_WEB}/" in text
+    assert snippets.ORT_WEB_INTEGRITY in text
+    assert text.count("</script>") == 2
+    assert "CHANNELS = 3, HEIGHT = 32, WIDTH = 32" in text
+    compile(snippets.python_snippet((3, 32, 32), ("cat", "dog")), "classify.py", "exec")
+
+
+def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):
+    page = browser_page.browser_page(store.home, run.id).decode()
+    assert browser_page.browser_page_problem(store.home, run.id) is None
+    assert "@@" not in page
+    for word in ("http:", "https:", "//cdn", "import(", "fetch(", 'src="', 'href="'):
+        assert word not in page
+
+
+def test_without_a_page_a_sentence_says_why(store, few_digits, monkeypatch):
+    run = trained(store, ModelConfig(name="mobilenet_v3_small"), epochs=1, batch_size=32)
+    assert "export it first" in browser_page.browser_page_problem(store.home, run.id)
+    export.export_run(store.home, run)
+    assert browser_page.browser_page(store.home, run.id) is None
+    assert "it knows the mlp and the cnn" in browser_page.browser_page_problem(store.home, run.id)
+    small = trained(store)
+    export.export_run(store.home, small)
+    monkeypatch.setattr(browser_page, "MAX_BYTES", 1000)
+    assert "MB is the most" in browser_page.browser_page_problem(store.home, small.id)
+
+
+def test_the_shell_exports_and_copies(store, run, tmp_path):
+    runner = CliRunner()
+    said = runner.invoke(app, ["export", run.id, "--out", str(tmp_path / "out")], env={"COLUMNS": "300"})
+    assert said.exit_code == 0, said.output
+    for name in exported.MODEL_FILES:
+        assert name in said.stdout
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {*exported.MODEL_FILES, exported.CARD, exported.CONFIG, exported.CHECKS, "draw.html"}
+    refused = runner.invoke(app, ["export", "nobody"])
+    assert refused.exit_code == 2
+    assert "there is no run 'nobody'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "training"),
+    [("teacher", PAPER_TEACHER, recipes.TEACHER_TRAINING), ("baseline", PAPER_STUDENT, recipes.STUDENT_TRAINING)],
+    ids=["teacher", "student"],
+)
+def test_the_papers_networks_agree_on_all_of_mnist_and_int8_loses_a_fifth_of_a_point_at_most(
+    store, mnist, role, model, training
+):
+    config = RunConfig(role=role, model=model, training=training.replace(epochs=1, jitter_pixels=0))
+    run = store.get(train_here(store, config))
+    checks = export.export_run(store.home, run)
+    for name in FLOAT32:
+        file = exported.file_checks(checks, name)
+        assert file["test_examples"] == 10_000
+        assert file["classes_changed"] == 0
+        assert file["max_logit_difference"] < 1e-4
+        assert file["test_errors"] == file["original_test_errors"]
+    small = exported.file_checks(checks, exported.ONNX_INT8)
+    assert small["passed"]
+    assert small["test_errors"] - small["original_test_errors"] <= 20
+    assert small["size_bytes"] < 0.27 * exported.file_checks(checks, exported.ONNX)["size_bytes"]
