@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import evaluation, models, speed, tensors
+from kd_core import datasets, evaluation, models, speed, tensors
 from kd_core.config import ConfigError, RunConfig
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError, write_atomic
@@ -32,6 +32,8 @@ def leave(home: Path, run_id: str, run: Training) -> dict[str, Any]:
     logits = {"test": test_logits}
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
+    if len(run.validation_labels):
+        logits["validation"] = models.logits_of(model, run.validation_images.cpu(), dataset.normalise)
     results: dict[str, Any] = {
         "test_errors": evaluation.test_errors(test_logits.numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
@@ -128,10 +130,31 @@ def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> 
 
 def test_logits(home: Path, run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set of its own data set, (N, K). Raises SaveError where they are not whole."""
+    return _logits(folder_of(home, run_id))["test"].numpy()
+
+
+def validation_logits(home: Path, run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Logits of a run over its validation split, (N, K), and the true labels (N,); None where it kept none.
+
+    The labels are the data set's own, even where the run was not shown them. Raises SaveError where the logits are not
+    whole, DatasetError where the data set is not to be had.
+    """
     folder = folder_of(home, run_id)
+    logits = _logits(folder).get("validation")
+    if logits is None:
+        return None
+    config = _config(folder)
+    dataset = datasets.load(config.dataset)
+    labels = dataset.train_labels[dataset.split_of(config)[1]]
+    if len(labels) != len(logits):
+        raise SaveError(f"The results of run {run_id} tell of another validation split than its config: run it again.")
+    return logits.numpy(), labels.numpy()
+
+
+def _logits(folder: RunFolder) -> dict[str, Tensor]:
     if not _logits_belong(folder):
-        raise SaveError(f"The results of run {run_id} are missing or damaged in {folder.path}: run it again.")
-    return tensors.load_tensors(folder.logits)["test"].numpy()
+        raise SaveError(f"The results of run {folder.path.name} are missing or damaged in {folder.path}: run it again.")
+    return tensors.load_tensors(folder.logits)
 
 
 def _config(folder: RunFolder) -> RunConfig:

@@ -377,6 +377,9 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     _expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
     model.load_state_dict(weights, assign=True)
     sizes = {"test": card.results.test_examples} | ({"train": info.train_examples} if config.role == "teacher" else {})
+    if "validation" in logits:  # runs of before this was kept have none
+        sizes["validation"] = card.results.validation_examples
+        _expect(sizes["validation"] > 0, "it holds logits of a validation split, and tells of none")
     fitting = {name: f"torch.float32 ({size}, {info.classes})" for name, size in sizes.items()}
     _expect(_shapes(logits) == fitting, f"its logits are not those of a {config.role} on {info.label}")
     counted = card.replace(results=card.results.replace(**costs))
@@ -477,8 +480,16 @@ def _check_against_data(bundle: _Bundle) -> None:
     pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]
     alike = all(math.isclose(*pair, rel_tol=1e-4) for pair in pixels) and card.class_names == dataset.class_names
     _expect(alike, f"its card.json tells of other pixels or class names than {name} has")
-    for part, images in (("test", dataset.test_images), ("train", dataset.train_images)):
+    images = {"test": dataset.test_images, "train": dataset.train_images}
+    if "validation" in said:
+        try:
+            chosen_by = dataset.split_of(card.config)[1]
+        except ConfigError as error:
+            raise _FlawError("its transfer set holds no image") from error
+        _expect(len(chosen_by) == len(said["validation"]), "it tells of another validation split than its config's")
+        images["validation"] = dataset.train_images[chosen_by[:RECOMPUTED_IMAGES]]
+    for part, shown in images.items():
         if part in said:
-            fresh = models.logits_of(bundle.model, images[:RECOMPUTED_IMAGES], dataset.normalise)
+            fresh = models.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
             alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
             _expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")

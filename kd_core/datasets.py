@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.config import DATASETS, ConfigError, LabError, TransferSetConfig
+from kd_core.config import DATASETS, ConfigError, LabError, RunConfig, TransferSetConfig
 from kd_core.drawing import as_mnist
 from kd_core.places import data_folders, mnist_folder
 
@@ -86,6 +86,17 @@ class Dataset:
         if len(indices) and not kept.any():
             raise ConfigError("this transfer set holds no image: choose more classes")
         return indices[kept]
+
+    def split_of(self, config: RunConfig) -> tuple[Tensor, Tensor]:
+        """Indices into the training set of what a run learns from, and of what its best weights are chosen by.
+
+        Raises ConfigError where its transfer set holds no image of either.
+        """
+        parts = self.split(config.training.validation_fraction, config.seed)
+        if config.transfer_set.whole:
+            return parts
+        learned, chosen_by = (self.transfer_set(part, config.transfer_set, config.seed) for part in parts)
+        return learned, chosen_by
 
     @cached_property
     def probes(self) -> Tensor:

@@ -1,8 +1,9 @@
-"""How good a model is, from its logits alone. Plain numpy, so that a page needs no torch to say it.
+"""How good a model is, how sure it may be of it, and how two differ: from logits alone, without torch.
 
 Logits are (N, K), before softmax; labels are (N,), integers below K.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,11 +37,64 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of repeats, such as one value a seed, and its 95% confidence interval: (mean, low, high).
+
+    Student's t: mean ± t(0.975, n − 1) · s / √n, with s the sample's standard deviation (scipy's t and sem).
+    Raises ValueError for fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval of the mean needs at least two values, got {len(values)}")
+    from scipy.stats import sem, t
+
+    mean = float(np.mean(values))
+    half = float(t.ppf(0.975, len(values) - 1)) * float(sem(values))
+    return mean, mean - half, mean + half
+
+
+class McNemar(NamedTuple):
+    """How many examples only one of two models gets wrong, and how likely so uneven a split is by chance alone."""
+
+    only_first_wrong: int
+    only_second_wrong: int
+    p_value: float
+
+
+def mcnemar(first: Logits, second: Logits, labels: Labels) -> McNemar:
+    """Whether two models differ in accuracy: McNemar's test (Psychometrika 12, 1947) in its exact, two-sided form.
+
+    Were they equally good, each example that only one gets wrong would fall to either with probability 1/2: a binomial
+    test of the smaller count (scipy's). Where they never differ, p_value is 1.
+    """
+    from scipy.stats import binomtest
+
+    first_wrong, second_wrong = predictions(first) != labels, predictions(second) != labels
+    only_first, only_second = int((first_wrong & ~second_wrong).sum()), int((second_wrong & ~first_wrong).sum())
+    discordant = only_first + only_second
+    p_value = float(binomtest(min(only_first, only_second), discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(only_first, only_second, p_value)
+
+
+def per_class_accuracy(logits: Logits, labels: Labels) -> NDArray[np.float64]:
+    """Share of each class's examples that get it as their top class, (K,). NaN for a class without examples."""
+    counts = confusion_matrix(logits, labels)
+    examples = counts.sum(axis=1)
+    return np.where(examples > 0, np.diagonal(counts) / np.maximum(examples, 1), np.nan)
+
+
 def confusion_matrix(logits: Logits, labels: Labels) -> NDArray[np.int64]:
     """Counts by true class (rows) and top class (columns), (K, K)."""
     classes = logits.shape[1]
     pairs = labels.astype(np.int64) * classes + predictions(logits)
     return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def confusion_difference(first: Logits, second: Logits, labels: Labels) -> NDArray[np.int64]:
+    """By true class (rows) and top class (columns), how many more examples land there by the first model, (K, K).
+
+    Its rows sum to 0. Off the diagonal a positive count is a mistake that the first makes more often.
+    """
+    return confusion_matrix(first, labels) - confusion_matrix(second, labels)
 
 
 def agreement(student_logits: Logits, teacher_logits: Logits) -> float:
@@ -75,6 +129,83 @@ def mean_soft_targets(logits: Logits, labels: Labels, temperature: float) -> NDA
     soft, classes = softened(logits, temperature), logits.shape[1]
     rows = [soft[labels == label].mean(axis=0) if (labels == label).any() else None for label in range(classes)]
     return np.stack([np.full(classes, np.nan) if row is None else row for row in rows])
+
+
+CALIBRATION_BINS = 15
+"""As Guo et al. draw them."""
+
+
+class CalibrationBin(NamedTuple):
+    """The examples of one range of confidence: mean confidence, share that is right, and how many they are."""
+
+    confidence: float
+    accuracy: float
+    examples: int
+
+
+class Calibration(NamedTuple):
+    """Whether the probabilities of a model mean what they say. All three scores are the better the lower."""
+
+    expected_calibration_error: float
+    negative_log_likelihood: float
+    brier_score: float
+    bins: tuple[CalibrationBin, ...]
+
+
+def calibration(logits: Logits, labels: Labels, temperature: float = 1.0) -> Calibration:
+    """Calibration of softmax(z / T), confidence being the probability of the top class.
+
+    bins: the examples by confidence in CALIBRATION_BINS ranges of equal width, those without any left out
+    (scikit-learn's calibration_curve). expected_calibration_error: the mean over the examples of
+    |accuracy − confidence| of their bin, 0 to 1 (Guo et al. 2017, arXiv:1706.04599, equation 3).
+    negative_log_likelihood: mean −log p of the label, in nats (scikit-learn's log_loss). brier_score: mean squared
+    distance of the probabilities from the label's one-hot vector, summed over classes, 0 to 2 (Brier 1950;
+    scikit-learn's brier_score_loss). Raises ValueError unless temperature > 0.
+    """
+    from sklearn.calibration import calibration_curve
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    probabilities = softened(logits, temperature)
+    classes, confidence = np.arange(logits.shape[1]), probabilities.max(axis=1)
+    right = (predictions(probabilities) == labels).astype(np.int64)
+    shares, means = calibration_curve(right, confidence, pos_label=1, n_bins=CALIBRATION_BINS)
+    edges = np.linspace(0, 1, CALIBRATION_BINS + 1)  # a bin holds its upper edge, as in calibration_curve
+    counts = np.bincount(np.searchsorted(edges[1:-1], confidence))
+    counts = counts[counts > 0]
+    return Calibration(
+        expected_calibration_error=float(np.average(np.abs(shares - means), weights=counts)),
+        negative_log_likelihood=float(log_loss(labels, probabilities, labels=classes)),
+        brier_score=float(brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)),
+        bins=tuple(
+            CalibrationBin(float(mean), float(share), int(count))
+            for mean, share, count in zip(means, shares, counts, strict=True)
+        ),
+    )
+
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""Between these temperature scaling looks. Either end says that the split cannot tell, such as one without mistakes."""
+
+
+def fitted_temperature(logits: Logits, labels: Labels) -> float:
+    """Temperature scaling: the T at which softmax(z / T) has the least negative log-likelihood on these examples.
+
+    Guo et al. 2017, arXiv:1706.04599, section 4.2. Fit it on the validation split and use it on the test set. In log T
+    the likelihood has one peak, as it is concave in 1 / T (scipy's bounded minimisation, COLDEST to HOTTEST).
+    """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
+    exact = np.asarray(logits, dtype=np.float64)
+    told = exact[np.arange(len(labels)), labels]
+
+    def negative_log_likelihood(log_temperature: float) -> float:
+        temperature = np.exp(log_temperature)
+        return float(np.mean(logsumexp(exact / temperature, axis=1) - told / temperature))
+
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return float(np.exp(found.x))
 
 
 class SimilarityTree(NamedTuple):

@@ -91,10 +91,7 @@ class Training:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
 
-        train_indices, validation_indices = dataset.split(config.training.validation_fraction, config.seed)
-        if not config.transfer_set.whole:
-            train_indices = dataset.transfer_set(train_indices, config.transfer_set, config.seed)
-            validation_indices = dataset.transfer_set(validation_indices, config.transfer_set, config.seed)
+        train_indices, validation_indices = dataset.split_of(config)
         self.images = dataset.train_images[train_indices].to(self.device)
         self.labels = dataset.train_labels[train_indices].to(self.device)
         self.validation_images = dataset.train_images[validation_indices].to(self.device)

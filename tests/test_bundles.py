@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, runs
+from kd_core import artifacts, bundles, evaluation, runs
 from kd_core.bundles import BundleError, pack, unpack
 from kd_core.config import TransferSetConfig
 from kd_core.files import SaveError
@@ -717,6 +717,9 @@ NO_LOGITS = {
     "too many classes": set_tensor("test", lambda tensor: tensor.repeat(1, 2)),
     "double": set_tensor("test", lambda tensor: tensor.double()),
     "a train part": set_tensor("train", lambda _: torch.zeros(1352, 10)),
+    "no validation": set_tensor("validation", lambda tensor: tensor[:0]),
+    "too little validation": set_tensor("validation", lambda tensor: tensor[:-1]),
+    "validation of other images": set_tensor("validation", lambda tensor: tensor.flip(0)),
     "no test part": with_tensors(lambda tensors: tensors.pop("test")),
     "of another model": set_tensor("test", lambda tensor: tensor.roll(1, dims=1)),
     "scaled": set_tensor("test", lambda tensor: 1.1 * tensor),
@@ -739,6 +742,31 @@ def test_logits_that_are_not_those_of_the_weights_are_refused(store, there, chan
 )
 def test_a_teacher_needs_its_logits_of_the_training_set(store, there, change):
     refused(store, forged(there.of_teacher, logits__safetensors=change), "its (weights|logits)")
+
+
+def test_a_bundle_of_before_validation_logits_were_kept_is_taken_in(store, there):
+    change = with_tensors(lambda tensors: tensors.pop("validation"))
+    assert unpack(store, forged(there.of_student, logits__safetensors=change)) == there.student
+    assert artifacts.validation_logits(store.home, there.student) is None
+
+
+def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_path):
+    elsewhere = Store(tmp_path / "elsewhere")
+    run_id = train_here(elsewhere, tiny_config(validation_fraction=0.0))
+    bundle = pack(elsewhere, run_id)
+    assert unpack(store, bundle) == run_id
+    assert artifacts.validation_logits(store.home, run_id) is None
+    elsewhere.close()
+    made_up = set_tensor("validation", lambda _: torch.zeros(0, 10))
+    store.delete(run_id)
+    with pytest.raises(BundleError, match="it holds logits of a validation split, and tells of none"):
+        unpack(store, forged(bundle, logits__safetensors=made_up))
+
+
+def test_the_temperature_that_calibrates_a_run_travels_with_it(store, there):
+    unpack(store, there.of_student)
+    here, away = (artifacts.validation_logits(home, there.student) for home in (store.home, there.store.home))
+    assert evaluation.fitted_temperature(*here) == evaluation.fitted_temperature(*away)
 
 
 @pytest.mark.parametrize("member", [WEIGHTS, LOGITS])

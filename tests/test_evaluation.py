@@ -180,3 +180,185 @@ def test_entropy_of_two_classes_is_the_binary_entropy():
     for share in (0.001, 0.1, 0.25, 0.5):
         expected = -share * math.log2(share) - (1 - share) * math.log2(1 - share)
         assert float(evaluation.entropy_bits(np.array([share, 1 - share]))) == pytest.approx(expected, rel=1e-12)
+
+
+# ------------------------------------------------------------------------------------------------ is it real?
+
+
+def wrong_by(pattern, classes=3):
+    """Logits and labels of a model that is wrong where pattern says so."""
+    labels = np.arange(len(pattern)) % classes
+    told = np.where(np.array(pattern, bool), (labels + 1) % classes, labels)
+    return np.eye(classes)[told], labels
+
+
+def models_wrong_alone(only_first, only_second, both=3, neither=4):
+    first, labels = wrong_by([1] * only_first + [0] * only_second + [1] * both + [0] * neither)
+    second, _ = wrong_by([0] * only_first + [1] * only_second + [1] * both + [0] * neither)
+    return first, second, labels
+
+
+@pytest.mark.parametrize(("only_first", "only_second"), [(0, 1), (1, 1), (0, 6), (5, 12), (12, 5), (30, 31), (74, 146)])
+def test_mcnemar_is_twice_the_smaller_binomial_tail(only_first, only_second):
+    result = evaluation.mcnemar(*models_wrong_alone(only_first, only_second))
+    n, fewer = only_first + only_second, min(only_first, only_second)
+    tail = sum(math.comb(n, k) for k in range(fewer + 1)) / 2**n
+    assert result[:2] == (only_first, only_second)
+    assert result.p_value == pytest.approx(min(1, 2 * tail), rel=1e-12)
+
+
+def test_mcnemar_matches_a_published_value():
+    """Fay, "Exact McNemar's Test and Matching Confidence Intervals" (R package exact2x2): 9 against 2 gives 0.06543."""
+    assert evaluation.mcnemar(*models_wrong_alone(9, 2)).p_value == pytest.approx(0.06543, abs=5e-6)
+
+
+def test_mcnemar_of_models_that_never_differ_is_one():
+    first, _, labels = models_wrong_alone(0, 0)
+    assert evaluation.mcnemar(first, first, labels) == (0, 0, 1.0)
+
+
+def test_mcnemar_swaps_with_its_models():
+    first, second, labels = models_wrong_alone(3, 9)
+    one, other = evaluation.mcnemar(first, second, labels), evaluation.mcnemar(second, first, labels)
+    assert one == (3, 9, other.p_value)
+    assert other[:2] == (9, 3)
+
+
+def test_mean_interval_matches_tabled_t():
+    """t(0.975) is 12.706, 4.303 and 2.262 for 1, 2 and 9 degrees of freedom (any statistics book's table)."""
+    for values, tabled in (([1.0, 3.0], 12.706), ([1.0, 2.0, 6.0], 4.303), (list(range(10)), 2.262)):
+        mean = sum(values) / len(values)
+        deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+        half = tabled * deviation / math.sqrt(len(values))
+        assert evaluation.mean_interval(values) == pytest.approx((mean, mean - half, mean + half), rel=2e-3)
+
+
+def test_mean_interval_of_equal_values_is_a_point():
+    assert evaluation.mean_interval([0.98, 0.98, 0.98]) == pytest.approx((0.98, 0.98, 0.98))
+
+
+def test_mean_interval_covers_the_true_mean_in_95_percent_of_cases():
+    samples = np.random.default_rng(0).normal(7, 2, size=(2000, 4))
+    covered = 0
+    for sample in samples:
+        _, low, high = evaluation.mean_interval(sample.tolist())
+        covered += low <= 7 <= high
+    assert covered / 2000 == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_mean_interval_needs_two_values(values):
+    with pytest.raises(ValueError, match="at least two values"):
+        evaluation.mean_interval(values)
+
+
+def test_per_class_accuracy_is_each_classs_share_and_nan_where_it_has_no_examples():
+    logits = np.eye(4)[[0, 1, 0, 2, 2, 2]]
+    shares = evaluation.per_class_accuracy(logits, np.array([0, 0, 0, 2, 2, 1]))
+    np.testing.assert_allclose(shares, [2 / 3, 0, 1, np.nan])
+
+
+def test_per_class_accuracies_weighted_by_class_are_the_accuracy(results):
+    logits, labels = results
+    shares = evaluation.per_class_accuracy(logits, labels)
+    assert np.average(shares, weights=np.bincount(labels)) == pytest.approx(evaluation.accuracy(logits, labels))
+
+
+def test_confusion_difference_is_of_matrices_and_its_rows_sum_to_zero(results):
+    logits, labels = results
+    other = np.roll(logits, 1, axis=1)
+    difference = evaluation.confusion_difference(logits, other, labels)
+    for true in range(10):
+        for top in range(10):
+            here = labels == true
+            counts = [(model.argmax(1)[here] == top).sum() for model in (logits, other)]
+            assert difference[true, top] == counts[0] - counts[1]
+    assert (difference.sum(axis=1) == 0).all()
+    assert (evaluation.confusion_difference(logits, logits, labels) == 0).all()
+
+
+# ------------------------------------------------------------------------------------------------ calibration
+
+
+def brute_calibration(logits, labels, temperature, bins=15):
+    """ECE (Guo et al., equations 2 and 3), NLL and Brier score, example by example."""
+    members = [[] for _ in range(bins)]
+    nll = brier = 0.0
+    for row, label in zip(logits.astype(float), labels, strict=True):
+        weights = [math.exp((value - row.max()) / temperature) for value in row]
+        shares = [weight / sum(weights) for weight in weights]
+        confidence = max(shares)
+        place = next(place for place in range(bins) if confidence <= (place + 1) / bins + 1e-15)
+        members[place].append((confidence, shares.index(confidence) == label))
+        nll -= math.log(shares[label])
+        brier += sum((share - (index == label)) ** 2 for index, share in enumerate(shares))
+    error = sum(abs(sum(right for _, right in bin_) - sum(confidence for confidence, _ in bin_)) for bin_ in members)
+    return error / len(labels), nll / len(labels), brier / len(labels), [len(bin_) for bin_ in members if bin_]
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1, 4])
+def test_calibration_is_its_definition_counted_out(results, temperature):
+    logits, labels = results
+    found = evaluation.calibration(logits, labels, temperature)
+    *scores, counts = brute_calibration(logits, labels, temperature)
+    assert found[:3] == pytest.approx(scores, rel=1e-9)
+    assert [bin_.examples for bin_ in found.bins] == counts
+    assert sum(bin_.examples * bin_.accuracy for bin_ in found.bins) == pytest.approx(
+        (logits.argmax(1) == labels).sum()
+    )
+
+
+def test_calibration_by_hand():
+    """Confidences 0.9, 0.9, 0.6, 0.6, of which right: one, one, both none."""
+    confident, unsure = [math.log(9), 0.0], [math.log(1.5), 0.0]
+    logits, labels = np.array([confident, confident, unsure, unsure]), np.array([0, 1, 1, 1])
+    found = evaluation.calibration(logits, labels)
+    assert [bin_.examples for bin_ in found.bins] == [2, 2]
+    assert found.bins[0] == pytest.approx((0.6, 0.0, 2))
+    assert found.bins[1] == pytest.approx((0.9, 0.5, 2))
+    assert found.expected_calibration_error == pytest.approx((2 * 0.6 + 2 * 0.4) / 4)
+    assert found.negative_log_likelihood == pytest.approx(-math.log(0.9 * 0.1 * 0.4 * 0.4) / 4)
+    assert found.brier_score == pytest.approx((2 * 0.1**2 + 2 * 0.9**2 + 2 * 2 * 0.6**2) / 4)
+
+
+def test_calibration_of_sure_and_right_is_perfect_and_of_sure_and_wrong_the_worst():
+    labels = np.array([0, 1, 2, 1])
+    sure = 40.0 * np.eye(3)[labels]
+    assert evaluation.calibration(sure, labels)[:3] == pytest.approx((0, 0, 0), abs=1e-12)
+    error, _, brier, bins = evaluation.calibration(sure, (labels + 1) % 3)
+    assert (error, brier) == pytest.approx((1, 2))
+    assert bins == ((1.0, 0.0, 4),)
+
+
+def test_calibration_of_uniform_logits_says_log_of_k():
+    found = evaluation.calibration(np.zeros((50, 5)), np.arange(50) % 5)
+    assert found[:3] == pytest.approx((0, math.log(5), 0.8), abs=1e-12)
+
+
+def drawn(temperature, examples=40_000, classes=6, seed=0):
+    """Logits whose softmax at this temperature is the truth: their labels are drawn from it."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(examples, classes)) * 3
+    noise = generator.gumbel(size=logits.shape)
+    return logits.astype(np.float32), (logits / temperature + noise).argmax(axis=1)
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5, 6.0])
+def test_temperature_scaling_recovers_the_temperature_that_labels_were_drawn_at(temperature):
+    logits, labels = drawn(temperature)
+    assert evaluation.fitted_temperature(logits, labels) == pytest.approx(temperature, rel=0.03)
+
+
+def test_temperature_scaling_calibrates_and_changes_no_verdict():
+    logits, labels = drawn(2.5)
+    fitted = evaluation.fitted_temperature(*drawn(2.5, seed=1))
+    before, after = evaluation.calibration(logits, labels), evaluation.calibration(logits, labels, fitted)
+    assert before.expected_calibration_error > 0.1 > 0.02 > after.expected_calibration_error
+    assert after.negative_log_likelihood < before.negative_log_likelihood
+    assert after.brier_score < before.brier_score
+    for temperature in (fitted / 1.1, fitted * 1.1):
+        assert after.negative_log_likelihood < evaluation.calibration(logits, labels, temperature)[1]
+
+
+def test_temperature_of_a_split_without_mistakes_is_the_coldest():
+    assert evaluation.fitted_temperature(np.eye(4), np.arange(4)) == pytest.approx(evaluation.COLDEST, rel=1e-3)
