@@ -273,7 +273,15 @@ def _measure_on_worker(home: str, run_ids: tuple[str, ...], dataset_name: str, t
     _settle_in(threads)
     dataset = datasets.load(dataset_name)
     candidates = {run_id: artifacts.load_model(Path(home), run_id, dataset) for run_id in run_ids}
-    return speed.measure(candidates, dataset.normalise(dataset.test_images[:512]), threads=threads)
+    exports = {run_id: _exported(folder_of(Path(home), run_id).path / "export") for run_id in run_ids}
+    pixels = dataset.test_images[:512]
+    return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
+
+
+def _exported(folder: Path) -> dict[str, Path]:
+    """The files of a run that ONNX Runtime can run, by the names that kd_core.speed has for it."""
+    files = {"onnx": folder / "model.onnx", "onnx_int8": folder / "model_int8.onnx"}
+    return {runtime: path for runtime, path in files.items() if path.is_file()}
 
 
 # ---------------------------------------------------------------------------------------------------- the queue
