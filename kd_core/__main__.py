@@ -309,7 +309,7 @@ def compare(
         dataset = datasets.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.home, run.id, dataset) for run in found}
         logits = {run.id: artifacts.test_logits(store.home, run.id) for run in found}
-        measured = speed.measure(models, dataset.normalise(dataset.test_images[:512]))
+        measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
         table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
         rows = _comparison_rows(found, measured["models"])
         rows["agreement with the first"] = [

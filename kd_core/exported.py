@@ -48,6 +48,16 @@ def read_checks(home: Path, run_id: str) -> dict[str, Any] | None:
     return checks
 
 
+def for_runtime(home: Path, run_id: str) -> dict[str, Path]:
+    """The files of a whole export that ONNX Runtime can run, by the names that kd_core.speed has for it."""
+    checks = read_checks(home, run_id)
+    if checks is None:
+        return {}
+    folder = folder_of(home, run_id).export
+    names = {"onnx": ONNX, "onnx_int8": ONNX_INT8}
+    return {runtime: folder / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
+
+
 def file_checks(checks: dict[str, Any], name: str) -> dict[str, Any]:
     """What the checks say of one of MODEL_FILES."""
     found: dict[str, Any] = next(file for file in checks["files"] if file["name"] == name)

@@ -282,11 +282,13 @@ def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> 
 
 
 def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:
-    from kd_core import artifacts, datasets, speed
+    from kd_core import artifacts, datasets, exported, speed
 
     dataset = datasets.load(runs[0].config.dataset)
     candidates = {run.id: artifacts.load_model(home, run.id, dataset) for run in runs}
-    return speed.measure(candidates, dataset.normalise(dataset.test_images[:512]), threads=threads)
+    exports = {run.id: exported.for_runtime(home, run.id) for run in runs}
+    pixels = dataset.test_images[:512]
+    return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
 
 
 # ---------------------------------------------------------------------------------------------------- the queue

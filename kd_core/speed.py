@@ -2,20 +2,34 @@
 
 import os
 import platform
+import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from importlib import metadata
+from itertools import permutations
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import nn
 
 from kd_core import models
 
-THROUGHPUT_BATCH = 512
-SECONDS_PER_MODEL = 0.5
+BATCH_SIZES = (1, 8, 64, 512)
+SECONDS_PER_CANDIDATE = 0.25
+"""For each batch size."""
+SECONDS = 15.0
+"""For everything. Batch sizes that would not fit are left out, but never the first."""
+FEWEST_ROUNDS, MOST_ROUNDS = 11, 2000
+WARM_UP_ROUNDS = 3
+RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
+
+Pixels = NDArray[np.float32]
+"""(N, C, H, W), 0 to 255."""
+Candidate = Callable[[Pixels], Any]
+Key = TypeVar("Key", bound=Hashable)
 
 
 def size_bytes(model: nn.Module) -> int:
@@ -33,62 +47,201 @@ def costs(model: nn.Module, image_shape: models.ImageShape) -> dict[str, int]:
     }
 
 
-@torch.inference_mode()
-def measure(candidates: Mapping[str, nn.Module], images: Tensor, *, threads: int | None = None) -> dict[str, Any]:
-    """Latency of one image and throughput of a batch, for several models side by side on the CPU.
+def measure(
+    candidates: Mapping[str, nn.Module],
+    images: torch.Tensor,
+    *,
+    mean: float = 0.0,
+    std: float = 1.0,
+    exports: Mapping[str, Mapping[str, Path]] | None = None,
+    threads: int | None = None,
+) -> dict[str, Any]:
+    """Time several models on the CPU, side by side, from the pixels of their images to their logits.
 
-    candidates: name -> model. images: (N, C, H, W) float32, normalised, N >= 1. Each model is warmed up, then all take
-    turns, so that whatever else the machine does hits them alike. Returns {"models": {name: {latency_ms_p50,
-    latency_ms_p95, images_per_second, batch_size, repeats}}, "conditions": {...}}.
+    candidates: name -> model. images: (N, C, H, W) pixels, N >= 1; a batch repeats them as needed. mean, std: of pixels
+    scaled to 0..1, by which the models want them normalised. exports: name -> runtime ("onnx", "onnx_int8") -> file
+    that does the same, normalisation included. Every runtime computes in `threads` threads.
+
+    Each candidate is warmed up, then all take turns in rounds whose order is shuffled anew (by seed), so that whatever
+    else the machine does hits them alike. The first model takes part twice: "itself" tells what the measurement says of
+    two things that are the same. Returns, all of it plain and fit for JSON:
+
+        runtimes    {name: {runtime: {batch: {latency_ms_p50, _p05, _p95, _spread, images_per_second, repeats}}}}
+        ratios      {runtime: {batch: {name: {other name: [how many times as long, low, high]}}}}, as ratio says it
+        itself      {batch: [ratio, low, high]}
+        models      {name: {latency_ms_p50, latency_ms_p95 of one image, images_per_second in batches of batch_size,
+                    repeats}}, in PyTorch
+        conditions  {processor, threads, precision, torch, onnxruntime, python, ...}
+
+    latency_ms_spread is the median absolute deviation, scaled to read as a standard deviation (times 1.4826).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
     try:
-        timed: dict[str, Callable[[Tensor], Tensor]] = {name: model.cpu().eval() for name, model in candidates.items()}
-        one = images[:1]
-        batch = images[torch.arange(THROUGHPUT_BATCH) % len(images)]
-        latencies = _in_turns(timed, one, least=50)
-        batches = _in_turns(timed, batch, least=5)
-        return {
-            "models": {
-                name: {
-                    "latency_ms_p50": 1e3 * median(latencies[name]),
-                    "latency_ms_p95": 1e3 * float(np.quantile(latencies[name], 0.95)),
-                    "images_per_second": THROUGHPUT_BATCH / median(batches[name]),
-                    "batch_size": THROUGHPUT_BATCH,
-                    "repeats": len(latencies[name]),
-                }
-                for name in timed
-            },
-            "conditions": {
-                "processor": processor(),
-                "threads": torch.get_num_threads(),
-                "torch": str(torch.__version__),
-                "precision": "float32",
-            },
-        }
+        threads = torch.get_num_threads()
+        timed: dict[tuple[str, str], Candidate] = {}
+        for name, model in candidates.items():
+            timed[name, "pytorch"] = eager(model, mean, std)
+            for runtime, path in (exports or {}).get(name, {}).items():
+                timed[name, runtime] = onnx_session(path, threads)
+        timed["", "itself"] = next(iter(timed.values()))
+        seconds = in_rounds(timed, images.to(torch.float32).numpy(), BATCH_SIZES)
     finally:
         torch.set_num_threads(before)
+    return _told(list(candidates), seconds) | {"conditions": _conditions(threads)}
 
 
-def _in_turns(timed: Mapping[str, Callable[[Tensor], Tensor]], inputs: Tensor, least: int) -> dict[str, list[float]]:
-    """Seconds of each call, model after model, for as many rounds as SECONDS_PER_MODEL allows but at least `least`."""
-    for model in timed.values():  # the first calls allocate and choose kernels
-        model(inputs)
-        model(inputs)
-    start = time.perf_counter()
-    for model in timed.values():
-        model(inputs)
-    one_round = time.perf_counter() - start
-    rounds = min(2000, max(least, int(SECONDS_PER_MODEL * len(timed) / one_round)))
+def eager(model: nn.Module, mean: float, std: float) -> Candidate:
+    """The model in PyTorch as it stands, operator by operator."""
+    model = model.cpu().eval()
 
-    seconds: dict[str, list[float]] = {name: [] for name in timed}
-    for _ in range(rounds):
-        for name, model in timed.items():
+    @torch.inference_mode()
+    def run(pixels: Pixels) -> Any:
+        return model(torch.from_numpy(pixels).sub(255 * mean).div_(255 * std))
+
+    return run
+
+
+def onnx_session(path: Path, threads: int) -> Candidate:
+    """An exported model (input "images", output "logits") in ONNX Runtime, on the CPU.
+
+    Its threads sleep once a call has ended: spinning, as they would, they take the cores from whose turn is next.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def run(pixels: Pixels) -> Any:
+        return session.run(["logits"], {"images": pixels})[0]
+
+    return run
+
+
+def in_rounds(
+    candidates: Mapping[Key, Candidate], pixels: Pixels, batch_sizes: Sequence[int], seed: int = 0
+) -> dict[int, dict[Key, list[float]]]:
+    """Seconds of each call: batch size -> candidate -> one number a round; every round calls every candidate once."""
+    deadline = time.perf_counter() + SECONDS
+    rng = random.Random(seed)  # noqa: S311 (no secret)
+    order = list(candidates)
+    taken: dict[int, dict[Key, list[float]]] = {}
+    a_round, last_size = 0.0, 0
+    for size in sorted(batch_sizes):
+        if last_size and a_round * size / last_size * (FEWEST_ROUNDS + WARM_UP_ROUNDS) > deadline - time.perf_counter():
+            break  # a batch takes at most as much longer as it is larger
+        batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
+        for _ in range(WARM_UP_ROUNDS):  # the first calls allocate and choose kernels
             start = time.perf_counter()
-            model(inputs)
-            seconds[name].append(time.perf_counter() - start)
-    return seconds
+            for candidate in candidates.values():
+                candidate(batch)
+            a_round, last_size = time.perf_counter() - start, size
+        affordable = min(SECONDS_PER_CANDIDATE * len(order), deadline - time.perf_counter(), SECONDS / len(batch_sizes))
+        rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(affordable / max(a_round, 1e-9))))
+        seconds: dict[Key, list[float]] = {key: [] for key in order}
+        for _ in range(rounds):
+            rng.shuffle(order)
+            for key in order:
+                start = time.perf_counter()
+                candidates[key](batch)
+                seconds[key].append(time.perf_counter() - start)
+        taken[size] = seconds
+    return taken
+
+
+class Ratio(NamedTuple):
+    """A ratio and its 95% confidence interval."""
+
+    ratio: float
+    low: float
+    high: float
+
+
+def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
+    """How many times as long as the second the first takes, from their seconds in the same rounds.
+
+    The median over the rounds of first / second, with the interval between two order statistics that the binomial
+    distribution gives it, whatever the shape of the noise (Conover, Practical Nonparametric Statistics, 3.2; scipy's
+    quantile_test). Swapping the two inverts it. Raises ValueError for fewer than six rounds, which have no interval.
+    """
+    from scipy.stats import quantile_test
+
+    if len(first) != len(second) or len(first) < 6:
+        raise ValueError(f"a ratio needs six rounds of both or more, got {len(first)} and {len(second)}")
+    logs = np.log(first) - np.log(second)
+    interval: Any = quantile_test(logs).confidence_interval(0.95)
+    return Ratio(*(float(np.exp(value)) for value in (np.median(logs), interval.low, interval.high)))
+
+
+def _told(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]]]) -> dict[str, Any]:
+    """What measure returns, of the seconds that each (name, runtime) took."""
+    sizes, first, last = list(seconds), min(seconds), max(seconds)
+    runtimes: dict[str, Any] = {name: {} for name in names}
+    ratios: dict[str, Any] = {}
+    for name, runtime in seconds[first]:
+        if runtime != "itself":
+            runtimes[name][runtime] = {str(size): _summary(seconds[size][name, runtime], size) for size in sizes}
+            ratios[runtime] = {str(size): {} for size in sizes}
+    for runtime, by_size in ratios.items():
+        sharing = [name for name in names if runtime in runtimes[name]]
+        for size in sizes:
+            by_size[str(size)] = {name: {} for name in sharing}
+            for one, other in permutations(sharing, 2):
+                pair = ratio(seconds[size][one, runtime], seconds[size][other, runtime])
+                by_size[str(size)][one][other] = list(pair)
+    plain = {name: runtimes[name]["pytorch"] for name in names}
+    return {
+        "models": {
+            name: {
+                "latency_ms_p50": by_size[str(first)]["latency_ms_p50"],
+                "latency_ms_p95": by_size[str(first)]["latency_ms_p95"],
+                "images_per_second": by_size[str(last)]["images_per_second"],
+                "batch_size": last,
+                "repeats": by_size[str(first)]["repeats"],
+            }
+            for name, by_size in plain.items()
+        },
+        "runtimes": runtimes,
+        "ratios": ratios,
+        "itself": {
+            str(size): list(ratio(seconds[size]["", "itself"], seconds[size][names[0], "pytorch"])) for size in sizes
+        },
+    }
+
+
+def _summary(seconds: Sequence[float], batch_size: int) -> dict[str, float]:
+    """Of the repeats of one call."""
+    from scipy.stats import median_abs_deviation
+
+    latency_ms = 1e3 * np.asarray(seconds)
+    p05, p50, p95 = (float(value) for value in np.quantile(latency_ms, (0.05, 0.5, 0.95)))
+    return {
+        "latency_ms_p05": p05,
+        "latency_ms_p50": p50,
+        "latency_ms_p95": p95,
+        "latency_ms_spread": float(median_abs_deviation(latency_ms, scale="normal")),
+        "images_per_second": 1e3 * batch_size / p50,
+        "repeats": len(latency_ms),
+    }
+
+
+def _conditions(threads: int) -> dict[str, Any]:
+    try:
+        onnxruntime: str | None = metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        onnxruntime = None
+    return {
+        "processor": processor(),
+        "threads": threads,
+        "precision": "float32",
+        "torch": str(torch.__version__),
+        "onnxruntime": onnxruntime,
+        "python": platform.python_version(),
+        "input": "pixels, normalised as part of the work",
+        "order": "turns, shuffled in every round",
+    }
 
 
 def processor() -> str:

@@ -354,8 +354,9 @@ def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, 
     assert not app.exception
     table = app.dataframe[0].value
     assert list(table["original"]) == [student.results["test_errors"]] * 4
-    assert table["passed"].all()
-    assert set(exported.MODEL_FILES) <= {button.label for button in app.get("download_button")}
+    passed = set(table["file"][table["passed"]])
+    assert passed >= set(exported.MODEL_FILES) - {exported.ONNX_INT8}  # so tiny a model may lose too much in 8 bits
+    assert passed == {button.label for button in app.get("download_button")} & set(exported.MODEL_FILES)
 
 
 def test_an_address_that_names_no_batch_still_shows_the_page(open_page):
