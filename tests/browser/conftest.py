@@ -12,9 +12,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[2]
+expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
