@@ -117,6 +117,27 @@ def _short(number: float) -> str:
     return f"{number:g}"
 
 
+RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
+
+
+def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[float]]]) -> go.Figure:
+    """Images a second over batch size, on log axes. lines: name, role, runtime, batch sizes, images a second."""
+    figure = go.Figure()
+    for name, role, runtime, sizes, rates in lines:
+        figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=name,
+                           line={"color": ROLE_COLOURS[role], "dash": RUNTIME_DASHES[runtime]},
+                           hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
+    sizes = sorted({size for line in lines for size in line[3]})
+    ticks = _decade_ticks([rate for line in lines for rate in line[4]])
+    figure.update_xaxes(
+        title_text="images in a batch", type="log", tickvals=sizes, ticktext=[str(one) for one in sizes]
+    )
+    figure.update_yaxes(
+        title_text="images a second", type="log", tickvals=ticks, ticktext=[_short(one) for one in ticks]
+    )
+    return _styled(figure, height=460)
+
+
 def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
     """Share that is right against confidence, in percent, for each model: name -> (role, bins of evaluation)."""
     figure = go.Figure()

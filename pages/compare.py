@@ -6,6 +6,7 @@ from pages.widgets import closer, lab, pickers
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
+from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
 from pages.widgets.race import STREAM, race_of
 from pages.widgets.results import headline
@@ -28,6 +29,8 @@ with st.container(horizontal=True, vertical_alignment="center"):
     )
     closer.report_button(compared)
 
+if part == "Speed":
+    offer_runtimes(runs)
 if part in closer.PARTS:
     closer.show(closer.PARTS[part](compared), key=part)
 elif part == DISAGREE:

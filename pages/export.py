@@ -3,7 +3,7 @@
 import streamlit as st
 
 from pages.widgets import pickers
-from pages.widgets.exports import checked_files, checks_of
+from pages.widgets.exports import checked_files, checks_of, ready_made
 
 st.title("Take it away")
 st.markdown(
@@ -15,3 +15,4 @@ run = pickers.usable_run("Model to take away")
 checks = checks_of(run)
 if checks is not None:
     checked_files(run, checks)
+    ready_made(run, checks)

@@ -26,7 +26,7 @@ ENGINE_ARROWS = {
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},
-    "jobs": {"artifacts", "config", "datasets", "places", "runs", "speed", "training"},
+    "jobs": {"artifacts", "config", "datasets", "export", "exported", "places", "runs", "speed", "training"},
     "recipes": {"config", "runs"},
     "report": set(),
     "advice": {"config", "recipes"},

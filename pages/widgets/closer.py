@@ -85,9 +85,52 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
 def _conditions(speed: Mapping[str, Any]) -> str:
     conditions = speed["conditions"]
     return (
-        f"Speed: {conditions['processor']}, {conditions['threads']} threads, torch {conditions['torch']},"
-        f" {conditions['precision']}; median of the models taking turns in a process of their own."
+        f"Speed: {conditions['processor']}, {conditions['threads']} threads, Python {conditions['python']}, torch"
+        f" {conditions['torch']}, ONNX Runtime {conditions['onnxruntime']}, {conditions['precision']}; from pixels to"
+        f" logits, in a process of their own, the models taking {conditions['order']}."
     )
+
+
+RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
+
+
+def speeds(compared: Compared) -> Section:
+    """Latency and throughput by runtime and batch size, each with what its measurement is worth."""
+    title = "Speed, by runtime and batch size"
+    if compared.speed is None:
+        return Section(title, ["The speed is being measured."])
+    rows, lines = [], []
+    first = compared.runs[0].id
+    for run in compared.runs:
+        for runtime, by_size in compared.speed["runtimes"][run.id].items():
+            name = f"{short_name(run)}, {RUNTIMES[runtime]}"
+            sizes = [int(size) for size in by_size]
+            lines.append(
+                (name, run.config.role, runtime, sizes, [one["images_per_second"] for one in by_size.values()])
+            )
+            ratios = compared.speed["ratios"][runtime]
+            for size, one in by_size.items():
+                ratio = ratios[size].get(first, {}).get(run.id)
+                rows.append(
+                    {
+                        "model": short_name(run),
+                        "runtime": RUNTIMES[runtime],
+                        "batch": int(size),
+                        "median, ms": one["latency_ms_p50"],
+                        "spread, ms": one["latency_ms_spread"],
+                        "95% within, ms": one["latency_ms_p95"],
+                        "images a second": round(one["images_per_second"]),
+                        "times as fast as the first": ratio[0] if ratio else None,
+                        "95% interval": f"{ratio[1]:.3g} to {ratio[2]:.3g}" if ratio else "",
+                    }
+                )
+    low, high = compared.speed["itself"]["1"][1:]
+    text = [
+        _conditions(compared.speed),
+        f"The first model measured against itself in the same rounds: {compared.speed['itself']['1'][0]:.3f}, 95%"
+        f" interval {low:.3f} to {high:.3f}. A ratio closer to 1 than that says nothing.",
+    ]
+    return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
 def real(compared: Compared) -> Section:
@@ -160,6 +203,7 @@ def classes(compared: Compared) -> Section:
 
 PARTS: dict[str, Callable[[Compared], Section]] = {
     "Cost": costs,
+    "Speed": speeds,
     "Is it real?": real,
     "Calibration": calibration,
     "Classes": classes,

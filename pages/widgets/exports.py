@@ -1,13 +1,14 @@
 """The files of an export, with what each did on the test set, and what to do with them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from kd_core import exported, places
+from kd_core import browser_page, exported, places, snippets
+from kd_core.config import DATASETS
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab
 from pages.widgets.findings import found
@@ -29,6 +30,31 @@ def checks_of(run: Run) -> dict[str, Any] | None:
             lab.store().forget_finding("export", [run.id])
         found("export", [run], "Writing the files and checking each on the whole test set")
     return checks
+
+
+def offer_runtimes(runs: Sequence[Run]) -> None:
+    """A button that exports what is not exported yet and measures all anew, ONNX Runtime included."""
+    speed = lab.store().finding("speed", [run.id for run in runs])
+    if speed is None or "problem" in speed:
+        return
+    without = [run.id for run in runs if len(speed["runtimes"][run.id]) < 2]
+    if without:
+        st.button(
+            "Measure ONNX Runtime too",
+            icon=":material/speed:",
+            key="offer_runtimes",
+            on_click=_measure_runtimes,
+            args=([run.id for run in runs], without),
+            help="Exports the models first, in float32 and int8, and measures all of them again side by side.",
+        )
+
+
+def _measure_runtimes(run_ids: list[str], without: list[str]) -> None:
+    for run_id in without:
+        lab.store().forget_finding("export", [run_id])
+        lab.jobs().find_out("export", [run_id])
+    lab.store().forget_finding("speed", run_ids)
+    lab.jobs().find_out("speed", run_ids)
 
 
 def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
@@ -67,3 +93,35 @@ def _download(path: Path, file_name: str, key: str) -> None:
     st.download_button(
         path.name, path.read_bytes, file_name=file_name, key=key, icon=":material/download:", on_click="ignore"
     )
+
+
+def ready_made(run: Run, checks: Mapping[str, Any]) -> None:
+    """Programs that run the ONNX file, to copy, and a page that needs nothing else, to download."""
+    if not exported.file_checks(checks, exported.ONNX)["passed"]:
+        return
+    info = DATASETS[run.config.dataset]
+    names = [str(label) for label in range(info.classes)]
+    st.subheader("Run it")
+    st.markdown("It reads pixels from 0 to 255 and normalises them itself.")
+    python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
+    with python:
+        st.code(snippets.python_snippet(info.image_shape, names), language="python")
+    with browser:
+        st.code(snippets.browser_snippet(info.image_shape, names), language="html")
+    with page:
+        problem = browser_page.browser_page_problem(places.home(), run.id)
+        if problem:
+            st.info(problem, icon=":material/block:")
+            return
+        st.markdown(
+            "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no network:"
+            " double-click it, or mail it to a class."
+        )
+        st.download_button(
+            "Download the page",
+            lambda: browser_page.browser_page(places.home(), run.id) or b"",
+            file_name=f"kd-lab-{run.id}.html",
+            key="browser_page",
+            icon=":material/draw:",
+            on_click="ignore",
+        )

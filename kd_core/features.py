@@ -1,0 +1,48 @@
+"""What a model sees before it decides: the inputs of its last layer, and their plane of largest variance."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from kd_core import artifacts, models
+from kd_core.datasets import Dataset
+
+
+def penultimate(
+    home: Path, run_id: str, dataset: Dataset, count: int = 1000
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What the last linear layer of a run's model is fed for the first `count` test images, (N, D), and their labels.
+
+    Raises as artifacts.load_model does.
+    """
+    model = artifacts.load_model(home, run_id, dataset)
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    seen: list[torch.Tensor] = []
+
+    def remember(_: nn.Module, inputs: Any) -> None:
+        seen.append(inputs[0].detach().flatten(1).float())
+
+    handle = last.register_forward_pre_hook(remember)
+    try:
+        models.logits_of(model, dataset.test_images[:count], dataset.normalise)
+    finally:
+        handle.remove()
+    return torch.cat(seen).numpy(), dataset.test_labels[:count].numpy()
+
+
+def projected(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """The first two principal components of features (N, D), (N, 2): scikit-learn's PCA, exact, of a definite sign.
+
+    The largest weight in each component is positive, so the same features give the same picture. A component that the
+    features have not is 0.
+    """
+    from sklearn.decomposition import PCA
+
+    components = min(2, *features.shape)
+    with np.errstate(invalid="ignore"):  # features that do not vary have no shares of their variance
+        found = PCA(components, svd_solver="full").fit_transform(np.asarray(features, dtype=np.float64))
+    return np.pad(found, ((0, 0), (0, 2 - components)))

@@ -1,0 +1,99 @@
+"""The landscape against the loss itself, point by point."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_config, train_here
+from torch.nn import functional as F
+
+from kd_core import artifacts, landscape, models
+from kd_core.config import ModelConfig
+from kd_core.runs import Store
+
+MODELS = {
+    "mlp": ModelConfig(hidden=(16, 12), dropout_hidden=0.5, batch_norm=True),
+    "one layer": ModelConfig(hidden=(8,)),
+    "cnn": ModelConfig(name="cnn"),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    yield store
+    store.close()
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def run_id(store, request):
+    return train_here(store, tiny_config(epochs=1).replace(model=MODELS[request.param]))
+
+
+def loss_at(model, digits, images, along=(), steps=()):
+    moved = copy.deepcopy(model)
+    for direction, step in zip(along, steps, strict=True):
+        moved.load_state_dict(
+            {**moved.state_dict(), **{k: moved.state_dict()[k] + step * v for k, v in direction.items()}}
+        )
+    chosen = torch.randperm(len(digits.train_labels), generator=torch.Generator().manual_seed(3))[:images]
+    logits = models.logits_of(moved, digits.train_images[chosen], digits.normalise)
+    return float(F.cross_entropy(logits, digits.train_labels[chosen]))
+
+
+def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weights(store, digits, run_id):
+    found = landscape.loss_landscape(store.home, run_id, digits, size=3, reach=0.5, seed=3)
+    model = artifacts.load_model(store.home, run_id, digits)
+    along = landscape.directions(model, 3)
+    assert found.images == min(1000, len(digits.train_labels))
+    assert found.steps.tolist() == [-0.5, 0, 0.5]
+    assert found.losses[1, 1] == pytest.approx(loss_at(model, digits, found.images), rel=1e-4)
+    for row, down in enumerate(found.steps):
+        for column, across in enumerate(found.steps):
+            expected = loss_at(model, digits, found.images, along, (across, down))
+            assert found.losses[row, column] == pytest.approx(expected, rel=1e-3)
+
+
+def test_every_filter_of_a_direction_has_the_norm_of_the_models_own_and_the_rest_stays(store, digits, run_id):
+    model = artifacts.load_model(store.home, run_id, digits)
+    first, second = landscape.directions(model, 0)
+    for name, weight in model.named_parameters():
+        for direction in (first, second):
+            if weight.dim() == 1:
+                assert (direction[name] == 0).all()
+            else:
+                norms = [float(filter_.norm()) for filter_ in weight]
+                assert [float(filter_.norm()) for filter_ in direction[name]] == pytest.approx(norms, rel=1e-4)
+                assert not torch.allclose(first[name], second[name])
+
+
+def test_models_of_one_architecture_are_moved_along_the_same_lines():
+    drawn = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        model = models.build(MODELS["mlp"], (1, 8, 8), 10)
+        drawn.append(
+            [F.normalize(tensor, dim=1) for tensor in landscape.directions(model, 7)[0].values() if tensor.dim() == 2]
+        )
+    for one, other in zip(*drawn, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_a_landscape_is_the_same_each_time(store, digits, run_id):
+    one, other = (landscape.loss_landscape(store.home, run_id, digits, size=3) for _ in range(2))
+    np.testing.assert_array_equal(one.losses, other.losses)
+
+
+def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store, digits, run_id, monkeypatch):
+    cost = models.multiply_adds(artifacts.load_model(store.home, run_id, digits), digits.image_shape)
+    monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 9 * cost * 200)
+    assert landscape.loss_landscape(store.home, run_id, digits, size=3).images == 200
+    monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 1)
+    assert landscape.loss_landscape(store.home, run_id, digits, size=3).images == landscape.FEWEST_IMAGES
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_a_grid_without_a_centre_is_refused(store, digits, run_id, size):
+    with pytest.raises(ValueError, match="size must be odd"):
+        landscape.loss_landscape(store.home, run_id, digits, size=size)
