@@ -2,7 +2,7 @@
 // keeps the rest itself; Python is told only what its user presses, and that a run has changed its state.
 
 const POINTS_KEPT = 4000;  // of one curve; beyond it the whole is asked for again, which comes thinned
-const RETRY_MS = 1500, IDLE_MS = 5000;
+const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500;
 const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
 
 export function smoothed(values, weight) {  // exponential moving average without bias towards its start, as TensorBoard's
@@ -135,13 +135,19 @@ function showState(view, run) {
       button.onclick = () => {
         view.asked.set(run.id, what);
         for (const one of cell.buttons.children) one.disabled = true;
-        view.ask([...view.asked].map(([id, what]) => ({ run: id, what })));  // all that is open: a later one replaces it
+        askFor(view);
         clearTimeout(view.timer);
         view.timer = setTimeout(() => poll(view), 100);
       };
     }
   }
+  if (run.request) view.asked.delete(run.id);
   if (active && run.request) for (const one of cell.buttons.children) one.disabled = true;
+}
+
+function askFor(view) {  // all that is open: of two triggers before the script runs, Streamlit keeps the later
+  view.askedAt = Date.now();
+  view.ask([...view.asked].map(([id, what]) => ({ run: id, what })));
 }
 
 function showQueue(view, queue, more) {
@@ -196,6 +202,7 @@ async function poll(view) {
     view.trouble.textContent = "";
     const grown = told.runs.map((run) => take(view, run)).some(Boolean);
     for (const run of told.runs) showState(view, run);
+    if (view.asked.size && Date.now() - view.askedAt > ASK_AGAIN_MS) askFor(view);  // it was lost on the way
     showQueue(view, told.queue, told.queue_more);
     const statuses = told.runs.map((run) => `${run.id}:${run.status}`).join();
     if (statuses !== view.statuses) {
