@@ -138,6 +138,52 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     return _styled(figure, height=460)
 
 
+CLASS_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
+                 "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")  # fmt: skip
+"""Observable's ten; classes beyond them begin anew."""
+
+
+def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str], title: str) -> go.Figure:
+    """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,)."""
+    figure = go.Figure()
+    for label, name in enumerate(names):
+        mine = [point for point, one in zip(points, labels, strict=True) if one == label]
+        figure.add_scatter(
+            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=name, hoverinfo="name",
+            marker={"size": 5, "color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "opacity": 0.75},
+        )  # fmt: skip
+    figure.update_xaxes(showticklabels=False, title_text="first principal component")
+    figure.update_yaxes(showticklabels=False, title_text="second")
+    styled = _styled(figure, height=420)
+    return styled.update_layout(
+        title={"text": title, "font": {"size": 14}}, legend={"itemsizing": "constant", "y": -0.12, "yanchor": "top"}
+    )
+
+
+def landscape(
+    steps: Sequence[float], losses: Sequence[Sequence[float]], role: str, title: str, *, least: float, most: float
+) -> go.Figure:
+    """Loss over a plane through a model's weights, on a log scale from least to most, so that models compare."""
+    logs = [[math.log10(max(loss, least)) for loss in row] for row in losses]
+    low, high = math.log10(least), math.log10(most)
+    ticks = [tick for tick in _decade_ticks([least, most]) if least <= tick <= most]
+    figure = go.Figure(
+        go.Contour(
+            z=logs, x=list(steps), y=list(steps), zmin=low, zmax=high, customdata=losses,
+            contours={"start": low, "end": high, "size": (high - low) / 12},
+            colorscale=[[0, ROLE_COLOURS[role]], [1, "rgba(128,128,128,0.10)"]], line={"width": 0.5},
+            colorbar={"title": {"text": "nats"}, "thickness": 10, "outlinewidth": 0,
+                      "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [_short(tick) for tick in ticks]},
+            hovertemplate="%{customdata:.3g} nats<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": GREY},
+                       hoverinfo="skip", showlegend=False)  # fmt: skip
+    figure.update_xaxes(title_text="first direction", constrain="domain")
+    figure.update_yaxes(title_text="second", scaleanchor="x")
+    return _styled(figure, height=420).update_layout(title={"text": title, "font": {"size": 14}})
+
+
 def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
     """Share that is right against confidence, in percent, for each model: name -> (role, bins of evaluation)."""
     figure = go.Figure()

@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Request = Literal["stop", "pause"]
-Finding = Literal["speed", "export"]
+Finding = Literal["speed", "export", "inside"]
+"""What can be found out of trained runs: how fast they are side by side; one's files; what one has inside."""
 """What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side, or
 the files of one run's export."""
 
@@ -279,6 +280,8 @@ def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> 
             from kd_core import export
 
             return export.export_run(Path(home), runs[0])
+        case "inside":
+            return _inside(Path(home), runs[0])
 
 
 def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:
@@ -289,6 +292,23 @@ def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]
     exports = {run.id: exported.for_runtime(home, run.id) for run in runs}
     pixels = dataset.test_images[:512]
     return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
+
+
+def _inside(home: Path, run: Run) -> dict[str, Any]:
+    """What a model sees before it decides, in a plane, and the loss around its weights."""
+    from kd_core import datasets, features, landscape
+
+    dataset = datasets.load(run.config.dataset)
+    seen, labels = features.penultimate(home, run.id, dataset)
+    valley = landscape.loss_landscape(home, run.id, dataset)
+    return {
+        "features": features.projected(seen).round(3).tolist(),
+        "width": seen.shape[1],
+        "labels": labels.tolist(),
+        "steps": valley.steps.round(4).tolist(),
+        "losses": [[float(f"{loss:.4g}") for loss in row] for row in valley.losses],
+        "images": valley.images,
+    }
 
 
 # ---------------------------------------------------------------------------------------------------- the queue

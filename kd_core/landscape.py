@@ -64,8 +64,8 @@ Tensors = dict[str, Tensor]
 def directions(model: nn.Module, seed: int) -> tuple[Tensors, Tensors]:
     """Two random directions in the model's weights, normal before each filter is given the norm of the model's own.
 
-    A filter is what one unit or channel has: a row of a matrix, a kernel over all inputs. Biases and the scales of batch
-    norm stay where they are, as in the authors' code.
+    A filter is what one unit or channel has: a row of a matrix, a kernel over all inputs. Biases and the scales of
+    batch norm stay where they are, as in the authors' code.
     """
     generator = torch.Generator().manual_seed(seed)
     first, second = ({name: _direction(weight, generator) for name, weight in model.named_parameters()} for _ in "12")
@@ -78,7 +78,8 @@ def _direction(weight: Tensor, generator: torch.Generator) -> Tensor:
     drawn = torch.randn(weight.shape, generator=generator)
     inner = tuple(range(1, weight.dim()))
     norms = torch.linalg.vector_norm(weight.detach(), dim=inner, keepdim=True)
-    return drawn * (norms / torch.linalg.vector_norm(drawn, dim=inner, keepdim=True))
+    scaled: Tensor = drawn * (norms / torch.linalg.vector_norm(drawn, dim=inner, keepdim=True))
+    return scaled
 
 
 class _Given(nn.Module):

@@ -10,6 +10,7 @@ from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
 from pages.widgets.race import STREAM, race_of
 from pages.widgets.results import headline
+from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
 
@@ -18,7 +19,6 @@ st.title("Compare honestly")
 runs = pickers.comparison()
 speed = found("speed", runs, "Measuring the speed side by side")
 images, labels = lab.test_set(runs[0].config.dataset)
-compared = Compared(runs, {run.id: lab.test_logits(run.id) for run in runs}, labels, speed)
 
 st.markdown(headline(runs, speed))
 cards(runs, speed)
@@ -27,6 +27,15 @@ with st.container(horizontal=True, vertical_alignment="center"):
     part = st.segmented_control(
         "Look closer", [*closer.PARTS, DISAGREE, RACE], default="Cost", required=True, key="closer", bind="query-params"
     )
+    report = st.container()
+
+if part == closer.INSIDE:
+    for run in runs:
+        found("inside", [run], f"Looking inside {short_name(run)}")
+inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
+logits = {run.id: lab.test_logits(run.id) for run in runs}
+compared = Compared(runs, logits, labels, speed, {key: one for key, one in inside.items() if "features" in one})
+with report:
     closer.report_button(compared)
 
 if part == "Speed":
@@ -34,7 +43,7 @@ if part == "Speed":
 if part in closer.PARTS:
     closer.show(closer.PARTS[part](compared), key=part)
 elif part == DISAGREE:
-    disagreements(runs, compared.logits)
+    disagreements(runs, logits)
 else:
     st.subheader("The race")
     st.markdown(

@@ -15,14 +15,17 @@ from pages.widgets.chart import chart
 from pages.widgets.results import accuracy_of, headline
 from pages.widgets.verdicts import short_name
 
+INSIDE = "Inside"
+
 
 class Compared(NamedTuple):
-    """Runs of one data set, their logits on its test set, and what is known of their speed."""
+    """Runs of one data set, their logits on its test set, and what is known of their speed and their inside."""
 
     runs: Sequence[Run]
     logits: Mapping[str, Logits]
     labels: Labels
     speed: Mapping[str, Any] | None
+    inside: Mapping[str, Mapping[str, Any]]
 
     @property
     def class_names(self) -> list[str]:
@@ -201,12 +204,55 @@ def classes(compared: Compared) -> Section:
     )
 
 
+def inside(compared: Compared) -> Section:
+    """Where each model puts the images before it decides, and how the loss rises around its weights."""
+    known = [run for run in compared.runs if run.id in compared.inside]
+    losses = [loss for run in known for row in compared.inside[run.id]["losses"] for loss in row]
+    least, most = max(min(losses, default=1), 1e-4), max(losses, default=1)
+    drawn = [
+        figures.features(
+            compared.inside[run.id]["features"],
+            compared.inside[run.id]["labels"],
+            compared.class_names,
+            f"{short_name(run)}: {compared.inside[run.id]['width']:,} features",
+        )
+        for run in known
+    ] + [
+        figures.landscape(
+            compared.inside[run.id]["steps"],
+            compared.inside[run.id]["losses"],
+            run.config.role,
+            f"{short_name(run)}: loss around its weights",
+            least=least,
+            most=most,
+        )
+        for run in known
+    ]
+    images = min((compared.inside[run.id]["images"] for run in known), default=0)
+    return Section(
+        "What they see, and where they stand",
+        [
+            "Above, what the last layer is given for each of the first 1,000 test images, in the plane in which it"
+            " varies most (principal components). A student that learned from soft targets often lays its classes out as"
+            " its teacher does; the axes have no meaning of their own.",
+            f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
+            " each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A wide valley"
+            " forgives small changes. One scale for all; a slice, not the whole.",
+        ]
+        if known
+        else ["Not looked at yet: open this part of the page first."],
+        None,
+        drawn,
+    )
+
+
 PARTS: dict[str, Callable[[Compared], Section]] = {
     "Cost": costs,
     "Speed": speeds,
     "Is it real?": real,
     "Calibration": calibration,
     "Classes": classes,
+    INSIDE: inside,
 }
 
 
@@ -222,7 +268,8 @@ def show(section: Section, key: str) -> None:
             hide_index=True,
             column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
         )
-    columns = st.columns(min(3, len(section.figures))) if len(section.figures) > 1 else [st.container()]
+    wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))
+    columns = st.columns(wide) if len(section.figures) > 1 else [st.container()]
     for index, figure in enumerate(section.figures):
         with columns[index % len(columns)]:
             chart(figure, key=f"{key}_{index}", text=section.title)

@@ -95,7 +95,7 @@ def _download(path: Path, file_name: str, key: str) -> None:
     )
 
 
-def ready_made(run: Run, checks: Mapping[str, Any]) -> None:
+def ready_made(run: Run, checks: dict[str, Any]) -> None:
     """Programs that run the ONNX file, to copy, and a page that needs nothing else, to download."""
     if not exported.file_checks(checks, exported.ONNX)["passed"]:
         return
@@ -114,8 +114,8 @@ def ready_made(run: Run, checks: Mapping[str, Any]) -> None:
             st.info(problem, icon=":material/block:")
             return
         st.markdown(
-            "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no network:"
-            " double-click it, or mail it to a class."
+            "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no"
+            " network: double-click it, or mail it to a class."
         )
         st.download_button(
             "Download the page",
