@@ -233,7 +233,7 @@ def inside(compared: Compared) -> Section:
         "What they see, and where they stand",
         [
             "Above, what the last layer is given for each of the first 1,000 test images, in the plane in which it"
-            " varies most (principal components). A student that learned from soft targets often lays its classes out as"
+            " varies most (principal components). A student of soft targets often lays its classes out as"
             " its teacher does; the axes have no meaning of their own.",
             f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
             " each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A wide valley"
