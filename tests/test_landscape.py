@@ -63,7 +63,7 @@ def test_every_filter_of_a_direction_has_the_norm_of_the_models_own_and_the_rest
             if weight.dim() == 1:
                 assert (direction[name] == 0).all()
             else:
-                norms = [float(filter_.norm()) for filter_ in weight]
+                norms = [float(filter_.norm()) for filter_ in weight.detach()]
                 assert [float(filter_.norm()) for filter_ in direction[name]] == pytest.approx(norms, rel=1e-4)
                 assert not torch.allclose(first[name], second[name])
 

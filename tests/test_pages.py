@@ -306,13 +306,37 @@ def test_each_closer_look_opens(open_compare, part):
     open_compare(part)
 
 
+def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_found(open_compare, story_runs, homes):
+    app = open_compare("Inside")
+    store, deadline = lab._store(homes["trained"]), time.monotonic() + 120
+    while any(store.finding("inside", [run.id]) is None for run in story_runs):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    app.run()
+    assert "cross-entropy of 1,000 training images" in words(app)
+    found = store.finding("inside", [story_runs[0].id])
+    assert len(found["features"]) == len(found["labels"]) == 445
+    assert len(app.get("bidi_component")) >= 6
+
+
+def test_speed_is_shown_by_runtime_and_batch_size_with_what_it_is_worth(open_compare):
+    app = open_compare("Speed")
+    table = app.dataframe[0].value
+    assert set(table["runtime"]) == {"PyTorch"}
+    assert min(table["batch"]) == 1
+    assert max(table["batch"]) == 512
+    assert "measured against itself" in words(app)
+    assert [button.label for button in app.button if button.key == "offer_runtimes"] == ["Measure ONNX Runtime too"]
+
+
 def test_the_report_holds_every_part(open_compare, story_runs):
     open_compare()
     logits = {run.id: lab.test_logits(run.id) for run in story_runs}
     labels = lab.test_set("digits")[1]
-    page = closer._report(closer.Compared(story_runs, logits, labels, None)).decode()
+    compared = closer.Compared(story_runs, logits, labels, None, {})
+    page = closer._report(compared).decode()
     for part in closer.PARTS.values():
-        assert part(closer.Compared(story_runs, logits, labels, None)).title.replace("'", "&#x27;") in page
+        assert part(compared).title.replace("'", "&#x27;") in page
 
 
 def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, homes):
