@@ -156,7 +156,7 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
     figure.update_yaxes(showticklabels=False, title_text="second")
     styled = _styled(figure, height=420)
     return styled.update_layout(
-        title={"text": title, "font": {"size": 14}}, legend={"itemsizing": "constant", "y": -0.12, "yanchor": "top"}
+        title={"text": title, "font": {"size": 14}}, legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"}
     )
 
 
@@ -177,7 +177,7 @@ def landscape(
             hovertemplate="%{customdata:.3g} nats<extra></extra>",
         )
     )  # fmt: skip
-    figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": GREY},
+    figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": "white"},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     figure.update_xaxes(title_text="first direction", constrain="domain")
     figure.update_yaxes(title_text="second", scaleanchor="x")

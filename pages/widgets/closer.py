@@ -113,7 +113,7 @@ def speeds(compared: Compared) -> Section:
             )
             ratios = compared.speed["ratios"][runtime]
             for size, one in by_size.items():
-                ratio = ratios[size].get(first, {}).get(run.id)
+                ratio = (1.0, 1.0, 1.0) if run.id == first else ratios[size].get(first, {}).get(run.id)
                 rows.append(
                     {
                         "model": short_name(run),
@@ -124,7 +124,7 @@ def speeds(compared: Compared) -> Section:
                         "95% within, ms": one["latency_ms_p95"],
                         "images a second": round(one["images_per_second"]),
                         "times as fast as the first": ratio[0] if ratio else None,
-                        "95% interval": f"{ratio[1]:.3g} to {ratio[2]:.3g}" if ratio else "",
+                        "95% interval": f"{ratio[1]:.3g} to {ratio[2]:.3g}" if ratio and run.id != first else "",
                     }
                 )
     low, high = compared.speed["itself"]["1"][1:]

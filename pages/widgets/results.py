@@ -20,7 +20,9 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None) -> str
     distilled = next((run for run in runs if run.config.role == "distilled"), None)
     baseline = next((run for run in runs if run.config.role == "baseline"), None)
     if teacher is None or distilled is None:
-        return "Done."
+        first, *others = runs
+        text = f"{first.label} makes **{first.results['test_errors']:,}** errors on the test set"
+        return "; ".join([text, *(f"{run.label} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
     kept = accuracy_of(distilled) / max(accuracy_of(teacher), 1e-9)
     size = teacher.results["parameters"] / distilled.results["parameters"]
     text = (
