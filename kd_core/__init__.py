@@ -15,13 +15,20 @@ Data flows one way, and the modules are named after its stations:
     training    train(state) -> a generator of progress records; checkpoint and exact resume
     tensors     tensors on disk: safetensors and checkpoints, nothing that runs code
     artifacts   what a run leaves behind: weights, logits, a card; and how they are read back
-    evaluation  pure functions of logits and labels: test errors, confusion, agreement
+    evaluation  pure functions of logits and labels: test errors, significance, calibration, confusion, agreement
+    features    what a model's last layer is given, and its plane of largest variance
+    landscape   the loss on a plane through a model's weights
     speed       latency, throughput and size, measured side by side
     runs        the run store: SQLite for what happened, a folder of files beside it for the weights
     jobs        the queue: submit, pause, stop, resume; Dask distributed underneath
     live        what somebody who watches runs needs to be told since the last time
     bundles     one run as one file, to another machine and back; its records as tables
     model_card  a run told in words
+    export      a model as files for other programs, each checked against the original
+    exported    what an export left: its files and their checks; imports no torch
+    snippets    ready-made programs that run an exported model
+    browser_page  an exported model as one HTML file that runs it on what is drawn
+    report      a comparison as one HTML file for a hand-out
     recipes     the story of teacher, baseline and distilled student; named experiments
     advice      what is known before a run starts: how long it takes here, what is known to hurt
     figures     plain records -> plotly figures
