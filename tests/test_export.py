@@ -68,7 +68,7 @@ def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digit
         if file["name"] in FLOAT32:
             assert file["passed"], file["sentence"]
             assert file["classes_changed"] == 0
-            assert file["max_logit_difference"] < 1e-4
+            assert file["max_logit_difference"] < (1e-4 if model.name == "mlp" else 1e-2)  # of logits in the hundreds
             assert file["test_errors"] == run.results["test_errors"]
         if file["passed"]:
             assert file["size_bytes"] == (folder / file["name"]).stat().st_size > 0

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from playwright.sync_api import expect
 from tiny import tiny_config, train_here
 
 from kd_core import artifacts, browser_page, export, exported
@@ -44,7 +45,7 @@ def open_page(made, tmp_path, new_page, monkeypatch):
         page = new_page(**options)
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
-        page.wait_for_function("window.kdLab")
+        expect(page.locator("#bars li")).not_to_have_count(0)
         return page
 
     yield open_it
@@ -88,7 +89,9 @@ def test_drawings_are_centred_as_python_centres_them(open_page):
             "([ink, h, w]) => Array.from(kdLab.asMnist(Uint8Array.from(ink), h, w))",
             [ink.ravel().tolist(), height, width],
         )
-        assert np.abs(np.array(made_here) - as_mnist(ink).ravel().astype(int)).max() <= 1
+        off = np.abs(np.array(made_here) - as_mnist(ink).ravel().astype(int))
+        assert off.max() <= 4  # grey levels of 255: Pillow rounds its weights to fewer digits
+        assert off.mean() < 0.1
     assert page.evaluate("kdLab.asMnist(new Uint8Array(100), 10, 10)") is None
 
 
@@ -104,15 +107,15 @@ def test_a_drawn_digit_is_classified_softened_and_cleared(open_page):
     page.mouse.down()
     page.mouse.move(box["x"] + 140, box["y"] + 220, steps=8)
     page.mouse.up()
-    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+    expect(page.locator("li.top")).to_have_count(1)
     cold = max(shares(page))
     page.locator("#temperature").focus()
     page.keyboard.press("End")
     assert page.inner_text("#degree") == "100"
     assert max(shares(page)) < min(cold, 30)
-    page.wait_for_function("document.getElementById('said').textContent.startsWith('The model says')")
+    expect(page.locator("#said")).to_contain_text("The model says")
     page.get_by_role("button", name="Clear").click()
-    page.wait_for_function("document.querySelectorAll('li.top').length === 0")
+    expect(page.locator("li.top")).to_have_count(0)
 
 
 def test_a_digit_can_be_drawn_by_keyboard_alone(open_page):
@@ -121,15 +124,15 @@ def test_a_digit_can_be_drawn_by_keyboard_alone(open_page):
     assert page.evaluate("document.activeElement.id") == "sheet"
     for key in ["ArrowUp"] * 6 + [" "] + ["ArrowDown"] * 14:
         page.keyboard.press(key)
-    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+    expect(page.locator("li.top")).to_have_count(1)
     page.keyboard.press("Delete")
-    page.wait_for_function("document.querySelectorAll('li.top').length === 0")
+    expect(page.locator("li.top")).to_have_count(0)
 
 
 def test_a_finger_draws(open_page):
     page = open_page("mlp", has_touch=True, width=390)
     page.locator("#sheet").tap()
-    page.wait_for_function("document.querySelectorAll('li.top').length === 1")
+    expect(page.locator("li.top")).to_have_count(1)
 
 
 @pytest.mark.parametrize("dark", [False, True])
