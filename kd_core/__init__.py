@@ -30,6 +30,7 @@ Data flows one way, and the modules are named after its stations:
     browser_page  an exported model as one HTML file that runs it on what is drawn
     report      a comparison as one HTML file for a hand-out
     recipes     the story of teacher, baseline and distilled student; named experiments
+    paper       the MNIST experiments of Hinton, Vinyals and Dean, to be redone beside what they print
     advice      what is known before a run starts: how long it takes here, what is known to hurt
     figures     plain records -> plotly figures
     __main__    the same engine from a shell: python -m kd_core

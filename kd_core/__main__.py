@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kd_core import jobs, places, recipes
+from kd_core import jobs, paper, places, recipes
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -269,6 +269,49 @@ def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, 
         console.print(f"run [bold]{bundles.unpack(_store(), content)}[/] is here now")
 
 
+@app.command("recipe")
+def redo_recipe(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(paper.experiments())}, or all.")],
+    seeds: Annotated[int, typer.Option(min=1, max=paper.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")] = 1,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+) -> None:
+    """Redo an experiment of the paper: train what is missing of it, go on with what was interrupted, and compare."""
+    with _sentences():
+        store = _store()
+        known = paper.experiments()
+        if name != "all" and name not in known:
+            raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
+        for experiment in known.values() if name == "all" else [known[name]]:
+            redo = paper.plan(experiment, range(seeds), store.runs())
+            for run_id in redo.to_resume:
+                store.take_up(run_id)
+                _watch(store, run_id)
+            for run_id, config in redo.to_train.items():
+                _run(store, config, run_id)
+            _show_redone(store, experiment, redo, markdown)
+
+
+def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, markdown: bool) -> None:
+    runs = {run.id: run for run in store.some([*redo.runs.values()])}
+    found = paper.rows(experiment, redo, runs)
+    cells = [
+        (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)))
+        for row in found
+    ]
+    head = ("run", "paper", "ours: median (range)", "seeds")
+    if markdown:
+        for line in (head, ("---",) * 4, *cells):
+            print("| " + " | ".join(line) + " |")
+    else:
+        table = Table(*head, title=experiment.title)
+        for cell in cells:
+            table.add_row(*cell)
+        console.print(table)
+    said = paper.verdict(experiment, found)
+    if said:
+        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command("runs")
 def list_runs(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
@@ -422,8 +465,8 @@ def _store() -> Store:
     return store
 
 
-def _run(store: Store, config: RunConfig) -> None:
-    run_id = new_id()
+def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
+    run_id = run_id or new_id()
     jobs.check(store, {run_id: config})
     store.create({run_id: config})
     console.print(f"run [bold]{run_id}[/]: {config.label}, {config.dataset}")

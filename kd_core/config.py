@@ -156,6 +156,10 @@ class TransferSetConfig(Config):
     def _in_order(cls, classes: tuple[int, ...] | None) -> tuple[int, ...] | None:
         return None if classes is None else tuple(sorted(set(classes)))
 
+    def missing(self, classes: int) -> tuple[int, ...]:
+        """Which of so many classes have no image in it."""
+        return () if self.only_classes is None else tuple(sorted({*range(classes)} - {*self.only_classes}))
+
     @property
     def whole(self) -> bool:
         """Whether nothing is left out."""

@@ -6,6 +6,7 @@ figure reads in light and dark; the three hues differ in lightness too, for the 
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -136,6 +137,43 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
         title_text="images a second", type="log", tickvals=ticks, ticktext=[_short(one) for one in ticks]
     )
     return _styled(figure, height=460)
+
+
+def biases(
+    values: Sequence[float], errors: Sequence[int], missing: Sequence[int], name: str, marks: Mapping[str, float]
+) -> go.Figure:
+    """Test errors, all and those on the missing classes (name), over the bias given to these; marks: text -> bias."""
+    figure = go.Figure()
+    figure.add_scatter(x=list(values), y=list(errors), mode="lines", name="all test errors",
+                       line={"color": ROLE_COLOURS["distilled"], "width": 3})  # fmt: skip
+    figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=f"those on {name}",
+                       line={"color": GRADIENT_COLOURS["hard"], "dash": "dash"})  # fmt: skip
+    for index, (text, value) in enumerate(marks.items()):
+        figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper",
+                         line={"color": GREY, "width": 1, "dash": "dot"})  # fmt: skip
+        figure.add_annotation(x=value, y=1 - 0.09 * index, yref="paper", text=text, showarrow=False, xanchor="left")
+    figure.update_xaxes(title_text=f"bias of {name} raised by")
+    figure.update_yaxes(title_text="test errors", rangemode="tozero")
+    return _styled(figure, height=380)
+
+
+def errors_over_temperature(lines: Mapping[str, Mapping[float, Sequence[int]]]) -> go.Figure:
+    """Test errors over T on a log axis, the median with the range of the seeds; lines: name -> T -> errors by seed."""
+    figure = go.Figure()
+    for (name, by_temperature), dash in zip(lines.items(), DASHES, strict=False):
+        temperatures = sorted(by_temperature)
+        middles = [median(by_temperature[one]) for one in temperatures]
+        figure.add_scatter(
+            x=temperatures, y=middles, mode="lines+markers", name=name,
+            line={"color": ROLE_COLOURS["distilled"], "dash": dash},
+            error_y={"type": "data", "symmetric": False, "thickness": 1,
+                     "array": [max(by_temperature[t]) - m for t, m in zip(temperatures, middles, strict=True)],
+                     "arrayminus": [m - min(by_temperature[t]) for t, m in zip(temperatures, middles, strict=True)]},
+        )  # fmt: skip
+    ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
+    figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])
+    figure.update_yaxes(title_text="test errors")
+    return _styled(figure, height=380)
 
 
 CLASS_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",

@@ -30,10 +30,9 @@ log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Request = Literal["stop", "pause"]
-Finding = Literal["speed", "export", "inside"]
-"""What can be found out of trained runs: how fast they are side by side; one's files; what one has inside."""
-"""What can be found out of trained runs, in a worker, once nothing trains: the speed of their models side by side, or
-the files of one run's export."""
+Finding = Literal["speed", "export", "inside", "bias"]
+"""What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
+files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
 
 TOPIC = "kd-lab"
 _PROGRESS = ("step", "epoch", "probe")
@@ -282,6 +281,8 @@ def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> 
             return export.export_run(Path(home), runs[0])
         case "inside":
             return _inside(Path(home), runs[0])
+        case "bias":
+            return _prior_bias(Path(home), runs[0])
 
 
 def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:
@@ -309,6 +310,20 @@ def _inside(home: Path, run: Run) -> dict[str, Any]:
         "losses": [[float(f"{loss:.4g}") for loss in row] for row in valley.losses],
         "images": valley.images,
     }
+
+
+def _prior_bias(home: Path, run: Run) -> dict[str, Any]:
+    """The bias with which a model calls as many training images one of the missing classes as there are."""
+    import numpy as np
+
+    from kd_core import artifacts, datasets, evaluation, models
+
+    dataset = datasets.load(run.config.dataset)
+    missing = run.config.transfer_set.missing(len(dataset.class_names))
+    share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
+    model = artifacts.load_model(home, run.id, dataset)
+    logits = models.logits_of(model, dataset.train_images, dataset.normalise).numpy()
+    return {"classes": list(missing), "share": share, "bias": evaluation.bias_for_share(logits, missing, share)}
 
 
 # ---------------------------------------------------------------------------------------------------- the queue

@@ -70,7 +70,7 @@ def _forecast(plan: Plan) -> None:
     for config in plan.to_train.values():
         expected = advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
         seconds.append(expected)
-        rows.append(_row(config, "not measured here yet" if expected is None else f"about {_duration(expected)}"))
+        rows.append(_row(config, "not measured here yet" if expected is None else f"about {duration(expected)}"))
     order = {"teacher": 0, "baseline": 1, "distilled": 2}
     rows.sort(key=lambda row: order[str(row["role"])])
     st.dataframe(
@@ -86,7 +86,7 @@ def _forecast(plan: Plan) -> None:
     known = [one for one in seconds if one is not None]
     if known:
         more = "" if len(known) == len(seconds) else ", and what was not measured yet"
-        st.markdown(f"About **{_duration(sum(known))}** on this machine{more}, once it is this experiment's turn.")
+        st.markdown(f"About **{duration(sum(known))}** on this machine{more}, once it is this experiment's turn.")
 
 
 def _row(config: RunConfig, time: str) -> dict[str, object]:
@@ -106,7 +106,8 @@ def _warnings(story: StoryConfig) -> list[str]:
     return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"])
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """In the largest unit that fits."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:

@@ -1,0 +1,213 @@
+"""An experiment of the paper on the page: what it takes, how it goes, what came of it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from kd_core import advice, evaluation, figures, paper
+from kd_core.config import DATASETS, LabError
+from kd_core.paper import Experiment, Redo
+from kd_core.runs import ACTIVE, RESUMABLE, Run
+from pages.widgets import lab
+from pages.widgets.chart import chart
+from pages.widgets.findings import found
+from pages.widgets.launch import duration
+from pages.widgets.live import live_view
+
+SEEDS = (1, 3, 5)
+SHOWN_RUNS = 12
+STRONGEST = 15.0
+
+
+class Redone(NamedTuple):
+    """An experiment, its runs with the seeds that were chosen, and those of them that are here."""
+
+    experiment: Experiment
+    seeds: int
+    plan: Redo
+    runs: dict[str, Run]
+
+
+@st.cache_data(show_spinner=False)
+def _names() -> dict[str, str]:
+    return {name: experiment.title for name, experiment in paper.experiments().items()}
+
+
+def redone() -> Redone:
+    """Which experiment to look at, with how many seeds."""
+    names = _names()
+    choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
+    with choose:
+        name = st.selectbox(
+            "Experiment", list(names), format_func=names.__getitem__, key="experiment", bind="query-params"
+        )
+    with how_many:
+        seeds = st.segmented_control(
+            "Seeds", SEEDS, default=SEEDS[0], required=True, key="seeds", help="Runs of each line: one is an anecdote."
+        )
+    experiment = paper.experiments()[name]
+    st.markdown(experiment.shows)
+    if experiment.differs:
+        st.caption(experiment.differs)
+    plan = paper.plan(experiment, range(seeds), lab.store().runs())
+    here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
+    return Redone(experiment, seeds, plan, here)
+
+
+def launch(redo: Redone) -> None:
+    """The button that trains what is missing, with the time that it takes; and how it goes."""
+    teachers = [run for run in _teachers(redo) if run.status in (*ACTIVE, *RESUMABLE)]
+    going = [run for run in (*teachers, *redo.runs.values()) if run.status in ACTIVE]
+    missing, paused = len(redo.plan.to_train), len(redo.plan.to_resume)
+    if missing or paused:
+        parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                "Redo it" if missing else "Go on",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="redo",
+                on_click=_start,
+                args=(redo.plan,),
+            )
+            st.markdown(f"{' and '.join(parts)}{_time(redo.plan)}.")
+    if "refused" in st.session_state:
+        st.error(st.session_state.pop("refused"), icon=":material/error:")
+    if going:
+        live_view(going[:SHOWN_RUNS], key="redo_live")
+        if len(going) > SHOWN_RUNS:
+            st.caption(f"and {len(going) - SHOWN_RUNS} more that wait their turn")
+
+
+def _teachers(redo: Redone) -> Sequence[Run]:
+    ids = {
+        teacher
+        for run in redo.runs.values()
+        if run.config.distillation is not None
+        for teacher in run.config.distillation.teachers
+    }
+    return [run for run in lab.store().some([*ids]) if run.id not in redo.runs]
+
+
+def _time(plan: Redo) -> str:
+    timings = lab.timings()
+    seconds = [
+        advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
+        for config in plan.to_train.values()
+    ]
+    known = [one for one in seconds if one is not None]
+    if not known:
+        return ""
+    more = "" if len(known) == len(seconds) else " and what was not measured here yet"
+    return f", about **{duration(sum(known))}** on this machine{more}"
+
+
+def _start(plan: Redo) -> None:
+    try:
+        for run_id in plan.to_resume:
+            lab.jobs().resume(run_id)
+        if plan.to_train:
+            lab.jobs().submit(plan.to_train, lab.browser())
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def result_table(redo: Redone) -> None:
+    """Paper and ours side by side, and a verdict."""
+    found_rows = paper.rows(redo.experiment, redo.plan, redo.runs)
+    st.dataframe(
+        pd.DataFrame(
+            [
+                {
+                    "run": row.label,
+                    "paper": "–" if row.printed is None else f"{row.printed:,}",
+                    "ours, median (range)": row.said() or "not yet",
+                    "seeds": len(row.errors),
+                }
+                for row in found_rows
+            ]
+        ),
+        hide_index=True,
+    )
+    st.caption("Test errors of 10,000. The weights were chosen on the validation split, never on the test set.")
+    said = paper.verdict(redo.experiment, found_rows)
+    if said is not None and any(row.errors for row in found_rows):
+        show = {"wins": st.success, "loses": st.warning, "inconclusive": st.info}[said.word]
+        show(f"**{said.word.capitalize()}.** {said.sentence}")
+    curve = _over_temperature(redo)
+    if len(curve) > 1:
+        chart(figures.errors_over_temperature(curve), key="over_temperature", text="Test errors over temperature")
+
+
+def _over_temperature(redo: Redone) -> dict[str, dict[float, list[int]]]:
+    """Errors by network and T, of an experiment that varies both."""
+    curve: dict[str, dict[float, list[int]]] = {}
+    for run in redo.runs.values():
+        if run.status == "finished" and run.config.distillation is not None:
+            by_temperature = curve.setdefault(run.config.model.label, {})
+            by_temperature.setdefault(run.config.distillation.temperature, []).append(run.results["test_errors"])
+    return curve
+
+
+def bias_lesson(redo: Redone) -> None:
+    """The slider that brings the missing classes back."""
+    run = next((run for run in redo.runs.values() if run.status == "finished"), None)
+    if run is None:
+        return
+    missing = run.config.transfer_set.missing(DATASETS[run.config.dataset].classes)
+    few = len(missing) <= len(run.config.transfer_set.only_classes or ())
+    name = _listed(missing) if few else f"all but {_listed(run.config.transfer_set.only_classes or ())}"
+    st.subheader("Bring them back")
+    st.markdown(
+        f"The student never saw a **{_listed(missing)}**, so its bias for it fell. Raise it and watch."
+        if few
+        else f"The student saw nothing else, so its biases for the others fell. Raise them (or lower those of"
+        f" {_listed(run.config.transfer_set.only_classes or ())}, which is the same) and watch."
+    )
+    st.caption(f"The paper: {redo.experiment.corrected}.")
+    prior = found("bias", [run], "Finding the bias that gives the missing classes their prior")
+    logits, labels = lab.test_logits(run.id), lab.test_set(run.config.dataset)[1]
+    best = evaluation.best_bias(logits, labels, missing)
+    strongest = max(STRONGEST, 1.5 * best)
+    raised = st.slider(f"Bias of {name} raised by", 0.0, float(np.ceil(strongest)), 0.0, 0.1, key=f"bias_{run.id}")
+    for column, (title, bias) in zip(
+        st.columns(3),
+        {
+            "as you set it": raised,
+            "the paper's way: best on the test set": best,
+            "from the training set's class prior": None if prior is None else prior["bias"],
+        }.items(),
+        strict=True,
+    ):
+        if bias is None:
+            continue
+        total, among = _errors(logits, labels, missing, bias)
+        with column, st.container(border=True):
+            st.metric(f"{title} (+{bias:.2f})", f"{total:,} test errors")
+            st.caption(f"{among:,} of them on {int(np.isin(labels, missing).sum()):,} images of {name}")
+    values = np.linspace(0, strongest, 61)
+    counted = [_errors(logits, labels, missing, value) for value in values]
+    marks = {"yours": raised, "best on the test set": best}
+    if prior is not None:
+        marks["class prior"] = prior["bias"]
+    chart(
+        figures.biases(values.round(3).tolist(), [one for one, _ in counted], [one for _, one in counted], name, marks),
+        key="bias_curve",
+        text="Test errors over the bias of the missing classes",
+    )
+    st.caption(
+        "The paper chose its bias on the test set, so its number is a little too good. The class prior needs no test"
+        " label: the bias is the one with which the student calls as many training images a missing class as there are."
+    )
+
+
+def _errors(logits: evaluation.Logits, labels: evaluation.Labels, classes: Sequence[int], by: float) -> tuple[int, int]:
+    wrong = evaluation.predictions(evaluation.with_bias(logits, classes, by)) != labels
+    return int(wrong.sum()), int(wrong[np.isin(labels, classes)].sum())
+
+
+def _listed(classes: Sequence[int]) -> str:
+    return " and ".join(map(str, classes)) if len(classes) <= 2 else ", ".join(map(str, classes))
