@@ -1,0 +1,157 @@
+"""The paper's experiments: which runs they take, what is said of them, and the correction of biases."""
+
+import numpy as np
+import pytest
+
+from kd_core import evaluation, jobs, paper
+from kd_core.config import ModelConfig, TrainingConfig
+from kd_core.runs import Store
+
+TINY = paper.Protocol(
+    "digits",
+    ModelConfig(hidden=(16,), dropout_hidden=0.5),
+    TrainingConfig(epochs=2, batch_size=128, jitter_pixels=2),
+    ModelConfig(hidden=(8,)),
+    TrainingConfig(epochs=2, batch_size=128),
+    temperature=20.0,
+    alpha=1.0,
+    members=2,
+)
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store(tmp_path)
+    yield opened
+    opened.close()
+
+
+def train_all(store, redo):
+    for run_id, config in redo.to_train.items():
+        store.create({run_id: config})
+        jobs.run_here(store, run_id, lambda _: None, lambda: None)
+
+
+def stood(store, config, run_id, status, errors=None):
+    """A run in the store that reads so, without any training."""
+    results = {"test_errors": errors, "test_examples": 10_000, "parameters": 1, "epochs": 2.0}
+    store.create({run_id: config})
+    store.apply(run_id, {"kind": status, "text": "", **({"results": results} if errors is not None else {})})
+    return store.get(run_id)
+
+
+def redone(store, experiment, errors):
+    """An experiment whose line i made errors[i][seed] test errors."""
+    seeds = range(len(errors[0]))
+    plan = paper.plan(experiment, seeds)
+    runs = {}
+    for line, by_seed in zip(experiment.lines, errors, strict=True):
+        for seed in seeds:
+            run_id = plan.runs[line.label, seed]
+            runs[run_id] = stood(store, plan.to_train[run_id], run_id, "finished", by_seed[seed])
+    return plan, runs
+
+
+@pytest.mark.parametrize("name", paper.experiments())
+def test_both_students_of_a_contest_differ_in_the_teacher_alone(name):
+    experiment = paper.experiments()[name]
+    if experiment.contest is None:
+        return
+    teachers = tuple(f"teacher{i}" for i in range(len(experiment.teachers)))
+    first, second = (
+        next(line for line in experiment.lines if line.label == label).make(3, teachers) for label in experiment.contest
+    )
+    assert first.replace(role="baseline", distillation=None) == second.replace(role="baseline", distillation=None)
+
+
+def test_the_papers_student_sees_no_shifted_image_and_its_nets_are_the_papers():
+    experiment = paper.experiments()["main"]
+    teacher, hard, soft = (line.make(0, ("teacher",)) for line in experiment.lines)
+    assert teacher.model.hidden == (1200, 1200)
+    assert teacher.training.jitter_pixels == 2
+    assert hard.model.hidden == soft.model.hidden == (800, 800)
+    assert hard.training.jitter_pixels == soft.training.jitter_pixels == 0
+    assert soft.distillation.temperature == 20
+    assert [line.printed for line in experiment.lines] == [67, 146, 74]
+
+
+def test_a_seed_more_trains_its_own_runs_alone_and_experiments_share_runs(store):
+    made = paper.experiments(TINY)
+    first = paper.plan(made["main"], [0])
+    assert [config.role for config in first.to_train.values()] == ["teacher", "baseline", "distilled"]
+    train_all(store, first)
+    again = paper.plan(made["main"], [0], store.runs())
+    assert not again.to_train
+    assert again.runs == first.runs
+    more = paper.plan(made["main"], [0, 1], store.runs())
+    assert [config.seed for config in more.to_train.values()] == [1, 1, 1]
+    other = paper.plan(made["no_3"], [0], store.runs())
+    assert [config.role for config in other.to_train.values()] == ["distilled"]
+    assert next(iter(other.to_train.values())).transfer_set.missing(10) == (3,)
+
+
+def test_what_was_interrupted_goes_on_unless_the_same_has_finished_elsewhere(store):
+    experiment = paper.experiments(TINY)["main"]
+    config = experiment.teachers[0]
+    interrupted = stood(store, config, "a", "interrupted")
+    redo = paper.plan(experiment, [0], [interrupted])
+    assert redo.to_resume == ("a",)
+    assert config not in redo.to_train.values()
+    done = stood(store, config, "c", "finished", 70)
+    assert paper.plan(experiment, [0], [interrupted, done]).to_resume == ()
+
+
+def test_rows_say_median_and_range_of_the_finished_seeds_alone(store):
+    experiment = paper.experiments(TINY)["main"]
+    plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
+    found = paper.rows(experiment, plan, runs)
+    assert [row.said() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
+    assert paper.rows(experiment, plan, {})[0].said() == ""
+
+
+@pytest.mark.parametrize(
+    ("soft", "word"),
+    [([74, 71, 80], "wins"), ([200, 210, 190], "loses"), ([100, 190, 146], "inconclusive"), ([74], "inconclusive")],
+)
+def test_the_verdict_follows_the_interval_of_the_differences(store, soft, word):
+    experiment = paper.experiments(TINY)["main"]
+    hard = [150, 140, 146][: len(soft)]
+    plan, runs = redone(store, experiment, [[60] * len(soft), hard, soft])
+    said = paper.verdict(experiment, paper.rows(experiment, plan, runs))
+    assert said.word == word
+    if len(soft) == 3:
+        differences = np.subtract(hard, soft)
+        half = 4.302653 * differences.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom, from a table
+        assert f"{differences.mean() - half:.1f} to {differences.mean() + half:.1f}" in said.sentence
+
+
+def brute_force(logits, labels, classes, biases):
+    return [int((evaluation.predictions(evaluation.with_bias(logits, classes, one)) != labels).sum()) for one in biases]
+
+
+@pytest.mark.parametrize("classes", [(3,), (0, 1, 2, 3, 4, 5, 6, 9)])
+def test_no_bias_makes_fewer_errors_than_the_best(classes):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 10, 500)
+    logits = generator.normal(size=(500, 10)) + 2 * np.eye(10)[labels]
+    logits[:, list(classes)] -= 3
+    best = evaluation.best_bias(logits, labels, classes)
+    grid = brute_force(logits, labels, classes, np.linspace(-10, 15, 2501))
+    assert brute_force(logits, labels, classes, [best])[0] <= min(grid)
+    assert best == pytest.approx(3, abs=1.5)
+
+
+def test_the_bias_for_a_share_gives_that_share():
+    generator = np.random.default_rng(1)
+    logits = generator.normal(size=(1000, 10))
+    bias = evaluation.bias_for_share(logits, (3,), 0.25)
+    taken = evaluation.predictions(evaluation.with_bias(logits, (3,), bias + 1e-9)) == 3
+    assert taken.mean() == pytest.approx(0.25, abs=2e-3)
+
+
+def test_raising_some_biases_is_lowering_the_others():
+    logits = np.random.default_rng(2).normal(size=(50, 10))
+    others = [label for label in range(10) if label not in (7, 8)]
+    raised = evaluation.with_bias(logits, others, 7.6)
+    lowered = evaluation.with_bias(logits, (7, 8), -7.6)
+    assert np.allclose(raised - lowered, 7.6)
