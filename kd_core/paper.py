@@ -370,9 +370,13 @@ def verdict(experiment: Experiment, found: Iterable[Row]) -> Verdict | None:
     differences = [first.errors[seed] - second.errors[seed] for seed in seeds]
     pair = f"'{second.label}' against '{first.label}'"
     if len(seeds) < FEWEST_SEEDS:
-        seen = f", {differences[0]:+d} fewer errors with one seed" if len(seeds) == 1 else ""
+        seen = f", {_fewer(differences[0])} with one seed" if len(seeds) == 1 else ""
         return Verdict("inconclusive", f"{pair}{seen}: it takes {FEWEST_SEEDS} seeds to say anything.")
     mean, low, high = mean_interval(differences)
     word: Literal["wins", "loses", "inconclusive"] = "wins" if low > 0 else "loses" if high < 0 else "inconclusive"
-    sentence = f"{pair}: {mean:.1f} fewer test errors, 95% interval {low:.1f} to {high:.1f}, over {len(seeds)} seeds."
+    sentence = f"{pair}: {_fewer(mean)} on average of {len(seeds)} seeds; 95% interval of what it saves {low:.1f} to {high:.1f}."
     return Verdict(word, sentence)
+
+
+def _fewer(difference: float) -> str:
+    return f"{abs(difference):.4g} {'fewer' if difference >= 0 else 'more'} test errors"

@@ -41,9 +41,11 @@ def redone() -> Redone:
     names = _names()
     choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
     with choose:
-        name = st.selectbox(
-            "Experiment", list(names), format_func=names.__getitem__, key="experiment", bind="query-params"
-        )
+        asked = st.query_params.get("experiment")
+        index = list(names).index(asked) if asked in names else 0
+        name = st.selectbox("Experiment", list(names), index=index, format_func=names.__getitem__)
+        if name != asked:
+            st.query_params["experiment"] = name
     with how_many:
         seeds = st.segmented_control(
             "Seeds", SEEDS, default=SEEDS[0], required=True, key="seeds", help="Runs of each line: one is an anecdote."
