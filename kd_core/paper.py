@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 from kd_core.config import (
     PAPER_STUDENT,
-    PAPER_TEACHER,
     DistillationConfig,
     ModelConfig,
     RunConfig,
@@ -19,7 +18,7 @@ from kd_core.config import (
     TransferSetConfig,
 )
 from kd_core.evaluation import mean_interval
-from kd_core.recipes import PAPER_STUDENT_TRAINING, PAPER_TEACHER_TRAINING
+from kd_core.recipes import LIGHT_TEACHER, PAPER_STUDENT_TRAINING, PAPER_TEACHER_TRAINING
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 
 Member = Literal["soft", "hard"]
@@ -40,7 +39,7 @@ class Protocol(NamedTuple):
     """Of the ensemble."""
 
 
-PAPER = Protocol("mnist", PAPER_TEACHER, PAPER_TEACHER_TRAINING, PAPER_STUDENT, PAPER_STUDENT_TRAINING, 20.0, 1.0, 5)
+PAPER = Protocol("mnist", LIGHT_TEACHER, PAPER_TEACHER_TRAINING, PAPER_STUDENT, PAPER_STUDENT_TRAINING, 20.0, 1.0, 5)
 
 
 class Line(NamedTuple):
@@ -374,7 +373,9 @@ def verdict(experiment: Experiment, found: Iterable[Row]) -> Verdict | None:
         return Verdict("inconclusive", f"{pair}{seen}: it takes {FEWEST_SEEDS} seeds to say anything.")
     mean, low, high = mean_interval(differences)
     word: Literal["wins", "loses", "inconclusive"] = "wins" if low > 0 else "loses" if high < 0 else "inconclusive"
-    sentence = f"{pair}: {_fewer(mean)} on average of {len(seeds)} seeds; 95% interval of what it saves {low:.1f} to {high:.1f}."
+    sentence = (
+        f"{pair}: {_fewer(mean)}, mean of {len(seeds)} seeds; 95% interval of what it saves {low:.1f} to {high:.1f}."
+    )
     return Verdict(word, sentence)
 
 

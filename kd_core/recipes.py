@@ -28,8 +28,9 @@ TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2
 STUDENT_TRAINING = TrainingConfig(epochs=12, learning_rate=3e-3)
 """A student of the paper's shape: about 130 test errors on MNIST, distilled at T = 4, in a quarter of a minute."""
 
-PAPER_TEACHER_TRAINING = TrainingConfig(epochs=120, learning_rate=2e-3, jitter_pixels=2)
-PAPER_STUDENT_TRAINING = TrainingConfig(epochs=60, learning_rate=2e-3)
+LIGHT_TEACHER = PAPER_TEACHER.replace(dropout_input=0.1, dropout_hidden=0.4)
+PAPER_TEACHER_TRAINING = TrainingConfig(epochs=140, learning_rate=2e-3, jitter_pixels=2, validation_fraction=0)
+PAPER_STUDENT_TRAINING = TrainingConfig(epochs=80, batch_size=256, learning_rate=1e-3, validation_fraction=0)
 
 DIGITS_TEACHER_TRAINING = TrainingConfig(epochs=40, batch_size=64, jitter_pixels=1)
 DIGITS_STUDENT_TRAINING = TrainingConfig(epochs=60, batch_size=64, learning_rate=1e-2)
