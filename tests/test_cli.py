@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_config
+from tiny import PAPER, tiny_config
 from typer.testing import CliRunner
 
+from kd_core import paper
 from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
 from kd_core.runs import Store
 
@@ -271,3 +272,16 @@ def test_a_killed_run_reads_interrupted_at_the_next_command_and_can_be_resumed(s
     assert [json.loads(line)["status"] for line in shell("runs", "--json").stdout.splitlines()] == ["interrupted"]
     store.take_up(store.find("last").id)
     store.close()
+
+
+def test_a_recipe_trains_what_is_missing_of_it_and_prints_paper_and_ours(shell, monkeypatch):
+    monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
+    done = shell("recipe", "main", "--markdown")
+    assert done.exit_code == 0, done.output
+    assert "| run | paper | ours: median (range) | seeds |" in done.stdout
+    assert done.stdout.count("finished: ") == 3
+    assert "inconclusive" in done.stdout
+    again = shell("recipe", "main", "--markdown")
+    assert "finished: " not in again.stdout
+    assert again.stdout.splitlines()[-4:] == done.stdout.splitlines()[-4:]
+    assert "there is no recipe 'speech'" in shell("recipe", "speech").output

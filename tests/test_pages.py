@@ -4,16 +4,16 @@ import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from tiny import tiny_story
+from tiny import PAPER, tiny_story
 
-from kd_core import bundles, exported, jobs, places, recipes
+from kd_core import bundles, exported, jobs, paper, places, recipes
 from kd_core.config import ModelConfig, RunConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from pages.widgets import closer, lab
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export")
+PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper")
 
 
 @pytest.fixture(scope="module")
@@ -422,3 +422,49 @@ def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
     app = open_page("temperature")
     assert list(app.segmented_control(key="image_source").options) == ["Draw", "Upload"]
     assert "draw a digit" in " ".join(str(warning.value) for warning in app.warning)
+
+
+@pytest.fixture
+def open_paper(open_page, homes, monkeypatch):
+    """open_paper(experiment) -> the page after it was redone on digits, with one seed."""
+    monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
+
+    def open_it(experiment):
+        app = open_page("paper", "empty", experiment=experiment)
+        buttons = [button for button in app.button if button.key == "redo"]
+        if buttons:
+            buttons[0].click().run()
+        wait_until_idle(lab._store(homes["empty"]))
+        app.run()
+        assert not app.exception, [error.value for error in app.exception]
+        return app
+
+    return open_it
+
+
+def test_an_experiment_of_the_paper_is_redone_with_one_click_beside_the_printed_numbers(open_paper, homes):
+    app = open_paper("main")
+    table = app.dataframe[0].value
+    assert list(table["paper"]) == ["67", "146", "74"]
+    made = {run.config.role: run.results["test_errors"] for run in lab._store(homes["empty"]).runs()[:3]}
+    assert list(table["ours, median (range)"]) == [str(made[role]) for role in ("teacher", "baseline", "distilled")]
+    assert "it takes 3 seeds to say anything" in words(app)
+    assert not [button for button in app.button if button.key == "redo"]  # all of it is there
+
+
+@pytest.mark.parametrize(("experiment", "images"), [("no_3", 1), ("only_7_8", 8)])
+def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper, homes, experiment, images):
+    app = open_paper(experiment)
+    store = lab._store(homes["empty"])
+    run = next(run for run in store.runs() if len(run.config.transfer_set.missing(10)) == images)
+    deadline = time.monotonic() + 60
+    while store.finding("bias", [run.id]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    app.run()
+    assert app.metric[0].value == f"{run.results['test_errors']:,} test errors"
+    best = int(app.metric[1].value.split()[0])
+    assert best <= run.results["test_errors"]
+    app.slider(key=f"bias_{run.id}").set_value(1.5).run()
+    assert "+1.50" in app.metric[0].label
+    assert int(app.metric[0].value.split()[0]) >= best

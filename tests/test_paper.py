@@ -2,21 +2,10 @@
 
 import numpy as np
 import pytest
+from tiny import PAPER as TINY
 
 from kd_core import evaluation, jobs, paper
-from kd_core.config import ModelConfig, TrainingConfig
 from kd_core.runs import Store
-
-TINY = paper.Protocol(
-    "digits",
-    ModelConfig(hidden=(16,), dropout_hidden=0.5),
-    TrainingConfig(epochs=2, batch_size=128, jitter_pixels=2),
-    ModelConfig(hidden=(8,)),
-    TrainingConfig(epochs=2, batch_size=128),
-    temperature=20.0,
-    alpha=1.0,
-    members=2,
-)
 
 
 @pytest.fixture

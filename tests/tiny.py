@@ -1,6 +1,6 @@
 """Runs so small that a test can afford them."""
 
-from kd_core import jobs
+from kd_core import jobs, paper
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
@@ -38,3 +38,16 @@ def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_ev
     store.create({run_id: config})
     jobs.run_here(store, run_id, on_event, requested)
     return run_id
+
+
+PAPER = paper.Protocol(
+    "digits",
+    ModelConfig(hidden=(16,), dropout_hidden=0.5),
+    TrainingConfig(epochs=2, batch_size=128, jitter_pixels=2, validation_fraction=0),
+    ModelConfig(hidden=(8,)),
+    TrainingConfig(epochs=2, batch_size=128, validation_fraction=0),
+    temperature=20.0,
+    alpha=1.0,
+    members=2,
+)
+"""The paper's experiments on digits, in a second each."""
