@@ -6,7 +6,7 @@ The card is written last and holds the checksums of the other two, so that logit
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,10 +18,31 @@ from kd_core.config import ConfigError, RunConfig
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError, write_atomic
 from kd_core.runs import RunFolder, folder_of
-from kd_core.training import Training
 
 
-def leave(home: Path, run_id: str, run: Training) -> dict[str, Any]:
+class Learned(Protocol):
+    """A run that has trained, alone (training.Training) or with others (sweep.Student)."""
+
+    @property
+    def config(self) -> RunConfig: ...
+    @property
+    def dataset(self) -> Dataset: ...
+    @property
+    def validation_images(self) -> Tensor: ...
+    @property
+    def validation_labels(self) -> Tensor: ...
+    @property
+    def best_errors(self) -> int | None: ...
+    @property
+    def epochs_done(self) -> float: ...
+    @property
+    def device(self) -> torch.device: ...
+    @property
+    def precision(self) -> str: ...
+    def best_model(self) -> nn.Module: ...
+
+
+def leave(home: Path, run_id: str, run: Learned) -> dict[str, Any]:
     """Save the best weights of a run with their logits and card, and return its results.
 
     The test set is looked at here, once, after the weights are chosen. A teacher leaves its logits over the training

@@ -14,7 +14,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -51,7 +51,9 @@ DASK_SETTINGS = {
 }
 """Of the workers on this machine. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_) and
 sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without."""
-MAX_QUEUED = 100
+MAX_QUEUED = 500
+FEWEST_TOGETHER = 4
+"""Of one batch, from which on runs train as one; of fewer one can watch every step."""
 SECONDS_BETWEEN_PURGES = 3600.0
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
@@ -145,6 +147,96 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
     with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
         folder.checkpoint.unlink(missing_ok=True)
     return {"kind": "finished", "results": results}
+
+
+def perform_together(
+    home: Path,
+    run_ids: Sequence[str],
+    emit: Callable[[str, Event], None],
+    requested: Callable[[str], str | None],
+) -> None:
+    """Do several runs that train as one (see sweep.groups), from their configs or their common checkpoint.
+
+    emit and requested are perform's, with the run's id before the rest. A run that is stopped or paused leaves after
+    the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights.
+    """
+    left: set[str] = set()
+
+    def tell(run_id: str, event: Event) -> None:
+        if event["kind"] in ("finished", "stopped", "paused", "failed"):
+            left.add(run_id)
+        emit(run_id, event)
+
+    try:
+        _perform_together(home, run_ids, tell, requested, left)
+    except Exception as error:
+        if not isinstance(error, LabError):
+            log.exception("runs %s failed", ", ".join(run_ids))
+        for run_id in run_ids:
+            if run_id not in left:
+                tell(run_id, {"kind": "failed", "text": _sentence(error)})
+
+
+def _perform_together(
+    home: Path,
+    run_ids: Sequence[str],
+    tell: Callable[[str, Event], None],
+    requested: Callable[[str], str | None],
+    left: set[str],
+) -> None:
+    import torch
+
+    from kd_core import artifacts, datasets, models, speed, sweep, training
+
+    configs = [
+        RunConfig.from_json(folder_of(home, run_id).config.read_text(encoding="utf-8")) for run_id in run_ids
+    ]
+    dataset = datasets.load(configs[0].dataset)
+    teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
+    teacher_logits = artifacts.training_logits(home, teachers, configs[0].dataset) if teachers else None
+    if teachers and teacher_logits is None:
+        trained = [artifacts.load_model(home, teacher, dataset) for teacher in teachers]
+        teacher_logits = torch.stack(
+            [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
+        )
+    together = sweep.Together(configs, dataset, teacher_logits)
+    checkpoint = folder_of(home, run_ids[0]).together
+    if checkpoint.exists():
+        with contextlib.suppress(LabError):  # of another group: these runs start anew
+            together.restore(checkpoint)
+    environment = {
+        "device": str(together.device),
+        "precision": together.precision,
+        "processor": speed.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+        "trained_together": len(run_ids),
+    }
+    steps = together.steps_per_epoch
+    for run_id, config in zip(run_ids, configs, strict=True):
+        started = {"step": together.epochs_done * steps, "total_steps": config.training.epochs * steps}
+        tell(run_id, {"kind": "started", "environment": environment, **started})
+    saved_at = time.monotonic()
+    for records in sweep.train_together(together):
+        for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
+            if run_id in left:
+                continue
+            tell(run_id, training.as_dict(record))
+            request = requested(run_id)
+            if request == "pause":
+                tell(run_id, {"kind": "paused"})
+            elif request == "stop":
+                tell(run_id, {"kind": "stopped", "results": artifacts.leave(home, run_id, together.student(i))})
+        if len(left) == len(run_ids):
+            return
+        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+            together.save(checkpoint)
+            saved_at = time.monotonic()
+    for i, run_id in enumerate(run_ids):
+        if run_id not in left:
+            tell(run_id, {"kind": "finished", "results": artifacts.leave(home, run_id, together.student(i))})
+    with contextlib.suppress(OSError):
+        checkpoint.unlink(missing_ok=True)
 
 
 class _DownloadCancelledError(Exception):
@@ -247,6 +339,20 @@ def _warm_up(threads: int, configs: list[str]) -> None:
         config = RunConfig.from_json(text)
         with contextlib.suppress(LabError):
             next(training.train(training.Training(config, datasets.load(config.dataset))))
+
+
+def _perform_together_on_worker(home: str, run_ids: list[str], threads: int) -> None:
+    from distributed import get_worker
+
+    _settle_in(threads)
+    worker = get_worker()
+    for run_id in run_ids:
+        _requests.pop(run_id, None)
+
+    def emit(run_id: str, event: Event) -> None:
+        worker.log_event(TOPIC, {"run_id": run_id, "events": [event]})
+
+    perform_together(Path(home), run_ids, emit, _requests.get)
 
 
 def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
@@ -491,8 +597,9 @@ class Jobs:
                 self.store.apply(run_id, *events)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
-            case ("done", run_id):
-                self._after(run_id)
+            case ("done", run_ids):
+                for run_id in run_ids:
+                    self._after(run_id)
             case ("found", kind, run_ids):
                 self._after_finding(kind, run_ids)
 
@@ -504,6 +611,8 @@ class Jobs:
     def _dispatch(self) -> None:
         at_work = Counter(self._browsers.values())
         for run_id in turns(self._waiting, at_work, self._served):
+            if run_id not in self._waiting:  # it went with one before it
+                continue
             request = self.store.request(run_id)
             if request:
                 del self._waiting[run_id]
@@ -514,16 +623,20 @@ class Jobs:
                 del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
                 continue
-            if len(self._running) < self._slots and self._finding is None and self._teachers_ready(run_id):
+            if self._busy() < self._slots and self._finding is None and self._teachers_ready(run_id):
                 client = self._connect()
-                if len(self._running) >= self._slots:
+                if self._busy() >= self._slots:
                     continue
-                self._browsers[run_id] = browser = self._waiting.pop(run_id)
-                self._served[browser] = time.monotonic()
-                self._running[run_id] = future = client.submit(
-                    _perform_on_worker, str(self.store.home), run_id, self._threads, key=f"{run_id}-{time.time_ns()}"
-                )
-                future.add_done_callback(lambda _, run_id=run_id: self._inbox.put(("done", run_id)))
+                members = self._together(run_id)
+                work: tuple[Any, ...] = (_perform_together_on_worker, str(self.store.home), members)
+                if len(members) == 1:
+                    work = (_perform_on_worker, str(self.store.home), run_id)
+                future = client.submit(*work, self._threads, key=f"{run_id}-{time.time_ns()}")
+                for member in members:
+                    self._browsers[member] = browser = self._waiting.pop(member)
+                    self._served[browser] = time.monotonic()
+                    self._running[member] = future
+                future.add_done_callback(lambda _, members=members: self._inbox.put(("done", members)))
         order = turns(self._waiting, Counter(self._browsers.values()), self._served)
         self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
         if self._to_find and not self._running and self._finding is None:
@@ -533,6 +646,27 @@ class Jobs:
             self._finding = client.submit(_find_on_worker, str(self.store.home), kind, runs, self._threads, pure=False)
             self._finding_now = kind, run_ids
             self._finding.add_done_callback(lambda _: self._inbox.put(("found", kind, run_ids)))
+
+    def _busy(self) -> int:
+        """How many workers have work; runs that train together have one."""
+        return len(set(map(id, self._running.values())))
+
+    def _together(self, run_id: str) -> list[str]:
+        """The waiting runs of its batch that train with it as one, itself included; itself alone where they are few."""
+        run = self.store.get(run_id)
+        waiting = {one.id: one for one in self.store.runs(batch=run.batch) if one.id in self._waiting}
+        fresh = {
+            one.id: one.config
+            for one in waiting.values()
+            if one.config.role != "teacher" and not one.request and not self.store.folder(one.id).checkpoint.exists()
+        }
+        if len(fresh) < FEWEST_TOGETHER or run_id not in fresh:
+            return [run_id]
+        from kd_core import sweep
+
+        ids = {config: one for one, config in fresh.items()}
+        group = next(group for group in sweep.groups([*ids]) if run.config in group)
+        return [ids[config] for config in group] if len(group) >= FEWEST_TOGETHER else [run_id]
 
     def _teachers(self, run_id: str) -> dict[str, Run | None]:
         """The teachers that a run names, by id; None where one was deleted since."""

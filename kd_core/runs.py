@@ -149,6 +149,7 @@ class RunFolder:
 
     config = property(lambda self: self.path / "config.json")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")
+    together = property(lambda self: self.path / "together.pt")
     weights = property(lambda self: self.path / "weights.safetensors")
     logits = property(lambda self: self.path / "logits.safetensors")
     card = property(lambda self: self.path / "card.json")
