@@ -157,6 +157,26 @@ def biases(
     return _styled(figure, height=380)
 
 
+def sweep_map(
+    temperatures: Sequence[float], alphas: Sequence[float], errors: Sequence[Sequence[float | None]], title: str
+) -> go.Figure:
+    """Test errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is darker."""
+    written = [["" if value is None else f"{value:.4g}" for value in row] for row in errors]
+    figure = go.Figure(
+        go.Heatmap(
+            z=[list(row) for row in errors], x=[f"{one:g}" for one in temperatures], y=[f"{one:g}" for one in alphas],
+            xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
+            colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "rgba(128,128,128,0.15)"]],
+            hovertemplate="T = %{x}, alpha = %{y}: %{text} test errors<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(title_text="temperature T", type="category")
+    figure.update_yaxes(title_text="alpha", type="category")
+    return _styled(figure, height=140 + 52 * max(2, len(alphas))).update_layout(
+        title={"text": title, "font": {"size": 14}}
+    )
+
+
 def errors_over_temperature(lines: Mapping[str, Mapping[float, Sequence[int]]]) -> go.Figure:
     """Test errors over T on a log axis, the median with the range of the seeds; lines: name -> T -> errors by seed."""
     figure = go.Figure()

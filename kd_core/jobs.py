@@ -188,9 +188,7 @@ def _perform_together(
 
     from kd_core import artifacts, datasets, models, speed, sweep, training
 
-    configs = [
-        RunConfig.from_json(folder_of(home, run_id).config.read_text(encoding="utf-8")) for run_id in run_ids
-    ]
+    configs = [RunConfig.from_json(folder_of(home, run_id).config.read_text(encoding="utf-8")) for run_id in run_ids]
     dataset = datasets.load(configs[0].dataset)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     teacher_logits = artifacts.training_logits(home, teachers, configs[0].dataset) if teachers else None

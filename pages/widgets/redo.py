@@ -134,9 +134,7 @@ def result_table(redo: Redone) -> None:
         ),
         hide_index=True,
     )
-    st.caption(
-        "Test errors, of 10,000 on MNIST. Weights of the last epoch; nothing was chosen on the test set."
-    )
+    st.caption("Test errors, of 10,000 on MNIST. Weights of the last epoch; nothing was chosen on the test set.")
     said = paper.verdict(redo.experiment, found_rows)
     if said is not None and any(row.errors for row in found_rows):
         show = {"wins": st.success, "loses": st.warning, "inconclusive": st.info}[said.word]

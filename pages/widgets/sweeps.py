@@ -1,0 +1,193 @@
+"""Sweeps on the page: the form, the grid as it fills in, and its control."""
+
+from collections.abc import Sequence
+from statistics import mean, median
+
+import streamlit as st
+
+from kd_core import evaluation, figures, recipes
+from kd_core.config import DATASETS, LabError, ModelConfig, SweepConfig
+from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
+from pages.widgets import keys, lab
+from pages.widgets.chart import chart
+from pages.widgets.control import offer_undo
+
+WIDTHS = (10, 16, 30, 64, 128)
+TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+FEWEST_STUDENTS = 4
+"""Distilled ones in a batch that is shown as a sweep."""
+REFRESH_SECONDS = 1.0
+
+
+def sweep_form() -> None:
+    """The axes of a grid, and the button that trains it."""
+    teachers = [run for run in lab.store().runs(statuses=["finished"]) if run.config.role == "teacher"]
+    offer_undo()
+    if not teachers:
+        st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
+        st.page_link("pages/overview.py", label="To the quick demo", icon=":material/play_arrow:")
+        return
+    with st.container(border=True):
+        left, right = st.columns(2, gap="large")
+        with left:
+            teacher = st.selectbox("Teacher", teachers, format_func=lambda run: run.label, key="sweep_teacher")
+            widths = st.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
+            seeds = st.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
+        with right:
+            temperatures = st.multiselect(
+                "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
+            )
+            alphas = st.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
+            training = recipes.default_training("student", teacher.config.dataset)
+            epochs = st.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
+        try:
+            sweep = SweepConfig(
+                dataset=teacher.config.dataset,
+                teachers=(teacher.id,),
+                model=ModelConfig(hidden=(30,)),
+                widths=tuple(sorted(widths)),
+                temperatures=tuple(sorted(temperatures)),
+                alphas=tuple(sorted(alphas)),
+                seeds=tuple(range(int(seeds))),
+                training=training.replace(epochs=int(epochs)),
+            )
+        except LabError as error:
+            st.warning(str(error), icon=":material/error:")
+            return
+        st.button(
+            f"Train {sweep.cell_count} students",
+            type="primary",
+            key="sweep",
+            icon=":material/grid_on:",
+            on_click=_launch,
+            args=(sweep,),
+        )
+
+
+def _launch(sweep: SweepConfig) -> None:
+    try:
+        ids = lab.jobs().submit({new_id(): cell for cell in sweep.cells()}, lab.browser())
+        keys.choose_batch(lab.store().get(ids[0]).batch)
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def choose_sweep() -> str | None:
+    """The sweep to look at: the address's, else the newest."""
+    found: dict[str, list[Run]] = {}
+    for run in lab.store().runs():
+        found.setdefault(run.batch, []).append(run)
+    sweeps = {
+        batch: runs
+        for batch, runs in found.items()
+        if sum(run.config.role == "distilled" for run in runs) >= FEWEST_STUDENTS
+    }
+    if not sweeps:
+        return None
+    ids, chosen = list(sweeps), keys.chosen_batch()
+    picked = st.selectbox(
+        "Sweep",
+        ids,
+        index=ids.index(chosen) if chosen in ids else 0,
+        format_func=lambda batch: _described(sweeps[batch]),
+        key=f"sweep_{chosen if chosen in ids else ids[0]}",
+    )
+    if picked != chosen:
+        keys.choose_batch(picked)
+    return picked
+
+
+def _described(runs: Sequence[Run]) -> str:
+    config = runs[0].config
+    return f"{DATASETS[config.dataset].label}: {len(runs)} students · {runs[0].batch[:4]}"
+
+
+def watch_sweep(batch: str) -> None:
+    """The grid, filling in for as long as it trains."""
+    going = any(run.status in ACTIVE for run in lab.store().runs(batch=batch))
+    st.fragment(_view, run_every=REFRESH_SECONDS if going else None)(batch, going)
+
+
+def _view(batch: str, going: bool) -> None:
+    runs = lab.store().runs(batch=batch)
+    active = [run for run in runs if run.status in ACTIVE]
+    if going and not active:
+        st.rerun(scope="app")
+    finished = [run for run in runs if run.status == "finished"]
+    share = mean(run.step / run.total_steps if run.total_steps else 0.0 for run in runs) if runs else 0.0
+    st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
+    _control(runs, active)
+    distilled = [run for run in finished if run.config.distillation is not None]
+    widths = sorted({run.config.model.hidden[0] for run in runs})
+    for width in widths:
+        of_width = [run for run in runs if run.config.model.hidden[0] == width and run.config.distillation is not None]
+        chart(
+            _map(of_width, width), key=f"sweep_map_{width}", text=f"Test errors by temperature and alpha, {width} units"
+        )
+    if distilled:
+        _curves(finished)
+
+
+def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
+    resumable = [run for run in runs if run.status in RESUMABLE]
+    with st.container(horizontal=True):
+        if active:
+            st.button("Stop the sweep", icon=":material/stop:", key="sweep_stop", on_click=_pause, args=(active,))
+        if resumable:
+            label = f"Go on with {len(resumable)}"
+            st.button(label, icon=":material/play_arrow:", key="sweep_go_on", on_click=_resume, args=(resumable,))
+
+
+def _pause(runs: Sequence[Run]) -> None:
+    for run in runs:
+        lab.jobs().ask(run.id, "pause")
+
+
+def _resume(runs: Sequence[Run]) -> None:
+    try:
+        for run in runs:
+            lab.jobs().resume(run.id)
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def _map(runs: Sequence[Run], width: int) -> figures.go.Figure:
+    cells: dict[tuple[float, float], list[int]] = {}
+    for run in runs:
+        settings = run.config.distillation
+        if settings is not None:
+            cell = cells.setdefault((settings.temperature, settings.alpha), [])
+            if run.status == "finished":
+                cell.append(run.results["test_errors"])
+    temperatures, alphas = sorted({t for t, _ in cells}), sorted({alpha for _, alpha in cells})
+    errors = [[mean(cells[t, alpha]) if cells.get((t, alpha)) else None for t in temperatures] for alpha in alphas]
+    return figures.sweep_map(temperatures, alphas, errors, f"{width} units: mean test errors")
+
+
+def _curves(finished: Sequence[Run]) -> None:
+    """Over T, a line for each width at its best alpha; and what the baselines make without a teacher."""
+    lines: dict[str, dict[float, list[int]]] = {}
+    said = []
+    for width in sorted({run.config.model.hidden[0] for run in finished}):
+        of_width = [run for run in finished if run.config.model.hidden[0] == width]
+        by_alpha: dict[float, dict[float, list[int]]] = {}
+        for run in of_width:
+            settings = run.config.distillation
+            if settings is not None:
+                by_temperature = by_alpha.setdefault(settings.alpha, {})
+                by_temperature.setdefault(settings.temperature, []).append(run.results["test_errors"])
+        for alpha, by_temperature in sorted(by_alpha.items()):
+            lines[f"{width} units, alpha {alpha:g}"] = by_temperature
+        baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
+        if baselines:
+            said.append(f"{width} units without a teacher: {_spread(baselines)} test errors.")
+    chart(figures.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
+    st.markdown("  \n".join(said))
+
+
+def _spread(errors: Sequence[int]) -> str:
+    if len(errors) < 3:
+        return f"{median(errors):g}"
+    middle, low, high = evaluation.mean_interval(errors)
+    return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"
