@@ -6,6 +6,7 @@ figure reads in light and dark; the three hues differ in lightness too, for the 
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -180,7 +181,7 @@ def sweep_map(
 def errors_over_temperature(lines: Mapping[str, Mapping[float, Sequence[int]]]) -> go.Figure:
     """Test errors over T on a log axis, the median with the range of the seeds; lines: name -> T -> errors by seed."""
     figure = go.Figure()
-    for (name, by_temperature), dash in zip(lines.items(), DASHES, strict=False):
+    for (name, by_temperature), dash in zip(lines.items(), cycle(DASHES), strict=False):
         temperatures = sorted(by_temperature)
         middles = [median(by_temperature[one]) for one in temperatures]
         figure.add_scatter(
