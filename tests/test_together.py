@@ -1,0 +1,113 @@
+"""Runs of one batch that train as one: the same results, each with its own control, nothing lost on the way."""
+
+import time
+
+import numpy as np
+import pytest
+from tiny import tiny_config, train_here
+
+from kd_core import artifacts, jobs
+from kd_core.config import ModelConfig, SweepConfig
+from kd_core.runs import ACTIVE, Store, new_id
+
+EPOCHS = 3
+
+
+@pytest.fixture
+def store(home):
+    opened = Store(home)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def cells(store):
+    """Six students of a trained teacher: two baselines, four distilled."""
+    teacher = train_here(store, tiny_config())
+    sweep = SweepConfig(
+        dataset="digits",
+        teachers=(teacher,),
+        model=ModelConfig(hidden=(8,)),
+        widths=(8,),
+        temperatures=(1.0, 4.0),
+        alphas=(0.9,),
+        seeds=(0, 1),
+        training=tiny_config(epochs=EPOCHS).training,
+    )
+    return {new_id(): cell for cell in sweep.cells()}
+
+
+def perform(store, ids, *, emit=None, requested=lambda run_id: None):
+    def tell(run_id, event):
+        if emit is not None:
+            emit(run_id, event)
+        store.apply(run_id, event)
+
+    jobs.perform_together(store.home, ids, tell, requested)
+
+
+def results(store, ids):
+    return [(store.get(one).results["test_errors"], artifacts.test_logits(store.home, one)) for one in ids]
+
+
+def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
+    store.create(cells)
+    perform(store, list(cells))
+    assert {store.get(one).status for one in cells} == {"finished"}
+    for one, config in cells.items():
+        alone = train_here(store, config)
+        assert store.get(one).results["test_errors"] == store.get(alone).results["test_errors"]
+        assert np.abs(artifacts.test_logits(store.home, one) - artifacts.test_logits(store.home, alone)).max() < 1e-3
+        assert len(store.records(one, "epoch")) == EPOCHS
+
+
+def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    undisturbed = {new_id(): config for config in cells.values()}
+    store.create(undisturbed)
+    perform(store, list(undisturbed))
+    store.create(cells)
+    epochs = []
+
+    def killed(run_id, event):
+        if event["kind"] == "epoch" and event["epoch"] == EPOCHS:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        perform(store, list(cells), emit=killed)
+    assert store.folder(next(iter(cells))).together.exists()
+    perform(store, list(cells), emit=lambda _, event: epochs.append(event.get("epoch")))
+    assert {one for one in epochs if one} == {EPOCHS}  # the epochs before are not trained again
+    for (errors, logits), (expected, expected_logits) in zip(
+        results(store, cells), results(store, undisturbed), strict=True
+    ):
+        assert errors == expected
+        assert np.array_equal(logits, expected_logits)
+    assert not store.folder(next(iter(cells))).together.exists()
+
+
+def test_one_that_is_stopped_leaves_with_what_it_learned_and_the_others_go_on(store, cells):
+    store.create(cells)
+    first, second, *others = cells
+    perform(store, list(cells), requested={first: "stop", second: "pause"}.get)
+    assert store.get(first).status == "stopped"
+    assert store.get(first).results["epochs"] == 1
+    assert store.get(second).status == "paused"
+    assert {store.get(one).status for one in others} == {"finished"}
+
+
+def test_the_queue_trains_a_batch_of_small_students_as_one_and_few_of_them_one_by_one(store, cells):
+    queue = jobs.Jobs(store)
+    try:
+        queue.submit(cells)
+        few = {new_id(): tiny_config("baseline", seed=seed) for seed in (5, 6)}
+        queue.submit(few)
+        deadline = time.monotonic() + 90
+        while any(run.status in ACTIVE for run in store.runs()):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        queue.close()
+    assert {store.get(one).status for one in (*cells, *few)} == {"finished"}
+    assert {store.get(one).environment.get("trained_together") for one in cells} == {len(cells)}
+    assert {store.get(one).environment.get("trained_together") for one in few} == {None}
