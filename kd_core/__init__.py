@@ -13,6 +13,7 @@ Data flows one way, and the modules are named after its stations:
     lessons     what one example teaches: losses, gradients, and what T does to their size
     drawing     any picture of a digit -> 28x28 as MNIST's images are made
     training    train(state) -> a generator of progress records; checkpoint and exact resume
+    sweep       many small students trained together as one batched model
     tensors     tensors on disk: safetensors and checkpoints, nothing that runs code
     artifacts   what a run leaves behind: weights, logits, a card; and how they are read back
     evaluation  pure functions of logits and labels: test errors, significance, calibration, confusion, agreement

@@ -6,7 +6,7 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Training:
         self.teacher_logits = None if known is None or self._moves else known[train_indices].to(self.device)
         self._probes = dataset.test_images[dataset.probes]
 
-        self.optimizer = _optimizer(self.model, config.training, self.device)
+        self.optimizer = optimizer_of(self.model.parameters(), config.training, self.device)
         self.precision: str = config.training.precision
         if self.precision == "auto":
             sample = dataset.normalise(self.images[: config.training.batch_size])
@@ -314,21 +314,29 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     ]
 
 
-def _optimizer(model: nn.Module, config: TrainingConfig, device: torch.device) -> torch.optim.Optimizer:
+def optimizer_of(
+    parameters: Iterable[nn.Parameter], config: TrainingConfig, device: torch.device
+) -> torch.optim.Optimizer:
+    """The optimiser a config means, over these parameters. Every update rule works on each number alone."""
     decay = config.weight_decay
     if decay is None:
         decay = 0.01 if config.optimizer == "adamw" else 0.0
     options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": decay}
     options["fused"] = device.type in ("cpu", "cuda", "mps")
     if config.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), momentum=SGD_MOMENTUM, **options)
+        return torch.optim.SGD(parameters, momentum=SGD_MOMENTUM, **options)
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), **options)
+    return kind(parameters, **options)
+
+
+def epoch_generator(seed: int, epoch: int) -> torch.Generator:
+    """What an epoch, counted from 0, draws the order of its examples from, and then their shifts."""
+    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def _epoch_plan(run: Training, epoch: int) -> tuple[Tensor, Tensor | None]:
     """The order of the examples and their shifts in an epoch, by seed and epoch alone, so a resumed run agrees."""
-    generator = torch.Generator().manual_seed(run.config.seed * 1_000_003 + epoch)
+    generator = epoch_generator(run.config.seed, epoch)
     order = torch.randperm(len(run.images), generator=generator).to(run.device)
     most = run.config.training.jitter_pixels
     if not most:

@@ -23,6 +23,7 @@ ENGINE_ARROWS = {
     "arithmetic": {"config"},
     "models": {"arithmetic", "config", "vision"},
     "training": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors"},
+    "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},

@@ -1,0 +1,345 @@
+"""Many small students trained together as one batched model: for sweeps over temperature, alpha and seed.
+
+A step of a small student on a CPU is mostly the cost of starting its operators. Together, S students pay it once. The
+students that share a seed see the same batches, so that their first layers are one wide matrix product. Each ends
+with the weights that training.Training would give it alone, to the rounding of float32.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core import losses, models, tensors
+from kd_core.arithmetic import autocast, pick_device, quick_float32
+from kd_core.config import DATASETS, ConfigError, RunConfig
+from kd_core.datasets import Dataset
+from kd_core.files import SaveError
+from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
+
+MAX_PARAMETERS = 150_000
+"""Above this many numbers a student's own matrix products keep the machine busy."""
+
+
+def trains_together(config: RunConfig) -> bool:
+    """Whether a run can join others, and gains by it: a small plain mlp that starts from random weights.
+
+    Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
+    students of more than MAX_PARAMETERS.
+    """
+    model = config.model
+    plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
+    if not plain or config.training.jitter_pixels or config.continues is not None:
+        return False
+    info = DATASETS[config.dataset]
+    return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS
+
+
+def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig]]:
+    """The runs sorted into lists of at most limit that can train together; a run that cannot is a list of its own.
+
+    A group shares data set, architecture, training, transfer set and teachers; baselines join the first group that
+    agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches.
+    """
+    alone: list[list[RunConfig]] = []
+    alike: dict[str, dict[tuple[str, ...], list[RunConfig]]] = {}
+    for config in configs:
+        if not trains_together(config):
+            alone.append([config])
+            continue
+        teachers = () if config.distillation is None else config.distillation.teachers
+        alike.setdefault(_shared_settings(config), {}).setdefault(teachers, []).append(config)
+    joined = []
+    for by_teachers in alike.values():
+        baselines = by_teachers.pop((), [])
+        first, *others = list(by_teachers.values()) or [[]]
+        for members in (baselines + first, *others):
+            ordered = sorted(members, key=lambda config: config.seed)
+            joined += [ordered[start : start + limit] for start in range(0, len(ordered), limit)]
+    return joined + alone
+
+
+class Together:
+    """Students in training together: their stacked weights, the optimiser, the position, the best weights so far.
+
+    configs: runs that one list of groups holds, in any order; i counts in their order everywhere. teacher_logits:
+    logits of the M teachers over the whole training set in its own order, (M, N, K); None where all are baselines.
+    precision auto is float32 here. Raises ConfigError where the configs cannot train together, where teacher logits
+    are missing or of another data set, and where the device is not there.
+    """
+
+    def __init__(self, configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tensor | None = None) -> None:
+        _check(configs, dataset, teacher_logits)
+        self.configs, self.dataset = tuple(configs), dataset
+        self.training = configs[0].training
+        self.device = pick_device(self.training.device)
+        self.precision = "float32" if self.training.precision == "auto" else self.training.precision
+
+        # Rows of the stacked tensors lie by seed, so that the students of one seed are one slice of them.
+        order = sorted(range(len(configs)), key=lambda i: configs[i].seed)
+        self.rows = [order.index(i) for i in range(len(configs))]  # of each config
+        ordered = [configs[i] for i in order]
+        self.seeds = sorted({config.seed for config in configs})
+        self._sizes = [sum(config.seed == seed for config in configs) for seed in self.seeds]
+        first_of_seed = [next(config for config in ordered if config.seed == seed) for seed in self.seeds]
+        self._batch_of_row = torch.tensor([self.seeds.index(config.seed) for config in ordered], device=self.device)
+
+        self._names, self.parameters = self._initial(first_of_seed)
+        splits = [dataset.split_of(config) for config in first_of_seed]
+        self.train_indices = torch.stack([train for train, _ in splits]).to(self.device)
+        self._validation_indices = torch.stack([validation for _, validation in splits]).to(self.device)
+        self._images = dataset.train_images.to(self.device)
+        self._labels = dataset.train_labels.to(self.device)
+        self._objective(ordered, teacher_logits)
+
+        self.optimizer = optimizer_of(self.parameters, self.training, self.device)
+        self.steps_per_epoch = math.ceil(self.examples / self.training.batch_size)
+        self.epochs_done = 0
+        self.best_errors: list[int | None] = [None] * len(configs)  # by row, as best_weights
+        self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
+
+    def _initial(self, first_of_seed: Sequence[RunConfig]) -> tuple[list[str], list[nn.Parameter]]:
+        """Names in a state dict, and for each its (S, ...) weights as Training draws them with each seed."""
+        states = []
+        for config, size in zip(first_of_seed, self._sizes, strict=True):
+            torch.manual_seed(config.seed)
+            model = models.build(config.model, self.dataset.image_shape, len(self.dataset.class_names))
+            states += [model.state_dict()] * size
+        names = list(states[0])
+        stacked = [torch.stack([state[name] for state in states]).to(self.device) for name in names]
+        return names, [nn.Parameter(tensor) for tensor in stacked]
+
+    def _objective(self, ordered: Sequence[RunConfig], teacher_logits: Tensor | None) -> None:
+        """What each row's loss is made of: its weights, temperature, and log soft targets over the training set."""
+        settings = [config.distillation for config in ordered]
+        alphas = [0.0 if each is None else each.alpha for each in settings]
+        temperatures = [1.0 if each is None else each.temperature for each in settings]
+        squares = [each.temperature**2 if each is not None and each.t_squared else 1.0 for each in settings]
+        self._alphas, self._temperatures, self._squares = (
+            torch.tensor(values, device=self.device) for values in (alphas, temperatures, squares)
+        )
+        self._has_soft = torch.tensor([each is not None for each in settings], device=self.device)
+        self._has_hard = self._alphas < 1
+        self._reads_labels = bool(self._has_hard.any())
+        self._log_targets: Tensor | None = None  # (U, N, K) for the U different kinds of soft targets
+        kinds = list(dict.fromkeys((each.temperature, each.ensemble) for each in settings if each is not None))
+        if teacher_logits is None or not kinds:
+            return
+        self._kind_of_row = torch.tensor(
+            [0 if each is None else kinds.index((each.temperature, each.ensemble)) for each in settings],
+            device=self.device,
+        )
+        averages = [losses.ensemble_logits(teacher_logits, temperature=t, average=average) for t, average in kinds]
+        soft = [F.log_softmax(logits / t, dim=-1) for logits, (t, _) in zip(averages, kinds, strict=True)]
+        self._log_targets = torch.stack(soft).to(self.device)
+
+    @property
+    def examples(self) -> int:
+        """How many images an epoch shows each student."""
+        return self.train_indices.shape[1]
+
+    @property
+    def validation_examples(self) -> int:
+        """How many images choose each student's best epoch."""
+        return self._validation_indices.shape[1]
+
+    def batch_losses(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss, soft and hard loss of each row, (S,) each, NaN where a part does not exist.
+
+        indices: (G, B) into the training set, one batch for each of the G seeds.
+        """
+        with autocast(self.precision, self.device):
+            logits = self._logits(self.parameters, self._images[indices], self._sizes)
+        logits = logits.float()
+        of_row = indices[self._batch_of_row]  # (S, B)
+        nothing = torch.full_like(self._alphas, torch.nan)
+        soft_loss, hard_loss, loss = nothing, nothing, torch.zeros_like(nothing)
+        if self._log_targets is not None:
+            softened = F.log_softmax(logits / self._temperatures[:, None, None], dim=-1)
+            targets = self._log_targets[self._kind_of_row[:, None], of_row]
+            divergence = F.kl_div(softened, targets, reduction="none", log_target=True).sum(dim=2).mean(dim=1)
+            soft_loss = divergence * self._squares
+            loss = loss + self._alphas * soft_loss
+        if self._reads_labels:
+            chosen = F.log_softmax(logits, dim=-1).gather(2, self._labels[of_row][:, :, None])
+            hard_loss = -chosen.squeeze(2).mean(dim=1)
+            loss = loss + (1 - self._alphas) * hard_loss
+        return (
+            loss,
+            torch.where(self._has_soft, soft_loss, torch.nan),
+            torch.where(self._has_hard, hard_loss, torch.nan),
+        )
+
+    def _logits(self, weights: Sequence[Tensor], images: Tensor, sizes: Sequence[int]) -> Tensor:
+        """Logits (S, B, K) of all rows. images: (G, B, C, H, W) uint8, each batch for the next of the sizes rows."""
+        inputs = self.dataset.normalise(images).flatten(2)
+        first, bias, *later = weights
+        units = first.shape[1]
+        wide = [
+            F.linear(batch, rows.flatten(0, 1), biases.flatten())
+            for batch, rows, biases in zip(inputs, first.split(sizes), bias.split(sizes), strict=True)
+        ]
+        values = torch.cat([product.unflatten(1, (-1, units)).transpose(0, 1) for product in wide])
+        for weight, offset in zip(later[::2], later[1::2], strict=True):
+            values = torch.baddbmm(offset[:, None], F.relu(values), weight.transpose(1, 2))
+        return values
+
+    @torch.no_grad()
+    def validate(self) -> tuple[list[int | None], list[bool]]:
+        """Errors of each row on its validation split, and whether its weights are its best so far; keeps those."""
+        if not self.validation_examples:
+            self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
+            return [None] * len(self.configs), [True] * len(self.configs)
+        errors = torch.zeros(len(self.configs), dtype=torch.int64, device=self.device)
+        for indices in self._validation_indices.split(1000, dim=1):
+            with quick_float32(self.device):
+                found = self._logits(self.parameters, self._images[indices], self._sizes).argmax(dim=2)
+            of_row = indices[self._batch_of_row]
+            if self.configs[0].transfer_set.labelled or self._log_targets is None:
+                right = self._labels[of_row]
+            else:  # as in Training: the teacher's top class stands in
+                right = self._log_targets[self._kind_of_row[:, None], of_row].argmax(dim=2)
+            errors += (found != right).sum(dim=1)
+        counts: list[int] = errors.tolist()
+        best = [old is None or new <= old for new, old in zip(counts, self.best_errors, strict=True)]
+        rows = torch.tensor(best, device=self.device)
+        for kept, parameter in zip(self.best_weights, self.parameters, strict=True):
+            kept[rows] = parameter.detach()[rows]
+        self.best_errors = [new if now else old for new, old, now in zip(counts, self.best_errors, best, strict=True)]
+        return list(counts), best
+
+    def state_dict(self, i: int) -> dict[str, Tensor]:
+        """Student i's weights of its best epoch on the validation split, on the CPU, as its built model loads them."""
+        row = self.rows[i]
+        return {name: kept[row].cpu().clone() for name, kept in zip(self._names, self.best_weights, strict=True)}
+
+    @torch.no_grad()
+    def test_logits(self) -> Tensor:
+        """Each student's logits over the test set with its best weights, (S, N, K) float32 on the CPU."""
+        everyone = [len(self.configs)]
+        with quick_float32(self.device):
+            batches = [
+                self._logits(self.best_weights, images[None].to(self.device), everyone).cpu()
+                for images in self.dataset.test_images.split(1000)
+            ]
+        return torch.cat(batches, dim=1)[self.rows]
+
+    def test_errors(self) -> list[int]:
+        """How many test images each student gets wrong with its best weights."""
+        errors: list[int] = (self.test_logits().argmax(dim=2) != self.dataset.test_labels).sum(dim=1).tolist()
+        return errors
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
+        state = {
+            "configs": [config.model_dump_json() for config in self.configs],
+            "epochs_done": self.epochs_done,
+            "parameters": [parameter.detach() for parameter in self.parameters],
+            "optimizer": self.optimizer.state_dict(),
+            "best_errors": self.best_errors,
+            "best_weights": self.best_weights,
+        }
+        tensors.save_state(path, state)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint that save wrote for the same configs. Raises SaveError or ConfigError."""
+        state = tensors.load_state(path)
+        if state.get("configs") != [config.model_dump_json() for config in self.configs]:
+            raise ConfigError(f"{path} belongs to other configs: start these runs anew")
+        try:
+            with torch.no_grad():
+                for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
+                    parameter.copy_(saved)
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.best_weights = [kept.to(self.device) for kept in state["best_weights"]]
+            self.best_errors = state["best_errors"]
+            self.epochs_done = state["epochs_done"]
+        except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+            raise SaveError(f"{path} is no checkpoint of these runs: start them anew.") from error
+
+
+def train_together(state: Together) -> Iterator[list[EpochRecord]]:
+    """Train to the end, yielding after each epoch one EpochRecord a student, in the order of state.configs.
+
+    A record's seconds are the student's equal share of the group's. The caller may stop asking at any record; state
+    can be saved then.
+    """
+    config, students = state.training, len(state.configs)
+    exact = torch.float32 if state.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+    while state.epochs_done < config.epochs:
+        start = time.perf_counter()
+        order = _epoch_order(state)
+        sums = torch.zeros(3, students, dtype=exact, device=state.device)  # loss, soft, hard x examples
+        for batch in range(state.steps_per_epoch):
+            indices = order[:, batch * config.batch_size : (batch + 1) * config.batch_size]
+            rate = learning_rate(config, state.epochs_done * state.steps_per_epoch + batch, state.steps_per_epoch)
+            for group in state.optimizer.param_groups:
+                group["lr"] = rate
+            with quick_float32(state.device):
+                parts = state.batch_losses(indices)
+                state.optimizer.zero_grad(set_to_none=True)
+                parts[0].sum().backward()  # no student's loss depends on another's weights
+            state.optimizer.step()
+            sums += torch.stack(parts).detach() * indices.shape[1]
+        means = (sums / state.examples).T.tolist()
+        errors, best = state.validate()
+        state.epochs_done += 1
+        seconds = (time.perf_counter() - start) / students
+        yield [_record(state, row, means[row], rate, errors[row], best[row], seconds) for row in state.rows]
+
+
+def _epoch_order(state: Together) -> Tensor:
+    """The order of an epoch's examples, (G, N) indices into the training set, a row a seed, as Training draws it."""
+    orders = [
+        torch.randperm(state.examples, generator=epoch_generator(seed, state.epochs_done)) for seed in state.seeds
+    ]
+    return state.train_indices.gather(1, torch.stack(orders).to(state.device))
+
+
+def _record(
+    state: Together, row: int, means: list[float], rate: float, errors: int | None, best: bool, seconds: float
+) -> EpochRecord:
+    loss, soft_loss, hard_loss = means
+    return EpochRecord(
+        step=state.epochs_done * state.steps_per_epoch,
+        epoch=state.epochs_done,
+        loss=loss,
+        soft_loss=None if math.isnan(soft_loss) else soft_loss,
+        hard_loss=None if math.isnan(hard_loss) else hard_loss,
+        learning_rate=rate,
+        samples_per_second=state.examples / seconds,
+        validation_errors=errors,
+        validation_accuracy=None if errors is None else 1 - errors / state.validation_examples,
+        best=best,
+        seconds=seconds,
+    )
+
+
+def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tensor | None) -> None:
+    if not configs or not all(trains_together(config) for config in configs):
+        raise ConfigError("only small plain mlps train together: train these students one by one")
+    if len(groups(configs, limit=len(configs))) > 1:
+        raise ConfigError("students that train together share architecture, training, data and teachers")
+    if configs[0].dataset != dataset.name:
+        raise ConfigError(f"these students learn {configs[0].dataset}, not {dataset.name}")
+    if all(config.distillation is None for config in configs):
+        return
+    if teacher_logits is None:
+        raise ConfigError("a distilled student needs a teacher")
+    expected = (len(dataset.train_labels), len(dataset.class_names))
+    if teacher_logits.dim() != 3 or tuple(teacher_logits.shape[1:]) != expected:
+        raise ConfigError(
+            f"the teacher's logits have shape {tuple(teacher_logits.shape)}, but {dataset.name} has {expected[0]}"
+            f" training images and {expected[1]} classes: choose another teacher"
+        )
+
+
+def _shared_settings(config: RunConfig) -> str:
+    """What runs must have in common to train together, but for their teachers."""
+    return "\n".join(
+        [config.dataset, *(part.model_dump_json() for part in (config.model, config.training, config.transfer_set))]
+    )
