@@ -503,8 +503,7 @@ class Jobs:
         if len(self._waiting) + len(configs) > MAX_QUEUED:
             raise ConfigError(f"the queue is full ({MAX_QUEUED} runs): wait until some have ended")
         self.store.create(configs, browser=browser)
-        for run_id in configs:
-            self._inbox.put(("queue", run_id, browser))
+        self._inbox.put(("queue", dict.fromkeys(configs, browser)))
         return list(configs)
 
     def ask(self, run_id: str, request: Request) -> None:
@@ -512,10 +511,15 @@ class Jobs:
         self.store.ask(run_id, request)
         self._inbox.put(("ask", run_id))
 
-    def resume(self, run_id: str) -> None:
-        """Go on with a paused, stopped, failed or interrupted run from its last checkpoint. Raises StoreError."""
-        self.store.take_up(run_id)
-        self._inbox.put(("queue", run_id, self.store.get(run_id).browser))
+    def resume(self, *run_ids: str) -> None:
+        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint. Raises StoreError."""
+        taken: list[str] = []
+        try:
+            for run_id in run_ids:
+                self.store.take_up(run_id)
+                taken.append(run_id)
+        finally:
+            self._inbox.put(("queue", {run.id: run.browser for run in self.store.some(taken)}))
 
     def lineup(self) -> tuple[tuple[str, int], ...]:
         """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
@@ -584,8 +588,8 @@ class Jobs:
                 if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
                     self._purged_at = time.monotonic()
                     self.store.purge()
-            case ("queue", run_id, browser):
-                self._waiting[run_id] = browser
+            case ("queue", browsers):
+                self._waiting |= browsers
             case ("ask", run_id):
                 self._pass_on_request(run_id)
             case ("find", kind, run_ids):

@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,26 @@ def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig
             ordered = sorted(members, key=lambda config: config.seed)
             joined += [ordered[start : start + limit] for start in range(0, len(ordered), limit)]
     return joined + alone
+
+
+class Student(NamedTuple):
+    """One of the students as artifacts.leave takes it, with the weights of its best epoch."""
+
+    config: RunConfig
+    dataset: Dataset
+    weights: dict[str, Tensor]
+    validation_images: Tensor
+    validation_labels: Tensor
+    best_errors: int | None
+    epochs_done: float
+    device: torch.device
+    precision: str
+
+    def best_model(self) -> nn.Module:
+        """On the CPU, in eval mode."""
+        best = models.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        best.load_state_dict(self.weights)
+        return best.eval()
 
 
 class Together:
@@ -216,6 +237,22 @@ class Together:
         """Student i's weights of its best epoch on the validation split, on the CPU, as its built model loads them."""
         row = self.rows[i]
         return {name: kept[row].cpu().clone() for name, kept in zip(self._names, self.best_weights, strict=True)}
+
+    def student(self, i: int) -> Student:
+        """Student i as it stands."""
+        config, row = self.configs[i], self.rows[i]
+        chosen_by = self.dataset.split_of(config)[1]
+        return Student(
+            config,
+            self.dataset,
+            self.state_dict(i),
+            self.dataset.train_images[chosen_by],
+            self.dataset.train_labels[chosen_by],
+            self.best_errors[row],
+            float(self.epochs_done),
+            self.device,
+            self.precision,
+        )
 
     @torch.no_grad()
     def test_logits(self) -> Tensor:

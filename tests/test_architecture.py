@@ -26,7 +26,7 @@ ENGINE_ARROWS = {
     "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
     "speed": {"models"},
-    "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors", "training"},
+    "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
     "features": {"artifacts", "datasets", "models"},
     "landscape": {"arithmetic", "artifacts", "datasets", "models"},
     "jobs": {
@@ -42,6 +42,7 @@ ENGINE_ARROWS = {
         "places",
         "runs",
         "speed",
+        "sweep",
         "training",
     },
     "recipes": {"config", "runs"},

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from statistics import mean, median
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from kd_core import evaluation, figures, recipes
@@ -146,13 +147,12 @@ def _pause(runs: Sequence[Run]) -> None:
 
 def _resume(runs: Sequence[Run]) -> None:
     try:
-        for run in runs:
-            lab.jobs().resume(run.id)
+        lab.jobs().resume(*(run.id for run in reversed(runs)))
     except LabError as error:
         st.session_state["refused"] = str(error)
 
 
-def _map(runs: Sequence[Run], width: int) -> figures.go.Figure:
+def _map(runs: Sequence[Run], width: int) -> go.Figure:
     cells: dict[tuple[float, float], list[int]] = {}
     for run in runs:
         settings = run.config.distillation
