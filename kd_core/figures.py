@@ -167,15 +167,14 @@ def sweep_map(
         go.Heatmap(
             z=[list(row) for row in errors], x=[f"{one:g}" for one in temperatures], y=[f"{one:g}" for one in alphas],
             xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
-            colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "rgba(128,128,128,0.15)"]],
+            colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "#d3dcd9"]],
             hovertemplate="T = %{x}, alpha = %{y}: %{text} test errors<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_xaxes(title_text="temperature T", type="category")
-    figure.update_yaxes(title_text="alpha", type="category")
-    return _styled(figure, height=140 + 52 * max(2, len(alphas))).update_layout(
-        title={"text": title, "font": {"size": 14}}
-    )
+    styled = _styled(figure, height=140 + 52 * max(2, len(alphas)))
+    styled.update_xaxes(title_text="temperature T", type="category", showgrid=False)
+    styled.update_yaxes(title_text="alpha", type="category", showgrid=False)
+    return styled.update_layout(title={"text": title, "font": {"size": 14}})
 
 
 def errors_over_temperature(lines: Mapping[str, Mapping[float, Sequence[int]]]) -> go.Figure:

@@ -13,7 +13,7 @@ from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from pages.widgets import closer, lab
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper")
+PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
 
 @pytest.fixture(scope="module")
@@ -422,6 +422,31 @@ def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
     app = open_page("temperature")
     assert list(app.segmented_control(key="image_source").options) == ["Draw", "Upload"]
     assert "draw a digit" in " ".join(str(warning.value) for warning in app.warning)
+
+
+def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
+    app = open_page("sweep")
+    assert app.selectbox(key="sweep_teacher").value.config.role == "teacher"
+    app.multiselect(key="sweep_temperatures").set_value([1.0, 4.0])
+    app.multiselect(key="sweep_widths").set_value([10])
+    app.number_input(key="sweep_epochs").set_value(2).run()
+    app.button(key="sweep").click().run()
+    assert not app.exception
+    store = lab._store(homes["trained"])
+    batch = store.runs()[0].batch
+    assert len(store.runs(batch=batch)) == 2 * (2 * 2 + 1)  # seeds, temperatures, alphas, and a baseline each
+    wait_until_idle(store)
+    app.run()
+    assert {run.status for run in store.runs(batch=batch)} == {"finished"}
+    assert "10 units without a teacher" in words(app)
+    assert len(app.get("bidi_component")) == 2
+
+
+def test_a_sweep_without_a_value_on_an_axis_says_so(open_page):
+    app = open_page("sweep")
+    app.multiselect(key="sweep_temperatures").set_value([]).run()
+    assert "temperatures is empty: name at least one value" in words(app)
+    assert not [button for button in app.button if button.key == "sweep"]
 
 
 @pytest.fixture

@@ -120,14 +120,15 @@ def _view(batch: str, going: bool) -> None:
     st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
     _control(runs, active)
     distilled = [run for run in finished if run.config.distillation is not None]
-    widths = sorted({run.config.model.hidden[0] for run in runs})
-    for width in widths:
+    if not distilled:
+        st.caption("The map fills in as students end; those that train together end together.")
+        return
+    for width in sorted({run.config.model.hidden[0] for run in runs}):
         of_width = [run for run in runs if run.config.model.hidden[0] == width and run.config.distillation is not None]
         chart(
             _map(of_width, width), key=f"sweep_map_{width}", text=f"Test errors by temperature and alpha, {width} units"
         )
-    if distilled:
-        _curves(finished)
+    _curves(finished)
 
 
 def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
