@@ -458,7 +458,8 @@ class Jobs:
     """The queue of one process: runs wait here for a worker.
 
     Browsers take turns: the next run is of the browser that has the fewest at work, among equals of the one that was
-    served longest ago; a browser's own runs keep their order.
+    served longest ago; a browser's own runs keep their order. From FEWEST_TOGETHER on, the small students of one batch
+    go to one worker and train there as one model (kd_core.sweep).
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
     the store's folder; without one, workers are started on this machine when they are first needed.
