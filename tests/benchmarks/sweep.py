@@ -2,7 +2,7 @@
 
     KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20]
 
-Students of 784-30-10 at 4 temperatures with 4 seeds each, alpha 0.9, on MNIST, from one teacher 784-300-10. One after
+Students of 784-30-10 at 4 temperatures with 4 seeds each, alpha 0.9, on MNIST, from one teacher 784-100-10. One after
 another goes through training.train with the same config and the same teacher logits, known beforehand to both. Both
 times hold everything from the configs to the last epoch's validation. The contenders take turns: the first half of
 the students one by one, then all together, then the other half, so that a machine that slows down slows both.
@@ -54,7 +54,7 @@ def main():
     dataset = datasets.load("mnist")
     print(f"{speed.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     teacher = trained(
-        RunConfig(role="teacher", model=ModelConfig(hidden=(300,)), training=TrainingConfig(epochs=5)), dataset
+        RunConfig(role="teacher", model=ModelConfig(hidden=(100,)), training=TrainingConfig(epochs=2)), dataset
     )
     print(f"teacher: {test_errors(teacher, dataset)} test errors")
     teacher_logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
