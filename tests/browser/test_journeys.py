@@ -11,7 +11,16 @@ from playwright.sync_api import expect
 
 from kd_core.evaluation import softened
 
-PAGES = {"Overview": "", "Temperature": "temperature", "Train": "train", "Runs": "runs", "Compare": "compare"}
+PAGES = {
+    "Overview": "",
+    "Temperature": "temperature",
+    "Train": "train",
+    "Runs": "runs",
+    "Compare": "compare",
+    "Sweep": "sweep",
+    "Paper": "paper",
+    "Export": "export",
+}
 
 
 def test_a_deep_link_to_a_fresh_server_opens_inside_the_app(fresh_server, new_page):
@@ -111,6 +120,20 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page.wait_for_timeout(1500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
+
+
+def test_a_sweep_is_trained_from_the_page_and_its_address_shows_it_elsewhere(demo_address, new_page):
+    page = new_page()
+    page.goto(f"{demo_address}/sweep")
+    epochs = page.get_by_label("Epochs")
+    epochs.fill("2")
+    epochs.press("Enter")
+    page.get_by_role("button", name="Train 18 students").click()
+    expect(page.get_by_text("18 of 18 students trained")).to_be_visible(timeout=90_000)
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible()
+    other = new_page()
+    other.goto(page.url)
+    expect(other.get_by_text("18 of 18 students trained")).to_be_visible()
 
 
 def open_temperature(page, address, query=""):
