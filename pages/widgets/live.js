@@ -252,7 +252,12 @@ function draw(view) {
     const judged = [...view.runs.values()].some((run) => run.epochs.validation_accuracy.some((share) => share !== null));
     view.panels.forEach((panel, index) => {
       const axis = layout[`yaxis${index ? index + 1 : ""}`];
-      if (panel === "validation_accuracy" && !judged) axis.range = [0, 100];
+      if (panel === "validation_accuracy" && !judged) {
+        axis.range = [0, 100];
+        const place = index ? `${index + 1}` : "";
+        const text = view.unjudged ? "No validation split was kept:<br>the last epoch's weights are taken." : "";
+        layout.annotations = [...(layout.annotations || []), { text, showarrow: false, xref: `x${place} domain`, yref: `y${place} domain`, x: 0.5, y: 0.5 }];
+      }
       if (panel === "validation_accuracy" || !view.log) return;
       axis.type = "log";
       axis.tickvals = decadeTicks(heights[panel] || []);
@@ -281,6 +286,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
   if (view.ids !== ids) { view.runs.clear(); view.statuses = undefined; view.hidden.clear(); }
   layOutRows(view, data.runs);
   view.panels = data.panels;
+  view.unjudged = data.unjudged;
   view.figure = data.figure ? JSON.parse(data.figure) : null;
   if (view.figure) plotly().catch(() => {});  // load it while the first answer is on its way; draw says what fails
   view.narrow = data.narrow ? JSON.parse(data.narrow) : null;

@@ -46,6 +46,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
         ],
         "statuses": ",".join(f"{run.id}:{run.status}" for run in runs),
         "panels": list(figures.PANELS),
+        "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
         lines = [Curve(run.id, run.name or run.config.label, run.config.role) for run in runs]
