@@ -47,14 +47,19 @@ def assert_as_one_by_one(configs, digits, teacher_logits):
         together = models.build(config.model, digits.image_shape, 10)
         together.load_state_dict(state.state_dict(i))
         for name, tensor in best.state_dict().items():
-            torch.testing.assert_close(together.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(together.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
         expected = models.logits_of(best, digits.test_images, digits.normalise)
-        torch.testing.assert_close(test_logits[i], expected, rtol=1e-3, atol=2e-3)
+        torch.testing.assert_close(test_logits[i], expected, rtol=1e-4, atol=1e-4)
         for one, all_of_epoch in zip(alone, records, strict=True):
             mine = all_of_epoch[i]
             assert (mine.step, mine.epoch, mine.learning_rate) == (one.step, one.epoch, one.learning_rate)
-            assert (mine.validation_errors, mine.best) == (one.validation_errors, one.best)
-            assert mine.validation_accuracy == one.validation_accuracy
+            if one.validation_errors is None:
+                assert (mine.validation_errors, mine.validation_accuracy) == (None, None)
+            else:
+                # One image may fall either way: seen with two top logits 3e-8 apart, less than float32's rounding.
+                assert abs(mine.validation_errors - one.validation_errors) <= 1
+                assert mine.validation_accuracy == 1 - mine.validation_errors / len(run.validation_labels)
+            assert mine.best == one.best
             for part in ("loss", "soft_loss", "hard_loss"):
                 expected = getattr(one, part)
                 if expected is not None:
