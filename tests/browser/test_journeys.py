@@ -43,7 +43,7 @@ def demo_address(server, chromium):
     expect(page.get_by_text("of its teacher's accuracy")).to_be_visible(timeout=120_000)
     page.get_by_role("link", name="Compare the three").click()
     expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
-    expect(page.get_by_text("latency p50")).to_have_count(3, timeout=60_000)
+    expect(page.get_by_text("latency p50").first).to_be_visible(timeout=60_000)
     expect(page.get_by_text("as fast: ").first).to_be_visible()
     expect(page.locator(".kd-chart .main-svg").first).to_be_visible()
     page.close()
