@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kd_core import jobs, paper, places, recipes
+from kd_core import jobs, paper, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -272,44 +272,89 @@ def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, 
 @app.command("recipe")
 def redo_recipe(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(paper.experiments())}, or all.")],
+    dataset: Annotated[
+        str, typer.Option(help="mnist as in the paper, or digits: the same in seconds, without its numbers.")
+    ] = "mnist",
     seeds: Annotated[int, typer.Option(min=1, max=paper.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")] = 1,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
 ) -> None:
     """Redo an experiment of the paper: train what is missing of it, go on with what was interrupted, and compare."""
     with _sentences():
         store = _store()
-        known = paper.experiments()
+        if dataset not in paper.PROTOCOLS:
+            raise LabError(f"there is no recipe for '{dataset}': choose {' or '.join(paper.PROTOCOLS)}")
+        known = paper.experiments(paper.PROTOCOLS[dataset])
         if name != "all" and name not in known:
             raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
         for experiment in known.values() if name == "all" else [known[name]]:
             redo = paper.plan(experiment, range(seeds), store.runs())
-            for run_id in redo.to_resume:
-                store.take_up(run_id)
-                _watch(store, run_id)
-            for run_id, config in redo.to_train.items():
-                _run(store, config, run_id)
+            _redo(store, redo)
             _show_redone(store, experiment, redo, markdown)
+
+
+def _redo(store: Store, redo: paper.Redo) -> None:
+    for run_id in redo.to_resume:
+        store.take_up(run_id)
+        _watch(store, run_id)
+    for run_id, config in redo.to_train.items():
+        _run(store, config, run_id)
 
 
 def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, markdown: bool) -> None:
     runs = {run.id: run for run in store.some([*redo.runs.values()])}
-    found = paper.rows(experiment, redo, runs)
+    found = paper.rows(experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs})
     cells = [
-        (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)))
+        (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)), row.time())
         for row in found
     ]
-    head = ("run", "paper", "ours: median (range)", "seeds")
+    head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
     if markdown:
-        for line in (head, ("---",) * 4, *cells):
+        for line in (head, ("---",) * len(head), *cells):
             print("| " + " | ".join(line) + " |")
+        print()
     else:
         table = Table(*head, title=experiment.title)
         for cell in cells:
             table.add_row(*cell)
         console.print(table)
-    said = paper.verdict(experiment, found)
-    if said:
+    machines = {
+        f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
+        for run in runs.values()
+        if run.status == "finished"
+    }
+    for said in paper.verdicts(experiment, found):
         console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
+    console.print("Trained on " + "; ".join(sorted(machines)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def verify() -> None:
+    """Measure anew what the cards of the models in checkpoints/shipped claim. Exits with 1 where one does not hold."""
+    with _sentences():
+        table = Table("model", "claimed", "measured", "")
+        held = []
+        for found in shipped.verify():
+            held.append(found.holds)
+            measured = "–" if found.measured is None else f"{found.measured:,}"
+            table.add_row(found.name, f"{found.claimed:,}", measured, found.problem or "holds")
+        console.print(table)
+        if not all(held):
+            raise typer.Exit(FAILED)
+
+
+@app.command()
+def ship() -> None:
+    """Make checkpoints/shipped anew: train the paper's main experiment and the digits story, seed 0, and write them."""
+    with _sentences():
+        store = _store()
+        mine = [run for run in store.runs() if shipped.TAG not in run.tags]
+        main = paper.plan(paper.experiments()["main"], [0], mine)
+        _redo(store, main)
+        small = recipes.plan(shipped.digits_story(), mine)
+        for run_id, config in small.to_train.items():
+            _run(store, config, run_id)
+        for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
+            console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
 
 
 @app.command("runs")
@@ -462,6 +507,7 @@ def _training(
 def _store() -> Store:
     store = Store(places.home())
     store.interrupt_orphans()
+    shipped.offer(store)
     return store
 
 

@@ -49,14 +49,11 @@ def leave(home: Path, run_id: str, run: Learned) -> dict[str, Any]:
     set as well: its students read them instead of asking it again. Raises SaveError.
     """
     folder, dataset, model = folder_of(home, run_id), run.dataset, run.best_model()
-    test_logits = models.logits_of(model, dataset.test_images, dataset.normalise)
-    logits = {"test": test_logits}
+    logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
-    if len(run.validation_labels):
-        logits["validation"] = models.logits_of(model, run.validation_images.cpu(), dataset.normalise)
     results: dict[str, Any] = {
-        "test_errors": evaluation.test_errors(test_logits.numpy(), dataset.test_labels.numpy()),
+        "test_errors": evaluation.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
         "validation_errors": run.best_errors,
         "validation_examples": len(run.validation_labels),
@@ -79,6 +76,25 @@ def leave(home: Path, run_id: str, run: Learned) -> dict[str, Any]:
     }
     write_atomic(folder.card, json.dumps(card, indent=2).encode())
     return results
+
+
+def _asked(model: nn.Module, dataset: Dataset, validation_images: Tensor) -> dict[str, Tensor]:
+    """Logits over the test set and over the validation split, if there is one."""
+    parts = {"test": dataset.test_images} | ({"validation": validation_images} if len(validation_images) else {})
+    return {part: models.logits_of(model, images, dataset.normalise) for part, images in parts.items()}
+
+
+def _ask_again(folder: RunFolder) -> None:
+    """Give a run whose weights came alone the logits that its pages need. Raises as load_model does.
+
+    Not those over the training set: a worker that needs them asks the teacher itself.
+    """
+    dataset = datasets.load(_config(folder).dataset)
+    model = load_model(folder.path.parent.parent, folder.path.name, dataset)
+    validation_images = dataset.train_images[dataset.split_of(_config(folder))[1]]
+    card = json.loads(folder.card.read_text(encoding="utf-8"))
+    tensors.save_tensors(folder.logits, _asked(model, dataset, validation_images))
+    write_atomic(folder.card, json.dumps({**card, "logits_sha256": _sha256(folder.logits)}, indent=2).encode())
 
 
 def load_model(home: Path, run_id: str, dataset: Dataset) -> nn.Module:
@@ -140,7 +156,7 @@ def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> 
     members = []
     for run_id in run_ids:
         folder = folder_of(home, run_id)
-        if not _logits_belong(folder) or _config(folder).dataset != dataset_name:
+        if not _logits_are_here(folder) or _config(folder).dataset != dataset_name:
             return None
         logits = tensors.load_tensors(folder.logits)
         if "train" not in logits:
@@ -173,7 +189,7 @@ def validation_logits(home: Path, run_id: str) -> tuple[NDArray[np.float32], NDA
 
 
 def _logits(folder: RunFolder) -> dict[str, Tensor]:
-    if not _logits_belong(folder):
+    if not _logits_are_here(folder):
         raise SaveError(f"The results of run {folder.path.name} are missing or damaged in {folder.path}: run it again.")
     return tensors.load_tensors(folder.logits)
 
@@ -185,13 +201,21 @@ def _config(folder: RunFolder) -> RunConfig:
         raise SaveError(f"{folder.config} is missing or damaged: the run it belongs to cannot be used.") from None
 
 
-def _logits_belong(folder: RunFolder) -> bool:
-    """Whether logits and weights are the ones that the card was written for."""
+def _logits_are_here(folder: RunFolder) -> bool:
+    """Whether logits and weights are the ones that the card was written for.
+
+    A card without a checksum of logits stands beside weights that came alone (kd_core.shipped): they are asked now.
+    Raises DatasetError where that needs a data set that is not to be had.
+    """
     try:
         card = json.loads(folder.card.read_text(encoding="utf-8"))
-        return (_sha256(folder.weights), _sha256(folder.logits)) == (card["weights_sha256"], card["logits_sha256"])
+        whole, alone = _sha256(folder.weights) == card["weights_sha256"], card["logits_sha256"] is None
     except (OSError, ValueError, KeyError, TypeError):
         return False
+    if whole and alone:
+        _ask_again(folder)
+        return True
+    return bool(whole and folder.logits.is_file() and _sha256(folder.logits) == card["logits_sha256"])
 
 
 def _sha256(path: Path) -> str:

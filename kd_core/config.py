@@ -26,11 +26,12 @@ class DatasetInfo(NamedTuple):
     classes: int
     image_shape: tuple[int, int, int]
     train_examples: int
+    test_examples: int
 
 
 DATASETS = {
-    "digits": DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352),
-    "mnist": DatasetInfo("MNIST", 10, (1, 28, 28), 60_000),
+    "digits": DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352, 445),
+    "mnist": DatasetInfo("MNIST", 10, (1, 28, 28), 60_000, 10_000),
 }
 MODELS = {
     "mlp": "Multilayer perceptron",

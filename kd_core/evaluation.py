@@ -52,6 +52,13 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and what surrounds it, (mean, low, high): mean_interval of three values or more, the range of fewer."""
+    if len(values) > 2:
+        return mean_interval(values)
+    return float(np.mean(values)), min(values), max(values)
+
+
 class McNemar(NamedTuple):
     """How many examples only one of two models gets wrong, and how likely so uneven a split is by chance alone."""
 

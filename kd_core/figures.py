@@ -7,7 +7,6 @@ figure reads in light and dark; the three hues differ in lightness too, for the 
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
-from statistics import median
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -159,16 +158,23 @@ def biases(
 
 
 def sweep_map(
-    temperatures: Sequence[float], alphas: Sequence[float], errors: Sequence[Sequence[float | None]], title: str
+    temperatures: Sequence[float],
+    alphas: Sequence[float],
+    errors: Sequence[Sequence[float | None]],
+    title: str,
+    counted: str = "test errors",
 ) -> go.Figure:
-    """Test errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is darker."""
+    """Errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is darker.
+
+    counted: what the errors are of.
+    """
     written = [["" if value is None else f"{value:.4g}" for value in row] for row in errors]
     figure = go.Figure(
         go.Heatmap(
             z=[list(row) for row in errors], x=[f"{one:g}" for one in temperatures], y=[f"{one:g}" for one in alphas],
             xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
             colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "#d3dcd9"]],
-            hovertemplate="T = %{x}, alpha = %{y}: %{text} test errors<extra></extra>",
+            hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
         )
     )  # fmt: skip
     styled = _styled(figure, height=140 + 52 * max(2, len(alphas)))
@@ -177,18 +183,18 @@ def sweep_map(
     return styled.update_layout(title={"text": title, "font": {"size": 14}})
 
 
-def errors_over_temperature(lines: Mapping[str, Mapping[float, Sequence[int]]]) -> go.Figure:
-    """Test errors over T on a log axis, the median with the range of the seeds; lines: name -> T -> errors by seed."""
+def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, float, float]]]) -> go.Figure:
+    """Test errors over T on a log axis; lines: name -> T -> (mean, low, high) of the seeds."""
     figure = go.Figure()
     for (name, by_temperature), dash in zip(lines.items(), cycle(DASHES), strict=False):
         temperatures = sorted(by_temperature)
-        middles = [median(by_temperature[one]) for one in temperatures]
+        points = [by_temperature[one] for one in temperatures]
         figure.add_scatter(
-            x=temperatures, y=middles, mode="lines+markers", name=name,
+            x=temperatures, y=[mean for mean, _, _ in points], mode="lines+markers", name=name,
             line={"color": ROLE_COLOURS["distilled"], "dash": dash},
             error_y={"type": "data", "symmetric": False, "thickness": 1,
-                     "array": [max(by_temperature[t]) - m for t, m in zip(temperatures, middles, strict=True)],
-                     "arrayminus": [m - min(by_temperature[t]) for t, m in zip(temperatures, middles, strict=True)]},
+                     "array": [high - mean for mean, _, high in points],
+                     "arrayminus": [mean - low for mean, low, _ in points]},
         )  # fmt: skip
     ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
     figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])

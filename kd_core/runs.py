@@ -417,6 +417,18 @@ class Store:
         last = max(newest, key=lambda row: row["step"], default=None)
         return None if last is None else {column: last[column] for column in RECORD_COLUMNS}
 
+    def validation_errors(self, batch: str) -> dict[str, int]:
+        """What each run of a batch got wrong of its validation split after its newest epoch, as far as they count it.
+
+        run id -> errors; runs without an epoch or without a split are left out.
+        """
+        query = (
+            "SELECT run_id, validation_errors, max(step) FROM records"
+            " WHERE kind = 'epoch' AND run_id IN (SELECT id FROM runs WHERE batch = ?) GROUP BY run_id"
+        )  # SQLite takes the errors from the row of the maximum
+        newest = {row["run_id"]: row["validation_errors"] for row in self._rows(query, batch)}
+        return {run_id: errors for run_id, errors in newest.items() if errors is not None}
+
     def curve(self, run_id: str, part: str) -> list[tuple[float, float]]:
         """(epoch, value) of one of PARTS over a run's steps, in order.
 

@@ -6,7 +6,7 @@ from kd_core import recipes
 from kd_core.config import DATASETS
 from kd_core.places import available
 from kd_core.runs import ACTIVE
-from pages.widgets import keys, lab, pickers
+from pages.widgets import guide, keys, lab, pickers
 from pages.widgets.live import live_view
 from pages.widgets.results import headline
 
@@ -16,6 +16,7 @@ st.markdown(
     " **Knowledge distillation** lets a small student learn from those soft targets. Here you can watch it happen:"
     " soften a teacher with temperature, train a student with and without it, and compare the two honestly."
 )
+guide.start()
 
 demo, state = st.columns([3, 2], gap="large")
 

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from kd_core import datasets, places
+from kd_core import datasets, places, shipped
 from kd_core.runs import Store
 
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:
-    """KD_HOME, empty, for this test alone."""
+    """KD_HOME, empty, for this test alone; nothing ships."""
     folder = tmp_path / "home"
     monkeypatch.setenv("KD_HOME", str(folder))
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
     return folder
 
 

@@ -183,6 +183,7 @@ def check_facts(name, dataset):
     assert info.classes == len(dataset.class_names) == int(dataset.train_labels.max()) + 1
     assert info.image_shape == dataset.image_shape
     assert info.train_examples == len(dataset.train_labels)
+    assert info.test_examples == len(dataset.test_labels)
 
 
 def test_what_is_said_of_digits_without_loading_them_is_so(digits):

@@ -246,6 +246,12 @@ def test_mean_interval_covers_the_true_mean_in_95_percent_of_cases():
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
 
 
+def test_spread_is_the_range_of_two_values_and_the_interval_of_more():
+    assert evaluation.spread([5]) == (5, 5, 5)
+    assert evaluation.spread([4, 1]) == (2.5, 1, 4)
+    assert evaluation.spread([1, 2, 6]) == evaluation.mean_interval([1, 2, 6])
+
+
 @pytest.mark.parametrize("values", [[], [0.5]])
 def test_mean_interval_needs_two_values(values):
     with pytest.raises(ValueError, match="at least two values"):

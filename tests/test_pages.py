@@ -6,19 +6,24 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import PAPER, tiny_story
 
-from kd_core import bundles, exported, jobs, paper, places, recipes
+from kd_core import bundles, exported, jobs, paper, places, recipes, shipped
 from kd_core.config import ModelConfig, RunConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, lab
+from pages.widgets import closer, guide, lab
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
 
 @pytest.fixture(scope="module")
 def homes(tmp_path_factory):
-    """Two homes for all tests of this file, one empty and one with a trained story; their queues closed at the end."""
+    """Two homes for all tests of this file, one empty and one with a trained story; their queues closed at the end.
+
+    Nothing ships.
+    """
+    patch = pytest.MonkeyPatch()
+    patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
     empty, trained = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("trained")
     store = Store(trained)
     runs = recipes.plan(tiny_story()).to_train
@@ -30,6 +35,7 @@ def homes(tmp_path_factory):
     for folder in (empty, trained):
         lab._jobs(folder).close()
         lab._store(folder).close()
+    patch.undo()
 
 
 @pytest.fixture
@@ -452,7 +458,8 @@ def test_a_sweep_without_a_value_on_an_axis_says_so(open_page):
 @pytest.fixture
 def open_paper(open_page, homes, monkeypatch):
     """open_paper(experiment) -> the page after it was redone on digits, with one seed."""
-    monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
+    monkeypatch.setattr(paper, "PROTOCOLS", {"digits": PAPER})
+    monkeypatch.setattr(paper, "PAPER", PAPER)
 
     def open_it(experiment):
         app = open_page("paper", "empty", experiment=experiment)
@@ -477,6 +484,12 @@ def test_an_experiment_of_the_paper_is_redone_with_one_click_beside_the_printed_
     assert not [button for button in app.button if button.key == "redo"]  # all of it is there
 
 
+def test_on_digits_no_number_of_the_paper_stands_beside_ours(open_page):
+    app = open_page("paper", "empty", on="digits")
+    assert set(app.dataframe[0].value["paper"]) == {"–"}
+    assert "Another data set" in " ".join(caption.value for caption in app.caption)
+
+
 @pytest.mark.parametrize(("experiment", "images"), [("no_3", 1), ("only_7_8", 8)])
 def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper, homes, experiment, images):
     app = open_paper(experiment)
@@ -493,3 +506,52 @@ def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper,
     app.slider(key=f"bias_{run.id}").set_value(1.5).run()
     assert "+1.50" in app.metric[0].label
     assert int(app.metric[0].value.split()[0]) >= best
+
+
+# ------------------------------------------------------------------------------------------------- the guided lesson
+
+
+@pytest.fixture
+def open_front(homes, monkeypatch):
+    """open_front(query) -> the first page with all that surrounds it; AppTest leaves that away when it switches."""
+    monkeypatch.setenv("KD_HOME", str(homes["trained"]))
+
+    def open_it(**query):
+        app = AppTest.from_file("../app.py", default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return open_it
+
+
+def keys_of_buttons(app):
+    return {button.key for button in app.button}
+
+
+def test_a_lesson_stands_above_its_page_and_waits_on_others(open_front):
+    app = open_front(lesson="1")
+    assert guide.STEPS[0].say in words(app)
+    assert {"lesson_next", "lesson_leave"} <= keys_of_buttons(app)
+    assert not {"lesson_start", "lesson_back"} & keys_of_buttons(app)
+    app = open_front(lesson="5")
+    assert "The lesson goes on, on another page" in words(app)
+    assert {"lesson_return", "lesson_back", "lesson_leave"} <= keys_of_buttons(app)
+    assert "lesson_next" not in keys_of_buttons(app)
+
+
+def test_a_lesson_can_be_left_and_takes_ten_minutes(open_front):
+    app = open_front(lesson="1")
+    app.button(key="lesson_leave").click().run()
+    assert guide.LESSON not in app.query_params
+    assert "lesson_start" in keys_of_buttons(app)
+    assert "lesson_leave" not in keys_of_buttons(app)
+    assert sum(step.minutes for step in guide.STEPS) == 10
+
+
+@pytest.mark.parametrize("named", ["0", "6", "-1", "two", "²", "99999"])
+def test_an_address_that_names_no_step_starts_no_lesson(open_front, named):
+    app = open_front(lesson=named)
+    assert not app.exception
+    assert "lesson_leave" not in keys_of_buttons(app)
+    assert "lesson_start" in keys_of_buttons(app)

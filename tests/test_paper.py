@@ -46,7 +46,7 @@ def test_both_students_of_a_contest_differ_in_the_teacher_alone(name):
     experiment = paper.experiments()[name]
     if experiment.contest is None:
         return
-    teachers = tuple(f"teacher{i}" for i in range(len(experiment.teachers)))
+    teachers = tuple(f"teacher{i}" for i in range(len(experiment.teachers(3))))
     first, second = (
         next(line for line in experiment.lines if line.label == label).make(3, teachers) for label in experiment.contest
     )
@@ -81,7 +81,7 @@ def test_a_seed_more_trains_its_own_runs_alone_and_experiments_share_runs(store)
 
 def test_what_was_interrupted_goes_on_unless_the_same_has_finished_elsewhere(store):
     experiment = paper.experiments(TINY)["main"]
-    config = experiment.teachers[0]
+    config = experiment.teachers(0)[0]
     interrupted = stood(store, config, "a", "interrupted")
     redo = paper.plan(experiment, [0], [interrupted])
     assert redo.to_resume == ("a",)
@@ -106,12 +106,60 @@ def test_the_verdict_follows_the_interval_of_the_differences(store, soft, word):
     experiment = paper.experiments(TINY)["main"]
     hard = [150, 140, 146][: len(soft)]
     plan, runs = redone(store, experiment, [[60] * len(soft), hard, soft])
-    said = paper.verdict(experiment, paper.rows(experiment, plan, runs))
+    said, *_ = paper.verdicts(experiment, paper.rows(experiment, plan, runs))
     assert said.word == word
     if len(soft) == 3:
         differences = np.subtract(hard, soft)
         half = 4.302653 * differences.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom, from a table
         assert f"{differences.mean() - half:.1f} to {differences.mean() + half:.1f}" in said.sentence
+
+
+@pytest.mark.parametrize(
+    ("ours", "word"),
+    [([60, 61, 62], "wins"), ([90, 91, 95], "loses"), ([60, 67, 75], "inconclusive"), ([60, 61], "inconclusive")],
+)
+def test_each_line_is_judged_beside_what_the_paper_prints(store, ours, word):
+    experiment = paper.experiments()["main"]
+    others = [[140] * len(ours), [80] * len(ours)]
+    plan, runs = redone(store, experiment, [ours, *others])
+    judged = paper.verdicts(experiment, paper.rows(experiment, plan, runs))[1]
+    assert judged.word == word
+    assert "'teacher' against the paper's 67" in judged.sentence
+    if len(ours) == 3:
+        half = 4.302653 * np.std(ours, ddof=1) / np.sqrt(3)
+        saved = 67 - np.mean(ours)
+        assert f"{saved - half:.1f} to {saved + half:.1f}" in judged.sentence
+
+
+@pytest.mark.parametrize("name", paper.experiments())
+def test_every_recipe_ends_in_a_verdict(store, name):
+    experiment = paper.experiments()[name]
+    plan, runs = redone(store, experiment, [[70, 80, 90]] * len(experiment.lines))
+    assert paper.verdicts(experiment, paper.rows(experiment, plan, runs))
+
+
+def test_the_students_of_a_seed_learn_from_its_teacher_in_the_main_experiment_alone():
+    made = paper.experiments(TINY)
+    main = paper.plan(made["main"], [0, 1])
+    for seed in (0, 1):
+        soft = main.to_train[main.runs[paper.SOFT, seed]]
+        assert soft.distillation.teachers == (main.runs["teacher", seed],)
+    jitter = paper.plan(made["jitter"], [0, 1])
+    assert [config.role for config in jitter.to_train.values()].count("teacher") == 1
+
+
+def test_rows_tell_the_median_time_of_a_run(store):
+    experiment = paper.experiments(TINY)["main"]
+    plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
+    took = {plan.runs["teacher", seed]: 100.0 + seed for seed in range(3)}
+    assert [row.time() for row in paper.rows(experiment, plan, runs, took)] == ["101 s", "", ""]
+
+
+def test_no_number_of_the_paper_stands_beside_other_data():
+    small = paper.experiments(paper.SMALL)
+    assert small.keys() == paper.experiments().keys()
+    assert all(line.printed is None for experiment in small.values() for line in experiment.lines)
+    assert all(line.make(0, ("a",)).dataset == "digits" for one in small.values() for line in one.lines)
 
 
 def brute_force(logits, labels, classes, biases):

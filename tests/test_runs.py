@@ -517,6 +517,17 @@ def test_records_are_read_after_a_step_and_up_to_another(store, run_id):
     assert [record["step"] for record in store.records(run_id, "epoch", 19, 20)] == [20]
 
 
+def test_validation_errors_are_those_of_the_newest_epoch_of_each_run_of_a_batch(store):
+    config = tiny_config()
+    store.create({"a": config, "b": config, "c": config}, batch="mine")
+    store.create({"d": config}, batch="other")
+    for run_id, counts in {"a": [9, 4, 7], "b": [None], "d": [1]}.items():
+        for epoch, errors in enumerate(counts, 1):
+            record = {"kind": "epoch", "step": 10 * epoch, "epoch": epoch, "loss": 1.0, "best": True}
+            store.apply(run_id, {**record, "validation_errors": errors})
+    assert store.validation_errors("mine") == {"a": 7}
+
+
 def test_the_last_record_is_the_newest_of_either_kind(store, run_id):
     assert store.last_record(run_id) is None
     store.apply(run_id, STARTED, step(1), step(9, loss=0.25))

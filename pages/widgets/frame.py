@@ -5,6 +5,9 @@ from streamlit.navigation.page import StreamlitPage
 
 from kd_core.config import LabError
 from pages.widgets import lab
+from pages.widgets.guide import guide
+
+DEFAULT_PAGE = "overview"
 
 
 def run_page(page: StreamlitPage) -> None:
@@ -13,6 +16,7 @@ def run_page(page: StreamlitPage) -> None:
         trouble = lab.jobs().trouble
         if trouble:
             st.error(trouble, icon=":material/warning:")
+        guide(page.url_path or DEFAULT_PAGE)
         page.run()
     except LabError as error:
         st.error(str(error), icon=":material/error:")

@@ -11,7 +11,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, places, recipes
+from kd_core import figures, places, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.config import DATASETS, ModelConfig, RunConfig
 from kd_core.jobs import Jobs
@@ -52,6 +52,7 @@ def _store(home: Path) -> Store:
     opened = Store(home)
     opened.interrupt_orphans()
     opened.purge()
+    shipped.offer(opened)
     return opened
 
 

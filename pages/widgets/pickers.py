@@ -4,7 +4,7 @@ import time
 
 import streamlit as st
 
-from kd_core import places
+from kd_core import places, shipped
 from kd_core.config import DATASETS, RunConfig
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
@@ -56,7 +56,8 @@ def describe(runs: list[Run]) -> str:
     last = runs[-1].config
     settings = f", T {last.distillation.temperature:g}, alpha {last.distillation.alpha:g}" if last.distillation else ""
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
-    return f"{DATASETS[last.dataset].label}: {last.role} {last.model.label}{settings} · {when} · {runs[0].batch[:4]}"
+    came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
+    return f"{DATASETS[last.dataset].label}: {last.role} {last.model.label}{settings} · {came}"
 
 
 def no_models_yet() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import advice, evaluation, figures, paper
+from kd_core import advice, evaluation, figures, paper, places
 from kd_core.config import DATASETS, LabError
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
@@ -16,6 +16,7 @@ from pages.widgets.chart import chart
 from pages.widgets.findings import found
 from pages.widgets.launch import duration
 from pages.widgets.live import live_view
+from pages.widgets.sweeps import SPREAD_IN_WORDS
 
 SEEDS = (1, 3, 5)
 SHOWN_RUNS = 12
@@ -23,23 +24,34 @@ STRONGEST = 4.0
 
 
 class Redone(NamedTuple):
-    """An experiment, its runs with the seeds that were chosen, and those of them that are here."""
+    """An experiment on a data set, its runs with the seeds that were chosen, and those of them that are here."""
 
+    dataset: str
     experiment: Experiment
     seeds: int
     plan: Redo
     runs: dict[str, Run]
 
 
-@st.cache_data(show_spinner=False)
-def _names() -> dict[str, str]:
-    return {name: experiment.title for name, experiment in paper.experiments().items()}
-
-
 def redone() -> Redone:
-    """Which experiment to look at, with how many seeds."""
-    names = _names()
-    choose, how_many = st.columns([3, 1], vertical_alignment="bottom")
+    """Which experiment to look at, on which data, with how many seeds."""
+    choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
+    with data:
+        choices = [name for name in paper.PROTOCOLS if places.available(name)]
+        named = st.query_params.get("on")
+        dataset = st.segmented_control(
+            "Data set",
+            choices,
+            default=named if named in choices else choices[0],
+            required=True,
+            format_func=lambda name: DATASETS[name].label,
+            key="paper_dataset",
+            help="The paper's is MNIST. On digits the same experiments take seconds, with smaller nets.",
+        )
+        if dataset != (named or choices[0]):
+            st.query_params["on"] = dataset
+    made = paper.experiments(paper.PROTOCOLS[dataset])
+    names = {name: experiment.title for name, experiment in made.items()}
     with choose:
         asked = st.query_params.get("experiment")
         index = list(names).index(asked) if asked in names else 0
@@ -50,13 +62,13 @@ def redone() -> Redone:
         seeds = st.segmented_control(
             "Seeds", SEEDS, default=SEEDS[0], required=True, key="seeds", help="Runs of each line: one is an anecdote."
         )
-    experiment = paper.experiments()[name]
+    experiment = made[name]
     st.markdown(experiment.shows)
     if experiment.differs:
         st.caption(experiment.differs)
     plan = paper.plan(experiment, range(seeds), lab.store().runs())
     here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
-    return Redone(experiment, seeds, plan, here)
+    return Redone(dataset, experiment, seeds, plan, here)
 
 
 def launch(redo: Redone) -> None:
@@ -119,7 +131,8 @@ def _start(plan: Redo) -> None:
 
 def result_table(redo: Redone) -> None:
     """Paper and ours side by side, and a verdict."""
-    found_rows = paper.rows(redo.experiment, redo.plan, redo.runs)
+    seconds = {run.id: sum(lab.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"}
+    found_rows = paper.rows(redo.experiment, redo.plan, redo.runs, seconds)
     st.dataframe(
         pd.DataFrame(
             [
@@ -128,20 +141,27 @@ def result_table(redo: Redone) -> None:
                     "paper": "–" if row.printed is None else f"{row.printed:,}",
                     "ours, median (range)": row.said() or "not yet",
                     "seeds": len(row.errors),
+                    "time a run": row.time(),
                 }
                 for row in found_rows
             ]
         ),
         hide_index=True,
     )
-    st.caption("Test errors, of 10,000 on MNIST. Weights of the last epoch; nothing was chosen on the test set.")
-    said = paper.verdict(redo.experiment, found_rows)
-    if said is not None and any(row.errors for row in found_rows):
+    examples = DATASETS[redo.dataset].test_examples
+    st.caption(f"Test errors, of {examples:,}. Weights of the last epoch; nothing was chosen on the test set.")
+    for said in paper.verdicts(redo.experiment, found_rows):
         show = {"wins": st.success, "loses": st.warning, "inconclusive": st.info}[said.word]
         show(f"**{said.word.capitalize()}.** {said.sentence}")
     curve = _over_temperature(redo)
     if len(curve) > 1:
-        chart(figures.errors_over_temperature(curve), key="over_temperature", text="Test errors over temperature")
+        lines = {
+            name: {temperature: evaluation.spread(errors) for temperature, errors in by_temperature.items()}
+            for name, by_temperature in curve.items()
+        }
+        chart(figures.errors_over_temperature(lines), key="over_temperature", text="Test errors over temperature")
+        if redo.seeds > 1:
+            st.caption(SPREAD_IN_WORDS)
 
 
 def _over_temperature(redo: Redone) -> dict[str, dict[float, list[int]]]:

@@ -1,6 +1,6 @@
 """Sweeps on the page: the form, the grid as it fills in, and its control."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
 import plotly.graph_objects as go
@@ -19,6 +19,7 @@ ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 FEWEST_STUDENTS = 4
 """Distilled ones in a batch that is shown as a sweep."""
 REFRESH_SECONDS = 1.0
+SPREAD_IN_WORDS = "Means over the seeds; bars are 95% intervals of the mean (Student's t), of two seeds their range."
 
 
 def sweep_form() -> None:
@@ -119,16 +120,23 @@ def _view(batch: str, going: bool) -> None:
     share = mean(run.step / run.total_steps if run.total_steps else 0.0 for run in runs) if runs else 0.0
     st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
     _control(runs, active)
-    distilled = [run for run in finished if run.config.distillation is not None]
-    if not distilled:
-        st.caption("The map fills in as students end; those that train together end together.")
+    errors = lab.store().validation_errors(batch) if active else {}
+    live = bool(errors)
+    if not live:
+        errors = {run.id: run.results["test_errors"] for run in finished}
+    students = [run for run in runs if run.config.distillation is not None]
+    if not any(run.id in errors for run in students):
+        st.caption("The map fills in as students finish their first epochs.")
         return
-    for width in sorted({run.config.model.hidden[0] for run in runs}):
-        of_width = [run for run in runs if run.config.model.hidden[0] == width and run.config.distillation is not None]
+    counted = "validation errors so far" if live else "test errors"
+    for width in sorted({run.config.model.hidden[0] for run in students}):
         chart(
-            _map(of_width, width), key=f"sweep_map_{width}", text=f"Test errors by temperature and alpha, {width} units"
+            _map([run for run in students if run.config.model.hidden[0] == width], errors, width, counted),
+            key=f"sweep_map_{width}",
+            text=f"{counted.capitalize()} by temperature and alpha, {width} units",
         )
-    _curves(finished)
+    if finished:
+        _curves(finished)
 
 
 def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
@@ -153,22 +161,23 @@ def _resume(runs: Sequence[Run]) -> None:
         st.session_state["refused"] = str(error)
 
 
-def _map(runs: Sequence[Run], width: int) -> go.Figure:
+def _map(runs: Sequence[Run], errors: Mapping[str, int], width: int, counted: str) -> go.Figure:
+    """Mean errors of the seeds by T and alpha, of the runs that have any."""
     cells: dict[tuple[float, float], list[int]] = {}
     for run in runs:
         settings = run.config.distillation
         if settings is not None:
             cell = cells.setdefault((settings.temperature, settings.alpha), [])
-            if run.status == "finished":
-                cell.append(run.results["test_errors"])
+            if run.id in errors:
+                cell.append(errors[run.id])
     temperatures, alphas = sorted({t for t, _ in cells}), sorted({alpha for _, alpha in cells})
-    errors = [[mean(cells[t, alpha]) if cells.get((t, alpha)) else None for t in temperatures] for alpha in alphas]
-    return figures.sweep_map(temperatures, alphas, errors, f"{width} units: mean test errors")
+    means = [[mean(cells[t, alpha]) if cells.get((t, alpha)) else None for t in temperatures] for alpha in alphas]
+    return figures.sweep_map(temperatures, alphas, means, f"{width} units: mean {counted}", counted)
 
 
 def _curves(finished: Sequence[Run]) -> None:
-    """Over T, a line for each width at its best alpha; and what the baselines make without a teacher."""
-    lines: dict[str, dict[float, list[int]]] = {}
+    """Over T, a line for each width and alpha; and what the baselines make without a teacher."""
+    lines: dict[str, dict[float, tuple[float, float, float]]] = {}
     said = []
     for width in sorted({run.config.model.hidden[0] for run in finished}):
         of_width = [run for run in finished if run.config.model.hidden[0] == width]
@@ -179,11 +188,14 @@ def _curves(finished: Sequence[Run]) -> None:
                 by_temperature = by_alpha.setdefault(settings.alpha, {})
                 by_temperature.setdefault(settings.temperature, []).append(run.results["test_errors"])
         for alpha, by_temperature in sorted(by_alpha.items()):
-            lines[f"{width} units, alpha {alpha:g}"] = by_temperature
+            lines[f"{width} units, alpha {alpha:g}"] = {
+                temperature: evaluation.spread(errors) for temperature, errors in by_temperature.items()
+            }
         baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
         if baselines:
             said.append(f"{width} units without a teacher: {_spread(baselines)} test errors.")
     chart(figures.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
+    st.caption(SPREAD_IN_WORDS)
     st.markdown("  \n".join(said))
 
 

@@ -1,6 +1,7 @@
 """A real server with a home of its own, and a real Chromium that looks at it."""
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -13,6 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 from playwright.sync_api import expect, sync_playwright
+
+from kd_core import shipped
+from kd_core.runs import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
@@ -84,8 +88,13 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(home: Path):
-    """A running Server for as long as the block lasts."""
+def serve(home: Path, *, ships=False):
+    """A running Server for as long as the block lasts. ships: whether it offers the models that come with KD Lab."""
+    if not ships:
+        given = [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]
+        store = Store(home)
+        store.save_finding("shipped", (), {"ids": given})
+        store.close()
     server = Server(home)
     try:
         yield server
@@ -99,6 +108,13 @@ def fresh_server(tmp_path):
     """A server that no browser has visited."""
     with serve(tmp_path) as server:
         yield server.address
+
+
+@pytest.fixture(scope="module")
+def server_as_it_ships(tmp_path_factory):
+    """The address of a server on a new machine, with the models that come with KD Lab."""
+    with serve(tmp_path_factory.mktemp("home"), ships=True) as running:
+        yield running.address
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,134 @@
+"""The ten-minute lesson: a path through the pages for a teacher in front of a class, a next button on each."""
+
+from typing import NamedTuple
+
+import streamlit as st
+
+from kd_core import places, shipped
+from pages.widgets import keys, lab
+
+LESSON = "lesson"
+
+
+class Step(NamedTuple):
+    """A stop of the lesson: the page it happens on, how many minutes it takes, what to say and what to do there."""
+
+    page: str
+    title: str
+    minutes: int
+    say: str
+    do: str
+
+
+STEPS = (
+    Step(
+        "overview",
+        "What is it?",
+        1,
+        "A large network is accurate and slow, a small one is quick and less accurate. **Distillation** lets the large"
+        " one teach: the student learns not only *this is a 2*, but all that its teacher says about it.",
+        "Ask: what could a network know about a picture of a 2, beside that it is a 2?",
+    ),
+    Step(
+        "temperature",
+        "Feel T",
+        3,
+        "At **T = 1** the teacher is sure: one bar. Its other bars are there, too small to see. **Temperature** divides"
+        " the logits before softmax, and they grow: this digit is a bit of another. That is the dark knowledge.",
+        "Let the class guess the second choice, then drag T from 1 to 8, and on to 100, where all is alike. Then draw a"
+        " digit that is half a 4 and half a 9.",
+    ),
+    Step(
+        "train",
+        "Distill",
+        2,
+        "Three networks: the **teacher**, a **baseline** student that reads labels alone, and the same student, from"
+        " the same start, that also reads the teacher's softened bars. That is the only difference between the two.",
+        "Choose the quick demo on digits and press **Train**: it takes some ten seconds. Watch validation accuracy, and"
+        " below the curves the student's bars as they approach the teacher's.",
+    ),
+    Step(
+        "compare",
+        "Compare",
+        2,
+        "Is the small one good enough, and what does it save? Errors come with their interval, as a test set is a"
+        " sample; size and speed are measured here.",
+        "Open **Is it real?**: could the difference be chance? Then let them run **The race**.",
+    ),
+    Step(
+        "paper",
+        "The missing 3",
+        2,
+        "A student that was **never shown a 3**. All that it knows of threes, it has from what its teacher says of"
+        " other digits: that this 2 is a bit of a 3. It still gets most of them right, once its bias is raised.",
+        "If it is not trained here yet, press **Redo it**. Then drag the bias slider, and watch the threes come back.",
+    ),
+)
+
+
+def start() -> None:
+    """A button that starts the lesson, while it is not on."""
+    if _step() is None and st.button("Start the ten-minute lesson", icon=":material/school:", key="lesson_start"):
+        _go_to(1)
+
+
+def guide(page: str) -> None:
+    """Where a lesson is on, its step above a page. page: the name of its file, without .py."""
+    number = _step()
+    if number is None:
+        return
+    step = STEPS[number - 1]
+    with st.container(border=True, key="lesson"):
+        st.markdown(f":material/school: **{number} of {len(STEPS)}: {step.title}** :small[about {step.minutes} min]")
+        if page == step.page:
+            st.markdown(f"{step.say}  \n:material/arrow_forward: {step.do}")
+        else:
+            st.markdown("The lesson goes on, on another page.")
+        with st.container(horizontal=True):
+            if page != step.page and st.button("Back to the lesson", key="lesson_return", icon=":material/undo:"):
+                _go_to(number)
+            if number > 1 and st.button("Back", key="lesson_back", icon=":material/chevron_left:"):
+                _go_to(number - 1)
+            if number < len(STEPS):
+                ahead = f"Next: {STEPS[number].title}"
+                if st.button(ahead, key="lesson_next", type="primary", icon=":material/chevron_right:"):
+                    _go_to(number + 1)
+            st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)
+
+
+def _step() -> int | None:
+    """The lesson's step, of the address or the session; None while there is no lesson."""
+    named = st.query_params.get(LESSON)
+    if named is not None:
+        whole = named.isascii() and named.isdigit() and len(named) < 3 and 1 <= int(named) <= len(STEPS)
+        st.session_state[LESSON] = int(named) if whole else None
+    number: int | None = st.session_state.get(LESSON)
+    if number is None:
+        st.query_params.pop(LESSON, None)
+    elif named is None:
+        st.query_params[LESSON] = str(number)
+    return number
+
+
+def _leave() -> None:
+    st.session_state[LESSON] = None
+    st.query_params.pop(LESSON, None)
+
+
+def _go_to(number: int) -> None:
+    """Open a step's page as the step wants it."""
+    step = STEPS[number - 1]
+    st.session_state[LESSON] = number
+    st.switch_page(f"pages/{step.page}.py", query_params={LESSON: str(number), **_view(step.page)})
+
+
+def _view(page: str) -> dict[str, str]:
+    """The address in which a step's page opens."""
+    if page == "temperature":
+        batch = f"{shipped.TAG}mnist"
+        return {"T": "1"} | ({keys.BATCH: batch} if lab.store().runs(batch=batch) else {})
+    if page == "train":
+        return {keys.VIEW: keys.SET_UP}
+    if page == "paper":
+        return {"experiment": "no_3", "on": "mnist" if places.available("mnist") else "digits"}
+    return {}

@@ -1,0 +1,82 @@
+"""A new machine without a network: what ships is something real to show, and the lesson leads through it."""
+
+import contextlib
+import re
+
+import pytest
+from conftest import serve
+from playwright.sync_api import expect
+
+from pages.widgets.guide import STEPS
+
+
+@pytest.fixture(scope="module")
+def offline_address(tmp_path_factory):
+    """A server on a new machine that has neither MNIST nor a run of its own."""
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.delenv("KD_DATA_DIR", raising=False)
+            patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+            running = stack.enter_context(serve(tmp_path_factory.mktemp("home"), ships=True))
+        yield running.address
+
+
+def test_the_lesson_leads_through_five_pages(offline_address, new_page):
+    page = new_page()
+    page.goto(offline_address)
+    page.get_by_role("button", name="Start the ten-minute lesson").click()
+    for number, step in enumerate(STEPS, 1):
+        expect(page.get_by_text(f"{number} of {len(STEPS)}: {step.title}")).to_be_visible()
+        expect(page).to_have_url(re.compile(rf"lesson={number}"))
+        expect(page.get_by_text("The lesson goes on, on another page")).to_have_count(0)
+        expect(page.locator("h1").first).to_be_visible()
+        expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+        if number < len(STEPS):
+            page.get_by_role("button", name=f"Next: {STEPS[number].title}").click()
+    page.get_by_role("button", name="Back", exact=True).click()
+    expect(page.get_by_text(f"4 of {len(STEPS)}: {STEPS[3].title}")).to_be_visible()
+    page.get_by_role("link", name="Runs").click()
+    expect(page.get_by_text("The lesson goes on, on another page")).to_be_visible()
+    page.get_by_role("button", name="Back to the lesson").click()
+    expect(page.locator("h1")).to_contain_text("Compare honestly")
+    page.get_by_role("button", name="Leave the lesson").click()
+    expect(page.get_by_text(f"4 of {len(STEPS)}")).to_have_count(0)
+
+
+def test_the_last_step_of_the_lesson_brings_the_threes_back(offline_address, new_page):
+    page = new_page()
+    page.goto(f"{offline_address}/paper?lesson=5&experiment=no_3&on=digits")
+    page.get_by_role("button", name="Redo it").click()
+    expect(page.get_by_text("Bring them back")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("as you set it (+0.00)")).to_be_visible()
+
+
+def test_the_shipped_mnist_teacher_reads_what_is_drawn_where_there_is_no_mnist(offline_address, new_page):
+    page = new_page()
+    page.goto(f"{offline_address}/temperature?batch=shippedmnist")
+    sheet = page.locator(".kd-canvas canvas")
+    sheet.wait_for()
+    box = sheet.bounding_box()
+    page.mouse.move(box["x"] + 0.52 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=12)
+    page.mouse.up()
+    expect(page.locator(".kd-bars")).to_be_visible()
+    expect(page.get_by_text("teacher says 1")).to_be_visible()
+    expect(page.get_by_text("distilled says 1")).to_be_visible()
+
+
+def test_shipped_digits_models_are_compared_like_any_others(offline_address, new_page):
+    page = new_page()
+    page.goto(f"{offline_address}/compare?batch=shippeddigits")
+    expect(page.get_by_text("The distilled student keeps")).to_be_visible()
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("mnist")
+def test_shipped_mnist_models_are_compared_where_mnist_is(server_as_it_ships, new_page):
+    page = new_page()
+    page.goto(f"{server_as_it_ships}/compare?batch=shippedmnist")
+    expect(page.get_by_text("The distilled student keeps")).to_be_visible()
+    page.get_by_text("Disagreements", exact=True).click()
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
