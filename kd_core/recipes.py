@@ -29,8 +29,8 @@ STUDENT_TRAINING = TrainingConfig(epochs=12, learning_rate=3e-3)
 """A student of the paper's shape: about 130 test errors on MNIST, distilled at T = 4, in a quarter of a minute."""
 
 LIGHT_TEACHER = PAPER_TEACHER.replace(dropout_input=0.1, dropout_hidden=0.3)
-"""Beside images that shift, half of the hidden units is too many to drop: 40 epochs on 50,000 images leave 114 errors on
-the other 10,000 of the training set with 0.2 and 0.5, and 83 with 0.1 and 0.3."""
+"""Beside images that shift, half of the hidden units is too many to drop: 40 epochs on 50,000 images leave 114 errors
+on the other 10,000 of the training set with 0.2 and 0.5, and 83 with 0.1 and 0.3."""
 PAPER_TEACHER_TRAINING = TrainingConfig(
     epochs=100, learning_rate=1e-3, weight_decay=0.5, jitter_pixels=2, validation_fraction=0
 )

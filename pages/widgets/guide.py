@@ -1,6 +1,6 @@
 """The ten-minute lesson: a path through the pages for a teacher in front of a class, a next button on each."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
@@ -8,6 +8,7 @@ from kd_core import places, shipped
 from pages.widgets import keys, lab
 
 LESSON = "lesson"
+_WANTED = "lesson_wanted"
 
 
 class Step(NamedTuple):
@@ -68,12 +69,14 @@ STEPS = (
 
 def start() -> None:
     """A button that starts the lesson, while it is not on."""
-    if _step() is None and st.button("Start the ten-minute lesson", icon=":material/school:", key="lesson_start"):
-        _go_to(1)
+    if _step() is None:
+        _button("Start the ten-minute lesson", 1, key="lesson_start", icon=":material/school:")
 
 
 def guide(page: str) -> None:
     """Where a lesson is on, its step above a page. page: the name of its file, without .py."""
+    if _WANTED in st.session_state:
+        _go_to(st.session_state.pop(_WANTED))
     number = _step()
     if number is None:
         return
@@ -85,14 +88,13 @@ def guide(page: str) -> None:
         else:
             st.markdown("The lesson goes on, on another page.")
         with st.container(horizontal=True):
-            if page != step.page and st.button("Back to the lesson", key="lesson_return", icon=":material/undo:"):
-                _go_to(number)
-            if number > 1 and st.button("Back", key="lesson_back", icon=":material/chevron_left:"):
-                _go_to(number - 1)
+            if page != step.page:
+                _button("Back to the lesson", number, key="lesson_return", icon=":material/undo:")
+            if number > 1:
+                _button("Back", number - 1, key="lesson_back", icon=":material/chevron_left:")
             if number < len(STEPS):
                 ahead = f"Next: {STEPS[number].title}"
-                if st.button(ahead, key="lesson_next", type="primary", icon=":material/chevron_right:"):
-                    _go_to(number + 1)
+                _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", primary=True)
             st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)
 
 
@@ -108,6 +110,16 @@ def _step() -> int | None:
     elif named is None:
         st.query_params[LESSON] = str(number)
     return number
+
+
+def _button(label: str, number: int, *, key: str, icon: str, primary: bool = False) -> None:
+    """A button to a step. It notes the step, so that a rerun that comes between does not lose the click."""
+    kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
+    st.button(label, key=key, icon=icon, type=kind, on_click=_want, args=(number,))
+
+
+def _want(number: int) -> None:
+    st.session_state[_WANTED] = number
 
 
 def _leave() -> None:
