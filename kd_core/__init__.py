@@ -25,6 +25,7 @@ Data flows one way, and the modules are named after its stations:
     live        what somebody who watches runs needs to be told since the last time
     bundles     one run as one file, to another machine and back; its records as tables
     model_card  a run told in words
+    shipped     the trained models that come with KD Lab, for machines without a network
     export      a model as files for other programs, each checked against the original
     exported    what an export left: its files and their checks; imports no torch
     snippets    ready-made programs that run an exported model

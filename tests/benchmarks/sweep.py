@@ -1,9 +1,10 @@
 """How fast 16 small students train together beside one after another, in one run on one machine. Reports the ratio.
 
-    KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20]
+    KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20] [--seeds 2]
 
-Students of 784-30-10 at 4 temperatures with 4 seeds each, alpha 0.9, on MNIST, from one teacher 784-100-10. One after
-another goes through training.train with the same config and the same teacher logits, known beforehand to both. Both
+The grid that the Sweep page starts with: students of 784-30-10 at 4 temperatures and 2 alphas with 2 seeds each, on
+MNIST, from one teacher 784-100-10; more seeds and fewer alphas on request (--seeds 4: 4 temperatures, 1 alpha). What
+is shared is a seed's batches: the more students a seed has, the more there is to gain. One after another goes through training.train with the same config and the same teacher logits, known beforehand to both. Both
 times hold everything from the configs to the last epoch's validation. The contenders take turns: the first half of
 the students one by one, then all together, then the other half, so that a machine that slows down slows both.
 """
@@ -48,6 +49,7 @@ def together(configs, dataset, teacher_logits):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--seeds", type=int, choices=(1, 2, 4), default=2)
     parser.add_argument("--width", type=int, default=30)
     parser.add_argument("--precision", default="auto")
     arguments = parser.parse_args()
@@ -62,7 +64,8 @@ def main():
     sweep = SweepConfig(
         teachers=("benchmark",),
         widths=(arguments.width,),
-        seeds=(0, 1, 2, 3),
+        alphas=(0.3, 0.5, 0.7, 0.9)[-4 // arguments.seeds :],
+        seeds=tuple(range(arguments.seeds)),
         training=TrainingConfig(epochs=arguments.epochs, precision=arguments.precision),
     )
     configs = [config for config in sweep.cells() if config.role == "distilled"]
