@@ -4,9 +4,11 @@
 
 The grid that the Sweep page starts with: students of 784-30-10 at 4 temperatures and 2 alphas with 2 seeds each, on
 MNIST, from one teacher 784-100-10; more seeds and fewer alphas on request (--seeds 4: 4 temperatures, 1 alpha). What
-is shared is a seed's batches: the more students a seed has, the more there is to gain. One after another goes through training.train with the same config and the same teacher logits, known beforehand to both. Both
-times hold everything from the configs to the last epoch's validation. The contenders take turns: the first half of
-the students one by one, then all together, then the other half, so that a machine that slows down slows both.
+is shared is a seed's batches: the more students a seed has, the more there is to gain.
+
+One after another goes through training.train with the same config and the same teacher logits, known beforehand to
+both. Both times hold everything from the configs to the last epoch's validation. The contenders take turns: the first
+half of the students one by one, then all together, then the other half, so that a machine that slows down slows both.
 """
 
 import argparse
