@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import PAPER, tiny_config
+from tiny import PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
-from kd_core import paper
+from kd_core import paper, shipped
 from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
 from kd_core.runs import Store
 
@@ -275,7 +275,7 @@ def test_a_killed_run_reads_interrupted_at_the_next_command_and_can_be_resumed(s
 
 
 def test_a_recipe_trains_what_is_missing_of_it_and_prints_paper_and_ours(shell, monkeypatch):
-    monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
+    monkeypatch.setattr(paper, "PROTOCOLS", {"mnist": PAPER})
     done = shell("recipe", "main", "--markdown")
     assert done.exit_code == 0, done.output
     assert "| run | paper | ours: median (range) | seeds |" in done.stdout
@@ -285,3 +285,21 @@ def test_a_recipe_trains_what_is_missing_of_it_and_prints_paper_and_ours(shell, 
     assert "finished: " not in again.stdout
     assert again.stdout.splitlines()[-4:] == done.stdout.splitlines()[-4:]
     assert "there is no recipe 'speech'" in shell("recipe", "speech").output
+    assert "there is no recipe for 'cifar'" in shell("recipe", "main", "--dataset", "cifar").output
+
+
+def test_what_ships_is_made_by_one_command_and_verified_by_another(shell, monkeypatch, home):
+    monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
+    monkeypatch.setattr(shipped, "digits_story", tiny_story)
+    nothing = shell("verify")
+    assert nothing.exit_code == REFUSED
+    assert "holds no model" in nothing.output
+    made = shell("ship")
+    assert made.exit_code == 0, made.output
+    assert made.stdout.count("holds run") == 6
+    assert shell("verify").stdout.count("holds") == 3
+    facts = shipped.FOLDER / "digits-teacher" / shipped.FACTS
+    facts.write_text(facts.read_text().replace('"test_errors": ', '"test_errors": 1'))
+    refuted = shell("verify")
+    assert refuted.exit_code == FAILED
+    assert "other test errors than claimed" in refuted.stdout
