@@ -1,8 +1,14 @@
 """Runs of one batch that train as one: the same results, each with its own control, nothing lost on the way."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
+import psutil
 import pytest
 from tiny import tiny_config, train_here
 
@@ -111,3 +117,69 @@ def test_the_queue_trains_a_batch_of_small_students_as_one_and_few_of_them_one_b
     assert {store.get(one).status for one in (*cells, *few)} == {"finished"}
     assert {store.get(one).environment.get("trained_together") for one in cells} == {len(cells)}
     assert {store.get(one).environment.get("trained_together") for one in few} == {None}
+
+
+SERVER = """
+import json, sys, time
+from pathlib import Path
+from kd_core.jobs import Jobs
+from kd_core.runs import Store
+from kd_core.config import RunConfig
+if __name__ == "__main__":
+    queue = Jobs(Store(Path(sys.argv[1])))
+    cells = json.loads(Path(sys.argv[2]).read_text())
+    queue.submit({run_id: RunConfig.model_validate(config) for run_id, config in cells.items()})
+    time.sleep(120)
+"""
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_sweep_whose_server_is_killed_goes_on_without_training_a_finished_cell_anew(home, store, cells, tmp_path):
+    """kill -9 of the server when one group of the sweep has ended and another is half way."""
+    longer = {
+        new_id(): config.replace(training=config.training.replace(epochs=60), model=ModelConfig(hidden=(12,)))
+        for config in cells.values()
+    }
+    sweep = cells | longer
+    script, listed = tmp_path / "server.py", tmp_path / "cells.json"
+    script.write_text(SERVER)
+    listed.write_text(json.dumps({run_id: config.model_dump(mode="json") for run_id, config in sweep.items()}))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    server = subprocess.Popen([sys.executable, script, home, listed], env=environment, stderr=subprocess.DEVNULL)
+
+    def half_way():
+        ended = {run.id for run in store.runs(statuses=["finished"])}
+        return ended >= set(cells) and any(
+            run.step > 20 and run.id in longer for run in store.runs(statuses=["running"])
+        )
+
+    wait_until(half_way)
+    workers = psutil.Process(server.pid).children(recursive=True)
+    server.send_signal(signal.SIGKILL)
+    server.wait()
+    psutil.wait_procs(workers, timeout=30)
+    before = {one: (store.folder(one).weights.stat().st_mtime_ns, store.get(one)) for one in cells}
+
+    assert set(store.interrupt_orphans()) == set(longer)
+    queue = jobs.Jobs(store)
+    try:
+        queue.resume(*longer)
+        wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
+    finally:
+        queue.close()
+    assert {store.get(one).status for one in sweep} == {"finished"}
+    assert {one: (store.folder(one).weights.stat().st_mtime_ns, store.get(one)) for one in cells} == before
+    undisturbed = {new_id(): config for config in longer.values()}
+    store.create(undisturbed)
+    perform(store, list(undisturbed))
+    for (errors, logits), (expected, expected_logits) in zip(
+        results(store, longer), results(store, undisturbed), strict=True
+    ):
+        assert errors == expected
+        np.testing.assert_allclose(logits, expected_logits, atol=1e-4)  # this process has other threads than a worker
