@@ -732,14 +732,21 @@ def test_logits_that_are_not_those_of_the_weights_are_refused(store, there, chan
 @pytest.mark.parametrize(
     "change",
     [
-        with_tensors(lambda tensors: tensors.pop("train")),
         set_tensor("train", lambda tensor: tensor[:-1]),
         set_tensor("train", lambda tensor: tensor.flip(0)),
     ],
-    ids=["missing", "short", "of other images"],
+    ids=["short", "of other images"],
 )
-def test_a_teacher_needs_its_logits_of_the_training_set(store, there, change):
+def test_a_teachers_logits_of_the_training_set_are_its_own(store, there, change):
     refused(store, forged(there.of_teacher, logits__safetensors=change), "its (weights|logits)")
+
+
+def test_a_teacher_without_logits_of_the_training_set_is_taken_in_and_asked_when_it_teaches(store, there):
+    change = with_tensors(lambda tensors: tensors.pop("train"))
+    assert unpack(store, forged(there.of_teacher, logits__safetensors=change)) == there.teacher
+    assert artifacts.training_logits(store.home, (there.teacher,), "digits") is None
+    pupil = train_here(store, tiny_config("distilled", teachers=(there.teacher,), seed=1))
+    assert store.get(pupil).results["test_errors"] == there.store.get(there.student).results["test_errors"]
 
 
 def test_a_bundle_of_before_validation_logits_were_kept_is_taken_in(store, there):
