@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kd_core import jobs, paper, places, recipes, shipped
+from kd_core import jobs, mending, paper, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -505,7 +505,9 @@ def _training(
 
 
 def _store() -> Store:
-    store = Store(places.home())
+    store, notice = mending.open_store(places.home())
+    if notice:
+        complaints.print(notice, markup=False, highlight=False, soft_wrap=True)
     store.interrupt_orphans()
     shipped.offer(store)
     return store

@@ -11,12 +11,13 @@ import logging
 import math
 import os
 import queue
+import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
 from kd_core.runs import ACTIVE, Run, Store, StoreError, folder_of
@@ -51,10 +52,14 @@ DASK_SETTINGS = {
 }
 """Of the workers on this machine. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_) and
 sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without."""
-MAX_QUEUED = 500
+MIN_FREE_BYTES = 200_000_000
+"""Of the store's disk, below which no run is queued: those at work need room for what they learn."""
+TRAINING_PER_BACKUP = 30
+"""The list of runs is backed up once one has ended, and not before this many times what the last backup took."""
 FEWEST_TOGETHER = 4
 """Of one batch, from which on runs train as one; of fewer one can watch every step."""
 SECONDS_BETWEEN_PURGES = 3600.0
+"""Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
@@ -99,15 +104,26 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
     folder = folder_of(home, run_id)
     config = RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
     dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
-    teachers, teacher_logits, start = [], None, None
+    teachers, teacher_logits = [], None
     if config.distillation is not None:
         teachers = [artifacts.load_model(home, teacher, dataset) for teacher in config.distillation.teachers]
         teacher_logits = artifacts.training_logits(home, config.distillation.teachers, config.dataset)
-    if config.continues is not None and not folder.checkpoint.exists():
-        start = artifacts.load_model(home, config.continues, dataset)
-    run = training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
+
+    def begin() -> training.Training:
+        start = None
+        if config.continues is not None and not folder.checkpoint.exists():
+            start = artifacts.load_model(home, config.continues, dataset)
+        return training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
+
+    run, lost = begin(), None
     if folder.checkpoint.exists():
-        run.restore(folder.checkpoint)
+        try:
+            run.restore(folder.checkpoint)
+        except LabError as error:  # the same config leads to the same weights from the start
+            log.warning("run %s starts anew: %s", run_id, error)
+            lost = "Its checkpoint was damaged, so it started anew."
+            folder.checkpoint.unlink()
+            run = begin()
     environment = {
         "device": str(run.device),
         "precision": run.precision,
@@ -116,6 +132,8 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
         "torch": str(torch.__version__),
     }
     emit({"kind": "started", "step": run.step, "total_steps": run.total_steps, "environment": environment})
+    if lost:
+        emit({"kind": "message", "text": lost})
 
     def probe(epoch: int) -> Event:
         logits = [[round(value, 4) for value in row] for row in run.probe_logits().tolist()]
@@ -454,6 +472,25 @@ def turns(waiting: Mapping[str, str], at_work: Mapping[str, int], served: Mappin
     return order
 
 
+class Limits(NamedTuple):
+    """How many runs may wait or be at work: in all, and of one browser (None: no limit of its own)."""
+
+    queue: int = 500
+    browser: int | None = None
+
+    @classmethod
+    def from_environment(cls) -> "Limits":
+        """As KD_MAX_QUEUED and KD_MAX_PER_BROWSER say. Raises ConfigError where one is no whole number above 0."""
+        values = {}
+        for field, name in (("queue", "KD_MAX_QUEUED"), ("browser", "KD_MAX_PER_BROWSER")):
+            text = os.environ.get(name, "").strip()
+            if text:
+                if not (text.isascii() and text.isdecimal() and int(text) > 0):
+                    raise ConfigError(f"{name} is '{text}': give a whole number of runs above 0")
+                values[field] = int(text)
+        return cls(**values)
+
+
 class Jobs:
     """The queue of one process: runs wait here for a worker.
 
@@ -463,11 +500,13 @@ class Jobs:
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
     the store's folder; without one, workers are started on this machine when they are first needed.
+    limits: what submit refuses beyond.
     trouble holds a sentence while the store or the cluster cannot be used, else None.
     """
 
-    def __init__(self, store: Store, scheduler: str | None = None) -> None:
+    def __init__(self, store: Store, scheduler: str | None = None, limits: Limits = Limits()) -> None:  # noqa: B008
         self.store = store
+        self.limits = limits
         self.trouble: str | None = None
         self._scheduler = scheduler
         self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
@@ -476,7 +515,10 @@ class Jobs:
         self._browsers: dict[str, str] = {}  # of the running
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
+        self._admission = threading.Lock()
         self._ticked_at = self._purged_at = time.monotonic()
+        self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
+        self._back_up_pause = 0.0
         self._to_find: list[tuple[Finding, tuple[str, ...]]] = []
         self._finding: Task | None = None
         self._finding_now: tuple[Finding, tuple[str, ...]] | None = None
@@ -497,15 +539,38 @@ class Jobs:
     def submit(self, configs: dict[str, RunConfig], browser: str = "") -> list[str]:
         """Queue runs as one batch and return their ids, in order. A distilled run waits for its teacher.
 
-        browser: on whose behalf, for taking turns. Raises ConfigError where one could not run or the queue is full;
-        none is queued then.
+        browser: on whose behalf, for taking turns and limits.
+        Raises ConfigError where one could not run, the queue or the disk is full; none is queued then.
         """
         check(self.store, configs)
-        if len(self._waiting) + len(configs) > MAX_QUEUED:
-            raise ConfigError(f"the queue is full ({MAX_QUEUED} runs): wait until some have ended")
-        self.store.create(configs, browser=browser)
+        with self._admission:
+            self._check_room(len(configs), browser)
+            self.store.create(configs, browser=browser)
         self._inbox.put(("queue", dict.fromkeys(configs, browser)))
         return list(configs)
+
+    def _check_room(self, count: int, browser: str) -> None:
+        """Raise ConfigError where so many more runs are more than the queue, the browser or the disk may hold."""
+        browsers = self.store.active_browsers()
+        if sum(browsers.values()) + count > self.limits.queue:
+            room = max(0, self.limits.queue - sum(browsers.values()))
+            raise ConfigError(
+                f"the queue of this server is full: it holds {self.limits.queue} runs at most and has room for {room},"
+                f" not {count}; wait until some have ended"
+            )
+        own, most = browsers.get(browser, 0), self.limits.browser
+        if most is not None and own + count > most:
+            raise ConfigError(
+                f"{own} of your runs wait or are at work, and this server takes {most} at most from one browser: with"
+                f" {count} more it would be {own + count}; wait until some have ended, or stop some"
+            )
+        with contextlib.suppress(OSError):
+            free = shutil.disk_usage(self.store.home).free
+            if free < MIN_FREE_BYTES:
+                raise ConfigError(
+                    f"the disk of {self.store.home} has only {free / 1e6:.0f} MB left, and a run needs room to save"
+                    f" what it learns: free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
+                )
 
     def ask(self, run_id: str, request: Request) -> None:
         """Stop or pause a run. It ends at its next record, with what it learned saved."""
@@ -589,6 +654,9 @@ class Jobs:
                 if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
                     self._purged_at = time.monotonic()
                     self.store.purge()
+                    self.store.prune()
+                if self._back_up_at is not None and time.monotonic() > self._back_up_at:
+                    self._back_up()
             case ("queue", browsers):
                 self._waiting |= browsers
             case ("ask", run_id):
@@ -603,8 +671,18 @@ class Jobs:
             case ("done", run_ids):
                 for run_id in run_ids:
                     self._after(run_id)
+                if self._back_up_at is None:
+                    self._back_up_at = time.monotonic() + self._back_up_pause
             case ("found", kind, run_ids):
                 self._after_finding(kind, run_ids)
+
+    def _back_up(self) -> None:
+        self._back_up_at, before = None, time.monotonic()
+        try:
+            self.store.back_up()
+        except StoreError as error:  # a backup that cannot be made must not keep runs from being entered
+            log.warning("the list of runs was not backed up: %s", error)
+        self._back_up_pause = TRAINING_PER_BACKUP * (time.monotonic() - before)
 
     def _pass_on_request(self, run_id: str) -> None:
         request = self.store.request(run_id)

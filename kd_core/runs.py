@@ -1,6 +1,7 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
+    KD_HOME/lab.backup.sqlite     the same as it was when a run last ended, for kd_core.mending
     KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
                                   export/
 
@@ -22,7 +23,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,8 @@ RECORD_COLUMNS = (
     "seconds",
 )
 
+DATABASE, BACKUP = "lab.sqlite", "lab.backup.sqlite"
+
 PARTS = ("loss", "soft_loss", "hard_loss")
 BUCKET_STEPS = 128
 MANY_RECORDS = 20_000
@@ -61,6 +64,8 @@ MAX_STEP = 2**62
 CURVE_STRETCHES = 500
 """A curve is read as the lowest and the highest value in each of about this many stretches."""
 DAYS_UNTIL_PURGED = 1.0
+DAYS_CHECKPOINTS_ARE_KEPT = 14.0
+MOST_CHECKPOINT_BYTES = 5_000_000_000
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
 
@@ -183,9 +188,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
         with self._database_errors():
-            self._database = sqlite3.connect(
-                home / "lab.sqlite", isolation_level=None, check_same_thread=False, timeout=10
-            )
+            self._database = sqlite3.connect(home / DATABASE, isolation_level=None, check_same_thread=False, timeout=10)
             self._database.row_factory = sqlite3.Row
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
@@ -231,10 +234,10 @@ class Store:
         """Enter a run that ended elsewhere, owned by this process, with its records and probes; all or nothing.
 
         records: in order of step, as records() gives them, of both kinds; probes: as probes() gives them. The run's
-        files are its caller's to write. Raises StoreError where its id is taken or it has not ended.
+        files are its caller's to write. Raises StoreError where its id is taken or it is still at work.
         """
-        if run.status not in ("finished", "stopped"):
-            raise StoreError(f"run {run.id} is {run.status}: only one that has finished or was stopped can be taken in")
+        if run.status in ACTIVE:
+            raise StoreError(f"run {run.id} is {run.status}: only one that has ended can be taken in")
         row = {
             **vars(run),
             "owner": self._me,
@@ -317,6 +320,49 @@ class Store:
                 database.execute("DELETE FROM runs WHERE id = ?", (run_id,))
         return gone
 
+    def prune(self, days: float = DAYS_CHECKPOINTS_ARE_KEPT, most_bytes: int = MOST_CHECKPOINT_BYTES) -> list[str]:
+        """Remove training states that nobody is likely to go on from; never what a run has learned so far.
+
+        These are the checkpoints of runs that are finished or gone, those of runs that have rested for this many days,
+        and of the others the oldest beyond most_bytes in all. A run without its checkpoint starts anew when it is
+        resumed, towards the same weights. Returns the ids of the runs whose checkpoint went.
+        """
+        status = {row["id"]: row["status"] for row in self.statuses()}
+        found = []
+        for name in ("checkpoint.pt", "together.pt"):
+            for file in (self.home / "runs").glob(f"*/{name}"):
+                with suppress(OSError):  # it may be replaced or removed meanwhile
+                    found.append((file.stat().st_mtime, file.stat().st_size, file))
+        oldest_kept, kept_bytes, pruned = time.time() - 86_400 * days, 0, []
+        for written_at, size, file in sorted(found, reverse=True):
+            run_id = file.parent.name
+            if status.get(run_id) in ACTIVE:
+                continue
+            kept_bytes += size
+            if status.get(run_id) not in RESUMABLE or written_at < oldest_kept or kept_bytes > most_bytes:
+                kept_bytes -= size
+                with suppress(OSError):
+                    file.unlink()
+                    pruned.append(run_id)
+        for partial in (self.home / "runs").glob("*/.*.partial"):
+            with suppress(OSError):
+                if partial.stat().st_mtime < time.time() - 86_400:
+                    partial.unlink()
+        return pruned
+
+    def back_up(self) -> None:
+        """Put a whole copy of the database beside it. Raises StoreError; what was there before is then kept."""
+        partial = self.home / f".{BACKUP}.{secrets.token_hex(6)}.partial"
+        try:
+            with self._database_errors():
+                with closing(sqlite3.connect(self.home / DATABASE, timeout=10)) as reader:
+                    reader.execute("VACUUM INTO ?", (str(partial),))
+                with suppress(OSError):
+                    partial.replace(self.home / BACKUP)
+        finally:
+            with suppress(OSError):
+                partial.unlink()
+
     def interrupt_orphans(self) -> list[str]:
         """Mark as interrupted what is queued or running in name only, its owner gone from this machine. Returns ids."""
         orphans = [
@@ -348,6 +394,17 @@ class Store:
             database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, _key(run_ids)))
 
     # ------------------------------------------------------------------------------------------------- reading
+
+    def statuses(self) -> list[sqlite3.Row]:
+        """The id and status of every run, of the deleted too."""
+        return self._rows("SELECT id, status FROM runs")
+
+    def active_browsers(self) -> dict[str, int]:
+        """How many runs wait or are at work: browser -> count."""
+        rows = self._rows(
+            f"SELECT browser, count(*) AS runs FROM runs WHERE status IN ({_quoted(ACTIVE)}) GROUP BY browser"
+        )
+        return {row["browser"]: row["runs"] for row in rows}
 
     def get(self, run_id: str) -> Run:
         """The run with this id. Raises StoreError where there is none."""
@@ -506,8 +563,8 @@ class Store:
             raise StoreError(f"The run store in {self.home} cannot be used: {reason}.") from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"{self.home / 'lab.sqlite'} is damaged ({error}): move it away to start a new list;"
-                " the runs' own folders stay as they are."
+                f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
+                " its backup and the runs' own folders, which stay as they are."
             ) from error
 
 

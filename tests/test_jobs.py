@@ -1,11 +1,15 @@
 """The queue and its workers: a run goes from row to weights, and stops, pauses, resumes and survives as promised."""
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -16,7 +20,7 @@ from kd_core import artifacts, jobs, models, tensors
 from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig
 from kd_core.jobs import Jobs, turns
 from kd_core.recipes import StoryConfig, plan
-from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.runs import ACTIVE, BACKUP, Store, new_id
 from kd_core.training import Training
 
 LONG = 200
@@ -174,6 +178,20 @@ def test_a_student_whose_teacher_was_deleted_is_stopped_in_words_and_holds_nobod
     queue.resume(student)
     wait_until(lambda: ended(queue, student))
     assert queue.store.get(student).status == "finished"
+
+
+def test_the_list_is_backed_up_when_a_run_has_ended(running_jobs):
+    queue = running_jobs
+    (run_id,) = queue.submit({new_id(): tiny_config(seed=11)})
+    wait_until(lambda: ended(queue, run_id))
+
+    def is_backed_up():
+        if not (queue.store.home / BACKUP).exists():
+            return False
+        with contextlib.closing(sqlite3.connect(queue.store.home / BACKUP)) as copy:
+            return copy.execute("SELECT status FROM runs WHERE id = ?", (run_id,)).fetchall() == [("finished",)]
+
+    wait_until(is_backed_up)
 
 
 def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_turns(running_jobs):
@@ -355,13 +373,28 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
     assert store.get(run_id).status == "finished"
 
 
-def test_a_damaged_checkpoint_fails_in_words(store):
-    run_id = new_id()
-    store.create({run_id: tiny_config()})
-    store.folder(run_id).checkpoint.write_bytes(b"not a checkpoint")
-    jobs.run_here(store, run_id, lambda event: None, lambda: None)
-    assert store.get(run_id).status == "failed"
-    assert "is damaged and cannot be read" in store.get(run_id).message
+@pytest.mark.parametrize("damage", ["rubbish", "cut", "another config", "another age"])
+def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_says_so(store, tmp_path, damage):
+    config, run_id, other = tiny_config(epochs=3, seed=5), new_id(), new_id()
+    store.create({run_id: config, other: tiny_config(seed=6)})
+    for one in (run_id, other):
+        jobs.run_here(store, one, lambda event: None, lambda: "pause")
+    checkpoint = store.folder(run_id).checkpoint
+    match damage:
+        case "rubbish":
+            checkpoint.write_bytes(b"not a checkpoint")
+        case "cut":
+            checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+        case "another config":
+            checkpoint.write_bytes(store.folder(other).checkpoint.read_bytes())
+        case "another age":
+            tensors.save_state(checkpoint, {"config": config.model_dump_json(), "step": 1})
+    events = []
+    store.take_up(run_id)
+    jobs.run_here(store, run_id, events.append, lambda: None)
+    assert {"kind": "message", "text": "Its checkpoint was damaged, so it started anew."} in events
+    assert store.get(run_id).status == "finished"
+    assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
 SERVER = """
@@ -444,3 +477,74 @@ def test_a_browser_with_many_runs_does_not_keep_a_newcomer_waiting():
     assert turns(waiting, {"many": 1}, {"newcomer": 9.0})[0] == "n"
     assert turns(waiting, {}, {})[1] == "n"
     assert turns({}, {"many": 3}, {}) == []
+
+
+@pytest.fixture
+def limited(store, monkeypatch):
+    """A queue that holds four runs, two of one browser, and starts none."""
+    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    queue = Jobs(store, limits=jobs.Limits(queue=4, browser=2))
+    yield queue
+    queue.close()
+
+
+def some(count):
+    return {new_id(): tiny_config(seed=seed) for seed in range(count)}
+
+
+def test_a_browser_is_held_to_its_limit_and_others_are_not(limited):
+    queued = limited.submit(some(2), "anna")
+    with pytest.raises(ConfigError, match="2 of your runs wait or are at work, and this server takes 2 at most"):
+        limited.submit(some(1), "anna")
+    limited.submit(some(1), "ben")
+    assert len(limited.store.runs()) == 3
+    limited.store.apply(queued[0], {"kind": "finished", "results": {"test_errors": 1}})
+    limited.submit(some(1), "anna")
+
+
+def test_a_full_queue_says_how_much_room_it_has_and_queues_nothing_of_a_batch_too_large(limited):
+    limited.submit(some(2), "anna")
+    limited.submit(some(1), "ben")
+    with pytest.raises(ConfigError, match="holds 4 runs at most and has room for 1, not 2; wait until some have ended"):
+        limited.submit(some(2), "cora")
+    assert len(limited.store.runs()) == 3
+    limited.submit(some(1), "cora")
+
+
+def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):
+    limited.submit(some(2), "anna")
+    refused = []
+
+    def ask(browser):
+        try:
+            limited.submit(some(1), browser)
+        except ConfigError as error:
+            refused.append(str(error))
+
+    threads = [threading.Thread(target=ask, args=(f"browser{i}",)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(refused) == 6
+    assert len(limited.store.runs()) == 4
+
+
+def test_no_run_is_queued_on_a_disk_without_room(limited, monkeypatch):
+    monkeypatch.setattr(jobs.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    with pytest.raises(ConfigError, match=r"has only 1 MB left.* free at least 200 MB"):
+        limited.submit(some(1), "anna")
+    assert limited.store.runs() == []
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "many", "1.5", "²"])
+def test_a_limit_that_is_no_number_of_runs_is_refused_in_words(monkeypatch, text):
+    monkeypatch.setenv("KD_MAX_PER_BROWSER", text)
+    with pytest.raises(ConfigError, match=r"KD_MAX_PER_BROWSER is .* give a whole number of runs above 0"):
+        jobs.Limits.from_environment()
+
+
+def test_limits_come_from_the_environment(monkeypatch):
+    monkeypatch.delenv("KD_MAX_QUEUED", raising=False)
+    monkeypatch.setenv("KD_MAX_PER_BROWSER", " 6 ")
+    assert jobs.Limits.from_environment() == jobs.Limits(queue=500, browser=6)

@@ -34,7 +34,7 @@ def homes(tmp_path_factory):
     yield {"empty": empty, "trained": trained}
     for folder in (empty, trained):
         lab._jobs(folder).close()
-        lab._store(folder).close()
+        lab._opened(folder).store.close()
     patch.undo()
 
 
@@ -79,7 +79,7 @@ def test_quick_demo_trains_three_models_to_the_end(open_page, homes):
     app.segmented_control(key="demo_dataset").set_value("digits")
     app.button(key="quick_demo").click().run()
     assert not app.exception
-    store = lab._store(homes["empty"])
+    store = lab._opened(homes["empty"]).store
     deadline = time.monotonic() + 120
     while any(run.status in ACTIVE for run in store.runs()):
         assert time.monotonic() < deadline
@@ -112,7 +112,7 @@ def open_form(open_page):
 
 def test_train_page_queues_the_story_that_its_form_describes(open_form, homes):
     app = open_form()
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     before = {run.id for run in store.runs()}
     teacher = next(run for run in store.runs() if run.config.role == "teacher")
     app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
@@ -153,7 +153,7 @@ def test_each_preset_fills_the_form_with_its_story(open_form, name):
 
 
 def test_run_again_fills_the_form_with_the_run_as_it_was(open_page, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.config.model == tiny_story().student and run.config.distillation)
     app = open_page("train", view="Watch", batch=run.batch)
     app.session_state[f"menu_{run.id}"] = True
@@ -213,7 +213,7 @@ def test_expected_time_and_costs_stand_beside_the_form(open_form):
 
 def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
     app = open_page("runs")
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     assert len(app.dataframe[0].value) == len(store.runs())
     app.multiselect(key="runs_role").set_value(["teacher"]).run()
     assert set(app.dataframe[0].value["role"]) == {"teacher"}
@@ -226,13 +226,13 @@ def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
 
 
 def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.usable)
     bundle = bundles.pack(store, run.id)
     app = open_page("runs", "empty")
     app.file_uploader(key="bundle_upload").upload("run.zip", bundle, "application/zip").run()
     assert not app.exception
-    assert lab._store(homes["empty"]).get(run.id).results == run.results
+    assert lab._opened(homes["empty"]).store.get(run.id).results == run.results
     app = open_page("runs", "empty")
     app.file_uploader(key="bundle_upload").upload("run.zip", b"no zip", "application/zip").run()
     assert not app.exception
@@ -240,7 +240,7 @@ def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes)
 
 
 def test_deleting_asks_first_and_can_be_undone(open_page, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.config.role == "distilled")
     app = open_page("runs", runs=run.id)
     app.session_state[f"menu_{run.id}"] = True
@@ -257,7 +257,7 @@ def test_deleting_asks_first_and_can_be_undone(open_page, homes):
 @pytest.fixture
 def story_runs(homes):
     """The finished story of the trained home: teacher, baseline, distilled."""
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     ids = recipes.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
     return sorted(store.some(ids), key=lambda run: ("teacher", "baseline", "distilled").index(run.config.role))
 
@@ -270,7 +270,7 @@ def open_compare(open_page, story_runs, homes):
         ids = [run.id for run in story_runs]
         app = open_page("compare", batch=story_runs[-1].batch, compared=",".join(ids), **query)
         deadline = time.monotonic() + 90
-        while lab._store(homes["trained"]).finding("speed", ids) is None:
+        while lab._opened(homes["trained"]).store.finding("speed", ids) is None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         app.run()
@@ -314,7 +314,7 @@ def test_each_closer_look_opens(open_compare, part):
 
 def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_found(open_compare, story_runs, homes):
     app = open_compare("Inside")
-    store, deadline = lab._store(homes["trained"]), time.monotonic() + 120
+    store, deadline = lab._opened(homes["trained"]).store, time.monotonic() + 120
     while any(store.finding("inside", [run.id]) is None for run in story_runs):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -346,7 +346,7 @@ def test_the_report_holds_every_part(open_compare, story_runs):
 
 
 def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     stranger = new_id()
     store.create({stranger: RunConfig(role="teacher", dataset="mnist", model=ModelConfig(hidden=(8,)))})
     costs = {"parameters": 1, "size_bytes": 1, "multiply_adds": 1, "epochs": 1.0}
@@ -357,7 +357,7 @@ def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, h
 
 
 def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(open_page, story_runs, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     without, training = new_id(), new_id()
     store.create({without: tiny_story().teacher_runs()[0], training: tiny_story().teacher_runs()[0]})
     store.apply(without, {"kind": "failed", "text": "It broke."})
@@ -373,7 +373,7 @@ def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(op
 
 
 def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, homes):
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     student = story_runs[-1]
     app = open_page("export", run=student.id)
     deadline = time.monotonic() + 120
@@ -395,12 +395,15 @@ def test_an_address_that_names_no_batch_still_shows_the_page(open_page):
         assert not app.error
 
 
-def test_a_damaged_store_is_said_in_words(tmp_path, monkeypatch):
+def test_a_damaged_list_of_runs_is_mended_and_said_until_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(tmp_path))
     (tmp_path / "lab.sqlite").write_bytes(b"this is no database" * 100)
     app = AppTest.from_file("../app.py", default_timeout=60).run()
     assert not app.exception
-    assert "is damaged" in app.error[0].value
+    assert not app.error
+    assert app.warning[0].value.startswith("The list of runs was damaged. It is whole again")
+    app.button(key="mended_seen").click().run()
+    assert not app.warning
     assert places.home() == tmp_path
 
 
@@ -438,7 +441,7 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     app.number_input(key="sweep_epochs").set_value(2).run()
     app.button(key="sweep").click().run()
     assert not app.exception
-    store = lab._store(homes["trained"])
+    store = lab._opened(homes["trained"]).store
     batch = store.runs()[0].batch
     assert len(store.runs(batch=batch)) == 2 * (2 * 2 + 1)  # seeds, temperatures, alphas, and a baseline each
     wait_until_idle(store)
@@ -466,7 +469,7 @@ def open_paper(open_page, homes, monkeypatch):
         buttons = [button for button in app.button if button.key == "redo"]
         if buttons:
             buttons[0].click().run()
-        wait_until_idle(lab._store(homes["empty"]))
+        wait_until_idle(lab._opened(homes["empty"]).store)
         app.run()
         assert not app.exception, [error.value for error in app.exception]
         return app
@@ -478,7 +481,7 @@ def test_an_experiment_of_the_paper_is_redone_with_one_click_beside_the_printed_
     app = open_paper("main")
     table = app.dataframe[0].value
     assert list(table["paper"]) == ["67", "146", "74"]
-    made = {run.config.role: run.results["test_errors"] for run in lab._store(homes["empty"]).runs()[:3]}
+    made = {run.config.role: run.results["test_errors"] for run in lab._opened(homes["empty"]).store.runs()[:3]}
     assert list(table["ours, median (range)"]) == [str(made[role]) for role in ("teacher", "baseline", "distilled")]
     assert "it takes 3 seeds to say anything" in words(app)
     assert not [button for button in app.button if button.key == "redo"]  # all of it is there
@@ -493,7 +496,7 @@ def test_on_digits_no_number_of_the_paper_stands_beside_ours(open_page):
 @pytest.mark.parametrize(("experiment", "images"), [("no_3", 1), ("only_7_8", 8)])
 def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper, homes, experiment, images):
     app = open_paper(experiment)
-    store = lab._store(homes["empty"])
+    store = lab._opened(homes["empty"]).store
     run = next(run for run in store.runs() if len(run.config.transfer_set.missing(10)) == images)
     deadline = time.monotonic() + 60
     while store.finding("bias", [run.id]) is None:

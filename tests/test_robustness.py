@@ -52,15 +52,6 @@ def test_binary_rubbish_in_a_runs_files_is_said_in_words(store, digits, damage):
     assert shell("compare", run_id).exit_code == 2
 
 
-def test_a_checkpoint_of_another_age_fails_its_run_in_words(store):
-    run_id = new_id()
-    store.create({run_id: tiny_config()})
-    tensors.save_state(store.folder(run_id).checkpoint, {"step": 1})
-    store.apply(run_id, {"kind": "paused"})
-    assert shell("resume", run_id).exit_code == 1
-    assert store.get(run_id).status == "failed"
-
-
 def test_a_missing_checkpoint_is_missing_and_not_damaged(tmp_path):
     with pytest.raises(SaveError, match="is missing"):
         tensors.load_state(tmp_path / "nothing")

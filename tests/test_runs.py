@@ -15,8 +15,10 @@ from test_places_and_files import in_a_small_file_system
 from tiny import tiny_config
 
 from kd_core.runs import (
+    BACKUP,
     BUCKET_STEPS,
     CURVE_STRETCHES,
+    DATABASE,
     MAX_NAME,
     MAX_NOTE,
     MAX_TAG,
@@ -276,7 +278,7 @@ def test_speeds_are_kept_for_a_set_of_runs_in_any_order(store):
 def test_a_damaged_database_is_said_in_words_and_left_alone(home):
     home.mkdir()
     (home / "lab.sqlite").write_bytes(b"this is no database" * 99)
-    with pytest.raises(StoreError, match=r"is damaged .* move it away"):
+    with pytest.raises(StoreError, match=r"is damaged .* start KD Lab again"):
         Store(home)
     assert (home / "lab.sqlite").read_bytes().startswith(b"this is no")
 
@@ -307,7 +309,7 @@ def test_a_database_cut_short_is_said_in_words(store, run_id):
     path = store.home / "lab.sqlite"
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(StoreError, match=r"lab\.sqlite is damaged \(.*\): move it away to start a new list"):
+    with pytest.raises(StoreError, match=r"lab\.sqlite is damaged \(.*\): start KD Lab again"):
         Store(store.home).records(run_id, "step")
     assert store.folder(run_id).config.exists()
 
@@ -488,6 +490,48 @@ def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else
         assert store.folder(each).weights.read_bytes() == b"weights"
         assert len(store.records(each, "step")) == len(store.probes(each)) == 1
     assert store.purge(days=0) == []
+
+
+def test_prune_takes_old_and_surplus_checkpoints_and_never_weights_or_what_is_at_work(store, run_id):
+    made = {"finished": new_id(), "old": new_id(), "surplus": new_id(), "kept": new_id()}
+    store.create({one: tiny_config(seed=i) for i, one in enumerate(made.values(), start=1)})
+    now = time.time()
+    ages = {run_id: 90, made["finished"]: 0, made["old"]: 15, made["surplus"]: 3, made["kept"]: 2}
+    for one, days in ages.items():
+        store.folder(one).checkpoint.write_bytes(b"x" * 100)
+        store.folder(one).weights.write_bytes(b"weights")
+        os.utime(store.folder(one).checkpoint, (now - 86_400 * days,) * 2)
+    store.apply(run_id, STARTED)
+    for one in ("old", "surplus", "kept"):
+        store.apply(made[one], {"kind": "paused"})
+    store.apply(made["finished"], {"kind": "finished", "results": {"test_errors": 3}})
+    gone = store.folder("b" * 10)
+    gone.path.mkdir()
+    gone.checkpoint.write_bytes(b"x")
+    partial = store.folder(run_id).path / ".weights.safetensors.0a.partial"
+    partial.write_bytes(b"half")
+    os.utime(partial, (now - 2 * 86_400,) * 2)
+    assert set(store.prune(days=14, most_bytes=150)) == {made["finished"], made["old"], made["surplus"], "b" * 10}
+    assert {one for one in ages if store.folder(one).checkpoint.exists()} == {run_id, made["kept"]}
+    assert all(store.folder(one).weights.read_bytes() == b"weights" for one in ages)
+    assert not partial.exists()
+    assert store.prune(days=14, most_bytes=150) == []
+
+
+def test_a_backup_holds_what_the_list_held_and_a_failed_one_leaves_the_last(store, run_id, monkeypatch):
+    store.apply(run_id, STARTED, step(1), {"kind": "finished", "results": {"test_errors": 3}})
+    store.back_up()
+    copy = sqlite3.connect(store.home / BACKUP)
+    assert copy.execute("SELECT id, status FROM runs").fetchall() == [(run_id, "finished")]
+    assert copy.execute("SELECT count(*) FROM records").fetchone() == (1,)
+    copy.close()
+    before = (store.home / BACKUP).read_bytes()
+    store.close()
+    (store.home / DATABASE).write_bytes(b"this is no database" * 99)
+    with pytest.raises(StoreError, match="is damaged"):
+        store.back_up()
+    assert (store.home / BACKUP).read_bytes() == before
+    assert not list(store.home.glob("*.partial")) + list(store.home.glob(".*.partial"))
 
 
 # --------------------------------------------------------------------------------------------- reading in part

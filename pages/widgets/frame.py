@@ -16,7 +16,19 @@ def run_page(page: StreamlitPage) -> None:
         trouble = lab.jobs().trouble
         if trouble:
             st.error(trouble, icon=":material/warning:")
+        _say_what_was_mended()
         guide(page.url_path or DEFAULT_PAGE)
         page.run()
     except LabError as error:
         st.error(str(error), icon=":material/error:")
+
+
+def _say_what_was_mended() -> None:
+    """Each session is told once, until it says that it has read it."""
+    notice = lab.mended()
+    if notice and not st.session_state.get("mended_read"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(notice, icon=":material/healing:")
+            st.button(
+                "I have read this", key="mended_seen", on_click=st.session_state.update, args=({"mended_read": True},)
+            )

@@ -11,10 +11,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, places, recipes, shipped
+from kd_core import figures, mending, places, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.config import DATASETS, ModelConfig, RunConfig
-from kd_core.jobs import Jobs
+from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
 from pages.widgets import keys
 
@@ -28,7 +28,12 @@ RUNS_TIMED = 50
 
 def store() -> Store:
     """The run store of KD_HOME. Raises StoreError where it cannot be used."""
-    return _store(places.home())
+    return _opened(places.home()).store
+
+
+def mended() -> str | None:
+    """What had to be mended when this server opened its store, in a sentence, or None."""
+    return _opened(places.home()).notice
 
 
 def jobs() -> Jobs:
@@ -48,17 +53,18 @@ def owner_colour(browser_id: str) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _store(home: Path) -> Store:
-    opened = Store(home)
-    opened.interrupt_orphans()
-    opened.purge()
-    shipped.offer(opened)
+def _opened(home: Path) -> mending.Opened:
+    opened = mending.open_store(home)
+    opened.store.interrupt_orphans()
+    opened.store.purge()
+    opened.store.prune()
+    shipped.offer(opened.store)
     return opened
 
 
 @st.cache_resource(show_spinner=False)
 def _jobs(home: Path) -> Jobs:
-    queue = Jobs(_store(home), os.environ.get("KD_SCHEDULER"))
+    queue = Jobs(_opened(home).store, os.environ.get("KD_SCHEDULER"), Limits.from_environment())
     likely = [
         config
         for dataset in DATASETS

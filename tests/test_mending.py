@@ -1,0 +1,153 @@
+"""A damaged list of runs costs nobody a finished run: it is put together from its backup and the runs' own folders."""
+
+import random
+import sqlite3
+
+import pytest
+from tiny import tiny_config, train_here
+
+from kd_core import artifacts, mending
+from kd_core.runs import BACKUP, DATABASE, Store, new_id
+
+SEEDS = range(20)
+
+
+def as_known(store):
+    """All that the list says of each run, with its curves."""
+    return {
+        run.id: (run, store.records(run.id, "step"), store.records(run.id, "epoch"), store.probes(run.id))
+        for run in store.runs()
+    }
+
+
+@pytest.fixture
+def history(store, digits):
+    """Two finished runs, one that was stopped, one that rests; and the list as it then was, backed up."""
+    finished = [train_here(store, tiny_config(seed=seed)) for seed in range(2)]
+    stopped = train_here(store, tiny_config(epochs=9), requested=iter([None] * 30 + ["stop"]).__next__)
+    paused = train_here(store, tiny_config(epochs=9, seed=3), requested=lambda: "pause")
+    store.describe(finished[0], name="Ada", note="the first", tags=["good"])
+    store.back_up()
+    return {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+
+
+def damage(path, generator):
+    """Spoil a database as a disk or a program may."""
+    content = bytearray(path.read_bytes())
+    match generator.choice(["header", "cut", "nothing", "pages"]):
+        case "header":
+            content[:100] = generator.randbytes(100)
+        case "cut":
+            content = content[: generator.randrange(1, len(content) // 2)]
+        case "nothing":
+            content = bytearray()
+        case "pages":
+            for _ in range(3):
+                start = 4096 * generator.randrange(len(content) // 4096)
+                content[start : start + 4096] = generator.randbytes(4096)
+    path.write_bytes(content)
+
+
+def closed(store):
+    store._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    store.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_with_its_backup_a_damaged_list_comes_back_as_it_was(store, history, seed):
+    closed(store)
+    damage(store.home / DATABASE, random.Random(seed))
+    spoiled = (store.home / DATABASE).read_bytes()
+    opened = mending.open_store(store.home)
+    assert as_known(opened.store) == history["known"]
+    assert opened.notice.startswith("The list of runs was damaged. It is whole again, from its backup of")
+    assert opened.notice.split("0 of 4 runs came from their folders alone")[1]
+    opened.store.close()
+    (aside,) = store.home.glob("damaged-*")
+    assert (aside / DATABASE).read_bytes() == spoiled
+    assert mending.open_store(store.home).notice is None
+
+
+def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did(store, history):
+    closed(store)
+    (store.home / BACKUP).unlink()
+    (store.home / DATABASE).write_bytes(b"")
+    opened = mending.open_store(store.home)
+    assert "the runs' folders, without their curves; 4 of 4 runs" in opened.notice
+    found = {run.id: run for run in opened.store.runs()}
+    for run_id, (before, *_) in history["known"].items():
+        assert (found[run_id].config, found[run_id].results) == (before.config, before.results)
+    for run_id in history["finished"]:
+        assert found[run_id].status == "finished"
+        assert artifacts.test_logits(store.home, run_id).shape == (445, 10)
+    for run_id in (history["stopped"], history["paused"]):
+        assert found[run_id].status == "interrupted"
+        opened.store.take_up(run_id)
+    opened.store.close()
+
+
+def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, history):
+    later = train_here(store, tiny_config(seed=7))
+    resumed = history["paused"]
+    store.take_up(resumed)
+    from kd_core import jobs
+
+    jobs.run_here(store, resumed, lambda event: None, lambda: None)
+    after = {run.id: run for run in store.runs()}
+    closed(store)
+    (store.home / DATABASE).write_bytes(b"this is no database" * 999)
+    opened = mending.open_store(store.home)
+    for run_id in (later, resumed):
+        found = opened.store.get(run_id)
+        assert (found.status, found.results, found.config) == ("finished", after[run_id].results, after[run_id].config)
+    assert "2 of 5 runs came from their folders alone" in opened.notice
+    opened.store.close()
+
+
+def test_a_folder_whose_weights_are_not_those_of_its_card_is_no_finished_run(store, history):
+    closed(store)
+    (store.home / BACKUP).write_bytes(b"no backup either")
+    (store.home / DATABASE).write_bytes(b"")
+    run_id = history["finished"][0]
+    store.folder(run_id).weights.write_bytes(b"cut")
+    store.folder(history["finished"][1]).config.write_bytes(b"\xff{")
+    opened = mending.open_store(store.home)
+    assert opened.store.get(run_id).status == "interrupted"
+    assert not opened.store.get(run_id).usable
+    assert len(opened.store.runs()) == 3
+    opened.store.close()
+
+
+def test_a_whole_list_is_left_alone_and_so_is_a_new_home(store, history, tmp_path):
+    before = as_known(store)
+    opened = mending.open_store(store.home)
+    assert opened.notice is None
+    assert as_known(opened.store) == before
+    opened.store.close()
+    fresh = mending.open_store(tmp_path / "fresh")
+    assert (fresh.notice, fresh.store.runs()) == (None, [])
+    fresh.store.close()
+    assert not list(store.home.glob("damaged-*"))
+
+
+def test_a_row_that_is_at_work_elsewhere_is_not_taken_for_lost(store, digits):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    assert mending.bring_back(store) == 0
+    assert store.get(run_id).status == "queued"
+
+
+def test_a_database_of_another_program_is_moved_aside_whole(tmp_path):
+    other = sqlite3.connect(tmp_path / DATABASE)
+    other.execute("CREATE TABLE songs (name TEXT)")
+    other.execute("INSERT INTO songs VALUES ('Lili')")
+    other.commit()
+    other.close()
+    opened = mending.open_store(tmp_path)
+    assert opened.notice
+    assert isinstance(opened.store, Store)
+    opened.store.close()
+    (aside,) = tmp_path.glob("damaged-*")
+    kept = sqlite3.connect(aside / DATABASE)
+    assert kept.execute("SELECT name FROM songs").fetchone() == ("Lili",)
+    kept.close()
