@@ -1,0 +1,217 @@
+"""Who may come in, and as whom: the passwords of a served app, the page that asks for them, the cookie that remembers.
+
+    nothing set                 who sits at this machine is the presenter, everybody else a guest
+    KD_PRESENTER_PASSWORD       the presenter is whoever gave it, wherever they sit
+    KD_PASSWORD                 nobody sees anything before giving it (or the presenter's)
+
+It stands before everything that the server hands out, websockets too, so that what it keeps out reaches no code of ours
+but the few lines of this file.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import html
+import ipaddress
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Literal
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kd_core import places
+from kd_core.config import LabError
+from kd_core.files import write_atomic
+
+Role = Literal["presenter", "guest"]
+
+COOKIE = "kd_role"
+ENTER = "/enter"
+OPEN_PATHS = ("/_stcore/health",)
+"""What says nothing but that the server is up."""
+HOURS = 12
+MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS = 10, 200, 60.0
+MAX_FORM_BYTES = 4000
+_HERE = Path(__file__)
+_PAGE = _HERE.with_suffix(".html").read_text(encoding="utf-8")
+
+
+class Door:
+    """Checks passwords and what it once gave for them.
+
+    key: what cookies are signed with; whoever has it can make them. A cookie ends after HOURS, or when its password is
+    changed.
+    """
+
+    def __init__(
+        self,
+        password: str | None,
+        presenter_password: str | None,
+        key: bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._passwords: dict[Role, str] = {}
+        if presenter_password:
+            self._passwords["presenter"] = presenter_password
+        if password:
+            self._passwords["guest"] = password
+        self._key, self._clock = key, clock
+        self._failures: dict[str, list[float]] = {}
+        self._lock = threading.Lock()
+
+    def role_of(self, cookie: str | None, address: str | None) -> Role | None:
+        """As whom a visitor is in; None where a password is asked for first. address: where the request came from."""
+        known = self._role_in(cookie)
+        if known == "presenter" or (known is None and "guest" in self._passwords):
+            return known
+        if "presenter" not in self._passwords and _is_here(address):
+            return "presenter"
+        return "guest"
+
+    @property
+    def asks_for_presenter(self) -> bool:
+        """Whether there is a password with which a guest becomes the presenter."""
+        return "presenter" in self._passwords
+
+    def let_in(self, given: str, address: str | None) -> str | None:
+        """The cookie that a password is worth, None where it is worth nothing. Raises LabError after many failures."""
+        now, who = self._clock(), address or ""
+        with self._lock:
+            recent = {one: [at for at in times if at > now - PER_SECONDS] for one, times in self._failures.items()}
+            self._failures = {one: times for one, times in recent.items() if times}
+            failures = self._failures.get(who, [])
+            if len(failures) >= MAX_FAILURES or sum(map(len, self._failures.values())) >= MAX_FAILURES_OF_ALL:
+                raise LabError("Too many wrong passwords: wait a minute, then try again.")
+            matching = [role for role, password in self._passwords.items() if _same(given, password)]
+            if not matching:
+                self._failures[who] = [*failures, now]
+                return None
+        return self._signed(matching[0], int(now + 3600 * HOURS))
+
+    def _role_in(self, cookie: str | None) -> Role | None:
+        if not cookie or len(cookie) > 200:
+            return None
+        for role in self._passwords:
+            with contextlib.suppress(ValueError):
+                ends = int(cookie.split(".")[1]) if cookie.count(".") == 2 else 0
+                if ends > self._clock() and hmac.compare_digest(cookie.encode(), self._signed(role, ends).encode()):
+                    return role
+        return None
+
+    def _signed(self, role: Role, ends: int) -> str:
+        digest = hashlib.sha256(self._passwords[role].encode()).hexdigest()
+        mac = hmac.new(self._key, f"{role}.{ends}.{digest}".encode(), hashlib.sha256).hexdigest()
+        return f"{role}.{ends}.{mac}"
+
+
+def _same(given: str, password: str) -> bool:
+    """Whether two texts are equal, in a time that does not tell how nearly."""
+    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(password.encode()).digest())
+
+
+def _is_here(address: str | None) -> bool:
+    """Whether a request comes from this machine; one without an address is a test's."""
+    try:
+        return address is None or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _key(home: Path) -> bytes:
+    """The key kept in home, so that a restart signs nobody out; made anew where there is none."""
+    file = home / "door.key"
+    with contextlib.suppress(OSError):
+        kept = file.read_bytes()
+        if len(kept) == 32:
+            return kept
+    made = secrets.token_bytes(32)
+    with contextlib.suppress(LabError, OSError):
+        write_atomic(file, made)
+        file.chmod(0o600)
+    return made
+
+
+_doors: dict[tuple[str | None, str | None], Door] = {}
+
+
+def the_door() -> Door:
+    """The door of this server, as its environment says."""
+    named = os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD")
+    if named not in _doors:
+        _doors[named] = Door(*named, key=_key(places.home()))
+    return _doors[named]
+
+
+class KeepDoor:
+    """Middleware: lets through who is in, and asks the others for a password."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == ENTER:
+            await (await _enter(Request(scope, receive)))(scope, receive, send)
+        elif the_door().role_of(_cookie(scope), _address(scope)) is not None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4401, "reason": "password needed"})
+        else:
+            query = scope.get("query_string", b"").decode("latin-1")
+            target = scope["path"] + (f"?{query}" if query else "")
+            await _asking(target, status=401)(scope, receive, send)
+
+
+async def _enter(request: Request) -> Response:
+    if request.method != "POST":
+        return _asking(_inside(request.query_params.get("to", "/")))
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_FORM_BYTES:
+            return _asking("/", "That is too long for a password.", status=413)
+    form = parse_qs(body.decode("utf-8", errors="replace"), keep_blank_values=True)
+    target = _inside(form.get("to", ["/"])[0])
+    try:
+        cookie = the_door().let_in(form.get("password", [""])[0], _address(request.scope))
+    except LabError as error:
+        return _asking(target, str(error), status=429)
+    if cookie is None:
+        return _asking(target, "This is not the password. Ask whoever invited you for it.", status=403)
+    answer = RedirectResponse(target, status_code=303)
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+    return answer
+
+
+def _asking(target: str, problem: str = "", status: int = 200) -> HTMLResponse:
+    filled = _PAGE.replace("{{problem}}", html.escape(problem)).replace("{{to}}", html.escape(target, quote=True))
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    return HTMLResponse(filled, status_code=status, headers=headers)
+
+
+def _inside(target: str) -> str:
+    """A path of this server, whatever was asked for."""
+    plain = target.isascii() and target.isprintable() and len(target) < MAX_FORM_BYTES
+    return target if plain and target.startswith("/") and not target.startswith(("//", "/\\")) else "/"
+
+
+def _cookie(scope: Scope) -> str | None:
+    cookies: SimpleCookie = SimpleCookie()
+    with contextlib.suppress(Exception):  # whatever a stranger sends as a cookie
+        cookies.load(Headers(scope=scope).get("cookie", ""))
+    return cookies[COOKIE].value if COOKIE in cookies else None
+
+
+def _address(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None

@@ -1,0 +1,79 @@
+"""What the visitor of this session may do: everything that changes runs goes through here.
+
+The presenter may do everything. A guest starts runs within the limits of the server, and stops, pauses, resumes and
+describes those of their own browser; nobody but the presenter deletes, or brings runs in from files.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import streamlit as st
+
+from kd_core import bundles
+from kd_core.config import LabError, RunConfig
+from kd_core.runs import Run
+from pages.widgets import lab
+from pages.widgets.door import COOKIE, the_door
+
+
+def presenter() -> bool:
+    """Whether this session is the presenter's."""
+    return the_door().role_of(st.context.cookies.get(COOKIE), st.context.ip_address) == "presenter"
+
+
+def may_control(run: Run) -> bool:
+    """Whether this session may stop, pause, resume and describe a run."""
+    return presenter() or bool(lab.browser() and run.browser == lab.browser())
+
+
+def submit(configs: dict[str, RunConfig]) -> list[str]:
+    """Queue runs for this session's browser, and return their ids. Raises ConfigError as Jobs.submit does."""
+    return lab.jobs().submit(configs, lab.browser(), privileged=presenter())
+
+
+def ask(run_ids: Iterable[str], request: Literal["stop", "pause"]) -> None:
+    """Stop or pause runs. Raises LabError for those of others."""
+    for run in _own(run_ids):
+        lab.jobs().ask(run.id, request)
+
+
+def resume(run_ids: Iterable[str]) -> None:
+    """Go on with runs. Raises LabError for those of others, StoreError as Jobs.resume does."""
+    lab.jobs().resume(*(run.id for run in _own(run_ids)))
+
+
+def describe(run: Run, *, name: str, note: str, tags: Sequence[str]) -> None:
+    """Say something of a run. Raises LabError for another's."""
+    _own([run.id])
+    lab.store().describe(run.id, name=name, note=note, tags=tags)
+
+
+def delete(run: Run) -> None:
+    """Delete a run. Raises LabError for a guest, StoreError as Store.delete does."""
+    _presenter_alone("delete runs")
+    lab.store().delete(run.id)
+
+
+def restore(run_id: str) -> None:
+    """Undo delete. Raises LabError for a guest."""
+    _presenter_alone("bring deleted runs back")
+    lab.store().restore(run_id)
+
+
+def unpack(content: bytes) -> str:
+    """Take in a bundle, and return the run's id. Raises LabError for a guest, BundleError as bundles.unpack does."""
+    _presenter_alone("bring runs from other machines")
+    return bundles.unpack(lab.store(), content, browser=lab.browser())
+
+
+def _own(run_ids: Iterable[str]) -> list[Run]:
+    runs = lab.store().some([*run_ids])
+    for run in runs:
+        if not may_control(run):
+            raise LabError(f"{run.label} was started by somebody else: only they and the presenter may change it.")
+    return runs
+
+
+def _presenter_alone(what: str) -> None:
+    if not presenter():
+        raise LabError(f"Only the presenter may {what} here.")
