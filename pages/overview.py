@@ -6,7 +6,7 @@ from kd_core import recipes
 from kd_core.config import DATASETS
 from kd_core.places import available
 from kd_core.runs import ACTIVE
-from pages.widgets import guide, keys, lab, pickers
+from pages.widgets import guide, keys, lab, pickers, rights
 from pages.widgets.live import live_view
 from pages.widgets.results import headline
 
@@ -37,7 +37,7 @@ with demo, st.container(border=True):
         help="Digits takes about 10 seconds on two cores, MNIST about 45.",
     )
     if st.button("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
-        ids = lab.jobs().submit(recipes.plan(recipes.quick_demo(dataset)).to_train, lab.browser())
+        ids = rights.submit(recipes.plan(recipes.quick_demo(dataset)).to_train)
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.rerun()
 

@@ -6,7 +6,7 @@ from kd_core import recipes
 from kd_core.config import LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
-from pages.widgets import keys, lab
+from pages.widgets import keys, lab, rights
 from pages.widgets.forms import set_story
 
 DELETED = "deleted"
@@ -37,7 +37,7 @@ def _controls(run: Run) -> None:
     if (name.strip(), note.strip(), tuple(tags)) != (run.name, run.note, run.tags) and st.button(
         "Save", key=f"save_{run.id}", icon=":material/save:"
     ):
-        lab.store().describe(run.id, name=name, note=note, tags=tags)
+        rights.describe(run, name=name, note=note, tags=tags)
         st.rerun()
     st.button(
         "Run again with changes",
@@ -74,7 +74,7 @@ def _again(run: Run) -> None:
 
 def _continue(run: Run, epochs: int) -> None:
     try:
-        ids = lab.jobs().submit({new_id(): recipes.continued(run, epochs)}, lab.browser())
+        ids = rights.submit({new_id(): recipes.continued(run, epochs)})
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.session_state[keys.VIEW] = keys.WATCH
     except LabError as error:
@@ -111,7 +111,7 @@ def delete_runs(runs: list[Run]) -> None:
     for run in runs:
         st.session_state.pop(f"sure_{run.id}", None)
         try:
-            lab.store().delete(run.id)
+            rights.delete(run)
             st.session_state[DELETED] = {**st.session_state.get(DELETED, {}), run.id: run.label}
         except LabError as error:
             st.session_state["refused"] = str(error)
@@ -130,4 +130,4 @@ def offer_undo() -> None:
 
 def _undo() -> None:
     for run_id in st.session_state.pop(DELETED, {}):
-        lab.store().restore(run_id)
+        rights.restore(run_id)

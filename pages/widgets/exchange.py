@@ -10,7 +10,7 @@ import streamlit as st
 from kd_core import bundles
 from kd_core.config import LabError
 from kd_core.runs import Run
-from pages.widgets import lab
+from pages.widgets import lab, rights
 
 
 def downloads(runs: list[Run]) -> None:
@@ -62,7 +62,7 @@ def upload() -> None:
         if uploaded.file_id not in done:
             try:
                 with st.spinner("Checking the bundle …"):
-                    run_id = bundles.unpack(lab.store(), uploaded.getvalue(), browser=lab.browser())
+                    run_id = rights.unpack(uploaded.getvalue())
             except LabError as error:
                 st.error(str(error), icon=":material/error:")
                 return

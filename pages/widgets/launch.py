@@ -6,7 +6,7 @@ import streamlit as st
 from kd_core import advice, recipes
 from kd_core.config import LabError, RunConfig
 from kd_core.recipes import Plan, StoryConfig
-from pages.widgets import keys, lab, pickers
+from pages.widgets import keys, lab, pickers, rights
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -39,7 +39,7 @@ def launch_panel(story: StoryConfig) -> None:
 
 def _launch(plan: Plan) -> None:
     try:
-        ids = lab.jobs().submit(plan.to_train, lab.browser()) if plan.to_train else plan.reused[-1:]
+        ids = rights.submit(plan.to_train) if plan.to_train else plan.reused[-1:]
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.session_state[keys.VIEW] = keys.WATCH
     except LabError as error:

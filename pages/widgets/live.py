@@ -14,7 +14,7 @@ from kd_core import figures
 from kd_core.config import LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
-from pages.widgets import lab
+from pages.widgets import lab, rights
 from pages.widgets.chart import PLOTLY_JS, as_json
 from pages.widgets.temperature_bars import COMMON_JS
 
@@ -63,9 +63,9 @@ def _do(run_id: str, what: str) -> None:
     """What a button of the view was pressed for; a request may come twice."""
     try:
         if what == "resume" and lab.store().get(run_id).status in RESUMABLE:
-            lab.jobs().resume(run_id)
+            rights.resume([run_id])
         elif what in ("stop", "pause"):
-            lab.jobs().ask(run_id, "stop" if what == "stop" else "pause")
+            rights.ask([run_id], "stop" if what == "stop" else "pause")
     except LabError as error:
         st.error(str(error), icon=":material/error:")
 

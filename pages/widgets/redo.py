@@ -11,7 +11,7 @@ from kd_core import advice, evaluation, figures, paper, places
 from kd_core.config import DATASETS, LabError
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
-from pages.widgets import lab
+from pages.widgets import lab, rights
 from pages.widgets.chart import chart
 from pages.widgets.findings import found
 from pages.widgets.launch import duration
@@ -121,10 +121,9 @@ def _time(plan: Redo) -> str:
 
 def _start(plan: Redo) -> None:
     try:
-        for run_id in plan.to_resume:
-            lab.jobs().resume(run_id)
+        rights.resume(plan.to_resume)
         if plan.to_train:
-            lab.jobs().submit(plan.to_train, lab.browser())
+            rights.submit(plan.to_train)
     except LabError as error:
         st.session_state["refused"] = str(error)
 

@@ -26,6 +26,7 @@ from kd_core import live
 from kd_core.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
+from pages.widgets.door import KeepDoor
 
 AFTER_START_SECONDS = 3.0
 MAX_WATCHED = 60
@@ -135,7 +136,7 @@ class _NameBrowsers:
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(_NameBrowsers)]
+MIDDLEWARE = [Middleware(KeepDoor), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import streamlit as st
 from kd_core import evaluation, figures, recipes
 from kd_core.config import DATASETS, LabError, ModelConfig, SweepConfig
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
-from pages.widgets import keys, lab
+from pages.widgets import keys, lab, rights
 from pages.widgets.chart import chart
 from pages.widgets.control import offer_undo
 
@@ -69,7 +69,7 @@ def sweep_form() -> None:
 
 def _launch(sweep: SweepConfig) -> None:
     try:
-        ids = lab.jobs().submit({new_id(): cell for cell in sweep.cells()}, lab.browser())
+        ids = rights.submit({new_id(): cell for cell in sweep.cells()})
         keys.choose_batch(lab.store().get(ids[0]).batch)
     except LabError as error:
         st.session_state["refused"] = str(error)
@@ -150,13 +150,15 @@ def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
 
 
 def _pause(runs: Sequence[Run]) -> None:
-    for run in runs:
-        lab.jobs().ask(run.id, "pause")
+    try:
+        rights.ask((run.id for run in runs), "pause")
+    except LabError as error:
+        st.session_state["refused"] = str(error)
 
 
 def _resume(runs: Sequence[Run]) -> None:
     try:
-        lab.jobs().resume(*(run.id for run in reversed(runs)))
+        rights.resume(run.id for run in reversed(runs))
     except LabError as error:
         st.session_state["refused"] = str(error)
 
