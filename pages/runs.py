@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.widgets import lab, pickers
+from pages.widgets import lab, pickers, rights
 from pages.widgets.control import delete_selected, menu, offer_undo
 from pages.widgets.exchange import downloads, upload
 from pages.widgets.history import pick_runs
@@ -21,7 +21,7 @@ if runs:
             downloads(selected)
             if len(selected) == 1:
                 menu(selected[0], "Name, continue, delete")
-            else:
+            elif rights.presenter():
                 delete_selected(selected)
         live_view(selected, key="selected")
         if len(selected) > 1:
@@ -32,4 +32,5 @@ if runs:
 else:
     pickers.no_models_yet()
 
-upload()
+if rights.presenter():
+    upload()

@@ -21,7 +21,7 @@ def manage_runs(runs: list[Run]) -> None:
 
 
 def menu(run: Run, label: str) -> None:
-    """A button that opens the controls of one run."""
+    """A button that opens the controls of one run: all of them for whoever may change it."""
     popover = st.popover(label, icon=":material/more_horiz:", key=f"menu_{run.id}", on_change="rerun")
     if popover.open:
         with popover:
@@ -29,16 +29,8 @@ def menu(run: Run, label: str) -> None:
 
 
 def _controls(run: Run) -> None:
-    name = st.text_input("Name", value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
-    note = st.text_area("Note", value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
-    tags = st.multiselect(
-        "Tags", sorted({*run.tags}), default=list(run.tags), accept_new_options=True, key=f"tags_{run.id}"
-    )
-    if (name.strip(), note.strip(), tuple(tags)) != (run.name, run.note, run.tags) and st.button(
-        "Save", key=f"save_{run.id}", icon=":material/save:"
-    ):
-        rights.describe(run, name=name, note=note, tags=tags)
-        st.rerun()
+    if rights.may_control(run):
+        _describe(run)
     st.button(
         "Run again with changes",
         key=f"again_{run.id}",
@@ -59,8 +51,21 @@ def _controls(run: Run) -> None:
             args=(run, int(epochs)),
             help="A new run from these weights, its learning rate scheduled anew; this one stays as it is.",
         )
-    if run.status not in ACTIVE:
+    if run.status not in ACTIVE and rights.presenter():
         _delete(run)
+
+
+def _describe(run: Run) -> None:
+    name = st.text_input("Name", value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
+    note = st.text_area("Note", value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
+    tags = st.multiselect(
+        "Tags", sorted({*run.tags}), default=list(run.tags), accept_new_options=True, key=f"tags_{run.id}"
+    )
+    if (name.strip(), note.strip(), tuple(tags)) != (run.name, run.note, run.tags) and st.button(
+        "Save", key=f"save_{run.id}", icon=":material/save:"
+    ):
+        rights.describe(run, name=name, note=note, tags=tags)
+        st.rerun()
 
 
 def _again(run: Run) -> None:

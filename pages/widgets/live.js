@@ -38,7 +38,7 @@ function sentence(run, asked) {
     return run.message || (run.position ? `Waiting for its turn, place ${run.position} in the queue` : "Waiting for its turn");
   if (run.test_errors !== null && run.status !== "running")
     return `${run.status}: ${run.test_errors.toLocaleString("en")} test errors of ${run.test_examples.toLocaleString("en")}`;
-  if (run.status === "running" && run.message) return run.message;
+  if (run.status === "running" && run.message && !run.step) return run.message;
   const epoch = Math.min(run.epochs_total, Math.floor(run.epochs_done) + 1);
   const parts = [`${run.status}: epoch ${epoch} of ${run.epochs_total}`];
   if (run.seconds_left !== null) parts.push(`${duration(run.seconds_left)} left`);
@@ -107,7 +107,7 @@ function layOutRows(view, known) {
     fill.style.background = run.colour;
     const text = element("div", "kd-text", how);
     const message = element("div", "kd-message", how);
-    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role });
+    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role, yours: run.yours });
   }
 }
 
@@ -118,10 +118,11 @@ function showState(view, run) {
   cell.bar.setAttribute("aria-valuenow", Math.round(100 * run.progress));
   const text = sentence(run, view.asked.get(run.id));
   if (cell.text.textContent !== text) cell.text.textContent = text;
-  const message = ["failed", "interrupted", "stopped"].includes(run.status) ? run.message || "" : "";
+  const said = ["failed", "interrupted", "stopped"].includes(run.status) || (run.status === "running" && run.step && !run.request);
+  const message = said ? run.message || "" : "";
   if (cell.message.textContent !== message) cell.message.textContent = message;
   const active = run.status === "queued" || run.status === "running";
-  const offered = active ? ["pause", "stop"] : ["paused", "stopped", "failed", "interrupted"].includes(run.status) ? ["resume"] : [];
+  const offered = !cell.yours ? [] : active ? ["pause", "stop"] : ["paused", "stopped", "failed", "interrupted"].includes(run.status) ? ["resume"] : [];
   if (cell.offered !== offered.join()) {
     cell.offered = offered.join();
     view.asked.delete(run.id);

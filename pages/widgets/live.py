@@ -41,6 +41,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
                 "details": _details(run),
                 "colour": figures.ROLE_COLOURS[run.config.role],
                 "dash": dash,
+                "yours": rights.may_control(run),
             }
             for run, dash in zip(runs, dashes, strict=True)
         ],
