@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
-Request = Literal["stop", "pause"]
+Request = Literal["stop", "pause", "yield"]
+"""What a run at work is asked. yield: to leave its worker to somebody else's run for a while, and wait again."""
 Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
 files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
@@ -63,6 +64,8 @@ SECONDS_BETWEEN_PURGES = 3600.0
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
+SLICE_SECONDS = 30.0
+"""How long a run keeps its worker while runs of browsers that have none at work wait for one."""
 
 
 # ------------------------------------------------------------------------------------------------------ one run
@@ -73,8 +76,8 @@ def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: C
 
     emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
     {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
-    paused, failed {text}. requested is asked after every record for 'stop', 'pause' or None. Raises only what emit and
-    requested raise.
+    paused, queued (it yielded), failed {text}. requested is asked after every record for a Request or None. Raises only
+    what emit and requested raise.
     """
     outcome: Event
     try:
@@ -151,6 +154,8 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
             run.save(folder.checkpoint)
         if request == "pause":
             return {"kind": "paused"}
+        if request == "yield":
+            return {"kind": "queued"}
         if request == "stop":
             if run.epochs_done < 1:
                 return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
@@ -176,12 +181,13 @@ def perform_together(
     """Do several runs that train as one (see sweep.groups), from their configs or their common checkpoint.
 
     emit and requested are perform's, with the run's id before the rest. A run that is stopped or paused leaves after
-    the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights.
+    the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights. Where
+    one is asked to yield, all do.
     """
     left: set[str] = set()
 
     def tell(run_id: str, event: Event) -> None:
-        if event["kind"] in ("finished", "stopped", "paused", "failed"):
+        if event["kind"] in ("finished", "stopped", "paused", "queued", "failed"):
             left.add(run_id)
         emit(run_id, event)
 
@@ -243,7 +249,13 @@ def _perform_together(
                 tell(run_id, {"kind": "paused"})
             elif request == "stop":
                 tell(run_id, {"kind": "stopped", "results": artifacts.leave(home, run_id, together.student(i))})
-        if len(left) == len(run_ids):
+        staying = [run_id for run_id in run_ids if run_id not in left]
+        if any(requested(run_id) == "yield" for run_id in staying):
+            together.save(checkpoint)
+            for run_id in staying:
+                tell(run_id, {"kind": "queued"})
+            return
+        if not staying:
             return
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             together.save(checkpoint)
@@ -259,7 +271,7 @@ class _DownloadCancelledError(Exception):
     """Stop or pause was asked for during a download."""
 
     def __init__(self, request: str) -> None:
-        self.outcome = "stopped" if request == "stop" else "paused"
+        self.outcome = {"stop": "stopped", "pause": "paused", "yield": "queued"}[request]
 
 
 def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Callable[[str, float], None]:
@@ -335,7 +347,8 @@ _requests: dict[str, Request] = {}
 
 
 def _note_request(run_id: str, request: Request) -> None:
-    _requests[run_id] = request
+    if request != "yield" or run_id not in _requests:  # what its user asked comes first
+        _requests[run_id] = request
 
 
 def _settle_in(threads: int) -> None:
@@ -495,7 +508,8 @@ class Jobs:
     """The queue of one process: runs wait here for a worker.
 
     Browsers take turns: the next run is of the browser that has the fewest at work, among equals of the one that was
-    served longest ago; a browser's own runs keep their order. From FEWEST_TOGETHER on, the small students of one batch
+    served longest ago; a browser's own runs keep their order. A run that has been at work for SLICE_SECONDS while a
+    browser without any waits leaves it its worker, and goes on from its checkpoint when its turn comes again. From FEWEST_TOGETHER on, the small students of one batch
     go to one worker and train there as one model (kd_core.sweep).
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
@@ -513,6 +527,7 @@ class Jobs:
         self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
         self._running: dict[str, Task] = {}
         self._browsers: dict[str, str] = {}  # of the running
+        self._began: dict[str, float] = {}  # when each of the running got its worker
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
         self._admission = threading.Lock()
@@ -651,6 +666,7 @@ class Jobs:
             case ("tick",):
                 for run_id in self._running:  # another process, a shell say, may have asked
                     self._pass_on_request(run_id)
+                self._share()
                 if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
                     self._purged_at = time.monotonic()
                     self.store.purge()
@@ -675,6 +691,18 @@ class Jobs:
                     self._back_up_at = time.monotonic() + self._back_up_pause
             case ("found", kind, run_ids):
                 self._after_finding(kind, run_ids)
+
+    def _share(self) -> None:
+        """Have the run that was at work longest yield, where all workers are busy and a browser without any waits."""
+        if self._client is None or self._finding is not None or self._busy() < self._slots:
+            return
+        at_work = Counter(self._browsers.values())
+        waiting = [run_id for run_id, browser in self._waiting.items() if not at_work[browser]]
+        if not any(self._teachers_ready(run_id) for run_id in waiting):
+            return
+        longest = min(self._began, key=self._began.__getitem__)
+        if time.monotonic() - self._began[longest] > SLICE_SECONDS:
+            self._client.run(_note_request, longest, "yield")
 
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()
@@ -717,6 +745,7 @@ class Jobs:
                     self._browsers[member] = browser = self._waiting.pop(member)
                     self._served[browser] = time.monotonic()
                     self._running[member] = future
+                    self._began[member] = time.monotonic()
                 future.add_done_callback(lambda _, members=members: self._inbox.put(("done", members)))
         order = turns(self._waiting, Counter(self._browsers.values()), self._served)
         self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
@@ -770,8 +799,11 @@ class Jobs:
 
     def _after(self, run_id: str) -> None:
         future = self._running.pop(run_id)
-        self._browsers.pop(run_id, None)
+        browser = self._browsers.pop(run_id, "")
+        self._began.pop(run_id, None)
         if future.status == "finished":
+            if self.store.get(run_id).status == "queued":  # it yielded
+                self._waiting[run_id] = browser
             return
         error = future.exception() if future.status == "error" else None
         text = f"Its worker was lost ({type(error).__name__ if error else future.status})."

@@ -587,6 +587,8 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
         )
     elif kind == "message":
         database.execute("UPDATE runs SET message = ? WHERE id = ?", (event["text"], run_id))
+    elif kind == "queued":  # a request of its user stays
+        database.execute("UPDATE runs SET status = 'queued', message = NULL WHERE id = ?", (run_id,))
     elif kind == "started":
         for table in ("records", "probes"):
             database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
