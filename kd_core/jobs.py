@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
-Request = Literal["stop", "pause", "yield"]
-"""What a run at work is asked. yield: to leave its worker to somebody else's run for a while, and wait again."""
+Request = Literal["stop", "pause"]
+"""What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
 Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
 files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
@@ -76,8 +76,8 @@ def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: C
 
     emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
     {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
-    paused, queued (it yielded), failed {text}. requested is asked after every record for a Request or None. Raises only
-    what emit and requested raise.
+    paused, queued (it yielded), failed {text}. requested is asked after every record for 'stop', 'pause', 'yield' or
+    None. Raises only what emit and requested raise.
     """
     outcome: Event
     try:
@@ -342,11 +342,11 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
 
 # ------------------------------------------------------------------------------------------- in a worker process
 
-_requests: dict[str, Request] = {}
+_requests: dict[str, Request | Literal["yield"]] = {}
 """What each run on this worker was asked; set by the queue's process through Client.run."""
 
 
-def _note_request(run_id: str, request: Request) -> None:
+def _note_request(run_id: str, request: Request | Literal["yield"]) -> None:
     if request != "yield" or run_id not in _requests:  # what its user asked comes first
         _requests[run_id] = request
 
@@ -509,8 +509,9 @@ class Jobs:
 
     Browsers take turns: the next run is of the browser that has the fewest at work, among equals of the one that was
     served longest ago; a browser's own runs keep their order. A run that has been at work for SLICE_SECONDS while a
-    browser without any waits leaves it its worker, and goes on from its checkpoint when its turn comes again. From FEWEST_TOGETHER on, the small students of one batch
-    go to one worker and train there as one model (kd_core.sweep).
+    browser without any waits leaves it its worker, and goes on from its checkpoint when its turn comes again.
+    From FEWEST_TOGETHER on, the small students of one batch go to one worker and train there as one model
+    (kd_core.sweep).
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
     the store's folder; without one, workers are started on this machine when they are first needed.
@@ -682,6 +683,10 @@ class Jobs:
                     self._to_find.append((kind, run_ids))
             case ("events", run_id, events):
                 self.store.apply(run_id, *events)
+                if (
+                    events[-1]["kind"] == "queued" and run_id not in self._running
+                ):  # it yielded, and left before saying so
+                    self._waiting.setdefault(run_id, self.store.get(run_id).browser)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
             case ("done", run_ids):

@@ -449,6 +449,41 @@ def some_queue(draw):
     return waiting, at_work, served
 
 
+def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.5)
+    queue, config = running_jobs, long_config(seed=21)
+    (long_one,) = queue.submit({new_id(): config}, "anna")
+    wait_until(lambda: queue.store.get(long_one).step > 20)
+    (short,) = queue.submit({new_id(): tiny_config(seed=22)}, "ben")
+    wait_until(lambda: ended(queue, short))
+    assert queue.store.get(short).status == "finished"
+    assert queue.store.get(long_one).status in ACTIVE
+    wait_until(lambda: ended(queue, long_one))
+    run = queue.store.get(long_one)
+    assert (run.status, run.attempt > 1) == ("finished", True)
+    steps = [record["step"] for record in queue.store.records(long_one, "epoch")]
+    assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
+    weights = tensors.load_tensors(queue.store.folder(long_one).weights)
+    assert_same_weights(weights, undisturbed_weights(tmp_path, config))
+
+
+def test_nobody_yields_to_more_runs_of_the_same_browser(running_jobs, monkeypatch):
+    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.1)
+    queue = running_jobs
+    first, second = queue.submit({new_id(): long_config(seed=23), new_id(): tiny_config(seed=24)}, "anna")
+    wait_until(lambda: ended(queue, first, second))
+    assert [run.attempt for run in queue.store.some([first, second])] == [1, 1]
+
+
+def test_what_its_user_asked_of_a_run_outlives_its_yielding(store):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    store.apply(run_id, {"kind": "started", "step": 0, "total_steps": 9, "environment": {}})
+    store.ask(run_id, "stop")
+    store.apply(run_id, {"kind": "queued"})
+    assert (store.get(run_id).status, store.request(run_id)) == ("queued", "stop")
+
+
 def test_turns_are_fair():
     """Each run once; a browser's own in their order; each turn to one with the fewest at work, who waits longest."""
     draw = random.Random(0)
@@ -509,6 +544,12 @@ def test_a_full_queue_says_how_much_room_it_has_and_queues_nothing_of_a_batch_to
         limited.submit(some(2), "cora")
     assert len(limited.store.runs()) == 3
     limited.submit(some(1), "cora")
+
+
+def test_the_presenter_is_held_to_the_limit_of_the_queue_alone(limited):
+    limited.submit(some(3), "anna", privileged=True)
+    with pytest.raises(ConfigError, match="has room for 1, not 2"):
+        limited.submit(some(2), "anna", privileged=True)
 
 
 def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):

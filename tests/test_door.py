@@ -1,0 +1,214 @@
+"""Strangers stay out, guests stay guests, and what was given for a password cannot be made without it."""
+
+import asyncio
+import re
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route, WebSocketRoute
+from starlette.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from kd_core.config import LabError
+from pages.widgets import door
+from pages.widgets.door import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
+
+HERE, THERE = "127.0.0.1", "192.168.0.7"
+
+
+class Clock:
+    now = 1_000_000.0
+
+    def __call__(self):
+        return self.now
+
+
+def make(password=None, presenter=None, key=b"k" * 32, clock=None):
+    return Door(password, presenter, key, clock or Clock())
+
+
+@pytest.mark.parametrize(
+    ("password", "presenter", "here", "there"),
+    [
+        (None, None, "presenter", "guest"),
+        (None, "boss", "guest", "guest"),
+        ("class", None, None, None),
+        ("class", "boss", None, None),
+    ],
+)
+def test_without_a_cookie_one_is_what_the_place_and_the_passwords_say(password, presenter, here, there):
+    closed = make(password, presenter)
+    assert (closed.role_of(None, HERE), closed.role_of(None, THERE)) == (here, there)
+    assert closed.role_of(None, "::1") == here
+    assert closed.role_of(None, "nonsense") == there
+
+
+def test_a_password_is_worth_its_role_from_everywhere_and_after_a_restart():
+    closed = make("class", "boss")
+    guest, presenter = closed.let_in("class", THERE), closed.let_in("boss", THERE)
+    assert [make("class", "boss").role_of(one, THERE) for one in (guest, presenter)] == ["guest", "presenter"]
+    assert closed.let_in("Class", THERE) is None
+    assert closed.let_in("", THERE) is None
+
+
+def test_with_the_class_password_alone_the_presenter_is_who_gives_it_at_the_machine():
+    closed = make("class")
+    cookie = closed.let_in("class", THERE)
+    assert (closed.role_of(cookie, THERE), closed.role_of(cookie, HERE)) == ("guest", "presenter")
+
+
+def test_a_cookie_is_worth_nothing_after_its_time_with_another_key_or_another_password():
+    clock = Clock()
+    closed = make("class", "boss", clock=clock)
+    cookie = closed.let_in("boss", THERE)
+    assert make("class", "boss", key=b"x" * 32).role_of(cookie, THERE) is None
+    assert make("class", "new boss").role_of(cookie, THERE) is None
+    clock.now += 3600 * HOURS + 1
+    assert closed.role_of(cookie, THERE) is None
+
+
+@pytest.mark.parametrize("change", ["role", "ends", "mac", "cut", "empty", "long", "dots", "letters"])
+def test_a_cookie_that_was_changed_is_worth_nothing(change):
+    closed = make("class", "boss")
+    role, ends, mac = closed.let_in("class", THERE).split(".")
+    forged = {
+        "role": f"presenter.{ends}.{mac}",
+        "ends": f"{role}.{int(ends) + 1}.{mac}",
+        "mac": f"{role}.{ends}.{mac[:-1]}{'0' if mac[-1] != '0' else '1'}",
+        "cut": f"{role}.{ends}.{mac[:-1]}",
+        "empty": "",
+        "long": "x" * 100_000,
+        "dots": "..",
+        "letters": f"{role}.soon.{mac}\u0130",
+    }[change]
+    assert closed.role_of(forged, THERE) is None
+
+
+def test_guessing_is_held_up_for_one_address_and_for_all_together():
+    clock = Clock()
+    closed = make("class", clock=clock)
+    for _ in range(MAX_FAILURES):
+        assert closed.let_in("wrong", THERE) is None
+    with pytest.raises(LabError, match="Too many wrong passwords: wait a minute"):
+        closed.let_in("class", THERE)
+    assert closed.let_in("class", HERE)
+    clock.now += PER_SECONDS + 1
+    assert closed.let_in("class", THERE)
+    for i in range(MAX_FAILURES_OF_ALL):
+        closed.let_in("wrong", f"10.0.{i // 250}.{i % 250}")
+    with pytest.raises(LabError, match="Too many"):
+        closed.let_in("class", "10.9.9.9")
+    assert len(closed._failures) <= MAX_FAILURES_OF_ALL
+
+
+# --------------------------------------------------------------------------------------------- in front of an app
+
+
+@pytest.fixture
+def visit(home, monkeypatch):
+    """visit(password=…, presenter=…) -> a client of an app behind the door, from another machine."""
+    reached = []
+
+    async def page(request):
+        reached.append(request.url.path)
+        return PlainTextResponse("the lab")
+
+    async def socket(websocket):
+        await websocket.accept()
+        await websocket.send_text("the lab")
+        await websocket.close()
+
+    def open_it(password="", presenter="", address=THERE):
+        monkeypatch.setenv("KD_PASSWORD", password)
+        monkeypatch.setenv("KD_PRESENTER_PASSWORD", presenter)
+        monkeypatch.setattr(door, "_doors", {})
+        routes = [Route("/{path:path}", page, methods=["GET", "POST", "PUT"]), WebSocketRoute("/{path:path}", socket)]
+        inside = Starlette(routes=routes, middleware=[Middleware(door.KeepDoor)])
+        client = TestClient(inside, client=(address, 5000), follow_redirects=False)
+        client.reached = reached
+        return client
+
+    return open_it
+
+
+@pytest.mark.parametrize("path", ["/", "/train?T=3", "/live?runs=a", "/assets/plotly.min.js", "/_stcore/host-config"])
+def test_without_the_password_nothing_of_the_app_is_reached(visit, path):
+    client = visit(password="class")
+    answer = client.get(path)
+    assert answer.status_code == 401
+    assert 'type="password"' in answer.text
+    assert client.post(path, content=b"x").status_code == 401
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect("/_stcore/stream"):
+        pass
+    assert client.reached == []
+
+
+def test_the_password_opens_pages_and_sockets_and_leads_to_where_one_was_going(visit):
+    client = visit(password="class")
+    asked = client.get("/temperature?T=20&image=test-3")
+    target = re.search(r'name="to" type="hidden" value="([^"]*)"', asked.text)[1].replace("&amp;", "&")
+    answer = client.post("/enter", data={"password": "class", "to": target})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/temperature?T=20&image=test-3")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    assert client.get("/temperature").text == "the lab"
+    with client.websocket_connect("/_stcore/stream") as socket:
+        assert socket.receive_text() == "the lab"
+
+
+def test_a_wrong_password_is_said_in_words_and_opens_nothing(visit):
+    client = visit(password="class")
+    answer = client.post("/enter", data={"password": "guess", "to": "/"})
+    assert answer.status_code == 403
+    assert "This is not the password" in answer.text
+    assert COOKIE not in answer.cookies
+    assert client.get("/").status_code == 401
+    for _ in range(MAX_FAILURES):
+        answer = client.post("/enter", data={"password": "guess"})
+    assert answer.status_code == 429
+    assert "wait a minute" in answer.text
+
+
+@pytest.mark.parametrize(
+    "to", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nX: y", "é"]
+)
+def test_the_password_leads_nowhere_else(visit, to):
+    answer = visit(password="class").post("/enter", data={"password": "class", "to": to})
+    assert answer.headers["location"] == "/"
+
+
+def test_what_an_address_says_is_text_on_the_page_that_asks(visit):
+    answer = visit(password="class").get('/x"><script>alert(1)</script>')
+    assert "<script" not in answer.text
+
+
+def test_a_form_without_end_is_not_read_to_its_end(visit):
+    assert visit(password="class").post("/enter", content=b"password=" + b"x" * 1_000_000).status_code == 413
+
+
+def test_without_passwords_the_door_is_open_and_health_is_never_asked_for_one(visit):
+    assert visit().get("/").text == "the lab"
+    assert visit(presenter="boss").get("/").text == "the lab"
+    assert visit(password="class").get("/_stcore/health").text == "the lab"
+
+
+def test_the_key_is_kept_for_the_next_start_and_for_nobody_else(home):
+    home.mkdir()
+    first = door._key(home)
+    assert door._key(home) == first
+    assert (home / "door.key").stat().st_mode & 0o077 == 0
+    (home / "door.key").write_bytes(b"short")
+    assert len(door._key(home)) == 32
+
+
+def test_what_is_no_request_passes(home):
+    heard = []
+
+    async def inside(scope, receive, send):
+        heard.append(scope["type"])
+
+    asyncio.run(door.KeepDoor(inside)({"type": "lifespan"}, None, None))
+    assert heard == ["lifespan"]
