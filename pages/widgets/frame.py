@@ -4,7 +4,8 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from kd_core.config import LabError
-from pages.widgets import lab
+from pages.widgets import lab, rights
+from pages.widgets.door import ENTER, the_door
 from pages.widgets.guide import guide
 
 DEFAULT_PAGE = "overview"
@@ -21,6 +22,9 @@ def run_page(page: StreamlitPage) -> None:
         page.run()
     except LabError as error:
         st.error(str(error), icon=":material/error:")
+    if the_door().asks_for_presenter and not rights.presenter():
+        link = f'<small><a href="{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
+        st.markdown(link, unsafe_allow_html=True)
 
 
 def _say_what_was_mended() -> None:

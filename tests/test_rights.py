@@ -1,0 +1,157 @@
+"""A guest changes nobody else's runs, and the presenter alone deletes: on the page, and behind it."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from tiny import tiny_config, train_here
+
+from kd_core.config import LabError
+from kd_core.runs import new_id
+from pages.widgets import door, lab, rights
+
+
+@pytest.fixture
+def as_visitor(store, monkeypatch):
+    """as_visitor(browser, presenter=…): the session is this one's from now on."""
+
+    def become(browser, *, presenter=False):
+        monkeypatch.setattr(lab, "browser", lambda: browser)
+        monkeypatch.setattr(rights, "presenter", lambda: presenter)
+
+    monkeypatch.setattr(lab, "store", lambda: store)
+    return become
+
+
+class Asked:
+    """What was asked of the queue."""
+
+    def __init__(self):
+        self.calls = []
+
+    def __getattr__(self, name):
+        return lambda *arguments, **named: self.calls.append((name, *arguments))
+
+
+@pytest.fixture
+def queue(monkeypatch):
+    asked = Asked()
+    monkeypatch.setattr(lab, "jobs", lambda: asked)
+    return asked
+
+
+@pytest.fixture
+def runs(store):
+    """A run of anna's, one of ben's and one from a shell."""
+    ids = {whose: new_id() for whose in ("anna", "ben", "")}
+    for whose, run_id in ids.items():
+        store.create({run_id: tiny_config()}, browser=whose)
+    return ids
+
+
+@pytest.mark.parametrize("what", ["stop", "pause", "resume", "describe"])
+@pytest.mark.parametrize("whose", ["ben", ""])
+def test_a_guest_changes_only_what_their_own_browser_started(as_visitor, queue, runs, store, what, whose):
+    as_visitor("anna")
+
+    def change(run_id):
+        match what:
+            case "resume":
+                rights.resume([run_id])
+            case "describe":
+                rights.describe(store.get(run_id), name="mine", note="", tags=[])
+            case _:
+                rights.ask([run_id], what)
+
+    with pytest.raises(LabError, match="was started by somebody else: only they and the presenter may change it"):
+        change(runs[whose])
+    assert queue.calls == []
+    assert store.get(runs[whose]).name == ""
+    change(runs["anna"])
+    assert queue.calls or store.get(runs["anna"]).name == "mine"
+
+
+def test_several_runs_of_which_one_is_anothers_are_all_left_alone(as_visitor, queue, runs):
+    as_visitor("anna")
+    with pytest.raises(LabError):
+        rights.ask([runs["anna"], runs["ben"]], "stop")
+    assert queue.calls == []
+
+
+def test_a_visitor_without_a_browsers_id_owns_no_run_from_the_shell(as_visitor, runs, store):
+    as_visitor("")
+    assert not any(rights.may_control(run) for run in store.runs())
+
+
+def test_the_presenter_may_change_every_run(as_visitor, queue, runs, store):
+    as_visitor("carl", presenter=True)
+    rights.ask(runs.values(), "pause")
+    assert len(queue.calls) == 3
+    rights.describe(store.get(runs["ben"]), name="Ben's", note="", tags=[])
+    assert store.get(runs["ben"]).name == "Ben's"
+
+
+def test_nobody_but_the_presenter_deletes_restores_or_brings_in(as_visitor, store, digits):
+    run = store.get(train_here(store, tiny_config()))
+    as_visitor("anna")
+    for refused in (lambda: rights.delete(run), lambda: rights.restore(run.id), lambda: rights.unpack(b"")):
+        with pytest.raises(LabError, match=r"Only the presenter may .* here\."):
+            refused()
+    assert store.runs()
+    as_visitor("anna", presenter=True)
+    rights.delete(run)
+    assert store.runs() == []
+    rights.restore(run.id)
+    assert len(store.runs()) == 1
+
+
+def test_a_guests_runs_are_counted_and_the_presenters_are_not(as_visitor, monkeypatch):
+    submitted = []
+
+    class Queue:
+        def submit(self, configs, browser, *, privileged):
+            submitted.append((browser, privileged))
+
+    monkeypatch.setattr(lab, "jobs", Queue)
+    as_visitor("anna")
+    rights.submit({})
+    as_visitor("carl", presenter=True)
+    rights.submit({})
+    assert submitted == [("anna", False), ("carl", True)]
+
+
+@pytest.fixture
+def open_as(home, monkeypatch):
+    """open_as(role, page, …) -> a page as a guest or the presenter finds it, in a home with one finished run."""
+    monkeypatch.setenv("KD_HOME", str(home))
+    store = lab._opened(home).store
+    run_id = train_here(store, tiny_config())
+
+    def open_it(role, page):
+        monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss" if role == "guest" else "")
+        monkeypatch.setattr(door, "_doors", {})
+        app = AppTest.from_file("../app.py", default_timeout=60)
+        app.query_params["runs"] = run_id
+        app.run()
+        if page != "overview":
+            app.session_state[f"menu_{run_id}"] = True
+            app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception
+        return app, run_id
+
+    yield open_it
+    lab.jobs().close()
+    store.close()
+
+
+@pytest.mark.parametrize("role", ["guest", "presenter"])
+def test_the_runs_page_offers_what_its_visitor_may_do(open_as, role):
+    app, run_id = open_as(role, "runs")
+    keys = {button.key for button in app.button}
+    assert (f"delete_{run_id}" in keys) == (role == "presenter")
+    assert f"again_{run_id}" in keys
+    assert bool(app.file_uploader) == (role == "presenter")
+    assert any(field.key == f"name_{run_id}" for field in app.text_input) == (role == "presenter")
+
+
+def test_a_guest_finds_the_presenters_door_and_the_presenter_does_not_look_for_it(open_as):
+    assert "/enter?to=/" in open_as("guest", "overview")[0].main.markdown[-1].value
+    assert not any("/enter" in text.value for text in open_as("presenter", "overview")[0].markdown)
