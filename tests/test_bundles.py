@@ -905,7 +905,7 @@ def test_a_folder_that_cannot_be_written_is_said_in_words(store, there):
 
 def test_only_a_run_that_has_ended_is_adopted_and_only_once(store, there):
     run = there.store.get(there.student)
-    with pytest.raises(StoreError, match="is running: only one that has finished or was stopped can be taken in"):
+    with pytest.raises(StoreError, match="is running: only one that has ended can be taken in"):
         store.adopt(replace(run, status="running"), [], [])
     store.adopt(run, there.store.records(run.id, "step"), there.store.probes(run.id))
     with pytest.raises(StoreError, match="cannot take this entry"):

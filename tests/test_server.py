@@ -90,11 +90,11 @@ def test_whatever_the_address_says_is_answered_without_runs(watched, query):
 
 
 def test_a_store_that_cannot_be_read_is_said_in_a_sentence(tmp_path, monkeypatch):
-    monkeypatch.setenv("KD_HOME", str(tmp_path))
-    (tmp_path / "lab.sqlite").write_bytes(b"no database" * 200)
+    (tmp_path / "home").write_text("no folder")
+    monkeypatch.setenv("KD_HOME", str(tmp_path / "home"))
     status, said = ask(server._tell, "runs=abc")
     assert status == 503
-    assert "is damaged" in said
+    assert "Set KD_HOME to another folder" in said
 
 
 def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
