@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import streamlit as st
 
 from kd_core import datasets, places, shipped
 from kd_core.runs import Store
@@ -24,6 +25,13 @@ def store(home):
     opened = Store(home)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def at_this_machine(monkeypatch) -> None:
+    """Pages under AppTest see a visitor from this machine, in place of the mock that AppTest puts there."""
+    for name, value in {"ip_address": None, "cookies": {}, "headers": {}}.items():
+        monkeypatch.setattr(type(st.context), name, value)
 
 
 @pytest.fixture(scope="session")

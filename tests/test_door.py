@@ -5,6 +5,7 @@ import re
 
 import pytest
 from starlette.applications import Starlette
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
@@ -84,6 +85,13 @@ def test_a_cookie_that_was_changed_is_worth_nothing(change):
         "letters": f"{role}.soon.{mac}\u0130",
     }[change]
     assert closed.role_of(forged, THERE) is None
+
+
+def test_what_a_proxy_hands_on_does_not_come_from_here():
+    assert door.address_of(HERE, {}) == HERE
+    for header in ("Forwarded", "X-Forwarded-For"):
+        address = door.address_of(HERE, Headers({header: HERE}))
+        assert make().role_of(None, address) == "guest"
 
 
 def test_guessing_is_held_up_for_one_address_and_for_all_together():

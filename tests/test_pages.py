@@ -39,7 +39,7 @@ def homes(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(homes, monkeypatch):
+def open_page(homes, monkeypatch, at_this_machine):
     """open_page(page, home) -> the page as its user finds it."""
 
     def open_it(page, home="trained", **query):

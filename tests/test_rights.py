@@ -119,7 +119,7 @@ def test_a_guests_runs_are_counted_and_the_presenters_are_not(as_visitor, monkey
 
 
 @pytest.fixture
-def open_as(home, monkeypatch):
+def open_as(home, monkeypatch, at_this_machine):
     """open_as(role, page, …) -> a page as a guest or the presenter finds it, in a home with one finished run."""
     monkeypatch.setenv("KD_HOME", str(home))
     store = lab._opened(home).store

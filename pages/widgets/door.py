@@ -17,7 +17,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Literal
@@ -212,6 +212,11 @@ def _cookie(scope: Scope) -> str | None:
     return cookies[COOKIE].value if COOKIE in cookies else None
 
 
+def address_of(peer: str | None, headers: Mapping[str, str]) -> str | None:
+    """Where a request came from; what a proxy hands on came from somewhere else than the proxy's own machine."""
+    return "forwarded" if any(name in headers for name in ("forwarded", "x-forwarded-for")) else peer
+
+
 def _address(scope: Scope) -> str | None:
     client = scope.get("client")
-    return client[0] if client else None
+    return address_of(client[0] if client else None, Headers(scope=scope))

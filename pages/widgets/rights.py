@@ -13,12 +13,13 @@ from kd_core import bundles
 from kd_core.config import LabError, RunConfig
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.door import COOKIE, the_door
+from pages.widgets.door import COOKIE, address_of, the_door
 
 
 def presenter() -> bool:
     """Whether this session is the presenter's."""
-    return the_door().role_of(st.context.cookies.get(COOKIE), st.context.ip_address) == "presenter"
+    address = address_of(st.context.ip_address, st.context.headers)
+    return the_door().role_of(st.context.cookies.get(COOKIE), address) == "presenter"
 
 
 def may_control(run: Run) -> bool:
