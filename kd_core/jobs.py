@@ -486,16 +486,21 @@ def turns(waiting: Mapping[str, str], at_work: Mapping[str, int], served: Mappin
 
 
 class Limits(NamedTuple):
-    """How many runs may wait or be at work: in all, and of one guest's browser."""
+    """How many runs may wait or be at work: in all, and of one guest's browser; and how many train here at once.
+
+    at_once: 0 stands for one for every four cores. A cluster has as many as it has workers.
+    """
 
     queue: int = 500
     browser: int = 50
+    at_once: int = 0
 
     @classmethod
     def from_environment(cls) -> "Limits":
-        """As KD_MAX_QUEUED and KD_MAX_PER_BROWSER say. Raises ConfigError where one is no whole number above 0."""
+        """As the variables below say. Raises ConfigError where one is no whole number above 0."""
         values = {}
-        for field, name in (("queue", "KD_MAX_QUEUED"), ("browser", "KD_MAX_PER_BROWSER")):
+        names = {"queue": "KD_MAX_QUEUED", "browser": "KD_MAX_PER_BROWSER", "at_once": "KD_RUNS_AT_ONCE"}
+        for field, name in names.items():
             text = os.environ.get(name, "").strip()
             if text:
                 if not (text.isascii() and text.isdecimal() and int(text) > 0):
@@ -833,7 +838,7 @@ class Jobs:
             client = Client(self._scheduler, timeout="5s", set_as_default=False)
             self._slots, self._threads = max(1, len(client.nthreads())), cores
         else:
-            self._slots = max(1, cores // 4)
+            self._slots = self.limits.at_once or max(1, cores // 4)
             self._threads = max(1, cores // self._slots)
             dask.config.set(DASK_SETTINGS)
             cluster = LocalCluster(
