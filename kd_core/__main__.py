@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kd_core import jobs, mending, paper, places, recipes, shipped
+from kd_core import cluster, jobs, mending, paper, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -31,7 +31,7 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
 )
-from kd_core.files import write_atomic
+from kd_core.files import read_bytes, write_atomic
 from kd_core.runs import Run, Store, new_id
 
 FAILED, REFUSED, PAUSED = 1, 2, 3
@@ -53,7 +53,8 @@ app = typer.Typer(
         " 'resume' goes on. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
-os.environ.setdefault("OMP_WAIT_POLICY", jobs.WORKER_ENVIRONMENT["OMP_WAIT_POLICY"])  # torch comes later and reads it
+for _name, _value in cluster.WORKER_ENVIRONMENT.items():  # torch comes later and reads it
+    os.environ.setdefault(_name, _value)
 console = Console()
 complaints = Console(stderr=True)
 
@@ -232,13 +233,13 @@ def export_model(
         with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             checks = export.export_run(
-                store.home, found, lambda text, share: bar.update(task, description=text, completed=share)
+                store.storage, found, lambda text, share: bar.update(task, description=text, completed=share)
             )
         kept = [file["name"] for file in checks["files"] if file["passed"]]
         if out is not None:
             for name in (*kept, *checks["texts"], exported.CHECKS):
-                write_atomic(out / name, (folder / name).read_bytes())
-            if page := browser_page.browser_page(store.home, found.id):
+                write_atomic(out / name, read_bytes(folder / name))
+            if page := browser_page.browser_page(store.storage, found.id):
                 write_atomic(out / "draw.html", page)
         table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
         for file in checks["files"]:
@@ -395,8 +396,8 @@ def compare(
             if run.config.dataset != found[0].config.dataset:
                 raise LabError(f"run {run.id} was trained on {run.config.dataset}, not on {found[0].config.dataset}")
         dataset = datasets.load(found[0].config.dataset)
-        models = {run.id: artifacts.load_model(store.home, run.id, dataset) for run in found}
-        logits = {run.id: artifacts.test_logits(store.home, run.id) for run in found}
+        models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
+        logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
         measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
         table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
         rows = _comparison_rows(found, measured["models"])
@@ -504,8 +505,58 @@ def _training(
     return recipes.default_training(role, dataset).replace(**changes)
 
 
+@app.command()
+def scheduler(
+    host: Annotated[str | None, typer.Option(help="Address to listen at; by default all of this machine's.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen at.")] = 8786,
+) -> None:
+    """Be the scheduler of a cluster, until Ctrl-C. It runs what anybody sends it: keep its port to a network you trust.
+
+    The app finds it through KD_SCHEDULER, workers are told its address.
+    """
+    with _sentences(), _ended_by_ctrl_c():
+        cluster.serve_scheduler(
+            host, port, lambda address: console.print(f"scheduler at {address}", markup=False, soft_wrap=True)
+        )
+
+
+@app.command()
+def worker(
+    address: Annotated[str, typer.Argument(help="Of the scheduler, such as tcp://host:8786.")],
+    runs: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="How many at once; by default one for four cores, or four for each GPU."),
+    ] = None,
+) -> None:
+    """Do the runs that a scheduler hands out, until Ctrl-C, each in a process of its own; GPUs are used and shared."""
+    with _sentences(), _ended_by_ctrl_c():
+        offer = cluster.Host.this(runs)
+        shared = f" on {offer.gpus} GPUs" if offer.gpus else f", {offer.threads} threads each"
+        cluster.serve_workers(
+            address,
+            offer,
+            lambda: console.print(f"{offer.runs} runs at once{shared}, for {address}", markup=False, soft_wrap=True),
+        )
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C, and what ends a container, end a command that has no other end."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print("ended")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _store() -> Store:
-    store, notice = mending.open_store(places.home())
+    store, notice = mending.open_store(places.home(), places.storage())
     if notice:
         complaints.print(notice, markup=False, highlight=False, soft_wrap=True)
     store.interrupt_orphans()

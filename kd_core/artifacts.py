@@ -5,7 +5,6 @@ The card is written last and holds the checksums of the other two, so that logit
 
 import hashlib
 import json
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from kd_core import datasets, evaluation, models, speed, tensors
 from kd_core.config import ConfigError, RunConfig
 from kd_core.datasets import Dataset
-from kd_core.files import SaveError, write_atomic
+from kd_core.files import AnyPath, SaveError, is_file, read_bytes, read_text, write_atomic
 from kd_core.runs import RunFolder, folder_of
 
 
@@ -42,13 +41,13 @@ class Learned(Protocol):
     def best_model(self) -> nn.Module: ...
 
 
-def leave(home: Path, run_id: str, run: Learned) -> dict[str, Any]:
+def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     """Save the best weights of a run with their logits and card, and return its results.
 
     The test set is looked at here, once, after the weights are chosen. A teacher leaves its logits over the training
     set as well: its students read them instead of asking it again. Raises SaveError.
     """
-    folder, dataset, model = folder_of(home, run_id), run.dataset, run.best_model()
+    folder, dataset, model = folder_of(storage, run_id), run.dataset, run.best_model()
     logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
@@ -92,18 +91,18 @@ def _ask_again(folder: RunFolder) -> None:
     dataset = datasets.load(_config(folder).dataset)
     model = load_model(folder.path.parent.parent, folder.path.name, dataset)
     validation_images = dataset.train_images[dataset.split_of(_config(folder))[1]]
-    card = json.loads(folder.card.read_text(encoding="utf-8"))
+    card = json.loads(read_text(folder.card))
     tensors.save_tensors(folder.logits, _asked(model, dataset, validation_images))
     write_atomic(folder.card, json.dumps({**card, "logits_sha256": _sha256(folder.logits)}, indent=2).encode())
 
 
-def load_model(home: Path, run_id: str, dataset: Dataset) -> nn.Module:
+def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
     """The trained model of a run, on the CPU, in eval mode, for images and classes of dataset.
 
     Raises ConfigError where the model has another number of classes or image shape, SaveError where its files are
     missing or damaged.
     """
-    folder = folder_of(home, run_id)
+    folder = folder_of(storage, run_id)
     config = _config(folder)
     weights = tensors.load_tensors(folder.weights)
     model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
@@ -134,11 +133,11 @@ class Trained(NamedTuple):
         return logits.numpy()
 
 
-def load_trained(home: Path, run_id: str) -> Trained:
+def load_trained(storage: AnyPath, run_id: str) -> Trained:
     """The trained model of a run by its own files alone. Raises SaveError where they are missing or damaged."""
-    folder = folder_of(home, run_id)
+    folder = folder_of(storage, run_id)
     try:
-        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        card = json.loads(read_text(folder.card))
         shape, class_names = tuple(card["input"]["shape"]), tuple(card["class_names"])
         mean, std = float(card["input"]["mean"]), float(card["input"]["std"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -151,11 +150,11 @@ def load_trained(home: Path, run_id: str) -> Trained:
     return Trained(model.eval(), mean, std, class_names)
 
 
-def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
+def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
     """What these teachers said of the training set of a data set, (M, N, K), or None where one has not kept it."""
     members = []
     for run_id in run_ids:
-        folder = folder_of(home, run_id)
+        folder = folder_of(storage, run_id)
         if not _logits_are_here(folder) or _config(folder).dataset != dataset_name:
             return None
         logits = tensors.load_tensors(folder.logits)
@@ -165,18 +164,18 @@ def training_logits(home: Path, run_ids: tuple[str, ...], dataset_name: str) -> 
     return torch.stack(members)
 
 
-def test_logits(home: Path, run_id: str) -> NDArray[np.float32]:
+def test_logits(storage: AnyPath, run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set of its own data set, (N, K). Raises SaveError where they are not whole."""
-    return _logits(folder_of(home, run_id))["test"].numpy()
+    return _logits(folder_of(storage, run_id))["test"].numpy()
 
 
-def validation_logits(home: Path, run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+def validation_logits(storage: AnyPath, run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """Logits of a run over its validation split, (N, K), and the true labels (N,); None where it kept none.
 
     The labels are the data set's own, even where the run was not shown them. Raises SaveError where the logits are not
     whole, DatasetError where the data set is not to be had.
     """
-    folder = folder_of(home, run_id)
+    folder = folder_of(storage, run_id)
     logits = _logits(folder).get("validation")
     if logits is None:
         return None
@@ -196,7 +195,7 @@ def _logits(folder: RunFolder) -> dict[str, Tensor]:
 
 def _config(folder: RunFolder) -> RunConfig:
     try:
-        return RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
+        return RunConfig.from_json(read_text(folder.config))
     except (OSError, UnicodeDecodeError):
         raise SaveError(f"{folder.config} is missing or damaged: the run it belongs to cannot be used.") from None
 
@@ -208,15 +207,15 @@ def _logits_are_here(folder: RunFolder) -> bool:
     Raises DatasetError where that needs a data set that is not to be had.
     """
     try:
-        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        card = json.loads(read_text(folder.card))
         whole, alone = _sha256(folder.weights) == card["weights_sha256"], card["logits_sha256"] is None
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if whole and alone:
         _ask_again(folder)
         return True
-    return bool(whole and folder.logits.is_file() and _sha256(folder.logits) == card["logits_sha256"])
+    return bool(whole and is_file(folder.logits) and _sha256(folder.logits) == card["logits_sha256"])
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _sha256(path: AnyPath) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -14,6 +14,7 @@ from typing import Any
 
 from kd_core import exported
 from kd_core.exported import ExportError
+from kd_core.files import AnyPath, read_bytes, read_text
 from kd_core.runs import folder_of
 
 MAX_BYTES = 15_000_000
@@ -36,33 +37,33 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
 _TYPES = {"float32", "int8", "uint8", "int32", "int64"}
 
 
-def browser_page(home: Path, run_id: str) -> bytes | None:
+def browser_page(storage: AnyPath, run_id: str) -> bytes | None:
     """The page of an exported run, or None where it can have none: browser_page_problem says why.
 
     It runs the int8 file where that passed its check, else the float32 one.
     """
-    page = _page(home, run_id)
+    page = _page(storage, run_id)
     return None if isinstance(page, str) else page
 
 
-def browser_page_problem(home: Path, run_id: str) -> str | None:
+def browser_page_problem(storage: AnyPath, run_id: str) -> str | None:
     """Why an exported run has no page, in a sentence, or None where it has one."""
-    page = _page(home, run_id)
+    page = _page(storage, run_id)
     return page if isinstance(page, str) else None
 
 
-def _page(home: Path, run_id: str) -> bytes | str:
-    checks = exported.read_checks(home, run_id)
+def _page(storage: AnyPath, run_id: str) -> bytes | str:
+    checks = exported.read_checks(storage, run_id)
     if checks is None:
         return "This run has not been exported yet: export it first."
     passed = [name for name in (exported.ONNX_INT8, exported.ONNX) if exported.file_checks(checks, name)["passed"]]
     if not passed:
         return "No ONNX file of this run passed its check, so there is nothing that a page could run."
-    folder = folder_of(home, run_id)
+    folder = folder_of(storage, run_id)
     try:
-        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        card = json.loads(read_text(folder.card))
         shape, class_names = card["input"]["shape"], card["class_names"]
-        graph = (folder.export / passed[0]).read_bytes()
+        graph = read_bytes(folder.export / passed[0])
     except (OSError, ValueError, KeyError, TypeError):
         return "The card of this run is missing or damaged: run it again."
     if shape != [1, SIDE, SIDE]:

@@ -18,7 +18,6 @@ import io
 import json
 import math
 import re
-import shutil
 import stat
 import struct
 import time
@@ -33,7 +32,7 @@ from pydantic import Field
 
 from kd_core.config import DATASETS, Config, ConfigError, LabError, RunConfig
 from kd_core.evaluation import test_errors
-from kd_core.files import SaveError, disk_problem, write_atomic
+from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, RECORD_COLUMNS, Run, Store, StoreError, new_id
@@ -194,7 +193,7 @@ def pack(store: Store, run_id: str) -> bytes:
     from kd_core import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
-        artifacts.test_logits(store.home, run_id)  # made now, where the weights came without
+        artifacts.test_logits(store.storage, run_id)  # made now, where the weights came without
     facts = {name: getattr(run, name) for name in _Facts.model_fields if name != "bundle_format"}
     probes = [
         {"epoch": epoch, "logits": logits}
@@ -205,12 +204,12 @@ def pack(store: Store, run_id: str) -> bytes:
         members = {
             "config.json": run.config.model_dump_json(indent=2).encode(),
             "run.json": json.dumps({"bundle_format": FORMAT, **facts}, indent=2).encode(),
-            "card.json": folder.card.read_bytes(),
+            "card.json": read_bytes(folder.card),
             "probes.json": json.dumps({"probes": probes}).encode(),
             "metrics.csv": metrics_csv(store, run_id),
             "metrics.parquet": metrics_parquet(store, run_id),
-            WEIGHTS: folder.weights.read_bytes(),
-            LOGITS: folder.logits.read_bytes(),
+            WEIGHTS: read_bytes(folder.weights),
+            LOGITS: read_bytes(folder.logits),
         }
         _check_sizes({name: len(content) for name, content in members.items()})
         checked = _checked(members)
@@ -270,7 +269,7 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
         write_atomic(folder.card, card.model_dump_json(indent=2).encode())
         store.adopt(run, _records(members), [(probe.epoch, probe.logits) for probe in bundle.probes])
     except BaseException:
-        shutil.rmtree(folder.path, ignore_errors=True)
+        remove_folder(folder.path)
         raise
     return run.id
 
@@ -282,13 +281,11 @@ def _claim(store: Store, run_id: str, weights: bytes) -> str:
     with contextlib.suppress(StoreError, ConfigError):  # nobody's, or a run that this version cannot read
         here = store.get(run_id)
         candidates.remove(run_id)
-        if (path / WEIGHTS).is_file() and (path / WEIGHTS).read_bytes() == weights:
+        if is_file(path / WEIGHTS) and read_bytes(path / WEIGHTS) == weights:
             raise BundleError(f"This run is here already, as {here.label}: there is nothing to take in.")
     try:
-        path.parent.mkdir(exist_ok=True)
         for candidate in candidates:
-            with contextlib.suppress(FileExistsError):
-                path.with_name(candidate).mkdir()
+            if claim(path.with_name(candidate), "config.json"):
                 return candidate
     except OSError as error:
         raise SaveError(disk_problem(error, path.parent)) from error

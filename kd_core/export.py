@@ -37,7 +37,7 @@ from kd_core.config import RunConfig
 from kd_core.datasets import Dataset
 from kd_core.evaluation import test_errors
 from kd_core.exported import ExportError
-from kd_core.files import disk_problem, write_atomic
+from kd_core.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.model_card import model_card
 from kd_core.runs import Run, folder_of
 
@@ -68,7 +68,7 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export_run(home: Path, run: Run, progress: datasets.Progress | None = None) -> dict[str, Any]:
+def export_run(storage: AnyPath, run: Run, progress: datasets.Progress | None = None) -> dict[str, Any]:
     """Write a run's model into its export folder, check every file on the test set, and return what was found.
 
     progress hears what is being done, with the share done, 0 to 1; it may raise to cancel. Returns the content of
@@ -82,9 +82,9 @@ def export_run(home: Path, run: Run, progress: datasets.Progress | None = None) 
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
     dataset = datasets.load(run.config.dataset)
-    folder = folder_of(home, run.id)
-    (folder.export / exported.CHECKS).unlink(missing_ok=True)
-    model = artifacts.load_model(home, run.id, dataset)
+    folder = folder_of(storage, run.id)
+    remove(folder.export / exported.CHECKS)
+    model = artifacts.load_model(storage, run.id, dataset)
     weights_sha256 = exported.sha256(folder.weights)
     tell("Asking the original", 0.05)
     original = _original(model, dataset)
@@ -100,10 +100,10 @@ def export_run(home: Path, run: Run, progress: datasets.Progress | None = None) 
     program = trace(model, dataset)
     graph = to_onnx(program)
 
-    def safetensors(path: Path) -> None:
+    def safetensors(path: AnyPath) -> None:
         tensors.save_tensors(path, model.state_dict(), metadata)
 
-    steps: dict[str, tuple[Callable[[Path], None], Callable[[Path], Runner]]] = {
+    steps: dict[str, tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]] = {
         exported.WEIGHTS: (safetensors, lambda path: _run_weights(path, run.config, dataset)),
         exported.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
         exported.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
@@ -135,17 +135,18 @@ def export_run(home: Path, run: Run, progress: datasets.Progress | None = None) 
 
 
 def _write_and_check(
-    path: Path, write: Callable[[Path], None], load: Callable[[Path], Runner], dataset: Dataset, original: Logits
+    path: AnyPath, write: Callable[[AnyPath], None], load: Callable[[Path], Runner], dataset: Dataset, original: Logits
 ) -> dict[str, Any]:
     """One entry of checks["files"]; the file is gone again where it failed."""
     start = time.perf_counter()
     write(path)
-    facts = {"name": path.name, "size_bytes": path.stat().st_size, "sha256": exported.sha256(path)}
-    run = load(path)
+    facts = {"name": path.name, "size_bytes": stat(path).st_size, "sha256": exported.sha256(path)}
+    with on_this_machine(path) as file:
+        run = load(file)
     logits = np.concatenate([run(batch.to(torch.float32).numpy()) for batch in dataset.test_images.split(BATCH)])
     verdict = judge(original, logits, dataset.test_labels.numpy(), int8=path.name == exported.ONNX_INT8)
     if not verdict["passed"]:
-        path.unlink()
+        remove(path)
     return {**facts, "seconds": time.perf_counter() - start, **verdict}
 
 

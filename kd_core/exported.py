@@ -10,10 +10,10 @@ checks.json is written last and holds the checksums of the others, so that no ha
 import hashlib
 import json
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from kd_core.config import LabError
+from kd_core.files import AnyPath, is_file, read_bytes, read_text, state_of
 from kd_core.runs import folder_of
 
 WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
@@ -25,15 +25,15 @@ class ExportError(LabError):
     """A run that cannot be exported, or an export that is not there; one sentence says why and what to do."""
 
 
-def read_checks(home: Path, run_id: str) -> dict[str, Any] | None:
+def read_checks(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
     """The content of checks.json as kd_core.export.export_run returned it, or None where there is no whole export.
 
     None too where a file was changed, added in a refused one's place or lost, or where the run's weights are others by
     now: export again. Raises StoreError for what cannot be an id.
     """
-    folder = folder_of(home, run_id)
+    folder = folder_of(storage, run_id)
     try:
-        checks: dict[str, Any] = json.loads((folder.export / CHECKS).read_text(encoding="utf-8"))
+        checks: dict[str, Any] = json.loads(read_text(folder.export / CHECKS))
         if checks["weights_sha256"] != sha256(folder.weights):
             return None
         for name, written in checks["texts"].items():
@@ -41,19 +41,19 @@ def read_checks(home: Path, run_id: str) -> dict[str, Any] | None:
                 return None
         for file in checks["files"]:
             path = folder.export / file["name"]
-            if sha256(path) != file["sha256"] if file["passed"] else path.exists():
+            if sha256(path) != file["sha256"] if file["passed"] else is_file(path):
                 return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return checks
 
 
-def for_runtime(home: Path, run_id: str) -> dict[str, Path]:
+def for_runtime(storage: AnyPath, run_id: str) -> dict[str, AnyPath]:
     """The files of a whole export that ONNX Runtime can run, by the names that kd_core.speed has for it."""
-    checks = read_checks(home, run_id)
+    checks = read_checks(storage, run_id)
     if checks is None:
         return {}
-    folder = folder_of(home, run_id).export
+    folder = folder_of(storage, run_id).export
     names = {"onnx": ONNX, "onnx_int8": ONNX_INT8}
     return {runtime: folder / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
 
@@ -64,13 +64,11 @@ def file_checks(checks: dict[str, Any], name: str) -> dict[str, Any]:
     return found
 
 
-def sha256(path: Path) -> str:
-    """Of a file's content, kept while its size and time of change stay. Raises OSError where it cannot be read."""
-    facts = path.stat()
-    return _sha256(path, facts.st_size, facts.st_mtime_ns, facts.st_ino)
+def sha256(path: AnyPath) -> str:
+    """Of a file's content, kept while its size and times stay. Raises OSError where it cannot be read."""
+    return _sha256(path, state_of(path))
 
 
 @lru_cache(maxsize=256)
-def _sha256(path: Path, size: int, changed: int, inode: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _sha256(path: AnyPath, state: str) -> str:
+    return hashlib.sha256(read_bytes(path)).hexdigest()

@@ -1,6 +1,5 @@
 """What a model sees before it decides: the inputs of its last layer, and their plane of largest variance."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,16 +9,17 @@ from torch import nn
 
 from kd_core import artifacts, models
 from kd_core.datasets import Dataset
+from kd_core.files import AnyPath
 
 
 def penultimate(
-    home: Path, run_id: str, dataset: Dataset, count: int = 1000
+    storage: AnyPath, run_id: str, dataset: Dataset, count: int = 1000
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """What the last linear layer of a run's model is fed for the first `count` test images, (N, D), and their labels.
 
     Raises as artifacts.load_model does.
     """
-    model = artifacts.load_model(home, run_id, dataset)
+    model = artifacts.load_model(storage, run_id, dataset)
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     seen: list[torch.Tensor] = []
 

@@ -1,23 +1,76 @@
-"""Whole files or none: everything KD Lab saves goes through write_atomic. No torch here."""
+"""Whole files or none, here or in storage that hosts share: everything KD Lab saves goes through write_atomic.
+
+A path is a pathlib.Path, or a UPath of universal_pathlib into any storage that fsspec knows, such as s3://bucket/lab.
+Whatever a storage raises becomes an OSError here, so that its callers know one kind of trouble. No torch here.
+"""
 
 import contextlib
 import errno
 import os
 import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from kd_core.config import LabError
+from kd_core.config import ConfigError, LabError
+
+if TYPE_CHECKING:
+    from upath import UPath
+    from upath.types import StatResultType
+
+    AnyPath = Path | UPath
+else:
+    AnyPath = Path  # universal_pathlib is imported where storage elsewhere is named, and not before
+
+Value = TypeVar("Value")
 
 
 class SaveError(LabError):
     """Something could not be saved or read back; one sentence says what and what to do."""
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def path_at(address: str) -> AnyPath:
+    """A folder as a user names it, or storage as fsspec does, such as s3://bucket/lab.
+
+    What it needs besides (keys, an endpoint) comes from the environment, as that storage's own package reads it. Raises
+    ConfigError where no package here knows such storage, or its ~ is nobody's home.
+    """
+    if "://" not in address:
+        try:
+            return Path(address).expanduser()
+        except RuntimeError:
+            raise ConfigError(f"there is no folder {address}: nobody of that name has a home here") from None
+    from upath import UPath
+
+    try:
+        # Other hosts write here as well: what it held a moment ago must not be taken for what it holds.
+        path = UPath(address, use_listings_cache=False)
+        if path.protocol in ("file", "local"):
+            return Path(path.path)
+        path.fs  # noqa: B018  asks for the package
+    except (ImportError, ValueError, TypeError) as error:
+        raise ConfigError(f"{address} cannot be used as storage: {error}") from error
+    return path
+
+
+def write_atomic(path: AnyPath, content: bytes) -> None:
     """Write content to path so that, whatever happens, path holds either what it held before or all of content.
 
-    Raises SaveError where the disk is full or the folder cannot be written.
+    Storage elsewhere replaces whole objects by itself. Raises SaveError where the disk is full or the folder cannot be
+    written.
     """
+    try:
+        if isinstance(path, Path):
+            _write_file(path, content)
+        else:
+            _elsewhere(path, lambda: path.write_bytes(content))
+    except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
+
+
+def _write_file(path: Path, content: bytes) -> None:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,14 +79,118 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise SaveError(disk_problem(error, path.parent)) from error
     finally:
         with contextlib.suppress(OSError):
             partial.unlink()
 
 
-def disk_problem(error: OSError, folder: Path) -> str:
+def read_bytes(path: AnyPath) -> bytes:
+    """All of a file. Raises FileNotFoundError where there is none, another OSError where it cannot be read."""
+    content: bytes = _elsewhere(path, path.read_bytes)
+    return content
+
+
+def read_text(path: AnyPath) -> str:
+    """All of a text file. Raises OSError as read_bytes does, UnicodeDecodeError where it is no text."""
+    return read_bytes(path).decode("utf-8")
+
+
+def is_file(path: AnyPath) -> bool:
+    """Whether there is such a file. Raises OSError where its storage does not answer."""
+    return _elsewhere(path, path.is_file)
+
+
+def stat(path: AnyPath) -> "os.stat_result | StatResultType":
+    """Size and times of a file. Raises OSError."""
+    return _elsewhere(path, path.stat)
+
+
+def state_of(path: AnyPath) -> str:
+    """A text that changes with the content of a file, told by its size, times and place. Raises OSError."""
+    if isinstance(path, Path):
+        facts = path.stat()
+        return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
+    return str(_elsewhere(path, lambda: path.fs.ukey(path.path)))
+
+
+def remove(path: AnyPath) -> None:
+    """Remove a file, if there is one. Raises OSError."""
+    _elsewhere(path, lambda: path.unlink(missing_ok=True))
+
+
+def claim(folder: AnyPath, name: str) -> bool:
+    """Whether this caller alone is the one to fill a folder that nobody has filled; name is of its first file.
+
+    Raises OSError.
+    """
+    try:
+        if isinstance(folder, Path):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            folder.mkdir()
+        else:
+            path = folder / name
+            _elsewhere(path, lambda: path.fs.pipe_file(path.path, b"", mode="create"))
+    except FileExistsError:
+        return False
+    return True
+
+
+def remove_folder(folder: AnyPath) -> None:
+    """Remove a folder with all that is in it, as far as that can be done."""
+    if isinstance(folder, Path):
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            _elsewhere(folder, lambda: folder.fs.rm(folder.path, recursive=True))
+
+
+class Found(NamedTuple):
+    """A file, when it was last written (seconds since 1970), and its size."""
+
+    path: AnyPath
+    written_at: float
+    size_bytes: int
+
+
+def found(folder: AnyPath, pattern: str) -> list[Found]:
+    """The files below a folder that match a glob pattern, in no order. Raises OSError where storage does not answer."""
+    files = []
+    paths: list[AnyPath] = _elsewhere(folder, lambda: [*folder.glob(pattern)])
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
+            facts = stat(path)
+            files.append(Found(path, facts.st_mtime, facts.st_size))
+    return files
+
+
+@contextlib.contextmanager
+def on_this_machine(path: AnyPath) -> Iterator[Path]:
+    """The file itself, or a copy for the length of the block, for libraries that read local files alone.
+
+    Raises OSError.
+    """
+    if isinstance(path, Path):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="kd-lab-") as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(read_bytes(path))
+        yield copy
+
+
+def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
+    """What work returns. What the storage of path raises of its own kind becomes an OSError."""
+    try:
+        return work()
+    except OSError:
+        raise
+    except Exception as error:
+        if isinstance(path, Path):
+            raise
+        raise OSError(errno.EIO, f"its storage does not answer ({error})", str(path)) from error
+
+
+def disk_problem(error: OSError, folder: AnyPath) -> str:
     """The sentence for an error of the file system."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk of {folder} is full: free some space, then resume; what was saved before is whole."

@@ -12,6 +12,7 @@ import math
 import os
 import queue
 import shutil
+import socket
 import threading
 import time
 from collections import Counter
@@ -19,11 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from kd_core.cluster import CONNECT_SECONDS, TOPIC, Cluster, SchedulerError, Worker
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
+from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove
 from kd_core.runs import ACTIVE, Run, Store, StoreError, folder_of
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
     Task = Future[Any]
 
@@ -36,23 +39,12 @@ Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
 files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
 
-TOPIC = "kd-lab"
 _PROGRESS = ("step", "epoch", "probe")
 CHECKPOINT_SECONDS = 5.0
 TRAINING_PER_CHECKPOINT = 30
 """Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
 NICENESS = 5
 """Training yields the processor to the page."""
-WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
-of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13)."""
-DASK_SETTINGS = {
-    "distributed.worker.daemon": True,
-    "distributed.nanny.pre-spawn-environ": {},
-    "distributed.worker.profile.enabled": False,
-}
-"""Of the workers on this machine. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_) and
-sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without."""
 MIN_FREE_BYTES = 200_000_000
 """Of the store's disk, below which no run is queued: those at work need room for what they learn."""
 TRAINING_PER_BACKUP = 30
@@ -65,14 +57,20 @@ TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
 SLICE_SECONDS = 30.0
-"""How long a run keeps its worker while runs of browsers that have none at work wait for one."""
+"""How long a run keeps its worker while runs of browsers that have none at work, or a finding, wait for one."""
+MOST_LOSSES = 3
+"""How many workers a run may lose before it is given up."""
+SECONDS_BETWEEN_SIGNS = 20.0
+"""Of life, that the owner of runs gives, so that other hosts know when it is gone."""
+RESUME = "Resume goes on from the last checkpoint."
+LOST = "Its worker was lost. It waits for another, and goes on there from its last checkpoint."
 
 
 # ------------------------------------------------------------------------------------------------------ one run
 
 
-def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Do one run, from its config or its last checkpoint, and save what it leaves in its folder under home.
+def perform(storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
+    """Do one run, from its config or its last checkpoint, and save what it leaves in its folder in storage.
 
     emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
     {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
@@ -81,7 +79,7 @@ def perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: C
     """
     outcome: Event
     try:
-        outcome = _perform(home, run_id, emit, requested)
+        outcome = _perform(storage, run_id, emit, requested)
     except _DownloadCancelledError as cancelled:
         outcome = {"kind": cancelled.outcome, "text": "Its data set was being downloaded; whole files are kept."}
     except Exception as error:
@@ -99,33 +97,45 @@ def _sentence(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
 
 
-def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Event:
+def _config_of(storage: AnyPath, run_id: str) -> RunConfig:
+    try:
+        return RunConfig.from_json(read_text(folder_of(storage, run_id).config))
+    except FileNotFoundError:
+        raise SaveError(
+            f"{socket.gethostname()} does not find the files of run {run_id} in {storage}: set KD_STORAGE to storage"
+            " that the app and all workers share."
+        ) from None
+
+
+def _perform(
+    storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]
+) -> Event:
     import torch
 
     from kd_core import artifacts, datasets, speed, training
 
-    folder = folder_of(home, run_id)
-    config = RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
+    folder = folder_of(storage, run_id)
+    config = _config_of(storage, run_id)
     dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
     teachers, teacher_logits = [], None
     if config.distillation is not None:
-        teachers = [artifacts.load_model(home, teacher, dataset) for teacher in config.distillation.teachers]
-        teacher_logits = artifacts.training_logits(home, config.distillation.teachers, config.dataset)
+        teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
+        teacher_logits = artifacts.training_logits(storage, config.distillation.teachers, config.dataset)
 
     def begin() -> training.Training:
         start = None
-        if config.continues is not None and not folder.checkpoint.exists():
-            start = artifacts.load_model(home, config.continues, dataset)
+        if config.continues is not None and not is_file(folder.checkpoint):
+            start = artifacts.load_model(storage, config.continues, dataset)
         return training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
 
     run, lost = begin(), None
-    if folder.checkpoint.exists():
+    if is_file(folder.checkpoint):
         try:
             run.restore(folder.checkpoint)
         except LabError as error:  # the same config leads to the same weights from the start
             log.warning("run %s starts anew: %s", run_id, error)
             lost = "Its checkpoint was damaged, so it started anew."
-            folder.checkpoint.unlink()
+            remove(folder.checkpoint)
             run = begin()
     environment = {
         "device": str(run.device),
@@ -160,20 +170,20 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
             if run.epochs_done < 1:
                 return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
             emit({"kind": "message", "text": "Stopped; saving what it learned"})
-            return {"kind": "stopped", "results": artifacts.leave(home, run_id, run)}
+            return {"kind": "stopped", "results": artifacts.leave(storage, run_id, run)}
         if time.monotonic() - saved_at > wait:
             before = time.monotonic()
             run.save(folder.checkpoint)
             saved_at = time.monotonic()
             wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - before))
-    results = artifacts.leave(home, run_id, run)
+    results = artifacts.leave(storage, run_id, run)
     with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
-        folder.checkpoint.unlink(missing_ok=True)
+        remove(folder.checkpoint)
     return {"kind": "finished", "results": results}
 
 
 def perform_together(
-    home: Path,
+    storage: AnyPath,
     run_ids: Sequence[str],
     emit: Callable[[str, Event], None],
     requested: Callable[[str], str | None],
@@ -192,7 +202,7 @@ def perform_together(
         emit(run_id, event)
 
     try:
-        _perform_together(home, run_ids, tell, requested, left)
+        _perform_together(storage, run_ids, tell, requested, left)
     except Exception as error:
         if not isinstance(error, LabError):
             log.exception("runs %s failed", ", ".join(run_ids))
@@ -202,7 +212,7 @@ def perform_together(
 
 
 def _perform_together(
-    home: Path,
+    storage: AnyPath,
     run_ids: Sequence[str],
     tell: Callable[[str, Event], None],
     requested: Callable[[str], str | None],
@@ -212,18 +222,18 @@ def _perform_together(
 
     from kd_core import artifacts, datasets, models, speed, sweep, training
 
-    configs = [RunConfig.from_json(folder_of(home, run_id).config.read_text(encoding="utf-8")) for run_id in run_ids]
+    configs = [_config_of(storage, run_id) for run_id in run_ids]
     dataset = datasets.load(configs[0].dataset)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
-    teacher_logits = artifacts.training_logits(home, teachers, configs[0].dataset) if teachers else None
+    teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
     if teachers and teacher_logits is None:
-        trained = [artifacts.load_model(home, teacher, dataset) for teacher in teachers]
+        trained = [artifacts.load_model(storage, teacher, dataset) for teacher in teachers]
         teacher_logits = torch.stack(
             [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
         )
     together = sweep.Together(configs, dataset, teacher_logits)
-    checkpoint = folder_of(home, run_ids[0]).together
-    if checkpoint.exists():
+    checkpoint = folder_of(storage, run_ids[0]).together
+    if is_file(checkpoint):
         with contextlib.suppress(LabError):  # of another group: these runs start anew
             together.restore(checkpoint)
     environment = {
@@ -248,7 +258,7 @@ def _perform_together(
             if request == "pause":
                 tell(run_id, {"kind": "paused"})
             elif request == "stop":
-                tell(run_id, {"kind": "stopped", "results": artifacts.leave(home, run_id, together.student(i))})
+                tell(run_id, {"kind": "stopped", "results": artifacts.leave(storage, run_id, together.student(i))})
         staying = [run_id for run_id in run_ids if run_id not in left]
         if any(requested(run_id) == "yield" for run_id in staying):
             together.save(checkpoint)
@@ -262,9 +272,9 @@ def _perform_together(
             saved_at = time.monotonic()
     for i, run_id in enumerate(run_ids):
         if run_id not in left:
-            tell(run_id, {"kind": "finished", "results": artifacts.leave(home, run_id, together.student(i))})
+            tell(run_id, {"kind": "finished", "results": artifacts.leave(storage, run_id, together.student(i))})
     with contextlib.suppress(OSError):
-        checkpoint.unlink(missing_ok=True)
+        remove(checkpoint)
 
 
 class _DownloadCancelledError(Exception):
@@ -297,7 +307,7 @@ def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], reque
         store.apply(run_id, event)
         on_event(event)
 
-    perform(store.home, run_id, emit, lambda: requested() or store.request(run_id))
+    perform(store.storage, run_id, emit, lambda: requested() or store.request(run_id))
 
 
 def check(store: Store, configs: dict[str, RunConfig]) -> None:
@@ -354,12 +364,13 @@ def _note_request(run_id: str, request: Request | Literal["yield"]) -> None:
 def _settle_in(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(threads)
+    if threads:
+        torch.set_num_threads(threads)
     if hasattr(os, "nice") and os.nice(0) < NICENESS:
         os.nice(NICENESS - os.nice(0))
 
 
-def _warm_up(threads: int, configs: list[str]) -> None:
+def _warm_up(configs: list[str], threads: int) -> None:
     """Import, load and measure what the first run of each config would wait for, by its first step."""
     _settle_in(threads)
     from kd_core import datasets, training
@@ -370,73 +381,73 @@ def _warm_up(threads: int, configs: list[str]) -> None:
             next(training.train(training.Training(config, datasets.load(config.dataset))))
 
 
-def _perform_together_on_worker(home: str, run_ids: list[str], threads: int) -> None:
+def _perform_on_worker(key: str, storage: str, run_ids: list[str], threads: int) -> None:
+    """Do a run, or several together. key: of this piece of work, by which the queue tells it from one it gave up."""
     from distributed import get_worker
 
     _settle_in(threads)
     worker = get_worker()
+    kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}
+    sent_at = dict.fromkeys(run_ids, 0.0)
     for run_id in run_ids:
         _requests.pop(run_id, None)
 
     def emit(run_id: str, event: Event) -> None:
-        worker.log_event(TOPIC, {"run_id": run_id, "events": [event]})
-
-    perform_together(Path(home), run_ids, emit, _requests.get)
-
-
-def _perform_on_worker(home: str, run_id: str, threads: int) -> None:
-    from distributed import get_worker
-
-    _settle_in(threads)
-    worker = get_worker()
-    _requests.pop(run_id, None)
-    kept: list[Event] = []
-    sent_at = 0.0
-
-    def emit(event: Event) -> None:
         """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
-        nonlocal sent_at
-        kept.append(event)
-        if event["kind"] not in _PROGRESS or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
-            worker.log_event(TOPIC, {"run_id": run_id, "events": list(kept)})
-            kept.clear()
-            sent_at = time.monotonic()
+        kept[run_id].append(event)
+        if event["kind"] not in _PROGRESS or time.monotonic() - sent_at[run_id] > SECONDS_BETWEEN_MESSAGES:
+            worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": list(kept[run_id])})
+            kept[run_id].clear()
+            sent_at[run_id] = time.monotonic()
 
-    perform(Path(home), run_id, emit, lambda: _requests.get(run_id))
+    if len(run_ids) == 1:
+        (only,) = run_ids
+        perform(path_at(storage), only, lambda event: emit(only, event), lambda: _requests.get(only))
+    else:
+        perform_together(path_at(storage), run_ids, emit, _requests.get)
 
 
-def _find_on_worker(home: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
+def _find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
     _settle_in(threads)
     match kind:
         case "speed":
-            return _measured_speed(Path(home), runs, threads)
+            return _measured_speed(path_at(storage), runs)
         case "export":
             from kd_core import export
 
-            return export.export_run(Path(home), runs[0])
+            return export.export_run(path_at(storage), runs[0])
         case "inside":
-            return _inside(Path(home), runs[0])
+            return _inside(path_at(storage), runs[0])
         case "bias":
-            return _prior_bias(Path(home), runs[0])
+            return _prior_bias(path_at(storage), runs[0])
 
 
-def _measured_speed(home: Path, runs: list[Run], threads: int) -> dict[str, Any]:
+def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
+    import torch
+
     from kd_core import artifacts, datasets, exported, speed
 
     dataset = datasets.load(runs[0].config.dataset)
-    candidates = {run.id: artifacts.load_model(home, run.id, dataset) for run in runs}
-    exports = {run.id: exported.for_runtime(home, run.id) for run in runs}
-    pixels = dataset.test_images[:512]
-    return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
+    candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
+    threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
+    with contextlib.ExitStack() as copies:
+        exports = {
+            run.id: {
+                runtime: copies.enter_context(on_this_machine(file))
+                for runtime, file in exported.for_runtime(storage, run.id).items()
+            }
+            for run in runs
+        }
+        return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
 
 
-def _inside(home: Path, run: Run) -> dict[str, Any]:
+def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
     from kd_core import datasets, features, landscape
 
     dataset = datasets.load(run.config.dataset)
-    seen, labels = features.penultimate(home, run.id, dataset)
-    valley = landscape.loss_landscape(home, run.id, dataset)
+    seen, labels = features.penultimate(storage, run.id, dataset)
+    valley = landscape.loss_landscape(storage, run.id, dataset)
     return {
         "features": features.projected(seen).round(3).tolist(),
         "width": seen.shape[1],
@@ -447,7 +458,7 @@ def _inside(home: Path, run: Run) -> dict[str, Any]:
     }
 
 
-def _prior_bias(home: Path, run: Run) -> dict[str, Any]:
+def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     """The bias with which a model calls as many training images one of the missing classes as there are."""
     import numpy as np
 
@@ -456,7 +467,7 @@ def _prior_bias(home: Path, run: Run) -> dict[str, Any]:
     dataset = datasets.load(run.config.dataset)
     missing = run.config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
-    model = artifacts.load_model(home, run.id, dataset)
+    model = artifacts.load_model(storage, run.id, dataset)
     logits = models.logits_of(model, dataset.train_images, dataset.normalise).numpy()
     return {"classes": list(missing), "share": share, "bias": evaluation.bias_for_share(logits, missing, share)}
 
@@ -518,8 +529,9 @@ class Jobs:
     From FEWEST_TOGETHER on, the small students of one batch go to one worker and train there as one model
     (kd_core.sweep).
 
-    scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and see
-    the store's folder; without one, workers are started on this machine when they are first needed.
+    scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and reach
+    the store's storage; without one, workers are started on this machine when they are first needed. A run whose worker
+    is lost goes on elsewhere from its checkpoint; one whose scheduler is away waits until it is back.
     limits: what submit refuses beyond.
     trouble holds a sentence while the store or the cluster cannot be used, else None.
     """
@@ -531,21 +543,20 @@ class Jobs:
         self._scheduler = scheduler
         self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
         self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
-        self._running: dict[str, Task] = {}
-        self._browsers: dict[str, str] = {}  # of the running
-        self._began: dict[str, float] = {}  # when each of the running got its worker
+        self._works: dict[str, _Work] = {}  # key -> what a worker has
+        self._given: dict[str, str] = {}  # run id -> key of the work it is part of, until it has ended
+        self._losses: Counter[str] = Counter()  # workers that a run has lost
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
         self._admission = threading.Lock()
         self._ticked_at = self._purged_at = time.monotonic()
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
         self._back_up_pause = 0.0
-        self._to_find: list[tuple[Finding, tuple[str, ...]]] = []
-        self._finding: Task | None = None
-        self._finding_now: tuple[Finding, tuple[str, ...]] | None = None
-        self._client: Client | None = None
+        self._sign_at = -math.inf
+        self._to_find: dict[tuple[Finding, tuple[str, ...]], float] = {}  # since when, in the order of their coming
+        self._cluster: Cluster | None = None
+        self._connect_at = -math.inf  # not before
         self._warm: list[Task] = []
-        self._slots = self._threads = 1
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="kd-lab-jobs", daemon=True)
         self._thread.start()
@@ -586,12 +597,13 @@ class Jobs:
                 f" {count} more it would be {own + count}; wait until some have ended, or stop some"
             )
         with contextlib.suppress(OSError):
-            free = shutil.disk_usage(self.store.home).free
-            if free < MIN_FREE_BYTES:
-                raise ConfigError(
-                    f"the disk of {self.store.home} has only {free / 1e6:.0f} MB left, and a run needs room to save"
-                    f" what it learns: free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
-                )
+            for folder in {self.store.home, self.store.storage}:
+                free = shutil.disk_usage(folder).free if isinstance(folder, Path) else MIN_FREE_BYTES
+                if free < MIN_FREE_BYTES:
+                    raise ConfigError(
+                        f"the disk of {folder} has only {free / 1e6:.0f} MB left, and a run needs room to save what it"
+                        f" learns: free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
+                    )
 
     def ask(self, run_id: str, request: Request) -> None:
         """Stop or pause a run. It ends at its next record, with what it learned saved."""
@@ -639,19 +651,14 @@ class Jobs:
                 except StoreError as error:  # a full disk, say: what was to be entered is kept and tried again
                     self.trouble = str(error)
                     time.sleep(1.0)
-                except OSError as error:
-                    self.trouble = f"The Dask scheduler at {self._scheduler} does not answer ({error}): is it running?"
-                    self._client = None
+                except SchedulerError as error:  # what waits is tried again with the next tick
+                    self.trouble = str(error)
                     break
                 except Exception as error:
                     log.exception("the queue could not handle %s", message[0])
                     self.trouble = f"The queue met a problem ({type(error).__name__}: {error}) and goes on trying."
                     break
-        if self._client is not None:
-            with contextlib.suppress(Exception):
-                self._client.close()
-                if self._client.cluster is not None:
-                    self._client.cluster.close()
+        self._let_go()
 
     def _next_message(self) -> tuple[Any, ...]:
         """What came in, and a tick every TICK_SECONDS, however much comes in."""
@@ -664,13 +671,15 @@ class Jobs:
     def _handle(self, message: tuple[Any, ...]) -> None:
         match message:
             case ("start", likely):
-                client = self._connect()
+                cluster = self._connect()
                 self._warm = [
-                    client.submit(_warm_up, self._threads, likely, workers=[worker], pure=False)
-                    for worker in client.scheduler_info(n_workers=-1)["workers"]
+                    cluster.submit(worker, _warm_up, likely, cluster.threads, key=f"warm-up-{worker.address}")
+                    for worker in cluster.workers()
                 ]
             case ("tick",):
-                for run_id in self._running:  # another process, a shell say, may have asked
+                self._give_sign()
+                self._look_after_workers()
+                for run_id in self._running():  # another process, a shell say, may have asked
                     self._pass_on_request(run_id)
                 self._share()
                 if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
@@ -684,35 +693,102 @@ class Jobs:
             case ("ask", run_id):
                 self._pass_on_request(run_id)
             case ("find", kind, run_ids):
-                if (kind, run_ids) not in (*self._to_find, self._finding_now):
-                    self._to_find.append((kind, run_ids))
-            case ("events", run_id, events):
+                if (kind, run_ids) not in (*self._to_find, *(work.finding for work in self._works.values())):
+                    self._to_find[kind, run_ids] = time.monotonic()
+            case ("events", key, run_id, events):
+                if self._given.get(run_id) != key:  # from a worker that was taken for lost and is not
+                    return
                 self.store.apply(run_id, *events)
-                if (
-                    events[-1]["kind"] == "queued" and run_id not in self._running
-                ):  # it yielded, and left before saying so
+                if events[-1]["kind"] in ("finished", "stopped", "paused", "failed"):
+                    del self._given[run_id]
+                if events[-1]["kind"] == "queued" and key not in self._works:  # it yielded, and left before saying so
                     self._waiting.setdefault(run_id, self.store.get(run_id).browser)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
-            case ("done", run_ids):
-                for run_id in run_ids:
-                    self._after(run_id)
-                if self._back_up_at is None:
-                    self._back_up_at = time.monotonic() + self._back_up_pause
-            case ("found", kind, run_ids):
-                self._after_finding(kind, run_ids)
+            case ("done", key):
+                work = self._works.pop(key, None)
+                if work is None:  # it was dropped before
+                    return
+                if work.task.status == "cancelled":  # with its scheduler, which has forgotten us
+                    self._lost(work)
+                    self._let_go()
+                elif work.finding:
+                    self._after_finding(work)
+                else:
+                    for run_id in work.run_ids:
+                        self._after(run_id, work)
+                    if self._back_up_at is None:
+                        self._back_up_at = time.monotonic() + self._back_up_pause
 
     def _share(self) -> None:
-        """Have the run that was at work longest yield, where all workers are busy and a browser without any waits."""
-        if self._client is None or self._finding is not None or self._busy() < self._slots:
+        """Have runs yield that were at work for long, where all workers are busy and somebody without any waits.
+
+        That is a browser of which none is at work, or a finding.
+        """
+        if self._cluster is None:
             return
-        at_work = Counter(self._browsers.values())
+        runs = [work for work in self._works.values() if not work.finding]
+        long = [work for work in runs if time.monotonic() - work.began > SLICE_SECONDS]
+        held = self._held_host()
+        for work in long:
+            if work.worker.host == held:
+                self._cluster.tell(work.worker, _note_request, work.run_ids[0], "yield")
+        at_work = Counter(work.browser for work in runs)
         waiting = [run_id for run_id, browser in self._waiting.items() if not at_work[browser]]
-        if not any(self._teachers_ready(run_id) for run_id in waiting):
+        if long and not self._free_workers() and any(self._teachers_ready(run_id) for run_id in waiting):
+            longest = min(long, key=lambda work: work.began)
+            self._cluster.tell(longest.worker, _note_request, longest.run_ids[0], "yield")
+
+    def _give_sign(self) -> None:
+        """Show that this owner of runs lives, and see what others left behind."""
+        if time.monotonic() - self._sign_at > SECONDS_BETWEEN_SIGNS:
+            self._sign_at = time.monotonic()
+            self.store.give_sign()
+            self.store.interrupt_orphans()
+
+    def _look_after_workers(self) -> None:
+        """Drop the work of workers that are gone, and let it go on elsewhere."""
+        if self._cluster is None or not self._works:
             return
-        longest = min(self._began, key=self._began.__getitem__)
-        if time.monotonic() - self._began[longest] > SLICE_SECONDS:
-            self._client.run(_note_request, longest, "yield")
+        if not self._cluster.reachable:
+            self._let_go()
+            return
+        there = set(self._cluster.workers())
+        for key, work in [*self._works.items()]:
+            if work.worker not in there:
+                del self._works[key]
+                work.task.cancel()
+                self._lost(work)
+
+    def _let_go(self) -> None:
+        """Leave the cluster, and what its workers have, to itself; a new one is looked for when it is needed."""
+        cluster, self._cluster = self._cluster, None
+        if cluster is not None:
+            with contextlib.suppress(Exception):
+                cluster.close()
+        works, self._works = self._works, {}
+        for work in () if self._closing else works.values():
+            self._lost(work)
+
+    def _lost(self, work: "_Work") -> None:
+        """What was given to a worker that is gone waits for another, in front of what waits already.
+
+        Work that has lost MOST_LOSSES workers is given up: it may well be what they died of.
+        """
+        if work.finding:
+            kind, run_ids = work.finding
+            self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
+            return
+        for run_id in work.run_ids:
+            if self._given.pop(run_id, None) is None:  # it had ended
+                continue
+            self._losses[run_id] += 1
+            if self._losses[run_id] < MOST_LOSSES:
+                self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST})
+                self._waiting = {run_id: work.browser} | self._waiting
+            else:
+                text = f"It lost its worker {MOST_LOSSES} times, so it was given up."
+                self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} {RESUME}"})
 
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()
@@ -724,11 +800,17 @@ class Jobs:
 
     def _pass_on_request(self, run_id: str) -> None:
         request = self.store.request(run_id)
-        if request and run_id in self._running and self._client is not None:
-            self._client.run(_note_request, run_id, request)
+        work = self._running().get(run_id)
+        if request and work and self._cluster is not None:
+            self._cluster.tell(work.worker, _note_request, run_id, request)
+
+    def _running(self) -> dict[str, "_Work"]:
+        """The runs at work: id -> what they are part of."""
+        return {run_id: work for work in self._works.values() if not work.finding for run_id in work.run_ids}
 
     def _dispatch(self) -> None:
-        at_work = Counter(self._browsers.values())
+        at_work = Counter(work.browser for work in self._running().values())
+        free, trouble = self._free_workers_or_trouble()
         for run_id in turns(self._waiting, at_work, self._served):
             if run_id not in self._waiting:  # it went with one before it
                 continue
@@ -742,34 +824,97 @@ class Jobs:
                 del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
                 continue
-            if self._busy() < self._slots and self._finding is None and self._teachers_ready(run_id):
-                client = self._connect()
-                if self._busy() >= self._slots:
-                    continue
-                members = self._together(run_id)
-                work: tuple[Any, ...] = (_perform_together_on_worker, str(self.store.home), members)
-                if len(members) == 1:
-                    work = (_perform_on_worker, str(self.store.home), run_id)
-                future = client.submit(*work, self._threads, key=f"{run_id}-{time.time_ns()}")
-                for member in members:
-                    self._browsers[member] = browser = self._waiting.pop(member)
-                    self._served[browser] = time.monotonic()
-                    self._running[member] = future
-                    self._began[member] = time.monotonic()
-                future.add_done_callback(lambda _, members=members: self._inbox.put(("done", members)))
-        order = turns(self._waiting, Counter(self._browsers.values()), self._served)
-        self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
-        if self._to_find and not self._running and self._finding is None:
-            kind, run_ids = self._to_find.pop(0)
-            client = self._connect()
-            runs = self.store.some(run_ids)
-            self._finding = client.submit(_find_on_worker, str(self.store.home), kind, runs, self._threads, pure=False)
-            self._finding_now = kind, run_ids
-            self._finding.add_done_callback(lambda _: self._inbox.put(("found", kind, run_ids)))
+            if free and self._teachers_ready(run_id) and (worker := self._suited(free, self.store.get(run_id))):
+                self._give(worker, self._together(run_id))
+                free = self._free_workers()
+        if not trouble:
+            self._dispatch_findings()
+        running = self._running()
+        order = turns(self._waiting, Counter(work.browser for work in running.values()), self._served)
+        self._lineup = (*((run_id, 0) for run_id in running), *((one, i) for i, one in enumerate(order, start=1)))
+        if trouble:
+            raise trouble
 
-    def _busy(self) -> int:
-        """How many workers have work; runs that train together have one."""
-        return len(set(map(id, self._running.values())))
+    def _free_workers_or_trouble(self) -> tuple[list[Worker], SchedulerError | None]:
+        """The free workers, if any run waits. A scheduler that is away must not keep runs from being stopped."""
+        try:
+            return self._free_workers() if self._waiting else [], None
+        except SchedulerError as error:
+            return [], error
+
+    def _give(self, worker: Worker, run_ids: list[str]) -> None:
+        key, browser = f"{run_ids[0]}-{time.time_ns()}", self._waiting[run_ids[0]]
+        self._given |= dict.fromkeys(run_ids, key)
+        self._submit(key, worker, _perform_on_worker, run_ids, run_ids=tuple(run_ids), browser=browser)
+        for run_id in run_ids:
+            del self._waiting[run_id]
+        self._served[browser] = time.monotonic()
+
+    def _dispatch_findings(self) -> None:
+        for kind, run_ids in list(self._to_find):
+            worker = self._worker_to_find(kind)
+            if worker is not None:
+                key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
+                self._submit(key, worker, _find_on_worker, kind, runs, finding=(kind, run_ids))
+                del self._to_find[kind, run_ids]
+
+    def _submit(
+        self,
+        key: str,
+        worker: Worker,
+        function: Callable[..., Any],
+        *args: Any,
+        run_ids: tuple[str, ...] = (),
+        browser: str = "",
+        finding: tuple[Finding, tuple[str, ...]] | None = None,
+    ) -> None:
+        """Have a worker call function(key, storage, *args, threads)."""
+        cluster = self._connect()
+        task = cluster.submit(worker, function, key, str(self.store.storage), *args, cluster.threads, key=key)
+        self._works[key] = _Work(task, worker, run_ids, browser, finding, time.monotonic())
+        task.add_done_callback(lambda _: self._inbox.put(("done", key)))
+
+    # Who gets which worker.
+
+    def _free_workers(self) -> list[Worker]:
+        """The workers that may be given runs now, those of the hosts with the least to do first."""
+        works = self._works.values()
+        busy = {work.worker.address for work in works}
+        closed = {work.worker.host for work in works if work.measures} | {self._held_host()}
+        load = Counter(work.worker.host for work in works)
+        free = [one for one in self._connect().workers() if one.address not in busy and one.host not in closed]
+        return sorted(free, key=lambda one: (load[one.host], one.address))
+
+    def _suited(self, free: Sequence[Worker], run: Run) -> Worker | None:
+        """The free worker that suits a run best, None where it has to wait.
+
+        Runs that may choose go where a GPU is, unless they began elsewhere: only the same device gives the same
+        weights. One that asks for a GPU waits for one where any worker has it.
+        """
+        device = run.config.training.device
+        began_on = str(run.environment.get("device", "")) if run.step else ""
+        wants_gpu = device in ("cuda", "mps") or (device == "auto" and not began_on.startswith("cpu"))
+        suited = [worker for worker in free if worker.gpu == wants_gpu]
+        if device in ("cuda", "mps") and any(worker.gpu for worker in self._connect().workers()):
+            free = []
+        return next(iter(suited or free), None)
+
+    def _worker_to_find(self, kind: Finding) -> Worker | None:
+        """A free worker for a finding; for a measurement of speed, one on whose host nothing else goes on."""
+        works = self._works.values()
+        busy = {work.worker.address for work in works}
+        closed = {work.worker.host for work in works if kind == "speed" or work.measures}
+        workers = self._connect().workers()
+        return next((one for one in workers if one.address not in busy and one.host not in closed), None)
+
+    def _held_host(self) -> str | None:
+        """The host that is given no more runs, because a finding has waited for its turn for long enough."""
+        oldest = min(self._to_find.values(), default=math.inf)
+        if self._cluster is None or time.monotonic() - oldest < SLICE_SECONDS:
+            return None
+        load = Counter(work.worker.host for work in self._works.values())
+        hosts = {worker.host for worker in self._cluster.workers()}
+        return min(hosts, key=lambda host: (load[host], host), default=None)
 
     def _together(self, run_id: str) -> list[str]:
         """The waiting runs of its batch that train with it as one, itself included; itself alone where they are few."""
@@ -778,7 +923,7 @@ class Jobs:
         fresh = {
             one.id: one.config
             for one in waiting.values()
-            if one.config.role != "teacher" and not one.request and not self.store.folder(one.id).checkpoint.exists()
+            if one.config.role != "teacher" and not one.request and not is_file(self.store.folder(one.id).checkpoint)
         }
         if len(fresh) < FEWEST_TOGETHER or run_id not in fresh:
             return [run_id]
@@ -807,60 +952,59 @@ class Jobs:
                 return f"Not started: its teacher, run {teacher_id}, is {teacher.status} and left no weights."
         return None
 
-    def _after(self, run_id: str) -> None:
-        future = self._running.pop(run_id)
-        browser = self._browsers.pop(run_id, "")
-        self._began.pop(run_id, None)
-        if future.status == "finished":
+    def _after(self, run_id: str, work: "_Work") -> None:
+        self._losses.pop(run_id, None)
+        if work.task.status == "finished":
             if self.store.get(run_id).status == "queued":  # it yielded
-                self._waiting[run_id] = browser
+                self._waiting[run_id] = work.browser
             return
-        error = future.exception() if future.status == "error" else None
-        text = f"Its worker was lost ({type(error).__name__ if error else future.status})."
-        self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} Resume goes on from the last checkpoint."})
+        error = work.task.exception() if work.task.status == "error" else None
+        text = f"Its worker broke off ({type(error).__name__ if error else work.task.status})."
+        self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} {RESUME}"})
 
-    def _after_finding(self, kind: Finding, run_ids: tuple[str, ...]) -> None:
-        future, self._finding, self._finding_now = self._finding, None, None
-        if future is not None and future.status == "finished":
-            self.store.save_finding(kind, run_ids, future.result())
+    def _after_finding(self, work: "_Work") -> None:
+        assert work.finding is not None  # noqa: S101
+        kind, run_ids = work.finding
+        if work.task.status == "finished":
+            self.store.save_finding(kind, run_ids, work.task.result())
         else:
-            reason = _sentence(future.exception()) if future is not None and future.status == "error" else "no worker"
+            reason = _sentence(work.task.exception()) if work.task.status == "error" else "no worker"
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} could not be found out: {reason}"})
 
-    def _connect(self) -> "Client":
-        if self._client is not None:
-            return self._client
-        import dask
-        from distributed import Client, LocalCluster
+    def _connect(self) -> Cluster:
+        """The cluster. Raises SchedulerError, at once where it did so a moment ago."""
+        if self._cluster is not None and not self._cluster.reachable:
+            self._let_go()
+        if self._cluster is None:
+            if time.monotonic() < self._connect_at:
+                raise SchedulerError(self.trouble or f"The Dask scheduler at {self._scheduler} is not asked yet.")
+            try:
+                self._cluster = Cluster(self._scheduler, self.limits.at_once, self._hear)
+            except SchedulerError:
+                self._connect_at = time.monotonic() + CONNECT_SECONDS
+                raise
+        return self._cluster
 
-        cores = os.cpu_count() or 1
-        if self._scheduler:
-            client = Client(self._scheduler, timeout="5s", set_as_default=False)
-            self._slots, self._threads = max(1, len(client.nthreads())), cores
-        else:
-            self._slots = self.limits.at_once or max(1, cores // 4)
-            self._threads = max(1, cores // self._slots)
-            dask.config.set(DASK_SETTINGS)
-            cluster = LocalCluster(
-                n_workers=self._slots,
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address="127.0.0.1:0",
-                memory_limit=0,
-                env=WORKER_ENVIRONMENT,
-                silence_logs=logging.ERROR,
-            )
-            client = Client(cluster, set_as_default=False)
-        client.subscribe_topic(TOPIC, self._hear)
-        self._client = client
-        return client
+    def _hear(self, message: dict[str, Any]) -> None:
+        self._inbox.put(("events", message["key"], message["run_id"], message["events"]))
 
-    def _hear(self, event: tuple[float, Any]) -> None:
-        _, message = event
-        self._inbox.put(("events", message["run_id"], message["events"]))
+
+class _Work(NamedTuple):
+    """What a worker was given: runs, or a finding. began: when, on the monotonic clock."""
+
+    task: "Task"
+    worker: Worker
+    run_ids: tuple[str, ...]
+    browser: str
+    finding: tuple[Finding, tuple[str, ...]] | None
+    began: float
+
+    @property
+    def measures(self) -> bool:
+        """Whether it wants its host for itself."""
+        return self.finding is not None and self.finding[0] == "speed"
 
 
 def _is_mere_progress(message: tuple[Any, ...]) -> bool:
     """Whether a message cannot let another run start."""
-    return message[0] == "events" and message[2][-1]["kind"] in (*_PROGRESS, "message")
+    return message[0] == "events" and message[3][-1]["kind"] in (*_PROGRESS, "message")

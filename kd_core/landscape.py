@@ -1,6 +1,5 @@
 """The training loss around a model's weights, on a plane through them: whether they lie in a wide valley or a gorge."""
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from kd_core import artifacts, models
 from kd_core.arithmetic import quick_float32
 from kd_core.datasets import Dataset
+from kd_core.files import AnyPath
 
 IMAGES, FEWEST_IMAGES = 1000, 64
 MOST_MULTIPLY_ADDS = 2e12
@@ -28,7 +28,7 @@ class Landscape(NamedTuple):
 
 
 def loss_landscape(
-    home: Path, run_id: str, dataset: Dataset, *, size: int = 15, reach: float = 1.0, seed: int = 0
+    storage: AnyPath, run_id: str, dataset: Dataset, *, size: int = 15, reach: float = 1.0, seed: int = 0
 ) -> Landscape:
     """Cross-entropy with the true labels over training images, on a size x size grid about a run's weights.
 
@@ -39,7 +39,7 @@ def loss_landscape(
     """
     if size % 2 == 0 or size < 3:
         raise ValueError(f"size must be odd and at least 3, got {size}")
-    model = artifacts.load_model(home, run_id, dataset)
+    model = artifacts.load_model(storage, run_id, dataset)
     affordable = MOST_MULTIPLY_ADDS / size**2 / models.multiply_adds(model, dataset.image_shape)
     count = int(min(len(dataset.train_labels), IMAGES, max(FEWEST_IMAGES, affordable)))
     order = torch.randperm(len(dataset.train_labels), generator=torch.Generator().manual_seed(seed))[:count]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import SaveError, disk_problem
+from kd_core.files import AnyPath, SaveError, disk_problem, found, read_bytes, read_text
 from kd_core.runs import BACKUP, DATABASE, Run, RunFolder, Store, StoreError, new_id
 
 log = logging.getLogger(__name__)
@@ -32,13 +32,14 @@ class Opened(NamedTuple):
     notice: str | None
 
 
-def open_store(home: Path) -> Opened:
-    """Open the store of home; where its database is damaged, move it aside and put the list together again.
+def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
+    """Open the store of home, whose runs' files lie in storage, home itself by default.
 
-    Raises StoreError or SaveError where home cannot be used.
+    Where its database is damaged, move it aside and put the list together again. Raises StoreError or SaveError where
+    home cannot be used.
     """
-    if not _damaged(home):
-        return Opened(Store(home), None)
+    if not _damaged(home, storage or home):
+        return Opened(Store(home, storage), None)
     aside = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}"
     try:
         aside.mkdir()
@@ -51,7 +52,7 @@ def open_store(home: Path) -> Opened:
             shutil.copyfile(home / BACKUP, home / DATABASE)
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
-    store = Store(home)
+    store = Store(home, storage)
     count = bring_back(store)
     source = (
         f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
@@ -64,14 +65,14 @@ def open_store(home: Path) -> Opened:
     return Opened(store, notice)
 
 
-def _damaged(home: Path) -> bool:
+def _damaged(home: Path, storage: AnyPath) -> bool:
     """Whether there is a database that cannot be trusted; an empty one is, where there are runs."""
     path = home / DATABASE
     if not path.is_file():
         return False
     tables = _tables(path)
     if not tables:  # damaged beyond reading, or empty: a new store, or one cut to nothing
-        return tables is None or any((home / "runs").glob("*/config.json"))
+        return tables is None or bool(found(storage / "runs", "*/config.json"))
     return "runs" not in tables
 
 
@@ -97,13 +98,13 @@ def bring_back(store: Store) -> int:
     """
     known = {row["id"]: row["status"] for row in store.statuses()}
     count = 0
-    for config_file in sorted((store.home / "runs").glob("*/config.json"), key=lambda file: file.stat().st_mtime):
-        folder = RunFolder(config_file.parent)
+    for config_file in sorted(found(store.storage / "runs", "*/config.json"), key=lambda file: file.written_at):
+        folder = RunFolder(config_file.path.parent)
         run_id = folder.path.name
         if not (run_id.isascii() and run_id.isalnum()) or known.get(run_id) in ("finished", "stopped"):
             continue
         try:
-            config = RunConfig.from_json(config_file.read_text(encoding="utf-8"))
+            config = RunConfig.from_json(read_text(config_file.path))
             results = _results(folder)
             ended = bool(results) and results["epochs"] >= config.training.epochs
             if run_id not in known:
@@ -123,8 +124,8 @@ def bring_back(store: Store) -> int:
 def _results(folder: RunFolder) -> dict[str, Any]:
     """What the card says, where the weights beside it are those it was written for; else nothing."""
     try:
-        card = json.loads(folder.card.read_text(encoding="utf-8"))
-        whole = hashlib.sha256(folder.weights.read_bytes()).hexdigest() == card["weights_sha256"]
+        card = json.loads(read_text(folder.card))
+        whole = hashlib.sha256(read_bytes(folder.weights)).hexdigest() == card["weights_sha256"]
         results: dict[str, Any] = card["results"] if whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

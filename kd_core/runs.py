@@ -2,7 +2,7 @@
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
     KD_HOME/lab.backup.sqlite     the same as it was when a run last ended, for kd_core.mending
-    KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
+    KD_STORAGE/runs/<id>/         config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
                                   export/
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
@@ -17,7 +17,6 @@ as in Jugel et al., "M4", VLDB 2014).
 import json
 import logging
 import secrets
-import shutil
 import socket
 import sqlite3
 import threading
@@ -31,7 +30,7 @@ from typing import Any, Literal
 import psutil
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import write_atomic
+from kd_core.files import AnyPath, Found, found, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,8 @@ MAX_STEP = 2**62
 CURVE_STRETCHES = 500
 """A curve is read as the lowest and the highest value in each of about this many stretches."""
 DAYS_UNTIL_PURGED = 1.0
+SECONDS_UNTIL_GONE = 180.0
+"""Without a sign of life, after which the owner of runs on another host is taken for gone."""
 DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
@@ -92,6 +93,7 @@ CREATE TABLE IF NOT EXISTS probes (
     run_id TEXT NOT NULL REFERENCES runs (id), epoch INTEGER NOT NULL, step INTEGER NOT NULL, logits TEXT NOT NULL,
     PRIMARY KEY (run_id, epoch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS findings (
     kind TEXT NOT NULL, run_ids TEXT NOT NULL, found_at REAL NOT NULL, result TEXT NOT NULL, PRIMARY KEY (kind, run_ids)
 ) WITHOUT ROWID;
@@ -150,7 +152,7 @@ class Run:
 class RunFolder:
     """The files of one run."""
 
-    path: Path
+    path: AnyPath
 
     config = property(lambda self: self.path / "config.json")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")
@@ -161,11 +163,11 @@ class RunFolder:
     export = property(lambda self: self.path / "export")
 
 
-def folder_of(home: Path, run_id: str) -> RunFolder:
-    """Where the files of a run lie. Raises StoreError for what cannot be an id, so no id leads outside home."""
+def folder_of(storage: AnyPath, run_id: str) -> RunFolder:
+    """Where the files of a run lie. Raises StoreError for what cannot be an id, so no id leads outside storage."""
     if not (run_id.isascii() and run_id.isalnum()):
         raise StoreError(f"there is no run '{run_id}'")
-    return RunFolder(home / "runs" / run_id)
+    return RunFolder(storage / "runs" / run_id)
 
 
 def new_id() -> str:
@@ -176,11 +178,13 @@ def new_id() -> str:
 class Store:
     """All runs of one KD_HOME. Safe to share between threads; other processes may use the same home.
 
+    storage: where the files of the runs lie, home itself by default; workers on other hosts see no more than that.
     Every method raises StoreError where the database cannot be read or written.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, storage: AnyPath | None = None) -> None:
         self.home = home
+        self.storage: AnyPath = storage or home
         self._lock = threading.RLock()
         self._me = json.dumps(_this_process())
         try:
@@ -201,7 +205,7 @@ class Store:
 
     def folder(self, run_id: str) -> RunFolder:
         """Where the files of a run lie."""
-        return folder_of(self.home, run_id)
+        return folder_of(self.storage, run_id)
 
     # ------------------------------------------------------------------------------------------------- writing
 
@@ -312,7 +316,7 @@ class Store:
         rows = self._rows("SELECT id FROM runs WHERE deleted_at <= ?", time.time() - 86_400 * days)
         gone = [row["id"] for row in rows]
         for run_id in gone:
-            shutil.rmtree(self.folder(run_id).path, ignore_errors=True)
+            remove_folder(self.folder(run_id).path)
             with self._transaction() as database:
                 for table in ("records", "extremes", "probes"):
                     database.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
@@ -328,13 +332,14 @@ class Store:
         resumed, towards the same weights. Returns the ids of the runs whose checkpoint went.
         """
         status = {row["id"]: row["status"] for row in self.statuses()}
-        found = []
-        for name in ("checkpoint.pt", "together.pt"):
-            for file in (self.home / "runs").glob(f"*/{name}"):
-                with suppress(OSError):  # it may be replaced or removed meanwhile
-                    found.append((file.stat().st_mtime, file.stat().st_size, file))
+        checkpoints: list[Found] = []
+        partials: list[Found] = []
+        with suppress(OSError):  # where storage does not answer: another time
+            for name in ("checkpoint.pt", "together.pt"):
+                checkpoints += found(self.storage / "runs", f"*/{name}")
+            partials = found(self.storage / "runs", "*/.*.partial")
         oldest_kept, kept_bytes, pruned = time.time() - 86_400 * days, 0, []
-        for written_at, size, file in sorted(found, reverse=True):
+        for file, written_at, size in sorted(checkpoints, key=lambda one: one.written_at, reverse=True):
             run_id = file.parent.name
             if status.get(run_id) in ACTIVE:
                 continue
@@ -342,12 +347,12 @@ class Store:
             if status.get(run_id) not in RESUMABLE or written_at < oldest_kept or kept_bytes > most_bytes:
                 kept_bytes -= size
                 with suppress(OSError):
-                    file.unlink()
+                    remove(file)
                     pruned.append(run_id)
-        for partial in (self.home / "runs").glob("*/.*.partial"):
-            with suppress(OSError):
-                if partial.stat().st_mtime < time.time() - 86_400:
-                    partial.unlink()
+        for partial in partials:
+            if partial.written_at < time.time() - 86_400:
+                with suppress(OSError):
+                    remove(partial.path)
         return pruned
 
     def back_up(self) -> None:
@@ -363,12 +368,23 @@ class Store:
             with suppress(OSError):
                 partial.unlink()
 
+    def give_sign(self) -> None:
+        """Show other hosts that this process, which may own runs, lives."""
+        with self._transaction() as database:
+            database.execute("INSERT OR REPLACE INTO owners VALUES (?, ?)", (self._me, time.time()))
+            database.execute("DELETE FROM owners WHERE seen_at < ?", (time.time() - 86_400,))
+
     def interrupt_orphans(self) -> list[str]:
-        """Mark as interrupted what is queued or running in name only, its owner gone from this machine. Returns ids."""
+        """Mark as interrupted what is queued or running in name only, its owner gone. Returns ids.
+
+        The owner is gone from this machine where its process is. On another host, which may be this machine's last
+        container, it is gone once it has given no sign of life for SECONDS_UNTIL_GONE.
+        """
+        seen = {row["owner"]: row["seen_at"] for row in self._rows("SELECT owner, seen_at FROM owners")}
         orphans = [
             row["id"]
-            for row in self._rows(f"SELECT id, owner FROM runs WHERE status IN ({_quoted(ACTIVE)})")
-            if not _alive(json.loads(row["owner"]))
+            for row in self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
+            if not _alive(json.loads(row["owner"]), seen.get(row["owner"], row["created_at"]))
         ]
         for run_id in orphans:
             self.apply(
@@ -679,10 +695,10 @@ def _this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
 
-def _alive(owner: dict[str, Any]) -> bool:
-    """Whether the owner still runs. Of another host nothing is known here, so its runs are left to it."""
+def _alive(owner: dict[str, Any], seen_at: float) -> bool:
+    """Whether the owner still runs; one on another host does while its last sign of life is not too old."""
     if owner["host"] != socket.gethostname():
-        return True
+        return time.time() - seen_at < SECONDS_UNTIL_GONE
     try:
         process = psutil.Process(owner["pid"])
         return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - owner["started"]) < 1

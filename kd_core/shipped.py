@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.config import DATASETS, LabError, ModelConfig, RunConfig
-from kd_core.files import SaveError, write_atomic
+from kd_core.files import SaveError, read_text, write_atomic
 from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.recipes import StoryConfig, default_training
@@ -166,14 +166,14 @@ def ship(store: Store, run_id: str) -> Path:
     if run.status != "finished":
         raise LabError(f"{run.label} is {run.status}: only what has finished ships")
     dataset = datasets.load(run.config.dataset)
-    model = artifacts.load_model(store.home, run_id, dataset)
+    model = artifacts.load_model(store.storage, run_id, dataset)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     halves = {name: tensor.half() for name, tensor in weights.items()}
     model.load_state_dict(halves)
     logits = models.logits_of(model, dataset.test_images, dataset.normalise)
     errors = evaluation.test_errors(logits.numpy(), dataset.test_labels.numpy())
     rounded = errors == run.results["test_errors"]
-    written = json.loads(store.folder(run_id).card.read_text(encoding="utf-8"))
+    written = json.loads(read_text(store.folder(run_id).card))
     name = f"{run.config.dataset}-{run.config.role}"
     folder = FOLDER / name
     tensors.save_tensors(folder / WEIGHTS, halves if rounded else weights)

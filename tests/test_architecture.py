@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 ENGINE_ARROWS = {
     "config": set(),
-    "places": {"config"},
+    "places": {"config", "files"},
     "files": {"config"},
     "tensors": {"files"},
     "runs": {"config", "files"},
@@ -28,19 +28,21 @@ ENGINE_ARROWS = {
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
-    "features": {"artifacts", "datasets", "models"},
-    "landscape": {"arithmetic", "artifacts", "datasets", "models"},
+    "features": {"artifacts", "datasets", "files", "models"},
+    "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
+    "cluster": {"config"},
     "jobs": {
         "artifacts",
+        "cluster",
         "config",
         "datasets",
         "evaluation",
         "export",
         "exported",
         "features",
+        "files",
         "landscape",
         "models",
-        "places",
         "runs",
         "speed",
         "sweep",
@@ -77,7 +79,7 @@ ENGINE_ARROWS = {
         "runs",
         "speed",
     },
-    "exported": {"config", "runs"},
+    "exported": {"config", "files", "runs"},
     "export": {
         "artifacts",
         "config",
@@ -92,12 +94,13 @@ ENGINE_ARROWS = {
         "tensors",
     },
     "snippets": {"exported"},
-    "browser_page": {"exported", "runs"},
+    "browser_page": {"exported", "files", "runs"},
     "figures": set(),
     "__main__": {
         "artifacts",
         "browser_page",
         "bundles",
+        "cluster",
         "config",
         "datasets",
         "evaluation",
@@ -157,8 +160,8 @@ def test_pages_hold_no_torch_and_no_sql(path):
 @pytest.mark.parametrize(
     "module",
     [
-        "config", "places", "files", "runs", "jobs", "recipes", "figures", "evaluation", "exported", "snippets",
-        "browser_page", "shipped",
+        "config", "places", "files", "runs", "cluster", "jobs", "recipes", "figures", "evaluation", "exported",
+        "snippets", "browser_page", "shipped",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -56,7 +56,7 @@ def assert_same_weights(left, right):
 def running_jobs(tmp_path_factory):
     """One queue with its worker for all tests of this file: bringing one up takes seconds."""
     store = Store(tmp_path_factory.mktemp("jobs"))
-    queue = Jobs(store)
+    queue = Jobs(store, limits=jobs.Limits(at_once=1))
     yield queue
     queue.close()
     store.close()
@@ -141,8 +141,9 @@ def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(runnin
     queue, config = running_jobs, long_config(seed=9)
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
-    (worker,) = queue._client.run(os.getpid).values()
-    psutil.Process(worker).kill()
+    workers = [one for one in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+    for worker in workers:
+        worker.kill()
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
@@ -197,17 +198,15 @@ def test_the_list_is_backed_up_when_a_run_has_ended(running_jobs):
 def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_turns(running_jobs):
     queue = running_jobs
     endless = tiny_config("baseline", epochs=10_000, batch_size=64)
-    slots = len(queue.submit({new_id(): tiny_config()})) and queue._slots
-    wait_until(lambda: queue.lineup() == ())
-    busy = queue.submit({new_id(): endless for _ in range(slots)}, browser="greedy")
+    busy = queue.submit({new_id(): endless}, browser="greedy")
     wait_until(lambda: dict(queue.lineup()) == dict.fromkeys(busy, 0))
     theirs = queue.submit({new_id(): endless, new_id(): endless}, browser="greedy")
     other, mine = (queue.submit({new_id(): endless}, browser=browser)[0] for browser in ("other", "mine"))
     waiting = [(other, 1), (mine, 2), (theirs[0], 3), (theirs[1], 4)]
-    wait_until(lambda: queue.lineup()[slots:] == tuple(waiting))
+    wait_until(lambda: queue.lineup()[1:] == tuple(waiting))
     assert [queue.store.get(run_id).browser for run_id, _ in queue.lineup()[-2:]] == ["greedy", "greedy"]
     queue.ask(other, "stop")
-    wait_until(lambda: queue.lineup()[slots:] == ((mine, 1), (theirs[0], 2), (theirs[1], 3)))
+    wait_until(lambda: queue.lineup()[1:] == ((mine, 1), (theirs[0], 2), (theirs[1], 3)))
     for run_id in (mine, *theirs, *busy):
         queue.ask(run_id, "stop")
     wait_until(lambda: queue.lineup() == ())

@@ -1,7 +1,6 @@
 """The files of an export, with what each did on the test set, and what to do with them."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -9,6 +8,7 @@ import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
 from kd_core.config import DATASETS
+from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab
 from pages.widgets.findings import found
@@ -23,7 +23,7 @@ MEANINGS = {
 
 def checks_of(run: Run) -> dict[str, Any] | None:
     """The checks of a run's export, which is made first where there is none; None until then."""
-    checks = exported.read_checks(places.home(), run.id)
+    checks = exported.read_checks(places.storage(), run.id)
     if checks is None:
         kept = lab.store().finding("export", [run.id])
         if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
@@ -83,15 +83,15 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
     for file in checks["files"]:
         if not file["passed"]:
             st.warning(file["sentence"], icon=":material/block:")
-    folder = folder_of(places.home(), run.id).export
+    folder = folder_of(places.storage(), run.id).export
     with st.container(horizontal=True, gap="small"):
         for name in [file["name"] for file in checks["files"] if file["passed"]] + [exported.CARD]:
             _download(folder / name, f"{run.id}-{name}", f"export_{name}")
 
 
-def _download(path: Path, file_name: str, key: str) -> None:
+def _download(path: AnyPath, file_name: str, key: str) -> None:
     st.download_button(
-        path.name, path.read_bytes, file_name=file_name, key=key, icon=":material/download:", on_click="ignore"
+        path.name, lambda: read_bytes(path), file_name=file_name, key=key, icon=":material/download:", on_click="ignore"
     )
 
 
@@ -109,7 +109,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
     with browser:
         st.code(snippets.browser_snippet(info.image_shape, names), language="html")
     with page:
-        problem = browser_page.browser_page_problem(places.home(), run.id)
+        problem = browser_page.browser_page_problem(places.storage(), run.id)
         if problem:
             st.info(problem, icon=":material/block:")
             return
@@ -119,7 +119,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         )
         st.download_button(
             "Download the page",
-            lambda: browser_page.browser_page(places.home(), run.id) or b"",
+            lambda: browser_page.browser_page(places.storage(), run.id) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
             icon=":material/draw:",

@@ -54,7 +54,7 @@ def owner_colour(browser_id: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _opened(home: Path) -> mending.Opened:
-    opened = mending.open_store(home)
+    opened = mending.open_store(home, places.storage())
     opened.store.interrupt_orphans()
     opened.store.purge()
     opened.store.prune()
@@ -105,7 +105,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
     from kd_core import artifacts
 
-    return artifacts.test_logits(places.home(), run_id)
+    return artifacts.test_logits(places.storage(), run_id)
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
@@ -113,7 +113,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
     from kd_core import artifacts
 
-    return artifacts.validation_logits(places.home(), run_id)
+    return artifacts.validation_logits(places.storage(), run_id)
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=32)
@@ -121,7 +121,7 @@ def trained(run_id: str) -> "artifacts.Trained":
     """A run's trained model, ready for images that its user draws. Raises SaveError."""
     from kd_core import artifacts
 
-    return artifacts.load_trained(places.home(), run_id)
+    return artifacts.load_trained(places.storage(), run_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)

@@ -1,0 +1,248 @@
+"""The workers that runs are done on: Dask processes on this machine, or those of a cluster of several machines.
+
+A worker does one run at a time, in a process of its own, so that what one run does to torch's threads and random
+numbers, or to its memory, never meets another. kd_core.jobs says which work goes to which worker; here is who they are,
+and how they are started. torch is imported by the worker command alone.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kd_core.config import LabError
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, Nanny
+
+    Task = Future[Any]
+
+log = logging.getLogger(__name__)
+
+TOPIC = "kd-lab"
+WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
+of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13)."""
+DASK_SETTINGS = {
+    "distributed.worker.daemon": True,
+    "distributed.nanny.pre-spawn-environ": {},
+    "distributed.worker.profile.enabled": False,
+}
+"""Of the workers that KD Lab starts. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_)
+and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without."""
+CORES_A_RUN = 4
+"""How many cores a run gets where nothing else is said: its batches gain little from more."""
+RUNS_A_GPU = 4
+"""How many runs share a GPU where nothing else is said: one of ours leaves most of it idle."""
+GPU = "GPU"
+"""The Dask resource by which a worker says that it computes on a GPU, alone or with others."""
+SECONDS_UNTIL_LOST = "30 seconds"
+"""Without a sign of life, after which the scheduler takes a worker's host for gone."""
+CONNECT_SECONDS = 5.0
+SECONDS_BETWEEN_LOOKS = 0.5
+"""At the list of workers."""
+
+
+class SchedulerError(LabError):
+    """The cluster cannot be reached; one sentence says what to do."""
+
+
+class Worker(NamedTuple):
+    """A process that does one run at a time. gpu: whether it computes on one."""
+
+    address: str
+    host: str
+    gpu: bool
+
+
+class Cluster:
+    """The workers of one queue.
+
+    scheduler: address of an existing Dask scheduler, such as tcp://host:8786, whose workers can import kd_core; None
+    starts at_once workers on this machine (0: one for every CORES_A_RUN cores).
+    hear: called with every message that a worker sends, from another thread.
+    Raises SchedulerError where the scheduler does not answer.
+    """
+
+    def __init__(self, scheduler: str | None, at_once: int, hear: Callable[[Any], None]) -> None:
+        self._client = self._existing(scheduler) if scheduler else self._local(at_once)
+        self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
+        self._callers = ThreadPoolExecutor(4, "kd-lab-tell")
+        self._being_told: set[str] = set()
+        self._lock = threading.Lock()
+        self._workers: list[Worker] = []
+        self._asked_at = -math.inf
+
+    def _existing(self, scheduler: str) -> "Client":
+        from distributed import Client
+
+        self.threads = 0
+        try:
+            return Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise SchedulerError(
+                f"The Dask scheduler at {scheduler} does not answer ({error}): start it, or mend KD_SCHEDULER. What"
+                " waits goes on then."
+            ) from error
+
+    def _local(self, at_once: int) -> "Client":
+        import dask
+        from distributed import Client, LocalCluster
+
+        cores = os.cpu_count() or 1
+        workers = at_once or max(1, cores // CORES_A_RUN)
+        self.threads = max(1, cores // workers)
+        dask.config.set(DASK_SETTINGS)
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            env=WORKER_ENVIRONMENT,
+            silence_logs=logging.ERROR,
+        )
+        return Client(cluster, set_as_default=False)
+
+    threads: int
+    """How many threads a run takes; 0 where the worker's own host has said so."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether its scheduler is there. Once it was not, what was given to its workers is lost: make a new one."""
+        return bool(self._client.status == "running")
+
+    def workers(self) -> list[Worker]:
+        """The workers that are there, as of a moment ago."""
+        if time.monotonic() - self._asked_at > SECONDS_BETWEEN_LOOKS:
+            found = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._workers = [
+                Worker(address, facts["host"], facts["resources"].get(GPU, 0) > 0)
+                for address, facts in found.items()
+                if facts["status"] == "running"
+            ]
+            self._asked_at = time.monotonic()
+        return self._workers
+
+    def submit(self, worker: Worker, function: Callable[..., Any], *args: Any, key: str) -> "Task":
+        """Have just this worker do something, once. Where it is lost first, the task never ends: drop it then."""
+        return self._client.submit(function, *args, key=key, workers=[worker.address], pure=False)
+
+    def tell(self, worker: Worker, function: Callable[..., Any], *args: Any) -> None:
+        """Call a function in a worker's process beside its work, without waiting for it.
+
+        While one call is on its way to a worker, further ones are left out, so say again what matters.
+        """
+        with self._lock:
+            if worker.address in self._being_told:
+                return
+            self._being_told.add(worker.address)
+        self._callers.submit(self._call, worker.address, function, args)
+
+    def _call(self, address: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            self._client.run(function, *args, workers=[address])
+        except Exception as error:  # the worker, or the whole cluster, may be gone by now
+            log.info("%s could not be told: %s", address, error)
+        finally:
+            with self._lock:
+                self._being_told.discard(address)
+
+    def close(self) -> None:
+        """Let go of the workers; those started here end."""
+        self._callers.shutdown(wait=False, cancel_futures=True)
+        cluster = self._client.cluster
+        self._client.close(timeout=CONNECT_SECONDS)
+        if cluster is not None:
+            cluster.close()
+
+
+# ------------------------------------------------------------------------------------- the commands of other machines
+
+
+def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -> None:
+    """Be the scheduler of a cluster until the process is ended. ready hears its address.
+
+    host: the address to listen at, None for all of this machine's. Raises SchedulerError where it cannot be had.
+    """
+    import dask
+    from distributed import Scheduler
+
+    dask.config.set({"distributed.scheduler.worker-ttl": SECONDS_UNTIL_LOST})
+
+    async def serve() -> None:
+        async with Scheduler(host=host, port=port, dashboard=False) as scheduler:
+            ready(scheduler.address)
+            await scheduler.finished()
+
+    try:
+        asyncio.run(serve())
+    except (OSError, ValueError) as error:
+        raise SchedulerError(f"Port {port} of {host or 'this machine'} cannot be listened at: {error}.") from error
+
+
+class Host(NamedTuple):
+    """What a machine offers: how many runs at once, the threads of each, and its GPUs, which they share."""
+
+    runs: int
+    threads: int
+    gpus: int
+
+    @classmethod
+    def this(cls, runs: int | None = None) -> "Host":
+        """This machine, with so many runs at once where it is said."""
+        import torch
+
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        gpus = torch.cuda.device_count() or int(torch.backends.mps.is_available())
+        runs = runs or (RUNS_A_GPU * gpus if gpus else max(1, cores // CORES_A_RUN))
+        return cls(runs, max(1, cores // runs), gpus)
+
+
+def serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
+    """Do the runs that a scheduler hands out, until the process is ended, one process a run at once.
+
+    Goes on through crashes of its processes, and looks for a scheduler that is away until it is back. ready is called
+    once all have reached the scheduler.
+    """
+    import dask
+
+    dask.config.set(DASK_SETTINGS)
+    asyncio.run(_serve_workers(scheduler, host, ready))
+
+
+async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
+    from distributed import Nanny
+
+    def nanny(index: int) -> "Nanny":
+        environment = {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(host.threads)}
+        if host.gpus:
+            named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(host.gpus)))
+            environment["CUDA_VISIBLE_DEVICES"] = named.split(",")[index % host.gpus]
+        return Nanny(
+            scheduler,
+            nthreads=1,
+            name=f"{socket.gethostname()}-{os.getpid()}-{index}",
+            resources={GPU: 1} if host.gpus else None,
+            env=environment,
+            memory_limit=0,
+        )
+
+    while True:
+        nannies = [nanny(index) for index in range(host.runs)]
+        try:
+            await asyncio.gather(*nannies)
+            ready()
+            await asyncio.wait([asyncio.create_task(one.finished()) for one in nannies], return_when="FIRST_COMPLETED")
+        except OSError as error:
+            log.warning("the scheduler at %s does not answer: %s", scheduler, error)
+        finally:
+            await asyncio.gather(*(one.close(timeout=CONNECT_SECONDS) for one in nannies), return_exceptions=True)
+        await asyncio.sleep(CONNECT_SECONDS)
