@@ -42,8 +42,8 @@ RUNS_A_GPU = 4
 """How many runs share a GPU where nothing else is said: one of ours leaves most of it idle."""
 GPU = "GPU"
 """The Dask resource by which a worker says that it computes on a GPU, alone or with others."""
-SECONDS_UNTIL_LOST = "30 seconds"
-"""Without a sign of life, after which the scheduler takes a worker's host for gone."""
+SECONDS_UNTIL_LOST = 30.0
+"""Without a sign of life, after which a worker is taken for lost. Where its process ends, that shows at once."""
 CONNECT_SECONDS = 5.0
 SECONDS_BETWEEN_LOOKS = 0.5
 """At the list of workers."""
@@ -77,6 +77,7 @@ class Cluster:
         self._being_told: set[str] = set()
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
+        self._signs: dict[str, tuple[float, float]] = {}  # address -> its last sign of life, and when we saw that first
         self._asked_at = -math.inf
 
     def _existing(self, scheduler: str) -> "Client":
@@ -121,14 +122,20 @@ class Cluster:
 
     def workers(self) -> list[Worker]:
         """The workers that are there, as of a moment ago."""
-        if time.monotonic() - self._asked_at > SECONDS_BETWEEN_LOOKS:
+        now = time.monotonic()
+        if now - self._asked_at > SECONDS_BETWEEN_LOOKS:
             found = self._client.scheduler_info(n_workers=-1)["workers"]
+            signs = {address: facts["last_seen"] for address, facts in found.items()}  # by the scheduler's clock
+            self._signs = {
+                address: self._signs[address] if self._signs.get(address, (None, 0))[0] == sign else (sign, now)
+                for address, sign in signs.items()
+            }
             self._workers = [
                 Worker(address, facts["host"], facts["resources"].get(GPU, 0) > 0)
                 for address, facts in found.items()
-                if facts["status"] == "running"
+                if facts["status"] == "running" and now - self._signs[address][1] < SECONDS_UNTIL_LOST
             ]
-            self._asked_at = time.monotonic()
+            self._asked_at = now
         return self._workers
 
     def submit(self, worker: Worker, function: Callable[..., Any], *args: Any, key: str) -> "Task":
@@ -172,10 +179,7 @@ def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -
 
     host: the address to listen at, None for all of this machine's. Raises SchedulerError where it cannot be had.
     """
-    import dask
     from distributed import Scheduler
-
-    dask.config.set({"distributed.scheduler.worker-ttl": SECONDS_UNTIL_LOST})
 
     async def serve() -> None:
         async with Scheduler(host=host, port=port, dashboard=False) as scheduler:
@@ -212,14 +216,14 @@ def serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None
     Goes on through crashes of its processes, and looks for a scheduler that is away until it is back. ready is called
     once all have reached the scheduler.
     """
-    import dask
-
-    dask.config.set(DASK_SETTINGS)
     asyncio.run(_serve_workers(scheduler, host, ready))
 
 
 async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
+    import dask
     from distributed import Nanny
+
+    dask.config.set(DASK_SETTINGS)  # whose defaults come with the import of distributed
 
     def nanny(index: int) -> "Nanny":
         environment = {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(host.threads)}

@@ -383,10 +383,11 @@ def _warm_up(configs: list[str], threads: int) -> None:
 
 def _perform_on_worker(key: str, storage: str, run_ids: list[str], threads: int) -> None:
     """Do a run, or several together. key: of this piece of work, by which the queue tells it from one it gave up."""
-    from distributed import get_worker
+    from distributed import Status, get_worker
 
     _settle_in(threads)
     worker = get_worker()
+    leaving = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
     kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}
     sent_at = dict.fromkeys(run_ids, 0.0)
     for run_id in run_ids:
@@ -400,11 +401,15 @@ def _perform_on_worker(key: str, storage: str, run_ids: list[str], threads: int)
             kept[run_id].clear()
             sent_at[run_id] = time.monotonic()
 
+    def requested(run_id: str) -> str | None:
+        """What it was asked, and to yield where this process is about to end: another one then goes on from there."""
+        return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
+
     if len(run_ids) == 1:
         (only,) = run_ids
-        perform(path_at(storage), only, lambda event: emit(only, event), lambda: _requests.get(only))
+        perform(path_at(storage), only, lambda event: emit(only, event), lambda: requested(only))
     else:
-        perform_together(path_at(storage), run_ids, emit, _requests.get)
+        perform_together(path_at(storage), run_ids, emit, requested)
 
 
 def _find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
@@ -710,7 +715,7 @@ class Jobs:
                 if work is None:  # it was dropped before
                     return
                 if work.task.status == "cancelled":  # with its scheduler, which has forgotten us
-                    self._lost(work)
+                    self._lost(work, blamed=False)
                     self._let_go()
                 elif work.finding:
                     self._after_finding(work)
@@ -758,7 +763,9 @@ class Jobs:
             if work.worker not in there:
                 del self._works[key]
                 work.task.cancel()
-                self._lost(work)
+                for run_id in work.run_ids:  # in case it is only slow
+                    self._cluster.tell(work.worker, _note_request, run_id, "yield")
+                self._lost(work, blamed=True)
 
     def _let_go(self) -> None:
         """Leave the cluster, and what its workers have, to itself; a new one is looked for when it is needed."""
@@ -767,28 +774,30 @@ class Jobs:
             with contextlib.suppress(Exception):
                 cluster.close()
         works, self._works = self._works, {}
-        for work in () if self._closing else works.values():
-            self._lost(work)
+        for work in () if self._closing else reversed(works.values()):
+            self._lost(work, blamed=False)
 
-    def _lost(self, work: "_Work") -> None:
+    def _lost(self, work: "_Work", *, blamed: bool) -> None:
         """What was given to a worker that is gone waits for another, in front of what waits already.
 
-        Work that has lost MOST_LOSSES workers is given up: it may well be what they died of.
+        blamed: the worker alone is gone, and the work may be what it died of. Work that has lost MOST_LOSSES workers so
+        is given up.
         """
         if work.finding:
             kind, run_ids = work.finding
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
-            return
+        back: dict[str, str] = {}
         for run_id in work.run_ids:
             if self._given.pop(run_id, None) is None:  # it had ended
                 continue
-            self._losses[run_id] += 1
+            self._losses[run_id] += blamed
             if self._losses[run_id] < MOST_LOSSES:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST})
-                self._waiting = {run_id: work.browser} | self._waiting
+                back[run_id] = work.browser
             else:
                 text = f"It lost its worker {MOST_LOSSES} times, so it was given up."
                 self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} {RESUME}"})
+        self._waiting = back | self._waiting
 
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()

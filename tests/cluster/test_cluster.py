@@ -1,0 +1,163 @@
+"""Runs on several hosts: they spread, a host that vanishes costs time and no result, and storage is shared through S3.
+
+The hosts are network namespaces (hosts.py): a scheduler, two worker hosts with folders of their own, and this machine
+as the host of the queue and of an S3 server.
+"""
+
+import os
+import sys
+import time
+
+import pytest
+import torch
+from distributed import Client
+from hosts import Hosts, problem
+from moto.server import ThreadedMotoServer
+from tiny import tiny_config, tiny_story, train_here
+
+from kd_core import cluster, jobs, tensors
+from kd_core.config import ModelConfig, SweepConfig
+from kd_core.files import path_at
+from kd_core.jobs import Jobs
+from kd_core.recipes import plan
+from kd_core.runs import ACTIVE, Store, new_id
+
+
+def wait_until(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    trouble = problem()
+    if trouble:
+        pytest.fail(trouble) if os.environ.get("KD_NO_SKIPS") else pytest.skip(trouble)
+    with Hosts(tmp_path_factory.mktemp("hosts")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def s3(hosts):
+    """Environment variables with which a program here or on a host finds the bucket 'lab'."""
+    server = ThreadedMotoServer(ip_address=hosts.address, port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    variables = {
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        path_at("s3://lab/all").fs.mkdir("lab")
+        yield variables
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def scheduler(hosts, s3):
+    """The address of a scheduler on a host of its own, with a worker on each of the hosts a and b."""
+    address = f"tcp://{hosts.add('hub')}:8786"
+    program = [sys.executable, "-m", "kd_core"]
+    hosts.run("hub", *program, "scheduler")
+    for name in ("a", "b"):
+        hosts.add(name)
+        hosts.run(name, *program, "worker", address, "--runs", "1", **s3)
+    for name in ("a", "b"):
+        wait_until(lambda name=name: "runs at once" in hosts.log(name))
+    return address
+
+
+@pytest.fixture(scope="module")
+def queue(tmp_path_factory, scheduler):
+    store = Store(tmp_path_factory.mktemp("home"), path_at("s3://lab/all"))
+    made = Jobs(store, scheduler)
+    yield made
+    made.close()
+    store.close()
+
+
+@pytest.fixture(scope="module")
+def onlooker(scheduler):
+    """Dask's own client, to see who has what."""
+    with Client(scheduler, set_as_default=False) as client:
+        yield client
+
+
+def places(onlooker, *run_ids):
+    """Run id -> address of the host that is at work on it."""
+    found = {}
+    for worker, keys in onlooker.processing().items():
+        for run_id in run_ids:
+            if any(str(key).startswith(run_id) for key in keys):
+                found[run_id] = worker.removeprefix("tcp://").split(":")[0]
+    return found
+
+
+def undisturbed(tmp_path, config):
+    """What a config leaves in one process of as many threads as the worker hosts give a run."""
+    store = Store(tmp_path / new_id())
+    run_id = train_here(store, config)
+    weights = tensors.load_tensors(store.folder(run_id).weights)
+    store.close()
+    return weights
+
+
+def assert_as_undisturbed(queue, run_id, tmp_path):
+    found = tensors.load_tensors(queue.store.folder(run_id).weights)
+    expected = undisturbed(tmp_path, queue.store.get(run_id).config)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in found)
+
+
+def ended(queue, *run_ids):
+    return all(run.status not in ACTIVE for run in queue.store.some(run_ids))
+
+
+def test_a_story_and_a_sweep_spread_over_both_hosts_and_leave_their_files_in_s3(queue, onlooker, tmp_path):
+    story = queue.submit(plan(tiny_story()).to_train)
+    wait_until(lambda: ended(queue, *story))
+    assert [run.status for run in queue.store.some(story)] == ["finished"] * 3
+    teacher = story[0]
+    cells = SweepConfig(
+        dataset="digits", teachers=(teacher,), widths=(8, 12), temperatures=(1.0, 2.0, 4.0),
+        model=ModelConfig(hidden=(8,)), training=tiny_config(epochs=60).training,
+    ).cells()  # fmt: skip
+    sweep = queue.submit({new_id(): config for config in cells})
+    seen = set()
+
+    def spread():
+        seen.update(places(onlooker, *sweep).values())
+        return ended(queue, *sweep)
+
+    wait_until(spread)
+    assert len(seen) == 2, "the two groups of the sweep were at work on one host"
+    assert [run.status for run in queue.store.some(sweep)] == ["finished"] * len(cells)
+    for run_id in (*story, *sweep):
+        assert queue.store.folder(run_id).weights.exists()
+    assert not (queue.store.home / "runs").exists()
+    assert_as_undisturbed(queue, story[1], tmp_path)
+
+
+def test_a_host_that_vanishes_costs_time_and_no_result(queue, onlooker, hosts, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "SECONDS_UNTIL_LOST", 8.0)
+    config = tiny_config("baseline", epochs=600, batch_size=64, seed=3)
+    first, second = queue.submit({new_id(): config, new_id(): config.replace(seed=4)})
+    wait_until(lambda: all(run.step > 100 for run in queue.store.some([first, second])))
+    where = places(onlooker, first, second)
+    assert len(set(where.values())) == 2
+    wait_until(lambda: queue.store.folder(first).checkpoint.exists())
+    lost = {address: name for name, address in hosts.addresses.items()}[where[first]]
+    hosts.cut_off(lost)
+    wait_until(lambda: queue.store.get(first).message == jobs.LOST)
+    wait_until(lambda: ended(queue, first, second))
+    runs = queue.store.some([first, second])
+    assert [run.status for run in runs] == ["finished", "finished"]
+    assert runs[0].attempt == 2
+    for run_id in (first, second):
+        assert_as_undisturbed(queue, run_id, tmp_path)
