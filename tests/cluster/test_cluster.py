@@ -12,7 +12,7 @@ import pytest
 import torch
 from distributed import Client
 from hosts import Hosts, problem
-from moto.server import ThreadedMotoServer
+from s3 import BUCKET, s3_server
 from tiny import tiny_config, tiny_story, train_here
 
 from kd_core import cluster, jobs, tensors
@@ -41,22 +41,9 @@ def hosts(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def s3(hosts):
-    """Environment variables with which a program here or on a host finds the bucket 'lab'."""
-    server = ThreadedMotoServer(ip_address=hosts.address, port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    variables = {
-        "AWS_ACCESS_KEY_ID": "key",
-        "AWS_SECRET_ACCESS_KEY": "secret",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        path_at("s3://lab/all").fs.mkdir("lab")
+    """Environment variables with which a program here or on a host finds the bucket."""
+    with s3_server(hosts.address) as variables:
         yield variables
-    server.stop()
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +62,7 @@ def scheduler(hosts, s3):
 
 @pytest.fixture(scope="module")
 def queue(tmp_path_factory, scheduler):
-    store = Store(tmp_path_factory.mktemp("home"), path_at("s3://lab/all"))
+    store = Store(tmp_path_factory.mktemp("home"), path_at(f"{BUCKET}/all"))
     made = Jobs(store, scheduler)
     yield made
     made.close()

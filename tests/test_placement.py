@@ -1,0 +1,271 @@
+"""Which worker gets which run, and what becomes of work whose worker, host or scheduler is lost."""
+
+import socket
+import time
+from types import SimpleNamespace
+
+import pytest
+from tiny import tiny_config
+
+from kd_core import cluster, jobs
+from kd_core.cluster import Host, SchedulerError, Worker
+from kd_core.jobs import Jobs
+from kd_core.runs import new_id
+
+
+class Task:
+    """A Dask future that the test ends by hand."""
+
+    def __init__(self):
+        self.status, self.callbacks = "pending", []
+
+    def add_done_callback(self, callback):
+        self.callbacks.append(callback)
+
+    def cancel(self):
+        self.end("cancelled")
+
+    def end(self, status="finished"):
+        self.status = status
+        for callback in self.callbacks:
+            callback(self)
+
+    def result(self):
+        return {"found": True}
+
+
+class Workers:
+    """Stands for kd_core.cluster.Cluster: workers that come and go as the test says, and do nothing."""
+
+    threads = 1
+
+    def __init__(self, *workers):
+        self.there, self.reachable, self.given, self.told = list(workers), True, {}, []
+
+    def __call__(self, scheduler, at_once, hear):
+        self.hear = hear
+        if not self.reachable:
+            raise SchedulerError("The Dask scheduler at tcp://hub:1 does not answer (refused).")
+        return self
+
+    def workers(self):
+        return list(self.there)
+
+    def submit(self, worker, function, *arguments, key):
+        task = Task()
+        self.given[key] = SimpleNamespace(worker=worker, what=arguments[2], task=task, key=key)
+        return task
+
+    def tell(self, worker, function, *words):
+        self.told.append((worker, *words))
+
+    def close(self):
+        pass
+
+    def of(self, run_id):
+        """What was given last of a run."""
+        return next((one for one in reversed(self.given.values()) if run_id in one.what), None)
+
+
+A1, A2 = Worker("tcp://a:1", "a", gpu=False), Worker("tcp://a:2", "a", gpu=False)
+B1, G1 = Worker("tcp://b:1", "b", gpu=False), Worker("tcp://g:1", "g", gpu=True)
+
+
+def wait_until(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def lab(store, monkeypatch):
+    """lab(worker, …) -> a queue and its stand-in workers."""
+    monkeypatch.setattr(jobs, "TICK_SECONDS", 0.05)
+    queues = []
+
+    def make(*workers):
+        there = Workers(*workers)
+        monkeypatch.setattr(jobs, "Cluster", there)
+        queue = Jobs(store, "tcp://hub:1")
+        queues.append(queue)
+        return queue, there
+
+    yield make
+    for queue in queues:
+        queue.close()
+
+
+def submit(queue, *configs):
+    return queue.submit({new_id(): config for config in configs})
+
+
+def seeds(count, **training):
+    return [tiny_config("baseline", seed=seed, **training) for seed in range(count)]
+
+
+def started(there, run_id, device="cpu"):
+    """Its worker says that it has begun, and has come to step 7."""
+    events = [
+        {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": device}},
+        {"kind": "step", "step": 7, "epoch": 0.1, "loss": 1.0},
+    ]
+    there.hear({"key": there.of(run_id).key, "run_id": run_id, "events": events})
+
+
+def test_runs_spread_over_the_hosts_before_they_share_one(lab):
+    queue, there = lab(A1, A2, B1)
+    ids = submit(queue, *seeds(3))
+    wait_until(lambda: len(there.given) == 3)
+    assert {there.of(run_id).worker.host for run_id in ids[:2]} == {"a", "b"}
+    assert {there.of(run_id).worker for run_id in ids} == {A1, A2, B1}
+
+
+def test_a_run_that_may_choose_goes_where_a_gpu_is(lab):
+    queue, there = lab(A1, G1)
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: there.of(run_id))
+    assert there.of(run_id).worker == G1
+
+
+def test_a_run_on_the_processor_leaves_the_gpu_to_others(lab):
+    queue, there = lab(G1, A1)
+    (run_id,) = submit(queue, *seeds(1, device="cpu"))
+    wait_until(lambda: there.of(run_id))
+    assert there.of(run_id).worker == A1
+
+
+def test_a_run_that_asks_for_a_gpu_waits_for_one_that_is_busy(lab):
+    queue, there = lab(G1, A1)
+    first, second = submit(queue, *seeds(2, device="cuda"))
+    wait_until(lambda: there.of(first))
+    wait_until(lambda: queue.lineup() == ((first, 0), (second, 1)))
+    there.of(first).task.end()
+    wait_until(lambda: there.of(second))
+    assert there.of(second).worker == G1
+
+
+def test_a_run_that_asks_for_a_gpu_where_none_is_goes_to_a_worker_that_will_say_so(lab):
+    queue, there = lab(A1)
+    (run_id,) = submit(queue, *seeds(1, device="cuda"))
+    wait_until(lambda: there.of(run_id))
+
+
+def test_a_run_goes_on_on_the_kind_of_device_it_began_on(lab):
+    queue, there = lab(A1)
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: there.of(run_id))
+    started(there, run_id, device="cpu")
+    wait_until(lambda: queue.store.get(run_id).step == 7)
+    there.there = [G1, B1]
+    wait_until(lambda: there.of(run_id).worker != A1)
+    assert there.of(run_id).worker == B1
+
+
+def test_a_run_whose_worker_is_lost_waits_in_front_says_so_and_goes_on_elsewhere(lab):
+    queue, there = lab(A1)
+    first, second = submit(queue, *seeds(2))
+    wait_until(lambda: there.of(first))
+    started(there, first)
+    wait_until(lambda: queue.store.get(first).status == "running")
+    there.there = []
+    wait_until(lambda: queue.store.get(first).message == jobs.LOST)
+    assert queue.store.get(first).status == "queued"
+    wait_until(lambda: queue.lineup() == ((first, 1), (second, 2)))
+    there.there = [B1]
+    wait_until(lambda: there.of(first).worker == B1)
+
+
+def test_what_a_worker_says_that_was_taken_for_lost_changes_nothing(lab):
+    queue, there = lab(A1)
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: there.of(run_id))
+    lost = there.of(run_id).key
+    there.there = [B1]
+    wait_until(lambda: there.of(run_id).worker == B1)
+    there.hear({"key": lost, "run_id": run_id, "events": [{"kind": "failed", "text": "an old story"}]})
+    started(there, run_id)
+    wait_until(lambda: queue.store.get(run_id).status == "running")
+    assert (A1, run_id, "yield") in there.told
+
+
+def test_a_run_that_loses_worker_after_worker_is_given_up_in_words(lab):
+    queue, there = lab(A1)
+    (run_id,) = submit(queue, *seeds(1))
+    for worker in (A1, B1, A2):
+        there.there = [worker]
+        wait_until(lambda worker=worker: there.of(run_id) and there.of(run_id).worker == worker)
+    there.there = []
+    wait_until(lambda: queue.store.get(run_id).status == "interrupted")
+    assert "lost its worker 3 times, so it was given up. Resume goes on" in queue.store.get(run_id).message
+
+
+def test_a_scheduler_that_is_away_is_said_in_words_and_runs_wait_for_it(lab, monkeypatch):
+    monkeypatch.setattr(jobs, "CONNECT_SECONDS", 0.1)
+    queue, there = lab(A1)
+    first, second = submit(queue, *seeds(2))
+    wait_until(lambda: there.of(first))
+    key = there.of(first).key
+    there.reachable = False
+    wait_until(lambda: queue.trouble)
+    assert queue.trouble == "The Dask scheduler at tcp://hub:1 does not answer (refused)."
+    assert queue.store.get(first).status == "queued"
+    queue.ask(second, "stop")
+    wait_until(lambda: queue.store.get(second).status == "stopped")
+    there.reachable = True
+    wait_until(lambda: there.of(first).key != key)
+    wait_until(lambda: queue.trouble is None)
+
+
+def test_the_speed_of_models_is_measured_on_a_host_where_nothing_else_goes_on(lab):
+    queue, there = lab(A1, A2, B1)
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: there.of(run_id))
+    busy = there.of(run_id).worker.host
+    queue.find_out("speed", ["x"])
+    wait_until(lambda: there.of("speed") or "speed" in [one.what for one in there.given.values()])
+    measuring = next(one for one in there.given.values() if one.what == "speed")
+    assert measuring.worker.host != busy
+    ids = submit(queue, *seeds(2))
+    wait_until(lambda: dict(queue.lineup()).get(ids[-1]))
+    assert all(one.worker.host != measuring.worker.host for one in there.given.values() if one is not measuring)
+    measuring.task.end()
+    wait_until(lambda: queue.store.finding("speed", ["x"]) == {"found": True})
+
+
+def test_a_finding_that_has_waited_for_long_gets_its_turn_before_more_runs(lab, monkeypatch):
+    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.2)
+    queue, there = lab(A1)
+    first, second = submit(queue, *seeds(2))
+    wait_until(lambda: there.of(first))
+    queue.find_out("speed", ["x"])
+    wait_until(lambda: (A1, first, "yield") in there.told)
+    there.of(first).task.end()
+    wait_until(lambda: "speed" in [one.what for one in there.given.values()])
+    assert there.of(second) is None
+
+
+def test_an_owner_on_another_host_is_gone_when_it_gives_no_sign_of_life(store, monkeypatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(socket, "gethostname", lambda: "last-container")
+        other = type(store)(store.home)
+        other.create({"abc": tiny_config()})
+        other.give_sign()
+        other.close()
+    assert store.interrupt_orphans() == []
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 600)
+    assert store.interrupt_orphans() == ["abc"]
+    assert store.get("abc").status == "interrupted"
+
+
+def test_a_host_gives_each_run_its_share_of_the_cores_and_of_the_gpus(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(cluster.os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert Host.this() == (4, 4, 0)
+    assert Host.this(runs=8) == (8, 2, 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert Host.this() == (8, 2, 2)

@@ -1,0 +1,202 @@
+"""Runs whose files lie in a bucket: the same as in a folder, and a sentence where the bucket does not answer."""
+
+import socket
+import time
+
+import pytest
+from s3 import BUCKET, s3_server
+from s3fs import S3FileSystem
+from tiny import tiny_config, train_here
+
+from kd_core import artifacts, bundles, export, exported, files, jobs, mending, places, tensors
+from kd_core.bundles import BundleError
+from kd_core.config import ConfigError
+from kd_core.files import SaveError, path_at
+from kd_core.runs import DATABASE, Store, new_id
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with s3_server() as variables:
+        yield variables
+
+
+@pytest.fixture
+def bucket(s3):
+    """A place in the bucket that no other test uses."""
+    return path_at(f"{BUCKET}/{new_id()}")
+
+
+@pytest.fixture
+def far(home, bucket):
+    """A store whose runs' files lie in the bucket."""
+    opened = Store(home, bucket)
+    yield opened
+    opened.close()
+
+
+def test_an_object_holds_all_of_what_was_written_or_what_it_held_before(bucket):
+    path = bucket / "runs" / "a" / "card.json"
+    files.write_atomic(path, b"old")
+    assert files.read_bytes(path) == b"old"
+    files.write_atomic(path, b"new")
+    assert files.read_bytes(path) == b"new"
+    files.remove(path)
+    files.remove(path)
+    assert not files.is_file(path)
+    with pytest.raises(FileNotFoundError):
+        files.read_bytes(path)
+
+
+def test_what_another_host_wrote_is_seen_at_once(bucket):
+    path = bucket / "runs" / "a" / "checkpoint.pt"
+    assert not files.is_file(path)
+    assert files.found(bucket / "runs", "*/checkpoint.pt") == []
+    other_host = path_at(str(bucket))
+    files.write_atomic(other_host / "runs" / "a" / "checkpoint.pt", b"1234")
+    assert files.is_file(path)
+    (found,) = files.found(bucket / "runs", "*/checkpoint.pt")
+    assert (found.path, found.size_bytes) == (path, 4)
+    assert abs(found.written_at - time.time()) < 60
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_a_folder_is_claimed_by_one_alone(where, tmp_path, request):
+    root = tmp_path if where == "folder" else request.getfixturevalue("bucket")
+    assert files.claim(root / "runs" / "a", "config.json")
+    assert not files.claim(root / "runs" / "a", "config.json")
+    assert files.claim(root / "runs" / "b", "config.json")
+
+
+@pytest.mark.parametrize("where", ["folder", "bucket"])
+def test_the_state_of_a_file_changes_with_its_content(where, tmp_path, request):
+    path = (tmp_path if where == "folder" else request.getfixturevalue("bucket")) / "weights"
+    files.write_atomic(path, b"one")
+    before = files.state_of(path)
+    assert files.state_of(path) == before
+    files.write_atomic(path, b"two")
+    assert files.state_of(path) != before
+
+
+def test_a_run_leaves_the_same_weights_in_a_bucket_as_in_a_folder(far, store, digits):
+    config = tiny_config(seed=3)
+    there, here = train_here(far, config), train_here(store, config)
+    assert far.get(there).status == "finished"
+    weights = tensors.load_tensors(store.folder(here).weights)
+    assert all(tensors.load_tensors(far.folder(there).weights)[name].equal(weights[name]) for name in weights)
+    assert (artifacts.test_logits(far.storage, there) == artifacts.test_logits(store.storage, here)).all()
+    assert not (far.home / "runs" / there).exists()
+
+
+def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far, store):
+    config = tiny_config(epochs=3, seed=4)
+    paused = train_here(far, config, requested=lambda: "pause")
+    assert files.is_file(far.folder(paused).checkpoint)
+    started = []
+    far.take_up(paused)
+    jobs.run_here(
+        far, paused, lambda event: started.append(event) if event["kind"] == "started" else None, lambda: None
+    )
+    assert started[0]["step"] > 0
+    assert not files.is_file(far.folder(paused).checkpoint)
+    expected = tensors.load_tensors(store.folder(train_here(store, config)).weights)
+    found = tensors.load_tensors(far.folder(paused).weights)
+    assert all(found[name].equal(expected[name]) for name in expected)
+
+
+def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):
+    run_id = train_here(far, tiny_config())
+    checks = export.export_run(far.storage, far.get(run_id))
+    assert all(file["passed"] for file in checks["files"] if file["name"] != exported.ONNX_INT8)
+    assert exported.read_checks(far.storage, run_id) == checks
+    packed = bundles.pack(far, run_id)
+    with pytest.raises(BundleError, match="is here already"):
+        bundles.unpack(far, packed)
+    far.delete(run_id)
+    far.purge(days=0)
+    assert files.found(far.folder(run_id).path, "*") == []
+    assert bundles.unpack(far, packed) == run_id
+    assert artifacts.test_logits(far.storage, run_id).shape == (445, 10)
+
+
+def test_old_checkpoints_in_a_bucket_are_pruned_and_finished_weights_are_not(far):
+    finished = train_here(far, tiny_config())
+    paused = train_here(far, tiny_config(seed=1), requested=lambda: "pause")
+    assert far.prune() == []
+    assert far.prune(days=0) == [paused]
+    assert not files.is_file(far.folder(paused).checkpoint)
+    assert files.is_file(far.folder(finished).weights)
+
+
+def test_a_lost_list_is_put_together_from_the_bucket(far, bucket):
+    run_id = train_here(far, tiny_config())
+    results = far.get(run_id).results
+    far.close()
+    (far.home / DATABASE).write_bytes(b"rubbish" * 1000)
+    store, notice = mending.open_store(far.home, bucket)
+    assert "1 of 1 runs came from their folders alone" in notice
+    assert store.get(run_id).results == results
+    store.close()
+
+
+# ------------------------------------------------------------------------------------------------ what goes wrong
+
+
+@pytest.fixture
+def gone(monkeypatch):
+    """A bucket whose server is not there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    S3FileSystem.clear_instance_cache()
+    root = path_at(f"{BUCKET}/gone")
+    root.fs.retries = 1
+    yield root
+    S3FileSystem.clear_instance_cache()
+
+
+def test_a_bucket_that_does_not_answer_is_said_in_words(gone):
+    with pytest.raises(SaveError, match=r"s3://lab/gone cannot be used: its storage does not answer"):
+        files.write_atomic(gone / "card.json", b"x")
+
+
+def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    events = []
+    jobs.perform(gone, run_id, events.append, lambda: None)
+    assert events[-1]["kind"] == "failed"
+    assert "its storage does not answer" in events[-1]["text"]
+
+
+def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
+    events = []
+    jobs.perform(tmp_path, "abc", events.append, lambda: None)
+    assert events[-1]["kind"] == "failed"
+    assert "set KD_STORAGE to storage that the app and all workers share" in events[-1]["text"]
+
+
+@pytest.mark.parametrize("address", ["nonsense://lab", "abfs://lab/x"])
+def test_storage_that_no_package_here_knows_is_refused_in_words(address):
+    with pytest.raises(ConfigError, match=f"{address} cannot be used as storage"):
+        path_at(address)
+
+
+def test_the_home_of_the_database_is_a_folder_of_this_machine(monkeypatch):
+    monkeypatch.setenv("KD_HOME", "s3://lab")
+    with pytest.raises(ConfigError, match="KD_HOME is s3://lab: name a folder of this machine"):
+        places.home()
+
+
+def test_storage_is_home_unless_it_is_named(home, monkeypatch, tmp_path, s3):
+    assert places.storage() == home.resolve()
+    monkeypatch.setenv("KD_STORAGE", str(tmp_path / "shared"))
+    assert places.storage() == tmp_path / "shared"
+    monkeypatch.setenv("KD_STORAGE", f"file://{tmp_path}/shared")
+    assert places.storage() == tmp_path / "shared"
+    monkeypatch.setenv("KD_STORAGE", f"{BUCKET}/all")
+    assert str(places.storage()) == f"{BUCKET}/all"
