@@ -553,6 +553,7 @@ class Jobs:
         self._losses: Counter[str] = Counter()  # workers that a run has lost
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
+        self._crew: dict[str, list[bool]] = {}
         self._admission = threading.Lock()
         self._ticked_at = self._purged_at = time.monotonic()
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
@@ -629,6 +630,10 @@ class Jobs:
         """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
         return self._lineup
 
+    def crew(self) -> dict[str, list[bool]]:
+        """The workers as of a moment ago: host -> for each of its workers, whether it has something to do."""
+        return self._crew
+
     def find_out(self, kind: Finding, run_ids: Iterable[str]) -> None:
         """Find something out of runs of one data set, once no run is training; Store.finding has the result."""
         self._inbox.put(("find", kind, tuple(sorted(run_ids))))
@@ -684,6 +689,7 @@ class Jobs:
             case ("tick",):
                 self._give_sign()
                 self._look_after_workers()
+                self._muster()
                 for run_id in self._running():  # another process, a shell say, may have asked
                     self._pass_on_request(run_id)
                 self._share()
@@ -767,6 +773,13 @@ class Jobs:
                     self._cluster.tell(work.worker, _note_request, run_id, "yield")
                 self._lost(work, blamed=True)
 
+    def _muster(self) -> None:
+        busy = {work.worker.address for work in self._works.values()}
+        crew: dict[str, list[bool]] = {}
+        for worker in self._cluster.workers() if self._cluster else ():
+            crew.setdefault(worker.host, []).append(worker.address in busy)
+        self._crew = crew
+
     def _let_go(self) -> None:
         """Leave the cluster, and what its workers have, to itself; a new one is looked for when it is needed."""
         cluster, self._cluster = self._cluster, None
@@ -846,8 +859,15 @@ class Jobs:
 
     def _free_workers_or_trouble(self) -> tuple[list[Worker], SchedulerError | None]:
         """The free workers, if any run waits. A scheduler that is away must not keep runs from being stopped."""
+        if not self._waiting:
+            return [], None
         try:
-            return self._free_workers() if self._waiting else [], None
+            if self._scheduler and not self._connect().workers():
+                raise SchedulerError(
+                    f"The Dask scheduler at {self._scheduler} has no worker: start one with 'python -m kd_core worker"
+                    f" {self._scheduler}'. What waits goes on then."
+                )
+            return self._free_workers(), None
         except SchedulerError as error:
             return [], error
 

@@ -59,6 +59,10 @@ with state, st.container(border=True):
     active, trained = st.columns(2)
     active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
     trained.metric("Trained models", sum(run.usable for run in runs))
+    crew = lab.jobs().crew()
+    if len(crew) > 1:
+        workers = [busy for host in crew.values() for busy in host]
+        st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
     for batch_runs in list(found.values())[:5]:
         states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
         st.markdown(f"{pickers.describe(batch_runs)}  \n:small[{states}]")

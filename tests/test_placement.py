@@ -217,6 +217,25 @@ def test_a_scheduler_that_is_away_is_said_in_words_and_runs_wait_for_it(lab, mon
     wait_until(lambda: queue.trouble is None)
 
 
+def test_a_cluster_without_workers_says_how_to_start_one(lab):
+    queue, there = lab()
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: queue.trouble)
+    assert "has no worker: start one with 'python -m kd_core worker tcp://hub:1'" in queue.trouble
+    there.there = [A1]
+    wait_until(lambda: there.of(run_id) and queue.trouble is None)
+
+
+def test_the_crew_is_told_by_host_with_who_is_at_work(lab):
+    queue, there = lab(A1, A2, B1)
+    (run_id,) = submit(queue, *seeds(1))
+    wait_until(lambda: sorted(queue.crew().get("a", [])) == [False, True])
+    assert queue.crew()["b"] == [False]
+    there.hear({"key": there.of(run_id).key, "run_id": run_id, "events": [{"kind": "stopped"}]})
+    there.of(run_id).task.end()
+    wait_until(lambda: queue.crew() == {"a": [False, False], "b": [False]})
+
+
 def test_the_speed_of_models_is_measured_on_a_host_where_nothing_else_goes_on(lab):
     queue, there = lab(A1, A2, B1)
     (run_id,) = submit(queue, *seeds(1))
