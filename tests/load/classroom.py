@@ -192,7 +192,7 @@ class Client(Listener):
                         await self.tab.trigger("gallery", "picked", image, "another image")
                         await self.think(DRAG_SECONDS)
                 case "kind":
-                    await self.choose(self.random.choice(("gallery_kind", "gallery_class", "felt_student")))
+                    await self.choose(self.random.choice(("gallery_kind", "gallery_class")))
                 case "alpha":
                     if self.tab.find("alpha") is not None:
                         for _ in range(2):
@@ -370,13 +370,14 @@ class Client(Listener):
                 await self.tab.change(key, value, "the form")
             await self.launch("train", "live")
 
-    async def stop_all(self, batches: dict[str, list[str]]) -> None:
-        """Stop what is still at work, batch by batch, as a presenter does at the end of a lesson."""
+    async def stop_all(self, runs: list[Run]) -> None:
+        """Stop runs, batch by batch, as a presenter does at the end of a lesson."""
         self.doing = "stopping what is left"
-        for batch, run_ids in batches.items():
+        for batch in dict.fromkeys(run.batch for run in runs):
             await self.tab.open("train", f"view=Watch&batch={batch}")
-            await self.tab.view("live").request(dict.fromkeys(run_ids, "stop"))
-            await asyncio.sleep(0.5)
+            of_batch = [run.id for run in runs if run.batch == batch]
+            await self.tab.view("live").request(dict.fromkeys(of_batch, "stop"))
+            await asyncio.sleep(1)
 
 
 # --------------------------------------------------------------------------------------------------- beside the class
@@ -406,19 +407,16 @@ def active(store: Store) -> list[Run]:
 
 
 async def drain(store: Store, presenter: Client) -> set[str]:
-    """Wait for the queue to run empty; then have the presenter stop what is left, and return its ids."""
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while active(store) and time.monotonic() < deadline:
-        await asyncio.sleep(1)
+    """Have the presenter stop the long stories, wait for the rest, then stop what is left; the ids of what was stopped."""
     stopped: set[str] = set()
-    deadline = time.monotonic() + DRAIN_SECONDS
-    while (left := active(store)) and time.monotonic() < deadline:
+    own = set(presenter.own)
+    for which in (lambda run: run.id in own, lambda run: True):
+        left = [run for run in active(store) if which(run)]
         stopped |= {run.id for run in left}
-        by_batch: dict[str, list[str]] = defaultdict(list)
-        for run in left:
-            by_batch[run.batch].append(run.id)
-        await presenter.stop_all(by_batch)
-        await asyncio.sleep(5)
+        await presenter.stop_all(left)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while active(store) and time.monotonic() < deadline:
+            await asyncio.sleep(1)
     return stopped
 
 
@@ -601,6 +599,7 @@ async def hold(server: Server, store: Store, ledger: Ledger, minutes: float, see
     deadline = time.monotonic() + START_SECONDS
     while at_work(store) < RUNS_AT_ONCE and time.monotonic() < deadline:
         await asyncio.sleep(1)
+    print(f"{at_work(store)} runs train; the class comes in", flush=True)
     ledger.began = time.monotonic()
     until = ledger.began + 60 * minutes
     sampling = asyncio.create_task(sample(server, store, ledger, until))
@@ -613,6 +612,7 @@ async def hold(server: Server, store: Store, ledger: Ledger, minutes: float, see
     await sampling
     for client in clients[1:]:
         await client.tab.close()
+    print("the lesson is over; the queue runs empty", flush=True)
     stopped = await drain(store, clients[0])
     await clients[0].tab.close()
     return stopped, {name: (after[name] - before[name]) / seconds for name in after}

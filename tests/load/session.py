@@ -103,6 +103,8 @@ class Session:
         self._fragment_began: dict[str, float] = {}
         self._views: dict[str, _View] = {}
         self._red: list[str] = []
+        import collections
+        self.recent = collections.deque(maxlen=14)
 
     # ------------------------------------------------------------------------------------------------------ HTTP
 
@@ -350,13 +352,14 @@ class Session:
         try:
             await asyncio.wait_for(done, ANSWER_SECONDS)
         except TimeoutError:
-            self.listener.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s")
+            self.listener.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s; {' '.join(self.recent)}; run {self._run} waiting {self._waiting}")
         seconds = time.perf_counter() - start
         self.listener.ran(kind, seconds)
         return Answer(seconds, tuple(self._red))
 
     async def send(self, *, page_name: str = "", once: tuple[WidgetState, ...] = (), fragment: str = "") -> None:
         """Send a request for a run, without waiting for it."""
+        self.recent.append(f"{time.monotonic() % 1000:.1f}:SENT:{fragment[:4]}:{[w.id[-20:] for w in once]}")
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_script_hash, state.page_name = self.query, self.page_hash, page_name
@@ -376,6 +379,7 @@ class Session:
 
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
+        if kind in ("new_session", "script_finished", "auto_rerun"): self.recent.append(f"{time.monotonic() % 1000:.1f}:{kind}:{message.script_finished}:{len(message.metadata.run.fragment_ids)}")
         if kind == "ref_hash":
             known, _ = self._kept[message.ref_hash]
             self._kept[message.ref_hash] = known, self._run
