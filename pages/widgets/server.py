@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 
 from kd_core import live
@@ -157,8 +158,15 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     # Until st.navigation has run once, Streamlit takes the folder pages/ for its old multipage layout, and a deep link
     # on a fresh server would show a page without app.py around it.
     PagesManager.uses_pages_directory = False
+    # A session that comes back after a lost connection is made to look for changed source files even where that is
+    # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
+    AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
     threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True).start()
     yield
+
+
+def _watch_no_files(session: AppSession) -> None:
+    """In place of AppSession.register_file_watchers."""
 
 
 def _get_ready() -> None:

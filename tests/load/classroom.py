@@ -303,6 +303,7 @@ class Client(Listener):
             self.ledger.did["submissions taken"] += 1
         else:
             self.ledger.did["presses without an answer"] += 1
+            print('NOANSWER', self.doing, before, self.tab.query, answer, shown(), self.tab.recent, [e.WhichOneof('type') for e in self.tab.elements()][:40])
 
     async def sweep(self) -> None:
         await self.tab.go("sweep")
@@ -315,11 +316,11 @@ class Client(Listener):
         await self.change("sweep_alphas", alphas, "the form")
         await self.change("sweep_seeds", 1, "the form")
         if self.random.random() < 0.6:
-            promised = int(self.tab.find("sweep").proto.label.split()[1])
             before = self.tab.query
             answer = await self.tab.press("sweep", "press a start button")
             await self.note(answer, before, lambda: True)
             if self.tab.query != before and not answer.errors:
+                promised = int(self.tab.find("sweep").proto.label.split()[1])
                 self.ledger.batches[self.tab.query.split("batch=")[1].split("&")[0]] = promised
         await self.think((3, 8))
         if self.tab.find("sweep_stop") is not None and self.random.random() < 0.2:

@@ -95,7 +95,7 @@ class Session:
         """Become an empty tab."""
         self._elements: dict[tuple[int, ...], tuple[Any, int, str]] = {}  # path -> element, run, fragment
         self._states: dict[str, WidgetState] = {}
-        self._run = 0
+        self._run = self._whole_runs = 0
         self._fragments_now: tuple[str, ...] = ()
         self._kept: dict[str, tuple[ForwardMsg, int]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -347,7 +347,7 @@ class Session:
         start = time.perf_counter()
         self._red = []
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((self._run, done))
+        self._waiting.append((self._whole_runs, done))
         await self.send(page_name=page_name, once=once)
         try:
             await asyncio.wait_for(done, ANSWER_SECONDS)
@@ -452,6 +452,7 @@ class Session:
         self._fragments_now = tuple(message.metadata.run.fragment_ids)
         self._run += 1
         if not self._fragments_now:
+            self._whole_runs += 1
             self._stop_fragments()
             self._kept = {
                 key: (kept, run) for key, (kept, run) in self._kept.items() if self._run - run <= RUNS_A_MESSAGE_IS_KEPT
@@ -466,10 +467,13 @@ class Session:
             self._sweep(lambda run, fragment: run < self._run and fragment in self._fragments_now)
         elif message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY:
             self._sweep(lambda run, _: run < self._run)
-            for sent_in, future in self._waiting:
-                if sent_in < self._run and not future.done():
-                    future.set_result(None)
-            self._waiting = [(sent_in, future) for sent_in, future in self._waiting if not future.done()]
+        else:  # it was broken off, and another run follows
+            return
+        # Of a whole run that a part's run follows at once, Streamlit may lose the end; the part's end is after it.
+        for sent_in, future in self._waiting:
+            if sent_in < self._whole_runs and not future.done():
+                future.set_result(None)
+        self._waiting = [(sent_in, future) for sent_in, future in self._waiting if not future.done()]
 
     def _sweep(self, stale: Callable[[int, str], bool]) -> None:
         """Take what is stale off the page."""
