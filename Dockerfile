@@ -23,7 +23,6 @@ FROM python AS cuda
 COPY --from=torch /torch.txt /tmp/
 RUN pip install --no-cache-dir -r /tmp/torch.txt
 
-# hadolint ignore=DL3006
 FROM ${VARIANT}
 LABEL org.opencontainers.image.title="KD Lab" \
       org.opencontainers.image.description="See knowledge distillation happen" \
