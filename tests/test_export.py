@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ from kd_core.__main__ import app
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig, RunConfig
 from kd_core.export import ExportError
 from kd_core.files import SaveError
+from kd_core.runs import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 MLP = ModelConfig(hidden=(16,))
@@ -80,13 +82,30 @@ def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digit
         *checks["texts"],
         exported.CHECKS,
     }
+    problem = browser_page.browser_page_problem(store.home, run.id)
+    assert (browser_page.browser_page(store.home, run.id) is None) == (problem is not None)
+    if model.name in ("mlp", "cnn"):
+        assert problem is None
+    else:
+        assert "it knows the mlp and the cnn" in problem
+
+
+@pytest.fixture(scope="module")
+def exported_once(tmp_path_factory):
+    """A run of a tiny MLP that has been exported, for all tests: its row, and its folder, which stays as it is."""
+    made = Store(tmp_path_factory.mktemp("exported"))
+    run = trained(made)
+    export.export_run(made.home, run)
+    yield run, made.folder(run.id).path
+    made.close()
 
 
 @pytest.fixture
-def run(store):
-    """A run of a tiny MLP that has been exported."""
-    run = trained(store)
-    export.export_run(store.home, run)
+def run(store, exported_once):
+    """The same in this test's store."""
+    run, folder = exported_once
+    shutil.copytree(folder, store.folder(run.id).path)
+    store.adopt(run, [], [])
     return run
 
 
@@ -279,16 +298,13 @@ def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):
         assert word not in page
 
 
-def test_without_a_page_a_sentence_says_why(store, few_digits, monkeypatch):
-    run = trained(store, ModelConfig(name="mobilenet_v3_small"), epochs=1, batch_size=32)
-    assert "export it first" in browser_page.browser_page_problem(store.home, run.id)
-    export.export_run(store.home, run)
-    assert browser_page.browser_page(store.home, run.id) is None
-    assert "it knows the mlp and the cnn" in browser_page.browser_page_problem(store.home, run.id)
-    small = trained(store)
-    export.export_run(store.home, small)
+def test_without_a_page_a_sentence_says_why(store, run, monkeypatch):
     monkeypatch.setattr(browser_page, "MAX_BYTES", 1000)
-    assert "MB is the most" in browser_page.browser_page_problem(store.home, small.id)
+    assert browser_page.browser_page(store.home, run.id) is None
+    assert "MB is the most" in browser_page.browser_page_problem(store.home, run.id)
+    (store.folder(run.id).export / exported.CHECKS).unlink()
+    assert browser_page.browser_page(store.home, run.id) is None
+    assert "export it first" in browser_page.browser_page_problem(store.home, run.id)
 
 
 def test_the_shell_exports_and_copies(store, run, tmp_path):
