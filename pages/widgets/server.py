@@ -26,6 +26,7 @@ from kd_core import live
 from kd_core.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
+from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
 AFTER_START_SECONDS = 3.0
@@ -80,7 +81,7 @@ def _tell_probes(request: Request) -> JSONResponse:
 
     asked = request.query_params
     named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
-    image = asked.get("image", "0")
+    image = asked.get("image", "0")[:6]
     try:
         store = lab.store()
         seen = live.parse_seen(asked.get("seen", ""))
@@ -130,13 +131,14 @@ class _NameBrowsers:
                 headers = MutableHeaders(scope=message)
                 if headers.get("content-type", "").startswith("text/html"):
                     cookie = f"{keys.BROWSER_COOKIE}={secrets.token_hex(8)}; Path=/; Max-Age=31536000; HttpOnly"
-                    headers.append("set-cookie", f"{cookie}; SameSite=Lax")
+                    secure = "; Secure" if scope["scheme"] == "https" else ""
+                    headers.append("set-cookie", f"{cookie}; SameSite=Lax{secure}")
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(KeepDoor), Middleware(_NameBrowsers)]
+MIDDLEWARE = [Middleware(KeepDoor), Middleware(KeepBounds), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager
