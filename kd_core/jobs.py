@@ -59,6 +59,8 @@ TRAINING_PER_BACKUP = 30
 """The list of runs is backed up once one has ended, and not before this many times what the last backup took."""
 FEWEST_TOGETHER = 4
 """Of one batch, from which on runs train as one; of fewer one can watch every step."""
+MAX_FINDINGS, MAX_FINDINGS_PER_BROWSER = 200, 12
+"""That may wait: an export or a measurement takes a worker for up to a minute, in which nothing trains."""
 SECONDS_BETWEEN_PURGES = 3600.0
 """Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
 TICK_SECONDS = 1.0
@@ -540,7 +542,8 @@ class Jobs:
         self._ticked_at = self._purged_at = time.monotonic()
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
         self._back_up_pause = 0.0
-        self._to_find: list[tuple[Finding, tuple[str, ...]]] = []
+        self._to_find: dict[tuple[Finding, tuple[str, ...]], str] = {}  # what is wanted of which runs, and by whom
+        self._found_for = ""
         self._finding: Task | None = None
         self._finding_now: tuple[Finding, tuple[str, ...]] | None = None
         self._client: Client | None = None
@@ -598,12 +601,18 @@ class Jobs:
         self.store.ask(run_id, request)
         self._inbox.put(("ask", run_id))
 
-    def resume(self, *run_ids: str) -> None:
-        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint. Raises StoreError."""
+    def resume(self, *run_ids: str, privileged: bool = True) -> None:
+        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint.
+
+        privileged: the limit of their browsers does not hold. Raises StoreError, and ConfigError where one would be
+        more than the queue, its browser or the disk may hold.
+        """
         taken: list[str] = []
         try:
             for run_id in run_ids:
-                self.store.take_up(run_id)
+                with self._admission:
+                    self._check_room(1, None if privileged else self.store.get(run_id).browser)
+                    self.store.take_up(run_id)
                 taken.append(run_id)
         finally:
             self._inbox.put(("queue", {run.id: run.browser for run in self.store.some(taken)}))
@@ -612,9 +621,20 @@ class Jobs:
         """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
         return self._lineup
 
-    def find_out(self, kind: Finding, run_ids: Iterable[str]) -> None:
-        """Find something out of runs of one data set, once no run is training; Store.finding has the result."""
-        self._inbox.put(("find", kind, tuple(sorted(run_ids))))
+    def find_out(self, kind: Finding, run_ids: Iterable[str], browser: str = "", *, privileged: bool = True) -> None:
+        """Find something out of runs of one data set, once no run is training; Store.finding has the result.
+
+        What waits already is not asked for twice. browser: on whose behalf: browsers take turns. Raises LabError where
+        too much waits, of all together or, unless privileged, of this browser.
+        """
+        what = kind, tuple(sorted(run_ids))
+        if what == self._finding_now or what in self._to_find:
+            return
+        own = sum(one == browser for one in list(self._to_find.values()))
+        if len(self._to_find) >= MAX_FINDINGS or (not privileged and own >= MAX_FINDINGS_PER_BROWSER):
+            raise LabError("Enough waits to be measured or written already: look again once some of it is done.")
+        self._to_find[what] = browser
+        self._inbox.put(("find",))  # whatever the message, _dispatch follows
 
     def close(self) -> None:
         """Let go of the workers. Runs that were going read interrupted when the store is next opened."""
@@ -683,9 +703,6 @@ class Jobs:
                 self._waiting |= browsers
             case ("ask", run_id):
                 self._pass_on_request(run_id)
-            case ("find", kind, run_ids):
-                if (kind, run_ids) not in (*self._to_find, self._finding_now):
-                    self._to_find.append((kind, run_ids))
             case ("events", run_id, events):
                 self.store.apply(run_id, *events)
                 if (
@@ -760,11 +777,13 @@ class Jobs:
         order = turns(self._waiting, Counter(self._browsers.values()), self._served)
         self._lineup = (*((run_id, 0) for run_id in self._running), *((one, i) for i, one in enumerate(order, start=1)))
         if self._to_find and not self._running and self._finding is None:
-            kind, run_ids = self._to_find.pop(0)
+            waiting = list(self._to_find.items())
+            (kind, run_ids), browser = next((one for one in waiting if one[1] != self._found_for), waiting[0])
             client = self._connect()
             runs = self.store.some(run_ids)
             self._finding = client.submit(_find_on_worker, str(self.store.home), kind, runs, self._threads, pure=False)
-            self._finding_now = kind, run_ids
+            self._finding_now, self._found_for = (kind, run_ids), browser
+            del self._to_find[kind, run_ids]
             self._finding.add_done_callback(lambda _: self._inbox.put(("found", kind, run_ids)))
 
     def _busy(self) -> int:

@@ -5,9 +5,11 @@ from typing import Any
 
 import streamlit as st
 
+from kd_core.config import LabError
 from kd_core.jobs import Finding
 from kd_core.runs import Run
-from pages.widgets import lab
+from pages.widgets import lab, rights
+from pages.widgets.words import literal
 
 REFRESH_SECONDS = 0.5
 
@@ -17,11 +19,15 @@ def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | 
     ids = [run.id for run in runs]
     result = lab.store().finding(kind, ids)
     if result is None:
-        lab.jobs().find_out(kind, ids)
+        try:
+            rights.find_out(kind, ids)
+        except LabError as error:
+            st.warning(literal(str(error)), icon=":material/hourglass:")
+            return None
         st.fragment(_wait, run_every=REFRESH_SECONDS)(kind, ids, waiting)
         return None
     if "problem" in result:
-        st.warning(result["problem"], icon=":material/error:")
+        st.warning(literal(result["problem"]), icon=":material/error:")
         key = f"again_{kind}_{'_'.join(ids)}"
         st.button("Try again", key=key, on_click=lab.store().forget_finding, args=(kind, ids))
         return None
@@ -31,4 +37,4 @@ def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | 
 def _wait(kind: Finding, ids: Sequence[str], waiting: str) -> None:
     if lab.store().finding(kind, ids) is not None:
         st.rerun(scope="app")
-    st.info(f"{waiting}, as soon as nothing trains …", icon=":material/timer:")
+    st.info(f"{literal(waiting)}, as soon as nothing trains …", icon=":material/timer:")
