@@ -1,8 +1,10 @@
 """The same engine from a shell: python -m kd_core. Runs started here show in the browser, and the other way round."""
 
+import io
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -649,4 +651,8 @@ def _sentences() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(
+            errors="backslashreplace"
+        )  # a file's name may be no text, a terminal know few characters
     app()

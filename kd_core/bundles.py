@@ -35,7 +35,7 @@ from kd_core.evaluation import test_errors
 from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
 from kd_core.places import available
-from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, RECORD_COLUMNS, Run, Store, StoreError, new_id
+from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -123,7 +123,7 @@ class _Facts(Config):
     status: Literal["finished", "stopped"]
     name: str = Field(max_length=MAX_NAME)
     note: str = Field(max_length=MAX_NOTE)
-    tags: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TAG)], ...] = Field(max_length=100)
+    tags: tuple[Annotated[str, Field(min_length=1, max_length=MAX_TAG)], ...] = Field(max_length=MAX_TAGS)
     step: _Count
     total_steps: _Count
     environment: dict[_Text, _Text | bool | _Count | _Real | None] = Field(max_length=50)
@@ -227,7 +227,9 @@ def pack(store: Store, run_id: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in MEMBERS:
-            archive.writestr(name, members[name])
+            entry = zipfile.ZipInfo(name)  # of no date: the same run gives the same bytes, which a server keeps once
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, members[name])
     return buffer.getvalue()
 
 

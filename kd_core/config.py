@@ -64,6 +64,8 @@ class Config(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             raise ConfigError(_as_sentences(error)) from None
+        except UnicodeEncodeError:  # pydantic cannot quote what a shell handed over as bytes of another encoding
+            raise ConfigError("a setting holds what is no text in UTF-8") from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -315,14 +317,20 @@ def _as_sentences(error: ValidationError) -> str:
         elif problem["type"] == "missing":
             clauses.append(f"{field} is missing")
         elif problem["type"] == "extra_forbidden":
-            clauses.append(f"there is no setting called {field}")
+            clauses.append(f"there is no setting called {field if field.isidentifier() else _shown(field)}")
         else:
             for theirs, ours in _PLAIN_WORDS:
                 message = message.replace(theirs, ours)
             given = problem["input"]
-            shown = repr(given) if isinstance(given, str) else str(given)
-            clauses.append(f"{field} {message}, got {shown[:80]}")
+            clauses.append(f"{field} {message}, got {_shown(given)}")
     return "; ".join(clauses)
+
+
+def _shown(given: object) -> str:
+    try:
+        return (repr(given) if isinstance(given, str) else str(given))[:80]
+    except ValueError:
+        return "a number of thousands of digits"
 
 
 _PLAIN_WORDS = (

@@ -8,6 +8,7 @@ anti-aliasing, and "centered in a 28x28 image by computing the center of mass of
 import base64
 import binascii
 import io
+import threading
 import zlib
 
 import numpy as np
@@ -19,8 +20,14 @@ from kd_core.config import LabError
 SIDE, BOX = 28, 20
 MAX_SIDE = 4096
 """Pixels of a picture's longer side that are still read."""
+ENOUGH = 1024
+"""Pixels of the longer side that a digit is looked for in: more would cost memory and show nothing."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+"""Pillow knows others, for some of which it starts programs: Ghostscript, for a PostScript file of whatever name."""
 FAINTEST = 24
 """Grey levels, of 255, that ink must stand out from the paper by."""
+_READING = threading.Lock()
+"""One picture after another: the largest takes some 200 MB for as long as it is unpacked."""
 
 Grey = NDArray[np.uint8]
 
@@ -56,20 +63,24 @@ def as_mnist(ink: Grey) -> Grey:
 
 
 def read_picture(content: bytes) -> Grey:
-    """The digit in an uploaded picture (any format Pillow reads, dark on light or light on dark) as (28, 28) uint8.
+    """The digit in an uploaded picture (one of FORMATS, dark on light or light on dark) as (28, 28) uint8.
 
     Raises PictureError where it is no picture, too large, or of one shade.
     """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with _READING, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if max(picture.size) > MAX_SIDE:
                 raise PictureError(
                     f"This picture is {picture.width:,} by {picture.height:,} pixels; {MAX_SIDE:,} a side is the most:"
                     " make it smaller or cut out the digit."
                 )
-            flat = Image.new("RGBA", picture.size, "white")
-            flat.alpha_composite(picture.convert("RGBA"))
-            grey = np.asarray(ImageOps.exif_transpose(flat).convert("L"), dtype=np.int16)
+            picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
+            whole = picture.convert("RGBA")
+        turned = ImageOps.exif_transpose(whole.reduce(-(-max(whole.size) // ENOUGH)))
+        del whole
+        flat = Image.new("RGBA", turned.size, "white")
+        flat.alpha_composite(turned)
+        grey = np.asarray(flat.convert("L"), dtype=np.int16)
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
@@ -96,7 +107,7 @@ def read_canvas(data_url: str) -> Grey:
             if max(picture.size) > MAX_SIDE:
                 raise ValueError(picture.size)
             ink = np.asarray(picture.convert("L"))
-    except (ValueError, OSError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
+    except Exception as error:  # as above
         raise PictureError("The drawing did not arrive whole: draw it again.") from error
     return as_mnist(ink)
 

@@ -4,6 +4,7 @@ Roles keep their colours and dashes everywhere. Backgrounds are clear and text t
 figure reads in light and dark; the three hues differ in lightness too, for the colour-blind.
 """
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -54,8 +55,9 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": ROLE_COLOURS[curve.role], "dash": "solid" if raw else dash, "width": 1 if raw else 2}
                 figure.add_scatter(
-                    x=[], y=[], name=curve.name, mode="lines+markers" if accuracy else "lines", showlegend=False,
-                    line=line, opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
+                    x=[], y=[], name=_plain(curve.name), showlegend=False,
+                    mode="lines+markers" if accuracy else "lines", line=line,
+                    opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
                     hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
                     meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
                 )  # fmt: skip
@@ -63,6 +65,11 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
     return _styled(figure, height=560 if columns == 2 else 980)
+
+
+def _plain(text: str) -> str:
+    """What people called a run, for plotly, which takes text for HTML: it must draw no link."""
+    return html.escape(text, quote=False)
 
 
 def dashes_of(roles: Sequence[str]) -> list[str]:
@@ -99,7 +106,8 @@ def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
     for point in points:
         accuracy, colour = 100 * point["accuracy"], ROLE_COLOURS[point["role"]]
         figure.add_scatter(
-            x=[point[x]], y=[accuracy], mode="markers", name=point["name"], marker={"color": colour, "size": 14},
+            x=[point[x]], y=[accuracy], mode="markers", name=_plain(point["name"]),
+            marker={"color": colour, "size": 14},
             error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
                      "arrayminus": [accuracy - 100 * point["low"]], "color": colour},
             hovertemplate="%{x:.4~s}, %{y:.2f}%",
@@ -125,7 +133,7 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     """Images a second over batch size, on log axes. lines: name, role, runtime, batch sizes, images a second."""
     figure = go.Figure()
     for name, role, runtime, sizes, rates in lines:
-        figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=name,
+        figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=_plain(name),
                            line={"color": ROLE_COLOURS[role], "dash": RUNTIME_DASHES[runtime]},
                            hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
     sizes = sorted({size for line in lines for size in line[3]})
@@ -220,7 +228,8 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
     figure.update_yaxes(showticklabels=False, title_text="second")
     styled = _styled(figure, height=420)
     return styled.update_layout(
-        title={"text": title, "font": {"size": 14}}, legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"}
+        title={"text": _plain(title), "font": {"size": 14}},
+        legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"},
     )
 
 
@@ -245,7 +254,7 @@ def landscape(
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     figure.update_xaxes(title_text="first direction", constrain="domain")
     figure.update_yaxes(title_text="second", scaleanchor="x")
-    return _styled(figure, height=420).update_layout(title={"text": title, "font": {"size": 14}})
+    return _styled(figure, height=420).update_layout(title={"text": _plain(title), "font": {"size": 14}})
 
 
 def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
@@ -257,7 +266,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
         models.items(), dashes_of([role for role, _ in models.values()]), strict=True
     ):
         figure.add_scatter(
-            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=name,
+            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=_plain(name),
             mode="lines+markers", line={"color": ROLE_COLOURS[role], "dash": dash},
             marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
             customdata=[one.examples for one in bins],
@@ -272,7 +281,7 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
     """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class)."""
     figure = go.Figure()
     for name, (role, accuracies) in models.items():
-        figure.add_bar(x=list(class_names), y=[100 * (1 - one) for one in accuracies], name=name,
+        figure.add_bar(x=list(class_names), y=[100 * (1 - one) for one in accuracies], name=_plain(name),
                        marker_color=ROLE_COLOURS[role], hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
     figure.update_xaxes(title_text="true class", type="category")
     figure.update_yaxes(title_text="errors, % of the class")
@@ -295,7 +304,7 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
     figure.update_xaxes(title_text="top class", type="category", constrain="domain")
-    return _styled(figure, height=420).update_layout(title={"text": title, "font": {"size": 14}})
+    return _styled(figure, height=420).update_layout(title={"text": _plain(title), "font": {"size": 14}})
 
 
 def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:

@@ -18,7 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, TOPIC, Cluster, SchedulerError, Worker
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
@@ -51,6 +51,8 @@ TRAINING_PER_BACKUP = 30
 """The list of runs is backed up once one has ended, and not before this many times what the last backup took."""
 FEWEST_TOGETHER = 4
 """Of one batch, from which on runs train as one; of fewer one can watch every step."""
+MAX_FINDINGS, MAX_FINDINGS_PER_BROWSER = 200, 12
+"""That may wait: an export or a measurement takes a worker for up to a minute, in which nothing trains."""
 SECONDS_BETWEEN_PURGES = 3600.0
 """Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
 TICK_SECONDS = 1.0
@@ -480,17 +482,20 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------------------- the queue
 
 
-def turns(waiting: Mapping[str, str], at_work: Mapping[str, int], served: Mapping[str, float]) -> list[str]:
-    """The order in which waiting runs (id -> browser, by their coming) get workers, as Jobs says.
+Item = TypeVar("Item")
 
-    at_work: browser -> how many of its runs are running. served: browser -> when it last got a worker.
+
+def turns(waiting: Mapping[Item, str], at_work: Mapping[str, int], served: Mapping[str, float]) -> list[Item]:
+    """The order in which what waits (run id, say -> browser, by their coming) gets workers, as Jobs says.
+
+    at_work: browser -> how many of its own are at work. served: browser -> when it last got a worker.
     """
-    queues: dict[str, list[str]] = {}
-    for run_id, browser in waiting.items():
-        queues.setdefault(browser, []).append(run_id)
+    queues: dict[str, list[Item]] = {}
+    for item, browser in waiting.items():
+        queues.setdefault(browser, []).append(item)
     load = Counter(at_work)
     turn: dict[str, int] = {}
-    order: list[str] = []
+    order: list[Item] = []
     while queues:
         browser = min(queues, key=lambda one: (load[one], turn.get(one, -1), served.get(one, -math.inf)))
         turn[browser] = len(order)
@@ -559,7 +564,8 @@ class Jobs:
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
         self._back_up_pause = 0.0
         self._sign_at = -math.inf
-        self._to_find: dict[tuple[Finding, tuple[str, ...]], float] = {}  # since when, in the order of their coming
+        self._to_find: dict[tuple[Finding, tuple[str, ...]], _Wish] = {}  # in the order of their coming
+        self._found_for: dict[str, float] = {}  # browser -> when something was last looked for on its behalf
         self._cluster: Cluster | None = None
         self._connect_at = -math.inf  # not before
         self._warm: list[Task] = []
@@ -616,12 +622,18 @@ class Jobs:
         self.store.ask(run_id, request)
         self._inbox.put(("ask", run_id))
 
-    def resume(self, *run_ids: str) -> None:
-        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint. Raises StoreError."""
+    def resume(self, *run_ids: str, privileged: bool = True) -> None:
+        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint.
+
+        privileged: the limit of their browsers does not hold. Raises StoreError, and ConfigError where one would be
+        more than the queue, its browser or the disk may hold.
+        """
         taken: list[str] = []
         try:
             for run_id in run_ids:
-                self.store.take_up(run_id)
+                with self._admission:
+                    self._check_room(1, None if privileged else self.store.get(run_id).browser)
+                    self.store.take_up(run_id)
                 taken.append(run_id)
         finally:
             self._inbox.put(("queue", {run.id: run.browser for run in self.store.some(taken)}))
@@ -634,9 +646,20 @@ class Jobs:
         """The workers as of a moment ago: host -> for each of its workers, whether it has something to do."""
         return self._crew
 
-    def find_out(self, kind: Finding, run_ids: Iterable[str]) -> None:
-        """Find something out of runs of one data set, once no run is training; Store.finding has the result."""
-        self._inbox.put(("find", kind, tuple(sorted(run_ids))))
+    def find_out(self, kind: Finding, run_ids: Iterable[str], browser: str = "", *, privileged: bool = True) -> None:
+        """Find something out of runs of one data set, when a worker is free; Store.finding has the result.
+
+        What waits already is not asked for twice. browser: on whose behalf: browsers take turns. Raises LabError where
+        too much waits, of all together or, unless privileged, of this browser.
+        """
+        what = kind, tuple(sorted(run_ids))
+        if what in self._to_find or any(work.finding == what for work in list(self._works.values())):
+            return
+        own = sum(wish.browser == browser for wish in list(self._to_find.values()))
+        if len(self._to_find) >= MAX_FINDINGS or (not privileged and own >= MAX_FINDINGS_PER_BROWSER):
+            raise LabError("Enough waits to be measured or written already: look again once some of it is done.")
+        self._to_find[what] = _Wish(browser, time.monotonic())
+        self._inbox.put(("find",))  # whatever the message, _dispatch follows
 
     def close(self) -> None:
         """Let go of the workers. Runs that were going read interrupted when the store is next opened."""
@@ -703,9 +726,6 @@ class Jobs:
                 self._waiting |= browsers
             case ("ask", run_id):
                 self._pass_on_request(run_id)
-            case ("find", kind, run_ids):
-                if (kind, run_ids) not in (*self._to_find, *(work.finding for work in self._works.values())):
-                    self._to_find[kind, run_ids] = time.monotonic()
             case ("events", key, run_id, events):
                 if self._given.get(run_id) != key:  # from a worker that was taken for lost and is not
                     return
@@ -880,12 +900,16 @@ class Jobs:
         self._served[browser] = time.monotonic()
 
     def _dispatch_findings(self) -> None:
-        for kind, run_ids in list(self._to_find):
+        wishes = {what: wish.browser for what, wish in list(self._to_find.items())}
+        at_work = Counter(work.browser for work in self._works.values() if work.finding)
+        for what in turns(wishes, at_work, self._found_for):
+            kind, run_ids = what
             worker = self._worker_to_find(kind)
             if worker is not None:
                 key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
-                self._submit(key, worker, _find_on_worker, kind, runs, finding=(kind, run_ids))
-                del self._to_find[kind, run_ids]
+                self._submit(key, worker, _find_on_worker, kind, runs, browser=wishes[what], finding=what)
+                self._found_for[wishes[what]] = time.monotonic()
+                del self._to_find[what]
 
     def _submit(
         self,
@@ -938,7 +962,7 @@ class Jobs:
 
     def _held_host(self) -> str | None:
         """The host that is given no more runs, because a finding has waited for its turn for long enough."""
-        oldest = min(self._to_find.values(), default=math.inf)
+        oldest = min((wish.since for wish in list(self._to_find.values())), default=math.inf)
         if self._cluster is None or time.monotonic() - oldest < SLICE_SECONDS:
             return None
         load = Counter(work.worker.host for work in self._works.values())
@@ -1016,6 +1040,13 @@ class Jobs:
 
     def _hear(self, message: dict[str, Any]) -> None:
         self._inbox.put(("events", message["key"], message["run_id"], message["events"]))
+
+
+class _Wish(NamedTuple):
+    """On whose behalf something is to be found out, and since when, on the monotonic clock."""
+
+    browser: str
+    since: float
 
 
 class _Work(NamedTuple):

@@ -69,6 +69,7 @@ DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
+MAX_TAGS = 100
 
 _EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
 
@@ -288,7 +289,7 @@ class Store:
         with self._transaction() as database:
             database.execute(
                 "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?",
-                (name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE], json.dumps(cleaned), run_id),
+                (name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE], json.dumps(cleaned[:MAX_TAGS]), run_id),
             )
 
     def delete(self, run_id: str) -> None:
@@ -568,6 +569,8 @@ class Store:
     def _database_errors(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half a surrogate pair each
+            raise StoreError("what was asked for holds what is no text in UTF-8, so there is nothing of it") from None
         except sqlite3.IntegrityError as error:
             raise StoreError(f"The run store cannot take this entry ({error}).") from error
         except sqlite3.OperationalError as error:

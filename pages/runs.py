@@ -8,6 +8,7 @@ from pages.widgets.exchange import downloads, upload
 from pages.widgets.history import pick_runs
 from pages.widgets.live import live_view
 from pages.widgets.tables import difference_table
+from pages.widgets.words import literal
 
 st.title("Runs")
 offer_undo()
@@ -16,7 +17,7 @@ runs = lab.store().runs()
 if runs:
     selected = pick_runs(runs)
     if selected:
-        st.subheader(f"{len(selected)} selected" if len(selected) > 1 else selected[0].label)
+        st.subheader(f"{len(selected)} selected" if len(selected) > 1 else literal(selected[0].label))
         with st.container(horizontal=True, gap="small"):
             downloads(selected)
             if len(selected) == 1:

@@ -219,3 +219,14 @@ def test_the_examples_of_mnist_are_those_of_the_split_within_a_thousandth(mnist)
     config = RunConfig(role="baseline")
     kept, _ = mnist.split(config.training.validation_fraction, 0)
     assert config.examples == pytest.approx(len(kept), rel=1e-3)
+
+
+def test_a_number_of_thousands_of_digits_is_refused_in_words():
+    with pytest.raises(ConfigError, match=r"^seed must be below 2147483648, got a number of thousands of digits$"):
+        RunConfig(role="teacher", seed=10**5000)
+
+
+def test_bytes_of_another_encoding_are_refused_in_words():
+    """A shell hands them over as half a surrogate pair each."""
+    with pytest.raises(ConfigError, match=r"^a setting holds what is no text in UTF-8$"):
+        RunConfig(role="teacher", dataset="\udcff")

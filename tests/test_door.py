@@ -93,6 +93,40 @@ def test_what_a_proxy_hands_on_does_not_come_from_here():
         assert make().role_of(None, address) == "guest"
 
 
+@pytest.mark.parametrize(
+    "host", ["localhost", "localhost:8501", "LOCALHOST:1", "127.0.0.1:8501", "127.0.1.1", "[::1]:8501"]
+)
+def test_who_asks_this_machine_by_its_own_name_is_here(host):
+    assert make().role_of(None, door.address_of(HERE, Headers({"Host": host}))) == "presenter"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8501", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.0.7", "x y"],
+)
+def test_a_page_elsewhere_that_gives_its_own_name_our_address_is_a_guest(host):
+    """DNS rebinding: the presenter's own browser asks, from this machine, by the name of somebody else's page."""
+    assert make().role_of(None, door.address_of(HERE, Headers({"Host": host}))) == "guest"
+
+
+@pytest.mark.parametrize(
+    ("address", "counted"),
+    [
+        ("192.168.0.7", "192.168.0.7"),
+        ("127.0.0.9", HERE),
+        ("::1", HERE),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::1", "2001:db8:1:2::"),
+        ("fe80::1%eth0", "fe80::"),
+        ("::ffff:192.168.0.7", "192.168.0.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_a_house_counts_as_one_however_many_addresses_it_has(address, counted):
+    assert door.source_of({"client": (address, 5000)}) == counted
+    assert door.source_of({"client": None}) == ""
+
+
 def test_guessing_is_held_up_for_one_address_and_for_all_together():
     clock = Clock()
     closed = make("class", clock=clock)
@@ -185,6 +219,55 @@ def test_a_wrong_password_is_said_in_words_and_opens_nothing(visit):
 def test_the_password_leads_nowhere_else(visit, to):
     answer = visit(password="class").post("/enter", data={"password": "class", "to": to})
     assert answer.headers["location"] == "/"
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://testserver.evil.example", "http://localhost:3000", ""]
+)
+def test_a_page_of_another_server_opens_no_socket_and_no_door(visit, origin):
+    client = visit()
+    with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/x", headers={"Origin": origin}):
+        pass
+    assert refused.value.code == 4403
+    guarded = visit(password="class")
+    answer = guarded.post("/enter", data={"password": "class"}, headers={"Origin": origin})
+    assert (answer.status_code, dict(answer.cookies)) == (200, {})
+
+
+def test_a_page_of_this_server_opens_sockets(visit):
+    client = visit()
+    for origin in ("http://testserver", "https://testserver"):
+        with client.websocket_connect("/x", headers={"Origin": origin}) as socket:
+            assert socket.receive_text() == "the lab"
+
+
+def test_no_other_site_shows_ours_in_a_frame(visit):
+    for client in (visit(), visit(password="class")):
+        headers = client.get("/").headers
+        assert "frame-ancestors 'self'" in headers["content-security-policy"]
+        assert headers["x-frame-options"] == "SAMEORIGIN"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "same-origin"
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_the_cookie_goes_over_https_alone_where_there_is_https(visit):
+    for scheme, secure in (("http", False), ("https", True)):
+        client = visit(password="class")
+        client.base_url = f"{scheme}://testserver"
+        assert ("secure" in client.post("/enter", data={"password": "class"}).headers["set-cookie"].lower()) == secure
+
+
+def test_guesses_of_one_visitor_hold_up_no_other_behind_the_same_proxy(visit):
+    """uvicorn gives the address that a proxy on this machine adds; what a visitor makes up counts for nothing."""
+    guessing = visit(password="class", address="10.0.0.1")
+    for number in range(MAX_FAILURES):
+        guessing.post("/enter", data={"password": "guess"}, headers={"X-Forwarded-For": f"10.9.9.{number}"})
+    assert (
+        guessing.post("/enter", data={"password": "class"}, headers={"X-Forwarded-For": "1.1.1.1"}).status_code == 429
+    )
+    other = TestClient(guessing.app, client=("10.0.0.2", 1), follow_redirects=False)
+    assert other.post("/enter", data={"password": "class"}).status_code == 303
 
 
 def test_what_an_address_says_is_text_on_the_page_that_asks(visit):

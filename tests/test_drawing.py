@@ -150,3 +150,39 @@ def test_an_image_comes_back_from_an_address(mnist):
 def test_an_address_that_holds_no_image_is_said_in_words(text):
     with pytest.raises(PictureError, match="is damaged: draw it again"):
         drawing.from_address(text)
+
+
+def uploaded(picture, kind="PNG", **options):
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def test_a_photo_is_turned_as_its_camera_says():
+    upright = Image.new("L", (90, 120), 235)
+    upright.paste(20, (20, 20, 30, 100))
+    upright.paste(20, (20, 90, 70, 100))  # an L
+    tags = Image.Exif()
+    tags[0x0112] = 6  # turn it clockwise
+    lying = uploaded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=tags, quality=95)
+    image, expected = drawing.read_picture(lying), drawing.read_picture(uploaded(upright))
+    assert np.abs(image.astype(int) - expected).mean() < 10
+
+
+def test_a_large_picture_shows_the_same_digit_as_a_small_one():
+    large = Image.new("RGB", (4096, 3000), "white")
+    large.paste((20, 20, 60), (1800, 400, 2200, 2600))
+    expected = drawing.read_picture(uploaded(large.reduce(4)))
+    for kind in ("PNG", "JPEG"):
+        image = drawing.read_picture(uploaded(large, kind))
+        assert np.abs(image.astype(int) - expected).mean() < 4
+
+
+def test_only_formats_that_pillow_reads_by_itself_are_read():
+    """For PostScript it would start Ghostscript on what a visitor wrote."""
+    for content in (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 50 50\n",
+        uploaded(Image.new("RGB", (50, 50)), "TIFF"),
+    ):
+        with pytest.raises(PictureError, match="no picture that can be read: upload a PNG, JPEG or WebP"):
+            drawing.read_picture(content)

@@ -17,7 +17,7 @@ import torch
 from tiny import TINY, tiny_config, train_here
 
 from kd_core import artifacts, jobs, models, tensors
-from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig
+from kd_core.config import ConfigError, DistillationConfig, LabError, ModelConfig, RunConfig
 from kd_core.jobs import Jobs, turns
 from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import ACTIVE, BACKUP, Store, new_id
@@ -549,6 +549,33 @@ def test_the_presenter_is_held_to_the_limit_of_the_queue_alone(limited):
     limited.submit(some(3), "anna", privileged=True)
     with pytest.raises(ConfigError, match="has room for 1, not 2"):
         limited.submit(some(2), "anna", privileged=True)
+
+
+def test_runs_that_rested_count_again_when_they_go_on(limited):
+    rested = []
+    for _ in range(3):
+        (run_id,) = limited.submit(some(1), "anna")
+        limited.store.apply(run_id, {"kind": "paused"})
+        rested.append(run_id)
+    with pytest.raises(ConfigError, match="this server takes 2 at most from one browser"):
+        limited.resume(*rested, privileged=False)
+    statuses = [limited.store.get(run_id).status for run_id in rested]
+    assert statuses == ["queued", "queued", "paused"]
+    limited.resume(rested[2])
+
+
+def test_a_browser_asks_for_so_much_to_be_found_out_and_others_still_may(limited, monkeypatch):
+    monkeypatch.setattr(jobs, "MAX_FINDINGS_PER_BROWSER", 2)
+    for run_id in ("a", "b", "a"):  # what waits is not asked for twice
+        limited.find_out("inside", [run_id], "anna", privileged=False)
+    with pytest.raises(LabError, match="Enough waits to be measured or written already: look again once"):
+        limited.find_out("inside", ["c"], "anna", privileged=False)
+    limited.find_out("inside", ["c"], "ben", privileged=False)
+    limited.find_out("inside", ["d"], "anna", privileged=True)
+    monkeypatch.setattr(jobs, "MAX_FINDINGS", 4)
+    with pytest.raises(LabError, match="Enough waits"):
+        limited.find_out("inside", ["e"], "carl", privileged=True)
+    assert len(limited._to_find) == 4
 
 
 def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):

@@ -264,6 +264,24 @@ def test_a_finding_that_has_waited_for_long_gets_its_turn_before_more_runs(lab, 
     assert there.of(second) is None
 
 
+def test_browsers_take_turns_at_what_is_found_out(lab):
+    queue, there = lab(A1)
+    wishes = {"a1": "anna", "a2": "anna", "a3": "anna", "b1": "ben"}
+    for run_id, browser in wishes.items():
+        queue.find_out("inside", [run_id], browser)
+    order: list[str] = []
+
+    def found_more():
+        order.extend(one for one in wishes if one not in order and queue.store.finding("inside", [one]))
+        if len(order) == len(there.given):  # what was given last has ended
+            return True
+        list(there.given.values())[-1].task.end()
+        return False
+
+    wait_until(lambda: found_more() and len(order) == len(wishes))
+    assert order == ["a1", "b1", "a2", "a3"]
+
+
 def test_an_owner_on_another_host_is_gone_when_it_gives_no_sign_of_life(store, monkeypatch):
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr(socket, "gethostname", lambda: "last-container")

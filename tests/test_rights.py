@@ -1,11 +1,18 @@
 """A guest changes nobody else's runs, and the presenter alone deletes: on the page, and behind it."""
 
+import contextlib
+
 import pytest
+import requests
+from browser.conftest import serve
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_config, train_here
+from websockets.sync.client import connect
 
 from kd_core.config import LabError
-from kd_core.runs import new_id
+from kd_core.runs import Store, new_id
 from pages.widgets import door, lab, rights
 
 
@@ -155,3 +162,86 @@ def test_the_runs_page_offers_what_its_visitor_may_do(open_as, role):
 def test_a_guest_finds_the_presenters_door_and_the_presenter_does_not_look_for_it(open_as):
     assert "/enter?to=/" in open_as("guest", "overview")[0].main.markdown[-1].value
     assert not any("/enter" in text.value for text in open_as("presenter", "overview")[0].markdown)
+
+
+# ------------------------------------------------------------------- what somebody sends who writes messages by hand
+
+
+class Tab:
+    """A tab of a served app, as far as the server can tell: a cookie and a websocket."""
+
+    def __init__(self, socket):
+        self.socket, self.ids, self.said = socket, {}, []
+
+    @classmethod
+    @contextlib.contextmanager
+    def opened(cls, server, password="", behind=""):
+        visitor = requests.Session()
+        if behind:
+            visitor.headers["X-Forwarded-For"] = behind
+        visitor.get(server, timeout=30)
+        if password:
+            visitor.post(f"{server}/enter", data={"password": password}, timeout=30)
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in visitor.cookies.items())}
+        headers |= {"X-Forwarded-For": behind} if behind else {}
+        stream = f"{server.replace('http', 'ws')}/_stcore/stream"
+        with connect(stream, subprotocols=["streamlit"], additional_headers=headers, max_size=None) as socket:
+            yield cls(socket)
+
+    def ask(self, run_id, *pressed, opened=()):
+        """Have the runs page run with buttons pressed and popovers open; notes what is on it: label -> widget's id."""
+        message = BackMsg()
+        message.rerun_script.query_string, message.rerun_script.page_name = f"runs={run_id}", "runs"
+        for name in (*pressed, *opened):
+            state = message.rerun_script.widget_states.widgets.add()
+            state.id = name
+            if name in pressed:
+                state.trigger_value = True
+            else:
+                state.bool_value = True
+        self.socket.send(message.SerializeToString())
+        self.ids, self.said = {}, []
+        while True:
+            told = ForwardMsg()
+            told.ParseFromString(self.socket.recv(timeout=30))
+            element, block = told.delta.new_element, told.delta.add_block
+            if element.button.label:
+                self.ids[element.button.label] = element.button.id
+            if block.popover.label:
+                self.ids[block.popover.label] = block.popover.id
+            if element.HasField("exception"):
+                self.said.append(element.exception.message)
+            if told.WhichOneof("type") == "script_finished":
+                return self.ids
+
+    def empty_caches(self):
+        self.socket.send(BackMsg(clear_cache=True).SerializeToString())
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch, digits):
+    """The address of a served app whose presenter has a password, its store, and a run that a shell trained."""
+    monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss")
+    with serve(tmp_path) as server:
+        store = Store(tmp_path)
+        yield server.address, store, train_here(store, tiny_config())
+        store.close()
+
+
+def test_a_guest_who_writes_messages_by_hand_presses_no_button_of_the_presenters(served):
+    address, store, run_id = served
+    with Tab.opened(address, password="boss") as presenter, Tab.opened(address, behind="203.0.113.9") as guest:
+        opened = [presenter.ask(run_id)["Name, continue, delete"]]
+        presenter.ask(run_id, opened=opened)
+        first = presenter.ids["Delete"]
+        second = presenter.ask(run_id, first, opened=opened)["Delete it"]
+        guest.ask(run_id)
+        guest.empty_caches()  # which all share, with the store and the queue in them
+        assert "Continue" in guest.ask(run_id, opened=opened)
+        assert "Delete" not in guest.ids
+        for pressed in ((first,), (second,), (first, second)):
+            assert "Delete it" not in guest.ask(run_id, *pressed, opened=opened)
+            assert guest.said == []
+        assert [run.id for run in store.runs()] == [run_id]
+        presenter.ask(run_id, second, opened=opened)
+        assert store.runs() == []

@@ -5,6 +5,7 @@ import struct
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,8 @@ from kd_core.__main__ import app
 from kd_core.config import ConfigError, RunConfig
 from kd_core.files import SaveError
 from kd_core.runs import new_id
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def shell(*words, **environment):
@@ -43,6 +46,26 @@ def test_one_sentence_is_one_line_in_a_pipe(home):
 
 def test_a_home_of_an_unknown_user_is_said_in_words():
     assert shell("runs", KD_HOME="~nosuchuser/x").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["resume", "\udcff"], ["distill", "--teacher", "\udcff"], ["train", "--dataset", "\udcff"]]
+)
+def test_bytes_that_are_no_text_are_said_in_words(home, words):
+    """A shell hands them over as half a surrogate pair each."""
+    result = shell(*words)
+    assert result.exit_code == 2
+    assert "holds what is no text in UTF-8" in result.stderr
+
+
+def test_a_file_whose_name_is_no_text_is_named_all_the_same(store, digits, tmp_path):
+    run_id = train_here(store, tiny_config())
+    file = os.fsencode(tmp_path) + b"/\xff.zip"
+    command = [sys.executable, "-m", "kd_core", "pack", run_id, file]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "KD_HOME": str(store.home)}
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert b"\\udcff.zip holds the run" in done.stdout
 
 
 @pytest.mark.parametrize("damage", [("config", b"\xff\xfe"), ("card", b"[]")])

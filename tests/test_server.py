@@ -87,6 +87,8 @@ def test_whatever_the_address_says_is_answered_without_runs(watched, query):
     for route in (server._tell, server._tell_probes):
         status, told = ask(route, query + "&image=-1")
         assert (status, told["runs"]) == (200, [])
+        status, told = ask(route, query + "&image=" + "9" * 5000)
+        assert (status, told["runs"]) == (200, [])
 
 
 def test_a_store_that_cannot_be_read_is_said_in_a_sentence(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import streamlit as st
 from kd_core import evaluation
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
+from pages.widgets.words import literal
 
 
 def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
@@ -22,7 +23,7 @@ def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
 def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - errors, examples)
-    st.markdown(f"**{run.name or run.config.role}** · {run.config.model.label}")
+    st.markdown(f"**{literal(run.name or run.config.role)}** · {run.config.model.label}")
     st.metric("Test errors", f"{errors:,} of {examples:,}")
     st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
     costs = [

@@ -12,8 +12,10 @@ from kd_core.report import Section, report
 from kd_core.runs import Run
 from pages.widgets import lab, verdicts
 from pages.widgets.chart import chart
+from pages.widgets.exchange import in_turn
 from pages.widgets.results import accuracy_of, headline
 from pages.widgets.verdicts import short_name
+from pages.widgets.words import literal
 
 INSIDE = "Inside"
 
@@ -260,7 +262,7 @@ def show(section: Section, key: str) -> None:
     """A part of the comparison on the page."""
     st.subheader(section.title)
     for text in section.text:
-        st.markdown(text)
+        st.markdown(literal(text))
     if section.table is not None:
         numbers = section.table.select_dtypes("number").columns
         st.dataframe(
@@ -287,7 +289,7 @@ def report_button(compared: Compared) -> None:
     """The whole comparison as one file."""
     st.download_button(
         "Report for a hand-out",
-        lambda: _report(compared),
+        in_turn(lambda: _report(compared)),
         file_name="kd-lab-comparison.html",
         icon=":material/description:",
         key="report",
@@ -297,5 +299,5 @@ def report_button(compared: Compared) -> None:
 
 
 def _report(compared: Compared) -> bytes:
-    opening = Section("In short", [headline(compared.runs, compared.speed).replace("**", "")])
+    opening = Section("In short", [headline(compared.runs, compared.speed, str).replace("**", "")])
     return report("Teacher and students, compared", [opening, *(make(compared) for make in PARTS.values())])

@@ -8,6 +8,7 @@ from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.forms import set_story
+from pages.widgets.words import literal, say_refusal
 
 DELETED = "deleted"
 
@@ -17,7 +18,7 @@ def manage_runs(runs: list[Run]) -> None:
     offer_undo()
     with st.container(horizontal=True, gap="small"):
         for run in runs:
-            menu(run, f"{run.name or run.config.role} · {run.id[:4]}")
+            menu(run, literal(f"{run.name or run.config.role} · {run.id[:4]}"))
 
 
 def menu(run: Run, label: str) -> None:
@@ -124,15 +125,17 @@ def delete_runs(runs: list[Run]) -> None:
 
 def offer_undo() -> None:
     """What was refused, in words; and for runs that this session deleted, the button that brings them back."""
-    if "refused" in st.session_state:
-        st.error(st.session_state.pop("refused"), icon=":material/error:")
+    say_refusal()
     deleted: dict[str, str] = st.session_state.get(DELETED, {})
     if deleted:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(f"Deleted: {', '.join(deleted.values())}.")
+            st.markdown(literal(f"Deleted: {', '.join(deleted.values())}."))
             st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo)
 
 
 def _undo() -> None:
-    for run_id in st.session_state.pop(DELETED, {}):
-        rights.restore(run_id)
+    try:
+        for run_id in st.session_state.pop(DELETED, {}):
+            rights.restore(run_id)
+    except LabError as error:
+        st.session_state["refused"] = str(error)

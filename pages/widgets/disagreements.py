@@ -9,7 +9,9 @@ from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.address import temperature_of_address
 from pages.widgets.images import image_grid, picture
+from pages.widgets.pickers import told_apart
 from pages.widgets.temperature_bars import Bars, temperature_bars
+from pages.widgets.words import literal
 
 TILES = 48
 
@@ -21,9 +23,9 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         st.info("Choose a second model to see where the two differ.", icon=":material/balance:")
         return
     images, labels = lab.test_set(first.config.dataset)
-    other = st.selectbox(
-        f"Where {first.label} differs from", list(others), format_func=lambda one: others[one].label, key="differs_from"
-    )
+    labels_of = told_apart(others.values())
+    title = literal(f"Where {first.label} differs from")
+    other = st.selectbox(title, list(others), format_func=labels_of.__getitem__, key="differs_from")
     found = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
     if len(found) == 0:
         st.success("They name the same class for every test image.", icon=":material/handshake:")

@@ -14,6 +14,7 @@ import hmac
 import html
 import ipaddress
 import os
+import re
 import secrets
 import threading
 import time
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core import places
 from kd_core.config import LabError
@@ -41,6 +42,9 @@ OPEN_PATHS = ("/_stcore/health",)
 HOURS = 12
 MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS = 10, 200, 60.0
 MAX_FORM_BYTES = 4000
+HERE = "127.0.0.1"
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+"""By any of which a proxy gives itself away."""
 _HERE = Path(__file__)
 _PAGE = _HERE.with_suffix(".html").read_text(encoding="utf-8")
 
@@ -82,18 +86,21 @@ class Door:
         """Whether there is a password with which a guest becomes the presenter."""
         return "presenter" in self._passwords
 
-    def let_in(self, given: str, address: str | None) -> str | None:
-        """The cookie that a password is worth, None where it is worth nothing. Raises LabError after many failures."""
-        now, who = self._clock(), address or ""
+    def let_in(self, given: str, source: str) -> str | None:
+        """The cookie that a password is worth, None where it is worth nothing. Raises LabError after many failures.
+
+        source: against whom failures count.
+        """
+        now = self._clock()
         with self._lock:
             recent = {one: [at for at in times if at > now - PER_SECONDS] for one, times in self._failures.items()}
             self._failures = {one: times for one, times in recent.items() if times}
-            failures = self._failures.get(who, [])
+            failures = self._failures.get(source, [])
             if len(failures) >= MAX_FAILURES or sum(map(len, self._failures.values())) >= MAX_FAILURES_OF_ALL:
                 raise LabError("Too many wrong passwords: wait a minute, then try again.")
             matching = [role for role, password in self._passwords.items() if _same(given, password)]
             if not matching:
-                self._failures[who] = [*failures, now]
+                self._failures[source] = [*failures, now]
                 return None
         return self._signed(matching[0], int(now + 3600 * HOURS))
 
@@ -158,8 +165,15 @@ class KeepDoor:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN_PATHS:
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
+            return
+        if scope["type"] == "http":
+            send = _with_headers(send)
+        if scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket" and not from_our_pages(scope):
+            await send({"type": "websocket.close", "code": 4403, "reason": "not from a page of this server"})
         elif scope["type"] == "http" and scope["path"] == ENTER:
             await (await _enter(Request(scope, receive)))(scope, receive, send)
         elif the_door().role_of(_cookie(scope), _address(scope)) is not None:
@@ -172,8 +186,23 @@ class KeepDoor:
             await _asking(target, status=401)(scope, receive, send)
 
 
+def _with_headers(send: Send) -> Send:
+    """Answers that no other site may show in a frame, where its visitors would press our buttons unawares."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.append("Content-Security-Policy", "frame-ancestors 'self'")
+            headers["X-Frame-Options"] = "SAMEORIGIN"
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers["Referrer-Policy"] = "same-origin"
+        await send(message)
+
+    return send_with_headers
+
+
 async def _enter(request: Request) -> Response:
-    if request.method != "POST":
+    if request.method != "POST" or not from_our_pages(request.scope):
         return _asking(_inside(request.query_params.get("to", "/")))
     body = b""
     async for part in request.stream():
@@ -183,7 +212,7 @@ async def _enter(request: Request) -> Response:
     form = parse_qs(body.decode("utf-8", errors="replace"), keep_blank_values=True)
     target = _inside(form.get("to", ["/"])[0])
     try:
-        cookie = the_door().let_in(form.get("password", [""])[0], _address(request.scope))
+        cookie = the_door().let_in(form.get("password", [""])[0], source_of(request.scope))
     except LabError as error:
         return _asking(target, str(error), status=429)
     if cookie is None:
@@ -195,7 +224,8 @@ async def _enter(request: Request) -> Response:
 
 def _asking(target: str, problem: str = "", status: int = 200) -> HTMLResponse:
     filled = _PAGE.replace("{{problem}}", html.escape(problem)).replace("{{to}}", html.escape(target, quote=True))
-    headers = {"Cache-Control": "no-store", "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": policy}
     return HTMLResponse(filled, status_code=status, headers=headers)
 
 
@@ -213,8 +243,46 @@ def _cookie(scope: Scope) -> str | None:
 
 
 def address_of(peer: str | None, headers: Mapping[str, str]) -> str | None:
-    """Where a request came from; what a proxy hands on came from somewhere else than the proxy's own machine."""
-    return "forwarded" if any(name in headers for name in ("forwarded", "x-forwarded-for")) else peer
+    """Where a request came from, as far as it tells who sits at this machine.
+
+    What a proxy hands on came from somewhere else than the proxy's own machine. So did, for all we know, what asks for
+    another name than this machine has for itself: a web page elsewhere may give its own name our address, and have a
+    browser here ask in its stead (DNS rebinding).
+    """
+    if any(name in headers for name in PROXY_HEADERS):
+        return "forwarded"
+    return peer if _names_here(headers.get("host")) else "by another name"
+
+
+def _names_here(host: str | None) -> bool:
+    """Whether a Host header, its port aside, is how this machine calls itself; none at all is a test's."""
+    name = re.sub(r":\d+$", "", host or "localhost")
+    return name.lower() == "localhost" or _is_here(name.strip("[]"))
+
+
+def source_of(scope: Scope) -> str:
+    """Whom to count against what one visitor may do: the address, of which IPv6 gives a house as many as it likes.
+
+    Behind a proxy on this machine it is the visitor's own, as uvicorn reads it from what the proxy adds; others cannot
+    make it up.
+    """
+    client = scope.get("client")
+    address: str = client[0] if client else ""
+    if _is_here(address):
+        return HERE
+    with contextlib.suppress(ValueError):
+        parsed = ipaddress.ip_address(address)
+        if isinstance(parsed, ipaddress.IPv6Address):
+            parsed = parsed.ipv4_mapped or ipaddress.ip_network((address.partition("%")[0], 64), strict=False)[0]
+        return str(parsed)
+    return address
+
+
+def from_our_pages(scope: Scope) -> bool:
+    """Whether a request comes from a page of this server or from no page at all: browsers say so, and say the truth."""
+    headers = Headers(scope=scope)
+    origin = headers.get("origin")
+    return origin is None or origin.partition("://")[2] == headers.get("host")
 
 
 def _address(scope: Scope) -> str | None:

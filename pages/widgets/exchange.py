@@ -1,6 +1,7 @@
 """Runs leave as files and come back: metrics as tables, a whole run as a bundle."""
 
 import io
+import threading
 import zipfile
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +12,9 @@ from kd_core import bundles
 from kd_core.config import LabError
 from kd_core.runs import Run
 from pages.widgets import lab, rights
+from pages.widgets.words import literal
+
+_MAKING = threading.Lock()
 
 
 def downloads(runs: list[Run]) -> None:
@@ -33,7 +37,7 @@ def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], ru
     several = len(ids) > 1
     st.download_button(
         title,
-        (lambda: _zipped({f"{name}-{one}.{ending}": make(one) for one in ids})) if several else lambda: make(ids[0]),
+        in_turn(lambda: _zipped({f"{name}-{one}.{ending}": make(one) for one in ids}) if several else make(ids[0])),
         file_name=f"kd-lab-{name}s.zip" if several else f"kd-lab-{name}-{ids[0]}.{ending}",
         key=f"download_{name}_{ending}",
         icon=":material/download:",
@@ -44,11 +48,21 @@ def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], ru
     )
 
 
+def in_turn(make: Callable[[], bytes]) -> Callable[[], bytes]:
+    """What makes a file, one after another for all who press a button: each takes a core and much memory meanwhile."""
+
+    def made() -> bytes:
+        with _MAKING:
+            return make()
+
+    return made
+
+
 def _zipped(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for file_name, content in files.items():
-            archive.writestr(file_name, content)
+            archive.writestr(zipfile.ZipInfo(file_name), content)
     return buffer.getvalue()
 
 
@@ -64,10 +78,10 @@ def upload() -> None:
                 with st.spinner("Checking the bundle …"):
                     run_id = rights.unpack(uploaded.getvalue())
             except LabError as error:
-                st.error(str(error), icon=":material/error:")
+                st.error(literal(str(error)), icon=":material/error:")
                 return
             done[uploaded.file_id] = run_id
             st.query_params["runs"] = run_id
             st.rerun()
         for run in lab.store().some([done[uploaded.file_id]]):
-            st.success(f"{run.label} is here now.", icon=":material/check_circle:")
+            st.success(f"{literal(run.label)} is here now.", icon=":material/check_circle:")

@@ -7,11 +7,12 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
-from kd_core.config import DATASETS
+from kd_core.config import DATASETS, LabError
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
-from pages.widgets import lab
+from pages.widgets import lab, rights
 from pages.widgets.findings import found
+from pages.widgets.words import literal, say_refusal
 
 MEANINGS = {
     exported.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
@@ -37,6 +38,7 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
     speed = lab.store().finding("speed", [run.id for run in runs])
     if speed is None or "problem" in speed:
         return
+    say_refusal()
     without = [run.id for run in runs if len(speed["runtimes"][run.id]) < 2]
     if without:
         st.button(
@@ -50,11 +52,15 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
 
 
 def _measure_runtimes(run_ids: list[str], without: list[str]) -> None:
-    for run_id in without:
-        lab.store().forget_finding("export", [run_id])
-        lab.jobs().find_out("export", [run_id])
-    lab.store().forget_finding("speed", run_ids)
-    lab.jobs().find_out("speed", run_ids)
+    try:
+        for run_id in without:
+            rights.find_out("export", [run_id])
+        rights.find_out("speed", run_ids)
+        for run_id in without:
+            lab.store().forget_finding("export", [run_id])
+        lab.store().forget_finding("speed", run_ids)
+    except LabError as error:
+        st.session_state["refused"] = str(error)
 
 
 def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
@@ -82,7 +88,7 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
     )
     for file in checks["files"]:
         if not file["passed"]:
-            st.warning(file["sentence"], icon=":material/block:")
+            st.warning(literal(file["sentence"]), icon=":material/block:")
     folder = folder_of(places.storage(), run.id).export
     with st.container(horizontal=True, gap="small"):
         for name in [file["name"] for file in checks["files"] if file["passed"]] + [exported.CARD]:
@@ -111,7 +117,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
     with page:
         problem = browser_page.browser_page_problem(places.storage(), run.id)
         if problem:
-            st.info(problem, icon=":material/block:")
+            st.info(literal(problem), icon=":material/block:")
             return
         st.markdown(
             "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no"

@@ -5,9 +5,11 @@ from typing import Any
 
 import streamlit as st
 
+from kd_core.config import LabError
 from kd_core.jobs import Finding
 from kd_core.runs import Run
-from pages.widgets import lab
+from pages.widgets import lab, rights
+from pages.widgets.words import literal
 
 REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
 """While runs train nothing is found out, and every page that waits for it would run in vain."""
@@ -18,12 +20,16 @@ def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | 
     ids = [run.id for run in runs]
     result = lab.store().finding(kind, ids)
     if result is None:
-        lab.jobs().find_out(kind, ids)
+        try:
+            rights.find_out(kind, ids)
+        except LabError as error:
+            st.warning(literal(str(error)), icon=":material/hourglass:")
+            return None
         seconds = REFRESH_SECONDS_WHILE_TRAINING if lab.jobs().lineup() else REFRESH_SECONDS
         st.fragment(_wait, run_every=seconds)(kind, ids, waiting)
         return None
     if "problem" in result:
-        st.warning(result["problem"], icon=":material/error:")
+        st.warning(literal(result["problem"]), icon=":material/error:")
         key = f"again_{kind}_{'_'.join(ids)}"
         st.button("Try again", key=key, on_click=lab.store().forget_finding, args=(kind, ids))
         return None
@@ -33,4 +39,4 @@ def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | 
 def _wait(kind: Finding, ids: Sequence[str], waiting: str) -> None:
     if lab.store().finding(kind, ids) is not None:
         st.rerun(scope="app")
-    st.info(f"{waiting}, as soon as nothing trains …", icon=":material/timer:")
+    st.info(f"{literal(waiting)}, as soon as nothing trains …", icon=":material/timer:")

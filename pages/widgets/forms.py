@@ -18,6 +18,7 @@ from kd_core.places import available
 from kd_core.recipes import PRESETS, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.words import literal
 
 SETUP = "setup"
 LONGEST_ADDRESS = 4000
@@ -59,7 +60,7 @@ def story_form() -> StoryConfig | None:
     wrong: list[str] = []
     story = _fields(chosen_story(), wrong)
     if wrong:
-        st.error("; ".join(wrong), icon=":material/error:")
+        st.error(literal("; ".join(wrong)), icon=":material/error:")
         return None
     st.session_state[SETUP] = story
     address = to_address(story)
@@ -202,6 +203,7 @@ def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> 
     units = right.text_input(
         f"{key.capitalize()}'s hidden units",
         key=f"form_{key}_hidden",
+        max_chars=200,
         help="Numbers with commas between, from input to output: 800, 800 is the paper's student.",
     )
     try:
@@ -221,7 +223,7 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
         "Learning rate over time", ["cosine", "constant", "one-cycle"], key=f"form_{key}_schedule"
     )
     _start(f"{key}_rate", f"{base.learning_rate:g}")
-    rate = left.text_input("Peak learning rate", key=f"form_{key}_rate")
+    rate = left.text_input("Peak learning rate", key=f"form_{key}_rate", max_chars=40)
     _start(f"{key}_batch", base.batch_size)
     batch_size = right.number_input("Batch size", 1, 65_536, key=f"form_{key}_batch")
     _start(f"{key}_jitter", base.jitter_pixels)

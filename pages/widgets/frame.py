@@ -7,6 +7,7 @@ from kd_core.config import LabError
 from pages.widgets import lab, rights
 from pages.widgets.door import ENTER, the_door
 from pages.widgets.guide import guide
+from pages.widgets.words import literal
 
 DEFAULT_PAGE = "overview"
 
@@ -16,12 +17,12 @@ def run_page(page: StreamlitPage) -> None:
     try:
         trouble = lab.jobs().trouble
         if trouble:
-            st.error(trouble, icon=":material/warning:")
+            st.error(literal(trouble), icon=":material/warning:")
         _say_what_was_mended()
         guide(page.url_path or DEFAULT_PAGE)
         page.run()
     except LabError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
     if the_door().asks_for_presenter and not rights.presenter():
         link = f'<small><a href="{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)
@@ -32,7 +33,7 @@ def _say_what_was_mended() -> None:
     notice = lab.mended()
     if notice and not st.session_state.get("mended_read"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(notice, icon=":material/healing:")
+            st.warning(literal(notice), icon=":material/healing:")
             st.button(
                 "I have read this", key="mended_seen", on_click=st.session_state.update, args=({"mended_read": True},)
             )

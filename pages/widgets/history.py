@@ -1,14 +1,19 @@
 """The table of all runs: searched, filtered, sorted, selected."""
 
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
 import pandas as pd
 import streamlit as st
 
 from kd_core.config import DATASETS
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.words import cell
 
 RUNS = "runs"
 MAX_SELECTED = 20
+MAX_SEARCH = 200
+"""Characters of a search."""
 
 
 def pick_runs(runs: list[Run]) -> list[Run]:
@@ -17,11 +22,11 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     if not shown:
         st.info("No run is like this. Change the search or the filters.", icon=":material/search_off:")
         return []
-    named = [name for name in st.query_params.get(RUNS, "").split(",") if name]
+    named = {*st.query_params.get(RUNS, "").split(",")}
     rows = [row for row, run in enumerate(shown) if run.id in named]
-    me = lab.browser()
+    me, zone = lab.browser(), _zone()
     colours = [lab.owner_colour(run.browser) for run in shown]
-    table = pd.DataFrame([_row(run, me) for run in shown])
+    table = pd.DataFrame([_row(run, me, zone) for run in shown])
     picked = st.dataframe(
         table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["●"]),
         hide_index=True,
@@ -53,7 +58,9 @@ def pick_runs(runs: list[Run]) -> list[Run]:
 
 def _filtered(runs: list[Run]) -> list[Run]:
     search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
-    text = search.text_input("Search", key="runs_search", placeholder="name, network, note, id", bind="query-params")
+    text = search.text_input(
+        "Search", key="runs_search", max_chars=MAX_SEARCH, placeholder="name, network, note, id", bind="query-params"
+    )
     statuses = status.multiselect("Status", sorted({run.status for run in runs}), key="runs_status")
     roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
     datasets = dataset.multiselect(
@@ -72,15 +79,23 @@ def _filtered(runs: list[Run]) -> list[Run]:
     ]
 
 
+def _zone() -> ZoneInfo:
+    """Where the visitor's clock is, by what their browser says; UTC where it says nothing that is a place."""
+    try:
+        return ZoneInfo(st.context.timezone or "UTC")
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        return ZoneInfo("UTC")
+
+
 def _searched(run: Run) -> str:
     return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, run.config.dataset, run.status)).lower()
 
 
-def _row(run: Run, me: str) -> dict[str, object]:
+def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
     config, results = run.config, run.results
     return {
         "●": "●",
-        "run": run.name or run.config.model.label,
+        "run": cell(run.name or run.config.model.label),
         "role": config.role,
         "data": config.dataset,
         "T": config.distillation.temperature if config.distillation else None,
@@ -91,9 +106,9 @@ def _row(run: Run, me: str) -> dict[str, object]:
         "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
         "epochs": config.training.epochs,
         "seed": config.seed,
-        "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(st.context.timezone or "UTC"),
+        "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
         "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "shell",
-        "tags": list(run.tags),
-        "note": run.note,
+        "tags": list(map(cell, run.tags)),
+        "note": cell(run.note),
         "id": run.id,
     }

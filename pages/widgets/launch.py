@@ -7,6 +7,7 @@ from kd_core import advice, recipes
 from kd_core.config import LabError, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
+from pages.widgets.words import say_refusal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -33,8 +34,8 @@ def launch_panel(story: StoryConfig) -> None:
         args=(plan,),
         width="stretch",
     )
-    if show and "refused" in st.session_state:
-        st.error(st.session_state.pop("refused"), icon=":material/error:")
+    if show:
+        say_refusal()
 
 
 def _launch(plan: Plan) -> None:

@@ -17,6 +17,7 @@ from kd_core.runs import RESUMABLE, Run
 from pages.widgets import lab, rights
 from pages.widgets.chart import PLOTLY_JS, as_json
 from pages.widgets.temperature_bars import COMMON_JS
+from pages.widgets.words import literal
 
 _HERE = Path(__file__)
 _SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
@@ -72,7 +73,7 @@ def _do(run_id: str, what: str) -> None:
         elif what in ("stop", "pause"):
             rights.ask([run_id], "stop" if what == "stop" else "pause")
     except LabError as error:
-        st.error(str(error), icon=":material/error:")
+        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _details(run: Run) -> str:

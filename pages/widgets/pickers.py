@@ -1,6 +1,8 @@
 """Choosing among what the store holds."""
 
 import time
+from collections import Counter
+from collections.abc import Iterable
 
 import streamlit as st
 
@@ -8,6 +10,7 @@ from kd_core import places, shipped
 from kd_core.config import DATASETS, RunConfig
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
+from pages.widgets.words import literal
 
 COMPARED = "compared"
 MAX_COMPARED = 6
@@ -58,6 +61,13 @@ def describe(runs: list[Run]) -> str:
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
     return f"{DATASETS[last.dataset].label}: {last.role} {last.model.label}{settings} · {came}"
+
+
+def told_apart(runs: Iterable[Run]) -> dict[str, str]:
+    """Labels of runs by id, each another: who gives a run another's name must not be chosen in its place."""
+    listed = list(runs)
+    count = Counter(run.label for run in listed)
+    return {run.id: run.label if count[run.label] == 1 else f"{run.label} · {run.id}" for run in listed}
 
 
 def no_models_yet() -> None:
@@ -111,6 +121,7 @@ def comparison() -> list[Run]:
         st.stop()
     batch = batch_picker(found)
     usable = {run.id: run for run in lab.store().runs() if run.usable}
+    labels = told_apart(usable.values())
     default = [run.id for run in with_teacher(found[batch])]
     key = f"compare_{batch}"
     if key not in st.session_state:
@@ -120,7 +131,7 @@ def comparison() -> list[Run]:
         "Models",
         list(usable),
         key=key,
-        format_func=lambda run_id: usable[run_id].label,
+        format_func=labels.__getitem__,
         max_selections=MAX_COMPARED,
         help="The first teacher, or else the first of all, is what the others are held to.",
     )
@@ -135,8 +146,11 @@ def comparison() -> list[Run]:
     strangers = [run for run in runs if run.config.dataset != runs[0].config.dataset]
     if strangers:
         st.error(
-            f"{runs[0].label} was tested on {DATASETS[runs[0].config.dataset].label}, but"
-            f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side out.",
+            literal(
+                f"{runs[0].label} was tested on {DATASETS[runs[0].config.dataset].label}, but"
+                f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side"
+                " out."
+            ),
             icon=":material/error:",
         )
         st.stop()
@@ -149,11 +163,11 @@ def _of_address(usable: dict[str, Run]) -> list[str]:
     known = {run.id: run for run in lab.store().some(named)}
     for run_id in named:
         if run_id not in known:
-            st.warning(f"There is no run {run_id[:12]} here: it is left out.", icon=":material/error:")
+            st.warning(literal(f"There is no run {run_id[:12]} here: it is left out."), icon=":material/error:")
         elif run_id not in usable:
             run = known[run_id]
             reason = "wait until it has ended" if run.status in ACTIVE else "it left no weights"
-            st.warning(f"{run.label} is {run.status}: {reason}. It is left out.", icon=":material/error:")
+            st.warning(literal(f"{run.label} is {run.status}: {reason}. It is left out."), icon=":material/error:")
     return [run_id for run_id in named if run_id in usable]
 
 
@@ -166,8 +180,9 @@ def usable_run(title: str) -> Run:
     batch = keys.chosen_batch()
     of_batch = [run.id for run in usable.values() if run.batch == batch]
     named = st.query_params.get("run")
+    labels = told_apart(usable.values())
     ids = sorted(usable, key=lambda run_id: (run_id != named, run_id not in of_batch, -usable[run_id].created_at))
-    picked = st.selectbox(title, ids, format_func=lambda run_id: usable[run_id].label, key="usable_run")
+    picked = st.selectbox(title, ids, format_func=labels.__getitem__, key="usable_run")
     if st.query_params.get("run") != picked:
         st.query_params["run"] = picked
     return usable[picked]

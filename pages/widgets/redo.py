@@ -17,6 +17,7 @@ from pages.widgets.findings import found
 from pages.widgets.launch import duration
 from pages.widgets.live import live_view
 from pages.widgets.sweeps import SPREAD_IN_WORDS
+from pages.widgets.words import say_refusal
 
 SEEDS = (1, 3, 5)
 SHOWN_RUNS = 12
@@ -88,8 +89,7 @@ def launch(redo: Redone) -> None:
                 args=(redo.plan,),
             )
             st.markdown(f"{' and '.join(parts)}{_time(redo.plan)}.")
-    if "refused" in st.session_state:
-        st.error(st.session_state.pop("refused"), icon=":material/error:")
+    say_refusal()
     if going:
         live_view(going[:SHOWN_RUNS], key="redo_live")
         if len(going) > SHOWN_RUNS:

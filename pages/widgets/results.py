@@ -1,9 +1,10 @@
 """What results mean, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kd_core.runs import Run
+from pages.widgets.words import literal
 
 
 def accuracy_of(run: Run) -> float:
@@ -11,18 +12,20 @@ def accuracy_of(run: Run) -> float:
     return 1 - float(run.results["test_errors"]) / float(run.results["test_examples"])
 
 
-def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None) -> str:
-    """One sentence on a story: what the student keeps of its teacher, at which cost, and whether the teacher helped.
+def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown: Callable[[str], str] = literal) -> str:
+    """One sentence in Markdown: what the student keeps of its teacher, at which cost, and whether the teacher helped.
 
-    speed: the measured speeds of these runs, where they are known.
+    speed: the measured speeds of these runs, where they are known. shown: what makes text of a run's label.
     """
     teacher = next((run for run in runs if run.config.role == "teacher"), None)
     distilled = next((run for run in runs if run.config.role == "distilled"), None)
     baseline = next((run for run in runs if run.config.role == "baseline"), None)
     if teacher is None or distilled is None:
         first, *others = runs
-        text = f"{first.label} makes **{first.results['test_errors']:,}** errors on the test set"
-        return "; ".join([text, *(f"{run.label} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
+        text = f"{shown(first.label)} makes **{first.results['test_errors']:,}** errors on the test set"
+        return (
+            "; ".join([text, *(f"{shown(run.label)} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
+        )
     kept = accuracy_of(distilled) / max(accuracy_of(teacher), 1e-9)
     size = teacher.results["parameters"] / distilled.results["parameters"]
     text = (

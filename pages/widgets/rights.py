@@ -11,6 +11,7 @@ import streamlit as st
 
 from kd_core import bundles
 from kd_core.config import LabError, RunConfig
+from kd_core.jobs import Finding
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door
@@ -39,8 +40,8 @@ def ask(run_ids: Iterable[str], request: Literal["stop", "pause"]) -> None:
 
 
 def resume(run_ids: Iterable[str]) -> None:
-    """Go on with runs. Raises LabError for those of others, StoreError as Jobs.resume does."""
-    lab.jobs().resume(*(run.id for run in _own(run_ids)))
+    """Go on with runs. Raises LabError for those of others, and as Jobs.resume does."""
+    lab.jobs().resume(*(run.id for run in _own(run_ids)), privileged=presenter())
 
 
 def describe(run: Run, *, name: str, note: str, tags: Sequence[str]) -> None:
@@ -65,6 +66,11 @@ def unpack(content: bytes) -> str:
     """Take in a bundle, and return the run's id. Raises LabError for a guest, BundleError as bundles.unpack does."""
     _presenter_alone("bring runs from other machines")
     return bundles.unpack(lab.store(), content, browser=lab.browser())
+
+
+def find_out(kind: Finding, run_ids: Sequence[str]) -> None:
+    """Have something found out of runs. Raises LabError where this browser, or all together, asked for much already."""
+    lab.jobs().find_out(kind, run_ids, lab.browser(), privileged=presenter())
 
 
 def _own(run_ids: Iterable[str]) -> list[Run]:

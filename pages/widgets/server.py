@@ -29,6 +29,7 @@ from kd_core import live
 from kd_core.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
+from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
 AFTER_START_SECONDS = 3.0
@@ -93,7 +94,7 @@ def _tell_probes(request: Request) -> JSONResponse:
 
     asked = request.query_params
     named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
-    image = asked.get("image", "0")
+    image = asked.get("image", "0")[:6]
     try:
         store = lab.store()
         seen = live.parse_seen(asked.get("seen", ""))
@@ -143,13 +144,14 @@ class _NameBrowsers:
                 headers = MutableHeaders(scope=message)
                 if headers.get("content-type", "").startswith("text/html"):
                     cookie = f"{keys.BROWSER_COOKIE}={secrets.token_hex(8)}; Path=/; Max-Age=31536000; HttpOnly"
-                    headers.append("set-cookie", f"{cookie}; SameSite=Lax")
+                    secure = "; Secure" if scope["scheme"] == "https" else ""
+                    headers.append("set-cookie", f"{cookie}; SameSite=Lax{secure}")
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(KeepDoor), Middleware(_NameBrowsers)]
+MIDDLEWARE = [Middleware(KeepDoor), Middleware(KeepBounds), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager
@@ -160,7 +162,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     PagesManager.uses_pages_directory = False
     # A session that comes back after a lost connection is made to look for changed source files even where that is
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
-    AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
+    AppSession.register_file_watchers = _watch_no_files  # type: ignore[assignment,method-assign]
     threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True).start()
     yield
 

@@ -14,6 +14,7 @@ from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.canvas import canvas
 from pages.widgets.images import image_grid, picture
+from pages.widgets.words import literal
 
 IMAGE = "image"
 TEST, DRAWN = "test-", "drawn-"
@@ -50,7 +51,7 @@ def choose_subject(models: Sequence[Run]) -> Subject | None:
     try:
         image = _drawn(named) if source == "draw" else _uploaded(named)
     except PictureError as error:
-        st.warning(str(error), icon=":material/draw:")
+        st.warning(literal(str(error)), icon=":material/draw:")
         return None
     if image is None:
         return None

@@ -12,6 +12,8 @@ from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.chart import chart
 from pages.widgets.control import offer_undo
+from pages.widgets.pickers import told_apart
+from pages.widgets.words import literal
 
 WIDTHS = (10, 16, 30, 64, 128)
 TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
@@ -30,10 +32,11 @@ def sweep_form() -> None:
         st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
         st.page_link("pages/overview.py", label="To the quick demo", icon=":material/play_arrow:")
         return
+    labels = told_apart(teachers)
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
         with left:
-            teacher = st.selectbox("Teacher", teachers, format_func=lambda run: run.label, key="sweep_teacher")
+            teacher = st.selectbox("Teacher", teachers, format_func=lambda run: labels[run.id], key="sweep_teacher")
             widths = st.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
             seeds = st.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
         with right:
@@ -55,7 +58,7 @@ def sweep_form() -> None:
                 training=training.replace(epochs=int(epochs)),
             )
         except LabError as error:
-            st.warning(str(error), icon=":material/error:")
+            st.warning(literal(str(error)), icon=":material/error:")
             return
         st.button(
             f"Train {sweep.cell_count} students",

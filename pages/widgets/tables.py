@@ -8,6 +8,7 @@ import streamlit as st
 from kd_core import config, evaluation
 from kd_core.evaluation import Logits
 from kd_core.runs import Run
+from pages.widgets.words import cell
 
 
 def comparison_table(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
@@ -15,7 +16,7 @@ def comparison_table(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     first = runs[0]
     rows = [
         {
-            "model": run.label,
+            "model": cell(run.label),
             "test errors": run.results["test_errors"],
             f"agreement with the {first.config.role}": (
                 100 * evaluation.agreement(logits[run.id], logits[first.id]) if run.id in logits else None
@@ -44,7 +45,7 @@ def difference_table(runs: Sequence[Run]) -> None:
     if not differing:
         st.markdown("In nothing: their settings are the same.")
         return
-    names = [f"{run.name or run.config.role} {run.id[:4]}" for run in runs]
+    names = [cell(f"{run.name or run.config.role} {run.id[:4]}") for run in runs]
     rows = [
         {"setting": setting, **{name: _said(value) for name, value in zip(names, values, strict=True)}}
         for setting, values in differing.items()

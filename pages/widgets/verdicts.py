@@ -9,6 +9,7 @@ from kd_core import evaluation
 from kd_core.evaluation import Labels, Logits
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.words import cell
 
 SURE = 0.05
 
@@ -63,4 +64,4 @@ def seeds_said(runs: Sequence[Run]) -> list[str]:
 
 def short_name(run: Run) -> str:
     """What a run is called in a table with others."""
-    return run.name or f"{run.config.role} {run.id[:4]}"
+    return cell(run.name) or f"{run.config.role} {run.id[:4]}"

@@ -156,7 +156,9 @@ class Client(Listener):
         elif chance < DROP + RELOAD:
             self.doing = "reloading"
             self.ledger.did["pages reloaded"] += 1
-            name = next((one for one, page_hash in self.tab.pages.items() if page_hash == self.tab.page_hash and one), "")
+            name = next(
+                (one for one, page_hash in self.tab.pages.items() if page_hash == self.tab.page_hash and one), ""
+            )
             await self._measured_open(name, self.tab.query)
 
     async def change(self, key: str, value: Any, kind: str = "a choice") -> Answer:
@@ -303,7 +305,16 @@ class Client(Listener):
             self.ledger.did["submissions taken"] += 1
         else:
             self.ledger.did["presses without an answer"] += 1
-            print('NOANSWER', self.doing, before, self.tab.query, answer, shown(), self.tab.recent, [e.WhichOneof('type') for e in self.tab.elements()][:40])
+            print(
+                "NOANSWER",
+                self.doing,
+                before,
+                self.tab.query,
+                answer,
+                shown(),
+                self.tab.recent,
+                [e.WhichOneof("type") for e in self.tab.elements()][:40],
+            )
 
     async def sweep(self) -> None:
         await self.tab.go("sweep")
@@ -592,7 +603,9 @@ def cpu_seconds(server: Server) -> dict[str, float]:
     }
 
 
-async def hold(server: Server, store: Store, ledger: Ledger, minutes: float, seed: int) -> tuple[set[str], dict[str, float]]:
+async def hold(
+    server: Server, store: Store, ledger: Ledger, minutes: float, seed: int
+) -> tuple[set[str], dict[str, float]]:
     """The load itself, and the end of the lesson; what had to be stopped, and how many cores each side took."""
     clients = [Client(number, server.address, ledger, seed, minutes) for number in range(CLIENTS)]
     await clients[0].come()

@@ -104,6 +104,7 @@ class Session:
         self._views: dict[str, _View] = {}
         self._red: list[str] = []
         import collections
+
         self.recent = collections.deque(maxlen=14)
 
     # ------------------------------------------------------------------------------------------------------ HTTP
@@ -352,7 +353,9 @@ class Session:
         try:
             await asyncio.wait_for(done, ANSWER_SECONDS)
         except TimeoutError:
-            self.listener.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s; {' '.join(self.recent)}; run {self._run} waiting {self._waiting}")
+            self.listener.wrong(
+                f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s; {' '.join(self.recent)}; run {self._run} waiting {self._waiting}"
+            )
         seconds = time.perf_counter() - start
         self.listener.ran(kind, seconds)
         return Answer(seconds, tuple(self._red))
@@ -379,7 +382,10 @@ class Session:
 
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
-        if kind in ("new_session", "script_finished", "auto_rerun"): self.recent.append(f"{time.monotonic() % 1000:.1f}:{kind}:{message.script_finished}:{len(message.metadata.run.fragment_ids)}")
+        if kind in ("new_session", "script_finished", "auto_rerun"):
+            self.recent.append(
+                f"{time.monotonic() % 1000:.1f}:{kind}:{message.script_finished}:{len(message.metadata.run.fragment_ids)}"
+            )
         if kind == "ref_hash":
             known, _ = self._kept[message.ref_hash]
             self._kept[message.ref_hash] = known, self._run

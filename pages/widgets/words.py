@@ -1,0 +1,28 @@
+"""What people wrote, shown as they wrote it: a run's name is no link, picture or formula on other people's pages."""
+
+import re
+
+import streamlit as st
+
+_MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
+_LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[a-z])|(?<=\w@)(?=\w)", re.IGNORECASE)
+"""Where a web address, an icon, a colour or an e-mail address would begin to be one, escaped or not."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NOTHING = "\u200b"
+"""A space of no width: a browser makes no link, and a spreadsheet no formula, of what has one in it."""
+
+
+def literal(text: str) -> str:
+    """Text for st.markdown and all that reads Markdown, in one line, in which nothing is Markdown."""
+    return _MARKS.sub(lambda match: f"\\{match[0]}", _LIVE.sub(NOTHING, " ".join(text.split())))
+
+
+def cell(text: str) -> str:
+    """Text for a table that its reader may download and open in a spreadsheet, where it must be no formula."""
+    return NOTHING + text if text.startswith(_FORMULA) else text
+
+
+def say_refusal() -> None:
+    """What a button was refused, in words, once."""
+    if "refused" in st.session_state:
+        st.error(literal(st.session_state.pop("refused")), icon=":material/error:")
