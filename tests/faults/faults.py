@@ -225,7 +225,11 @@ class Lab:
         teacher = next(one for one in self.finished if self.keys[one] == plain)
         seen = self.look("sweep")
         label = next(one for one in seen.options.get("Teacher", ()) if one.endswith(teacher[:4]))
-        values = {"Teacher": ("string_value", label), "Epochs": ("double_value", float(SWEEP_EPOCHS))}
+        values = {
+            "Teacher": ("string_value", label),
+            "Seeds": ("double_value", 1.0),
+            "Epochs": ("double_value", float(SWEEP_EPOCHS)),
+        }
         self._with_tab(lambda tab: tab.press("sweep", "Train", values))
 
     def resume(self) -> None:
