@@ -56,8 +56,8 @@ def open_store(home: Path) -> Opened:
         store = Store(home)
         count = bring_back(store, SECONDS_TO_ENTER)
         notice = (
-            f"The list of runs had lost what was entered last, of {count} of {len(store.runs())} runs. Their own folders"
-            " told it again: what they learned is whole, a curve may be missing."
+            f"The list of runs had lost what was entered last, of {count} of {len(store.runs())} runs. Their own"
+            " folders told it again: what they learned is whole, a curve may be missing."
         )
         return _told(store, notice) if count else Opened(store, None)
     aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
@@ -108,7 +108,7 @@ def _is_new(path: Path) -> bool:
 
 
 def _behind(home: Path) -> bool:
-    """Whether the backup knows of a run or of an end that the database does not, as when its write-ahead log is gone."""
+    """Whether the backup knows of a run or of an end that the database does not, whose write-ahead log is gone, say."""
     if not (home / DATABASE).is_file() or not (home / BACKUP).is_file():
         return False
     try:

@@ -16,6 +16,7 @@ as in Jugel et al., "M4", VLDB 2014).
 
 import json
 import logging
+import os
 import secrets
 import shutil
 import socket
@@ -196,8 +197,10 @@ class Store:
             self._database.executescript(_SCHEMA)
 
     def _connect(self) -> None:
+        path = self.home / DATABASE
+        self._may_write = os.access(path, os.W_OK) or not path.exists()
         self._database = sqlite3.connect(
-            self.home / DATABASE, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
+            path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
         )
         self._database.row_factory = sqlite3.Row
         self._database.execute("PRAGMA journal_mode=WAL")
@@ -221,15 +224,21 @@ class Store:
         """
         batch = batch or new_id()
         now = time.time()
-        for run_id, config in configs.items():
-            write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
-        with self._transaction() as database:
+        new = [run_id for run_id in configs if not self.folder(run_id).path.exists()]
+        try:
             for run_id, config in configs.items():
-                database.execute(
-                    "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
-                    " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                    (run_id, now, config.model_dump_json(), batch, self._me, browser),
-                )
+                write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
+            with self._transaction() as database:
+                for run_id, config in configs.items():
+                    database.execute(
+                        "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
+                        " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                        (run_id, now, config.model_dump_json(), batch, self._me, browser),
+                    )
+        except LabError:
+            for run_id in new:  # a folder without a row would be taken for a run that the list has lost
+                shutil.rmtree(self.folder(run_id).path, ignore_errors=True)
+            raise
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
         """Enter what the run's execution reports, in one transaction: events as kd_core.jobs.perform emits them."""
@@ -270,13 +279,18 @@ class Store:
 
     def correct(self, run_id: str, config: RunConfig, results: dict[str, Any], *, finished: bool) -> None:
         """Enter what a run is and has learned as its folder has it, for a row that tells otherwise."""
-        ending = ", status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)" if finished else ""
-        values = ["It had ended before the list of runs lost it; its last records are lost.", time.time()] if finished else []
         with self._transaction() as database:
             database.execute(
-                f"UPDATE runs SET config = ?, results = ?{ending} WHERE id = ?",
-                (config.model_dump_json(), json.dumps(results) if results else None, *values, run_id),
+                "UPDATE runs SET config = ?, results = ? WHERE id = ?",
+                (config.model_dump_json(), json.dumps(results) if results else None, run_id),
             )
+            if finished:
+                text = "It had ended before the list of runs lost it; its last records are lost."
+                database.execute(
+                    "UPDATE runs SET status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)"
+                    " WHERE id = ?",
+                    (text, time.time(), run_id),
+                )
 
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
@@ -421,7 +435,9 @@ class Store:
     def accounts(self) -> list[dict[str, Any]]:
         """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
         rows = self._rows("SELECT id, status, config, results, owner FROM runs")
-        return [{**row, "at_work": row["status"] in ACTIVE and _alive(json.loads(row["owner"]))} for row in map(dict, rows)]
+        return [
+            {**row, "at_work": row["status"] in ACTIVE and _alive(json.loads(row["owner"]))} for row in map(dict, rows)
+        ]
 
     def active_browsers(self) -> dict[str, int]:
         """How many runs wait or are at work: browser -> count."""
@@ -573,14 +589,10 @@ class Store:
             self._database.execute("COMMIT")
 
     def _begin(self) -> None:
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not errorname(error).startswith("SQLITE_READONLY"):
-                raise
-            self._database.close()  # opened while the disk was read-only, it would stay so when the disk no longer is
+        if not self._may_write:  # opened while its disk was read-only, it would stay so when the disk no longer is
+            self._database.close()
             self._connect()
-            self._database.execute("BEGIN IMMEDIATE")
+        self._database.execute("BEGIN IMMEDIATE")
 
     @contextmanager
     def _database_errors(self) -> Iterator[None]:

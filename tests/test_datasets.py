@@ -301,8 +301,8 @@ def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, c
     with pytest.raises(DatasetError) as refused:
         datasets.download_mnist(mirrors=[closed_port, missing.address])
     assert str(refused.value) == (
-        f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} broke off or refused"
-        " train-images-idx3-ubyte.gz (HTTPError). Try again; files that arrived whole are kept."
+        f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} refused"
+        " train-images-idx3-ubyte.gz (status 404). Try again; files that arrived whole are kept."
     )
 
 

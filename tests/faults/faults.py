@@ -131,9 +131,7 @@ class Lab:
         self.disk = Disk(work / "disk", DISK_MEGABYTES)
         self.home = self.disk.folder / "home"
         self.mirror = Mirror(Path(os.environ["KD_DATA_DIR"]) / "MNIST" / "raw")
-        self.server = Server(
-            work, self.home, self.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=AT_ONCE
-        )
+        self.server = Server(work, self.home, self.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=AT_ONCE)
         self.references: dict[str, str] = {}  # what a run is -> SHA-256 of its undisturbed weights
         self.finished: dict[str, tuple[Any, ...]] = {}
         self.known: dict[str, set[int]] = {}  # every run ever seen at work -> the faults that hit it
@@ -142,7 +140,11 @@ class Lab:
         self._tab: Tab | None = None
         self._over = False
         store = Store(self.home)
-        store.save_finding("shipped", (), {"ids": [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]})
+        store.save_finding(
+            "shipped",
+            (),
+            {"ids": [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]},
+        )
         store.close()
         self.server.start()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -390,7 +392,9 @@ def kill_worker(lab: Lab, generator: random.Random) -> None:
     def again() -> bool:
         rows = {row["id"]: row for row in lab.rows()}
         return all(
-            rows[one]["status"] != "running" or rows[one]["attempt"] > attempt or not len(lab.server.workers()) < AT_ONCE
+            rows[one]["status"] != "running"
+            or rows[one]["attempt"] > attempt
+            or not len(lab.server.workers()) < AT_ONCE
             for one, attempt in before.items()
             if one in rows
         )
@@ -426,7 +430,9 @@ def fill_disk(lab: Lab, generator: random.Random) -> None:
     lab.hit()
     seconds = generator.uniform(1, 6)
     killed = generator.random() < 0.25
-    lab.fault.what = f"the disk full for {seconds:.1f} s" + (", the server killed and started meanwhile" if killed else "")
+    lab.fault.what = f"the disk full for {seconds:.1f} s" + (
+        ", the server killed and started meanwhile" if killed else ""
+    )
     lab.fault.expected = "disk .*is full"
     lab.disk.fill()
     until = time.monotonic() + seconds
@@ -788,10 +794,18 @@ def report(faults: Sequence[Fault], lab: Lab, seed: int, seconds: float, last: S
         example = next((text for fault in faults if fault.kind == kind and (text := fault.example())), None)
         if example:
             lines.append(f"- {kind}: *{example}*")
-    lines += ["", "## Every fault", "", "| fault | kind | what | runs struck | halted | recovered in |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "",
+        "## Every fault",
+        "",
+        "| fault | kind | what | runs struck | halted | recovered in |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for fault in faults:
         took = "" if fault.seconds is None else f"{fault.seconds:.1f} s"
-        lines.append(f"| {fault.number} | {fault.kind} | {fault.what} | {len(fault.hits)} | {len(fault.halted)} | {took} |")
+        lines.append(
+            f"| {fault.number} | {fault.kind} | {fault.what} | {len(fault.hits)} | {len(fault.halted)} | {took} |"
+        )
     broken = [f"- fault {fault.number} ({fault.kind}): {problem}" for fault in faults for problem in fault.problems]
     broken += [f"- at the end: {problem}" for problem in last]
     lines += ["", "## Broken rules", "", *(broken or ["None."]), ""]
@@ -806,7 +820,11 @@ def _row(name: str, count: collections.Counter[str]) -> str:
 def left_behind(lab: Lab) -> list[str]:
     """What stays where nothing should: half files beyond their day, processes."""
     problems = []
-    for partial in [*lab.home.glob("**/.*.partial"), *lab.server.cache.glob("**/tmp*"), *lab.server.cache.glob("**/*.partial")]:
+    for partial in [
+        *lab.home.glob("**/.*.partial"),
+        *lab.server.cache.glob("**/tmp*"),
+        *lab.server.cache.glob("**/*.partial"),
+    ]:
         os.utime(partial, (time.time() - 2 * 86_400,) * 2)
     lab.server.workers()
     lab.forget_tab()
@@ -846,7 +864,10 @@ def main() -> int:
         if lab.fault.problems or len(lab.references) < 12:
             print(f"the undisturbed runs did not do: {lab.fault}", file=sys.stderr)
             return 2
-        print(f"{len(lab.references)} undisturbed runs in {time.monotonic() - start:.0f} s; the folder is {work}", flush=True)
+        print(
+            f"{len(lab.references)} undisturbed runs in {time.monotonic() - start:.0f} s; the folder is {work}",
+            flush=True,
+        )
         for number, kind in enumerate(deck(arguments.faults, arguments.seed)):
             if arguments.only is not None and number != arguments.only:
                 continue

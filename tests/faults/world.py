@@ -199,7 +199,11 @@ class Server:
         self._work, self._log = work, work / "server.log"
         self.cache = work / "cache"
         (work / "start").mkdir()
-        constants = {"MIRRORS": [mirror.address] * 2, "RESOURCES": mirror.resources, "CHECKPOINT_SECONDS": checkpoint_seconds}
+        constants = {
+            "MIRRORS": [mirror.address] * 2,
+            "RESOURCES": mirror.resources,
+            "CHECKPOINT_SECONDS": checkpoint_seconds,
+        }
         lines = [f"{name} = {value!r}\n" for name, value in constants.items()]
         (work / "start" / "sitecustomize.py").write_text(STARTED_WITH + "".join(lines))
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith("KD_")} | {
@@ -322,7 +326,9 @@ class Tab:
             answer = ForwardMsg()
             answer.ParseFromString(self._socket.recv(timeout=SECONDS_A_PAGE))
             if answer.WhichOneof("type") == "script_finished":
-                return Seen(tuple(errors), tuple(warnings), tuple(crashes), buttons, widgets, options, tuple(components))
+                return Seen(
+                    tuple(errors), tuple(warnings), tuple(crashes), buttons, widgets, options, tuple(components)
+                )
             element = answer.delta.new_element
             kind = element.WhichOneof("type")
             if kind == "alert":
