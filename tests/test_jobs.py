@@ -392,7 +392,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
     events = []
     store.take_up(run_id)
     jobs.run_here(store, run_id, events.append, lambda: None)
-    assert {"kind": "message", "text": "Its checkpoint was damaged, so it started anew."} in events
+    assert {"kind": "message", "text": jobs.DAMAGED_CHECKPOINT} in events
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
