@@ -256,6 +256,7 @@ def download_mnist(progress: Progress | None = None, mirrors: list[str] | None =
                     break
                 raise DatasetError(f"MNIST cannot be saved in {raw}: {error.strerror or error}.") from error
         if final.is_file():
+            (raw / file_name).unlink(missing_ok=True)
             continue
         if packed is None:
             raise DatasetError(_no_mirror(folder, failures, offline))
