@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from kd_core.cluster import CONNECT_SECONDS, TOPIC, Cluster, SchedulerError, Worker
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
 from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove
-from kd_core.runs import ACTIVE, Run, Store, StoreError, folder_of
+from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError, folder_of
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -48,13 +48,15 @@ NICENESS = 5
 MIN_FREE_BYTES = 200_000_000
 """Of the store's disk, below which no run is queued: those at work need room for what they learn."""
 TRAINING_PER_BACKUP = 30
-"""The list of runs is backed up once one has ended, and not before this many times what the last backup took."""
+"""The list of runs is backed up once one was queued or has ended, and not before this many times what the last backup
+took."""
 FEWEST_TOGETHER = 4
 """Of one batch, from which on runs train as one; of fewer one can watch every step."""
 MAX_FINDINGS, MAX_FINDINGS_PER_BROWSER = 200, 12
 """That may wait: an export or a measurement takes a worker for up to a minute, in which nothing trains."""
 SECONDS_BETWEEN_PURGES = 3600.0
 """Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
+DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
@@ -65,7 +67,8 @@ MOST_LOSSES = 3
 SECONDS_BETWEEN_SIGNS = 20.0
 """Of life, that the owner of runs gives, so that other hosts know when it is gone."""
 RESUME = "Resume goes on from the last checkpoint."
-LOST = "Its worker was lost. It waits for another, and goes on there from its last checkpoint."
+BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
+GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
 
 
 # ------------------------------------------------------------------------------------------------------ one run
@@ -118,6 +121,9 @@ def _perform(
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
+    left = artifacts.all_left(storage, run_id)
+    if left:
+        return {"kind": "finished", "results": left}
     dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
     teachers, teacher_logits = [], None
     if config.distillation is not None:
@@ -136,8 +142,9 @@ def _perform(
             run.restore(folder.checkpoint)
         except LabError as error:  # the same config leads to the same weights from the start
             log.warning("run %s starts anew: %s", run_id, error)
-            lost = "Its checkpoint was damaged, so it started anew."
-            remove(folder.checkpoint)
+            lost = DAMAGED_CHECKPOINT
+            with contextlib.suppress(OSError):  # the next checkpoint replaces it
+                remove(folder.checkpoint)
             run = begin()
     environment = {
         "device": str(run.device),
@@ -189,14 +196,15 @@ def perform_together(
     run_ids: Sequence[str],
     emit: Callable[[str, Event], None],
     requested: Callable[[str], str | None],
+    absent: Iterable[str] = (),
 ) -> None:
     """Do several runs that train as one (see sweep.groups), from their configs or their common checkpoint.
 
     emit and requested are perform's, with the run's id before the rest. A run that is stopped or paused leaves after
     the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights. Where
-    one is asked to yield, all do.
+    one is asked to yield, all do. absent: those that had left before; they train along and leave nothing.
     """
-    left: set[str] = set()
+    left = set(absent)
 
     def tell(run_id: str, event: Event) -> None:
         if event["kind"] in ("finished", "stopped", "paused", "queued", "failed"):
@@ -225,6 +233,11 @@ def _perform_together(
     from kd_core import artifacts, datasets, models, speed, sweep, training
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
+    learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
+    if all(learned.values()):
+        for run_id, results in learned.items():
+            tell(run_id, {"kind": "finished", "results": results})
+        return
     dataset = datasets.load(configs[0].dataset)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
@@ -233,11 +246,15 @@ def _perform_together(
         teacher_logits = torch.stack(
             [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
         )
-    together = sweep.Together(configs, dataset, teacher_logits)
+    together, lost = sweep.Together(configs, dataset, teacher_logits), None
     checkpoint = folder_of(storage, run_ids[0]).together
     if is_file(checkpoint):
-        with contextlib.suppress(LabError):  # of another group: these runs start anew
+        try:
             together.restore(checkpoint)
+        except LabError as error:
+            log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
+            lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
+            together = sweep.Together(configs, dataset, teacher_logits)
     environment = {
         "device": str(together.device),
         "precision": together.precision,
@@ -248,8 +265,12 @@ def _perform_together(
     }
     steps = together.steps_per_epoch
     for run_id, config in zip(run_ids, configs, strict=True):
+        if run_id in left:
+            continue
         started = {"step": together.epochs_done * steps, "total_steps": config.training.epochs * steps}
         tell(run_id, {"kind": "started", "environment": environment, **started})
+        if lost:
+            tell(run_id, {"kind": "message", "text": lost})
     saved_at = time.monotonic()
     for records in sweep.train_together(together):
         for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
@@ -272,9 +293,13 @@ def _perform_together(
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             together.save(checkpoint)
             saved_at = time.monotonic()
+    # All are saved before one is told of: those left over by a crash between could not train together as they did.
     for i, run_id in enumerate(run_ids):
+        if run_id not in left and not learned[run_id]:
+            learned[run_id] = artifacts.leave(storage, run_id, together.student(i))
+    for run_id in run_ids:
         if run_id not in left:
-            tell(run_id, {"kind": "finished", "results": artifacts.leave(storage, run_id, together.student(i))})
+            tell(run_id, {"kind": "finished", "results": learned[run_id]})
     with contextlib.suppress(OSError):
         remove(checkpoint)
 
@@ -383,7 +408,7 @@ def _warm_up(configs: list[str], threads: int) -> None:
             next(training.train(training.Training(config, datasets.load(config.dataset))))
 
 
-def _perform_on_worker(key: str, storage: str, run_ids: list[str], threads: int) -> None:
+def _perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
     """Do a run, or several together. key: of this piece of work, by which the queue tells it from one it gave up."""
     from distributed import Status, get_worker
 
@@ -411,7 +436,7 @@ def _perform_on_worker(key: str, storage: str, run_ids: list[str], threads: int)
         (only,) = run_ids
         perform(path_at(storage), only, lambda event: emit(only, event), lambda: requested(only))
     else:
-        perform_together(path_at(storage), run_ids, emit, requested)
+        perform_together(path_at(storage), run_ids, emit, requested, absent)
 
 
 def _find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
@@ -555,6 +580,7 @@ class Jobs:
         self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
         self._works: dict[str, _Work] = {}  # key -> what a worker has
         self._given: dict[str, str] = {}  # run id -> key of the work it is part of, until it has ended
+        self._groups: dict[str, tuple[str, ...]] = {}  # run id -> those that it trains with as one, itself included
         self._losses: Counter[str] = Counter()  # workers that a run has lost
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
@@ -673,10 +699,12 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
-            message = self._next_message()
+            message, handled = self._next_message(), False
             while not self._closing:
                 try:
-                    self._handle(message)
+                    if not handled:
+                        self._handle(message)
+                    handled = True
                     if not _is_mere_progress(message):
                         self._dispatch()
                     self.trouble = None
@@ -687,9 +715,9 @@ class Jobs:
                 except SchedulerError as error:  # what waits is tried again with the next tick
                     self.trouble = str(error)
                     break
-                except Exception as error:
+                except Exception:
                     log.exception("the queue could not handle %s", message[0])
-                    self.trouble = f"The queue met a problem ({type(error).__name__}: {error}) and goes on trying."
+                    self.trouble = "The queue met a problem and goes on trying; the app's log has the details."
                     break
         self._let_go()
 
@@ -724,6 +752,7 @@ class Jobs:
                     self._back_up()
             case ("queue", browsers):
                 self._waiting |= browsers
+                self._plan_back_up()
             case ("ask", run_id):
                 self._pass_on_request(run_id)
             case ("events", key, run_id, events):
@@ -731,25 +760,26 @@ class Jobs:
                     return
                 self.store.apply(run_id, *events)
                 if events[-1]["kind"] in ("finished", "stopped", "paused", "failed"):
-                    del self._given[run_id]
+                    self._given.pop(run_id)
+                    self._groups.pop(run_id, None)
                 if events[-1]["kind"] == "queued" and key not in self._works:  # it yielded, and left before saying so
                     self._waiting.setdefault(run_id, self.store.get(run_id).browser)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
             case ("done", key):
-                work = self._works.pop(key, None)
+                work = self._works.get(key)
                 if work is None:  # it was dropped before
                     return
                 if work.task.status == "cancelled":  # with its scheduler, which has forgotten us
-                    self._lost(work, blamed=False)
                     self._let_go()
-                elif work.finding:
+                    return
+                if work.finding:
                     self._after_finding(work)
-                else:
-                    for run_id in work.run_ids:
-                        self._after(run_id, work)
-                    if self._back_up_at is None:
-                        self._back_up_at = time.monotonic() + self._back_up_pause
+                for run_id in work.run_ids:
+                    self._after(run_id, work)
+                del self._works[key]  # not before: what the store cannot take is tried again
+                if work.run_ids:
+                    self._plan_back_up()
 
     def _share(self) -> None:
         """Have runs yield that were at work for long, where all workers are busy and somebody without any waits.
@@ -787,11 +817,9 @@ class Jobs:
         there = set(self._cluster.workers())
         for key, work in [*self._works.items()]:
             if work.worker not in there:
-                del self._works[key]
-                work.task.cancel()
                 for run_id in work.run_ids:  # in case it is only slow
                     self._cluster.tell(work.worker, _note_request, run_id, "yield")
-                self._lost(work, blamed=True)
+                self._lost(key, blamed=True)
 
     def _muster(self) -> None:
         busy = {work.worker.address for work in self._works.values()}
@@ -806,31 +834,40 @@ class Jobs:
         if cluster is not None:
             with contextlib.suppress(Exception):
                 cluster.close()
-        works, self._works = self._works, {}
-        for work in () if self._closing else reversed(works.values()):
-            self._lost(work, blamed=False)
+        for key in () if self._closing else [*reversed(self._works)]:
+            self._lost(key, blamed=False)
 
-    def _lost(self, work: "_Work", *, blamed: bool) -> None:
+    def _lost(self, key: str, *, blamed: bool) -> None:
         """What was given to a worker that is gone waits for another, in front of what waits already.
 
         blamed: the worker alone is gone, and the work may be what it died of. Work that has lost MOST_LOSSES workers so
-        is given up.
+        is given up. What the store cannot take is tried again.
         """
+        work = self._works[key]
         if work.finding:
             kind, run_ids = work.finding
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
-        back: dict[str, str] = {}
-        for run_id in work.run_ids:
-            if self._given.pop(run_id, None) is None:  # it had ended
-                continue
-            self._losses[run_id] += blamed
-            if self._losses[run_id] < MOST_LOSSES:
-                self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST})
-                back[run_id] = work.browser
+        going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
+        given_up = [run_id for run_id in going if self._losses[run_id] + blamed >= MOST_LOSSES]
+        for run_id in going:
+            if run_id in given_up:
+                self.store.apply(run_id, {"kind": "interrupted", "text": GIVEN_UP})
             else:
-                text = f"It lost its worker {MOST_LOSSES} times, so it was given up."
-                self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} {RESUME}"})
-        self._waiting = back | self._waiting
+                self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
+        for run_id in going:
+            del self._given[run_id]
+            self._losses[run_id] += blamed
+        self._waiting = {run_id: work.browser for run_id in going if run_id not in given_up} | self._waiting
+        del self._works[key]
+        work.task.cancel()
+
+    def _plan_back_up(self) -> None:
+        if self._back_up_at is None:
+            self._back_up_at = time.monotonic() + self._back_up_pause
+
+    def _status(self, run_id: str) -> str | None:
+        """How a run stands, or None where it was deleted."""
+        return next((run.status for run in self.store.some([run_id])), None)
 
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()
@@ -858,13 +895,13 @@ class Jobs:
                 continue
             request = self.store.request(run_id)
             if request:
-                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped" if request == "stop" else "paused"})
+                del self._waiting[run_id]  # not before: on a full disk it is asked again
                 continue
             lost = self._lost_teacher(run_id)
             if lost:
-                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
+                del self._waiting[run_id]
                 continue
             if free and self._teachers_ready(run_id) and (worker := self._suited(free, self.store.get(run_id))):
                 self._give(worker, self._together(run_id))
@@ -892,10 +929,14 @@ class Jobs:
             return [], error
 
     def _give(self, worker: Worker, run_ids: list[str]) -> None:
-        key, browser = f"{run_ids[0]}-{time.time_ns()}", self._waiting[run_ids[0]]
-        self._given |= dict.fromkeys(run_ids, key)
-        self._submit(key, worker, _perform_on_worker, run_ids, run_ids=tuple(run_ids), browser=browser)
-        for run_id in run_ids:
+        """Give runs to a worker. Those that do not wait train along for the others' sake, and leave nothing."""
+        going = [run_id for run_id in run_ids if run_id in self._waiting]
+        key, browser = f"{run_ids[0]}-{time.time_ns()}", self._waiting[going[0]]
+        absent = [run_id for run_id in run_ids if run_id not in going]
+        self._given |= dict.fromkeys(going, key)
+        self._groups |= dict.fromkeys(going if len(run_ids) > 1 else (), tuple(run_ids))
+        self._submit(key, worker, _perform_on_worker, run_ids, absent, run_ids=tuple(going), browser=browser)
+        for run_id in going:
             del self._waiting[run_id]
         self._served[browser] = time.monotonic()
 
@@ -970,7 +1011,14 @@ class Jobs:
         return min(hosts, key=lambda host: (load[host], host), default=None)
 
     def _together(self, run_id: str) -> list[str]:
-        """The waiting runs of its batch that train with it as one, itself included; itself alone where they are few."""
+        """The waiting runs of its batch that train with it as one, itself included; itself alone where they are few.
+
+        Those that trained together go on together, with those that have left the group since: the batched model of
+        fewer would round otherwise, and their checkpoint is of all.
+        """
+        before = self._groups.get(run_id, ())
+        if before and is_file(self.store.folder(before[0]).together) and len(self.store.some(before)) == len(before):
+            return [*before]
         run = self.store.get(run_id)
         waiting = {one.id: one for one in self.store.runs(batch=run.batch) if one.id in self._waiting}
         fresh = {
@@ -1006,14 +1054,16 @@ class Jobs:
         return None
 
     def _after(self, run_id: str, work: "_Work") -> None:
-        self._losses.pop(run_id, None)
+        """Enter how a run left its worker."""
         if work.task.status == "finished":
-            if self.store.get(run_id).status == "queued":  # it yielded
+            if self._status(run_id) == "queued":  # it yielded
                 self._waiting[run_id] = work.browser
-            return
-        error = work.task.exception() if work.task.status == "error" else None
-        text = f"Its worker broke off ({type(error).__name__ if error else work.task.status})."
-        self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} {RESUME}"})
+        elif run_id in self._given:
+            error = work.task.exception() if work.task.status == "error" else None
+            log.warning("run %s broke off: %s", run_id, error or work.task.status)
+            self.store.apply(run_id, {"kind": "interrupted", "text": BROKEN_OFF})
+            self._given.pop(run_id)
+        self._losses.pop(run_id, None)
 
     def _after_finding(self, work: "_Work") -> None:
         assert work.finding is not None  # noqa: S101

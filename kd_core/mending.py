@@ -16,13 +16,27 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, disk_problem, found, read_bytes, read_text
-from kd_core.runs import BACKUP, DATABASE, Run, RunFolder, Store, StoreError, new_id
+from kd_core.files import AnyPath, SaveError, disk_problem, found, is_file, read_bytes, read_text, stat
+from kd_core.runs import (
+    BACKUP,
+    DATABASE,
+    SECONDS_FOR_A_LOCK,
+    Run,
+    RunFolder,
+    Store,
+    StoreError,
+    database_problem,
+    errorname,
+    folder_of,
+    new_id,
+)
 
 log = logging.getLogger(__name__)
 
 ASIDE = "damaged"
 """How the folder begins that a damaged database is moved to."""
+SECONDS_TO_ENTER = 5.0
+"""A run is a folder before it is a row: one without a row is lost from the list where it is older than this."""
 
 
 class Opened(NamedTuple):
@@ -35,21 +49,29 @@ class Opened(NamedTuple):
 def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     """Open the store of home, whose runs' files lie in storage, home itself by default.
 
-    Where its database is damaged, move it aside and put the list together again. Raises StoreError or SaveError where
-    home cannot be used.
+    Where its list of runs is damaged, or knows less than the runs' folders, mend it. A damaged database, and one that
+    its own backup is ahead of, is moved aside and put together again. One that merely lost what was entered last is
+    told it by the folders. Raises StoreError or SaveError where home cannot be used.
     """
-    if not _damaged(home, storage or home):
-        return Opened(Store(home, storage), None)
-    aside = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}"
+    files = storage or home
+    if not _damaged(home, files) and not _behind(home, files):
+        store = Store(home, files)
+        count = bring_back(store, SECONDS_TO_ENTER)
+        notice = (
+            f"The list of runs had lost what was entered last, of {count} of {len(store.runs())} runs. Their own"
+            " folders told it again: what they learned is whole, a curve may be missing."
+        )
+        return _told(store, notice) if count else Opened(store, None)
+    aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
     try:
         aside.mkdir()
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             if (home / name).exists():
                 (home / name).rename(aside / name)
-        backed_up = (home / BACKUP).is_file() and "runs" in (_tables(home / BACKUP) or ())
-        made_at = time.strftime("%d %b, %H:%M:%S", time.localtime((home / BACKUP).stat().st_mtime)) if backed_up else ""
+        backed_up = backup.is_file() and _sound(backup)
+        made_at = time.strftime("%d %b, %H:%M:%S", time.localtime(backup.stat().st_mtime)) if backed_up else ""
         if backed_up:
-            shutil.copyfile(home / BACKUP, home / DATABASE)
+            shutil.copyfile(backup, home / DATABASE)
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
     store = Store(home, storage)
@@ -57,68 +79,139 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     source = (
         f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
     )
-    notice = (
+    return _told(
+        store,
         f"The list of runs was damaged. It is whole again, from {source};"
-        f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}."
+        f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}.",
     )
+
+
+def _told(store: Store, notice: str) -> Opened:
     log.warning(notice)
     return Opened(store, notice)
 
 
 def _damaged(home: Path, storage: AnyPath) -> bool:
-    """Whether there is a database that cannot be trusted; an empty one is, where there are runs."""
+    """Whether the database cannot be trusted. Where there are runs, one that is missing or empty cannot."""
     path = home / DATABASE
-    if not path.is_file():
-        return False
-    tables = _tables(path)
-    if not tables:  # damaged beyond reading, or empty: a new store, or one cut to nothing
-        return tables is None or bool(found(storage / "runs", "*/config.json"))
-    return "runs" not in tables
+    if path.exists() and not path.is_file():
+        return False  # Store says what is wrong with that
+    if not path.exists() or not path.stat().st_size or _is_new(path):
+        return bool(found(storage / "runs", "*/config.json"))
+    return not _sound(path)
 
 
-def _tables(path: Path) -> set[str] | None:
-    """The tables of a database, or None where it is not whole."""
+def _is_new(path: Path) -> bool:
+    """Whether a database has no table yet."""
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as database:
-            if [tuple(row) for row in database.execute("PRAGMA quick_check(1)")] != [("ok",)]:
-                return None
-            return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return _asked(path, "SELECT 1 FROM sqlite_master LIMIT 1") == []
+    except (sqlite3.DatabaseError, ValueError):
+        return False
+
+
+def _behind(home: Path, storage: AnyPath) -> bool:
+    """Whether the backup knows of a run or of an end that the database does not, whose write-ahead log is gone, say."""
+    if not (home / DATABASE).is_file() or not (home / BACKUP).is_file():
+        return False
+    try:
+        now, before = (
+            dict(_asked(home / name, "SELECT id, status = 'finished' FROM runs")) for name in (DATABASE, BACKUP)
+        )
+    except (sqlite3.DatabaseError, ValueError):  # of a damaged backup; the database was found to be sound
+        return False
+    return any(
+        (finished and not now[run_id]) if run_id in now else is_file(folder_of(storage, run_id).config)
+        for run_id, finished in before.items()
+    )
+
+
+def _asked(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path, timeout=SECONDS_FOR_A_LOCK)) as database:
+        return database.execute(query).fetchall()
+
+
+_WHOLE = {
+    "runs": "typeof(created_at) = 'real' AND typeof(step) = 'integer' AND json_valid(owner) AND json_valid(config)"
+    " AND json_valid(tags) AND json_valid(coalesce(environment, '{}')) AND json_valid(coalesce(results, '{}'))",
+    "records": "typeof(step) = 'integer' AND typeof(epoch) IN ('integer', 'real') AND typeof(loss) IN ('real', 'null')",
+    "probes": "typeof(epoch) = 'integer' AND json_valid(logits)",
+    "findings": "json_valid(result)",
+}
+"""What holds of each row of a table as Store writes it: SQLite's own check does not look into the fields."""
+_VERSIONS = (1, 2)
+"""Of the file format, by the header; SQLite opens a file of a later one for reading alone, and takes it for whole."""
+_NOT_DAMAGE = tuple(f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "PERM"))
+
+
+def _sound(path: Path) -> bool:
+    """Whether a database is whole and one of ours. Raises where something else than damage keeps it from being read."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+        if len(header) < 100 or header[18] not in _VERSIONS:
+            return False
+        checks = ["PRAGMA quick_check(1)"]
+        checks += [f"SELECT 'no' FROM {table} WHERE ({whole}) IS NOT TRUE LIMIT 1" for table, whole in _WHOLE.items()]
+        return all(_asked(path, check) in ([("ok",)], []) for check in checks)
+    except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
     except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
-            return None
-        raise StoreError(f"The run store in {path.parent} cannot be used: {error}.") from error
-    except sqlite3.DatabaseError:
-        return None
+        if errorname(error).startswith(_NOT_DAMAGE):
+            raise StoreError(database_problem(error, path.parent)) from error
+        return False
+    except (sqlite3.DatabaseError, ValueError):
+        return False
 
 
-def bring_back(store: Store) -> int:
-    """Enter the runs that have a folder but no row, and the end of those that ended without their row's knowing.
+def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
+    """Have the list follow the runs' folders: enter runs without a row, and ends and results that rows do not know.
 
-    Returns how many there were of both. A run without whole results is entered as interrupted, to be resumed.
+    A run without whole results is entered as interrupted, to be resumed. Runs that a living process has at work are
+    left to it, and so are folders of the last seconds_to_enter. Returns of how many runs the list said something else.
     """
-    known = {row["id"]: row["status"] for row in store.statuses()}
+    known = {account["id"]: account for account in store.accounts()}
     count = 0
     for config_file in sorted(found(store.storage / "runs", "*/config.json"), key=lambda file: file.written_at):
         folder = RunFolder(config_file.path.parent)
         run_id = folder.path.name
-        if not (run_id.isascii() and run_id.isalnum()) or known.get(run_id) in ("finished", "stopped"):
+        if not (run_id.isascii() and run_id.isalnum()):
             continue
         try:
-            config = RunConfig.from_json(read_text(config_file.path))
-            results = _results(folder)
-            ended = bool(results) and results["epochs"] >= config.training.epochs
-            if run_id not in known:
-                _enter(store, run_id, config, results, ended=ended)
-                count += 1
-            elif ended:
-                text = "It ended just before the list of runs was damaged; its last records are lost."
-                store.apply(run_id, {"kind": "finished", "results": results, "text": text})
+            row = known.get(run_id)
+            if row is not None:
+                count += _corrected(store, folder, row)
+            elif time.time() - config_file.written_at >= seconds_to_enter:
+                _enter(store, folder)
                 count += 1
         except StoreError:
             raise
         except (LabError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("the folder of run %s cannot be read: %s", run_id, error)
     return count
+
+
+def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
+    """Have a row say what the folder says, where it does not; whether it did not."""
+    if row["at_work"]:
+        return False
+    ended = row["status"] in ("finished", "stopped")
+    if ended and not isinstance(folder.path, Path):  # a look at each of thousands would take minutes
+        return False
+    text = read_text(folder.config)
+    alike = json.loads(text) == json.loads(row["config"])
+    known = json.loads(row["results"] or "{}")
+    if alike and ended and json.loads(read_text(folder.card))["results"] == known:
+        return False
+    results, config = _results(folder), RunConfig.from_json(text)
+    finished = _all_epochs(config, results)
+    if alike and not finished and results in ({}, known):
+        return False
+    store.correct(row["id"], config, results or known, finished=finished)
+    return True
+
+
+def _all_epochs(config: RunConfig, results: dict[str, Any]) -> bool:
+    return bool(results) and results["epochs"] >= config.training.epochs
 
 
 def _results(folder: RunFolder) -> dict[str, Any]:
@@ -132,14 +225,16 @@ def _results(folder: RunFolder) -> dict[str, Any]:
     return results
 
 
-def _enter(store: Store, run_id: str, config: RunConfig, results: dict[str, Any], *, ended: bool) -> None:
-    made_at = store.folder(run_id).config.stat().st_mtime
+def _enter(store: Store, folder: RunFolder) -> None:
+    """Enter a run that has no row."""
+    config, results = RunConfig.from_json(read_text(folder.config)), _results(folder)
+    made_at = stat(folder.config).st_mtime
     run = Run(
-        id=run_id,
+        id=folder.path.name,
         created_at=made_at,
         config=config,
         batch=new_id(),
-        status="finished" if ended else "interrupted",
+        status="finished" if _all_epochs(config, results) else "interrupted",
         request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results
@@ -147,7 +242,7 @@ def _enter(store: Store, run_id: str, config: RunConfig, results: dict[str, Any]
         step=0,
         total_steps=None,
         started_at=None,
-        ended_at=store.folder(run_id).card.stat().st_mtime if results else None,
+        ended_at=stat(folder.card).st_mtime if results else None,
         environment={},
         results=results,
         browser="",

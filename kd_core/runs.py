@@ -16,12 +16,14 @@ as in Jugel et al., "M4", VLDB 2014).
 
 import json
 import logging
+import os
 import secrets
+import shutil
 import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +32,7 @@ from typing import Any, Literal
 import psutil
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import AnyPath, Found, found, remove, remove_folder, write_atomic
+from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,10 @@ SECONDS_UNTIL_GONE = 180.0
 """Without a sign of life, after which the owner of runs on another host is taken for gone."""
 DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
+SECONDS_FOR_A_LOCK = 10
+LEAST_ROOM_BYTES = 65_536
+LOST_WORKER = "The process that trained it was lost; another goes on from its last checkpoint."
+"""What is said of a run that waits for another worker, and still when it has one: it may have been quick."""
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
 MAX_TAGS = 100
@@ -193,11 +199,18 @@ class Store:
         except OSError as error:
             raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
         with self._database_errors():
-            self._database = sqlite3.connect(home / DATABASE, isolation_level=None, check_same_thread=False, timeout=10)
-            self._database.row_factory = sqlite3.Row
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._connect()
             self._database.executescript(_SCHEMA)
+
+    def _connect(self) -> None:
+        path = self.home / DATABASE
+        self._may_write = os.access(path, os.W_OK) or not path.exists()
+        self._database = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
+        )
+        self._database.row_factory = sqlite3.Row
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
 
     def close(self) -> None:
         """Release the database."""
@@ -217,15 +230,21 @@ class Store:
         """
         batch = batch or new_id()
         now = time.time()
-        for run_id, config in configs.items():
-            write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
-        with self._transaction() as database:
+        new = [run_id for run_id in configs if not is_file(self.folder(run_id).config)]
+        try:
             for run_id, config in configs.items():
-                database.execute(
-                    "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
-                    " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                    (run_id, now, config.model_dump_json(), batch, self._me, browser),
-                )
+                write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
+            with self._transaction() as database:
+                for run_id, config in configs.items():
+                    database.execute(
+                        "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
+                        " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                        (run_id, now, config.model_dump_json(), batch, self._me, browser),
+                    )
+        except LabError:
+            for run_id in new:  # a folder without a row would be taken for a run that the list has lost
+                remove_folder(self.folder(run_id).path)
+            raise
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
         """Enter what the run's execution reports, in one transaction: events as kd_core.jobs.perform emits them."""
@@ -263,6 +282,21 @@ class Store:
                 step = ends.get(epoch, run.step)
                 _apply(database, run.id, {"kind": "probe", "epoch": epoch, "step": step, "logits": logits})
             database.execute("UPDATE runs SET step = ? WHERE id = ?", (run.step, run.id))
+
+    def correct(self, run_id: str, config: RunConfig, results: dict[str, Any], *, finished: bool) -> None:
+        """Enter what a run is and has learned as its folder has it, for a row that tells otherwise."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE runs SET config = ?, results = ? WHERE id = ?",
+                (config.model_dump_json(), json.dumps(results) if results else None, run_id),
+            )
+            if finished:
+                text = "It had ended before the list of runs lost it; its last records are lost."
+                database.execute(
+                    "UPDATE runs SET status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)"
+                    " WHERE id = ?",
+                    (text, time.time(), run_id),
+                )
 
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
@@ -381,12 +415,9 @@ class Store:
         The owner is gone from this machine where its process is. On another host, which may be this machine's last
         container, it is gone once it has given no sign of life for SECONDS_UNTIL_GONE.
         """
-        seen = {row["owner"]: row["seen_at"] for row in self._rows("SELECT owner, seen_at FROM owners")}
-        orphans = [
-            row["id"]
-            for row in self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
-            if not _alive(json.loads(row["owner"]), seen.get(row["owner"], row["created_at"]))
-        ]
+        seen = self._signs()
+        rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
+        orphans = [row["id"] for row in map(dict, rows) if not _owned(row, seen)]
         for run_id in orphans:
             self.apply(
                 run_id,
@@ -415,6 +446,16 @@ class Store:
     def statuses(self) -> list[sqlite3.Row]:
         """The id and status of every run, of the deleted too."""
         return self._rows("SELECT id, status FROM runs")
+
+    def accounts(self) -> list[dict[str, Any]]:
+        """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
+        rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
+        seen = self._signs()
+        return [{**row, "at_work": row["status"] in ACTIVE and _owned(row, seen)} for row in map(dict, rows)]
+
+    def _signs(self) -> dict[str, float]:
+        """When each owner of runs gave its last sign of life."""
+        return {row["owner"]: row["seen_at"] for row in self._rows("SELECT owner, seen_at FROM owners")}
 
     def active_browsers(self) -> dict[str, int]:
         """How many runs wait or are at work: browser -> count."""
@@ -556,7 +597,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._database_errors():
-            self._database.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._database
             except BaseException:
@@ -564,6 +605,12 @@ class Store:
                     self._database.execute("ROLLBACK")
                 raise
             self._database.execute("COMMIT")
+
+    def _begin(self) -> None:
+        if not self._may_write:  # opened while its disk was read-only, it would stay so when the disk no longer is
+            self._database.close()
+            self._connect()
+        self._database.execute("BEGIN IMMEDIATE")
 
     @contextmanager
     def _database_errors(self) -> Iterator[None]:
@@ -574,17 +621,42 @@ class Store:
         except sqlite3.IntegrityError as error:
             raise StoreError(f"The run store cannot take this entry ({error}).") from error
         except sqlite3.OperationalError as error:
-            reason = str(error)
-            if "full" in reason:
-                reason = "its disk is full: free some space"
-            elif "readonly" in reason or "unable to open" in reason:
-                reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
-            raise StoreError(f"The run store in {self.home} cannot be used: {reason}.") from error
+            raise StoreError(database_problem(error, self.home)) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
                 " its backup and the runs' own folders, which stay as they are."
             ) from error
+
+
+def errorname(error: sqlite3.Error) -> str:
+    """SQLite's own name of an error, such as SQLITE_IOERR_SHMSIZE; empty for one that Python itself raised."""
+    return getattr(error, "sqlite_errorname", "")
+
+
+def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
+    """The sentence for a database that cannot be read or written though it is not damaged."""
+    name = errorname(error)
+    disk = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))  # which of the disk's troubles, SQLite does not say
+    if name == "SQLITE_FULL" or (disk and _is_full(home)):
+        reason = "its disk is full: free some space"
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
+    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        reason = f"another program has kept it locked for {SECONDS_FOR_A_LOCK} seconds: close that program"
+    elif disk:
+        reason = "its disk reports errors: see whether it is still there and well"
+    else:
+        reason = str(error)
+    return f"The run store in {home} cannot be used: {reason}."
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a disk has no room for what SQLite needs to open a database."""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_ROOM_BYTES
+    except OSError:
+        return False
 
 
 def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
@@ -613,9 +685,10 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
             database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
         _forget_extremes(database, run_id, event["step"])
         database.execute(
-            "UPDATE runs SET status = 'running', message = NULL, started_at = COALESCE(started_at, ?),"
-            " ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?, environment = ? WHERE id = ?",
-            (time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
+            "UPDATE runs SET status = 'running', message = CASE message WHEN ? THEN message END,"
+            " started_at = COALESCE(started_at, ?), ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?,"
+            " environment = ? WHERE id = ?",
+            (LOST_WORKER, time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
         )
     else:
         results = event.get("results")
@@ -680,7 +753,7 @@ def _run_or_none(row: sqlite3.Row) -> Run | None:
     """A row that another version wrote and this one cannot read is left out, not allowed to hide all others."""
     try:
         return _run(row)
-    except LabError as error:
+    except (LabError, ValueError) as error:
         log.warning("run %s cannot be read: %s", row["id"], error)
         return None
 
@@ -698,9 +771,11 @@ def _this_process() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
 
 
-def _alive(owner: dict[str, Any], seen_at: float) -> bool:
-    """Whether the owner still runs; one on another host does while its last sign of life is not too old."""
+def _owned(row: Mapping[str, Any], signs: Mapping[str, float]) -> bool:
+    """Whether the owner of a run still lives; one on another host does while its last sign of life is not too old."""
+    owner = json.loads(row["owner"])
     if owner["host"] != socket.gethostname():
+        seen_at: float = signs.get(row["owner"], row["created_at"])
         return time.time() - seen_at < SECONDS_UNTIL_GONE
     try:
         process = psutil.Process(owner["pid"])

@@ -10,7 +10,7 @@ from tiny import tiny_config
 from kd_core import cluster, jobs
 from kd_core.cluster import Host, SchedulerError, Worker
 from kd_core.jobs import Jobs
-from kd_core.runs import new_id
+from kd_core.runs import LOST_WORKER, new_id
 
 
 class Task:
@@ -53,7 +53,7 @@ class Workers:
 
     def submit(self, worker, function, *arguments, key):
         task = Task()
-        self.given[key] = SimpleNamespace(worker=worker, what=arguments[2], task=task, key=key)
+        self.given[key] = SimpleNamespace(worker=worker, what=arguments[2], with_it=arguments[3], task=task, key=key)
         return task
 
     def tell(self, worker, function, *words):
@@ -169,7 +169,7 @@ def test_a_run_whose_worker_is_lost_waits_in_front_says_so_and_goes_on_elsewhere
     started(there, first)
     wait_until(lambda: queue.store.get(first).status == "running")
     there.there = []
-    wait_until(lambda: queue.store.get(first).message == jobs.LOST)
+    wait_until(lambda: queue.store.get(first).message == LOST_WORKER)
     assert queue.store.get(first).status == "queued"
     wait_until(lambda: queue.lineup() == ((first, 1), (second, 2)))
     there.there = [B1]
@@ -197,7 +197,23 @@ def test_a_run_that_loses_worker_after_worker_is_given_up_in_words(lab):
         wait_until(lambda worker=worker: there.of(run_id) and there.of(run_id).worker == worker)
     there.there = []
     wait_until(lambda: queue.store.get(run_id).status == "interrupted")
-    assert "lost its worker 3 times, so it was given up. Resume goes on" in queue.store.get(run_id).message
+    assert queue.store.get(run_id).message == jobs.GIVEN_UP
+
+
+def test_those_that_trained_together_go_on_together_with_those_that_have_left(lab):
+    queue, there = lab(A1)
+    ids = submit(queue, *seeds(4))
+    wait_until(lambda: there.of(ids[0]))
+    assert sorted(there.of(ids[0]).what) == sorted(ids)
+    group, key = there.of(ids[0]).what, there.of(ids[0]).key
+    queue.store.folder(group[0]).together.write_bytes(b"of all four")
+    there.hear({"key": key, "run_id": group[1], "events": [{"kind": "stopped"}]})
+    wait_until(lambda: queue.store.get(group[1]).status == "stopped")
+    there.there = [B1]
+    wait_until(lambda: there.of(ids[0]).worker == B1)
+    assert there.of(ids[0]).what == group
+    assert there.of(ids[0]).with_it == [group[1]]
+    assert queue.store.get(group[1]).status == "stopped"
 
 
 def test_a_scheduler_that_is_away_is_said_in_words_and_runs_wait_for_it(lab, monkeypatch):

@@ -15,12 +15,12 @@ from hosts import Hosts, problem
 from s3 import BUCKET, s3_server
 from tiny import tiny_config, tiny_story, train_here
 
-from kd_core import cluster, jobs, tensors
+from kd_core import cluster, tensors
 from kd_core.config import ModelConfig, SweepConfig
 from kd_core.files import path_at
 from kd_core.jobs import Jobs
 from kd_core.recipes import plan
-from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id
 
 
 def wait_until(condition, seconds=120):
@@ -141,7 +141,7 @@ def test_a_host_that_vanishes_costs_time_and_no_result(queue, onlooker, hosts, t
     wait_until(lambda: queue.store.folder(first).checkpoint.exists())
     lost = {address: name for name, address in hosts.addresses.items()}[where[first]]
     hosts.cut_off(lost)
-    wait_until(lambda: queue.store.get(first).message == jobs.LOST)
+    wait_until(lambda: queue.store.get(first).message == LOST_WORKER)
     wait_until(lambda: ended(queue, first, second))
     runs = queue.store.some([first, second])
     assert [run.status for run in runs] == ["finished", "finished"]
