@@ -21,7 +21,8 @@ Data flows one way, and the modules are named after its stations:
     landscape   the loss on a plane through a model's weights
     speed       latency, throughput and size, measured side by side
     runs        the run store: SQLite for what happened, a folder of files beside it for the weights
-    jobs        the queue: submit, pause, stop, resume; Dask distributed underneath
+    cluster     the Dask workers, on this machine or on many, and how they are started
+    jobs        one run from row to weights, and the queue: submit, pause, stop, resume
     live        what somebody who watches runs needs to be told since the last time
     bundles     one run as one file, to another machine and back; its records as tables
     model_card  a run told in words
