@@ -53,6 +53,13 @@ class SchedulerError(LabError):
     """The cluster cannot be reached; one sentence says what to do."""
 
 
+def _cores() -> int:
+    """How many this process may use, by its affinity and its container's quota."""
+    from dask import system
+
+    return max(1, int(system.cpu_count()))
+
+
 class Worker(NamedTuple):
     """A process that does one run at a time. gpu: whether it computes on one."""
 
@@ -96,7 +103,7 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        cores = os.cpu_count() or 1
+        cores = _cores()
         workers = at_once or max(1, cores // CORES_A_RUN)
         self.threads = max(1, cores // workers)
         dask.config.set(DASK_SETTINGS)
@@ -204,7 +211,7 @@ class Host(NamedTuple):
         """This machine, with so many runs at once where it is said."""
         import torch
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = _cores()
         gpus = torch.cuda.device_count() or int(torch.backends.mps.is_available())
         runs = runs or (RUNS_A_GPU * gpus if gpus else max(1, cores // CORES_A_RUN))
         return cls(runs, max(1, cores // runs), gpus)
