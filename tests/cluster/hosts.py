@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -82,6 +84,15 @@ class Hosts:
             )  # fmt: skip
         self._processes.setdefault(name, []).append(process)
         return process
+
+    def tell_to_end(self, name: str) -> None:
+        """Ask a host's programs to end, as a container's engine does, and wait until they have."""
+        for process in self._processes.pop(name, []):
+            (program,) = [
+                one for one in psutil.Process(process.pid).children(recursive=True) if "kd_core" in one.cmdline()
+            ]
+            program.terminate()
+            process.wait(timeout=60)
 
     def log(self, name: str) -> str:
         """What a host's programs have said."""

@@ -22,6 +22,9 @@ from kd_core.jobs import Jobs
 from kd_core.recipes import plan
 from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id
 
+pytestmark = pytest.mark.timeout(400)
+PROGRAM = [sys.executable, "-m", "kd_core"]
+
 
 def wait_until(condition, seconds=120):
     deadline = time.monotonic() + seconds
@@ -50,14 +53,17 @@ def s3(hosts):
 def scheduler(hosts, s3):
     """The address of a scheduler on a host of its own, with a worker on each of the hosts a and b."""
     address = f"tcp://{hosts.add('hub')}:8786"
-    program = [sys.executable, "-m", "kd_core"]
-    hosts.run("hub", *program, "scheduler")
+    hosts.run("hub", *PROGRAM, "scheduler")
     for name in ("a", "b"):
         hosts.add(name)
-        hosts.run(name, *program, "worker", address, "--runs", "1", **s3)
+        start_worker(hosts, name, address, s3)
     for name in ("a", "b"):
         wait_until(lambda name=name: "runs at once" in hosts.log(name))
     return address
+
+
+def start_worker(hosts, name, address, s3):
+    hosts.run(name, *PROGRAM, "worker", address, "--runs", "1", **s3)
 
 
 @pytest.fixture(scope="module")
@@ -131,16 +137,40 @@ def test_a_story_and_a_sweep_spread_over_both_hosts_and_leave_their_files_in_s3(
     assert_as_undisturbed(queue, story[1], tmp_path)
 
 
+def host_of(hosts, onlooker, run_id):
+    """The name of the host that is at work on a run."""
+    names = {address: name for name, address in hosts.addresses.items()}
+    return names[places(onlooker, run_id)[run_id]]
+
+
+def test_a_worker_that_is_told_to_end_hands_its_run_on_from_where_it_stands(
+    queue, onlooker, hosts, scheduler, s3, tmp_path
+):
+    (run_id,) = queue.submit({new_id(): tiny_config("baseline", epochs=300, batch_size=64, seed=2)})
+    wait_until(lambda: queue.store.get(run_id).step > 50)
+    before, step = host_of(hosts, onlooker, run_id), queue.store.get(run_id).step
+    hosts.tell_to_end(before)
+    wait_until(lambda: queue.store.get(run_id).attempt == 2)
+    assert queue.store.get(run_id).step >= step
+    assert host_of(hosts, onlooker, run_id) != before
+    wait_until(lambda: ended(queue, run_id))
+    assert_as_undisturbed(queue, run_id, tmp_path)
+    start_worker(hosts, before, scheduler, s3)
+    wait_until(lambda: len(onlooker.scheduler_info()["workers"]) == 2)
+
+
 def test_a_host_that_vanishes_costs_time_and_no_result(queue, onlooker, hosts, tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "SECONDS_UNTIL_LOST", 8.0)
-    config = tiny_config("baseline", epochs=600, batch_size=64, seed=3)
-    first, second = queue.submit({new_id(): config, new_id(): config.replace(seed=4)})
+    first, second = queue.submit(
+        {
+            new_id(): tiny_config("baseline", epochs=400, batch_size=64, seed=3),
+            new_id(): tiny_config(epochs=300, seed=4),
+        }
+    )
     wait_until(lambda: all(run.step > 100 for run in queue.store.some([first, second])))
-    where = places(onlooker, first, second)
-    assert len(set(where.values())) == 2
+    assert host_of(hosts, onlooker, first) != host_of(hosts, onlooker, second)
     wait_until(lambda: queue.store.folder(first).checkpoint.exists())
-    lost = {address: name for name, address in hosts.addresses.items()}[where[first]]
-    hosts.cut_off(lost)
+    hosts.cut_off(host_of(hosts, onlooker, first))
     wait_until(lambda: queue.store.get(first).message == LOST_WORKER)
     wait_until(lambda: ended(queue, first, second))
     runs = queue.store.some([first, second])
