@@ -2,7 +2,11 @@
 
 import gc
 import json
+import os
+import subprocess
+import sys
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from starlette.requests import Request
@@ -43,6 +47,16 @@ def watched(store, monkeypatch):
 def steps(first, count):
     parts = {"loss": 1.5, "soft_loss": None, "hard_loss": 1.5, "learning_rate": 0.1, "samples_per_second": 100.0}
     return [{"kind": "step", "step": step, "epoch": step / 1000, **parts} for step in range(first, first + count)]
+
+
+def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
+    code = "import os, sys, pages.widgets.server; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout == "False PASSIVE\n"
 
 
 def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watched):

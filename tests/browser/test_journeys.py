@@ -117,7 +117,8 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page = new_page(width=390, height=844, dark=dark)
     page.goto(f"{demo_address}/{PAGES[title]}")
     page.get_by_role("heading", level=1).wait_for()
-    page.wait_for_timeout(1500)
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    page.wait_for_timeout(500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
 
