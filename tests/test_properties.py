@@ -724,8 +724,17 @@ def commands(draw):
     return said + draw(some.lists(words_said, max_size=1))
 
 
+@given(some.sampled_from(options), texts.map(lambda text: text.replace("\0", "")))
+@settings(max_examples=150)
+def test_any_value_of_any_setting_is_taken_or_refused_in_a_sentence(command, option, value):
+    name = ["distill", "--teacher", "last"] if option in ("--temperature", "--alpha", "--ensemble") else ["train"]
+    result = command([*name, option, value])
+    assert result.exit_code in (0, shell.REFUSED), (result.exit_code, result.output, result.exception)
+    assert "Traceback" not in result.output
+
+
 @given(commands())
-@settings(max_examples=120)
+@settings(max_examples=80)
 def test_any_command_is_done_or_refused_in_a_sentence(command, said):
     result = command(said)
     assert result.exit_code in (0, shell.REFUSED), (result.exit_code, result.output, result.exception)
