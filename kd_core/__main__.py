@@ -452,9 +452,9 @@ def _model(
 ) -> ModelConfig:
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
     if hidden is not None:
-        parts = [part for part in hidden.replace(",", "-").split("-") if part.strip()]
-        if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
-            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden}'")
+        parts = [part.strip() for part in hidden.replace(",", "-").split("-") if part.strip()]
+        if not all(map(_is_number, parts)):
+            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden[:80]}'")
         changes["hidden"] = tuple(int(part) for part in parts)
     if dropout is not None:
         changes["dropout_hidden"] = dropout
@@ -463,14 +463,20 @@ def _model(
     return preset.replace(**changes)
 
 
+def _is_number(text: str) -> bool:
+    """Whether text is a whole number that anything here could be of."""
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
 def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
     classes: set[int] = set()
     for part in (only_classes or "").split(","):
         first, _, last = part.strip().partition("-")
         if not first and not last and only_classes is None:
             continue
-        if not (first.isascii() and first.isdigit() and (last or first).isascii() and (last or first).isdigit()):
-            raise LabError(f"--only-classes must be whole numbers such as 7,8 or 0-2,4-9, got '{only_classes}'")
+        if not (_is_number(first) and _is_number(last or first)):
+            said = (only_classes or "")[:80]
+            raise LabError(f"--only-classes must be whole numbers such as 7,8 or 0-2,4-9, got '{said}'")
         if int(last or first) > MAX_CLASS:
             raise LabError(f"--only-classes has no class {last or first}")
         classes |= set(range(int(first), int(last or first) + 1))

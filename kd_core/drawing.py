@@ -24,6 +24,8 @@ ENOUGH = 1024
 """Pixels of the longer side that a digit is looked for in: more would cost memory and show nothing."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Pillow knows others, for some of which it starts programs: Ghostscript, for a PostScript file of whatever name."""
+LONGEST_ADDRESS = 2000
+"""Characters: noise, which cannot be packed, has 1,060."""
 FAINTEST = 24
 """Grey levels, of 255, that ink must stand out from the paper by."""
 _READING = threading.Lock()
@@ -120,6 +122,8 @@ def to_address(image: Grey) -> str:
 def from_address(text: str) -> Grey:
     """What to_address wrote. Raises PictureError on anything else, however large it would unpack."""
     try:
+        if len(text) > LONGEST_ADDRESS:
+            raise ValueError(f"{len(text)} characters")
         packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         content = zlib.decompressobj().decompress(packed, SIDE * SIDE + 1)
         return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)

@@ -152,6 +152,12 @@ def test_an_address_that_holds_no_image_is_said_in_words(text):
         drawing.from_address(text)
 
 
+def test_an_address_without_end_is_not_even_unpacked(monkeypatch):
+    monkeypatch.setattr(drawing.base64, "urlsafe_b64decode", lambda _: pytest.fail("it was unpacked"))
+    with pytest.raises(PictureError, match="is damaged: draw it again"):
+        drawing.from_address("A" * 1_000_000)
+
+
 def uploaded(picture, kind="PNG", **options):
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)

@@ -40,6 +40,15 @@ def test_a_superscript_is_no_number_of_units(home):
     assert shell("train", "--dataset", "digits", "--hidden", "²").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "words", [["--hidden", "9" * 5000], ["--role", "baseline", "--only-classes", "5-" + "9" * 5000]]
+)
+def test_a_number_that_python_does_not_read_is_said_in_words(home, words):
+    result = shell("train", "--dataset", "digits", *words)
+    assert result.exit_code == 2
+    assert "must be whole numbers" in result.stderr
+
+
 def test_one_sentence_is_one_line_in_a_pipe(home):
     assert shell("train", "--dataset", "digits", "--model", "perceptron").stderr.count("\n") == 1
 
