@@ -165,7 +165,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     yield
 
 
-def _watch_no_files(session: AppSession) -> None:
+def _watch_no_files(self: AppSession) -> None:
     """In place of AppSession.register_file_watchers."""
 
 

@@ -389,9 +389,9 @@ async def sample(server: Server, store: Store, ledger: Ledger, until: float) -> 
     names: dict[int, str] = {}
     while time.monotonic() < until:
         now = ledger.seconds()
-        for process in [psutil.Process(server.process.pid), *server.workers()]:
-            name = names.setdefault(process.pid, f"worker {len(names)} (pid {process.pid})" if names else "server")
-            with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in [psutil.Process(server.process.pid), *server.workers()]:
+                name = names.setdefault(process.pid, f"worker {len(names)} (pid {process.pid})" if names else "server")
                 ledger.memory[name].append((now, process.memory_info().rss / 1e6))
         ledger.training.append(at_work(store))
         await asyncio.sleep(SECONDS_BETWEEN_SAMPLES)
@@ -606,7 +606,8 @@ async def hold(server: Server, store: Store, ledger: Ledger, minutes: float, see
     sampling = asyncio.create_task(sample(server, store, ledger, until))
     before = cpu_seconds(server)
     results = await asyncio.gather(*(client.attend(until) for client in clients), return_exceptions=True)
-    after, seconds = cpu_seconds(server), ledger.seconds()
+    seconds = ledger.seconds()
+    after = cpu_seconds(server) if server.process.poll() is None else before
     for client, result in zip(clients, results, strict=True):
         if isinstance(result, BaseException):
             client.wrong(f"its script ended in {result!r}")
@@ -614,7 +615,11 @@ async def hold(server: Server, store: Store, ledger: Ledger, minutes: float, see
     for client in clients[1:]:
         await client.tab.close()
     print("the lesson is over; the queue runs empty", flush=True)
-    stopped = await drain(store, clients[0])
+    try:
+        stopped = await drain(store, clients[0])
+    except OSError as error:
+        stopped = set()
+        clients[0].wrong(f"the server is gone ({error})")
     await clients[0].tab.close()
     return stopped, {name: (after[name] - before[name]) / seconds for name in after}
 
@@ -632,6 +637,7 @@ def main() -> None:
         "KD_MAX_PER_BROWSER": str(MOST_A_BROWSER),
     }
     home = Path(tempfile.mkdtemp(prefix="kd-lab-classroom-"))
+    print(f"log and store: {home}", flush=True)
     store = Store(home)
     server = Server(home)
     ledger = Ledger()
@@ -647,7 +653,6 @@ def main() -> None:
     text, passed = report(ledger, lost, figures, arguments.minutes, arguments.seed, cpu)
     arguments.report.write_text(text, encoding="utf-8")
     print(text)
-    print(f"log and store: {home}")
     sys.exit(0 if passed else 1)
 
 
