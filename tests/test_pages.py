@@ -4,14 +4,14 @@ import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from tiny import PAPER, tiny_story
+from tiny import PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import bundles, exported, jobs, paper, places, recipes, shipped
+from kd_core import bundles, exported, figures, jobs, paper, places, recipes, shipped
 from kd_core.config import ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, guide, lab
+from pages.widgets import closer, guide, lab, live
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
@@ -433,6 +433,40 @@ def test_each_gallery_opens_with_images_or_a_sentence(open_page):
             assert not app.exception
 
 
+def test_the_student_of_another_experiment_is_that_experiments_own(home, store, monkeypatch, at_this_machine):
+    """Its role is the same, and so is its name in the list; the run is another."""
+    monkeypatch.setenv("KD_HOME", str(home))
+    teacher = train_here(store, tiny_config(epochs=1))
+    runs = {train_here(store, tiny_config("distilled", teachers=(teacher,), epochs=1, seed=seed)) for seed in (0, 1)}
+    app = AppTest.from_file("../app.py", default_timeout=60).run()
+    app.switch_page("pages/temperature.py").run()
+    students = set()
+    for batch in {run.batch for run in store.runs() if run.id in runs}:
+        app.query_params["batch"] = batch
+        app.run()
+        assert not app.exception, [error.value for error in app.exception]
+        students.add(next(box for box in app.selectbox if box.label == "Student").value.id)
+    assert students == runs
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
+
+
+def test_the_curves_of_runs_are_laid_out_once_however_often_their_page_runs(open_page, monkeypatch):
+    laid_out = []
+    learning_curves = figures.learning_curves
+
+    def counted(*arguments, **options):
+        laid_out.append(options)
+        return learning_curves(*arguments, **options)
+
+    monkeypatch.setattr(figures, "learning_curves", counted)
+    live._figure.clear()
+    app = open_page("train", view="Watch")
+    assert len(laid_out) == 2  # for a wide window and a narrow one
+    app.run()
+    assert len(laid_out) == 2
+
+
 def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
     monkeypatch.setattr(places, "available", lambda dataset: False)
     app = open_page("temperature")
@@ -456,6 +490,20 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     assert {run.status for run in store.runs(batch=batch)} == {"finished"}
     assert "10 units without a teacher" in words(app)
     assert len(app.get("bidi_component")) == 2
+
+
+def test_a_sweep_of_two_students_is_shown_to_whoever_started_it(home, store, monkeypatch, at_this_machine):
+    """Its page showed the newest larger one instead, as if the press had been lost."""
+    monkeypatch.setenv("KD_HOME", str(home))
+    for count, batch in ((2, "small"), (4, "large")):
+        store.create({new_id(): tiny_config("distilled", teachers=("t",), seed=seed) for seed in range(count)}, batch)
+    app = AppTest.from_file("../app.py", default_timeout=60)
+    app.query_params["batch"] = "small"
+    app.run()
+    app.switch_page("pages/sweep.py").run()
+    assert next(box for box in app.selectbox if box.label == "Sweep").value == "small"
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
 
 
 def test_a_sweep_without_a_value_on_an_axis_says_so(open_page):

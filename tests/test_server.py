@@ -1,15 +1,19 @@
 """What the server tells a live view: bounded, and nothing kept for the one who asks."""
 
+import asyncio
 import gc
+import gzip
 import json
 import os
 import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.requests import Request
+from streamlit.runtime.app_session import AppSession
 from tiny import tiny_config
 
 from kd_core.runs import new_id
@@ -125,3 +129,31 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
     assert told["runs"][0]["position"] == 1
+
+
+def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_cannot_unpack_it():
+    def fetch(encoding):
+        headers = [(b"accept-encoding", encoding)]
+        request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""})
+        return asyncio.run(server._send_plotly(request))
+
+    first, second = fetch(b"gzip, deflate, br"), fetch(b"gzip")
+    assert first.body is second.body
+    assert first.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(first.body) == server._PLOTLY_JS.read_bytes()
+    plain = fetch(b"identity")
+    assert "content-encoding" not in plain.headers
+    assert plain.path == server._PLOTLY_JS
+
+
+def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
+    monkeypatch.setattr(AppSession, "register_file_watchers", AppSession.register_file_watchers)  # put back at the end
+    monkeypatch.setattr(server, "_get_ready", lambda: None)
+
+    async def live():
+        async with server.lifespan(None):
+            session = SimpleNamespace(_local_sources_watcher=None)
+            AppSession.register_file_watchers(session)  # as Streamlit does when a connection is back
+            return session._local_sources_watcher
+
+    assert asyncio.run(live()) is None

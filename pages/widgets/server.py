@@ -168,17 +168,17 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     # A session that comes back after a lost connection is made to look for changed source files even where that is
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
     AppSession.register_file_watchers = _watch_no_files  # type: ignore[assignment,method-assign]
-    threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True).start()
+    _getting_ready.start()
     yield
 
 
-def _watch_no_files(session: AppSession) -> None:
+def _watch_no_files(self: AppSession) -> None:
     """In place of AppSession.register_file_watchers."""
 
 
 def _get_ready() -> None:
     """Import what pages need later than the first one, then take it out of the garbage collector's work."""
-    time.sleep(AFTER_START_SECONDS)  # the first page comes first
+    _wanted.wait(AFTER_START_SECONDS)  # the first page comes first
     import plotly.graph_objects  # noqa: F401
     import scipy.stats  # noqa: F401
 
@@ -187,3 +187,17 @@ def _get_ready() -> None:
     _compressed_plotly()
     gc.collect()
     gc.freeze()
+
+
+_wanted = threading.Event()
+_getting_ready = threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True)
+
+
+def wait_until_ready() -> None:
+    """Wait for the imports of a server that has just started; at once in a test, which has none.
+
+    While one thread imports torch, scipy fails in every other ("partially initialized module 'torch'").
+    """
+    if _getting_ready.is_alive():
+        _wanted.set()
+        _getting_ready.join()

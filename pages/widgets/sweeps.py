@@ -19,8 +19,8 @@ from pages.widgets.words import literal
 WIDTHS = (10, 16, 30, 64, 128)
 TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-FEWEST_STUDENTS = 4
-"""Distilled ones in a batch that is shown as a sweep."""
+FEWEST_STUDENTS = 2
+"""Distilled ones in a batch that is shown as a sweep; a story has one."""
 REFRESH_SECONDS = 2.0
 SPREAD_IN_WORDS = "Means over the seeds; bars are 95% intervals of the mean (Student's t), of two seeds their range."
 

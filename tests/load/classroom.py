@@ -33,8 +33,9 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "browser"), str(HERE.parents[1]), str(HERE.parent)]
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+sys.path.append(str(Path(__file__).resolve().parents[1] / "browser"))
+sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from conftest import Server
 from load import judging
@@ -45,6 +46,7 @@ from kd_core.config import DATASETS
 from kd_core.runs import ACTIVE, Run, Store, folder_of
 from kd_core.speed import processor
 
+HERE = Path(__file__).resolve().parent
 CLIENTS = 30
 PASSWORD, PRESENTER_PASSWORD = "apples", "pears"
 MOST_A_BROWSER, RUNS_AT_ONCE = 6, 2
@@ -156,10 +158,8 @@ class Client(Listener):
         elif chance < DROP + RELOAD:
             self.doing = "reloading"
             self.ledger.did["pages reloaded"] += 1
-            name = next(
-                (one for one, page_hash in self.tab.pages.items() if page_hash == self.tab.page_hash and one), ""
-            )
-            await self._measured_open(name, self.tab.query)
+            names = {page_hash: name for name, page_hash in self.tab.pages.items()}
+            await self._measured_open(names.get(self.tab.page_hash, ""), self.tab.query)
 
     async def change(self, key: str, value: Any, kind: str = "a choice") -> Answer:
         answer = await self.tab.change(key, value, kind)
@@ -305,16 +305,6 @@ class Client(Listener):
             self.ledger.did["submissions taken"] += 1
         else:
             self.ledger.did["presses without an answer"] += 1
-            print(
-                "NOANSWER",
-                self.doing,
-                before,
-                self.tab.query,
-                answer,
-                shown(),
-                self.tab.recent,
-                [e.WhichOneof("type") for e in self.tab.elements()][:40],
-            )
 
     async def sweep(self) -> None:
         await self.tab.go("sweep")
@@ -322,7 +312,7 @@ class Client(Listener):
         if self.tab.find("sweep") is None:
             return  # there is no teacher yet
         temperatures = self.random.sample(["1.0", "2.0", "4.0", "8.0"], 2)
-        alphas = self.random.sample(["0.3", "0.5", "0.9"], self.random.choice((1, 2)))
+        alphas = self.random.sample(["0.3", "0.5", "0.9"], 2)
         await self.change("sweep_temperatures", temperatures, "the form")
         await self.change("sweep_alphas", alphas, "the form")
         await self.change("sweep_seeds", 1, "the form")
@@ -400,9 +390,9 @@ async def sample(server: Server, store: Store, ledger: Ledger, until: float) -> 
     names: dict[int, str] = {}
     while time.monotonic() < until:
         now = ledger.seconds()
-        for process in [psutil.Process(server.process.pid), *server.workers()]:
-            name = names.setdefault(process.pid, f"worker {len(names)} (pid {process.pid})" if names else "server")
-            with contextlib.suppress(psutil.NoSuchProcess):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in [psutil.Process(server.process.pid), *server.workers()]:
+                name = names.setdefault(process.pid, f"worker {len(names)} (pid {process.pid})" if names else "server")
                 ledger.memory[name].append((now, process.memory_info().rss / 1e6))
         ledger.training.append(at_work(store))
         await asyncio.sleep(SECONDS_BETWEEN_SAMPLES)
@@ -419,7 +409,7 @@ def active(store: Store) -> list[Run]:
 
 
 async def drain(store: Store, presenter: Client) -> set[str]:
-    """Have the presenter stop the long stories, wait for the rest, then stop what is left; the ids of what was stopped."""
+    """Have the presenter stop the long stories, wait for the rest, then stop what is left. Returns what was stopped."""
     stopped: set[str] = set()
     own = set(presenter.own)
     for which in (lambda run: run.id in own, lambda run: True):
@@ -515,7 +505,7 @@ def report(
         "",
         "Written by `tests/load/classroom.py`; do not edit.",
         "",
-        f"- machine: {processor()}, {os.cpu_count()} cores, {psutil.virtual_memory().total / 1e9:.0f} GB",
+        f"- machine: {processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB",
         f"- versions: Python {platform.python_version()}, "
         + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in packages),
         f"- {datetime.datetime.now(tz=datetime.UTC):%Y-%m-%d %H:%M} UTC, seed {seed}, {minutes:g} minutes,"
@@ -554,9 +544,9 @@ def report(
         "",
         "## Memory",
         "",
-        f"MB resident, sampled every {SECONDS_BETWEEN_SAMPLES:g} s. Warm-up is the first third of the load. Flat is: the"
-        f" Theil-Sen line over the rest rises by no more than {judging.MOST_MB_A_MINUTE:g} MB a minute, and the level in"
-        f" the end is no more than {judging.MOST_GROWTH_SHARE:.0%} above the level after the warm-up.",
+        f"MB resident, sampled every {SECONDS_BETWEEN_SAMPLES:g} s. Warm-up is the first third of the load. Flat is:"
+        f" the Theil-Sen line over the rest rises by no more than {judging.MOST_MB_A_MINUTE:g} MB a minute, and the"
+        f" level in the end is no more than {judging.MOST_GROWTH_SHARE:.0%} above the level after the warm-up.",
         "",
         "| process | after warm-up | in the end | slope, MB a minute | flat |",
         "| --- | --- | --- | --- | --- |",
@@ -619,7 +609,8 @@ async def hold(
     sampling = asyncio.create_task(sample(server, store, ledger, until))
     before = cpu_seconds(server)
     results = await asyncio.gather(*(client.attend(until) for client in clients), return_exceptions=True)
-    after, seconds = cpu_seconds(server), ledger.seconds()
+    seconds = ledger.seconds()
+    after = cpu_seconds(server) if server.process.poll() is None else before
     for client, result in zip(clients, results, strict=True):
         if isinstance(result, BaseException):
             client.wrong(f"its script ended in {result!r}")
@@ -627,7 +618,11 @@ async def hold(
     for client in clients[1:]:
         await client.tab.close()
     print("the lesson is over; the queue runs empty", flush=True)
-    stopped = await drain(store, clients[0])
+    try:
+        stopped = await drain(store, clients[0])
+    except OSError as error:
+        stopped = set()
+        clients[0].wrong(f"the server is gone ({error})")
     await clients[0].tab.close()
     return stopped, {name: (after[name] - before[name]) / seconds for name in after}
 
@@ -645,6 +640,7 @@ def main() -> None:
         "KD_MAX_PER_BROWSER": str(MOST_A_BROWSER),
     }
     home = Path(tempfile.mkdtemp(prefix="kd-lab-classroom-"))
+    print(f"log and store: {home}", flush=True)
     store = Store(home)
     server = Server(home)
     ledger = Ledger()
@@ -660,7 +656,6 @@ def main() -> None:
     text, passed = report(ledger, lost, figures, arguments.minutes, arguments.seed, cpu)
     arguments.report.write_text(text, encoding="utf-8")
     print(text)
-    print(f"log and store: {home}")
     sys.exit(0 if passed else 1)
 
 

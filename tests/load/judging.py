@@ -25,7 +25,7 @@ class Memory(NamedTuple):
 
 
 def memory(samples: Sequence[tuple[float, float]]) -> Memory | None:
-    """Whether a process stayed flat after its warm-up, of (seconds, MB); None of one that was not there for long enough.
+    """Whether a process stayed flat after its warm-up, of (seconds, MB); None of one that was there for a moment.
 
     Flat is: the Theil-Sen line over the time after the warm-up rises by no more than MOST_MB_A_MINUTE, and the level
     in the end is no more than MOST_GROWTH_SHARE above the level after the warm-up.

@@ -1,6 +1,6 @@
 """One browser tab as the server sees it: cookies, HTTP connections, a websocket of Streamlit's own protocol, a page.
 
-What a browser asks for, this asks for: assets once, pictures of a page, messages that it has by their hash alone, reruns
+What a browser asks for, this asks for: assets once, a page's pictures, messages that it has by their hash alone, reruns
 of fragments by their timer, and the /live and /probes of the page's components, as pages/widgets/live.js and replay.js
 do. It draws nothing.
 """
@@ -69,6 +69,9 @@ class Listener:
     def said(self, sentence: str) -> None:
         """A sentence in red on the page."""
 
+    def heard(self, told: dict[str, Any]) -> None:
+        """An answer of /live."""
+
 
 class Session:
     """One tab. Open it, then press, change and go; close it in the end."""
@@ -96,6 +99,7 @@ class Session:
         self._elements: dict[tuple[int, ...], tuple[Any, int, str]] = {}  # path -> element, run, fragment
         self._states: dict[str, WidgetState] = {}
         self._run = self._whole_runs = 0
+        self._run_id = ""
         self._fragments_now: tuple[str, ...] = ()
         self._kept: dict[str, tuple[ForwardMsg, int]] = {}
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
@@ -103,9 +107,6 @@ class Session:
         self._fragment_began: dict[str, float] = {}
         self._views: dict[str, _View] = {}
         self._red: list[str] = []
-        import collections
-
-        self.recent = collections.deque(maxlen=14)
 
     # ------------------------------------------------------------------------------------------------------ HTTP
 
@@ -353,16 +354,13 @@ class Session:
         try:
             await asyncio.wait_for(done, ANSWER_SECONDS)
         except TimeoutError:
-            self.listener.wrong(
-                f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s; {' '.join(self.recent)}; run {self._run} waiting {self._waiting}"
-            )
+            self.listener.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s")
         seconds = time.perf_counter() - start
         self.listener.ran(kind, seconds)
         return Answer(seconds, tuple(self._red))
 
     async def send(self, *, page_name: str = "", once: tuple[WidgetState, ...] = (), fragment: str = "") -> None:
         """Send a request for a run, without waiting for it."""
-        self.recent.append(f"{time.monotonic() % 1000:.1f}:SENT:{fragment[:4]}:{[w.id[-20:] for w in once]}")
         message = BackMsg()
         state = message.rerun_script
         state.query_string, state.page_script_hash, state.page_name = self.query, self.page_hash, page_name
@@ -382,10 +380,6 @@ class Session:
 
     def _take(self, message: ForwardMsg) -> None:
         kind = message.WhichOneof("type")
-        if kind in ("new_session", "script_finished", "auto_rerun"):
-            self.recent.append(
-                f"{time.monotonic() % 1000:.1f}:{kind}:{message.script_finished}:{len(message.metadata.run.fragment_ids)}"
-            )
         if kind == "ref_hash":
             known, _ = self._kept[message.ref_hash]
             self._kept[message.ref_hash] = known, self._run
@@ -400,8 +394,8 @@ class Session:
                 self._begin(message)
             case "navigation":
                 self.page_hash = message.navigation.page_script_hash
-                self.pages = {page.url_pathname: page.page_script_hash for page in message.navigation.app_pages}
-                self.pages |= {"": page.page_script_hash for page in message.navigation.app_pages if page.is_default}
+                pages = message.navigation.app_pages
+                self.pages = {"" if page.is_default else page.url_pathname: page.page_script_hash for page in pages}
             case "page_info_changed":
                 self.query = message.page_info_changed.query_string
             case "script_finished":
@@ -455,6 +449,7 @@ class Session:
 
     def _begin(self, message: ForwardMsg) -> None:
         self._session_id = message.new_session.initialize.session_id
+        self._run_id = message.metadata.run.script_run_id
         self._fragments_now = tuple(message.metadata.run.fragment_ids)
         self._run += 1
         if not self._fragments_now:
@@ -465,6 +460,10 @@ class Session:
             }
 
     def _end(self, message: ForwardMsg) -> None:
+        run = message.metadata.run
+        if run.script_run_id != self._run_id and not run.fragment_ids:
+            # Streamlit has sent its beginning to the connection that this tab had lost; a browser shows it all the same.
+            self._whole_runs += 1
         if message.script_finished == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY:
             now = time.perf_counter()
             for fragment in self._fragments_now:
@@ -580,6 +579,7 @@ class _LiveView(_View):
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.session.listener.wrong(f"/live: {type(error).__name__}")
             return RETRY_MS
+        self.session.listener.heard(told)
         for run in told["runs"]:
             known = 0 if run["whole"] else self._points.get(run["id"], 0)
             self._points[run["id"]] = known + len(run["steps"]["loss"][0])
