@@ -865,10 +865,6 @@ class Jobs:
         if self._back_up_at is None:
             self._back_up_at = time.monotonic() + self._back_up_pause
 
-    def _status(self, run_id: str) -> str | None:
-        """How a run stands, or None where it was deleted."""
-        return next((run.status for run in self.store.some([run_id])), None)
-
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()
         try:
@@ -1056,7 +1052,7 @@ class Jobs:
     def _after(self, run_id: str, work: "_Work") -> None:
         """Enter how a run left its worker."""
         if work.task.status == "finished":
-            if self._status(run_id) == "queued":  # it yielded
+            if self.store.status(run_id) == "queued":  # it yielded
                 self._waiting[run_id] = work.browser
         elif run_id in self._given:
             error = work.task.exception() if work.task.status == "error" else None

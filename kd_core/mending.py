@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 
 ASIDE = "damaged"
 """How the folder begins that a damaged database is moved to."""
+SECONDS_WITHIN_A_BATCH = 1.0
+"""Runs without a row are taken for one batch where each folder was made so soon after the last: a sweep's, say."""
 SECONDS_TO_ENTER = 5.0
 """A run is a folder before it is a row: one without a row is lost from the list where it is older than this."""
 
@@ -50,16 +52,16 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     """Open the store of home, whose runs' files lie in storage, home itself by default.
 
     Where its list of runs is damaged, or knows less than the runs' folders, mend it. A damaged database, and one that
-    its own backup is ahead of, is moved aside and put together again. One that merely lost what was entered last is
-    told it by the folders. Raises StoreError or SaveError where home cannot be used.
+    its own backup is ahead of, is moved aside and put together again. One that merely lacks what happened last, as when
+    its server was killed, is told it by the folders. Raises StoreError or SaveError where home cannot be used.
     """
     files = storage or home
     if not _damaged(home, files) and not _behind(home, files):
         store = Store(home, files)
         count = bring_back(store, SECONDS_TO_ENTER)
         notice = (
-            f"The list of runs had lost what was entered last, of {count} of {len(store.runs())} runs. Their own"
-            " folders told it again: what they learned is whole, a curve may be missing."
+            f"The list of runs lacked what happened last to {count} of {len(store.runs())} runs. Their own folders told"
+            " it: what they learned is whole, the end of a curve may be missing."
         )
         return _told(store, notice) if count else Opened(store, None)
     aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
@@ -130,12 +132,20 @@ def _asked(path: Path, query: str) -> list[Any]:
         return database.execute(query).fetchall()
 
 
+def _is_json(field: str) -> str:
+    """A condition in SQL. Python writes NaN and Infinity, which no JSON knows and a run that ran away may hold."""
+    for word in ("-Infinity", "Infinity", "NaN"):
+        field = f"replace({field}, '{word}', '0')"
+    return f"json_valid({field})"
+
+
+_JSON_OF_RUNS = ("owner", "config", "tags", "coalesce(environment, '{}')", "coalesce(results, '{}')")
 _WHOLE = {
-    "runs": "typeof(created_at) = 'real' AND typeof(step) = 'integer' AND json_valid(owner) AND json_valid(config)"
-    " AND json_valid(tags) AND json_valid(coalesce(environment, '{}')) AND json_valid(coalesce(results, '{}'))",
-    "records": "typeof(step) = 'integer' AND typeof(epoch) IN ('integer', 'real') AND typeof(loss) IN ('real', 'null')",
-    "probes": "typeof(epoch) = 'integer' AND json_valid(logits)",
-    "findings": "json_valid(result)",
+    "runs": " AND ".join(["typeof(created_at) = 'real'", "typeof(step) = 'integer'", *map(_is_json, _JSON_OF_RUNS)]),
+    "records": "typeof(step) = 'integer' AND typeof(epoch) IN ('integer', 'real', 'null')"
+    " AND typeof(loss) IN ('integer', 'real', 'null')",
+    "probes": f"typeof(epoch) = 'integer' AND {_is_json('logits')}",
+    "findings": _is_json("result"),
 }
 """What holds of each row of a table as Store writes it: SQLite's own check does not look into the fields."""
 _VERSIONS = (1, 2)
@@ -170,7 +180,7 @@ def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
     left to it, and so are folders of the last seconds_to_enter. Returns of how many runs the list said something else.
     """
     known = {account["id"]: account for account in store.accounts()}
-    count = 0
+    count, batch, entered_at = 0, "", 0.0
     for config_file in sorted(found(store.storage / "runs", "*/config.json"), key=lambda file: file.written_at):
         folder = RunFolder(config_file.path.parent)
         run_id = folder.path.name
@@ -180,8 +190,13 @@ def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
             row = known.get(run_id)
             if row is not None:
                 count += _corrected(store, folder, row)
-            elif time.time() - config_file.written_at >= seconds_to_enter:
-                _enter(store, folder)
+                continue
+            written_at = config_file.written_at
+            if time.time() - written_at >= seconds_to_enter:
+                if written_at - entered_at > SECONDS_WITHIN_A_BATCH:
+                    batch = new_id()
+                entered_at = written_at
+                _enter(store, folder, batch)
                 count += 1
         except StoreError:
             raise
@@ -225,7 +240,7 @@ def _results(folder: RunFolder) -> dict[str, Any]:
     return results
 
 
-def _enter(store: Store, folder: RunFolder) -> None:
+def _enter(store: Store, folder: RunFolder, batch: str) -> None:
     """Enter a run that has no row."""
     config, results = RunConfig.from_json(read_text(folder.config)), _results(folder)
     made_at = stat(folder.config).st_mtime
@@ -233,7 +248,7 @@ def _enter(store: Store, folder: RunFolder) -> None:
         id=folder.path.name,
         created_at=made_at,
         config=config,
-        batch=new_id(),
+        batch=batch,
         status="finished" if _all_epochs(config, results) else "interrupted",
         request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."

@@ -1,7 +1,7 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
-    KD_HOME/lab.backup.sqlite     the same as it was when a run last ended, for kd_core.mending
+    KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.mending
     KD_STORAGE/runs/<id>/         config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
                                   export/
 
@@ -292,7 +292,7 @@ class Store:
                 (config.model_dump_json(), json.dumps(results) if results else None, run_id),
             )
             if finished:
-                text = "It had ended before the list of runs lost it; its last records are lost."
+                text = "It had ended before the list of runs heard of it; its last records may be missing."
                 database.execute(
                     "UPDATE runs SET status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)"
                     " WHERE id = ?",
@@ -502,6 +502,11 @@ class Store:
         rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
         found = {run.id: run for run in map(_run_or_none, rows) if run is not None}
         return [found[run_id] for run_id in dict.fromkeys(run_ids) if run_id in found]
+
+    def status(self, run_id: str) -> Status | None:
+        """How a run stands, or None where there is none or it was deleted."""
+        rows = self._rows("SELECT status FROM runs WHERE id = ? AND deleted_at IS NULL", run_id)
+        return rows[0]["status"] if rows else None
 
     def request(self, run_id: str) -> str | None:
         """What the owner of this run was asked: 'stop', 'pause' or nothing."""

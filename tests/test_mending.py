@@ -1,7 +1,9 @@
 """A damaged list of runs costs nobody a finished run: it is put together from its backup and the runs' own folders."""
 
+import math
 import os
 import random
+import shutil
 import sqlite3
 
 import pytest
@@ -21,15 +23,35 @@ def as_known(store):
     }
 
 
-@pytest.fixture
-def history(store, digits):
-    """Two finished runs, one that was stopped, one that rests; and the list as it then was, backed up."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, digits):
+    """A home as history tells of it, and what it tells; trained once, for tests to copy."""
+    folder = tmp_path_factory.mktemp("made") / "home"
+    store = Store(folder)
     finished = [train_here(store, tiny_config(seed=seed)) for seed in range(2)]
     stopped = train_here(store, tiny_config(epochs=9), requested=iter([None] * 30 + ["stop"]).__next__)
     paused = train_here(store, tiny_config(epochs=9, seed=3), requested=lambda: "pause")
     store.describe(finished[0], name="Ada", note="the first", tags=["good"])
     store.back_up()
-    return {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+    told = {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+    store.close()
+    return folder, told
+
+
+@pytest.fixture
+def store(home, request):
+    """The store of this test's home, which is empty, or holds the history where the test asks for it."""
+    if "history" in request.fixturenames:
+        shutil.copytree(request.getfixturevalue("made")[0], home)
+    opened = Store(home)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def history(made, store):
+    """Two finished runs, one that was stopped, one that rests; and the list as it then was, backed up."""
+    return made[1]
 
 
 def damage(path, generator):
@@ -216,7 +238,7 @@ def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders
         assert "from its backup of" in opened.notice
         assert len(found[new][2]) == 2
     else:
-        assert opened.notice.startswith("The list of runs had lost what was entered last, of 2 of 5 runs.")
+        assert opened.notice.startswith("The list of runs lacked what happened last to 2 of 5 runs.")
     opened.store.close()
     assert mending.open_store(store.home).notice is None
 
@@ -228,7 +250,7 @@ def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_ca
     )
     store._database.execute("UPDATE runs SET config = replace(config, '128', '129') WHERE id = ?", [second])
     opened = mending.open_store(store.home)
-    assert "of 2 of 4 runs" in opened.notice
+    assert "to 2 of 4 runs" in opened.notice
     for run_id in (first, second):
         before = history["known"][run_id][0]
         run = opened.store.get(run_id)
@@ -254,4 +276,31 @@ def test_a_folder_that_is_just_being_entered_by_another_process_is_left_to_it(st
     opened = mending.open_store(store.home)
     assert opened.notice is None
     assert len(opened.store.runs()) == 4
+    opened.store.close()
+
+
+def test_runs_that_were_entered_together_are_one_batch_again(store, digits):
+    batches = [[new_id() for _ in range(3)], [new_id()]]
+    for number, ids in enumerate(batches):
+        store.create({run_id: tiny_config(seed=seed) for seed, run_id in enumerate(ids)})
+        for position, run_id in enumerate(ids):
+            written_at = 1e9 + 60 * number + position / 100
+            os.utime(store.folder(run_id).config, (written_at, written_at))
+    closed(store)
+    (store.home / DATABASE).unlink()
+    opened = mending.open_store(store.home)
+    found = {run.id: run.batch for run in opened.store.runs()}
+    assert [len({found[run_id] for run_id in ids}) for ids in batches] == [1, 1]
+    assert len(set(found.values())) == 2
+    opened.store.close()
+
+
+def test_numbers_of_a_run_that_ran_away_are_no_damage(store, history):
+    run_id = history["paused"]
+    wild = [[math.nan, math.inf, -math.inf] * 4] * 20
+    store.apply(run_id, {"kind": "probe", "epoch": 9, "step": 99, "logits": wild})
+    store.apply(run_id, {"kind": "step", "step": 99, "epoch": 9.0, "loss": math.nan})
+    store.save_finding("inside", [run_id], {"losses": wild})
+    opened = mending.open_store(store.home)
+    assert opened.notice is None
     opened.store.close()

@@ -1,5 +1,7 @@
 """Every page, empty and with results, as Streamlit runs it; what a user can get wrong is said in a sentence."""
 
+import dataclasses
+import shutil
 import time
 
 import pytest
@@ -11,7 +13,7 @@ from kd_core.config import ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, guide, lab, live
+from pages.widgets import closer, guide, lab, live, pickers
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
@@ -628,3 +630,16 @@ def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(op
     assert app.button(key="sweep_go_on").label == "Go on with 5"
     for run_id in ids:
         store.delete(run_id)
+
+
+def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_as_it_compares(open_page, homes):
+    store = lab._opened(homes["trained"]).store
+    trained = [run for run in store.runs(statuses=["finished"]) if run.config.role != "distilled"][:2]
+    copies = [dataclasses.replace(trained[0], id=new_id(), batch="many") for _ in range(pickers.MAX_COMPARED + 2)]
+    for run in copies:
+        store.adopt(run, [], [])
+        shutil.copytree(store.folder(trained[0].id).path, store.folder(run.id).path)
+    app = open_page("compare", batch="many")
+    assert len(app.multiselect[0].value) == pickers.MAX_COMPARED
+    for run in copies:
+        store.delete(run.id)

@@ -122,7 +122,7 @@ def comparison() -> list[Run]:
     batch = batch_picker(found)
     usable = {run.id: run for run in lab.store().runs() if run.usable}
     labels = told_apart(usable.values())
-    default = [run.id for run in with_teacher(found[batch])]
+    default = [run.id for run in with_teacher(found[batch])][:MAX_COMPARED]
     key = f"compare_{batch}"
     if key not in st.session_state:
         st.session_state[key] = _of_address(usable) or default

@@ -1,4 +1,4 @@
-"""What the fault test breaks and looks at: a small disk, a mirror of MNIST, the app as its user starts it, a browser tab.
+"""What the fault test breaks and looks at: a small disk, a mirror of MNIST, the app as its user starts it, a tab.
 
 Nothing in here knows which faults there are.
 """
@@ -9,6 +9,7 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -261,9 +262,10 @@ class Server:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=30)
 
-    def traces(self) -> int:
-        """How many Python tracebacks its log holds."""
-        return self._log.read_text(errors="replace").count("Traceback (most recent call last)")
+    def complaints(self) -> list[str]:
+        """What its log says of errors that no code expected."""
+        expected_by_nobody = re.compile(r"could not handle|Uncaught app exec|^runs? \S+( \S+)* failed$")
+        return [line for line in self._log.read_text(errors="replace").splitlines() if expected_by_nobody.search(line)]
 
 
 def _words_of(process: psutil.Process) -> Sequence[str]:
@@ -296,9 +298,10 @@ class Seen(NamedTuple):
 class Tab:
     """One browser tab as the server sees it: a websocket of Streamlit's own protocol, and a cookie."""
 
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.cookies = requests.get(address, timeout=30).cookies.get_dict()
+    def __init__(self, address: str, cookies: dict[str, str]) -> None:
+        """cookies: of the browser that it belongs to, which the server fills at the first visit."""
+        self.address, self.cookies = address, cookies
+        cookies.update(requests.get(address, cookies=cookies, timeout=30).cookies.get_dict())
         self._socket = connect(
             f"{address.replace('http', 'ws')}/_stcore/stream",
             subprotocols=[websockets.Subprotocol("streamlit")],
