@@ -1,5 +1,6 @@
 """Tensors on disk: safetensors for weights and logits, checkpoints for the rest. Nothing read back can run code."""
 
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 from torch import Tensor
 
 from kd_core.files import SaveError, write_atomic
+
+DIGEST_BYTES = 32
+"""Of the SHA-256 at the end of a checkpoint."""
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
@@ -25,24 +29,32 @@ def load_tensors(path: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise SaveError(f"{path} is missing.") from None
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise SaveError(f"{path} is damaged and cannot be read ({type(error).__name__}).") from error
+        raise SaveError(f"{path} is damaged and cannot be read.") from error
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write nested dicts and lists of tensors, numbers and strings. Raises SaveError."""
+    """Write nested dicts and lists of tensors, numbers and strings, and their checksum. Raises SaveError."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomic(path, buffer.getvalue())
+    content = buffer.getvalue()
+    write_atomic(path, content + hashlib.sha256(content).digest())
 
 
 def load_state(path: Path) -> dict[str, Any]:
-    """Read what save_state wrote; refuses anything that would run code. Raises SaveError where it is damaged."""
+    """Read what save_state wrote; refuses anything that would run code. Raises SaveError where it is damaged.
+
+    torch itself takes a checkpoint whose numbers have changed for a good one: it does not look at the archive's CRCs.
+    """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        whole = path.read_bytes()
+        content, checksum = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
+        if hashlib.sha256(content).digest() != checksum:
+            raise ValueError("it was cut short or changed")
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise SaveError(f"{path} is missing.") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise SaveError(f"{path} is damaged and cannot be read ({type(error).__name__}).") from error
+        raise SaveError(f"{path} is damaged and cannot be read.") from error
     if not isinstance(state, dict):
         raise SaveError(f"{path} does not hold a checkpoint.")
     return state

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import seal
 
 from kd_core import files, places, tensors
 from kd_core.files import SaveError
@@ -79,6 +80,8 @@ def test_a_pickle_that_would_run_code_is_refused_without_running_it(tmp_path):
     target = tmp_path / "ran"
     torch.save({"model": Bomb(target)}, tmp_path / "checkpoint.pt")
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Bomb(target)))
+    for name in ("checkpoint.pt", "plain.pt"):
+        seal(tmp_path / name)
     for name in ("checkpoint.pt", "plain.pt"):
         with pytest.raises(SaveError, match="is damaged and cannot be read"):
             tensors.load_state(tmp_path / name)

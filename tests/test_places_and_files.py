@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiny import seal
 
 from kd_core import files, places, tensors
 from kd_core.files import SaveError
@@ -177,7 +178,7 @@ def test_every_truncation_of_safetensors_is_said_in_words(tmp_path):
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        with pytest.raises(SaveError, match=r"weights\.safetensors is damaged and cannot be read \(\w+\)\.$"):
+        with pytest.raises(SaveError, match=r"weights\.safetensors is damaged and cannot be read\.$"):
             tensors.load_tensors(path)
 
 
@@ -187,7 +188,18 @@ def test_truncations_of_a_checkpoint_are_said_in_words(tmp_path):
     whole = path.read_bytes()
     for length in {*range(0, len(whole), 97), len(whole) - 1}:
         path.write_bytes(whole[:length])
-        with pytest.raises(SaveError, match=r"checkpoint\.pt is damaged and cannot be read \(\w+\)\.$"):
+        with pytest.raises(SaveError, match=r"checkpoint\.pt is damaged and cannot be read\.$"):
+            tensors.load_state(path)
+
+
+def test_a_checkpoint_with_any_byte_changed_is_refused(tmp_path):
+    """Of its numbers too, which torch would take as they come."""
+    path = tmp_path / "checkpoint.pt"
+    tensors.save_state(path, {"model": {"weight": torch.zeros(4, 4)}, "step": 3})
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 13):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(SaveError, match="is damaged and cannot be read"):
             tensors.load_state(path)
 
 
@@ -202,6 +214,7 @@ def test_a_checkpoint_comes_back_as_it_was_saved(tmp_path):
 
 def test_what_is_no_dictionary_is_no_checkpoint(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
+    seal(tmp_path / "list.pt")
     with pytest.raises(SaveError, match="does not hold a checkpoint"):
         tensors.load_state(tmp_path / "list.pt")
 
@@ -235,6 +248,7 @@ def test_a_command_in_a_pickle_of_any_protocol_is_not_run(tmp_path, protocol):
     torch.save(bomb, tmp_path / "zip.pt", pickle_protocol=max(2, protocol))
     torch.save(bomb, tmp_path / "legacy.pt", pickle_protocol=max(2, protocol), _use_new_zipfile_serialization=False)
     for name in ("plain.pt", "zip.pt", "legacy.pt"):
+        seal(tmp_path / name)
         for load in (tensors.load_state, tensors.load_tensors):
             with pytest.raises(SaveError, match="is damaged and cannot be read"):
                 load(tmp_path / name)
@@ -251,6 +265,7 @@ def test_a_bomb_put_into_a_good_checkpoint_is_not_run(tmp_path):
         for name, content in members.items():
             bomb = pickle.dumps(Command(f"touch {ran}"), protocol=2)
             bad.writestr(name, bomb if name.endswith("data.pkl") else content)
+    seal(path)
     with pytest.raises(SaveError, match="is damaged and cannot be read"):
         tensors.load_state(path)
     assert not ran.exists()

@@ -1,5 +1,8 @@
 """Runs so small that a test can afford them."""
 
+import hashlib
+from pathlib import Path
+
 from kd_core import jobs, paper
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.recipes import StoryConfig
@@ -30,6 +33,12 @@ def tiny_story() -> StoryConfig:
         training=tiny_config(epochs=2).training,
         temperature=2.0,
     )
+
+
+def seal(checkpoint: Path) -> None:
+    """Give a file the checksum of a checkpoint, as somebody who means harm would."""
+    content = checkpoint.read_bytes()
+    checkpoint.write_bytes(content + hashlib.sha256(content).digest())
 
 
 def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_event=lambda event: None) -> str:
