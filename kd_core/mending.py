@@ -17,12 +17,28 @@ from typing import Any, NamedTuple
 
 from kd_core.config import LabError, RunConfig
 from kd_core.files import SaveError, disk_problem
-from kd_core.runs import BACKUP, DATABASE, Run, RunFolder, Store, StoreError, new_id
+from kd_core.runs import (
+    BACKUP,
+    DATABASE,
+    SECONDS_FOR_A_LOCK,
+    Run,
+    RunFolder,
+    Store,
+    StoreError,
+    database_problem,
+    errorname,
+    folder_of,
+    new_id,
+)
 
 log = logging.getLogger(__name__)
 
 ASIDE = "damaged"
 """How the folder begins that a damaged database is moved to."""
+SECONDS_WITHIN_A_BATCH = 1.0
+"""Runs without a row are taken for one batch where each folder was made so soon after the last: a sweep's, say."""
+SECONDS_TO_ENTER = 5.0
+"""A run is a folder before it is a row: one without a row is lost from the list where it is older than this."""
 
 
 class Opened(NamedTuple):
@@ -33,22 +49,30 @@ class Opened(NamedTuple):
 
 
 def open_store(home: Path) -> Opened:
-    """Open the store of home; where its database is damaged, move it aside and put the list together again.
+    """Open the store of home; where its list of runs is damaged, or knows less than the runs' folders, mend it.
 
-    Raises StoreError or SaveError where home cannot be used.
+    A damaged database, and one that its own backup is ahead of, is moved aside and put together again. One that merely
+    lacks what happened last, as when its server was killed, is told it by the folders. Raises StoreError or SaveError
+    where home cannot be used.
     """
-    if not _damaged(home):
-        return Opened(Store(home), None)
-    aside = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}"
+    if not _damaged(home) and not _behind(home):
+        store = Store(home)
+        count = bring_back(store, SECONDS_TO_ENTER)
+        notice = (
+            f"The list of runs lacked what happened last to {count} of {len(store.runs())} runs. Their own folders told"
+            " it: what they learned is whole, the end of a curve may be missing."
+        )
+        return _told(store, notice) if count else Opened(store, None)
+    aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
     try:
         aside.mkdir()
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             if (home / name).exists():
                 (home / name).rename(aside / name)
-        backed_up = (home / BACKUP).is_file() and "runs" in (_tables(home / BACKUP) or ())
-        made_at = time.strftime("%d %b, %H:%M:%S", time.localtime((home / BACKUP).stat().st_mtime)) if backed_up else ""
+        backed_up = backup.is_file() and _sound(backup)
+        made_at = time.strftime("%d %b, %H:%M:%S", time.localtime(backup.stat().st_mtime)) if backed_up else ""
         if backed_up:
-            shutil.copyfile(home / BACKUP, home / DATABASE)
+            shutil.copyfile(backup, home / DATABASE)
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
     store = Store(home)
@@ -56,68 +80,150 @@ def open_store(home: Path) -> Opened:
     source = (
         f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
     )
-    notice = (
+    return _told(
+        store,
         f"The list of runs was damaged. It is whole again, from {source};"
-        f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}."
+        f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}.",
     )
+
+
+def _told(store: Store, notice: str) -> Opened:
     log.warning(notice)
     return Opened(store, notice)
 
 
 def _damaged(home: Path) -> bool:
-    """Whether there is a database that cannot be trusted; an empty one is, where there are runs."""
+    """Whether the database cannot be trusted. Where there are runs, one that is missing or empty cannot."""
     path = home / DATABASE
-    if not path.is_file():
-        return False
-    tables = _tables(path)
-    if not tables:  # damaged beyond reading, or empty: a new store, or one cut to nothing
-        return tables is None or any((home / "runs").glob("*/config.json"))
-    return "runs" not in tables
+    if path.exists() and not path.is_file():
+        return False  # Store says what is wrong with that
+    if not path.exists() or not path.stat().st_size or _is_new(path):
+        return any((home / "runs").glob("*/config.json"))
+    return not _sound(path)
 
 
-def _tables(path: Path) -> set[str] | None:
-    """The tables of a database, or None where it is not whole."""
+def _is_new(path: Path) -> bool:
+    """Whether a database has no table yet."""
     try:
-        with closing(sqlite3.connect(path, timeout=10)) as database:
-            if [tuple(row) for row in database.execute("PRAGMA quick_check(1)")] != [("ok",)]:
-                return None
-            return {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        return _asked(path, "SELECT 1 FROM sqlite_master LIMIT 1") == []
+    except (sqlite3.DatabaseError, ValueError):
+        return False
+
+
+def _behind(home: Path) -> bool:
+    """Whether the backup knows of a run or of an end that the database does not, whose write-ahead log is gone, say."""
+    if not (home / DATABASE).is_file() or not (home / BACKUP).is_file():
+        return False
+    try:
+        now, before = (
+            dict(_asked(home / name, "SELECT id, status = 'finished' FROM runs")) for name in (DATABASE, BACKUP)
+        )
+    except (sqlite3.DatabaseError, ValueError):  # of a damaged backup; the database was found to be sound
+        return False
+    return any(
+        (finished and not now[run_id]) if run_id in now else folder_of(home, run_id).config.exists()
+        for run_id, finished in before.items()
+    )
+
+
+def _asked(path: Path, query: str) -> list[Any]:
+    with closing(sqlite3.connect(path, timeout=SECONDS_FOR_A_LOCK)) as database:
+        return database.execute(query).fetchall()
+
+
+def _is_json(field: str) -> str:
+    """A condition in SQL. Python writes NaN and Infinity, which no JSON knows and a run that ran away may hold."""
+    for word in ("-Infinity", "Infinity", "NaN"):
+        field = f"replace({field}, '{word}', '0')"
+    return f"json_valid({field})"
+
+
+_JSON_OF_RUNS = ("owner", "config", "tags", "coalesce(environment, '{}')", "coalesce(results, '{}')")
+_WHOLE = {
+    "runs": " AND ".join(["typeof(created_at) = 'real'", "typeof(step) = 'integer'", *map(_is_json, _JSON_OF_RUNS)]),
+    "records": "typeof(step) = 'integer' AND typeof(epoch) IN ('integer', 'real', 'null')"
+    " AND typeof(loss) IN ('integer', 'real', 'null')",
+    "probes": f"typeof(epoch) = 'integer' AND {_is_json('logits')}",
+    "findings": _is_json("result"),
+}
+"""What holds of each row of a table as Store writes it: SQLite's own check does not look into the fields."""
+_VERSIONS = (1, 2)
+"""Of the file format, by the header; SQLite opens a file of a later one for reading alone, and takes it for whole."""
+_NOT_DAMAGE = tuple(f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "PERM"))
+
+
+def _sound(path: Path) -> bool:
+    """Whether a database is whole and one of ours. Raises where something else than damage keeps it from being read."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+        if len(header) < 100 or header[18] not in _VERSIONS:
+            return False
+        checks = ["PRAGMA quick_check(1)"]
+        checks += [f"SELECT 'no' FROM {table} WHERE ({whole}) IS NOT TRUE LIMIT 1" for table, whole in _WHOLE.items()]
+        return all(_asked(path, check) in ([("ok",)], []) for check in checks)
+    except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
     except sqlite3.OperationalError as error:
-        if "malformed" in str(error):
-            return None
-        raise StoreError(f"The run store in {path.parent} cannot be used: {error}.") from error
-    except sqlite3.DatabaseError:
-        return None
+        if errorname(error).startswith(_NOT_DAMAGE):
+            raise StoreError(database_problem(error, path.parent)) from error
+        return False
+    except (sqlite3.DatabaseError, ValueError):
+        return False
 
 
-def bring_back(store: Store) -> int:
-    """Enter the runs that have a folder but no row, and the end of those that ended without their row's knowing.
+def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
+    """Have the list follow the runs' folders: enter runs without a row, and ends and results that rows do not know.
 
-    Returns how many there were of both. A run without whole results is entered as interrupted, to be resumed.
+    A run without whole results is entered as interrupted, to be resumed. Runs that a living process has at work are
+    left to it, and so are folders of the last seconds_to_enter. Returns of how many runs the list said something else.
     """
-    known = {row["id"]: row["status"] for row in store.statuses()}
-    count = 0
+    known = {account["id"]: account for account in store.accounts()}
+    count, batch, entered_at = 0, "", 0.0
     for config_file in sorted((store.home / "runs").glob("*/config.json"), key=lambda file: file.stat().st_mtime):
         folder = RunFolder(config_file.parent)
         run_id = folder.path.name
-        if not (run_id.isascii() and run_id.isalnum()) or known.get(run_id) in ("finished", "stopped"):
+        if not (run_id.isascii() and run_id.isalnum()):
             continue
         try:
-            config = RunConfig.from_json(config_file.read_text(encoding="utf-8"))
-            results = _results(folder)
-            ended = bool(results) and results["epochs"] >= config.training.epochs
-            if run_id not in known:
-                _enter(store, run_id, config, results, ended=ended)
-                count += 1
-            elif ended:
-                text = "It ended just before the list of runs was damaged; its last records are lost."
-                store.apply(run_id, {"kind": "finished", "results": results, "text": text})
+            row = known.get(run_id)
+            if row is not None:
+                count += _corrected(store, folder, row)
+                continue
+            written_at = config_file.stat().st_mtime
+            if time.time() - written_at >= seconds_to_enter:
+                if written_at - entered_at > SECONDS_WITHIN_A_BATCH:
+                    batch = new_id()
+                entered_at = written_at
+                _enter(store, folder, batch)
                 count += 1
         except StoreError:
             raise
         except (LabError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("the folder of run %s cannot be read: %s", run_id, error)
     return count
+
+
+def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
+    """Have a row say what the folder says, where it does not; whether it did not."""
+    if row["at_work"]:
+        return False
+    text = folder.config.read_text(encoding="utf-8")
+    alike = json.loads(text) == json.loads(row["config"])
+    known = json.loads(row["results"] or "{}")
+    ended = row["status"] in ("finished", "stopped")
+    if alike and ended and json.loads(folder.card.read_text(encoding="utf-8"))["results"] == known:
+        return False
+    results, config = _results(folder), RunConfig.from_json(text)
+    finished = _all_epochs(config, results)
+    if alike and not finished and results in ({}, known):
+        return False
+    store.correct(row["id"], config, results or known, finished=finished)
+    return True
+
+
+def _all_epochs(config: RunConfig, results: dict[str, Any]) -> bool:
+    return bool(results) and results["epochs"] >= config.training.epochs
 
 
 def _results(folder: RunFolder) -> dict[str, Any]:
@@ -131,14 +237,16 @@ def _results(folder: RunFolder) -> dict[str, Any]:
     return results
 
 
-def _enter(store: Store, run_id: str, config: RunConfig, results: dict[str, Any], *, ended: bool) -> None:
-    made_at = store.folder(run_id).config.stat().st_mtime
+def _enter(store: Store, folder: RunFolder, batch: str) -> None:
+    """Enter a run that has no row."""
+    config, results = RunConfig.from_json(folder.config.read_text(encoding="utf-8")), _results(folder)
+    made_at = folder.config.stat().st_mtime
     run = Run(
-        id=run_id,
+        id=folder.path.name,
         created_at=made_at,
         config=config,
-        batch=new_id(),
-        status="finished" if ended else "interrupted",
+        batch=batch,
+        status="finished" if _all_epochs(config, results) else "interrupted",
         request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results
@@ -146,7 +254,7 @@ def _enter(store: Store, run_id: str, config: RunConfig, results: dict[str, Any]
         step=0,
         total_steps=None,
         started_at=None,
-        ended_at=store.folder(run_id).card.stat().st_mtime if results else None,
+        ended_at=folder.card.stat().st_mtime if results else None,
         environment={},
         results=results,
         browser="",

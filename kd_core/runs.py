@@ -1,7 +1,7 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
-    KD_HOME/lab.backup.sqlite     the same as it was when a run last ended, for kd_core.mending
+    KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.mending
     KD_HOME/runs/<id>/            config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
                                   export/
 
@@ -16,6 +16,7 @@ as in Jugel et al., "M4", VLDB 2014).
 
 import json
 import logging
+import os
 import secrets
 import shutil
 import socket
@@ -66,6 +67,10 @@ CURVE_STRETCHES = 500
 DAYS_UNTIL_PURGED = 1.0
 DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
+SECONDS_FOR_A_LOCK = 10
+LEAST_ROOM_BYTES = 65_536
+LOST_WORKER = "The process that trained it was lost; another goes on from its last checkpoint."
+"""What is said of a run that starts though it was running: nobody had stopped it."""
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
 
@@ -188,11 +193,18 @@ class Store:
         except OSError as error:
             raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
         with self._database_errors():
-            self._database = sqlite3.connect(home / DATABASE, isolation_level=None, check_same_thread=False, timeout=10)
-            self._database.row_factory = sqlite3.Row
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._connect()
             self._database.executescript(_SCHEMA)
+
+    def _connect(self) -> None:
+        path = self.home / DATABASE
+        self._may_write = os.access(path, os.W_OK) or not path.exists()
+        self._database = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
+        )
+        self._database.row_factory = sqlite3.Row
+        self._database.execute("PRAGMA journal_mode=WAL")
+        self._database.execute("PRAGMA synchronous=NORMAL")
 
     def close(self) -> None:
         """Release the database."""
@@ -212,15 +224,21 @@ class Store:
         """
         batch = batch or new_id()
         now = time.time()
-        for run_id, config in configs.items():
-            write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
-        with self._transaction() as database:
+        new = [run_id for run_id in configs if not self.folder(run_id).path.exists()]
+        try:
             for run_id, config in configs.items():
-                database.execute(
-                    "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
-                    " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
-                    (run_id, now, config.model_dump_json(), batch, self._me, browser),
-                )
+                write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
+            with self._transaction() as database:
+                for run_id, config in configs.items():
+                    database.execute(
+                        "INSERT INTO runs (id, created_at, config, batch, status, owner, browser)"
+                        " VALUES (?, ?, ?, ?, 'queued', ?, ?)",
+                        (run_id, now, config.model_dump_json(), batch, self._me, browser),
+                    )
+        except LabError:
+            for run_id in new:  # a folder without a row would be taken for a run that the list has lost
+                shutil.rmtree(self.folder(run_id).path, ignore_errors=True)
+            raise
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
         """Enter what the run's execution reports, in one transaction: events as kd_core.jobs.perform emits them."""
@@ -258,6 +276,21 @@ class Store:
                 step = ends.get(epoch, run.step)
                 _apply(database, run.id, {"kind": "probe", "epoch": epoch, "step": step, "logits": logits})
             database.execute("UPDATE runs SET step = ? WHERE id = ?", (run.step, run.id))
+
+    def correct(self, run_id: str, config: RunConfig, results: dict[str, Any], *, finished: bool) -> None:
+        """Enter what a run is and has learned as its folder has it, for a row that tells otherwise."""
+        with self._transaction() as database:
+            database.execute(
+                "UPDATE runs SET config = ?, results = ? WHERE id = ?",
+                (config.model_dump_json(), json.dumps(results) if results else None, run_id),
+            )
+            if finished:
+                text = "It had ended before the list of runs heard of it; its last records may be missing."
+                database.execute(
+                    "UPDATE runs SET status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)"
+                    " WHERE id = ?",
+                    (text, time.time(), run_id),
+                )
 
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
@@ -399,6 +432,13 @@ class Store:
         """The id and status of every run, of the deleted too."""
         return self._rows("SELECT id, status FROM runs")
 
+    def accounts(self) -> list[dict[str, Any]]:
+        """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
+        rows = self._rows("SELECT id, status, config, results, owner FROM runs")
+        return [
+            {**row, "at_work": row["status"] in ACTIVE and _alive(json.loads(row["owner"]))} for row in map(dict, rows)
+        ]
+
     def active_browsers(self) -> dict[str, int]:
         """How many runs wait or are at work: browser -> count."""
         rows = self._rows(
@@ -443,6 +483,11 @@ class Store:
         rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
         found = {run.id: run for run in map(_run_or_none, rows) if run is not None}
         return [found[run_id] for run_id in dict.fromkeys(run_ids) if run_id in found]
+
+    def status(self, run_id: str) -> Status | None:
+        """How a run stands, or None where there is none or it was deleted."""
+        rows = self._rows("SELECT status FROM runs WHERE id = ? AND deleted_at IS NULL", run_id)
+        return rows[0]["status"] if rows else None
 
     def request(self, run_id: str) -> str | None:
         """What the owner of this run was asked: 'stop', 'pause' or nothing."""
@@ -539,7 +584,7 @@ class Store:
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._database_errors():
-            self._database.execute("BEGIN IMMEDIATE")
+            self._begin()
             try:
                 yield self._database
             except BaseException:
@@ -548,6 +593,12 @@ class Store:
                 raise
             self._database.execute("COMMIT")
 
+    def _begin(self) -> None:
+        if not self._may_write:  # opened while its disk was read-only, it would stay so when the disk no longer is
+            self._database.close()
+            self._connect()
+        self._database.execute("BEGIN IMMEDIATE")
+
     @contextmanager
     def _database_errors(self) -> Iterator[None]:
         try:
@@ -555,17 +606,42 @@ class Store:
         except sqlite3.IntegrityError as error:
             raise StoreError(f"The run store cannot take this entry ({error}).") from error
         except sqlite3.OperationalError as error:
-            reason = str(error)
-            if "full" in reason:
-                reason = "its disk is full: free some space"
-            elif "readonly" in reason or "unable to open" in reason:
-                reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
-            raise StoreError(f"The run store in {self.home} cannot be used: {reason}.") from error
+            raise StoreError(database_problem(error, self.home)) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
                 f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
                 " its backup and the runs' own folders, which stay as they are."
             ) from error
+
+
+def errorname(error: sqlite3.Error) -> str:
+    """SQLite's own name of an error, such as SQLITE_IOERR_SHMSIZE; empty for one that Python itself raised."""
+    return getattr(error, "sqlite_errorname", "")
+
+
+def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
+    """The sentence for a database that cannot be read or written though it is not damaged."""
+    name = errorname(error)
+    disk = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))  # which of the disk's troubles, SQLite does not say
+    if name == "SQLITE_FULL" or (disk and _is_full(home)):
+        reason = "its disk is full: free some space"
+    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
+    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        reason = f"another program has kept it locked for {SECONDS_FOR_A_LOCK} seconds: close that program"
+    elif disk:
+        reason = "its disk reports errors: see whether it is still there and well"
+    else:
+        reason = str(error)
+    return f"The run store in {home} cannot be used: {reason}."
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a disk has no room for what SQLite needs to open a database."""
+    try:
+        return shutil.disk_usage(folder).free < LEAST_ROOM_BYTES
+    except OSError:
+        return False
 
 
 def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
@@ -594,9 +670,10 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
             database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
         _forget_extremes(database, run_id, event["step"])
         database.execute(
-            "UPDATE runs SET status = 'running', message = NULL, started_at = COALESCE(started_at, ?),"
-            " ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?, environment = ? WHERE id = ?",
-            (time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
+            "UPDATE runs SET status = 'running', message = CASE status WHEN 'running' THEN ? END,"
+            " started_at = COALESCE(started_at, ?), ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?,"
+            " environment = ? WHERE id = ?",
+            (LOST_WORKER, time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
         )
     else:
         results = event.get("results")
@@ -661,7 +738,7 @@ def _run_or_none(row: sqlite3.Row) -> Run | None:
     """A row that another version wrote and this one cannot read is left out, not allowed to hide all others."""
     try:
         return _run(row)
-    except LabError as error:
+    except (LabError, ValueError) as error:
         log.warning("run %s cannot be read: %s", row["id"], error)
         return None
 

@@ -1,12 +1,15 @@
 """A damaged list of runs costs nobody a finished run: it is put together from its backup and the runs' own folders."""
 
+import math
+import os
 import random
+import shutil
 import sqlite3
 
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, mending
+from kd_core import artifacts, jobs, mending
 from kd_core.runs import BACKUP, DATABASE, Store, new_id
 
 SEEDS = range(20)
@@ -20,15 +23,35 @@ def as_known(store):
     }
 
 
-@pytest.fixture
-def history(store, digits):
-    """Two finished runs, one that was stopped, one that rests; and the list as it then was, backed up."""
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, digits):
+    """A home as history tells of it, and what it tells; trained once, for tests to copy."""
+    folder = tmp_path_factory.mktemp("made") / "home"
+    store = Store(folder)
     finished = [train_here(store, tiny_config(seed=seed)) for seed in range(2)]
     stopped = train_here(store, tiny_config(epochs=9), requested=iter([None] * 30 + ["stop"]).__next__)
     paused = train_here(store, tiny_config(epochs=9, seed=3), requested=lambda: "pause")
     store.describe(finished[0], name="Ada", note="the first", tags=["good"])
     store.back_up()
-    return {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+    told = {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+    store.close()
+    return folder, told
+
+
+@pytest.fixture
+def store(home, request):
+    """The store of this test's home, which is empty, or holds the history where the test asks for it."""
+    if "history" in request.fixturenames:
+        shutil.copytree(request.getfixturevalue("made")[0], home)
+    opened = Store(home)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def history(made, store):
+    """Two finished runs, one that was stopped, one that rests; and the list as it then was, backed up."""
+    return made[1]
 
 
 def damage(path, generator):
@@ -90,8 +113,6 @@ def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, hist
     later = train_here(store, tiny_config(seed=7))
     resumed = history["paused"]
     store.take_up(resumed)
-    from kd_core import jobs
-
     jobs.run_here(store, resumed, lambda event: None, lambda: None)
     after = {run.id: run for run in store.runs()}
     closed(store)
@@ -151,3 +172,135 @@ def test_a_database_of_another_program_is_moved_aside_whole(tmp_path):
     kept = sqlite3.connect(aside / DATABASE)
     assert kept.execute("SELECT name FROM songs").fetchone() == ("Lili",)
     kept.close()
+
+
+# ------------------------------------------------------------------- what SQLite itself takes for a whole database
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE runs SET results = substr(results, 1, 20) WHERE status = 'finished'",
+        "UPDATE runs SET config = CAST(x'ff7b22' AS TEXT) WHERE status = 'paused'",
+        "UPDATE records SET loss = 'x' WHERE step = 10",
+        "UPDATE probes SET logits = '[[' WHERE epoch = 1",
+    ],
+)
+def test_a_field_that_holds_what_was_never_written_is_damage(store, history, change):
+    store._database.execute(change)
+    closed(store)
+    opened = mending.open_store(store.home)
+    assert "from its backup of" in opened.notice
+    assert as_known(opened.store) == history["known"]
+    opened.store.close()
+
+
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_header_of_another_format_is_damage_and_no_want_of_permission(store, history, version):
+    closed(store)
+    content = bytearray((store.home / DATABASE).read_bytes())
+    content[18] = version
+    (store.home / DATABASE).write_bytes(content)
+    opened = mending.open_store(store.home)
+    assert "from its backup of" in opened.notice
+    opened.store.delete(history["stopped"])
+    opened.store.close()
+
+
+def test_a_database_that_is_gone_is_put_together_again(store, history):
+    closed(store)
+    (store.home / DATABASE).unlink()
+    opened = mending.open_store(store.home)
+    assert as_known(opened.store) == history["known"]
+    opened.store.close()
+
+
+@pytest.mark.parametrize("backed_up", [True, False])
+def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders(store, history, backed_up):
+    """The database alone, as it was before its newest run and another run's end: whole, and too old."""
+    closed(store)
+    old = (store.home / DATABASE).read_bytes()
+    later = Store(store.home)
+    new = train_here(later, tiny_config(seed=7))
+    later.take_up(history["paused"])
+    jobs.run_here(later, history["paused"], lambda event: None, lambda: None)
+    if backed_up:
+        later.back_up()
+    known = {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in as_known(later).items()}
+    closed(later)
+    (store.home / DATABASE).write_bytes(old)
+    for folder in (store.home / "runs").iterdir():  # long ago
+        os.utime(folder / "config.json", (1e9, 1e9))
+    opened = mending.open_store(store.home)
+    found = as_known(opened.store)
+    assert {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in found.items()} == known
+    if backed_up:
+        assert "from its backup of" in opened.notice
+        assert len(found[new][2]) == 2
+    else:
+        assert opened.notice.startswith("The list of runs lacked what happened last to 2 of 5 runs.")
+    opened.store.close()
+    assert mending.open_store(store.home).notice is None
+
+
+def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_card(store, history):
+    first, second = history["finished"]
+    store._database.execute(
+        "UPDATE runs SET results = replace(results, 'test_errors', 'test_errorz') WHERE id = ?", [first]
+    )
+    store._database.execute("UPDATE runs SET config = replace(config, '128', '129') WHERE id = ?", [second])
+    opened = mending.open_store(store.home)
+    assert "to 2 of 4 runs" in opened.notice
+    for run_id in (first, second):
+        before = history["known"][run_id][0]
+        run = opened.store.get(run_id)
+        assert (run.status, run.results, run.config) == ("finished", before.results, before.config)
+    opened.store.close()
+
+
+def test_a_run_that_was_stopped_at_the_backup_and_has_finished_since_reads_finished(store, history):
+    store.take_up(history["stopped"])
+    jobs.run_here(store, history["stopped"], lambda event: None, lambda: None)
+    results = store.get(history["stopped"]).results
+    closed(store)
+    (store.home / DATABASE).write_bytes(b"")
+    opened = mending.open_store(store.home)
+    run = opened.store.get(history["stopped"])
+    assert (run.status, run.results) == ("finished", results)
+    opened.store.close()
+
+
+def test_a_folder_that_is_just_being_entered_by_another_process_is_left_to_it(store, history):
+    store.folder("abc").path.mkdir()
+    store.folder("abc").config.write_text(tiny_config().model_dump_json())
+    opened = mending.open_store(store.home)
+    assert opened.notice is None
+    assert len(opened.store.runs()) == 4
+    opened.store.close()
+
+
+def test_runs_that_were_entered_together_are_one_batch_again(store, digits):
+    batches = [[new_id() for _ in range(3)], [new_id()]]
+    for number, ids in enumerate(batches):
+        store.create({run_id: tiny_config(seed=seed) for seed, run_id in enumerate(ids)})
+        for position, run_id in enumerate(ids):
+            written_at = 1e9 + 60 * number + position / 100
+            os.utime(store.folder(run_id).config, (written_at, written_at))
+    closed(store)
+    (store.home / DATABASE).unlink()
+    opened = mending.open_store(store.home)
+    found = {run.id: run.batch for run in opened.store.runs()}
+    assert [len({found[run_id] for run_id in ids}) for ids in batches] == [1, 1]
+    assert len(set(found.values())) == 2
+    opened.store.close()
+
+
+def test_numbers_of_a_run_that_ran_away_are_no_damage(store, history):
+    run_id = history["paused"]
+    wild = [[math.nan, math.inf, -math.inf] * 4] * 20
+    store.apply(run_id, {"kind": "probe", "epoch": 9, "step": 99, "logits": wild})
+    store.apply(run_id, {"kind": "step", "step": 99, "epoch": 9.0, "loss": math.nan})
+    store.save_finding("inside", [run_id], {"losses": wild})
+    opened = mending.open_store(store.home)
+    assert opened.notice is None
+    opened.store.close()

@@ -293,14 +293,72 @@ def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
     assert store.get(run_id).status == "queued"
 
 
-def test_a_read_only_database_is_said_in_words_and_can_still_be_read(store, run_id):
-    store._database.execute("PRAGMA query_only = 1")
-    with pytest.raises(StoreError, match="it cannot be written: give it write permission or set KD_HOME"):
-        store.apply(run_id, STARTED)
-    assert store.get(run_id).status == "queued"
-    store._database.execute("PRAGMA query_only = 0")
+KILLED = (
+    "import os, subprocess, sys; from pathlib import Path; from kd_core.config import LabError, RunConfig\n"
+    "from kd_core.mending import open_store; from kd_core.runs import Store\n"
+    "folder = Path(sys.argv[1])\n"
+    "if not os.fork():\n"
+    "    Store(folder).create({'abc': RunConfig(role='teacher')})\n"
+    "    os._exit(0)\n"
+    "os.wait()\n"
+)
+"""A process that had the store open and was killed: its log and shared memory lie beside the database."""
+
+
+def test_a_read_only_disk_is_said_in_words_can_be_read_and_is_written_once_it_may_be(tmp_path):
+    code = KILLED + (
+        "def remount(mode): subprocess.run(['mount', '-o', f'remount,{mode}', str(folder)], check=True)\n"
+        "remount('ro'); store = open_store(folder).store\n"
+        "try: store.ask('abc', 'stop')\n"
+        "except LabError as error: print(error)\n"
+        "print(store.get('abc').status)\n"
+        "remount('rw'); store.ask('abc', 'stop'); print(store.request('abc'))\n"
+    )
+    result = in_a_small_file_system(tmp_path / "small", code, "1m")
+    assert result.returncode == 0, result.stderr
+    sentence, *rest = result.stdout.splitlines()
+    assert "cannot be used: it cannot be written: give it write permission or set KD_HOME" in sentence
+    assert rest == ["queued", "stop"]
+
+
+@pytest.mark.parametrize("opened_by", ["Store", "open_store"])
+def test_a_store_that_does_not_open_for_want_of_room_says_so_and_opens_once_there_is_some(tmp_path, opened_by):
+    """SQLite calls it an I/O error: it cannot lay out its shared memory."""
+    code = KILLED + (
+        "(folder / 'lab.sqlite-shm').unlink()\n"
+        "with (folder / 'ballast').open('wb', buffering=0) as ballast:\n"
+        "    try:\n"
+        "        while True: ballast.write(b'x' * 4096)\n"
+        "    except OSError: pass\n"
+        f"try: {opened_by}(folder)\n"
+        "except LabError as error: print(error)\n"
+        "(folder / 'ballast').unlink(); print(len(Store(folder).runs()))\n"
+    )
+    result = in_a_small_file_system(tmp_path / "small", code, "1m")
+    assert result.returncode == 0, result.stderr
+    full = f"The run store in {tmp_path / 'small'} cannot be used: its disk is full: free some space."
+    assert result.stdout.splitlines() == [full, "1"]
+
+
+def test_a_run_that_starts_though_it_was_at_work_says_that_its_process_was_lost(store, run_id):
     store.apply(run_id, STARTED)
-    assert store.get(run_id).status == "running"
+    assert store.get(run_id).message is None
+    store.apply(run_id, STARTED)
+    assert (
+        store.get(run_id).message == "The process that trained it was lost; another goes on from its last checkpoint."
+    )
+    for yielded in ({"kind": "queued"}, STARTED):
+        store.apply(run_id, yielded)
+    assert store.get(run_id).message is None
+
+
+def test_runs_that_could_not_be_entered_leave_no_folder(store):
+    taken = new_id()
+    store.create({taken: tiny_config()})
+    with pytest.raises(StoreError):
+        store.create({new_id(): tiny_config(), taken: tiny_config()})
+    assert [folder.name for folder in (store.home / "runs").iterdir()] == [taken]
+    assert store.folder(taken).config.exists()
 
 
 def test_a_database_cut_short_is_said_in_words(store, run_id):
