@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd_core import datasets, evaluation, models, speed, tensors
-from kd_core.config import ConfigError, RunConfig
+from kd_core.config import ConfigError, LabError, RunConfig
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError, write_atomic
 from kd_core.runs import RunFolder, folder_of
@@ -75,6 +75,26 @@ def leave(home: Path, run_id: str, run: Learned) -> dict[str, Any]:
         "logits_sha256": _sha256(folder.logits),
     }
     write_atomic(folder.card, json.dumps(card, indent=2).encode())
+    return results
+
+
+def all_left(home: Path, run_id: str) -> dict[str, Any]:
+    """The results of a run that has trained to its end and left all files, whole; else nothing.
+
+    So a run whose end nobody could enter, because its server was killed, need not train again.
+    """
+    folder = folder_of(home, run_id)
+    try:
+        card = json.loads(folder.card.read_text(encoding="utf-8"))
+        config = _config(folder)
+        complete = RunConfig.model_validate(card["config"]) == config and (
+            card["results"]["epochs"] >= config.training.epochs
+        )
+        whole = complete and _sha256(folder.weights) == card["weights_sha256"]
+        whole = whole and _sha256(folder.logits) == card["logits_sha256"]
+    except (LabError, OSError, ValueError, KeyError, TypeError):
+        return {}
+    results: dict[str, Any] = card["results"] if whole else {}
     return results
 
 

@@ -56,11 +56,17 @@ sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s withou
 MIN_FREE_BYTES = 200_000_000
 """Of the store's disk, below which no run is queued: those at work need room for what they learn."""
 TRAINING_PER_BACKUP = 30
-"""The list of runs is backed up once one has ended, and not before this many times what the last backup took."""
+"""The list of runs is backed up once one was queued or has ended, and not before this many times what the last backup
+took."""
 FEWEST_TOGETHER = 4
 """Of one batch, from which on runs train as one; of fewer one can watch every step."""
 SECONDS_BETWEEN_PURGES = 3600.0
 """Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
+DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
+WORKERS_LOST = (
+    "The process that trained it was lost, and so were those that took its place."
+    " Resume goes on from the last checkpoint."
+)
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
 SECONDS_BETWEEN_MESSAGES = 0.1
@@ -106,6 +112,9 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
 
     folder = folder_of(home, run_id)
     config = RunConfig.from_json(folder.config.read_text(encoding="utf-8"))
+    left = artifacts.all_left(home, run_id)
+    if left:
+        return {"kind": "finished", "results": left}
     dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
     teachers, teacher_logits = [], None
     if config.distillation is not None:
@@ -124,8 +133,9 @@ def _perform(home: Path, run_id: str, emit: Callable[[Event], None], requested: 
             run.restore(folder.checkpoint)
         except LabError as error:  # the same config leads to the same weights from the start
             log.warning("run %s starts anew: %s", run_id, error)
-            lost = "Its checkpoint was damaged, so it started anew."
-            folder.checkpoint.unlink()
+            lost = DAMAGED_CHECKPOINT
+            with contextlib.suppress(OSError):  # the next checkpoint replaces it
+                folder.checkpoint.unlink(missing_ok=True)
             run = begin()
     environment = {
         "device": str(run.device),
@@ -212,6 +222,11 @@ def _perform_together(
 
     from kd_core import artifacts, datasets, models, speed, sweep, training
 
+    learned = {run_id: artifacts.all_left(home, run_id) for run_id in run_ids}
+    if all(learned.values()):
+        for run_id, results in learned.items():
+            tell(run_id, {"kind": "finished", "results": results})
+        return
     configs = [RunConfig.from_json(folder_of(home, run_id).config.read_text(encoding="utf-8")) for run_id in run_ids]
     dataset = datasets.load(configs[0].dataset)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
@@ -221,11 +236,15 @@ def _perform_together(
         teacher_logits = torch.stack(
             [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
         )
-    together = sweep.Together(configs, dataset, teacher_logits)
+    together, lost = sweep.Together(configs, dataset, teacher_logits), None
     checkpoint = folder_of(home, run_ids[0]).together
     if checkpoint.exists():
-        with contextlib.suppress(LabError):  # of another group: these runs start anew
+        try:
             together.restore(checkpoint)
+        except LabError as error:
+            log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
+            lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
+            together = sweep.Together(configs, dataset, teacher_logits)
     environment = {
         "device": str(together.device),
         "precision": together.precision,
@@ -238,6 +257,8 @@ def _perform_together(
     for run_id, config in zip(run_ids, configs, strict=True):
         started = {"step": together.epochs_done * steps, "total_steps": config.training.epochs * steps}
         tell(run_id, {"kind": "started", "environment": environment, **started})
+        if lost:
+            tell(run_id, {"kind": "message", "text": lost})
     saved_at = time.monotonic()
     for records in sweep.train_together(together):
         for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
@@ -260,9 +281,13 @@ def _perform_together(
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             together.save(checkpoint)
             saved_at = time.monotonic()
+    # All are saved before one is told of: those left over by a crash between could not train together as they did.
     for i, run_id in enumerate(run_ids):
+        if run_id not in left and not learned[run_id]:
+            learned[run_id] = artifacts.leave(home, run_id, together.student(i))
+    for run_id in run_ids:
         if run_id not in left:
-            tell(run_id, {"kind": "finished", "results": artifacts.leave(home, run_id, together.student(i))})
+            tell(run_id, {"kind": "finished", "results": learned[run_id]})
     with contextlib.suppress(OSError):
         checkpoint.unlink(missing_ok=True)
 
@@ -628,10 +653,12 @@ class Jobs:
 
     def _serve(self) -> None:
         while not self._closing:
-            message = self._next_message()
+            message, handled = self._next_message(), False
             while not self._closing:
                 try:
-                    self._handle(message)
+                    if not handled:
+                        self._handle(message)
+                    handled = True
                     if not _is_mere_progress(message):
                         self._dispatch()
                     self.trouble = None
@@ -640,12 +667,16 @@ class Jobs:
                     self.trouble = str(error)
                     time.sleep(1.0)
                 except OSError as error:
-                    self.trouble = f"The Dask scheduler at {self._scheduler} does not answer ({error}): is it running?"
+                    log.warning("no workers: %s", error)
+                    where = (
+                        f"The Dask scheduler at {self._scheduler} does" if self._scheduler else "The workers here do"
+                    )
+                    self.trouble = f"{where} not answer. The queue goes on trying; the app's log has the details."
                     self._client = None
                     break
-                except Exception as error:
+                except Exception:
                     log.exception("the queue could not handle %s", message[0])
-                    self.trouble = f"The queue met a problem ({type(error).__name__}: {error}) and goes on trying."
+                    self.trouble = "The queue met a problem and goes on trying; the app's log has the details."
                     break
         if self._client is not None:
             with contextlib.suppress(Exception):
@@ -681,11 +712,16 @@ class Jobs:
                     self._back_up()
             case ("queue", browsers):
                 self._waiting |= browsers
+                self._plan_back_up()
             case ("ask", run_id):
                 self._pass_on_request(run_id)
             case ("find", kind, run_ids):
                 if (kind, run_ids) not in (*self._to_find, self._finding_now):
                     self._to_find.append((kind, run_ids))
+            case ("events", run_id, events) if self.store.status(run_id) not in ACTIVE:
+                # Of a member of a group that had left it: its worker was replaced, and the new one began with all.
+                if events[0]["kind"] == "started" and self._client is not None:
+                    self._client.run(_note_request, run_id, "pause")
             case ("events", run_id, events):
                 self.store.apply(run_id, *events)
                 if (
@@ -697,8 +733,7 @@ class Jobs:
             case ("done", run_ids):
                 for run_id in run_ids:
                     self._after(run_id)
-                if self._back_up_at is None:
-                    self._back_up_at = time.monotonic() + self._back_up_pause
+                self._plan_back_up()
             case ("found", kind, run_ids):
                 self._after_finding(kind, run_ids)
 
@@ -713,6 +748,10 @@ class Jobs:
         longest = min(self._began, key=self._began.__getitem__)
         if time.monotonic() - self._began[longest] > SLICE_SECONDS:
             self._client.run(_note_request, longest, "yield")
+
+    def _plan_back_up(self) -> None:
+        if self._back_up_at is None:
+            self._back_up_at = time.monotonic() + self._back_up_pause
 
     def _back_up(self) -> None:
         self._back_up_at, before = None, time.monotonic()
@@ -734,13 +773,13 @@ class Jobs:
                 continue
             request = self.store.request(run_id)
             if request:
-                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped" if request == "stop" else "paused"})
+                del self._waiting[run_id]  # not before: on a full disk it is asked again
                 continue
             lost = self._lost_teacher(run_id)
             if lost:
-                del self._waiting[run_id]
                 self.store.apply(run_id, {"kind": "stopped", "text": lost})
+                del self._waiting[run_id]
                 continue
             if self._busy() < self._slots and self._finding is None and self._teachers_ready(run_id):
                 client = self._connect()
@@ -808,24 +847,29 @@ class Jobs:
         return None
 
     def _after(self, run_id: str) -> None:
-        future = self._running.pop(run_id)
-        browser = self._browsers.pop(run_id, "")
-        self._began.pop(run_id, None)
-        if future.status == "finished":
-            if self.store.get(run_id).status == "queued":  # it yielded
-                self._waiting[run_id] = browser
+        """Enter how a run left its worker, then forget that it had one: what the store cannot take is tried again."""
+        if run_id not in self._running:
             return
-        error = future.exception() if future.status == "error" else None
-        text = f"Its worker was lost ({type(error).__name__ if error else future.status})."
-        self.store.apply(run_id, {"kind": "interrupted", "text": f"{text} Resume goes on from the last checkpoint."})
+        future = self._running[run_id]
+        if future.status == "finished":
+            if self.store.status(run_id) == "queued":  # it yielded
+                self._waiting[run_id] = self._browsers[run_id]
+        else:
+            error = future.exception() if future.status == "error" else None
+            log.warning("run %s lost its worker: %s", run_id, error or future.status)
+            self.store.apply(run_id, {"kind": "interrupted", "text": WORKERS_LOST})
+        del self._running[run_id]
+        self._browsers.pop(run_id, None)
+        self._began.pop(run_id, None)
 
     def _after_finding(self, kind: Finding, run_ids: tuple[str, ...]) -> None:
-        future, self._finding, self._finding_now = self._finding, None, None
+        future = self._finding
         if future is not None and future.status == "finished":
             self.store.save_finding(kind, run_ids, future.result())
         else:
             reason = _sentence(future.exception()) if future is not None and future.status == "error" else "no worker"
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} could not be found out: {reason}"})
+        self._finding = self._finding_now = None
 
     def _connect(self) -> "Client":
         if self._client is not None:

@@ -20,7 +20,7 @@ from kd_core import artifacts, jobs, models, tensors
 from kd_core.config import ConfigError, DistillationConfig, ModelConfig, RunConfig
 from kd_core.jobs import Jobs, turns
 from kd_core.recipes import StoryConfig, plan
-from kd_core.runs import ACTIVE, BACKUP, Store, new_id
+from kd_core.runs import ACTIVE, BACKUP, Store, StoreError, new_id
 from kd_core.training import Training
 
 LONG = 200
@@ -392,7 +392,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
     events = []
     store.take_up(run_id)
     jobs.run_here(store, run_id, events.append, lambda: None)
-    assert {"kind": "message", "text": "Its checkpoint was damaged, so it started anew."} in events
+    assert {"kind": "message", "text": jobs.DAMAGED_CHECKPOINT} in events
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
@@ -589,3 +589,108 @@ def test_limits_come_from_the_environment(monkeypatch):
     monkeypatch.delenv("KD_MAX_QUEUED", raising=False)
     monkeypatch.setenv("KD_MAX_PER_BROWSER", " 6 ")
     assert jobs.Limits.from_environment() == jobs.Limits(queue=500, browser=6)
+
+
+def test_a_run_whose_end_nobody_could_enter_does_not_train_again(store):
+    run_id = train_here(store, tiny_config())
+    results, written_at = store.get(run_id).results, store.folder(run_id).weights.stat().st_mtime_ns
+    store.apply(run_id, {"kind": "interrupted"})
+    events = []
+    store.take_up(run_id)
+    jobs.run_here(store, run_id, events.append, lambda: None)
+    assert events == [{"kind": "finished", "results": results}]
+    assert store.folder(run_id).weights.stat().st_mtime_ns == written_at
+    store.folder(run_id).weights.write_bytes(b"cut")
+    store.apply(run_id, {"kind": "interrupted"})
+    store.take_up(run_id)
+    jobs.run_here(store, run_id, events.append, lambda: None)
+    assert [event["kind"] for event in events].count("epoch") == 2
+    assert store.get(run_id).results == results
+
+
+@pytest.fixture
+def idle(store):
+    """A queue that does nothing of itself: the test hands it its messages."""
+    queue = Jobs(store)
+    queue.close()
+    return queue
+
+
+def fails_once(monkeypatch, target, name):
+    """Have a method of the store fail at its next call, as on a full disk."""
+    whole = getattr(target, name)
+
+    def failing(*arguments):
+        monkeypatch.setattr(target, name, whole)
+        raise StoreError("its disk is full: free some space")
+
+    monkeypatch.setattr(target, name, failing)
+
+
+def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try(idle, monkeypatch):
+    run_id = new_id()
+    idle.store.create({run_id: tiny_config()})
+    idle._running[run_id] = SimpleNamespace(status="lost")
+    fails_once(monkeypatch, idle.store, "apply")
+    with pytest.raises(StoreError):
+        idle._handle(("done", [run_id]))
+    assert idle.store.get(run_id).status == "queued"
+    idle._handle(("done", [run_id]))
+    run = idle.store.get(run_id)
+    assert (run.status, run.message) == ("interrupted", jobs.WORKERS_LOST)
+    assert idle._running == {}
+
+
+@pytest.mark.parametrize("reason", ["stop", "teacher"])
+def test_a_waiting_run_whose_stop_the_store_could_not_enter_is_stopped_at_the_next_try(idle, monkeypatch, reason):
+    config, run_id = tiny_config(), new_id()
+    if reason == "teacher":
+        config = tiny_config("distilled", teachers=("gone",))
+    idle.store.create({run_id: config})
+    if reason == "stop":
+        idle.store.ask(run_id, "stop")
+    idle._handle(("queue", {run_id: ""}))
+    fails_once(monkeypatch, idle.store, "apply")
+    with pytest.raises(StoreError):
+        idle._dispatch()
+    idle._dispatch()
+    assert idle.store.get(run_id).status == "stopped"
+    assert idle._waiting == {}
+
+
+def test_a_finding_that_the_store_could_not_keep_is_kept_at_the_next_try(idle, monkeypatch):
+    idle._finding, idle._finding_now = SimpleNamespace(status="finished", result=lambda: {"a": 1}), ("speed", ("x",))
+    fails_once(monkeypatch, idle.store, "save_finding")
+    with pytest.raises(StoreError):
+        idle._handle(("found", "speed", ("x",)))
+    idle._handle(("found", "speed", ("x",)))
+    assert idle.store.finding("speed", ["x"]) == {"a": 1}
+    assert idle._finding is None
+
+
+def test_a_run_that_has_ended_hears_nothing_more_of_a_worker_that_began_again(idle):
+    """A replaced worker begins with all of its group, with those too that had left it."""
+    run_id = train_here(idle.store, tiny_config())
+    before, curve = idle.store.get(run_id), idle.store.records(run_id, "step")
+    told = []
+    idle._client = SimpleNamespace(run=lambda function, *arguments: told.append(arguments))
+    for event in ({"kind": "started", "step": 0, "total_steps": 9, "environment": {}}, {"kind": "paused"}):
+        idle._handle(("events", run_id, [event]))
+    assert (idle.store.get(run_id), idle.store.records(run_id, "step")) == (before, curve)
+    assert told == [(run_id, "pause")]
+
+
+def test_a_run_that_was_deleted_as_it_ended_does_not_hold_the_queue_up(idle):
+    run_id = train_here(idle.store, tiny_config())
+    idle._running[run_id] = SimpleNamespace(status="finished")
+    idle.store.delete(run_id)
+    idle._handle(("done", [run_id]))
+    idle._handle(("events", run_id, [{"kind": "paused"}]))
+    assert idle._running == {}
+
+
+def test_the_list_is_to_be_backed_up_once_runs_were_queued(idle):
+    idle._handle(("queue", {}))
+    idle._ticked_at = 0.0
+    idle._handle(("tick",))
+    assert (idle.store.home / BACKUP).exists()

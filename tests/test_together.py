@@ -183,3 +183,77 @@ def test_a_sweep_whose_server_is_killed_goes_on_without_training_a_finished_cell
     ):
         assert errors == expected
         np.testing.assert_allclose(logits, expected_logits, atol=1e-4)  # this process has other threads than a worker
+
+
+def interrupted_at(event_kind, epoch):
+    """An emit that ends the process, as it were, at an event of that kind and epoch."""
+
+    def emit(run_id, event):
+        if event["kind"] == event_kind and event.get("epoch") == epoch:
+            raise KeyboardInterrupt
+
+    return emit
+
+
+def weights_of(store, ids):
+    return [store.folder(one).weights.read_bytes() for one in ids]
+
+
+@pytest.fixture
+def undisturbed(store, cells):
+    """The same runs, whom nobody disturbed."""
+    ids = {new_id(): config for config in cells.values()}
+    store.create(ids)
+    perform(store, list(ids))
+    store.create(cells)
+    return list(ids)
+
+
+@pytest.mark.parametrize("damage", ["cut", "a number changed"])
+def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
+    store, cells, undisturbed, monkeypatch, damage
+):
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        perform(store, list(cells), emit=interrupted_at("epoch", EPOCHS))
+    checkpoint = store.folder(next(iter(cells))).together
+    content = bytearray(checkpoint.read_bytes())
+    content[len(content) // 2] ^= 64
+    checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
+    told = []
+    perform(store, list(cells), emit=lambda run_id, event: told.append((run_id, event.get("text"))))
+    assert {run_id for run_id, text in told if text == jobs.DAMAGED_CHECKPOINT} == {*cells}
+    assert weights_of(store, cells) == weights_of(store, undisturbed)
+
+
+def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_others(
+    store, cells, undisturbed, monkeypatch
+):
+    """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
+    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    leave, left = artifacts.leave, []
+
+    def dies_at_the_third(home, run_id, student):
+        if len(left) == 2:
+            raise KeyboardInterrupt
+        left.append(run_id)
+        return leave(home, run_id, student)
+
+    monkeypatch.setattr(artifacts, "leave", dies_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        perform(store, list(cells))
+    assert "finished" not in {store.get(one).status for one in cells}
+    monkeypatch.setattr(artifacts, "leave", leave)
+    perform(store, list(cells))
+    assert {store.get(one).status for one in cells} == {"finished"}
+    assert weights_of(store, cells) == weights_of(store, undisturbed)
+
+
+def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
+    store.create(cells)
+    with pytest.raises(KeyboardInterrupt):
+        perform(store, list(cells), emit=interrupted_at("finished", None))
+    told = []
+    perform(store, list(cells), emit=lambda run_id, event: told.append(event["kind"]))
+    assert told == ["finished"] * len(cells)
+    assert all(store.get(one).results["epochs"] == EPOCHS for one in cells)
