@@ -4,8 +4,11 @@ Images are uint8 tensors (N, C, H, W), labels int64 (N,); Dataset.normalise turn
 MNIST comes from KD_DATA_DIR where it lies there, else from a cache folder, else over the network into that folder.
 """
 
+import contextlib
 import gzip
+import secrets
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -219,6 +222,7 @@ def download_mnist(progress: Progress | None = None, mirrors: list[str] | None =
     source = torchvision().datasets.MNIST
     folder = data_folders()[-1]
     raw = folder / "MNIST" / "raw"
+    _clear_away(raw)
     failures: list[str] = []
     offline = True
     for index, (file_name, md5) in enumerate(source.resources):
@@ -240,13 +244,20 @@ def download_mnist(progress: Progress | None = None, mirrors: list[str] | None =
             except ValueError:  # pooch: the hash differs
                 failures.append(f"{mirror} sent a damaged {file_name}")
                 offline = False
-            except (requests.HTTPError, requests.exceptions.ChunkedEncodingError) as error:
-                failures.append(f"{mirror} broke off or refused {file_name} ({type(error).__name__})")
+            except requests.HTTPError as error:
+                failures.append(f"{mirror} refused {file_name} (status {error.response.status_code})")
                 offline = False
             except requests.RequestException:
-                failures.append(f"{mirror} does not answer")
+                begun = report.total > 0
+                failures.append(f"{mirror} broke off in {file_name}" if begun else f"{mirror} does not answer")
+                offline = offline and not begun
             except OSError as error:
+                if final.is_file():  # another process has downloaded and unpacked it meanwhile
+                    break
                 raise DatasetError(f"MNIST cannot be saved in {raw}: {error.strerror or error}.") from error
+        if final.is_file():
+            (raw / file_name).unlink(missing_ok=True)
+            continue
         if packed is None:
             raise DatasetError(_no_mirror(folder, failures, offline))
         _unpack(Path(packed), final)
@@ -264,16 +275,28 @@ def _no_mirror(folder: Path, failures: list[str], offline: bool) -> str:
 
 
 def _unpack(packed: Path, final: Path) -> None:
-    """Unpack a .gz beside its final name, then move it there, so that the final name is always whole."""
-    partial = final.with_suffix(".partial")
+    """Unpack a .gz beside its final name, then move it there, so that the final name is always whole.
+
+    Several processes may do so at once: each has a name of its own until then.
+    """
+    partial = final.with_name(f"{final.name}.{secrets.token_hex(6)}.partial")
     try:
         with gzip.open(packed, "rb") as source, partial.open("wb") as target:
             shutil.copyfileobj(source, target)
         partial.replace(final)
-        packed.unlink()
+        packed.unlink(missing_ok=True)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise DatasetError(f"MNIST cannot be saved in {final.parent}: {error.strerror or error}.") from error
+        if not final.is_file():  # no other process was quicker
+            raise DatasetError(f"MNIST cannot be saved in {final.parent}: {error.strerror or error}.") from error
+
+
+def _clear_away(raw: Path) -> None:
+    """Remove what downloads left that were killed more than a day ago."""
+    for left in (*raw.glob("tmp*"), *raw.glob("*.partial")):
+        with contextlib.suppress(OSError):
+            if left.stat().st_mtime < time.time() - 86_400:
+                left.unlink()
 
 
 class _ProgressBar:

@@ -4,10 +4,13 @@ import errno
 import gzip
 import hashlib
 import http.server
+import os
 import shutil
 import socket
 import struct
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -301,8 +304,8 @@ def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, c
     with pytest.raises(DatasetError) as refused:
         datasets.download_mnist(mirrors=[closed_port, missing.address])
     assert str(refused.value) == (
-        f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} broke off or refused"
-        " train-images-idx3-ubyte.gz (HTTPError). Try again; files that arrived whole are kept."
+        f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} refused"
+        " train-images-idx3-ubyte.gz (status 404). Try again; files that arrived whole are kept."
     )
 
 
@@ -432,3 +435,41 @@ def test_a_file_that_holds_something_else_is_said_in_words(nowhere, mirror, name
     (nowhere / name).write_bytes(damage({path.name: path.read_bytes() for path in nowhere.iterdir()}))
     with pytest.raises(DatasetError, match=f"^The MNIST files in {nowhere} are damaged or cut short: delete that"):
         datasets.load("mnist")
+
+
+def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirror):
+    """The slower finds each file unpacked, and its packed one gone, at whatever moment."""
+    slow = mirror(lambda name, content: (time.sleep(0.02), (200, content, len(content)))[1])
+    with ThreadPoolExecutor() as pool:
+        for folder in pool.map(lambda _: datasets.download_mnist(mirrors=[slow.address]), range(6)):
+            assert folder == nowhere.parent.parent
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
+    assert len(datasets.load("mnist").train_labels) == 30
+
+
+def test_a_packed_file_that_another_process_has_unpacked_and_removed_is_no_trouble(nowhere, tmp_path):
+    final = tmp_path / "train-labels-idx1-ubyte"
+    with pytest.raises(DatasetError, match="MNIST cannot be saved"):
+        datasets._unpack(tmp_path / "gone.gz", final)
+    final.write_bytes(b"whole")
+    datasets._unpack(tmp_path / "gone.gz", final)
+    assert [path.name for path in tmp_path.iterdir()] == [final.name]
+
+
+def test_a_mirror_that_breaks_off_is_told_from_one_that_is_not_there(nowhere, mirror):
+    half = mirror(lambda name, content: (200, content[: len(content) // 2], len(content)))
+    with pytest.raises(DatasetError) as refused:
+        datasets.download_mnist(mirrors=[half.address])
+    assert str(refused.value) == (
+        f"MNIST could not be downloaded: {half.address} broke off in train-images-idx3-ubyte.gz."
+        " Try again; files that arrived whole are kept."
+    )
+
+
+def test_what_killed_downloads_left_a_day_ago_goes_and_what_is_at_work_stays(nowhere, mirror):
+    nowhere.mkdir(parents=True)
+    for name, age in (("tmpold", 90_000), ("t10k.ab.partial", 90_000), ("tmpnew", 60)):
+        (nowhere / name).write_bytes(b"half")
+        os.utime(nowhere / name, (time.time() - age,) * 2)
+    datasets.download_mnist(mirrors=[mirror().address])
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted([*places.MNIST_FILES, "tmpnew"])
