@@ -1,5 +1,7 @@
 """Every page, empty and with results, as Streamlit runs it; what a user can get wrong is said in a sentence."""
 
+import dataclasses
+import shutil
 import time
 
 import pytest
@@ -7,11 +9,11 @@ from streamlit.testing.v1 import AppTest
 from tiny import PAPER, tiny_story
 
 from kd_core import bundles, exported, jobs, paper, places, recipes, shipped
-from kd_core.config import ModelConfig, RunConfig
+from kd_core.config import ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, guide, lab
+from pages.widgets import closer, guide, lab, pickers
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
@@ -558,3 +560,31 @@ def test_an_address_that_names_no_step_starts_no_lesson(open_front, named):
     assert not app.exception
     assert "lesson_leave" not in keys_of_buttons(app)
     assert "lesson_start" in keys_of_buttons(app)
+
+
+def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(open_page, homes):
+    store = lab._opened(homes["trained"]).store
+    teacher = next(run for run in store.runs(statuses=["finished"]) if run.config.role == "teacher")
+    sweep = SweepConfig(dataset="digits", teachers=(teacher.id,), model=ModelConfig(hidden=(8,)), widths=(8,))
+    ids = {new_id(): cell for cell in sweep.cells()}
+    store.create(ids)
+    for run_id in ids:
+        store.apply(run_id, {"kind": "interrupted", "text": "The program that ran it ended."})
+    app = open_page("sweep", batch=store.get(next(iter(ids))).batch)
+    assert [element.value for element in app.warning] == ["5 of 5 students: The program that ran it ended."]
+    assert app.button(key="sweep_go_on").label == "Go on with 5"
+    for run_id in ids:
+        store.delete(run_id)
+
+
+def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_as_it_compares(open_page, homes):
+    store = lab._opened(homes["trained"]).store
+    trained = [run for run in store.runs(statuses=["finished"]) if run.config.role != "distilled"][:2]
+    copies = [dataclasses.replace(trained[0], id=new_id(), batch="many") for _ in range(pickers.MAX_COMPARED + 2)]
+    for run in copies:
+        store.adopt(run, [], [])
+        shutil.copytree(store.folder(trained[0].id).path, store.folder(run.id).path)
+    app = open_page("compare", batch="many")
+    assert len(app.multiselect[0].value) == pickers.MAX_COMPARED
+    for run in copies:
+        store.delete(run.id)

@@ -111,7 +111,7 @@ def comparison() -> list[Run]:
         st.stop()
     batch = batch_picker(found)
     usable = {run.id: run for run in lab.store().runs() if run.usable}
-    default = [run.id for run in with_teacher(found[batch])]
+    default = [run.id for run in with_teacher(found[batch])][:MAX_COMPARED]
     key = f"compare_{batch}"
     if key not in st.session_state:
         st.session_state[key] = _of_address(usable) or default

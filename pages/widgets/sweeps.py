@@ -1,5 +1,6 @@
 """Sweeps on the page: the form, the grid as it fills in, and its control."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
@@ -141,6 +142,9 @@ def _view(batch: str, going: bool) -> None:
 
 def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
     resumable = [run for run in runs if run.status in RESUMABLE]
+    messages = Counter(run.message for run in resumable if run.message)
+    for message, count in messages.items():
+        st.warning(f"{count} of {len(runs)} students: {message}", icon=":material/error:")
     with st.container(horizontal=True):
         if active:
             st.button("Stop the sweep", icon=":material/stop:", key="sweep_stop", on_click=_pause, args=(active,))
