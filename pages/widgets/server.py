@@ -167,7 +167,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     PagesManager.uses_pages_directory = False
     # A session that comes back after a lost connection is made to look for changed source files even where that is
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
-    AppSession.register_file_watchers = _watch_no_files  # type: ignore[assignment,method-assign]
+    AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
     _getting_ready.start()
     yield
 
