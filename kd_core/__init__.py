@@ -22,7 +22,8 @@ Data flows one way, and the modules are named after its stations:
     speed       latency, throughput and size, measured side by side
     runs        the run store: SQLite for what happened, a folder of files beside it for the weights
     cluster     the Dask workers, on this machine or on many, and how they are started
-    jobs        one run from row to weights, and the queue: submit, pause, stop, resume
+    performing  one run from its config or checkpoint to what it leaves; on a worker or here
+    jobs        the queue: submit, pause, stop, resume; who gets which worker
     live        what somebody who watches runs needs to be told since the last time
     bundles     one run as one file, to another machine and back; its records as tables
     model_card  a run told in words

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from kd_core import cluster, jobs, mending, paper, places, recipes, shipped
+from kd_core import cluster, jobs, mending, paper, performing, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -591,7 +591,7 @@ def _watch(store: Store, run_id: str) -> None:
     with _interrupts() as interrupted, Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(event: jobs.Event) -> None:
+        def show(event: performing.Event) -> None:
             match event["kind"]:
                 case "started":
                     bar.update(task, total=event["total_steps"], completed=event["step"], description="training")
@@ -607,7 +607,7 @@ def _watch(store: Store, run_id: str) -> None:
                         f"epoch {event['epoch']:>3}: loss {event['loss']:.4f}{judged}, {event['seconds']:.1f} s"
                     )
 
-        jobs.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
+        performing.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
     run = store.get(run_id)
     if run.status == "failed":
         complaints.print(f"run {run_id} failed: {run.message}", style="red", markup=False, soft_wrap=True)

@@ -1,8 +1,7 @@
-"""From a queued run to weights: perform() does one run wherever it is called; Jobs queues runs for Dask workers.
+"""The queue: runs wait here for a worker, take turns at them, and go on elsewhere where a worker is lost.
 
-The page never waits for torch: training happens in a worker process, progress comes back as worker events, and the
-process that owns the queue is the only writer of its runs. A worker that dies is replaced, and the run goes on from its
-last checkpoint. torch is imported by perform, not by this module.
+The page never waits for torch: kd_core.performing does a run in a worker process, its progress comes back as events,
+and the process that owns the queue is the only writer of its runs.
 """
 
 import atexit
@@ -12,18 +11,27 @@ import math
 import os
 import queue
 import shutil
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from kd_core.cluster import CONNECT_SECONDS, TOPIC, Cluster, SchedulerError, Worker
+from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove
-from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError, folder_of
+from kd_core.files import is_file
+from kd_core.performing import (
+    PROGRESS,
+    Finding,
+    Request,
+    find_on_worker,
+    note_request,
+    perform_on_worker,
+    sentence_of,
+    warm_up,
+)
+from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -32,19 +40,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Event = dict[str, Any]
-Request = Literal["stop", "pause"]
-"""What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
-Finding = Literal["speed", "export", "inside", "bias"]
-"""What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
-files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
-
-_PROGRESS = ("step", "epoch", "probe")
-CHECKPOINT_SECONDS = 5.0
-TRAINING_PER_CHECKPOINT = 30
-"""Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
-NICENESS = 5
-"""Training yields the processor to the page."""
 MIN_FREE_BYTES = 200_000_000
 """Of the store's disk, below which no run is queued: those at work need room for what they learn."""
 TRAINING_PER_BACKUP = 30
@@ -56,10 +51,8 @@ MAX_FINDINGS, MAX_FINDINGS_PER_BROWSER = 200, 12
 """That may wait: an export or a measurement takes a worker for up to a minute, in which nothing trains."""
 SECONDS_BETWEEN_PURGES = 3600.0
 """Of what was deleted, and of checkpoints that nobody is likely to go on from (Store.prune)."""
-DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
 TICK_SECONDS = 1.0
 """How often to look for what other processes asked."""
-SECONDS_BETWEEN_MESSAGES = 0.1
 SLICE_SECONDS = 30.0
 """How long a run keeps its worker while runs of browsers that have none at work, or a finding, wait for one."""
 MOST_LOSSES = 3
@@ -69,272 +62,6 @@ SECONDS_BETWEEN_SIGNS = 20.0
 RESUME = "Resume goes on from the last checkpoint."
 BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
 GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
-
-
-# ------------------------------------------------------------------------------------------------------ one run
-
-
-def perform(storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Do one run, from its config or its last checkpoint, and save what it leaves in its folder in storage.
-
-    emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
-    {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
-    paused, queued (it yielded), failed {text}. requested is asked after every record for 'stop', 'pause', 'yield' or
-    None. Raises only what emit and requested raise.
-    """
-    outcome: Event
-    try:
-        outcome = _perform(storage, run_id, emit, requested)
-    except _DownloadCancelledError as cancelled:
-        outcome = {"kind": cancelled.outcome, "text": "Its data set was being downloaded; whole files are kept."}
-    except Exception as error:
-        if not isinstance(error, LabError):
-            log.exception("run %s failed", run_id)
-        outcome = {"kind": "failed", "text": _sentence(error)}
-    emit(outcome)
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, LabError):
-        return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
-        return "The memory of this machine is full: choose a smaller batch size or model."
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
-
-
-def _config_of(storage: AnyPath, run_id: str) -> RunConfig:
-    try:
-        return RunConfig.from_json(read_text(folder_of(storage, run_id).config))
-    except FileNotFoundError:
-        raise SaveError(
-            f"{socket.gethostname()} does not find the files of run {run_id} in {storage}: set KD_STORAGE to storage"
-            " that the app and all workers share."
-        ) from None
-
-
-def _perform(
-    storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]
-) -> Event:
-    import torch
-
-    from kd_core import artifacts, datasets, speed, training
-
-    folder = folder_of(storage, run_id)
-    config = _config_of(storage, run_id)
-    left = artifacts.all_left(storage, run_id)
-    if left:
-        return {"kind": "finished", "results": left}
-    dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
-    teachers, teacher_logits = [], None
-    if config.distillation is not None:
-        teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
-        teacher_logits = artifacts.training_logits(storage, config.distillation.teachers, config.dataset)
-
-    def begin() -> training.Training:
-        start = None
-        if config.continues is not None and not is_file(folder.checkpoint):
-            start = artifacts.load_model(storage, config.continues, dataset)
-        return training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
-
-    run, lost = begin(), None
-    if is_file(folder.checkpoint):
-        try:
-            run.restore(folder.checkpoint)
-        except LabError as error:  # the same config leads to the same weights from the start
-            log.warning("run %s starts anew: %s", run_id, error)
-            lost = DAMAGED_CHECKPOINT
-            with contextlib.suppress(OSError):  # the next checkpoint replaces it
-                remove(folder.checkpoint)
-            run = begin()
-    environment = {
-        "device": str(run.device),
-        "precision": run.precision,
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-    }
-    emit({"kind": "started", "step": run.step, "total_steps": run.total_steps, "environment": environment})
-    if lost:
-        emit({"kind": "message", "text": lost})
-
-    def probe(epoch: int) -> Event:
-        logits = [[round(value, 4) for value in row] for row in run.probe_logits().tolist()]
-        return {"kind": "probe", "epoch": epoch, "step": run.step, "logits": logits}
-
-    if run.step == 0:
-        emit(probe(0))
-    saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
-    for record in training.train(run):
-        emit(training.as_dict(record))
-        if isinstance(record, training.EpochRecord):
-            emit(probe(record.epoch))
-        request = requested()
-        if request:
-            run.save(folder.checkpoint)
-        if request == "pause":
-            return {"kind": "paused"}
-        if request == "yield":
-            return {"kind": "queued"}
-        if request == "stop":
-            if run.epochs_done < 1:
-                return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
-            emit({"kind": "message", "text": "Stopped; saving what it learned"})
-            return {"kind": "stopped", "results": artifacts.leave(storage, run_id, run)}
-        if time.monotonic() - saved_at > wait:
-            before = time.monotonic()
-            run.save(folder.checkpoint)
-            saved_at = time.monotonic()
-            wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - before))
-    results = artifacts.leave(storage, run_id, run)
-    with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
-        remove(folder.checkpoint)
-    return {"kind": "finished", "results": results}
-
-
-def perform_together(
-    storage: AnyPath,
-    run_ids: Sequence[str],
-    emit: Callable[[str, Event], None],
-    requested: Callable[[str], str | None],
-    absent: Iterable[str] = (),
-) -> None:
-    """Do several runs that train as one (see sweep.groups), from their configs or their common checkpoint.
-
-    emit and requested are perform's, with the run's id before the rest. A run that is stopped or paused leaves after
-    the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights. Where
-    one is asked to yield, all do. absent: those that had left before; they train along and leave nothing.
-    """
-    left = set(absent)
-
-    def tell(run_id: str, event: Event) -> None:
-        if event["kind"] in ("finished", "stopped", "paused", "queued", "failed"):
-            left.add(run_id)
-        emit(run_id, event)
-
-    try:
-        _perform_together(storage, run_ids, tell, requested, left)
-    except Exception as error:
-        if not isinstance(error, LabError):
-            log.exception("runs %s failed", ", ".join(run_ids))
-        for run_id in run_ids:
-            if run_id not in left:
-                tell(run_id, {"kind": "failed", "text": _sentence(error)})
-
-
-def _perform_together(
-    storage: AnyPath,
-    run_ids: Sequence[str],
-    tell: Callable[[str, Event], None],
-    requested: Callable[[str], str | None],
-    left: set[str],
-) -> None:
-    import torch
-
-    from kd_core import artifacts, datasets, models, speed, sweep, training
-
-    configs = [_config_of(storage, run_id) for run_id in run_ids]
-    learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
-    if all(learned.values()):
-        for run_id, results in learned.items():
-            tell(run_id, {"kind": "finished", "results": results})
-        return
-    dataset = datasets.load(configs[0].dataset)
-    teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
-    teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
-    if teachers and teacher_logits is None:
-        trained = [artifacts.load_model(storage, teacher, dataset) for teacher in teachers]
-        teacher_logits = torch.stack(
-            [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
-        )
-    together, lost = sweep.Together(configs, dataset, teacher_logits), None
-    checkpoint = folder_of(storage, run_ids[0]).together
-    if is_file(checkpoint):
-        try:
-            together.restore(checkpoint)
-        except LabError as error:
-            log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
-            lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
-            together = sweep.Together(configs, dataset, teacher_logits)
-    environment = {
-        "device": str(together.device),
-        "precision": together.precision,
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-        "trained_together": len(run_ids),
-    }
-    steps = together.steps_per_epoch
-    for run_id, config in zip(run_ids, configs, strict=True):
-        if run_id in left:
-            continue
-        started = {"step": together.epochs_done * steps, "total_steps": config.training.epochs * steps}
-        tell(run_id, {"kind": "started", "environment": environment, **started})
-        if lost:
-            tell(run_id, {"kind": "message", "text": lost})
-    saved_at = time.monotonic()
-    for records in sweep.train_together(together):
-        for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
-            if run_id in left:
-                continue
-            tell(run_id, training.as_dict(record))
-            request = requested(run_id)
-            if request == "pause":
-                tell(run_id, {"kind": "paused"})
-            elif request == "stop":
-                tell(run_id, {"kind": "stopped", "results": artifacts.leave(storage, run_id, together.student(i))})
-        staying = [run_id for run_id in run_ids if run_id not in left]
-        if any(requested(run_id) == "yield" for run_id in staying):
-            together.save(checkpoint)
-            for run_id in staying:
-                tell(run_id, {"kind": "queued"})
-            return
-        if not staying:
-            return
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            together.save(checkpoint)
-            saved_at = time.monotonic()
-    # All are saved before one is told of: those left over by a crash between could not train together as they did.
-    for i, run_id in enumerate(run_ids):
-        if run_id not in left and not learned[run_id]:
-            learned[run_id] = artifacts.leave(storage, run_id, together.student(i))
-    for run_id in run_ids:
-        if run_id not in left:
-            tell(run_id, {"kind": "finished", "results": learned[run_id]})
-    with contextlib.suppress(OSError):
-        remove(checkpoint)
-
-
-class _DownloadCancelledError(Exception):
-    """Stop or pause was asked for during a download."""
-
-    def __init__(self, request: str) -> None:
-        self.outcome = {"stop": "stopped", "pause": "paused", "yield": "queued"}[request]
-
-
-def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Callable[[str, float], None]:
-    """Passes a download's progress on, ten times a second at most, and breaks it off where the user asks."""
-    told_at = 0.0
-
-    def report(text: str, share: float) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at > 0.1:
-            told_at = time.monotonic()
-            emit({"kind": "message", "text": f"{text}: {share:.0%}"})
-            request = requested()
-            if request:
-                raise _DownloadCancelledError(request)
-
-    return report
-
-
-def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Do one run in this process, entering it in the store as it goes. requested adds to what the store is asked."""
-
-    def emit(event: Event) -> None:
-        store.apply(run_id, event)
-        on_event(event)
-
-    perform(store.storage, run_id, emit, lambda: requested() or store.request(run_id))
 
 
 def check(store: Store, configs: dict[str, RunConfig]) -> None:
@@ -375,133 +102,6 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
             f"run {run_id} is a {continued.config.model.label} on {continued.config.dataset}: what continues it must be"
             " the same network on the same data set"
         )
-
-
-# ------------------------------------------------------------------------------------------- in a worker process
-
-_requests: dict[str, Request | Literal["yield"]] = {}
-"""What each run on this worker was asked; set by the queue's process through Client.run."""
-
-
-def _note_request(run_id: str, request: Request | Literal["yield"]) -> None:
-    if request != "yield" or run_id not in _requests:  # what its user asked comes first
-        _requests[run_id] = request
-
-
-def _settle_in(threads: int) -> None:
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-    if hasattr(os, "nice") and os.nice(0) < NICENESS:
-        os.nice(NICENESS - os.nice(0))
-
-
-def _warm_up(configs: list[str], threads: int) -> None:
-    """Import, load and measure what the first run of each config would wait for, by its first step."""
-    _settle_in(threads)
-    from kd_core import datasets, training
-
-    for text in configs:
-        config = RunConfig.from_json(text)
-        with contextlib.suppress(LabError):
-            next(training.train(training.Training(config, datasets.load(config.dataset))))
-
-
-def _perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
-    """Do a run, or several together. key: of this piece of work, by which the queue tells it from one it gave up."""
-    from distributed import Status, get_worker
-
-    _settle_in(threads)
-    worker = get_worker()
-    leaving = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
-    kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}
-    sent_at = dict.fromkeys(run_ids, 0.0)
-    for run_id in run_ids:
-        _requests.pop(run_id, None)
-
-    def emit(run_id: str, event: Event) -> None:
-        """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
-        kept[run_id].append(event)
-        if event["kind"] not in _PROGRESS or time.monotonic() - sent_at[run_id] > SECONDS_BETWEEN_MESSAGES:
-            worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": list(kept[run_id])})
-            kept[run_id].clear()
-            sent_at[run_id] = time.monotonic()
-
-    def requested(run_id: str) -> str | None:
-        """What it was asked, and to yield where this process is about to end: another one then goes on from there."""
-        return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
-
-    if len(run_ids) == 1:
-        (only,) = run_ids
-        perform(path_at(storage), only, lambda event: emit(only, event), lambda: requested(only))
-    else:
-        perform_together(path_at(storage), run_ids, emit, requested, absent)
-
-
-def _find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
-    _settle_in(threads)
-    match kind:
-        case "speed":
-            return _measured_speed(path_at(storage), runs)
-        case "export":
-            from kd_core import export
-
-            return export.export_run(path_at(storage), runs[0])
-        case "inside":
-            return _inside(path_at(storage), runs[0])
-        case "bias":
-            return _prior_bias(path_at(storage), runs[0])
-
-
-def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
-    import torch
-
-    from kd_core import artifacts, datasets, exported, speed
-
-    dataset = datasets.load(runs[0].config.dataset)
-    candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
-    threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
-    with contextlib.ExitStack() as copies:
-        exports = {
-            run.id: {
-                runtime: copies.enter_context(on_this_machine(file))
-                for runtime, file in exported.for_runtime(storage, run.id).items()
-            }
-            for run in runs
-        }
-        return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
-
-
-def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
-    """What a model sees before it decides, in a plane, and the loss around its weights."""
-    from kd_core import datasets, features, landscape
-
-    dataset = datasets.load(run.config.dataset)
-    seen, labels = features.penultimate(storage, run.id, dataset)
-    valley = landscape.loss_landscape(storage, run.id, dataset)
-    return {
-        "features": features.projected(seen).round(3).tolist(),
-        "width": seen.shape[1],
-        "labels": labels.tolist(),
-        "steps": valley.steps.round(4).tolist(),
-        "losses": [[float(f"{loss:.4g}") for loss in row] for row in valley.losses],
-        "images": valley.images,
-    }
-
-
-def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
-    """The bias with which a model calls as many training images one of the missing classes as there are."""
-    import numpy as np
-
-    from kd_core import artifacts, datasets, evaluation, models
-
-    dataset = datasets.load(run.config.dataset)
-    missing = run.config.transfer_set.missing(len(dataset.class_names))
-    share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
-    model = artifacts.load_model(storage, run.id, dataset)
-    logits = models.logits_of(model, dataset.train_images, dataset.normalise).numpy()
-    return {"classes": list(missing), "share": share, "bias": evaluation.bias_for_share(logits, missing, share)}
 
 
 # ---------------------------------------------------------------------------------------------------- the queue
@@ -734,7 +334,7 @@ class Jobs:
             case ("start", likely):
                 cluster = self._connect()
                 self._warm = [
-                    cluster.submit(worker, _warm_up, likely, cluster.threads, key=f"warm-up-{worker.address}")
+                    cluster.submit(worker, warm_up, likely, cluster.threads, key=f"warm-up-{worker.address}")
                     for worker in cluster.workers()
                 ]
             case ("tick",):
@@ -793,12 +393,12 @@ class Jobs:
         held = self._held_host()
         for work in long:
             if work.worker.host == held:
-                self._cluster.tell(work.worker, _note_request, work.run_ids[0], "yield")
+                self._cluster.tell(work.worker, note_request, work.run_ids[0], "yield")
         at_work = Counter(work.browser for work in runs)
         waiting = [run_id for run_id, browser in self._waiting.items() if not at_work[browser]]
         if long and not self._free_workers() and any(self._teachers_ready(run_id) for run_id in waiting):
             longest = min(long, key=lambda work: work.began)
-            self._cluster.tell(longest.worker, _note_request, longest.run_ids[0], "yield")
+            self._cluster.tell(longest.worker, note_request, longest.run_ids[0], "yield")
 
     def _give_sign(self) -> None:
         """Show that this owner of runs lives, and see what others left behind."""
@@ -818,7 +418,7 @@ class Jobs:
         for key, work in [*self._works.items()]:
             if work.worker not in there:
                 for run_id in work.run_ids:  # in case it is only slow
-                    self._cluster.tell(work.worker, _note_request, run_id, "yield")
+                    self._cluster.tell(work.worker, note_request, run_id, "yield")
                 self._lost(key, blamed=True)
 
     def _muster(self) -> None:
@@ -877,7 +477,7 @@ class Jobs:
         request = self.store.request(run_id)
         work = self._running().get(run_id)
         if request and work and self._cluster is not None:
-            self._cluster.tell(work.worker, _note_request, run_id, request)
+            self._cluster.tell(work.worker, note_request, run_id, request)
 
     def _running(self) -> dict[str, "_Work"]:
         """The runs at work: id -> what they are part of."""
@@ -931,7 +531,7 @@ class Jobs:
         absent = [run_id for run_id in run_ids if run_id not in going]
         self._given |= dict.fromkeys(going, key)
         self._groups |= dict.fromkeys(going if len(run_ids) > 1 else (), tuple(run_ids))
-        self._submit(key, worker, _perform_on_worker, run_ids, absent, run_ids=tuple(going), browser=browser)
+        self._submit(key, worker, perform_on_worker, run_ids, absent, run_ids=tuple(going), browser=browser)
         for run_id in going:
             del self._waiting[run_id]
         self._served[browser] = time.monotonic()
@@ -944,7 +544,7 @@ class Jobs:
             worker = self._worker_to_find(kind)
             if worker is not None:
                 key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
-                self._submit(key, worker, _find_on_worker, kind, runs, browser=wishes[what], finding=what)
+                self._submit(key, worker, find_on_worker, kind, runs, browser=wishes[what], finding=what)
                 self._found_for[wishes[what]] = time.monotonic()
                 del self._to_find[what]
 
@@ -1067,7 +667,7 @@ class Jobs:
         if work.task.status == "finished":
             self.store.save_finding(kind, run_ids, work.task.result())
         else:
-            reason = _sentence(work.task.exception()) if work.task.status == "error" else "no worker"
+            reason = sentence_of(work.task.exception()) if work.task.status == "error" else "no worker"
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} could not be found out: {reason}"})
 
     def _connect(self) -> Cluster:
@@ -1113,4 +713,4 @@ class _Work(NamedTuple):
 
 def _is_mere_progress(message: tuple[Any, ...]) -> bool:
     """Whether a message cannot let another run start."""
-    return message[0] == "events" and message[3][-1]["kind"] in (*_PROGRESS, "message")
+    return message[0] == "events" and message[3][-1]["kind"] in (*PROGRESS, "message")

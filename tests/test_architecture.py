@@ -31,7 +31,7 @@ ENGINE_ARROWS = {
     "features": {"artifacts", "datasets", "files", "models"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
-    "jobs": {
+    "performing": {
         "artifacts",
         "cluster",
         "config",
@@ -48,6 +48,7 @@ ENGINE_ARROWS = {
         "sweep",
         "training",
     },
+    "jobs": {"cluster", "config", "files", "performing", "runs", "sweep"},
     "recipes": {"config", "runs"},
     "paper": {"config", "evaluation", "recipes", "runs"},
     "report": set(),
@@ -110,6 +111,7 @@ ENGINE_ARROWS = {
         "jobs",
         "mending",
         "paper",
+        "performing",
         "places",
         "recipes",
         "runs",
@@ -160,8 +162,8 @@ def test_pages_hold_no_torch_and_no_sql(path):
 @pytest.mark.parametrize(
     "module",
     [
-        "config", "places", "files", "runs", "cluster", "jobs", "recipes", "figures", "evaluation", "exported",
-        "snippets", "browser_page", "shipped",
+        "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
+        "exported", "snippets", "browser_page", "shipped",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -16,7 +16,7 @@ import pytest
 import torch
 from tiny import TINY, tiny_config, train_here
 
-from kd_core import artifacts, jobs, models, tensors
+from kd_core import artifacts, jobs, models, performing, tensors
 from kd_core.cluster import Worker
 from kd_core.config import ConfigError, DistillationConfig, LabError, ModelConfig, RunConfig
 from kd_core.jobs import Jobs, turns
@@ -282,7 +282,7 @@ def test_a_paused_run_goes_on_though_the_one_it_continues_is_gone(store):
     store.delete(first)
     store.purge(days=0)
     store.take_up(second)
-    jobs.run_here(store, second, lambda event: None, lambda: None)
+    performing.run_here(store, second, lambda event: None, lambda: None)
     assert store.get(second).status == "finished"
     left, right = (tensors.load_tensors(store.folder(run_id).weights) for run_id in (undisturbed, second))
     assert_same_weights(left, right)
@@ -309,7 +309,7 @@ def test_a_run_taken_up_again_shows_its_probe_images_as_one_never_interrupted(st
     assert store.get(resumed).status == "paused"
     assert len(store.probes(resumed)) < 5
     store.take_up(resumed)
-    jobs.run_here(store, resumed, lambda event: None, lambda: None)
+    performing.run_here(store, resumed, lambda event: None, lambda: None)
     assert store.get(resumed).attempt == 2
     assert [epoch for epoch, _ in store.probes(resumed)] == [0, 1, 2, 3, 4]
     assert store.probes(resumed) == store.probes(whole)
@@ -362,14 +362,14 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
     run_id = new_id()
     store.create({run_id: tiny_config(seed=1)})
     monkeypatch.setattr(os, "fsync", full)
-    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    performing.run_here(store, run_id, lambda event: None, lambda: None)
     monkeypatch.undo()
     run = store.get(run_id)
     assert run.status == "failed"
     assert "is full: free some space, then resume" in run.message
     assert store.folder(finished).weights.read_bytes() == before
     store.take_up(run_id)
-    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    performing.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
 
 
@@ -378,7 +378,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
     config, run_id, other = tiny_config(epochs=3, seed=5), new_id(), new_id()
     store.create({run_id: config, other: tiny_config(seed=6)})
     for one in (run_id, other):
-        jobs.run_here(store, one, lambda event: None, lambda: "pause")
+        performing.run_here(store, one, lambda event: None, lambda: "pause")
     checkpoint = store.folder(run_id).checkpoint
     match damage:
         case "rubbish":
@@ -391,8 +391,8 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
             tensors.save_state(checkpoint, {"config": config.model_dump_json(), "step": 1})
     events = []
     store.take_up(run_id)
-    jobs.run_here(store, run_id, events.append, lambda: None)
-    assert {"kind": "message", "text": jobs.DAMAGED_CHECKPOINT} in events
+    performing.run_here(store, run_id, events.append, lambda: None)
+    assert {"kind": "message", "text": performing.DAMAGED_CHECKPOINT} in events
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
@@ -431,7 +431,7 @@ def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weig
     assert store.interrupt_orphans() == [run_id]
     assert store.get(run_id).status == "interrupted"
     store.take_up(run_id)
-    jobs.run_here(store, run_id, lambda event: None, lambda: None)
+    performing.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
     store.close()
@@ -624,13 +624,13 @@ def test_a_run_whose_end_nobody_could_enter_does_not_train_again(store):
     store.apply(run_id, {"kind": "interrupted"})
     events = []
     store.take_up(run_id)
-    jobs.run_here(store, run_id, events.append, lambda: None)
+    performing.run_here(store, run_id, events.append, lambda: None)
     assert events == [{"kind": "finished", "results": results}]
     assert store.folder(run_id).weights.stat().st_mtime_ns == written_at
     store.folder(run_id).weights.write_bytes(b"cut")
     store.apply(run_id, {"kind": "interrupted"})
     store.take_up(run_id)
-    jobs.run_here(store, run_id, events.append, lambda: None)
+    performing.run_here(store, run_id, events.append, lambda: None)
     assert [event["kind"] for event in events].count("epoch") == 2
     assert store.get(run_id).results == results
 

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import bundles, exported, figures, jobs, paper, places, recipes, shipped
+from kd_core import bundles, exported, figures, paper, performing, places, recipes, shipped
 from kd_core.config import ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
@@ -31,7 +31,7 @@ def homes(tmp_path_factory):
     runs = recipes.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
-        jobs.run_here(store, run_id, lambda event: None, lambda: None)
+        performing.run_here(store, run_id, lambda event: None, lambda: None)
     store.close()
     yield {"empty": empty, "trained": trained}
     for folder in (empty, trained):

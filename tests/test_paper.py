@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import PAPER as TINY
 
-from kd_core import evaluation, jobs, paper
+from kd_core import evaluation, paper, performing
 from kd_core.runs import Store
 
 
@@ -18,7 +18,7 @@ def store(tmp_path):
 def train_all(store, redo):
     for run_id, config in redo.to_train.items():
         store.create({run_id: config})
-        jobs.run_here(store, run_id, lambda _: None, lambda: None)
+        performing.run_here(store, run_id, lambda _: None, lambda: None)
 
 
 def stood(store, config, run_id, status, errors=None):

@@ -28,7 +28,7 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, config, drawing, jobs, live, recipes, runs, shipped
+from kd_core import bundles, config, drawing, jobs, live, performing, recipes, runs, shipped
 from kd_core.bundles import BundleError
 from kd_core.config import (
     ConfigError,
@@ -653,7 +653,7 @@ def trained_home(tmp_path_factory):
         plan = recipes.plan(tiny_story()).to_train
         store.create(plan)
         for run_id in plan:
-            jobs.run_here(store, run_id, lambda event: None, lambda: None)
+            performing.run_here(store, run_id, lambda event: None, lambda: None)
         store.save_finding("speed", [*plan], {"problem": "Not measured, for this test."})
         store.close()
         yield home

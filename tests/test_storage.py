@@ -8,7 +8,7 @@ from s3 import BUCKET, s3_server
 from s3fs import S3FileSystem
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, export, exported, files, jobs, mending, places, tensors
+from kd_core import artifacts, bundles, export, exported, files, mending, performing, places, tensors
 from kd_core.bundles import BundleError
 from kd_core.config import ConfigError
 from kd_core.files import SaveError, path_at
@@ -94,7 +94,7 @@ def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far,
     assert files.is_file(far.folder(paused).checkpoint)
     started = []
     far.take_up(paused)
-    jobs.run_here(
+    performing.run_here(
         far, paused, lambda event: started.append(event) if event["kind"] == "started" else None, lambda: None
     )
     assert started[0]["step"] > 0
@@ -168,14 +168,14 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
     run_id = new_id()
     store.create({run_id: tiny_config()})
     events = []
-    jobs.perform(gone, run_id, events.append, lambda: None)
+    performing.perform(gone, run_id, events.append, lambda: None)
     assert events[-1]["kind"] == "failed"
     assert "its storage does not answer" in events[-1]["text"]
 
 
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
     events = []
-    jobs.perform(tmp_path, "abc", events.append, lambda: None)
+    performing.perform(tmp_path, "abc", events.append, lambda: None)
     assert events[-1]["kind"] == "failed"
     assert "set KD_STORAGE to storage that the app and all workers share" in events[-1]["text"]
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, jobs
+from kd_core import artifacts, jobs, performing
 from kd_core.config import ModelConfig, SweepConfig
 from kd_core.runs import ACTIVE, Store, new_id
 
@@ -49,7 +49,7 @@ def perform(store, ids, *, emit=None, requested=lambda run_id: None):
             emit(run_id, event)
         store.apply(run_id, event)
 
-    jobs.perform_together(store.home, ids, tell, requested)
+    performing.perform_together(store.home, ids, tell, requested)
 
 
 def results(store, ids):
@@ -68,7 +68,7 @@ def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
 
 
 def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
-    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
     undisturbed = {new_id(): config for config in cells.values()}
     store.create(undisturbed)
     perform(store, list(undisturbed))
@@ -213,7 +213,7 @@ def undisturbed(store, cells):
 def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
     store, cells, undisturbed, monkeypatch, damage
 ):
-    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells), emit=interrupted_at("epoch", EPOCHS))
     checkpoint = store.folder(next(iter(cells))).together
@@ -222,7 +222,7 @@ def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weig
     checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     told = []
     perform(store, list(cells), emit=lambda run_id, event: told.append((run_id, event.get("text"))))
-    assert {run_id for run_id, text in told if text == jobs.DAMAGED_CHECKPOINT} == {*cells}
+    assert {run_id for run_id, text in told if text == performing.DAMAGED_CHECKPOINT} == {*cells}
     assert weights_of(store, cells) == weights_of(store, undisturbed)
 
 
@@ -230,7 +230,7 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
     store, cells, undisturbed, monkeypatch
 ):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
-    monkeypatch.setattr(jobs, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
     leave, left = artifacts.leave, []
 
     def dies_at_the_third(home, run_id, student):
@@ -262,7 +262,7 @@ def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
 def test_one_that_had_left_trains_along_for_the_others_sake_and_leaves_nothing(store, cells, undisturbed):
     first, *others = cells
     store.apply(first, {"kind": "stopped"})
-    jobs.perform_together(
+    performing.perform_together(
         store.home, list(cells), lambda run_id, event: store.apply(run_id, event), lambda run_id: None, absent=[first]
     )
     assert store.get(first).status == "stopped"

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from kd_core import jobs, paper
+from kd_core import paper, performing
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
@@ -45,7 +45,7 @@ def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_ev
     """Do one run in this process and return its id."""
     run_id = new_id()
     store.create({run_id: config})
-    jobs.run_here(store, run_id, on_event, requested)
+    performing.run_here(store, run_id, on_event, requested)
     return run_id
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 
 from kd_core import bundles
 from kd_core.config import LabError, RunConfig
-from kd_core.jobs import Finding
+from kd_core.performing import Finding
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door

@@ -5,7 +5,7 @@ from conftest import serve
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import artifacts, datasets, jobs, recipes
+from kd_core import artifacts, datasets, performing, recipes
 from kd_core.evaluation import predictions
 from kd_core.runs import Store
 
@@ -18,7 +18,7 @@ def with_story(tmp_path_factory):
     ids = recipes.plan(tiny_story()).to_train
     store.create(ids)
     for run_id in ids:
-        jobs.run_here(store, run_id, lambda event: None, lambda: None)
+        performing.run_here(store, run_id, lambda event: None, lambda: None)
     runs = store.some(list(ids))
     store.close()
     with serve(home) as server:

@@ -5,7 +5,7 @@ from conftest import serve
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import jobs, recipes
+from kd_core import performing, recipes
 from kd_core.runs import Store
 
 
@@ -17,7 +17,7 @@ def with_runs(tmp_path_factory):
     runs = recipes.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
-        jobs.run_here(store, run_id, lambda event: None, lambda: None)
+        performing.run_here(store, run_id, lambda event: None, lambda: None)
     store.close()
     with serve(home) as server:
         yield server, list(runs)
