@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -148,7 +149,7 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
 
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
     monkeypatch.setattr(AppSession, "register_file_watchers", AppSession.register_file_watchers)  # put back at the end
-    monkeypatch.setattr(server, "_get_ready", lambda: None)
+    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=lambda: None))
 
     async def live():
         async with server.lifespan(None):
@@ -157,3 +158,24 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
             return session._local_sources_watcher
 
     assert asyncio.run(live()) is None
+
+
+def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypatch):
+    """scipy, called while another thread was half through importing torch, ended pages in an error."""
+    ready = []
+
+    def get_ready():
+        assert wanted.wait(timeout=60)  # a page that waits has it begin at once
+        ready.append(True)
+
+    wanted = threading.Event()
+    monkeypatch.setattr(server, "_wanted", wanted)
+    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=get_ready))
+    server._getting_ready.start()
+    server.wait_until_ready()
+    assert ready
+
+
+def test_a_page_does_not_wait_for_a_server_that_is_not_there():
+    assert not server._getting_ready.is_alive()
+    server.wait_until_ready()

@@ -556,6 +556,10 @@ def report(
             for name, one in known.items()
         ),
         "",
+        "Level of each minute, MB: "
+        + "; ".join(f"{name} {', '.join(_by_minute(ledger.memory[name]))}" for name in known)
+        + ".",
+        "",
         "## Sentences in red",
         "",
         *([f"- {count} times: {sentence}" for sentence, count in ledger.sentences.most_common()] or ["None."]),
@@ -577,6 +581,13 @@ def _row(kind: str, seconds: list[float]) -> str:
 
 def _memory(one: judging.Memory) -> str:
     return f"{one.warm_mb:.0f} to {one.end_mb:.0f} MB ({one.slope_mb_a_minute:+.1f} MB a minute)"
+
+
+def _by_minute(samples: list[tuple[float, float]]) -> list[str]:
+    minutes: dict[int, list[float]] = defaultdict(list)
+    for seconds, mb in samples:
+        minutes[int(seconds // 60)].append(mb)
+    return [f"{np.median(mb):.0f}" for mb in minutes.values()]
 
 
 def _share(training: list[int], at_least: int) -> str:

@@ -462,7 +462,7 @@ class Session:
     def _end(self, message: ForwardMsg) -> None:
         run = message.metadata.run
         if run.script_run_id != self._run_id and not run.fragment_ids:
-            # Streamlit has sent its beginning to the connection that this tab had lost; a browser shows it all the same.
+            # Its beginning went to the connection that this tab had lost; a browser shows the page all the same.
             self._whole_runs += 1
         if message.script_finished == ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY:
             now = time.perf_counter()
