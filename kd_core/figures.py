@@ -399,18 +399,25 @@ def _decade_ticks(values: Sequence[float]) -> list[float]:
     return [digit * 10.0**decade for decade in decades for digit in digits]
 
 
+_LAYOUT = {
+    "margin": {"l": 60, "r": 16, "t": 36, "b": 48},
+    "paper_bgcolor": "rgba(0,0,0,0)",
+    "plot_bgcolor": "rgba(0,0,0,0)",
+    "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+    "hovermode": "closest",
+    "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": ROLE_COLOURS["distilled"]},
+    "uirevision": "keep",  # zoom and hidden curves survive an update
+}
+_AXIS = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "automargin": True}
+
+
 def _styled(figure: go.Figure, height: int) -> go.Figure:
-    figure.update_layout(
-        height=height,
-        template="none",
-        margin={"l": 60, "r": 16, "t": 36, "b": 48},
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
-        hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": ROLE_COLOURS["distilled"]},
-        uirevision="keep",  # zoom and hidden curves survive an update
-    )
-    figure.update_xaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False, automargin=True)
-    figure.update_yaxes(gridcolor="rgba(128,128,128,0.2)", zeroline=False, automargin=True)
+    """The look that all figures share, under what a figure has set itself.
+
+    Set as one value: plotly's update_layout and update_xaxes took 5 ms for it, most of what a figure costs.
+    """
+    own = figure.layout.to_plotly_json()
+    names = {"xaxis", "yaxis"} | {name for name in own if name.startswith(("xaxis", "yaxis"))}
+    axes = {name: {**_AXIS, **own.get(name, {})} for name in names}
+    figure.layout = {**_LAYOUT, **own, **axes, "template": "none", "height": height}
     return figure
