@@ -4,7 +4,7 @@ import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from tiny import PAPER, tiny_story
+from tiny import PAPER, tiny_config, tiny_story, train_here
 
 from kd_core import bundles, exported, jobs, paper, places, recipes, shipped
 from kd_core.config import ModelConfig, RunConfig
@@ -424,6 +424,24 @@ def test_each_gallery_opens_with_images_or_a_sentence(open_page):
             app.selectbox(key="gallery_kind").set_value(kind)
             app.selectbox(key="gallery_class").set_value(label).run()
             assert not app.exception
+
+
+def test_the_student_of_another_experiment_is_that_experiments_own(home, store, monkeypatch, at_this_machine):
+    """Its role is the same, and so is its name in the list; the run is another."""
+    monkeypatch.setenv("KD_HOME", str(home))
+    teacher = train_here(store, tiny_config(epochs=1))
+    runs = {train_here(store, tiny_config("distilled", teachers=(teacher,), epochs=1, seed=seed)) for seed in (0, 1)}
+    app = AppTest.from_file("../app.py", default_timeout=60).run()
+    app.switch_page("pages/temperature.py").run()
+    students = set()
+    for batch in {run.batch for run in store.runs() if run.id in runs}:
+        app.query_params["batch"] = batch
+        app.run()
+        assert not app.exception, [error.value for error in app.exception]
+        students.add(next(box for box in app.selectbox if box.label == "Student").value.id)
+    assert students == runs
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
 
 
 def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):

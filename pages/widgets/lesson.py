@@ -93,7 +93,12 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature:
     settings, numbers = st.columns([1, 3], gap="large")
     with settings:
         student = st.selectbox(
-            "Student", students, index=len(students) - 1, format_func=lambda run: run.config.role, key="felt_student"
+            "Student",
+            students,
+            index=len(students) - 1,
+            format_func=lambda run: run.config.role,
+            # Streamlit keeps a choice whose label is still offered: of another experiment, it would be another run.
+            key=f"felt_student_{'_'.join(run.id for run in students)}",
         )
         alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
         t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
