@@ -6,12 +6,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import bundles, exported, jobs, paper, places, recipes, shipped
+from kd_core import bundles, exported, figures, jobs, paper, places, recipes, shipped
 from kd_core.config import ModelConfig, RunConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, guide, lab
+from pages.widgets import closer, guide, lab, live
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
@@ -442,6 +442,22 @@ def test_the_student_of_another_experiment_is_that_experiments_own(home, store, 
     assert students == runs
     lab._jobs(home).close()
     lab._opened(home).store.close()
+
+
+def test_the_curves_of_runs_are_laid_out_once_however_often_their_page_runs(open_page, monkeypatch):
+    laid_out = []
+    learning_curves = figures.learning_curves
+
+    def counted(*arguments, **options):
+        laid_out.append(options)
+        return learning_curves(*arguments, **options)
+
+    monkeypatch.setattr(figures, "learning_curves", counted)
+    live._figure.clear()
+    app = open_page("train", view="Watch")
+    assert len(laid_out) == 2  # for a wide window and a narrow one
+    app.run()
+    assert len(laid_out) == 2
 
 
 def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
