@@ -485,6 +485,20 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     assert len(app.get("bidi_component")) == 2
 
 
+def test_a_sweep_of_two_students_is_shown_to_whoever_started_it(home, store, monkeypatch, at_this_machine):
+    """Its page showed the newest larger one instead, as if the press had been lost."""
+    monkeypatch.setenv("KD_HOME", str(home))
+    for count, batch in ((2, "small"), (4, "large")):
+        store.create({new_id(): tiny_config("distilled", teachers=("t",), seed=seed) for seed in range(count)}, batch)
+    app = AppTest.from_file("../app.py", default_timeout=60)
+    app.query_params["batch"] = "small"
+    app.run()
+    app.switch_page("pages/sweep.py").run()
+    assert next(box for box in app.selectbox if box.label == "Sweep").value == "small"
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
+
+
 def test_a_sweep_without_a_value_on_an_axis_says_so(open_page):
     app = open_page("sweep")
     app.multiselect(key="sweep_temperatures").set_value([]).run()

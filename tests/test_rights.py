@@ -152,6 +152,17 @@ def test_the_runs_page_offers_what_its_visitor_may_do(open_as, role):
     assert any(field.key == f"name_{run_id}" for field in app.text_input) == (role == "presenter")
 
 
+@pytest.mark.parametrize("role", ["guest", "presenter"])
+def test_a_sweep_of_somebody_else_is_stopped_by_the_presenter_alone(open_as, home, role):
+    store = lab._opened(home).store
+    teacher = store.runs()[0].id
+    store.create(
+        {new_id(): tiny_config("distilled", teachers=(teacher,), seed=seed) for seed in range(2)}, browser="ben"
+    )
+    app, _ = open_as(role, "sweep")
+    assert any(button.key == "sweep_stop" for button in app.button) == (role == "presenter")
+
+
 def test_a_guest_finds_the_presenters_door_and_the_presenter_does_not_look_for_it(open_as):
     assert "/enter?to=/" in open_as("guest", "overview")[0].main.markdown[-1].value
     assert not any("/enter" in text.value for text in open_as("presenter", "overview")[0].markdown)

@@ -16,9 +16,9 @@ from pages.widgets.control import offer_undo
 WIDTHS = (10, 16, 30, 64, 128)
 TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
-FEWEST_STUDENTS = 4
-"""Distilled ones in a batch that is shown as a sweep."""
-REFRESH_SECONDS = 1.0
+FEWEST_STUDENTS = 2
+"""Distilled ones in a batch that is shown as a sweep; a story has one."""
+REFRESH_SECONDS = 2.0
 SPREAD_IN_WORDS = "Means over the seeds; bars are 95% intervals of the mean (Student's t), of two seeds their range."
 
 
@@ -119,7 +119,7 @@ def _view(batch: str, going: bool) -> None:
     finished = [run for run in runs if run.status == "finished"]
     share = mean(run.step / run.total_steps if run.total_steps else 0.0 for run in runs) if runs else 0.0
     st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
-    _control(runs, active)
+    _control([run for run in runs if rights.may_control(run)])
     errors = lab.store().validation_errors(batch) if active else {}
     live = bool(errors)
     if not live:
@@ -139,7 +139,9 @@ def _view(batch: str, going: bool) -> None:
         _curves(finished)
 
 
-def _control(runs: Sequence[Run], active: Sequence[Run]) -> None:
+def _control(runs: Sequence[Run]) -> None:
+    """The buttons for those of its runs that this visitor may control."""
+    active = [run for run in runs if run.status in ACTIVE]
     resumable = [run for run in runs if run.status in RESUMABLE]
     with st.container(horizontal=True):
         if active:
