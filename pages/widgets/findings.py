@@ -9,7 +9,8 @@ from kd_core.jobs import Finding
 from kd_core.runs import Run
 from pages.widgets import lab
 
-REFRESH_SECONDS = 0.5
+REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
+"""While runs train nothing is found out, and every page that waits for it would run in vain."""
 
 
 def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
@@ -18,7 +19,8 @@ def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | 
     result = lab.store().finding(kind, ids)
     if result is None:
         lab.jobs().find_out(kind, ids)
-        st.fragment(_wait, run_every=REFRESH_SECONDS)(kind, ids, waiting)
+        seconds = REFRESH_SECONDS_WHILE_TRAINING if lab.jobs().lineup() else REFRESH_SECONDS
+        st.fragment(_wait, run_every=seconds)(kind, ids, waiting)
         return None
     if "problem" in result:
         st.warning(result["problem"], icon=":material/error:")
