@@ -706,3 +706,9 @@ def test_the_curve_of_a_run_that_ran_away_still_shows_where_it_was_finite(store,
     assert len(curve) > CURVE_STRETCHES
     assert max(epoch for epoch, _ in curve) <= 20_000 / 8
     assert all(math.isfinite(value) for _, value in curve)
+
+
+def test_a_config_is_read_once_however_many_pages_list_its_run(store):
+    run_id = new_id()
+    store.create({run_id: tiny_config()})
+    assert store.get(run_id).config is store.runs()[0].config
