@@ -1,11 +1,16 @@
 """What the server tells a live view: bounded, and nothing kept for the one who asks."""
 
+import asyncio
 import gc
+import gzip
 import json
+import threading
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 from starlette.requests import Request
+from streamlit.runtime.app_session import AppSession
 from tiny import tiny_config
 
 from kd_core.runs import new_id
@@ -109,3 +114,52 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
     assert told["runs"][0]["position"] == 1
+
+
+def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_cannot_unpack_it():
+    def fetch(encoding):
+        headers = [(b"accept-encoding", encoding)]
+        request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""})
+        return asyncio.run(server._send_plotly(request))
+
+    first, second = fetch(b"gzip, deflate, br"), fetch(b"gzip")
+    assert first.body is second.body
+    assert first.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(first.body) == server._PLOTLY_JS.read_bytes()
+    plain = fetch(b"identity")
+    assert "content-encoding" not in plain.headers
+    assert plain.path == server._PLOTLY_JS
+
+
+def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
+    monkeypatch.setattr(AppSession, "register_file_watchers", AppSession.register_file_watchers)  # put back at the end
+    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=lambda: None))
+
+    async def live():
+        async with server.lifespan(None):
+            session = SimpleNamespace(_local_sources_watcher=None)
+            AppSession.register_file_watchers(session)  # as Streamlit does when a connection is back
+            return session._local_sources_watcher
+
+    assert asyncio.run(live()) is None
+
+
+def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypatch):
+    """scipy, called while another thread was half through importing torch, ended pages in an error."""
+    ready = []
+
+    def get_ready():
+        assert wanted.wait(timeout=60)  # a page that waits has it begin at once
+        ready.append(True)
+
+    wanted = threading.Event()
+    monkeypatch.setattr(server, "_wanted", wanted)
+    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=get_ready))
+    server._getting_ready.start()
+    server.wait_until_ready()
+    assert ready
+
+
+def test_a_page_does_not_wait_for_a_server_that_is_not_there():
+    assert not server._getting_ready.is_alive()
+    server.wait_until_ready()

@@ -7,6 +7,7 @@ from kd_core.config import LabError
 from pages.widgets import lab, rights
 from pages.widgets.door import ENTER, the_door
 from pages.widgets.guide import guide
+from pages.widgets.server import wait_until_ready
 
 DEFAULT_PAGE = "overview"
 
@@ -19,6 +20,8 @@ def run_page(page: StreamlitPage) -> None:
             st.error(trouble, icon=":material/warning:")
         _say_what_was_mended()
         guide(page.url_path or DEFAULT_PAGE)
+        if page.url_path:  # all pages but the first one need torch and scipy
+            wait_until_ready()
         page.run()
     except LabError as error:
         st.error(str(error), icon=":material/error:")

@@ -5,11 +5,13 @@ for. The lab is imported by the first request: its caches want a running server.
 """
 
 import gc
+import gzip
 import secrets
 import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 
 import plotly
@@ -17,9 +19,10 @@ import streamlit as st
 from starlette.datastructures import MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 
 from kd_core import live
@@ -36,8 +39,18 @@ FIRST_POINT_POLL_MS, POLL_MS, POLL_MS_A_WATCHER, SLOWEST_POLL_MS = 150, 400, 50,
 _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
-async def _send_plotly(request: Request) -> FileResponse:
-    return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers={"Cache-Control": "public, max-age=86400"})
+async def _send_plotly(request: Request) -> Response:
+    headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return Response(_compressed_plotly(), media_type="text/javascript", headers=headers)
+
+
+@cache
+def _compressed_plotly() -> bytes:
+    """Compressed once: Streamlit's server would do it again for every browser, on the thread that serves them all."""
+    return gzip.compress(_PLOTLY_JS.read_bytes(), mtime=0)
 
 
 def _tell(request: Request) -> JSONResponse:
@@ -145,17 +158,39 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     # Until st.navigation has run once, Streamlit takes the folder pages/ for its old multipage layout, and a deep link
     # on a fresh server would show a page without app.py around it.
     PagesManager.uses_pages_directory = False
-    threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True).start()
+    # A session that comes back after a lost connection is made to look for changed source files even where that is
+    # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
+    AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
+    _getting_ready.start()
     yield
+
+
+def _watch_no_files(self: AppSession) -> None:
+    """In place of AppSession.register_file_watchers."""
 
 
 def _get_ready() -> None:
     """Import what pages need later than the first one, then take it out of the garbage collector's work."""
-    time.sleep(AFTER_START_SECONDS)  # the first page comes first
+    _wanted.wait(AFTER_START_SECONDS)  # the first page comes first
     import plotly.graph_objects  # noqa: F401
     import scipy.stats  # noqa: F401
 
     from kd_core import artifacts  # noqa: F401
 
+    _compressed_plotly()
     gc.collect()
     gc.freeze()
+
+
+_wanted = threading.Event()
+_getting_ready = threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True)
+
+
+def wait_until_ready() -> None:
+    """Wait for the imports of a server that has just started; at once in a test, which has none.
+
+    While one thread imports torch, scipy fails in every other ("partially initialized module 'torch'").
+    """
+    if _getting_ready.is_alive():
+        _wanted.set()
+        _getting_ready.join()
