@@ -1,0 +1,74 @@
+"""The rules by which the load test judges: what is flat, and which run counts as lost."""
+
+import numpy as np
+import pytest
+from load.judging import Told, lost, memory
+
+SECONDS = np.arange(0, 480, 2.0)
+
+
+def growing(mb_a_minute, *, warm_up_mb=0.0, noise_mb=5.0):
+    """Samples of a process that grows evenly, after a warm-up of a minute."""
+    noise = np.random.default_rng(0).normal(0, noise_mb, len(SECONDS))
+    warming = warm_up_mb * np.minimum(SECONDS / 60, 1)
+    return list(zip(SECONDS, 500 + warming + mb_a_minute * SECONDS / 60 + noise, strict=True))
+
+
+def test_a_process_that_only_wavers_is_flat():
+    assert memory(growing(0)).flat
+
+
+def test_a_leak_is_not_flat_and_its_slope_is_told():
+    found = memory(growing(10))
+    assert not found.flat
+    assert found.slope_mb_a_minute == pytest.approx(10, abs=1)
+
+
+def test_growth_while_it_warms_up_is_forgiven():
+    found = memory(growing(0, warm_up_mb=300))
+    assert found.flat
+    assert found.warm_mb == pytest.approx(800, abs=10)
+
+
+def test_one_leap_near_the_end_is_not_flat_however_the_line_runs():
+    leap = [(second, mb + (200 if second > 420 else 0)) for second, mb in growing(0)]
+    assert memory(leap).slope_mb_a_minute < 4
+    assert not memory(leap).flat
+
+
+def test_a_process_that_was_there_for_a_moment_is_not_judged():
+    assert memory(growing(0)[:5]) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "counts"),
+    [
+        ("", "finished", False),
+        ("", "stopped", True),
+        ("", "failed", True),
+        ("", "interrupted", True),
+        ("", "queued", True),
+        ("stop", "stopped", False),
+        ("stop", "finished", False),  # it was done before it heard
+        ("stop", "paused", True),
+        ("pause", "paused", False),
+        ("pause", "stopped", True),
+        ("resume", "finished", False),
+        ("resume", "paused", True),
+    ],
+)
+def test_a_run_is_lost_unless_it_ended_as_its_client_asked(asked, status, counts):
+    assert bool(lost("r", Told(1, asked), {"r": status}, (), set())) is counts
+
+
+def test_a_run_that_the_store_does_not_know_is_lost():
+    assert lost("r", Told(1), {}, (), set()) == "run r is not in the store"
+
+
+def test_what_the_presenter_stopped_at_the_end_is_not_lost():
+    assert lost("r", Told(1), {"r": "stopped"}, (), {"r"}) is None
+
+
+def test_a_student_whose_teacher_was_stopped_is_not_lost():
+    assert lost("r", Told(1), {"r": "stopped", "t": "stopped"}, ("t",), set()) is None
+    assert lost("r", Told(1), {"r": "stopped", "t": "finished"}, ("t",), set()) is not None
