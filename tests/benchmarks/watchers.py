@@ -19,11 +19,10 @@ from urllib.parse import urlencode
 
 import numpy as np
 
-sys.path.append(str(Path(__file__).parents[1] / "browser"))
 sys.path.append(str(Path(__file__).parents[1]))
 
-from conftest import Server
 from load.session import Listener, Session
+from serving import Server
 
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store

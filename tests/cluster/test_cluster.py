@@ -4,6 +4,7 @@ The hosts are network namespaces (hosts.py): a scheduler, two worker hosts with 
 as the host of the queue and of an S3 server.
 """
 
+import asyncio
 import os
 import sys
 import time
@@ -12,12 +13,14 @@ import pytest
 import torch
 from distributed import Client
 from hosts import Hosts, problem
+from load.session import Session
 from s3 import BUCKET, s3_server
+from serving import Server
 from tiny import tiny_config, tiny_story, train_here
 
 from kd_core import cluster, tensors
 from kd_core.config import ModelConfig, SweepConfig
-from kd_core.files import path_at
+from kd_core.files import found, path_at
 from kd_core.jobs import Jobs
 from kd_core.recipes import plan
 from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id
@@ -110,6 +113,37 @@ def assert_as_undisturbed(queue, run_id, tmp_path):
 
 def ended(queue, *run_ids):
     return all(run.status not in ACTIVE for run in queue.store.some(run_ids))
+
+
+def test_the_app_trains_on_the_cluster_it_is_told_of(scheduler, s3, tmp_path, monkeypatch):
+    monkeypatch.setenv("KD_SCHEDULER", scheduler)
+    monkeypatch.setenv("KD_STORAGE", f"{BUCKET}/app")
+    server = Server(tmp_path)
+    try:
+        asyncio.run(quick_demo(server.address, Store(tmp_path)))
+        assert server.workers() == []
+    finally:
+        server.process.terminate()
+        server.process.wait(timeout=60)
+    assert len(found(path_at(f"{BUCKET}/app/runs"), "*/weights.safetensors")) >= 3
+    assert not (tmp_path / "runs").exists()
+
+
+async def quick_demo(address, store):
+    """Press the button, see the workers on the page, and wait until the three have finished."""
+    async with Session(address) as tab:
+        await tab.open()
+        await tab.change("demo_dataset", "digits", "a choice")
+        await tab.press("quick_demo")
+        while not (batch := [run for run in store.runs() if "shipped" not in run.tags]):
+            await asyncio.sleep(0.1)
+        while "2 workers on 2 machines" not in tab.text():
+            await tab.go("runs")
+            await tab.go("")
+            await asyncio.sleep(0.2)
+        while any(run.status != "finished" for run in store.some([run.id for run in batch])):
+            await asyncio.sleep(0.2)
+    store.close()
 
 
 def test_a_story_and_a_sweep_spread_over_both_hosts_and_leave_their_files_in_s3(queue, onlooker, tmp_path):

@@ -34,12 +34,11 @@ import psutil
 from PIL import Image, ImageDraw
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
-sys.path.append(str(Path(__file__).resolve().parents[1] / "browser"))
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from conftest import Server
 from load import judging
 from load.session import LIVE, REPLAY, Answer, Listener, Session
+from serving import Server
 
 from kd_core import places
 from kd_core.config import DATASETS
