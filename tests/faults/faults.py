@@ -438,8 +438,10 @@ def fill_disk(lab: Lab, generator: random.Random) -> None:
         lab.fault.expected += "|The program that ran it ended"  # there may be room in the write-ahead log
     else:
         while time.monotonic() < until:
+            lab.disk.fill()  # a checkpoint that was replaced gives back its place
             lab.look("", generator.choice(PAGES))
             time.sleep(0.3)
+        lab.disk.fill()
         with contextlib.suppress(StopIteration):
             lab.submit(STORIES["plain"])
     lab.read()
@@ -479,8 +481,8 @@ def damage_checkpoint(lab: Lab, generator: random.Random) -> None:
         active = lab.active()
         return [file for file in lab.home.glob(f"runs/*/{name}") if file.parent.name in active]
 
-    if name == "together.pt" and not there():
-        lab.submit_sweep()
+    if not there():
+        lab.submit_sweep() if name == "together.pt" else lab.submit(STORIES["dropout and jitter"])
     wait_until(there, 120, f"no {name} is written")
     lab.hit()
     by_pause = name == "checkpoint.pt" and generator.random() < 0.5
