@@ -55,6 +55,8 @@ CHECKPOINT_SECONDS = 1.0
 """In place of five, so that runs of a few seconds have a checkpoint to go on from."""
 LONGEST_WAIT = 4.0
 """Seconds of training before a fault strikes, at most."""
+SECONDS_TO_BEGIN = 12.0
+"""In which a new worker takes up what the one it replaces was doing."""
 SWEEP_EPOCHS = 60
 FEWEST_ACTIVE = 3
 PAGES = ("", "temperature", "train", "runs", "compare", "sweep", "paper", "export")
@@ -399,10 +401,10 @@ def kill_worker(lab: Lab, generator: random.Random) -> None:
 
     wait_until(lambda: len(lab.server.workers()) >= AT_ONCE, 60, "the worker is not replaced")
     replaced = time.monotonic()
-    wait_until(lambda: began_anew() or time.monotonic() - replaced > LONGEST_WAIT, 60, "")
+    wait_until(lambda: began_anew() or time.monotonic() - replaced > SECONDS_TO_BEGIN, 60, "")
     if began_anew():  # else it was one without work
         lab.fault.expected = "was lost"
-        wait_until(lambda: lab.fault.example() or time.monotonic() - replaced > 2 * LONGEST_WAIT, 60, "")
+        wait_until(lambda: lab.fault.example() or time.monotonic() - replaced > 2 * SECONDS_TO_BEGIN, 60, "")
     lab.recover(start)
 
 
@@ -438,8 +440,10 @@ def fill_disk(lab: Lab, generator: random.Random) -> None:
         lab.fault.expected += "|The program that ran it ended"  # there may be room in the write-ahead log
     else:
         while time.monotonic() < until:
+            lab.disk.fill()  # a checkpoint that was replaced gives back its place
             lab.look("", generator.choice(PAGES))
             time.sleep(0.3)
+        lab.disk.fill()
         with contextlib.suppress(StopIteration):
             lab.submit(STORIES["plain"])
     lab.read()
@@ -479,8 +483,8 @@ def damage_checkpoint(lab: Lab, generator: random.Random) -> None:
         active = lab.active()
         return [file for file in lab.home.glob(f"runs/*/{name}") if file.parent.name in active]
 
-    if name == "together.pt" and not there():
-        lab.submit_sweep()
+    if not there():
+        lab.submit_sweep() if name == "together.pt" else lab.submit(STORIES["dropout and jitter"])
     wait_until(there, 120, f"no {name} is written")
     lab.hit()
     by_pause = name == "checkpoint.pt" and generator.random() < 0.5
@@ -755,7 +759,7 @@ def report(faults: Sequence[Fault], lab: Lab, seed: int, seconds: float, last: S
         f"`python tests/faults/faults.py --faults {len(faults)} --seed {seed}` on {time.strftime('%d %B %Y, %H:%M')}:"
         f" {len(faults)} faults in {seconds / 60:.0f} minutes, {len(lab.finished)} finished runs at its end.",
         "",
-        f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB; {platform.system()} {platform.release()},"
+        f"{processor()}, {memory:.0f} GiB; {platform.system()} {platform.release()},"
         f" Python {platform.python_version()}, torch {torch.__version__}, streamlit {streamlit.__version__},"
         f" SQLite {sqlite3.sqlite_version}. The store lay on a tmpfs of {DISK_MEGABYTES} MB; {AT_ONCE} runs at once;"
         f" a checkpoint every {CHECKPOINT_SECONDS:g} s.",

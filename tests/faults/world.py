@@ -48,17 +48,15 @@ class Disk:
         _command("mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "kd-faults", str(folder))
 
     def fill(self) -> None:
-        """Take every byte that is left, again and again what others give back in between."""
+        """Take every byte that is left, what others give back meanwhile too."""
         with self._ballast.open("ab") as file:
             for _ in range(200):
                 stand = os.fstatvfs(file.fileno())
                 free = stand.f_bavail * stand.f_frsize
-                with contextlib.suppress(OSError):
-                    if free:
-                        os.posix_fallocate(file.fileno(), file.tell(), free)
-                        file.seek(0, os.SEEK_END)
-                        continue
-                break
+                if not free:
+                    return
+                with contextlib.suppress(OSError):  # others were quicker
+                    os.posix_fallocate(file.fileno(), os.fstat(file.fileno()).st_size, free)
 
     def free(self) -> None:
         """Give back what fill took."""
