@@ -37,7 +37,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from load import judging
-from load.session import LIVE, REPLAY, Answer, Listener, Session
+from load.session import ANSWER_SECONDS, LIVE, REPLAY, Answer, Listener, Session
 from serving import Server
 
 from kd_core import places
@@ -74,6 +74,7 @@ class Ledger:
         self.did: Counter[str] = Counter()
         self.told: dict[str, judging.Told] = {}
         self.batches: dict[str, int] = {}  # of sweeps -> how many runs the button promised
+        self.paused_batches: set[str] = set()  # sweeps that were stopped, which pauses what has not ended
         self.memory: dict[str, list[tuple[float, float]]] = defaultdict(list)  # process -> (seconds, MB)
         self.training: list[int] = []  # runs at work, at each sample
 
@@ -106,6 +107,12 @@ class Client(Listener):
 
     def wrong(self, what: str) -> None:
         self.ledger.wrong.append(f"{self.ledger.seconds():.1f} s, client {self.number}, {self.doing}: {what}")
+
+    def unanswered(self, kind: str) -> None:
+        if kind == "reconnect":  # Streamlit may send a run to the connection that was lost; the tab keeps its page
+            self.ledger.did["reconnections after which the page as it was remained"] += 1
+        else:
+            self.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s")
 
     def said(self, sentence: str) -> None:
         self.ledger.sentences[sentence] += 1
@@ -324,6 +331,7 @@ class Client(Listener):
                 self.ledger.batches[self.tab.query.split("batch=")[1].split("&")[0]] = promised
         await self.think((3, 8))
         if self.tab.find("sweep_stop") is not None and self.random.random() < 0.2:
+            self.ledger.paused_batches.add(self.tab.query.split("batch=")[1].split("&")[0])
             await self.tab.press("sweep_stop", "press a button")
 
     async def compare(self) -> None:
@@ -449,7 +457,8 @@ def checked_runs(store: Store, ledger: Ledger, stopped: set[str]) -> tuple[list[
     for batch, promised in ledger.batches.items():
         of_batch = [run.id for run in runs if run.batch == batch]
         for run_id in of_batch:
-            ledger.told.setdefault(run_id, judging.Told(-1))
+            asked = "pause" if batch in ledger.paused_batches else ""
+            ledger.told.setdefault(run_id, judging.Told(-1, asked))
         if len(of_batch) != promised:
             lost.append(f"sweep {batch} was to have {promised} runs and has {len(of_batch)}")
     for run_id, told in ledger.told.items():
@@ -657,9 +666,9 @@ def main() -> None:
     try:
         stopped, cpu = asyncio.run(hold(server, store, ledger, arguments.minutes, arguments.seed))
     finally:
+        log = (home / "server.log").read_text(encoding="utf-8", errors="replace")
         server.process.terminate()
         server.process.wait(timeout=60)
-    log = (home / "server.log").read_text(encoding="utf-8", errors="replace")
     ledger.wrong += [f"in the server's log: {line[:300]}" for line in log.splitlines() if "Error" in line]
     lost, figures = checked_runs(store, ledger, stopped)
     store.close()

@@ -11,8 +11,10 @@ WARM_UP_SHARE = 1 / 3
 """Of the load's time: what a process grows by in it is not held against it."""
 LEVEL_SECONDS = 30.0
 """A level is the median of the samples of so many seconds."""
-MOST_MB_A_MINUTE = 4.0
-MOST_GROWTH_SHARE = 0.08
+MOST_MB_A_MINUTE = 10.0
+"""Of some 750 MB: what a load of three minutes, which leaves two to judge, cannot tell from wavering."""
+MOST_GROWTH_SHARE = 0.05
+"""What a longer load is held to."""
 
 
 class Memory(NamedTuple):

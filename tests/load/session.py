@@ -64,7 +64,10 @@ class Listener:
         """An HTTP request was answered."""
 
     def wrong(self, what: str) -> None:
-        """An exception on a page, a 5xx, a websocket that the server closed, no answer."""
+        """An exception on a page, a 5xx, a websocket that the server closed."""
+
+    def unanswered(self, kind: str) -> None:
+        """ANSWER_SECONDS went by without the end of a run that was asked for."""
 
     def said(self, sentence: str) -> None:
         """A sentence in red on the page."""
@@ -354,7 +357,7 @@ class Session:
         try:
             await asyncio.wait_for(done, ANSWER_SECONDS)
         except TimeoutError:
-            self.listener.wrong(f"no answer to '{kind}' in {ANSWER_SECONDS:.0f} s")
+            self.listener.unanswered(kind)
         seconds = time.perf_counter() - start
         self.listener.ran(kind, seconds)
         return Answer(seconds, tuple(self._red))
