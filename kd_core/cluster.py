@@ -33,9 +33,11 @@ DASK_SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.nanny.pre-spawn-environ": {},
     "distributed.worker.profile.enabled": False,
+    "distributed.admin.low-level-log-length": 100,
 }
 """Of the workers that KD Lab starts. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_)
-and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without."""
+and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without. Its scheduler, which lies in the
+app's process, would keep the last 1,000 messages of every connection, records and all."""
 CORES_A_RUN = 4
 """How many cores a run gets where nothing else is said: its batches gain little from more."""
 RUNS_A_GPU = 4
@@ -186,7 +188,10 @@ def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -
 
     host: the address to listen at, None for all of this machine's. Raises SchedulerError where it cannot be had.
     """
+    import dask
     from distributed import Scheduler
+
+    dask.config.set(DASK_SETTINGS)
 
     async def serve() -> None:
         async with Scheduler(host=host, port=port, dashboard=False) as scheduler:

@@ -631,7 +631,7 @@ def cut_download(lab: Lab, generator: random.Random) -> None:
                 worker.kill()
     elif not once:
         lab.fault.expected = "could not be downloaded"
-    wait_until(lambda: served and not lab.active(), 120, "the download neither ends nor fails")
+    wait_until(lambda: served and not lab.active(), 240, "the download neither ends nor fails")
     lab.read()
     lab.mirror.behaviour = whole
     lab.recover(time.monotonic())
