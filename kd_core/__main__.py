@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -55,8 +54,7 @@ app = typer.Typer(
         " 'resume' goes on. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
-for _name, _value in cluster.WORKER_ENVIRONMENT.items():  # torch comes later and reads it
-    os.environ.setdefault(_name, _value)
+cluster.let_threads_sleep()
 console = Console()
 complaints = Console(stderr=True)
 

@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 TOPIC = "kd-lab"
 WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
-of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13)."""
+of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13). The other
+way round, the page's prediction for one image took 10 ms of the processor beside training, and 1 ms so."""
 DASK_SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.nanny.pre-spawn-environ": {},
@@ -68,6 +69,12 @@ class Worker(NamedTuple):
     address: str
     host: str
     gpu: bool
+
+
+def let_threads_sleep() -> None:
+    """Have this process wait as its workers do (WORKER_ENVIRONMENT). Call it before torch is imported."""
+    for name, value in WORKER_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 class Cluster:

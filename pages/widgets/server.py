@@ -6,7 +6,6 @@ for. The lab is imported by the first request: its caches want a running server.
 
 import gc
 import gzip
-import os
 import secrets
 import threading
 import time
@@ -26,16 +25,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
 
-from kd_core import live
+from kd_core import cluster, live
 from kd_core.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
 from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
-# As for workers (kd_core), and before torch is imported: its threads wait for each other asleep. Spinning, a prediction
-# for one image took 10 ms of the processor beside training, and 1 ms so (1200-1200, two cores, torch 2.13).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+cluster.let_threads_sleep()
 
 AFTER_START_SECONDS = 3.0
 MAX_WATCHED = 60
