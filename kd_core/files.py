@@ -152,11 +152,16 @@ class Found(NamedTuple):
     size_bytes: int
 
 
-def found(folder: AnyPath, pattern: str) -> list[Found]:
+def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
     """The files below a folder that match a glob pattern, in no order. Raises OSError where storage does not answer."""
-    files = []
     paths: list[AnyPath] = _elsewhere(folder, lambda: [*folder.glob(pattern)])
-    for path in paths:
+    return paths
+
+
+def found(folder: AnyPath, pattern: str) -> list[Found]:
+    """The same with what is known of each file, which takes a question for each. Raises OSError."""
+    files = []
+    for path in listed(folder, pattern):
         with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
             facts = stat(path)
             files.append(Found(path, facts.st_mtime, facts.st_size))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, disk_problem, found, is_file, read_bytes, read_text, stat
+from kd_core.files import AnyPath, SaveError, disk_problem, is_file, listed, read_bytes, read_text, stat
 from kd_core.runs import (
     BACKUP,
     DATABASE,
@@ -56,9 +56,17 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     its server was killed, is told it by the folders. Raises StoreError or SaveError where home cannot be used.
     """
     files = storage or home
-    if not _damaged(home, files) and not _behind(home, files):
+    try:
+        mendable = _damaged(home, files) or _behind(home, files)
+    except OSError as error:
+        raise SaveError(disk_problem(error, files)) from error
+    if not mendable:
         store = Store(home, files)
-        count = bring_back(store, SECONDS_TO_ENTER)
+        try:
+            count = bring_back(store, SECONDS_TO_ENTER)
+        except OSError as error:  # storage elsewhere that does not answer: the list itself is whole
+            log.warning("the list of runs was not compared with %s: %s", files, error)
+            count = 0
         notice = (
             f"The list of runs lacked what happened last to {count} of {len(store.runs())} runs. Their own folders told"
             " it: what they learned is whole, the end of a curve may be missing."
@@ -76,8 +84,11 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
             shutil.copyfile(backup, home / DATABASE)
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
-    store = Store(home, storage)
-    count = bring_back(store)
+    store = Store(home, files)
+    try:
+        count = bring_back(store)
+    except OSError as error:
+        raise SaveError(disk_problem(error, files)) from error
     source = (
         f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
     )
@@ -99,7 +110,7 @@ def _damaged(home: Path, storage: AnyPath) -> bool:
     if path.exists() and not path.is_file():
         return False  # Store says what is wrong with that
     if not path.exists() or not path.stat().st_size or _is_new(path):
-        return bool(found(storage / "runs", "*/config.json"))
+        return bool(listed(storage / "runs", "*/config.json"))
     return not _sound(path)
 
 
@@ -180,22 +191,20 @@ def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
     left to it, and so are folders of the last seconds_to_enter. Returns of how many runs the list said something else.
     """
     known = {account["id"]: account for account in store.accounts()}
+    paths = {path.parent.name: path for path in listed(store.storage / "runs", "*/config.json")}
+    written_at = {run_id: stat(path).st_mtime for run_id, path in paths.items() if run_id not in known}
     count, batch, entered_at = 0, "", 0.0
-    for config_file in sorted(found(store.storage / "runs", "*/config.json"), key=lambda file: file.written_at):
-        folder = RunFolder(config_file.path.parent)
-        run_id = folder.path.name
+    for run_id in sorted(paths, key=lambda one: written_at.get(one, 0.0)):
+        folder = RunFolder(paths[run_id].parent)
         if not (run_id.isascii() and run_id.isalnum()):
             continue
         try:
-            row = known.get(run_id)
-            if row is not None:
-                count += _corrected(store, folder, row)
-                continue
-            written_at = config_file.written_at
-            if time.time() - written_at >= seconds_to_enter:
-                if written_at - entered_at > SECONDS_WITHIN_A_BATCH:
+            if run_id in known:
+                count += _corrected(store, folder, known[run_id])
+            elif time.time() - written_at[run_id] >= seconds_to_enter:
+                if written_at[run_id] - entered_at > SECONDS_WITHIN_A_BATCH:
                     batch = new_id()
-                entered_at = written_at
+                entered_at = written_at[run_id]
                 _enter(store, folder, batch)
                 count += 1
         except StoreError:

@@ -173,6 +173,19 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
     assert "its storage does not answer" in events[-1]["text"]
 
 
+def test_a_list_is_opened_though_its_bucket_does_not_answer(store, gone):
+    run_id = train_here(store, tiny_config())
+    opened, notice = mending.open_store(store.home, gone)
+    assert notice is None
+    assert opened.get(run_id).status == "finished"
+    opened.close()
+
+
+def test_a_new_list_beside_a_bucket_that_does_not_answer_is_refused_in_words(home, gone):
+    with pytest.raises(SaveError, match="its storage does not answer"):
+        mending.open_store(home, gone)
+
+
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
     events = []
     performing.perform(tmp_path, "abc", events.append, lambda: None)
