@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
-from kd_core.cluster import TOPIC
+from kd_core.cluster import TOPIC, keep_heaps_few
 from kd_core.config import ConfigError, LabError, RunConfig
 from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove
 from kd_core.runs import Run, Store, folder_of
@@ -318,6 +318,7 @@ def note_request(run_id: str, request: Request | Literal["yield"]) -> None:
 def _settle_in(threads: int) -> None:
     import torch
 
+    keep_heaps_few()
     if threads:
         torch.set_num_threads(threads)
     if hasattr(os, "nice") and os.nice(0) < NICENESS:

@@ -1,6 +1,9 @@
 """Which worker gets which run, and what becomes of work whose worker, host or scheduler is lost."""
 
+import ctypes
 import socket
+import subprocess
+import sys
 import time
 from types import SimpleNamespace
 
@@ -323,3 +326,30 @@ def test_a_host_gives_each_run_its_share_of_the_cores_and_of_the_gpus(monkeypatc
     assert Host.this(runs=8) == (8, 2, 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert Host.this() == (8, 2, 2)
+
+
+def test_threads_share_heaps_where_glibc_would_give_each_its_own():
+    """Forty threads that allocate at once leave no more heaps than two, as malloc_info tells; by default sixteen."""
+    code = (
+        "import ctypes, os, sys, tempfile, threading\n"
+        "from kd_core.cluster import keep_heaps_few\n"
+        "sys.argv[1] == 'few' and keep_heaps_few()\n"
+        "meet = threading.Barrier(40)\n"
+        "def allocate():\n"
+        "    meet.wait(); kept = [bytes(2000) for _ in range(2000)]; meet.wait()\n"
+        "threads = [threading.Thread(target=allocate) for _ in range(40)]\n"
+        "[thread.start() for thread in threads]; [thread.join() for thread in threads]\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.fopen.restype = ctypes.c_void_p\n"
+        "name = tempfile.mktemp()\n"
+        "file = ctypes.c_void_p(libc.fopen(name.encode(), b'w'))\n"
+        "libc.malloc_info(0, file); libc.fclose(file)\n"
+        "print(open(name).read().count('<heap nr')); os.remove(name)\n"
+    )
+    if not hasattr(ctypes.CDLL(None), "malloc_info"):
+        pytest.skip("this C library is not glibc")
+    heaps = {
+        how: int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, check=True, text=True).stdout)
+        for how in ("few", "many")
+    }
+    assert heaps["few"] <= 2 < heaps["many"]

@@ -33,6 +33,7 @@ from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
 cluster.let_threads_sleep()
+cluster.keep_heaps_few()
 
 AFTER_START_SECONDS = 3.0
 MAX_WATCHED = 60
