@@ -409,9 +409,7 @@ class Jobs:
 
     def _look_after_workers(self) -> None:
         """Drop the work of workers that are gone, and let it go on elsewhere."""
-        if self._cluster is None or not self._works:
-            return
-        if not self._cluster.reachable:
+        if self._cluster is None or not self._cluster.reachable:
             self._let_go()
             return
         there = set(self._cluster.workers())
@@ -459,7 +457,8 @@ class Jobs:
             self._losses[run_id] += blamed
         self._waiting = {run_id: work.browser for run_id in going if run_id not in given_up} | self._waiting
         del self._works[key]
-        work.task.cancel()
+        with contextlib.suppress(Exception):  # its scheduler may be gone
+            work.task.cancel()
 
     def _plan_back_up(self) -> None:
         if self._back_up_at is None:

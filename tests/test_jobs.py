@@ -660,6 +660,20 @@ def work_of(*run_ids, status="finished", finding=None, **facts):
     return jobs._Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
 
 
+def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
+    first, second = new_id(), new_id()
+    idle.store.create({first: tiny_config(), second: tiny_config(seed=1)})
+    idle._closing = False
+    for run_id in (first, second):
+        idle._works[run_id], idle._given[run_id] = work_of(run_id), run_id
+    fails_once(monkeypatch, idle.store, "apply")
+    with pytest.raises(StoreError):
+        idle._look_after_workers()
+    idle._look_after_workers()
+    assert list(idle._waiting) == [first, second]
+    assert [run.status for run in idle.store.some([first, second])] == ["queued", "queued"]
+
+
 @pytest.mark.parametrize("losses", [1, 3])
 def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try(idle, monkeypatch, losses):
     run_id = new_id()
