@@ -123,13 +123,17 @@ def claim(folder: AnyPath, name: str) -> bool:
 
     Raises OSError.
     """
-    try:
-        if isinstance(folder, Path):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-        else:
-            path = folder / name
+    if isinstance(folder, Path):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        make: Callable[[], None] = folder.mkdir
+    else:
+        path = folder / name
+
+        def make() -> None:
             _elsewhere(path, lambda: path.fs.pipe_file(path.path, b"", mode="create"))
+
+    try:
+        make()
     except FileExistsError:
         return False
     return True
