@@ -1,6 +1,7 @@
 """An S3 server of our own (moto), for what a department keeps in a bucket."""
 
 import contextlib
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -31,5 +32,15 @@ def s3_server(address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
         root = path_at(BUCKET)
         root.fs.mkdir(root.path)
         yield variables
-        S3FileSystem.clear_instance_cache()  # the next server has another address
+        del root
+        forget_sessions()
     server.stop()
+
+
+def forget_sessions() -> None:
+    """Have the next path ask anew where its server is.
+
+    Sessions are closed here and now: left to the garbage collector, s3fs closes them in whatever event loop it finds.
+    """
+    S3FileSystem.clear_instance_cache()
+    gc.collect()

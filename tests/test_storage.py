@@ -4,8 +4,7 @@ import socket
 import time
 
 import pytest
-from s3 import BUCKET, s3_server
-from s3fs import S3FileSystem
+from s3 import BUCKET, forget_sessions, s3_server
 from tiny import tiny_config, train_here
 
 from kd_core import artifacts, bundles, export, exported, files, mending, performing, places, tensors
@@ -152,11 +151,12 @@ def gone(monkeypatch):
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    S3FileSystem.clear_instance_cache()
+    forget_sessions()
     root = path_at(f"{BUCKET}/gone")
     root.fs.retries = 1
     yield root
-    S3FileSystem.clear_instance_cache()
+    del root
+    forget_sessions()
 
 
 def test_a_bucket_that_does_not_answer_is_said_in_words(gone):
