@@ -5,6 +5,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
@@ -19,6 +20,9 @@ def s3_server(address: str = "127.0.0.1") -> Iterator[dict[str, str]]:
     server = ThreadedMotoServer(ip_address=address, port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    requests.post(
+        f"http://{host}:{port}/moto-api/reset", timeout=10
+    ).raise_for_status()  # servers of a process share all
     variables = {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+import loops
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -217,6 +218,6 @@ def test_files_that_are_still_arriving_count(visit, monkeypatch):
         await put(keeper, "2", gate.wait)
 
     visit()
-    asyncio.run(both())
+    loops.run(both())
     assert statuses[0] == 413
     assert len(statuses) == 2  # the start and the body of the one refusal

@@ -1,6 +1,5 @@
 """What the server tells a live view: bounded, and nothing kept for the one who asks."""
 
-import asyncio
 import gc
 import gzip
 import json
@@ -12,6 +11,7 @@ import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
 
+import loops
 import pytest
 from starlette.requests import Request
 from streamlit.runtime.app_session import AppSession
@@ -136,7 +136,7 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
     def fetch(encoding):
         headers = [(b"accept-encoding", encoding)]
         request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""})
-        return asyncio.run(server._send_plotly(request))
+        return loops.run(server._send_plotly(request))
 
     first, second = fetch(b"gzip, deflate, br"), fetch(b"gzip")
     assert first.body is second.body
@@ -157,7 +157,7 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
             AppSession.register_file_watchers(session)  # as Streamlit does when a connection is back
             return session._local_sources_watcher
 
-    assert asyncio.run(live()) is None
+    assert loops.run(live()) is None
 
 
 def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypatch):
