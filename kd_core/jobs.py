@@ -6,6 +6,7 @@ and the process that owns the queue is the only writer of its runs.
 
 import atexit
 import contextlib
+import json
 import logging
 import math
 import os
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
 from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
-from kd_core.files import is_file
+from kd_core.files import is_file, read_text
 from kd_core.performing import (
     PROGRESS,
     Finding,
@@ -180,7 +181,6 @@ class Jobs:
         self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
         self._works: dict[str, _Work] = {}  # key -> what a worker has
         self._given: dict[str, str] = {}  # run id -> key of the work it is part of, until it has ended
-        self._groups: dict[str, tuple[str, ...]] = {}  # run id -> those that it trains with as one, itself included
         self._losses: Counter[str] = Counter()  # workers that a run has lost
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
         self._lineup: tuple[tuple[str, int], ...] = ()
@@ -361,7 +361,6 @@ class Jobs:
                 self.store.apply(run_id, *events)
                 if events[-1]["kind"] in ("finished", "stopped", "paused", "failed"):
                     self._given.pop(run_id)
-                    self._groups.pop(run_id, None)
                 if events[-1]["kind"] == "queued" and key not in self._works:  # it yielded, and left before saying so
                     self._waiting.setdefault(run_id, self.store.get(run_id).browser)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
@@ -529,7 +528,6 @@ class Jobs:
         key, browser = f"{run_ids[0]}-{time.time_ns()}", self._waiting[going[0]]
         absent = [run_id for run_id in run_ids if run_id not in going]
         self._given |= dict.fromkeys(going, key)
-        self._groups |= dict.fromkeys(going if len(run_ids) > 1 else (), tuple(run_ids))
         self._submit(key, worker, perform_on_worker, run_ids, absent, run_ids=tuple(going), browser=browser)
         for run_id in going:
             del self._waiting[run_id]
@@ -608,12 +606,12 @@ class Jobs:
     def _together(self, run_id: str) -> list[str]:
         """The waiting runs of its batch that train with it as one, itself included; itself alone where they are few.
 
-        Those that trained together go on together, with those that have left the group since: the batched model of
+        Those that once trained together go on together, with those that have left the group since: the batched model of
         fewer would round otherwise, and their checkpoint is of all.
         """
-        before = self._groups.get(run_id, ())
-        if before and is_file(self.store.folder(before[0]).together) and len(self.store.some(before)) == len(before):
-            return [*before]
+        before = self._group_of(run_id)
+        if len(self.store.some(before)) == len(before) > 1:
+            return before
         run = self.store.get(run_id)
         waiting = {one.id: one for one in self.store.runs(batch=run.batch) if one.id in self._waiting}
         fresh = {
@@ -628,6 +626,14 @@ class Jobs:
         ids = {config: one for one, config in fresh.items()}
         group = next(group for group in sweep.groups([*ids]) if run.config in group)
         return [ids[config] for config in group] if len(group) >= FEWEST_TOGETHER else [run_id]
+
+    def _group_of(self, run_id: str) -> list[str]:
+        """The runs that one has trained with as one, itself included, as its folder says."""
+        try:
+            group = json.loads(read_text(self.store.folder(run_id).group))
+            return [str(one) for one in group] if run_id in group else []
+        except (OSError, ValueError, TypeError):
+            return []
 
     def _teachers(self, run_id: str) -> dict[str, Run | None]:
         """The teachers that a run names, by id; None where one was deleted since."""

@@ -249,15 +249,26 @@ def _results(folder: RunFolder) -> dict[str, Any]:
     return results
 
 
+def _origin(folder: RunFolder) -> dict[str, Any]:
+    """The batch, browser and time that a run was queued with; nothing of one that says so in another way, or not."""
+    try:
+        origin = json.loads(read_text(folder.origin))
+        whole = isinstance(origin["batch"], str) and isinstance(origin["browser"], str)
+        return origin if whole and isinstance(origin["created_at"], float) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def _enter(store: Store, folder: RunFolder, batch: str) -> None:
     """Enter a run that has no row."""
     config, results = RunConfig.from_json(read_text(folder.config)), _results(folder)
     made_at = stat(folder.config).st_mtime
+    origin = _origin(folder)
     run = Run(
         id=folder.path.name,
-        created_at=made_at,
+        created_at=origin.get("created_at", made_at),
         config=config,
-        batch=batch,
+        batch=origin.get("batch", batch),
         status="finished" if _all_epochs(config, results) else "interrupted",
         request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
@@ -269,7 +280,7 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         ended_at=stat(folder.card).st_mtime if results else None,
         environment={},
         results=results,
-        browser="",
+        browser=origin.get("browser", ""),
         name="",
         note="",
         tags=(),

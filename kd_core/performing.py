@@ -5,6 +5,7 @@ worker events. Nothing here knows the queue. torch is imported by what needs it,
 """
 
 import contextlib
+import json
 import logging
 import os
 import socket
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from kd_core.cluster import TOPIC, keep_heaps_few
 from kd_core.config import ConfigError, LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove
+from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
 from kd_core.runs import Run, Store, folder_of
 
 log = logging.getLogger(__name__)
@@ -221,6 +222,9 @@ def _perform_together(
             log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
             lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
             together = sweep.Together(configs, dataset, teacher_logits)
+    for run_id in run_ids:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
+        if run_id not in left:
+            write_atomic(folder_of(storage, run_id).group, json.dumps(list(run_ids)).encode())
     environment = {
         "device": str(together.device),
         "precision": together.precision,

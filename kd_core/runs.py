@@ -2,8 +2,8 @@
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
     KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.mending
-    KD_STORAGE/runs/<id>/         config.json, checkpoint.pt, weights.safetensors, logits.safetensors, card.json,
-                                  export/
+    KD_STORAGE/runs/<id>/         config.json, origin.json (batch and browser), group.json (whom it trains with as one),
+                                  checkpoint.pt, weights.safetensors, logits.safetensors, card.json, export/
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
 row; any process may read, may ask the owner to stop or pause it, and may name, tag or delete it once it has ended.
@@ -165,6 +165,8 @@ class RunFolder:
     config = property(lambda self: self.path / "config.json")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")
     together = property(lambda self: self.path / "together.pt")
+    origin = property(lambda self: self.path / "origin.json")
+    group = property(lambda self: self.path / "group.json")
     weights = property(lambda self: self.path / "weights.safetensors")
     logits = property(lambda self: self.path / "logits.safetensors")
     card = property(lambda self: self.path / "card.json")
@@ -233,7 +235,9 @@ class Store:
         now = time.time()
         new = [run_id for run_id in configs if not is_file(self.folder(run_id).config)]
         try:
+            origin = json.dumps({"batch": batch, "browser": browser, "created_at": now}).encode()
             for run_id, config in configs.items():
+                write_atomic(self.folder(run_id).origin, origin)
                 write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
             with self._transaction() as database:
                 for run_id, config in configs.items():

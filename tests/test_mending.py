@@ -304,3 +304,17 @@ def test_numbers_of_a_run_that_ran_away_are_no_damage(store, history):
     opened = mending.open_store(store.home)
     assert opened.notice is None
     opened.store.close()
+
+
+def test_runs_that_the_list_has_lost_come_back_to_their_batch_and_their_browser(store):
+    ids = {new_id(): tiny_config(seed=seed) for seed in range(2)}
+    store.create(ids, batch="sweep", browser="anna")
+    before = store.some([*ids])
+    store.close()
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        (store.home / name).unlink(missing_ok=True)
+    opened = mending.open_store(store.home).store
+    assert [(run.batch, run.browser, run.created_at) for run in opened.some([*ids])] == [
+        (run.batch, run.browser, run.created_at) for run in before
+    ]
+    opened.close()

@@ -1,6 +1,7 @@
 """Which worker gets which run, and what becomes of work whose worker, host or scheduler is lost."""
 
 import ctypes
+import json
 import socket
 import subprocess
 import sys
@@ -210,7 +211,8 @@ def test_those_that_trained_together_go_on_together_with_those_that_have_left(la
     wait_until(lambda: there.of(ids[0]))
     assert sorted(there.of(ids[0]).what) == sorted(ids)
     group, key = there.of(ids[0]).what, there.of(ids[0]).key
-    queue.store.folder(group[0]).together.write_bytes(b"of all four")
+    for run_id in ids:
+        queue.store.folder(run_id).group.write_text(json.dumps(group))  # as the worker does
     there.hear({"key": key, "run_id": group[1], "events": [{"kind": "stopped"}]})
     wait_until(lambda: queue.store.get(group[1]).status == "stopped")
     there.there = [B1]
