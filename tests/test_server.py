@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from pathlib import Path
 from types import SimpleNamespace
@@ -179,3 +180,16 @@ def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypa
 def test_a_page_does_not_wait_for_a_server_that_is_not_there():
     assert not server._getting_ready.is_alive()
     server.wait_until_ready()
+
+
+def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):
+    collected, ended = [], threading.Event()
+    monkeypatch.setattr(server, "SECONDS_BETWEEN_COLLECTIONS", 0.01)
+    monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
+    thread = threading.Thread(target=server._collect_garbage, args=(ended,))
+    thread.start()
+    while len(collected) < 3:
+        time.sleep(0.01)
+    ended.set()
+    thread.join(timeout=10)
+    assert not thread.is_alive()

@@ -116,7 +116,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     return artifacts.validation_logits(places.storage(), run_id)
 
 
-@st.cache_resource(show_spinner="Loading the model …", max_entries=32)
+@st.cache_resource(show_spinner="Loading the model …", max_entries=12)
 def trained(run_id: str) -> "artifacts.Trained":
     """A run's trained model, ready for images that its user draws. Raises SaveError."""
     from kd_core import artifacts

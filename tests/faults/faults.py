@@ -850,6 +850,8 @@ def main() -> int:
     start = time.monotonic()
     lab = Lab(work, arguments.seed)
     faults: list[Fault] = []
+    interrupted: list[int] = []  # Ctrl-C ends it after the fault that it struck in, with a report of those before
+    signal.signal(signal.SIGINT, lambda number, frame: interrupted.append(number))
     try:
         lab.look("")
         for story in (*STORIES.values(), MNIST):
@@ -869,6 +871,8 @@ def main() -> int:
         for number, kind in enumerate(deck(arguments.faults, arguments.seed)):
             if arguments.only is not None and number != arguments.only:
                 continue
+            if interrupted:
+                break
             faults.append(Fault(number, kind))
             strike(lab, faults[-1])
             said = faults[-1].example() or "-"
