@@ -154,7 +154,8 @@ _JSON_OF_RUNS = ("owner", "config", "tags", "coalesce(environment, '{}')", "coal
 _WHOLE = {
     "runs": " AND ".join(["typeof(created_at) = 'real'", "typeof(step) = 'integer'", *map(_is_json, _JSON_OF_RUNS)]),
     "records": "typeof(step) = 'integer' AND typeof(epoch) IN ('integer', 'real', 'null')"
-    " AND typeof(loss) IN ('integer', 'real', 'null')",
+    " AND typeof(loss) IN ('integer', 'real', 'null')"
+    " AND (kind = 'step' OR (kind = 'epoch' AND typeof(seconds) IN ('integer', 'real')))",
     "probes": f"typeof(epoch) = 'integer' AND {_is_json('logits')}",
     "findings": _is_json("result"),
 }
@@ -171,7 +172,7 @@ def _sound(path: Path) -> bool:
             header = file.read(100)
         if len(header) < 100 or header[18] not in _VERSIONS:
             return False
-        checks = ["PRAGMA quick_check(1)"]
+        checks = ["PRAGMA integrity_check(1)"]  # quick_check does not look into the index that finds a run by its id
         checks += [f"SELECT 'no' FROM {table} WHERE ({whole}) IS NOT TRUE LIMIT 1" for table, whole in _WHOLE.items()]
         return all(_asked(path, check) in ([("ok",)], []) for check in checks)
     except OSError as error:

@@ -1,5 +1,6 @@
 """A damaged list of runs costs nobody a finished run: it is put together from its backup and the runs' own folders."""
 
+import contextlib
 import math
 import os
 import random
@@ -317,4 +318,36 @@ def test_runs_that_the_list_has_lost_come_back_to_their_batch_and_their_browser(
     assert [(run.batch, run.browser, run.created_at) for run in opened.some([*ids])] == [
         (run.batch, run.browser, run.created_at) for run in before
     ]
+    opened.close()
+
+
+def test_an_index_that_no_longer_finds_a_run_is_damage(store):
+    """As after some changed bytes: the row is there, and nobody who asks for its id gets it."""
+    run_id = train_here(store, tiny_config())
+    store.close()
+    path = store.home / DATABASE
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (page,) = database.execute(
+            "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_runs_1'"
+        ).fetchone()
+        (size,) = database.execute("PRAGMA page_size").fetchone()
+    content = bytearray(path.read_bytes())
+    index = bytes(content[(page - 1) * size : page * size])
+    content[(page - 1) * size : page * size] = index.replace(run_id.encode(), run_id[::-1].encode())
+    path.write_bytes(content)
+    opened, notice = mending.open_store(store.home)
+    assert "The list of runs was damaged" in notice
+    assert opened.get(run_id).status == "finished"
+    opened.close()
+
+
+def test_an_epoch_without_its_seconds_is_damage(store):
+    run_id = train_here(store, tiny_config())
+    with store._transaction() as database:
+        database.execute("UPDATE records SET seconds = NULL WHERE kind = 'epoch'")
+    store.close()
+    opened, notice = mending.open_store(store.home)
+    assert "The list of runs was damaged" in notice
+    assert opened.get(run_id).status == "finished"
     opened.close()
