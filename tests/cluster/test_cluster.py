@@ -198,8 +198,8 @@ def test_a_host_that_vanishes_costs_time_and_no_result(queue, onlooker, hosts, t
     monkeypatch.setattr(cluster, "SECONDS_UNTIL_LOST", 6.0)
     first, second = queue.submit(
         {
-            new_id(): tiny_config("baseline", epochs=250, batch_size=64, seed=3),
-            new_id(): tiny_config(epochs=400, seed=4),
+            new_id(): tiny_config("baseline", epochs=900, batch_size=64, seed=3),
+            new_id(): tiny_config(epochs=1500, seed=4),
         }
     )
     wait_until(lambda: all(run.step > 100 for run in queue.store.some([first, second])))
