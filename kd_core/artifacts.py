@@ -3,7 +3,6 @@
 The card is written last and holds the checksums of the other two, so that logits of other weights are never used.
 """
 
-import hashlib
 import json
 from typing import Any, NamedTuple, Protocol
 
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from kd_core import datasets, evaluation, models, speed, tensors
 from kd_core.config import ConfigError, LabError, RunConfig
 from kd_core.datasets import Dataset
-from kd_core.files import AnyPath, SaveError, is_file, read_bytes, read_text, write_atomic
+from kd_core.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.runs import RunFolder, folder_of
 
 
@@ -70,8 +69,8 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
         "torch": str(torch.__version__),
         "device": str(run.device),
         "precision": run.precision,
-        "weights_sha256": _sha256(folder.weights),
-        "logits_sha256": _sha256(folder.logits),
+        "weights_sha256": sha256(folder.weights),
+        "logits_sha256": sha256(folder.logits),
     }
     write_atomic(folder.card, json.dumps(card, indent=2).encode())
     return results
@@ -89,8 +88,8 @@ def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
         complete = RunConfig.model_validate(card["config"]) == config and (
             card["results"]["epochs"] >= config.training.epochs
         )
-        whole = complete and _sha256(folder.weights) == card["weights_sha256"]
-        whole = whole and _sha256(folder.logits) == card["logits_sha256"]
+        whole = complete and sha256(folder.weights) == card["weights_sha256"]
+        whole = whole and sha256(folder.logits) == card["logits_sha256"]
     except (LabError, OSError, ValueError, KeyError, TypeError):
         return {}
     results: dict[str, Any] = card["results"] if whole else {}
@@ -113,7 +112,7 @@ def _ask_again(folder: RunFolder) -> None:
     validation_images = dataset.train_images[dataset.split_of(_config(folder))[1]]
     card = json.loads(read_text(folder.card))
     tensors.save_tensors(folder.logits, _asked(model, dataset, validation_images))
-    write_atomic(folder.card, json.dumps({**card, "logits_sha256": _sha256(folder.logits)}, indent=2).encode())
+    write_atomic(folder.card, json.dumps({**card, "logits_sha256": sha256(folder.logits)}, indent=2).encode())
 
 
 def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
@@ -228,14 +227,10 @@ def _logits_are_here(folder: RunFolder) -> bool:
     """
     try:
         card = json.loads(read_text(folder.card))
-        whole, alone = _sha256(folder.weights) == card["weights_sha256"], card["logits_sha256"] is None
+        whole, alone = sha256(folder.weights) == card["weights_sha256"], card["logits_sha256"] is None
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if whole and alone:
         _ask_again(folder)
         return True
-    return bool(whole and is_file(folder.logits) and _sha256(folder.logits) == card["logits_sha256"])
-
-
-def _sha256(path: AnyPath) -> str:
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    return bool(whole and is_file(folder.logits) and sha256(folder.logits) == card["logits_sha256"])

@@ -7,13 +7,13 @@
 checks.json is written last and holds the checksums of the others, so that no half or changed export is ever offered.
 """
 
-import hashlib
 import json
 from functools import lru_cache
 from typing import Any
 
+from kd_core import files
 from kd_core.config import LabError
-from kd_core.files import AnyPath, is_file, read_bytes, read_text, state_of
+from kd_core.files import AnyPath, is_file, read_text, state_of
 from kd_core.runs import folder_of
 
 WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
@@ -71,4 +71,4 @@ def sha256(path: AnyPath) -> str:
 
 @lru_cache(maxsize=256)
 def _sha256(path: AnyPath, state: str) -> str:
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    return files.sha256(path)

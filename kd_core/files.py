@@ -6,6 +6,7 @@ Whatever a storage raises becomes an OSError here, so that its callers know one 
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -93,6 +94,11 @@ def read_bytes(path: AnyPath) -> bytes:
 def read_text(path: AnyPath) -> str:
     """All of a text file. Raises OSError as read_bytes does, UnicodeDecodeError where it is no text."""
     return read_bytes(path).decode("utf-8")
+
+
+def sha256(path: AnyPath) -> str:
+    """The checksum of a file's content, in hexadecimal digits. Raises OSError as read_bytes does."""
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 def is_file(path: AnyPath) -> bool:

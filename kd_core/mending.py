@@ -5,7 +5,6 @@ be lost from the list but not from the disk. What the folders do not hold, learn
 that kd_core.jobs makes whenever a run has ended.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_core.config import LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, disk_problem, is_file, listed, read_bytes, read_text, stat
+from kd_core.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
 from kd_core.runs import (
     BACKUP,
     DATABASE,
@@ -243,7 +242,7 @@ def _results(folder: RunFolder) -> dict[str, Any]:
     """What the card says, where the weights beside it are those it was written for; else nothing."""
     try:
         card = json.loads(read_text(folder.card))
-        whole = hashlib.sha256(read_bytes(folder.weights)).hexdigest() == card["weights_sha256"]
+        whole = sha256(folder.weights) == card["weights_sha256"]
         results: dict[str, Any] = card["results"] if whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

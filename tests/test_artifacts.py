@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, datasets, evaluation, models, tensors
+from kd_core import artifacts, datasets, evaluation, files, models, tensors
 from kd_core.config import DistillationConfig, TransferSetConfig
 from kd_core.files import SaveError
 from kd_core.runs import Store
@@ -67,6 +67,6 @@ def test_validation_logits_that_are_damaged_or_of_another_split_are_refused(stor
         artifacts.validation_logits(store.home, run_id)
     card = folder.card.read_text(encoding="utf-8")
     old = json.loads(card)["logits_sha256"]
-    folder.card.write_text(card.replace(old, artifacts._sha256(folder.logits)), encoding="utf-8")
+    folder.card.write_text(card.replace(old, files.sha256(folder.logits)), encoding="utf-8")
     with pytest.raises(SaveError, match="another validation split"):
         artifacts.validation_logits(store.home, run_id)
