@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
-from tiny import TINY, tiny_config, train_here
+from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
 from kd_core import artifacts, jobs, models, performing, tensors
 from kd_core.cluster import Worker
@@ -37,20 +37,6 @@ def wait_until(condition, seconds=90):
 def long_config(**training):
     """A run of seconds, with many chances to be stopped."""
     return tiny_config("baseline", epochs=LONG, batch_size=64, **training)
-
-
-def undisturbed_weights(home, config):
-    """What the same config leaves when nobody interferes."""
-    other = Store(home / "undisturbed")
-    run_id = train_here(other, config)
-    weights = tensors.load_tensors(other.folder(run_id).weights)
-    other.close()
-    return weights
-
-
-def assert_same_weights(left, right):
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 @pytest.fixture(scope="module")

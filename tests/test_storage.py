@@ -5,7 +5,7 @@ import time
 
 import pytest
 from s3 import BUCKET, forget_sessions, s3_server
-from tiny import tiny_config, train_here
+from tiny import assert_same_weights, tiny_config, train_here, undisturbed_weights
 
 from kd_core import artifacts, bundles, export, exported, files, mending, performing, places, tensors
 from kd_core.bundles import BundleError
@@ -81,8 +81,7 @@ def test_a_run_leaves_the_same_weights_in_a_bucket_as_in_a_folder(far, store, di
     config = tiny_config(seed=3)
     there, here = train_here(far, config), train_here(store, config)
     assert far.get(there).status == "finished"
-    weights = tensors.load_tensors(store.folder(here).weights)
-    assert all(tensors.load_tensors(far.folder(there).weights)[name].equal(weights[name]) for name in weights)
+    assert_same_weights(*(tensors.load_tensors(one) for one in (far.folder(there).weights, store.folder(here).weights)))
     assert (artifacts.test_logits(far.storage, there) == artifacts.test_logits(store.storage, here)).all()
     assert not (far.home / "runs" / there).exists()
 
@@ -98,9 +97,7 @@ def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far,
     )
     assert started[0]["step"] > 0
     assert not files.is_file(far.folder(paused).checkpoint)
-    expected = tensors.load_tensors(store.folder(train_here(store, config)).weights)
-    found = tensors.load_tensors(far.folder(paused).weights)
-    assert all(found[name].equal(expected[name]) for name in expected)
+    assert_same_weights(tensors.load_tensors(far.folder(paused).weights), undisturbed_weights(store.home, config))
 
 
 def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):

@@ -3,7 +3,9 @@
 import hashlib
 from pathlib import Path
 
-from kd_core import paper, performing
+import torch
+
+from kd_core import paper, performing, tensors
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
@@ -47,6 +49,21 @@ def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_ev
     store.create({run_id: config})
     performing.run_here(store, run_id, on_event, requested)
     return run_id
+
+
+def undisturbed_weights(home: Path, config: RunConfig) -> dict[str, torch.Tensor]:
+    """What the same config leaves when nobody interferes."""
+    other = Store(home / "undisturbed")
+    run_id = train_here(other, config)
+    weights = tensors.load_tensors(other.folder(run_id).weights)
+    other.close()
+    return weights
+
+
+def assert_same_weights(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> None:
+    """Bit by bit."""
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 PAPER = paper.Protocol(
