@@ -24,8 +24,8 @@ Event = dict[str, Any]
 Request = Literal["stop", "pause"]
 """What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
 Finding = Literal["speed", "export", "inside", "bias"]
-"""What can be found out of trained runs, in a worker, once nothing trains: their speed side by side; one's exported
-files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
+"""What can be found out of trained runs, in a worker: their speed side by side, where nothing else goes on; one's
+exported files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
 CHECKPOINT_SECONDS = 5.0
 TRAINING_PER_CHECKPOINT = 30
 """Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""

@@ -12,7 +12,7 @@ from pages.widgets import lab, rights
 from pages.widgets.words import literal
 
 REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
-"""While runs train nothing is found out, and every page that waits for it would run in vain."""
+"""While runs have the workers a finding waits for its turn, and pages that look often would run in vain."""
 
 
 def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
