@@ -24,19 +24,19 @@ MAX_BYTES = 500_000_000
 """Of a file, before and after it is unpacked."""
 MAX_NODES = 50_000
 LEAST_PROBABILITY = 1e-30
-OPERATORS = frozenset(
-    """
-    Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant ConstantOfShape
-    Conv ConvInteger ConvTranspose Cos DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear Einsum Elu Equal
-    Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual
-    GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LRN LayerNormalization LeakyRelu Less
-    LessOrEqual Log LogSoftmax LpNormalization MatMul MatMulInteger Max MaxPool Mean MeanVarianceNormalization Min Mish
-    Mod Mul Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear RMSNormalization Range Reciprocal ScatterElements ScatterND
-    ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
-    Relu Reshape Resize Round Selu Shape Sigmoid Sign Sin Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt
-    Squeeze Sub Sum Tanh ThresholdedRelu Tile TopK Transpose Trilu Unsqueeze Upsample Where Xor
-    """.split()
-)
+_OPERATORS = """
+Abs Add And ArgMax ArgMin AveragePool BatchNormalization Cast CastLike Ceil Celu Clip Concat Constant
+ConstantOfShape Conv ConvInteger ConvTranspose Cos DepthToSpace DequantizeLinear Div Dropout DynamicQuantizeLinear
+Einsum Elu Equal Erf Exp Expand Flatten Floor Gather GatherElements GatherND Gelu Gemm GlobalAveragePool
+GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid HardSwish Identity InstanceNormalization LRN
+LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization MatMul MatMulInteger Max MaxPool Mean
+MeanVarianceNormalization Min Mish Mod Mul Neg Not OneHot Or PRelu Pad Pow QLinearConv QLinearMatMul QuantizeLinear
+RMSNormalization Range Reciprocal ScatterElements ScatterND ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax
+ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu Reshape Resize Round Selu Shape Sigmoid Sign Sin Size
+Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tanh ThresholdedRelu Tile TopK Transpose
+Trilu Unsqueeze Upsample Where Xor
+"""
+OPERATORS = frozenset(_OPERATORS.split())
 """What a graph may call, of ONNX's own domain: no loop, no random number, no text, nothing that finds by value."""
 _SIZES = {
     "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
@@ -121,9 +121,13 @@ def of_state(
 
 def _other_answer(shape: tuple[int, ...], images: int, classes: int) -> str:
     if len(shape) == 2 and shape[0] == images:
-        return f"This file gives {shape[1]:,} classes, the data set has {classes:,}: choose the data set it was made for."
+        return (
+            f"This file gives {shape[1]:,} classes, the data set has {classes:,}: choose the data set it was made for."
+        )
     told = "x".join(map(str, shape)) or "one number"
-    return f"This file answers {images} images with {told}, not with {images}x{classes} logits: export what gives logits."
+    return (
+        f"This file answers {images} images with {told}, not with {images}x{classes} logits: export what gives logits."
+    )
 
 
 def _is_flat(axes: Axes, image_shape: tuple[int, int, int]) -> bool:

@@ -10,8 +10,8 @@ torch.export.load (torch 2.13) says itself that it must not be given what one do
     aotinductor                 is compiled code, which is loaded as a library
     the graph                   calls any operator there is, those that open files among them (aten::from_file)
 
-So what is read here is the archive as a zip, its JSON, and raw numbers, all bounded before they are unpacked; nothing else
-in it is opened. What the graph may call are OPERATORS, which compute numbers from numbers, in a time and room that
+So what is read here is the archive as a zip, its JSON, and raw numbers, all bounded before they are unpacked; nothing
+else in it is opened. What the graph may call are OPERATORS, which compute numbers from numbers, in a time and room that
 follow from the shape of the images alone: there is no operator among them whose result's size depends on a value.
 """
 
@@ -46,13 +46,13 @@ where.Scalar zeros_like new_zeros new_ones new_full zeros ones full arange arang
 """
 _AS_LAYERS = """
 _adaptive_avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool2d addmm avg_pool1d avg_pool2d
-_native_batch_norm_legit_no_training batch_norm baddbmm bilinear bmm celu conv1d conv2d.default conv2d.padding convolution
-dropout dropout_ alpha_dropout feature_dropout elu elu_ einsum embedding gelu glu group_norm hardsigmoid hardsigmoid_
-hardswish hardswish_ hardtanh hardtanh_ instance_norm layer_norm leaky_relu leaky_relu_ linear log_sigmoid
-log_softmax.int _log_softmax matmul max_pool1d max_pool2d max_pool2d_with_indices mish mish_ mm native_group_norm
-native_layer_norm pixel_shuffle prelu relu relu_ relu6 relu6_ rms_norm scaled_dot_product_attention selu selu_ sigmoid
-sigmoid_ silu silu_ softmax.int _softmax softplus threshold upsample_bilinear2d upsample_bilinear2d.vec
-upsample_nearest2d upsample_nearest2d.vec
+_native_batch_norm_legit_no_training batch_norm baddbmm bilinear bmm celu conv1d conv2d.default conv2d.padding
+convolution dropout dropout_ alpha_dropout feature_dropout elu elu_ einsum embedding gelu glu group_norm hardsigmoid
+hardsigmoid_ hardswish hardswish_ hardtanh hardtanh_ instance_norm layer_norm leaky_relu leaky_relu_ linear
+log_sigmoid log_softmax.int _log_softmax matmul max_pool1d max_pool2d max_pool2d_with_indices mish mish_ mm
+native_group_norm native_layer_norm pixel_shuffle prelu relu relu_ relu6 relu6_ rms_norm scaled_dot_product_attention
+selu selu_ sigmoid sigmoid_ silu silu_ softmax.int _softmax softplus threshold upsample_bilinear2d
+upsample_bilinear2d.vec upsample_nearest2d upsample_nearest2d.vec
 """
 _AS_SHAPES = """
 alias amax amin argmax argmin any any.dim all all.dim as_tensor broadcast_to cat channel_shuffle chunk constant_pad_nd
@@ -66,14 +66,17 @@ OPERATORS = frozenset(
     f"{name}.default" if "." not in name else name for name in " ".join((_AS_ARRAYS, _AS_LAYERS, _AS_SHAPES)).split()
 )
 """What a graph may call of torch.ops.aten, with the overload."""
-SKIPPED = frozenset({"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"})
+SKIPPED = frozenset(
+    {"_assert_tensor_metadata.default", "_assert_scalar.default", "sym_constrain_range_for_size.default"}
+)
 """What torch adds for its own checks."""
 _TRAINING = {"batch_norm.default": "training", "instance_norm.default": "use_input_stats"} | dict.fromkeys(
     ("dropout.default", "dropout_.default", "alpha_dropout.default", "feature_dropout.default"), "train"
 )
 """What tells of an operator that it is at work as in training."""
 _WHOLE_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
-    f"_operator.{name}": function for name, function in (("add", add), ("sub", sub), ("mul", mul), ("floordiv", floordiv))
+    f"_operator.{name}": function
+    for name, function in (("add", add), ("sub", sub), ("mul", mul), ("floordiv", floordiv))
 }
 _DTYPES = {
     1: torch.uint8,
@@ -88,8 +91,8 @@ _DTYPES = {
     13: torch.bfloat16,
 }
 _MEMORY_FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
-_PLAIN = {"as_int": int, "as_float": (int, float), "as_bool": bool, "as_string": str}
-_LISTS = {"as_ints": int, "as_floats": (int, float), "as_bools": bool}
+_PLAIN: dict[str, Any] = {"as_int": int, "as_float": (int, float), "as_bool": bool, "as_string": str}
+_LISTS: dict[str, Any] = {"as_ints": int, "as_floats": (int, float), "as_bools": bool}
 _SYMBOL = re.compile(r"(?:Symbol\('(\w{1,20})'(?:, \w{1,20}=(?:True|False))*\)|(\w{1,20}))")
 
 
@@ -144,8 +147,7 @@ class Program(nn.Module):
             raise ProgramError("This torch.export program is damaged or cut short: save it anew.") from error
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
             raise ProgramError(
-                "This torch.export program is not as torch 2.8 and later write it: save it anew with"
-                " torch.export.save."
+                "This torch.export program is not as torch 2.8 and later write it: save it anew with torch.export.save."
             ) from error
 
     @torch.no_grad()
@@ -180,7 +182,8 @@ class Program(nn.Module):
     def _read(self, archive: "_Archive") -> None:
         program = archive.json(f"models/{archive.model}.json")
         _expect(
-            program["schema_version"]["major"] == SCHEMA, "another version of torch wrote it: save it with torch 2.8 to 2.13"
+            program["schema_version"]["major"] == SCHEMA,
+            "another version of torch wrote it: save it with torch 2.8 to 2.13",
         )
         module = program["graph_module"]
         graph, signature = module["graph"], module["signature"]
@@ -203,7 +206,9 @@ class Program(nn.Module):
         self._input = inputs[0]
         outputs = signature["output_specs"]
         changed = [kind for spec in outputs for kind in spec if kind != "user_output"]
-        _expect(not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export")
+        _expect(
+            not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export"
+        )
         self._output = outputs[0]["user_output"]["arg"]["as_tensor"]["name"]
         meta = graph["tensor_values"][self._input]
         self.dtype = _DTYPES[meta["dtype"]]
@@ -309,7 +314,8 @@ def _axes(sizes: Sequence[Any], ranges: Any) -> Axes:
 
 def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
     """The calls of a graph, in order, with what is not needed after each."""
-    drafts, last_use = [], {}
+    drafts: list[tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], tuple[Any, ...]]] = []
+    last_use: dict[str, int] = {}
     for node in nodes:
         target = node["target"]
         operator = target.removeprefix("torch.ops.aten.")
@@ -350,13 +356,15 @@ def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
 def _index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """aten::index but for masks: how much a mask chooses depends on what is in it."""
     if any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices):
-        raise ProgramError("This torch.export program cannot be used: it chooses by a mask, so its size follows values.")
+        raise ProgramError(
+            "This torch.export program cannot be used: it chooses by a mask, so its size follows values."
+        )
     chosen: Tensor = torch.ops.aten.index.Tensor(tensor, indices)
     return chosen
 
 
 def _names(arguments: Sequence[Any]) -> list[str]:
-    found = []
+    found: list[str] = []
     for one in arguments:
         found += _names(one) if isinstance(one, list) else [one] if isinstance(one, _Name) else []
     return found
