@@ -20,6 +20,7 @@ ENGINE_ARROWS = {
     "drawing": {"config"},
     "downloads": {"config", "places", "vision"},
     "own_data": {"config", "downloads", "files", "places", "vision"},
+    "intake": {"config", "own_data"},
     "datasets": {"config", "downloads", "drawing", "files", "own_data", "places", "vision"},
     "losses": set(),
     "lessons": {"losses"},
@@ -125,6 +126,7 @@ ENGINE_ARROWS = {
         "runs",
         "shipped",
         "speed",
+        "own_data",
     },
     "__init__": set(),
 }

@@ -117,7 +117,9 @@ def _drawn(named: str) -> NDArray[np.uint8]:
 
 def _uploaded(named: str) -> NDArray[np.uint8] | None:
     uploaded = st.file_uploader(
-        "A picture of one digit, dark on light or light on dark", type=["png", "jpg", "jpeg", "webp", "gif", "bmp"]
+        "A picture of one digit, dark on light or light on dark",
+        type=["png", "jpg", "jpeg", "webp", "gif", "bmp"],
+        max_upload_size=20,
     )
     if uploaded is None:
         st.info("Take a photo of a digit on paper, or upload any picture of one.", icon=":material/upload:")
