@@ -60,10 +60,10 @@ def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
     return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
 
 
-def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: int) -> list[str]:
+def warnings(story: StoryConfig, teacher_parameters: int | None, student_parameters: int) -> list[str]:
     """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
 
-    teacher_parameters: of one teacher of the ensemble, or of the only one.
+    teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows.
     """
     said: list[str] = []
     temperature, alpha, training, part = story.temperature, story.alpha, story.training, story.transfer_set
@@ -88,7 +88,7 @@ def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: in
         )
     if tiny and story.dataset == "mnist" and alpha > 0 and training.epochs <= 20:
         said.append("We measured students of 30 units on MNIST: in few epochs they did better without a teacher.")
-    if student_parameters >= teacher_parameters:
+    if teacher_parameters is not None and student_parameters >= teacher_parameters:
         said.append("The student is no smaller than its teacher: it has little to gain but the soft targets.")
     if training.optimizer != "sgd" and training.learning_rate > 0.02:
         said.append(

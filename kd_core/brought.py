@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core import black_box, models
+from kd_core import models
 from kd_core.config import BLACK_BOX, BroughtConfig, RunConfig
 
 Statistic = float | Sequence[float]
@@ -27,6 +27,8 @@ def build(
     Raises RuntimeError where the state is not the model's, and as black_box.BlackBox does.
     """
     if config.model.name == BLACK_BOX and config.brought is not None:
+        from kd_core import black_box  # and ONNX Runtime, which most runs do without
+
         model: nn.Module = black_box.of_state(state, image_shape, classes, config.brought.gives)
     else:
         model = models.build(config.model, image_shape, classes)

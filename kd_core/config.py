@@ -218,6 +218,15 @@ class TransferSetConfig(Config):
         return self == TransferSetConfig()
 
 
+PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
+    "own": ("normalised by the data set's own mean and standard deviation, as KD Lab does", None, None),
+    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
+    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
+    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+}
+"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+
+
 class BroughtConfig(Config):
     """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.brought)."""
 
@@ -293,6 +302,11 @@ class RunConfig(Config):
             raise ConfigError(f"{self.dataset} has classes 0 to {info.classes - 1}, got class {max(part.only_classes)}")
         if not part.labelled and (self.distillation is None or self.distillation.alpha != 1):
             raise ConfigError("without labels only a distilled student with alpha = 1 can learn: set alpha to 1")
+
+    @property
+    def network(self) -> str:
+        """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
+        return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
 
     @property
     def label(self) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from kd_core.cluster import TOPIC, keep_heaps_few
-from kd_core.config import ConfigError, LabError, RunConfig
+from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig
 from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
 from kd_core.runs import Run, Store, folder_of
 
@@ -464,6 +464,8 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
     from kd_core import datasets, features, landscape
 
+    if run.config.model.name == BLACK_BOX:
+        raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
     dataset = datasets.load(run.config.dataset, storage=storage)
     seen, labels = features.penultimate(storage, run.id, dataset)
     valley = landscape.loss_landscape(storage, run.id, dataset)

@@ -24,6 +24,7 @@ from kd_core.black_box import BlackBox
 from kd_core.config import (
     BLACK_BOX,
     MODELS,
+    PIXELS,
     BroughtConfig,
     Config,
     LabError,
@@ -63,6 +64,7 @@ class Ask(Config):
     model: ModelConfig | None = Field(None, description="its architecture; by default what its names and shapes tell")
     mean: tuple[float, ...] | None = Field(None, description="as BroughtConfig's")
     std: tuple[float, ...] | None = Field(None, description="as BroughtConfig's")
+    inverted: bool = Field(False, description="whether dark and light are exchanged before")
 
 
 class Tried(NamedTuple):
@@ -116,14 +118,11 @@ def read(content: bytes, ask: Ask, dataset: Dataset) -> tuple[RunConfig, dict[st
 
     Class count and input are checked first. Raises LabError.
     """
-    kind = kind_of(content)
-    came = BroughtConfig(
-        kind=kind,
-        file=ask.file[-100:],
-        sha256=hashlib.sha256(content).hexdigest(),
-        mean=ask.mean,
-        std=ask.std,
-    )
+    kind, (mean, std) = kind_of(content), (ask.mean, ask.std)
+    if ask.inverted:
+        mean, std = _inverted(*((mean, std) if mean and std else _own(dataset)))
+    checksum = hashlib.sha256(content).hexdigest()
+    came = BroughtConfig(kind=kind, file=ask.file[-100:], sha256=checksum, mean=mean, std=std)
 
     def run(model: ModelConfig) -> RunConfig:
         return RunConfig(role="teacher", dataset=ask.dataset, model=model, training=NO_TRAINING, brought=came)
@@ -431,27 +430,17 @@ def _check_answers(model: nn.Module, dataset: Dataset) -> Any:
     return "probabilities" if isinstance(model, BlackBox) and bool((asked[0] >= 0).all()) and sums_to_one else "logits"
 
 
-def normalisations(dataset: Dataset) -> dict[str, tuple[Any, Any]]:
-    """What teachers are often trained to read: name -> mean and std, as BroughtConfig has them."""
-    return {
-        "normalised by the data set's own mean and standard deviation": (_listed(dataset.mean), _listed(dataset.std)),
-        "pixels from 0 to 1": ((0.0,), (1.0,)),
-        "pixels from -1 to 1": ((0.5,), (0.5,)),
-        "pixels from 0 to 255": ((0.0,), (1 / 255,)),
-    }
-
-
-def inverted(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _inverted(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The same normalisation after dark and light are exchanged: ((1 - x) - mean) / std is (x - (1 - mean)) / -std."""
     return tuple(1 - one for one in mean), tuple(-one for one in std)
 
 
+def _own(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return (dataset.mean,), (dataset.std,)
+
+
 def _called(dataset: Dataset) -> str:
     return info_of(dataset.name).label
-
-
-def _listed(statistic: Any) -> tuple[float, ...]:
-    return tuple(statistic) if isinstance(statistic, Sequence) else (float(statistic),)
 
 
 def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset, logits: Any) -> str:
@@ -470,13 +459,13 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
         said = models.logits_of(_built(other, state, dataset), images, dataset.normalise).numpy()
         return evaluation.test_errors(said, truth) / len(truth)
 
-    known = normalisations(dataset)
-    straight = {name: share(*one) for name, one in known.items()}
-    exchanged = {name: share(*inverted(*one)) for name, one in known.items()}
+    known = {words: (mean, std) if mean and std else _own(dataset) for words, mean, std in PIXELS.values()}
+    straight = {words: share(*one) for words, one in known.items()}
+    exchanged = {words: share(*_inverted(*one)) for words, one in known.items()}
     plain, turned = (min(one, key=one.__getitem__) for one in (straight, exchanged))
     return (
         f"It gets {1 - evaluation.accuracy(logits, labels):.1%} of the test images wrong. Likely causes: its classes"
         f" stand in another order (in the one that suits best {best:.1%} would remain); it reads other pixels (of those"
-        f" tried on {len(truth)} images, {plain} leave {straight[plain]:.1%}); or dark and light are exchanged (inverted,"
-        f" {turned} leave {exchanged[turned]:.1%}). If none of them helps, it was trained on other images."
+        f" tried on {len(truth)} images, pixels {plain}, leave {straight[plain]:.1%}); or dark and light are exchanged"
+        f" (then pixels {turned}, leave {exchanged[turned]:.1%}). If none of them helps, it was trained on other images."
     )

@@ -72,8 +72,8 @@ def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]]
 class Trial:
     """One file that is being tried, or waits until another was. Close it: its folder holds the file.
 
-    model: the architecture, where its user chose one. mean, std: as BroughtConfig has them. Raises TrialError for a
-    file that is empty or too large.
+    model: the architecture, where its user chose one. mean, std: as BroughtConfig has them. inverted: whether dark and
+    light are exchanged before. Raises TrialError for a file that is empty or too large.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Trial:
         model: ModelConfig | None = None,
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
+        inverted: bool = False,
     ) -> None:
         if not content:
             raise TrialError("This file is empty: choose the file that holds the trained teacher.")
@@ -93,7 +94,8 @@ class Trial:
         self._folder = tempfile.TemporaryDirectory(prefix="kd-lab-trial-", ignore_cleanup_errors=True)
         self._path = Path(self._folder.name)
         chosen = None if model is None else model.model_dump(mode="json")
-        ask = {"file": file or "file", "dataset": dataset, "model": chosen, "mean": mean, "std": std}
+        ask = {"file": file or "file", "dataset": dataset, "model": chosen}
+        ask |= {"mean": mean, "std": std, "inverted": inverted}
         (self._path / ASK).write_text(json.dumps(ask), encoding="utf-8")
         (self._path / FILE).write_bytes(content)
         self._stopped = threading.Event()
