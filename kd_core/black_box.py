@@ -151,7 +151,8 @@ class _Onnx:
     """An ONNX file in ONNX Runtime. axes, dtype: of its input, 0 for a size that it leaves open."""
 
     def __init__(self, content: bytes) -> None:
-        graph = _checked_graph(content)
+        made = _checked(content)
+        graph = made.graph
         (given,) = _inputs(graph)
         self._input = given.name
         kind = given.type.tensor_type
@@ -166,8 +167,11 @@ class _Onnx:
         options.intra_op_num_threads = torch.get_num_threads()
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # nothing else was checked
         try:
-            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
         except Exception as error:  # ONNX Runtime raises classes of its own, and whatever a made-up file leads to
             raise BlackBoxError(f"ONNX Runtime cannot read this file: {_first_words(error)}.") from error
         self._output = self._session.get_outputs()[0].name
@@ -198,10 +202,11 @@ def _inputs(graph: Any) -> list[Any]:
     return [given for given in graph.input if given.name not in kept]
 
 
-def _checked_graph(content: bytes) -> Any:
-    """The graph of an ONNX file, none of which has run yet. Raises BlackBoxError."""
+def _checked(content: bytes) -> Any:
+    """What an ONNX file holds, none of which has run yet, and nothing that is not understood. Raises BlackBoxError."""
     try:
         made = onnx.load_from_string(content)
+        made.DiscardUnknownFields()
     except Exception as error:  # protobuf's own, of several kinds
         raise BlackBoxError("This is no ONNX file, or it is damaged or cut short: export it anew.") from error
     graph = made.graph
@@ -221,7 +226,7 @@ def _checked_graph(content: bytes) -> Any:
     if len(_inputs(graph)) != 1:
         raise _refused(f"it wants {len(_inputs(graph))} inputs; a teacher is given images alone")
     _check_sizes(graph)
-    return graph
+    return made
 
 
 def _check_node(node: Any) -> None:

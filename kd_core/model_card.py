@@ -136,9 +136,10 @@ def _training(config: RunConfig, results: Mapping[str, Any], chosen: str) -> str
         file, checksum = config.brought.file, config.brought.sha256
         return f"It was trained elsewhere and brought by its user as `{file.replace('`', '')}`, SHA-256 `{checksum}`."
     start = f"the weights of run {config.continues}" if config.continues else "random weights"
+    settings = _table(config.training.model_dump(mode="json"))
     return (
         f"{results['epochs']:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The"
-        f" weights are those of the\n{chosen}.\n\n{_table(config.training.model_dump(mode='json'))}\n\n{_lesson(config)}"
+        f" weights are those of the\n{chosen}.\n\n{settings}\n\n{_lesson(config)}"
     )
 
 

@@ -467,5 +467,5 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
         f"It gets {1 - evaluation.accuracy(logits, labels):.1%} of the test images wrong. Likely causes: its classes"
         f" stand in another order (in the one that suits best {best:.1%} would remain); it reads other pixels (of those"
         f" tried on {len(truth)} images, pixels {plain}, leave {straight[plain]:.1%}); or dark and light are exchanged"
-        f" (then pixels {turned}, leave {exchanged[turned]:.1%}). If none of them helps, it was trained on other images."
+        f" (then pixels {turned}, leave {exchanged[turned]:.1%}). If none helps, it was trained on other images."
     )

@@ -93,8 +93,8 @@ class Trial:
             raise TrialError(f"This file is larger than {MAX_BYTES // 10**6} MB: bring a smaller teacher.")
         self._folder = tempfile.TemporaryDirectory(prefix="kd-lab-trial-", ignore_cleanup_errors=True)
         self._path = Path(self._folder.name)
-        chosen = None if model is None else model.model_dump(mode="json")
-        ask = {"file": file or "file", "dataset": dataset, "model": chosen}
+        ask: dict[str, Any] = {"file": file or "file", "dataset": dataset}
+        ask |= {"model": None if model is None else model.model_dump(mode="json")}
         ask |= {"mean": mean, "std": std, "inverted": inverted}
         (self._path / ASK).write_text(json.dumps(ask), encoding="utf-8")
         (self._path / FILE).write_bytes(content)

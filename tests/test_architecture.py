@@ -78,6 +78,7 @@ ENGINE_ARROWS = {
     "model_card": {"config", "evaluation", "runs"},
     "bundles": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "evaluation",
@@ -91,6 +92,7 @@ ENGINE_ARROWS = {
     "exported": {"config", "files", "runs"},
     "export": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "downloads",
@@ -127,6 +129,7 @@ ENGINE_ARROWS = {
         "shipped",
         "speed",
         "own_data",
+        "trial",
     },
     "__init__": set(),
 }
@@ -173,7 +176,7 @@ def test_pages_hold_no_torch_and_no_sql(path):
     "module",
     [
         "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
-        "exported", "snippets", "browser_page", "shipped",
+        "exported", "snippets", "browser_page", "shipped", "trial",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):
