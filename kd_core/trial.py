@@ -235,7 +235,7 @@ def main(folder: Path) -> None:
     from kd_core import cluster
 
     cluster.keep_heaps_few()
-    from kd_core import datasets, performing, teacher_files, tensors
+    from kd_core import datasets, teacher_files, tensors
 
     parent = os.getppid()
 
@@ -261,14 +261,13 @@ def main(folder: Path) -> None:
     except Exception as error:
         if not isinstance(error, LabError):
             logging.exception("a trial failed")
-        refused = str(error) if isinstance(error, LabError) else _broken(error, performing.sentence_of(error))
-        _write({"refused": refused})
+        _write({"refused": str(error) if isinstance(error, LabError) else _broken(error)})
 
 
-def _broken(error: Exception, sentence: str) -> str:
+def _broken(error: Exception) -> str:
     if isinstance(error, MemoryError) or "memory" in str(error).lower():
         return "This file takes more memory than a teacher may: bring a smaller one."
-    return sentence
+    return f"This file cannot be asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}): export it anew."
 
 
 if __name__ == "__main__":

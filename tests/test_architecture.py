@@ -34,7 +34,7 @@ ENGINE_ARROWS = {
     "black_box": {"config", "programs"},
     "brought": {"black_box", "config", "models"},
     "teacher_files": {"black_box", "brought", "config", "datasets", "evaluation", "models"},
-    "trial": {"cluster", "config", "datasets", "files", "performing", "runs", "teacher_files", "tensors"},
+    "trial": {"cluster", "config", "datasets", "files", "runs", "teacher_files", "tensors"},
     "artifacts": {"brought", "config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
     "features": {"artifacts", "datasets", "files", "models"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
