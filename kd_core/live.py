@@ -86,8 +86,7 @@ def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str
     for run in runs:
         last = seen.get(run.id, NOTHING)
         whole = last.attempt != run.attempt
-        found = store.probes(run.id, -1 if whole else last.step)
-        found = [(epoch, rows) for epoch, rows in found if image < len(rows) and all(map(math.isfinite, rows[image]))]
+        found = store.probe(run.id, image, -1 if whole else last.step)
         stride = -(-(len(found) - 1) // (PROBE_EPOCHS - 1))
         kept = found if stride < 2 else [*found[:-1:stride], found[-1]]
         answers.append(
@@ -96,7 +95,7 @@ def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str
                 "attempt": run.attempt,
                 "whole": whole,
                 "epochs": [epoch for epoch, _ in kept],
-                "logits": [logits[image] for _, logits in kept],
+                "logits": [logits for _, logits in kept],
             }
         )
     return answers
