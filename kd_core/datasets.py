@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.config import DATASETS, ConfigError, LabError, RunConfig, TransferSetConfig
+from kd_core.config import DATASETS, ConfigError, LabError, RunConfig, TransferSetConfig, probed_classes
 from kd_core.drawing import as_mnist
 from kd_core.places import data_folders, mnist_folder
 
@@ -103,10 +103,12 @@ class Dataset:
 
     @cached_property
     def probes(self) -> Tensor:
-        """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
+        """Indices of two test images a class, to watch while a student learns, in order of class: (2K,), or of many
+        classes those that config.probed_classes names.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
-        the next class's mean image differ least. No trained model has a say, so all runs show the same images.
+        the next class's mean image differ least; of a class with one test image, it twice. No trained model has a say,
+        so all runs show the same images.
         """
         classes = range(len(self.class_names))
         train, test = self.train_images.flatten(1), self.test_images.flatten(1)
@@ -116,9 +118,10 @@ class Dataset:
         others = distances.scatter(1, self.test_labels[:, None], torch.inf).min(dim=1).values
         margins = (others - own).abs()
         chosen = []
-        for label in classes:
+        for label in probed_classes(len(classes)):
             members = (self.test_labels == label).nonzero().squeeze(1)
-            border = members[1:][margins[members[1:]].argmin()]
+            others_of_it = members[1:] if len(members) > 1 else members
+            border = others_of_it[margins[others_of_it].argmin()]
             chosen += [int(members[0]), int(border)]
         return torch.tensor(chosen)
 
