@@ -267,9 +267,7 @@ def likest_pairs(mean_soft: NDArray[np.float64]) -> list[tuple[int, int, float]]
     order = np.argsort(-shared, axis=None, kind="stable")
     order = order[: int((shared >= 0).sum())]
     rows, columns = np.unravel_index(order, shared.shape)
-    return [
-        (int(row), int(column), float(shared[row, column])) for row, column in zip(rows, columns, strict=True)
-    ]
+    return [(int(row), int(column), float(shared[row, column])) for row, column in zip(rows, columns, strict=True)]
 
 
 def most_alike(mean_soft: NDArray[np.float64], count: int) -> NDArray[np.int64]:
