@@ -93,8 +93,7 @@ class Dataset:
 
     @cached_property
     def probes(self) -> Tensor:
-        """Indices of two test images a class, to watch while a student learns, in order of class: (2K,), or of many
-        classes those that config.probed_classes names.
+        """Indices of two test images of each of config.probed_classes, to watch while a student learns, in their order.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
         the next class's mean image differ least; of a class with one test image, it twice. No trained model has a say,

@@ -258,15 +258,14 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float:
     return float(np.exp(found.x))
 
 
-def likest_pairs(mean_soft: NDArray[np.float64]) -> list[tuple[int, int, float]]:
-    """Of a (K, K) map of mean soft targets, all (true class, other class, share given to it), the largest share first.
+def likest_pairs(mean_soft: NDArray[np.float64], count: int) -> list[tuple[int, int, float]]:
+    """Of a (K, K) map of mean soft targets the `count` largest shares that one class gives another, largest first.
 
-    Classes without examples, whose rows are NaN, are left out.
+    Each as (true class, other class, share). Classes without examples, whose rows are NaN, are left out.
     """
     shared = np.where(np.eye(len(mean_soft), dtype=bool) | np.isnan(mean_soft), -1.0, mean_soft)
-    order = np.argsort(-shared, axis=None, kind="stable")
-    order = order[: int((shared >= 0).sum())]
-    rows, columns = np.unravel_index(order, shared.shape)
+    largest = np.argsort(-shared, axis=None, kind="stable")[: min(count, int((shared >= 0).sum()))]
+    rows, columns = np.unravel_index(largest, shared.shape)
     return [(int(row), int(column), float(shared[row, column])) for row, column in zip(rows, columns, strict=True)]
 
 

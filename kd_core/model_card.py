@@ -91,8 +91,8 @@ def model_card(
 ) -> str:
     """A run in Markdown, its front matter as Hugging Face reads it.
 
-    image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it. weights: the name
-    of their file beside the card.
+    image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it.
+    weights: the name of their file beside the card.
     """
     config, results, info = run.config, run.results, info_of(run.config.dataset)
     errors, examples = results["test_errors"], results["test_examples"]
