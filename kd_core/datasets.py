@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core import places
+from kd_core import own_data, places
 from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own, probed_classes
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
@@ -232,3 +232,12 @@ def _with_statistics(
     mean = float((counts * values).sum() / counts.sum())
     std = float((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5
     return Dataset(name, train_images, train_labels, test_images, test_labels, class_names, mean, std)
+
+
+# ---------------------------------------------------------------------------------------- brought by users
+
+
+def _own(name: str, storage: AnyPath) -> Dataset:
+    parts = own_data.read(storage, name)
+    images, labels = (tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels))
+    return Dataset(name, images[0], labels[0], images[1], labels[1], parts.class_names, parts.mean, parts.std)
