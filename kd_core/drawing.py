@@ -84,12 +84,12 @@ def read_picture(content: bytes) -> Grey:
 def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     """The middle of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
 
-    It is cut to the shape's proportions and scaled by Pillow's bicubic filter, which averages where it shrinks. Raises
-    PictureError where it is no picture or too large.
+    It is cut to the shape's proportions and scaled as kd_core.own_data prepares users' images. Raises PictureError
+    where it is no picture or too large.
     """
     channels, height, width = image_shape
-    picture = _on_white(content).convert("L" if channels == 1 else "RGB")
-    pixels = np.asarray(ImageOps.fit(picture, (width, height), Image.Resampling.BICUBIC))
+    middle = ImageOps.fit(_on_white(content).convert("RGB"), (width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(middle.convert("L") if channels == 1 else middle)
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 

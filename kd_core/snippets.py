@@ -22,7 +22,7 @@ from PIL import Image, ImageOps
 
 CLASS_NAMES = {class_names}
 
-picture = ImageOps.fit(Image.open(sys.argv[1]).convert("{mode}"), ({width}, {height}))  # its middle
+picture = ImageOps.fit(Image.open(sys.argv[1]).convert("{mode}"), ({width}, {height}), Image.Resampling.BILINEAR)
 pixels = np.asarray(picture, dtype=np.uint8).reshape({height}, {width}, {channels})
 images = pixels.transpose(2, 0, 1)[np.newaxis].astype(np.float32)  # (N, C, H, W), 0 to 255: the model normalises
 

@@ -30,7 +30,8 @@ def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def width_of(image: NDArray[np.uint8], longer_side: int = SHOWN) -> int:
     """How wide to show an image (C, H, W) whose longer side takes so many pixels."""
-    return round(longer_side * image.shape[2] / max(image.shape[1:]))
+    height, width = image.shape[1:]
+    return round(longer_side * int(width) / max(height, width))
 
 
 def thumbnails(images: NDArray[np.uint8], side: int = THUMBNAIL) -> NDArray[np.uint8]:
@@ -50,7 +51,7 @@ def thumbnails(images: NDArray[np.uint8], side: int = THUMBNAIL) -> NDArray[np.u
 
 def smooth(images: NDArray[np.uint8]) -> bool:
     """Whether a tile of one of these, (N, C, H, W), has fewer pixels than the image: it looks better smoothed then."""
-    return max(images.shape[2:]) > SMALL
+    return bool(max(images.shape[2:]) > SMALL)
 
 
 def strip(images: NDArray[np.uint8]) -> str:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kd_core import figures, mending, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import HANDWRITTEN, ModelConfig, RunConfig, info_of
+from kd_core.config import HANDWRITTEN, ModelConfig, RunConfig, info_of, is_own
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
 from pages.widgets import keys
@@ -102,8 +102,10 @@ def class_names_of(run: Run) -> tuple[str, ...]:
 
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
-    from kd_core import datasets
+    from kd_core import datasets, own_data
 
+    if is_own(dataset):  # whose images need not be opened for it
+        return own_data.card(places.storage(), dataset).class_names
     return datasets.load(dataset).class_names
 
 

@@ -39,7 +39,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     )
     mean_soft = _mean_soft(teacher.id, teacher.config.dataset, temperature)
     shown = most_alike(mean_soft, MOST_MAPPED)
-    joined = similarity_tree(np.nan_to_num(mean_soft[np.ix_(shown, shown)]))
+    joined = similarity_tree(np.nan_to_num(mean_soft)[np.ix_(shown, shown)])
     many = len(class_names) > figures.MANY
     order = [int(shown[leaf]) for leaf in joined.leaves] if many else [int(label) for label in shown]
     if len(shown) < len(class_names):
@@ -105,9 +105,8 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
 def _map_in_words(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> str:
     likest = np.nan_to_num(mean_soft)
     np.fill_diagonal(likest, -1)
-    return "Mean soft target by true class. Most like: " + ", ".join(
-        f"{name} {one(class_names[row.argmax()])}" for name, row in list(zip(class_names, likest, strict=True))[:MOST_MAPPED]
-    )
+    likeness = [f"{name} {one(class_names[row.argmax()])}" for name, row in zip(class_names, likest, strict=True)]
+    return f"Mean soft target by true class. Most like: {', '.join(likeness[:MOST_MAPPED])}"
 
 
 def what_the_student_feels(

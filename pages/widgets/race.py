@@ -39,7 +39,8 @@ class Lane(NamedTuple):
 def stream_length(images: NDArray[np.uint8]) -> int:
     """How many of a test set's images, (N, C, H, W), the models race over."""
     side = min(PICTURE, max(images.shape[2:]))
-    return min(len(images), STREAM, STREAM_BYTES // (images.shape[1] * side**2))
+    affordable = STREAM_BYTES // (images.shape[1] * side**2)
+    return int(min(len(images), STREAM, affordable))
 
 
 def race(
