@@ -347,15 +347,13 @@ class _Prepared:
     """Images as a data set has them, by index: what the workers of a DataLoader make. None: unreadable."""
 
     def __init__(self, source: _Source, names: Sequence[str], preparation: Preparation) -> None:
-        from kd_core.vision import torchvision
+        from kd_core.vision import transforms
 
-        torchvision()
-        from torchvision.transforms import v2 as transforms
-
-        steps = [transforms.Resize(preparation.side, antialias=True), transforms.CenterCrop(preparation.side)]
+        v2 = transforms()
+        steps = [v2.PILToTensor(), v2.Resize(preparation.side, antialias=True), v2.CenterCrop(preparation.side)]
         if preparation.channels == 1:
-            steps.append(transforms.Grayscale())
-        self._transform = transforms.Compose([transforms.PILToTensor(), *steps])
+            steps.append(v2.Grayscale())
+        self._transform = v2.Compose(steps)
         self._source, self._names = source, names
 
     def __len__(self) -> int:
@@ -539,6 +537,7 @@ class Parts(NamedTuple):
     class_names: tuple[str, ...]
     mean: float
     std: float
+    streamed: bool
 
 
 class Card(NamedTuple):
@@ -635,7 +634,9 @@ def read(storage: AnyPath, name: str) -> Parts:
             raise DatasetError(_damaged(name))
     if len(about.class_names) != info.classes:
         raise DatasetError(_damaged(name))
-    return Parts((train_images, test_images), (train_labels, test_labels), about.class_names, about.mean, about.std)
+    streamed = any(isinstance(images, np.memmap) for images in (train_images, test_images))
+    images, labels = (train_images, test_images), (train_labels, test_labels)
+    return Parts(images, labels, about.class_names, about.mean, about.std, streamed)
 
 
 def _fetched(folder: AnyPath, about: Card) -> Path:
