@@ -23,6 +23,10 @@ from kd_core.drawing import as_mnist
 from kd_core.files import AnyPath
 
 
+PROBED_BYTES = 250_000_000
+"""Of training images, and of test images, that are looked at to choose the probes."""
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A whole data set, in memory; one too large for that has images that are read from its file as they are indexed.
@@ -103,16 +107,20 @@ class Dataset:
         """Indices of two test images of each of config.probed_classes, to watch while a student learns, in their order.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
-        the next class's mean image differ least; of a class with one test image, it twice. No trained model has a say,
-        so all runs show the same images.
+        the next class's mean image differ least; of a class with one test image, it twice. Of a set that is larger than
+        PROBED_BYTES, so much is looked at. No trained model has a say, so all runs show the same images.
         """
         classes = range(len(self.class_names))
-        train, test = self.train_images.flatten(1), self.test_images.flatten(1)
-        means = torch.stack([train[self.train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
-        distances = torch.cdist(test.to(torch.float32), means)
-        own = distances.gather(1, self.test_labels[:, None]).squeeze(1)
-        others = distances.scatter(1, self.test_labels[:, None], torch.inf).min(dim=1).values
-        margins = (others - own).abs()
+        spread = slice(None, None, -(-self.train_images.nbytes // PROBED_BYTES))
+        train, train_labels = self.train_images[spread].flatten(1), self.train_labels[spread]
+        means = torch.stack([train[train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
+        spread = slice(None, None, -(-self.test_images.nbytes // PROBED_BYTES))
+        test, test_labels = self.test_images[spread].flatten(1), self.test_labels[spread][:, None]
+        distances = torch.cat([torch.cdist(part.to(torch.float32), means) for part in test.split(1000)])
+        own = distances.gather(1, test_labels).squeeze(1)
+        others = distances.scatter(1, test_labels, torch.inf).nan_to_num(torch.inf).min(dim=1).values
+        margins = torch.full(self.test_labels.shape, torch.inf)
+        margins[spread] = (others - own).abs().nan_to_num(torch.inf)  # of a class that was not looked at
         chosen = []
         for label in probed_classes(len(classes)):
             members = (self.test_labels == label).nonzero().squeeze(1)
