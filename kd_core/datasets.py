@@ -22,7 +22,6 @@ from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
 from kd_core.files import AnyPath
 
-
 PROBED_BYTES = 250_000_000
 """Of training images, and of test images, that are looked at to choose the probes."""
 

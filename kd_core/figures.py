@@ -222,6 +222,12 @@ def _class_labels(class_names: Sequence[str]) -> list[str]:
     ]
 
 
+def _room(labels: Sequence[str]) -> int:
+    """Pixels that labels take where they stand upright."""
+    longest = max(map(len, labels))
+    return 7 * longest if longest > 3 else 0
+
+
 def _class_axis(labels: Mapping[str, str]) -> dict[str, Any]:
     """An axis whose categories are indices of classes, each shown by its label; so no two classes fall together.
 
@@ -338,7 +344,7 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
     axis = _class_axis({str(label): labels[label] for label in shown})
     figure.update_xaxes(title_text="true class", **axis)
     figure.update_yaxes(title_text="errors, % of the class")
-    return _styled(figure, height=380)
+    return _styled(figure, height=380 + _room(labels) // 2)
 
 
 def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
@@ -368,7 +374,9 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
     figure.update_xaxes(title_text="top class", constrain="domain", **axis)
-    return _styled(figure, height=420).update_layout(title={"text": _plain(title), "font": {"size": 14}})
+    return _styled(figure, height=420 + _room(labels)).update_layout(
+        title={"text": _plain(title), "font": {"size": 14}}
+    )
 
 
 def dark_knowledge(
@@ -397,7 +405,7 @@ def dark_knowledge(
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
     figure.update_xaxes(title_text=f"mean soft target at T = {temperature:g}", constrain="domain", **axis)
-    return _styled(figure, height=840 if len(shown) > MANY else 440)
+    return _styled(figure, height=840 if len(shown) > MANY else 440 + _room(labels))
 
 
 def _percent(share: float) -> float | None:
@@ -420,7 +428,7 @@ def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names:
     highest = max(height for join in heights for height in join)
     figure.update_yaxes(title_text="unlikeness, −log of shared probability", showticklabels=False,
                         range=[0.85 * lowest, 1.03 * highest])  # fmt: skip
-    return _styled(figure, height=440)
+    return _styled(figure, height=440 + _room(labels))
 
 
 GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
@@ -453,7 +461,7 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
     axis = _class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
     figure.update_xaxes(title_text="class", **axis)
     figure.update_yaxes(title_text="gradient on the logit")
-    return _styled(figure, height=360)
+    return _styled(figure, height=360 + _room(labels) // 2)
 
 
 def gradient_sizes(
