@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field, field_validator
 
-from kd_core.config import MAX_CLASSES, SIDES, Config, DatasetInfo, info_of, is_own, own_name
+from kd_core.config import DATASETS, MAX_CLASSES, SIDES, Config, DatasetInfo, info_of, is_own, own_name
 from kd_core.downloads import DatasetError, Progress
 from kd_core.files import AnyPath, is_file, listed, read_bytes, read_text, remove_folder, sha256, write_atomic
 from kd_core.places import OWN, OWN_CARD, own_folder
@@ -653,6 +653,25 @@ def _fetched(folder: AnyPath, about: Card) -> Path:
 
 def _damaged(name: str) -> str:
     return f"The data set '{info_of(name).label}' is damaged: delete it on the Data page, and bring it in again."
+
+
+def find(storage: AnyPath, text: str) -> str:
+    """The full name of a data set: what text names exactly, or the only one whose label or name begins with it.
+
+    Raises DatasetError where there is none, or more than one.
+    """
+    if text in DATASETS or is_own(text):
+        return text
+    own = {name: info_of(name).label for name in names(storage)}
+    slug = slug_of(text)
+    found = [name for name, label in own.items() if slug and slug_of(label) == slug]
+    found = found or [name for name in own if slug and name.removeprefix("own.").startswith(slug)]
+    if len(found) > 1:
+        raise DatasetError(f"{len(found)} data sets are called {text[:80]}: write one of {', '.join(found)}")
+    if not found:
+        known = ", ".join([*DATASETS, *own.values()])
+        raise DatasetError(f"unknown data set '{text[:80]}': choose one of {known}")
+    return found[0]
 
 
 def balance(counts: Sequence[int]) -> float:
