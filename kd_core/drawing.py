@@ -84,11 +84,17 @@ def read_picture(content: bytes) -> Grey:
 def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     """The middle of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
 
-    It is cut to the shape's proportions and scaled as kd_core.own_data prepares users' images. Raises PictureError
-    where it is no picture or too large.
+    It is scaled until the shape is just filled, then cropped, as kd_core.own_data prepares users' images. Raises
+    PictureError where it is no picture or too large.
     """
     channels, height, width = image_shape
-    middle = ImageOps.fit(_on_white(content).convert("RGB"), (width, height), Image.Resampling.BILINEAR)
+    picture = _on_white(content).convert("RGB")
+    if width * picture.height >= height * picture.width:
+        size = width, width * picture.height // picture.width
+    else:
+        size = height * picture.width // picture.height, height
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    middle = picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
     pixels = np.asarray(middle.convert("L") if channels == 1 else middle)
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
