@@ -25,6 +25,8 @@ ENOUGH = 1024
 """Pixels of the longer side that are looked at: more would cost memory and show nothing."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Pillow knows others, for some of which it starts programs: Ghostscript, for a PostScript file of whatever name."""
+LONGEST = 10
+"""Times as long as wide that a picture may be, of which the middle is looked at."""
 LONGEST_ADDRESS = 2000
 """Characters: noise, which cannot be packed, has 1,060."""
 FAINTEST = 24
@@ -89,6 +91,8 @@ def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     """
     channels, height, width = image_shape
     picture = _on_white(content).convert("RGB")
+    if max(picture.size) > LONGEST * min(picture.size):
+        raise PictureError("This picture is much longer than wide: cut out the part that matters.")
     if width * picture.height >= height * picture.width:
         size = width, width * picture.height // picture.width
     else:

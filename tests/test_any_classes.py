@@ -221,6 +221,8 @@ def test_an_upload_becomes_what_the_import_of_the_data_set_would_have_made_of_it
 def test_what_is_no_picture_is_refused_for_any_data_set():
     with pytest.raises(drawing.PictureError, match="no picture that can be read"):
         drawing.read_for(b"nothing", (3, 32, 32))
+    with pytest.raises(drawing.PictureError, match="much longer than wide"):
+        drawing.read_for(as_png(np.zeros((4, 50, 3), np.uint8)), (3, 32, 32))
 
 
 def test_the_first_test_images_of_a_users_data_set_are_of_many_classes(tmp_path):
