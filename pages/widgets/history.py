@@ -65,7 +65,7 @@ def _filtered(runs: list[Run]) -> list[Run]:
     roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
     datasets = dataset.multiselect(
         "Data set",
-        sorted({run.config.dataset for run in runs}),
+        list(dict.fromkeys(run.config.dataset for run in runs)),
         format_func=lambda name: info_of(name).label,
         key="runs_dataset",
     )
@@ -100,7 +100,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
         "●": "●",
         "run": cell(run.name or run.config.model.label),
         "role": config.role,
-        "data": config.dataset,
+        "data": info_of(config.dataset).label,
         "T": config.distillation.temperature if config.distillation else None,
         "alpha": config.distillation.alpha if config.distillation else None,
         "status": run.status,

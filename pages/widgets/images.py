@@ -21,9 +21,9 @@ _GRID = Path(__file__).with_name("image_grid.js")
 GRID_CSS = _GRID.with_suffix(".css").read_text(encoding="utf-8")
 
 
-def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(C, H, W) uint8 -> (sH, sW) or (sH, sW, C) for st.image, of about SHOWN pixels: each pixel a crisp square."""
-    scale = max(1, SHOWN // max(image.shape[1:]))
+def picture(image: NDArray[np.uint8], longer_side: int = SHOWN) -> NDArray[np.uint8]:
+    """(C, H, W) uint8 -> (sH, sW) or (sH, sW, C) for st.image, of about so many pixels: each pixel a crisp square."""
+    scale = max(1, longer_side // max(image.shape[1:]))
     large = image.repeat(scale, axis=1).repeat(scale, axis=2)
     return _for_pillow(large)
 
