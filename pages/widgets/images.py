@@ -31,7 +31,7 @@ def picture(image: NDArray[np.uint8], longer_side: int = SHOWN) -> NDArray[np.ui
 def width_of(image: NDArray[np.uint8], longer_side: int = SHOWN) -> int:
     """How wide to show an image (C, H, W) whose longer side takes so many pixels."""
     height, width = image.shape[1:]
-    return round(longer_side * int(width) / max(height, width))
+    return round(longer_side * int(width) / int(max(height, width)))
 
 
 def thumbnails(images: NDArray[np.uint8], side: int = THUMBNAIL) -> NDArray[np.uint8]:
