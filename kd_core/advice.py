@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core.config import RunConfig, info_of
+from kd_core.config import HANDWRITTEN, RunConfig, in_words
 from kd_core.recipes import StoryConfig
 
 TINY_UNITS = 64
@@ -60,10 +60,12 @@ def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
     return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
 
 
-def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: int) -> list[str]:
+def warnings(
+    story: StoryConfig, teacher_parameters: int, student_parameters: int, class_names: Sequence[str]
+) -> list[str]:
     """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
 
-    teacher_parameters: of one teacher of the ensemble, or of the only one.
+    teacher_parameters: of one teacher of the ensemble, or of the only one. class_names: of the story's data set.
     """
     said: list[str] = []
     temperature, alpha, training, part = story.temperature, story.alpha, story.training, story.transfer_set
@@ -100,17 +102,13 @@ def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: in
     if steps < FEW_STEPS:
         said.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
     if part.only_classes is not None:
-        missing = [label for label in range(info_of(story.dataset).classes) if label not in part.only_classes]
+        missing = [class_names[label] for label in part.missing(len(class_names))]
         if missing:
+            paper = " Without any 3, the paper's student made 133 of its 206 errors on threes (section 3)."
             said.append(
-                f"The transfer set has no {_listed(missing)}: most errors will be there. Without any 3, the paper's"
-                " student made 133 of its 206 errors on threes (section 3)."
+                f"The transfer set has no {in_words(missing)}: most errors will be there."
+                + (paper if story.dataset in HANDWRITTEN else "")
             )
     if training.jitter_pixels:
         said.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
     return said
-
-
-def _listed(labels: Sequence[int]) -> str:
-    words = [str(label) for label in labels]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -99,7 +99,7 @@ ENGINE_ARROWS = {
         "tensors",
     },
     "snippets": {"exported"},
-    "browser_page": {"exported", "files", "runs"},
+    "browser_page": {"config", "exported", "files", "runs"},
     "figures": set(),
     "__main__": {
         "artifacts",

@@ -335,8 +335,10 @@ def test_the_model_card_tells_of_a_part_of_the_labels_no_labels_and_a_start(ther
     told = config.distillation.replace(alpha=1, t_squared=False, teachers=("a1", "b2"))
     config = config.replace(transfer_set=part, distillation=told, continues="c3")
     run = replace(there.store.get(there.student), config=config, name="")
-    text = model_card(run, image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer\n" * 99)
-    assert "Transfer set: 3.00% of the training images of classes 7, 8, without any label." in text
+    shown = {"image_shape": (1, 28, 28), "class_names": tuple("0123456789"), "mean": 0.1, "std": 0.3}
+    text = model_card(run, **shown, layers="layer\n" * 99)
+    assert "Transfer set: 3.00% of the training images of classes 7 and 8, without any label." in text
+    assert "CLASS_NAMES = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']" in text
     assert "`loss = alpha*KL(p_t || p_s) + (1-alpha)*CE`" in text
     assert "Taught by run a1, b2, the mean of their probabilities." in text
     assert "started from the weights of run c3." in text

@@ -20,19 +20,20 @@ from kd_core.config import (
     ModelConfig,
     TrainingConfig,
     TransferSetConfig,
-    info_of,
 )
 from kd_core.places import available
 from kd_core.recipes import PRESETS, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.words import literal
+from pages.widgets.words import literal, one
 
 SETUP = "setup"
 LONGEST_ADDRESS = 4000
 LONGEST_STORY = 50_000
 C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
+LISTED_CLASSES = 20
+"""Up to so many classes a field lists those that are used, above it those that are not."""
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
@@ -54,9 +55,13 @@ def set_story(story: StoryConfig) -> None:
 
 def preset_buttons() -> None:
     """One button a preset; it fills the form for the data set that is chosen."""
+    dataset = chosen_story().dataset
+    unseen = lab.class_names(dataset)[recipes.never_seen(dataset)]
+    words = {"one": literal(one(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small"):
         for name, preset in PRESETS.items():
-            st.button(preset.title, key=f"preset_{name}", help=preset.shows, on_click=_set_preset, args=(name,))
+            title, shows = preset.title.format(**words), preset.shows.format(**words)
+            st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))
 
 
 def _set_preset(name: str) -> None:
@@ -258,18 +263,31 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
 
 
 def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
-    part, classes = base.transfer_set, list(range(info_of(base.dataset).classes))
+    part, class_names = base.transfer_set, lab.class_names(base.dataset)
+    classes = list(range(len(class_names)))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
     )
-    _start("classes", list(part.only_classes or classes))
-    kept = st.multiselect(
-        "Classes it holds",
-        classes,
-        key="form_classes",
-        help="Remove one, and the student never sees it.",
-    )
+    if len(classes) <= LISTED_CLASSES:
+        _start("classes", list(part.only_classes or classes))
+        kept = st.multiselect(
+            "Classes it holds",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_classes",
+            help="Remove one, and the student never sees it.",
+        )
+    else:
+        _start("left_out", list(part.missing(len(classes))))
+        left_out = st.multiselect(
+            "Classes it leaves out",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_left_out",
+            help="The student never sees them.",
+        )
+        kept = [label for label in classes if label not in left_out]
     _start("labelled", part.labelled)
     if not kept:
         wrong.append("a transfer set needs at least one class")

@@ -7,7 +7,7 @@ from kd_core import advice, recipes
 from kd_core.config import LabError, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
-from pages.widgets.words import say_refusal
+from pages.widgets.words import literal, say_refusal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -22,7 +22,7 @@ def launch_panel(story: StoryConfig) -> None:
     plan = recipes.plan(story, pickers.trained(story.dataset) if reuse else ())
     _forecast(plan)
     for sentence in _warnings(story):
-        st.warning(sentence, icon=":material/lightbulb:")
+        st.warning(literal(sentence), icon=":material/lightbulb:")
     if not plan.to_train:
         st.info("All of this is trained already.", icon=":material/check_circle:")
     show = st.button(
@@ -104,7 +104,8 @@ def _row(config: RunConfig, time: str) -> dict[str, object]:
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
     largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
-    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"])
+    student = lab.costs(story.student, story.dataset)["parameters"]
+    return advice.warnings(story, largest, student, lab.class_names(story.dataset))
 
 
 def duration(seconds: float) -> str:
