@@ -309,11 +309,10 @@ def test_settings_that_an_objective_has_not_are_refused_in_one_sentence(changes,
     assert str(refused.value) == sentence
 
 
-@pytest.mark.parametrize("weights", [{"target": "much"}, 3, [["target", None]], [[1, 2, 3]]])
+@pytest.mark.parametrize("weights", [{"target": "much"}, 3, [["target", None]], [[1, 2, 3]], {"target": 10**999}])
 def test_weights_that_are_no_numbers_by_name_are_refused_in_words(weights):
-    with pytest.raises(ConfigError) as refused:
+    with pytest.raises(ConfigError, match=r"^weights must be numbers by name, such as \{'nontarget': 4\}, got "):
         settings("dkd", weights=weights)
-    assert "\n" not in str(refused.value)
 
 
 def test_equal_weights_are_equal_configs_however_they_are_written():
