@@ -28,7 +28,8 @@ ENGINE_ARROWS = {
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
-    "features": {"artifacts", "datasets", "files", "models"},
+    "taps": set(),
+    "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
     "performing": {
