@@ -123,11 +123,14 @@ class Config(BaseModel):
 
 
 class ModelConfig(Config):
-    """An architecture: its name and, for the multilayer perceptron, its shape."""
+    """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
     name: str = Field("mlp", description="architecture, one of kd_core.config.MODELS")
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
+    )
+    channels: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
+        (16, 32), min_length=1, max_length=3, description="channels of each 3x3 convolution (cnn only)"
     )
     dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
     dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
@@ -142,7 +145,11 @@ class ModelConfig(Config):
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
-        return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}" if self.name == "mlp" else MODELS[self.name]
+        if self.name == "mlp":
+            return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
+        if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
+            return f"cnn {'-'.join(map(str, self.channels))}"
+        return MODELS[self.name]
 
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)

@@ -85,16 +85,15 @@ def _mlp(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modul
 
 
 def _cnn(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
-    """Two 3x3 convolutions, each with batch norm, ReLU and 2x2 max pooling, then one hidden layer of 128."""
+    """3x3 convolutions, each with batch norm, ReLU and 2x2 max pooling, then one hidden layer of 128."""
     channels, height, width = image_shape
-
-    def block(inputs: int, outputs: int) -> list[nn.Module]:
-        convolution = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
-        return [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
-
-    features = 32 * (height // 4) * (width // 4)
-    head = [nn.Flatten(), nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, classes)]
-    return nn.Sequential(*block(channels, 16), *block(16, 32), *head)
+    layers: list[nn.Module] = []
+    for outputs in config.channels:
+        convolution = nn.Conv2d(channels, outputs, kernel_size=3, padding=1, bias=False)
+        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        channels, height, width = outputs, height // 2, width // 2
+    head = [nn.Flatten(), nn.Linear(channels * height * width, 128), nn.ReLU(), nn.Linear(128, classes)]
+    return nn.Sequential(*layers, *head)
 
 
 def _resnet18(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
