@@ -23,8 +23,8 @@ class Taps(NamedTuple):
     a network without convolutions.
     """
 
-    features: Tensor | None = None
-    maps: tuple[Tensor, ...] = ()
+    features: Tensor
+    maps: tuple[Tensor, ...]
 
 
 def tapped(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps]:

@@ -270,18 +270,18 @@ class Training:
         )
         return objectives.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
 
-    def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps]:
+    def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """Logits in float32, with what else the objective compares."""
         with autocast(self.precision, self.device):
-            logits, taps = tapped(model, inputs) if self._taps else (model(inputs), Taps())
+            logits, taps = tapped(model, inputs) if self._taps else (model(inputs), None)
         return logits.float(), taps
 
-    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps]:
+    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """What the teacher, or the ensemble, says of a batch, (B, K), and its taps where these are compared."""
         if self.teacher_logits is not None:
-            return self.teacher_logits[indices], Taps()
+            return self.teacher_logits[indices], None
         if self._members is not None:
-            return self._averaged(self._members[:, indices]), Taps()
+            return self._averaged(self._members[:, indices]), None
         with torch.no_grad():
             seen = [self._seen(teacher, inputs) for teacher in self.teachers]
         return self._averaged(torch.stack([logits for logits, _ in seen])), seen[0][1]

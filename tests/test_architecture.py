@@ -42,7 +42,6 @@ ENGINE_ARROWS = {
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
-    "taps": set(),
     "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},

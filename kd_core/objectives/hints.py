@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.objectives.relations import unit_rows
+from kd_core.taps import Taps
 
 
 def hint_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
@@ -24,14 +25,14 @@ def hint_loss(regressed: Tensor, teacher: Tensor) -> Tensor:
     return F.mse_loss(*same_size(regressed, teacher))
 
 
-def attention_loss(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
+def attention_loss(stages: Sequence[tuple[Tensor, Tensor]]) -> Tensor:
     """Activation-based attention transfer (Zagoruyko and Komodakis 2017, arXiv:1612.03928, equation 2, p = 2), no unit.
 
     Sum over the pairs of stages of the mean over images and positions of (Q_s/‖Q_s‖ − Q_t/‖Q_t‖)², where Q is
-    attention of an image's maps; the mean over positions is that of the authors' code (cifar.py). Each of student and
-    teacher: maps (B, C, H, W) by stage, as many.
+    attention of an image's maps; the mean over positions is that of the authors' code (cifar.py). stages: maps of the
+    student (B, C, H, W) and of the teacher (B, C', H', W') at each, as joined gives them.
     """
-    pairs = [same_size(*maps) for maps in zip(student, teacher, strict=True)]
+    pairs = [same_size(*maps) for maps in stages]
     losses = [F.mse_loss(unit_rows(attention(ours)), unit_rows(attention(theirs))) for ours, theirs in pairs]
     return torch.stack(losses).sum()
 
@@ -59,9 +60,18 @@ def stage_pairs(student: int, teacher: int) -> list[tuple[int, int]]:
     return [(i * student // pairs - 1, i * teacher // pairs - 1) for i in range(1, pairs + 1)]
 
 
-def middle(pairs: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The pair of stages that a hint joins: the one in the middle of both depths (Romero et al., section 2.2)."""
-    return pairs[(len(pairs) - 1) // 2]
+def joined(student: Taps, teacher: Taps) -> list[tuple[Tensor, Tensor]]:
+    """Maps of student and teacher at each pair of stages; none where one of them has no maps."""
+    if not student.maps or not teacher.maps:
+        return []
+    pairs = stage_pairs(len(student.maps), len(teacher.maps))
+    return [(student.maps[ours], teacher.maps[theirs]) for ours, theirs in pairs]
+
+
+def hinted(student: Taps, teacher: Taps) -> tuple[Tensor, Tensor]:
+    """What a hint compares: maps in the middle of both (Romero et al., section 2.2), else what feeds the last layer."""
+    pairs = joined(student, teacher)
+    return pairs[(len(pairs) - 1) // 2] if pairs else (student.features, teacher.features)
 
 
 class Regressor(nn.Module):
