@@ -218,7 +218,7 @@ OBJECTIVES = {
         "FitNets hint",
         r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2},\; r \text{ linear, trained along}",
         "Romero et al. 2015, arXiv:1412.6550, equation 3, in one stage with the labels as in RepDistiller",
-        "For a thin and deep student, led by the middle of its teacher; without maps in both, by what feeds the last layer.",
+        "For a thin and deep student: maps in the middle of its teacher lead it, or else what feeds the last layer.",
         "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh",
         {
             "hard": HARD,
