@@ -98,6 +98,11 @@ class ObjectiveInfo(NamedTuple):
     needs: Needs = "logits"
     projector: bool = False
 
+    @property
+    def mixed(self) -> bool:
+        """Whether alpha weighs soft and hard loss, as in Hinton's; else the objective's own weights do."""
+        return "hard" not in self.weights
+
 
 HARD = Weight(1.0, r"w_\mathrm{hard}", "weight of the cross-entropy with the labels")
 OBJECTIVES = {
@@ -383,6 +388,29 @@ PAPER_STUDENT = ModelConfig(hidden=(800, 800))
 """The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
 
 
+def objective_weights(objective: str | None, given: Any) -> Any:
+    """Weights, a mapping or pairs, in the objective's order and without its defaults: equal settings, equal configs.
+
+    What is neither, and weights of an unknown objective, are given back for others to refuse. Raises ConfigError.
+    """
+    try:
+        weights = {str(name): float(value) for name, value in dict(given).items()}
+    except (TypeError, ValueError):
+        return given
+    if objective not in OBJECTIVES:
+        return ()
+    known = OBJECTIVES[objective].weights
+    for name, value in weights.items():
+        if name not in known:
+            has = f"its weights are {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"{objective} has no weight '{name[:80]}': {has}")
+        if not 0 <= value <= known[name].most:
+            raise ConfigError(f"weight {name} of {objective} must be between 0 and {known[name].most:g}, got {value:g}")
+    return tuple(
+        (name, weights[name]) for name, weight in known.items() if weights.get(name, weight.default) != weight.default
+    )
+
+
 class DistillationConfig(Config):
     """How a student learns from its teacher (Hinton et al., arXiv:1503.02531, section 2, unless objective is another).
 
@@ -415,32 +443,8 @@ class DistillationConfig(Config):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _as_pairs(cls, weights: Any) -> Any:
-        return tuple(weights.items()) if isinstance(weights, Mapping) else weights
-
-    @field_validator("weights")
-    @classmethod
-    def _of_the_objective(
-        cls, weights: tuple[tuple[str, float], ...], told: ValidationInfo
-    ) -> tuple[tuple[str, float], ...]:
-        """In the objective's order and without its defaults, so that equal objectives are equal configs."""
-        if "objective" not in told.data:  # which is refused already
-            return ()
-        name, given = told.data["objective"], dict(weights)
-        known = OBJECTIVES[name].weights
-        for weight, value in given.items():
-            if weight not in known:
-                has = f"its weights are {', '.join(known)}" if known else "it has none"
-                raise ConfigError(f"{name} has no weight '{weight[:80]}': {has}")
-            if not 0 <= value <= known[weight].most:
-                raise ConfigError(
-                    f"weight {weight} of {name} must be between 0 and {known[weight].most:g}, got {value:g}"
-                )
-        return tuple(
-            (weight, given[weight])
-            for weight in known
-            if given.get(weight, known[weight].default) != known[weight].default
-        )
+    def _of_the_objective(cls, weights: Any, told: ValidationInfo) -> Any:
+        return objective_weights(told.data.get("objective"), weights)
 
     @field_serializer("weights")
     def _as_mapping(self, weights: tuple[tuple[str, float], ...]) -> dict[str, float]:
@@ -450,7 +454,7 @@ class DistillationConfig(Config):
     def _consistent(self) -> Self:
         if self.final_temperature is not None and not self.info.uses_temperature:
             raise ConfigError(f"{self.objective} has no temperature: leave final_temperature out")
-        if self.final_alpha is not None and not self.mixed:
+        if self.final_alpha is not None and not self.info.mixed:
             raise ConfigError(f"{self.objective} is not weighed by alpha: leave final_alpha out")
         if self.info.needs != "logits" and len(self.teachers) > 1:
             raise ConfigError(f"{self.objective} compares a teacher's features with the student's: name one teacher")
@@ -462,11 +466,6 @@ class DistillationConfig(Config):
         return OBJECTIVES[self.objective]
 
     @property
-    def mixed(self) -> bool:
-        """Whether alpha weighs soft and hard loss, as in Hinton's; else the objective's weights do."""
-        return "hard" not in self.info.weights
-
-    @property
     def all_weights(self) -> dict[str, float]:
         """Of the objective's terms, by name."""
         return {name: weight.default for name, weight in self.info.weights.items()} | dict(self.weights)
@@ -474,7 +473,7 @@ class DistillationConfig(Config):
     @property
     def has_hard_loss(self) -> bool:
         """Whether the cross-entropy with the labels is part of the loss, at any time."""
-        if not self.mixed:
+        if not self.info.mixed:
             return self.all_weights["hard"] > 0
         return self.alpha < 1 or (self.final_alpha is not None and self.final_alpha < 1)
 
@@ -511,7 +510,7 @@ class DistillationConfig(Config):
 
         parts = [] if self.objective == "hinton" else [self.info.label]
         parts += [told("T", self.temperature, self.final_temperature)] if self.info.uses_temperature else []
-        parts += [told("alpha", self.alpha, self.final_alpha)] if self.mixed else []
+        parts += [told("alpha", self.alpha, self.final_alpha)] if self.info.mixed else []
         parts += [f"{name} {value:g}" for name, value in self.weights]
         return ", ".join(parts)
 
@@ -628,7 +627,7 @@ class RunConfig(Config):
 
 
 def _how_without_labels(told: DistillationConfig | None) -> str:
-    if told is None or told.mixed:
+    if told is None or told.info.mixed:
         return "without labels only a distilled student with alpha = 1 can learn: set alpha to 1"
     if told.info.needs_labels:
         return f"{told.objective} reads the label of every example: choose another objective, or keep the labels"

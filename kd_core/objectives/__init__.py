@@ -142,7 +142,7 @@ def evaluate(
     temperature, alpha = distillation.at(share)
     weights = distillation.all_weights
     soft_loss = SOFT_LOSSES[distillation.objective](batch, Settings(temperature, distillation.t_squared, weights))
-    soft_weight, hard_weight = (alpha, 1 - alpha) if distillation.mixed else (1.0, weights["hard"])
+    soft_weight, hard_weight = (alpha, 1 - alpha) if distillation.info.mixed else (1.0, weights["hard"])
     if not distillation.has_hard_loss:
         return losses.weighted(soft_loss, None, soft_weight, hard_weight)
     hard_loss = F.cross_entropy(batch.student_logits, _labels(batch), label_smoothing=label_smoothing)

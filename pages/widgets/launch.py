@@ -104,7 +104,8 @@ def _row(config: RunConfig, time: str) -> dict[str, object]:
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
     largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
-    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"])
+    between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
+    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"], between)
 
 
 def duration(seconds: float) -> str:
