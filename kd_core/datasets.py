@@ -5,6 +5,8 @@ Those known by name come from KD_DATA_DIR where they lie there, else from a cach
 that folder (kd_core.downloads). Those that users brought lie in storage (kd_core.own_data).
 """
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core import places
+from kd_core import own_data, places
 from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
@@ -26,7 +28,7 @@ class Dataset:
     """A whole data set, in memory; one too large for that has images that are read from its file as they are indexed.
 
     train_images, test_images: (N, C, H, W) uint8. train_labels, test_labels: (N,) int64.
-    mean, std: of the training pixels scaled to 0..1, over all channels.
+    mean, std: of the training pixels scaled to 0..1, over all channels. streamed: whether images stay on disk.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: float
     std: float
+    streamed: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -91,6 +94,10 @@ class Dataset:
         learned, chosen_by = (self.transfer_set(part, config.transfer_set, config.seed) for part in parts)
         return learned, chosen_by
 
+    def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":
+        """These training images, to be indexed by their place among indices, on a device."""
+        return Streamed(self.train_images, indices, device) if self.streamed else self.train_images[indices].to(device)
+
     @cached_property
     def probes(self) -> Tensor:
         """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
@@ -111,6 +118,47 @@ class Dataset:
             border = members[1:][margins[members[1:]].argmin()]
             chosen += [int(members[0]), int(border)]
         return torch.tensor(chosen)
+
+
+class Streamed:
+    """Images that stay on disk, indexed like a tensor; a batch is read while the one before it is at work.
+
+    images: (N, C, H, W) uint8, mapped from a file. rows: the M of them that this stands for, as if they were all.
+    """
+
+    def __init__(self, images: Tensor, rows: Tensor, device: torch.device) -> None:
+        self._images, self._rows, self._device = images, rows, device
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="images")
+        self._coming: Iterator[Tensor] = iter(())
+        self._ahead: tuple[Tensor, Future[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted: Tensor | slice) -> Tensor:
+        """(B,) int64, or a slice -> (B, C, H, W) on the device."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or not isinstance(wanted, Tensor) or not torch.equal(ahead[0], wanted):
+            return self._read(wanted).to(self._device)
+        images = ahead[1].result()
+        self._read_ahead()
+        return images.to(self._device)
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Say what will be asked for, in this order: (B,) int64 each."""
+        self._coming = iter(batches)
+        self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        coming = next(self._coming, None)
+        self._ahead = None if coming is None else (coming, self._reader.submit(self._read, coming))
+
+    def _read(self, wanted: Tensor | slice) -> Tensor:
+        rows = self._rows[wanted.cpu() if isinstance(wanted, Tensor) else wanted]
+        ordered, back = rows.sort()  # a disk reads fastest from front to back
+        images = torch.empty((len(rows), *self._images.shape[1:]), dtype=torch.uint8)
+        images[back] = self._images[ordered]
+        return images
 
 
 def load(name: str, progress: Progress | None = None, storage: AnyPath | None = None) -> Dataset:
@@ -230,3 +278,15 @@ def _with_statistics(
     mean = float((counts * values).sum() / counts.sum())
     std = float((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5
     return Dataset(name, train_images, train_labels, test_images, test_labels, class_names, mean, std)
+
+
+# ---------------------------------------------------------------------------------------- brought by users
+
+
+def _own(name: str, storage: AnyPath) -> Dataset:
+    parts = own_data.read(storage, name)
+    (train_images, test_images), (train_labels, test_labels) = (
+        tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels)
+    )
+    kinds = parts.class_names, parts.mean, parts.std, parts.streamed
+    return Dataset(name, train_images, train_labels, test_images, test_labels, *kinds)
