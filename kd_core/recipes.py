@@ -3,7 +3,7 @@
 A StoryConfig says all of it in one value; plan turns it into linked runs, leaving out what is trained already.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -260,6 +260,12 @@ def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
     for config in story.student_runs(teachers if assistant is None else (have(assistant),)):
         have(config)
     return Plan(to_train, tuple(dict.fromkeys(reused)))
+
+
+def assistants(runs: Mapping[str, RunConfig]) -> set[str]:
+    """The ids of those of these runs that learn from a teacher and teach another of them."""
+    teach = {teacher for config in runs.values() if config.distillation for teacher in config.distillation.teachers}
+    return {run_id for run_id, config in runs.items() if config.role == "distilled" and run_id in teach}
 
 
 def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:

@@ -156,15 +156,22 @@ class Training:
         return self.step / max(1, self.total_steps - 1)
 
     def _projector(self) -> nn.Module | None:
-        """What an objective trains beside the student, and what is not exported; None for most."""
+        """What an objective trains beside the student, and what is not exported; None for most.
+
+        Raises ConfigError where the teacher has no maps to compare.
+        """
         told = self.config.distillation
-        if told is None or not told.info.projector:
+        if told is None or not self._taps:
             return None
         inputs = self.dataset.normalise(self.images[:2])
         self.model.eval()
         with torch.no_grad():
             student, teacher = tapped(self.model, inputs)[1], tapped(self.teachers[0], inputs)[1]
         self.model.train()
+        if told.info.needs == "maps" and not teacher.maps:
+            raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
+        if not told.info.projector:
+            return None
         sample = objectives.Sample(student, teacher, len(self.images))
         return objectives.PROJECTORS[told.objective](sample).to(self.device)
 

@@ -410,13 +410,17 @@ def test_without_labels_none_is_read_and_features_still_teach(digits, teacher):
     assert (run.projector.names < 0).all()
 
 
-def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path):
+def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits, plain_teacher):
     with pytest.raises(ConfigError, match="attention compares maps, and the student, mlp 16, has none: choose cnn or"):
         distilled("attention", model=TINY)
     with pytest.raises(ConfigError, match="the student, mlp linear, has only its images there: give it hidden units"):
         distilled("rkd", model=ModelConfig(hidden=()))
     with pytest.raises(ConfigError, match="hint compares a teacher's features with the student's: name one teacher"):
         DistillationConfig(teachers=("one", "two"), objective="hint")
+    with pytest.raises(ConfigError, match="attention compares maps, and this teacher has none: choose a convolutional"):
+        Training(distilled("attention"), digits, teachers=[plain_teacher])
+    with pytest.raises(ConfigError, match="the teacher itself is needed, not only its logits"):
+        Training(distilled("hint"), digits, teacher_logits=torch.zeros(1, len(digits.train_labels), 10))
     store = Store(tmp_path)
     told = distilled("attention").distillation.replace(teachers=("plain",))
     configs = {"plain": tiny_config(), "student": distilled("attention").replace(distillation=told)}
