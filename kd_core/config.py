@@ -388,15 +388,15 @@ PAPER_STUDENT = ModelConfig(hidden=(800, 800))
 """The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
 
 
-def objective_weights(objective: str | None, given: Any) -> Any:
+def objective_weights(objective: str | None, given: Any) -> tuple[tuple[str, float], ...]:
     """Weights, a mapping or pairs, in the objective's order and without its defaults: equal settings, equal configs.
 
-    What is neither, and weights of an unknown objective, are given back for others to refuse. Raises ConfigError.
+    Those of an unknown objective are left out, as that is refused itself. Raises ConfigError.
     """
     try:
         weights = {str(name): float(value) for name, value in dict(given).items()}
-    except (TypeError, ValueError):
-        return given
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"weights must be numbers by name, such as {{'nontarget': 4}}, got {_shown(given)}") from None
     if objective not in OBJECTIVES:
         return ()
     known = OBJECTIVES[objective].weights

@@ -755,8 +755,7 @@ def _run(row: sqlite3.Row) -> Run:
 
 @lru_cache(maxsize=2048)
 def _run_of(columns: tuple[str, ...], cells: tuple[Any, ...]) -> Run:
-    """Shared by all who read the same row: each page lists all runs, and pages of a class that made them anew, each
-    for itself and at the same time, let the server's memory grow with the number of runs."""
+    """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
     values = dict(zip(columns, cells, strict=True))
     del values["owner"]
     values["config"] = _config(values["config"])

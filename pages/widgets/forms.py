@@ -14,7 +14,6 @@ import streamlit as st
 
 from kd_core import recipes
 from kd_core.config import (
-    DATASETS,
     MODELS,
     OBJECTIVES,
     Config,
@@ -86,7 +85,11 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
     _start("dataset", base.dataset)
     dataset = st.selectbox(
-        "Data set", list(DATASETS), format_func=_dataset_label, key="form_dataset", on_change=_change_dataset
+        "Data set",
+        _data_sets(base.dataset),
+        format_func=lab.data_set_label,
+        key="form_dataset",
+        on_change=_change_dataset,
     )
     teachers, new_teachers, teacher = _teacher_fields(base, wrong)
     student = _model_fields("Student", base.student, "student", wrong)
@@ -423,8 +426,9 @@ def _default() -> StoryConfig:
     return StoryConfig.default("mnist" if available("mnist") else "digits")
 
 
-def _dataset_label(name: str) -> str:
-    return info_of(name).label + ("" if available(name) else " (will be downloaded)")
+def _data_sets(chosen: str) -> list[str]:
+    names = lab.data_sets()
+    return names if chosen in names else [*names, chosen]
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
