@@ -259,7 +259,10 @@ def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[s
 
 
 def _between(base: StoryConfig) -> ModelConfig:
-    """A network of a size between teacher and student, to start from: the student with its hidden layers grown."""
+    """A network of a size between teacher and student, to start from: the student with its layers grown."""
+    if base.student.name == base.teacher.name == "cnn":
+        most = max(base.teacher.channels)
+        return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
     widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
     return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
 
