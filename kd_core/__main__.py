@@ -77,6 +77,9 @@ ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.jo
 Hidden = Annotated[
     str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
 ]
+Channels = Annotated[
+    str | None, typer.Option("--channels", help="Channels of the cnn's convolutions, such as 32-64-128.")
+]
 Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
 DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
 BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch normalisation in the mlp.")]
@@ -105,6 +108,7 @@ def train(
     ] = "teacher",
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -128,7 +132,7 @@ def train(
         config = RunConfig(
             role=role,
             dataset=dataset,
-            model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            model=_model(preset, model, hidden, channels, dropout, dropout_input, batch_norm),
             transfer_set=_transfer_set(fraction, only_classes),
             training=_training(
                 role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
@@ -165,6 +169,7 @@ def distill(
     dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -194,7 +199,7 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(recipes.default_student(dataset), model, hidden, dropout, dropout_input, batch_norm),
+            model=_model(recipes.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
             distillation=_distillation(
                 dataset,
                 objective,
@@ -480,16 +485,19 @@ def _model(
     preset: ModelConfig,
     name: str,
     hidden: str | None,
+    channels: str | None,
     dropout: float | None,
     dropout_input: float | None,
     batch_norm: bool,
 ) -> ModelConfig:
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
-    if hidden is not None:
-        parts = [part.strip() for part in hidden.replace(",", "-").split("-") if part.strip()]
+    for setting, text in (("hidden", hidden), ("channels", channels)):
+        if text is None:
+            continue
+        parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
         if not all(map(_is_number, parts)):
-            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden[:80]}'")
-        changes["hidden"] = tuple(int(part) for part in parts)
+            raise LabError(f"--{setting} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
+        changes[setting] = tuple(int(part) for part in parts)
     if dropout is not None:
         changes["dropout_hidden"] = dropout
     if dropout_input is not None:

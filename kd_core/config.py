@@ -67,6 +67,8 @@ MOST_PROBED, PROBED_LOGITS = 20, 4000
 """Of how many classes two test images are watched at most, and how many logits of one of the two, after each epoch."""
 NAMED = 12
 """Classes that a sentence names at most."""
+CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
+"""The models that have maps to compare."""
 MAX_ENSEMBLE = 20
 MAX_CELLS = 500
 
@@ -194,6 +196,78 @@ OBJECTIVES = {
         temperature=3.0,
         needs_labels=True,
     ),
+    "similarity_preserving": ObjectiveInfo(
+        "Similarity preserving",
+        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2,"
+        r"\; G = FF^\top \text{ with rows of length 1, } F \text{ the features}",
+        "Tung and Mori 2019, arXiv:1907.09682, section 3.1",
+        "For networks that share no shape: only which images of a batch look alike to the teacher is asked.",
+        "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh, for batches of 64: larger ones make the term smaller",
+        {
+            "hard": HARD,
+            "similarity": Weight(3000.0, r"w_\mathrm{s}", "weight of the difference in similarity"),
+        },
+        uses_temperature=False,
+        needs="features",
+    ),
+    "rkd": ObjectiveInfo(
+        "RKD",
+        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} -"
+        r" \cos^s_{ijk}\big)},\; h \text{ Huber's}",
+        "Park et al. 2019, arXiv:1904.05068, sections 3.2.1 (distances) and 3.2.2 (angles)",
+        "For networks that share no shape, where how far images lie apart matters: its distances have no scale.",
+        "lenscloth/RKD, run_distill_classification.py",
+        {
+            "hard": HARD,
+            "distance": Weight(25.0, r"w_\mathrm{d}", "weight of the distances between two images, over their mean"),
+            "angle": Weight(50.0, r"w_\mathrm{a}", "weight of the angles between three images"),
+        },
+        uses_temperature=False,
+        needs="features",
+    ),
+    "hint": ObjectiveInfo(
+        "FitNets hint",
+        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2},\; r \text{ linear, trained along}",
+        "Romero et al. 2015, arXiv:1412.6550, equation 3, in one stage with the labels as in RepDistiller",
+        "For a thin and deep student: maps in the middle of its teacher lead it, or else what feeds the last layer.",
+        "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh",
+        {
+            "hard": HARD,
+            "hint": Weight(100.0, r"w_\mathrm{h}", "weight of the squared difference from the teacher's features"),
+        },
+        uses_temperature=False,
+        needs="features",
+        projector=True,
+    ),
+    "attention": ObjectiveInfo(
+        "Attention transfer",
+        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages} \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|}"
+        r" \Big)^2},\; Q = \tfrac1C \textstyle\sum_c A_c^2",
+        "Zagoruyko and Komodakis 2017, arXiv:1612.03928, equation 2 with p = 2",
+        "For convolutional networks: the student looks where its teacher looks, at every stage.",
+        "szagoruyko/attention-transfer, README.md (beta 1e+3), and RepDistiller, scripts/run_cifar_distill.sh",
+        {
+            "hard": HARD,
+            "attention": Weight(1000.0, r"w_\mathrm{a}", "weight of the difference in attention"),
+        },
+        uses_temperature=False,
+        needs="maps",
+    ),
+    "crd": ObjectiveInfo(
+        "CRD",
+        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ + N\,\overline{\log(1 - h^-)} \big],"
+        r"\; h = \tfrac{s}{s + N/M},\; s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}",
+        "Tian et al. 2020, arXiv:1910.10699, section 3.1",
+        "For a student whose features are to be used later: they are to tell apart each image, not only each class.",
+        "HobbitLong/RepDistiller, train_student.py and scripts/run_cifar_distill.sh, but with 4,096 negatives a step",
+        {
+            "hard": HARD,
+            "contrast": Weight(0.8, r"w_\mathrm{c}", "weight of the contrast, both networks as anchors"),
+        },
+        uses_temperature=False,
+        needs="features",
+        projector=True,
+    ),
 }
 """The names of kd_core.objectives.SOFT_LOSSES, in the order in which forms offer them."""
 
@@ -266,11 +340,14 @@ class Config(BaseModel):
 
 
 class ModelConfig(Config):
-    """An architecture: its name and, for the multilayer perceptron, its shape."""
+    """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
     name: str = Field("mlp", description="architecture, one of kd_core.config.MODELS")
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
+    )
+    channels: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
+        (16, 32), min_length=1, max_length=3, description="channels of each 3x3 convolution (cnn only)"
     )
     dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
     dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
@@ -285,7 +362,30 @@ class ModelConfig(Config):
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
-        return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}" if self.name == "mlp" else MODELS[self.name]
+        if self.name == "mlp":
+            return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
+        if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
+            return f"cnn {'-'.join(map(str, self.channels))}"
+        return MODELS[self.name]
+
+    def check_shows(self, objective: str, whose: str) -> None:
+        """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
+        info = OBJECTIVES[objective]
+        if info.needs == "maps" and self.name not in CONVOLUTIONAL:
+            raise ConfigError(
+                f"{objective} compares maps, and the {whose}, {self.label}, has none: choose"
+                f" {' or '.join(CONVOLUTIONAL)} for it, or another objective"
+            )
+        if info.needs == "features" and self.name == "mlp" and not self.hidden:
+            raise ConfigError(
+                f"{objective} compares what feeds the last layer, and the {whose}, {self.label}, has only its images"
+                " there: give it hidden units, or choose another objective"
+            )
+        if info.needs != "logits" and self.name not in ("mlp", *CONVOLUTIONAL):
+            raise ConfigError(
+                f"{objective} compares features, and the {whose}, {self.label}, shows its logits alone: choose an"
+                " objective that compares logits, such as hinton"
+            )
 
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
@@ -504,6 +604,8 @@ class RunConfig(Config):
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
         self._check_transfer_set()
+        if self.distillation is not None:
+            self.model.check_shows(self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
             raise ConfigError(
                 f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"

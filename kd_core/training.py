@@ -156,15 +156,22 @@ class Training:
         return self.step / max(1, self.total_steps - 1)
 
     def _projector(self) -> nn.Module | None:
-        """What an objective trains beside the student, and what is not exported; None for most."""
+        """What an objective trains beside the student, and what is not exported; None for most.
+
+        Raises ConfigError where the teacher has no maps to compare.
+        """
         told = self.config.distillation
-        if told is None or not told.info.projector:
+        if told is None or not self._taps:
             return None
         inputs = self.dataset.normalise(self.images[:2])
         self.model.eval()
         with torch.no_grad():
             student, teacher = tapped(self.model, inputs)[1], tapped(self.teachers[0], inputs)[1]
         self.model.train()
+        if told.info.needs == "maps" and not teacher.maps:
+            raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
+        if not told.info.projector:
+            return None
         sample = objectives.Sample(student, teacher, len(self.images))
         return objectives.PROJECTORS[told.objective](sample).to(self.device)
 
@@ -270,18 +277,18 @@ class Training:
         )
         return objectives.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
 
-    def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps]:
+    def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """Logits in float32, with what else the objective compares."""
         with autocast(self.precision, self.device):
-            logits, taps = tapped(model, inputs) if self._taps else (model(inputs), Taps())
+            logits, taps = tapped(model, inputs) if self._taps else (model(inputs), None)
         return logits.float(), taps
 
-    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps]:
+    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """What the teacher, or the ensemble, says of a batch, (B, K), and its taps where these are compared."""
         if self.teacher_logits is not None:
-            return self.teacher_logits[indices], Taps()
+            return self.teacher_logits[indices], None
         if self._members is not None:
-            return self._averaged(self._members[:, indices]), Taps()
+            return self._averaged(self._members[:, indices]), None
         with torch.no_grad():
             seen = [self._seen(teacher, inputs) for teacher in self.teachers]
         return self._averaged(torch.stack([logits for logits, _ in seen])), seen[0][1]

@@ -43,7 +43,7 @@ ENGINE_ARROWS = {
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
-    "features": {"artifacts", "datasets", "files", "models"},
+    "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
     "performing": {

@@ -102,7 +102,11 @@ models = some.one_of(
         dropout_hidden=some.floats(0, 0.99),
         batch_norm=some.booleans(),
     ),
-    some.builds(ModelConfig, name=some.sampled_from(list(config.MODELS))),
+    some.builds(
+        ModelConfig,
+        name=some.sampled_from(list(config.MODELS)),
+        channels=some.lists(some.integers(1, 2048), min_size=1, max_size=3).map(tuple),
+    ),
 )
 trainings = some.builds(
     TrainingConfig,

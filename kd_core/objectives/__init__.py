@@ -1,8 +1,8 @@
 """What a student minimises: each objective of kd_core.config.OBJECTIVES computed, in one place for training.
 
-An objective is a pure function (Hinton's in kd_core.losses, the others of logits in kd_core.objectives.logits) and an
-entry in SOFT_LOSSES, which hands it what it reads of a Batch. kd_core.config says how its soft loss and the hard loss
-are weighed.
+An objective is a pure function (Hinton's in kd_core.losses, the others of logits in kd_core.objectives.logits, those of
+features in relations, hints and contrast beside it) and an entry in SOFT_LOSSES, which hands it what it reads of a
+Batch. kd_core.config says how its soft loss and the hard loss are weighed.
 
 For objectives that compare features:
 
@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from kd_core import losses
 from kd_core.config import DistillationConfig
-from kd_core.objectives import logits
+from kd_core.objectives import contrast, hints, logits, relations
 from kd_core.taps import Taps
 
 
@@ -34,8 +34,8 @@ class Batch(NamedTuple):
     teacher_logits: Tensor  # (N, K)
     labels: Tensor | None  # (N,) int64
     indices: Tensor  # (N,) int64
-    student_taps: Taps = Taps()
-    teacher_taps: Taps = Taps()
+    student_taps: Taps | None = None
+    teacher_taps: Taps | None = None
     projector: nn.Module | None = None
 
 
@@ -59,6 +59,29 @@ def _labels(batch: Batch) -> Tensor:
     if batch.labels is None:
         raise ValueError("this objective reads labels")
     return batch.labels
+
+
+def _taps(batch: Batch) -> tuple[Taps, Taps]:
+    if batch.student_taps is None or batch.teacher_taps is None:
+        raise ValueError("this objective reads what networks show beside their logits")
+    return batch.student_taps, batch.teacher_taps
+
+
+def _features(batch: Batch) -> tuple[Tensor, Tensor]:
+    student, teacher = _taps(batch)
+    return student.features, teacher.features
+
+
+def _hint(batch: Batch, settings: Settings) -> Tensor:
+    student, teacher = hints.hinted(*_taps(batch))
+    return settings.weights["hint"] * hints.hint_loss(_projected(batch, student), teacher)
+
+
+def _projected(batch: Batch, *inputs: Tensor | None) -> Tensor:
+    if batch.projector is None:
+        raise ValueError("this objective has a projector")
+    projected: Tensor = batch.projector(*inputs)
+    return projected
 
 
 SOFT_LOSSES: dict[str, Callable[[Batch, Settings], Tensor]] = {
@@ -85,9 +108,28 @@ SOFT_LOSSES: dict[str, Callable[[Batch, Settings], Tensor]] = {
         b.student_logits, b.teacher_logits, _labels(b), temperature=s.temperature, t_squared=s.t_squared,
         target=s.weights["target"], nontarget=s.weights["nontarget"],
     ),
+    "similarity_preserving": lambda b, s: s.weights["similarity"] * relations.similarity_loss(*_features(b)),
+    "rkd": lambda b, s: (
+        s.weights["distance"] * relations.distance_loss(*_features(b))
+        + s.weights["angle"] * relations.angle_loss(*_features(b))
+    ),
+    "hint": _hint,
+    "attention": lambda b, s: s.weights["attention"] * hints.attention_loss(hints.joined(*_taps(b))),
+    "crd": lambda b, s: s.weights["contrast"] * _projected(b, *_features(b), b.indices, b.labels),
 }  # fmt: skip
 
-PROJECTORS: dict[str, Callable[[Sample], nn.Module]] = {}
+
+def _regressor(sample: Sample) -> nn.Module:
+    student, teacher = hints.hinted(sample.student, sample.teacher)
+    return hints.Regressor(student.shape[1], teacher.shape[1])
+
+
+PROJECTORS: dict[str, Callable[[Sample], nn.Module]] = {
+    "hint": _regressor,
+    "crd": lambda sample: contrast.Contrast(
+        sample.student.features.shape[1], sample.teacher.features.shape[1], sample.examples
+    ),
+}
 
 
 def evaluate(

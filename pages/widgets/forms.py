@@ -264,7 +264,10 @@ def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[s
 
 
 def _between(base: StoryConfig) -> ModelConfig:
-    """A network of a size between teacher and student, to start from: the student with its hidden layers grown."""
+    """A network of a size between teacher and student, to start from: the student with its layers grown."""
+    if base.student.name == base.teacher.name == "cnn":
+        most = max(base.teacher.channels)
+        return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
     widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
     return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
 
@@ -315,25 +318,35 @@ def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...
     return (), int(count), teacher
 
 
+_WIDTHS = {
+    "mlp": ("hidden", "hidden units", "800, 800 is the paper's student"),
+    "cnn": ("channels", "channels", "16, 32 is small, 32, 64, 128 a teacher for it"),
+}
+"""Per architecture of free width: the setting of ModelConfig, what people call it, an example."""
+
+
 def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     _start(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
     name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
-    if name != "mlp":
+    if name not in _WIDTHS:
         return base.replace(name=name)
-    _start(f"{key}_hidden", ", ".join(map(str, base.hidden)))
-    units = right.text_input(
-        f"{key.capitalize()}'s hidden units",
-        key=f"form_{key}_hidden",
+    setting, label, example = _WIDTHS[name]
+    _start(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
+    text = right.text_input(
+        f"{key.capitalize()}'s {label}",
+        key=f"form_{key}_{setting}",
         max_chars=200,
-        help="Numbers with commas between, from input to output: 800, 800 is the paper's student.",
+        help=f"Numbers with commas between, from input to output: {example}.",
     )
     try:
-        hidden = tuple(int(part) for part in units.replace("-", ",").split(",") if part.strip())
+        widths = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
     except ValueError:
-        wrong.append(f"Units must be whole numbers with commas between, such as 800, 800; got '{units[:40]}'")
+        wrong.append(
+            f"{label.capitalize()} must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'"
+        )
         return base
-    return _changed(base, {"name": name, "hidden": hidden}, wrong)
+    return _changed(base, {"name": name, setting: widths}, wrong)
 
 
 def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
