@@ -403,8 +403,9 @@ def dark_knowledge(
             hovertemplate=article + "%{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
-    figure.update_xaxes(title_text=f"mean soft target at T = {temperature:g}", constrain="domain", **axis)
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    title = f"mean soft target at T = {temperature:g}"
+    figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
     return _styled(figure, height=840 if len(shown) > MANY else 440 + _room(labels))
 
 
@@ -413,21 +414,35 @@ def _percent(share: float) -> float | None:
 
 
 def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names: Sequence[str]) -> go.Figure:
-    """A tree of three classes or more: the lower two are joined, the more the teacher confuses them."""
-    figure = go.Figure()
-    for x, y in zip(positions, heights, strict=True):
+    """A tree of three classes or more: the lower two are joined, the more the teacher confuses them.
+
+    Of more than MANY classes it lies on its side, with a line of text for each.
+    """
+    figure, labels = go.Figure(), _class_labels(class_names)
+    lies = len(leaves) > MANY
+    for along, up in zip(positions, heights, strict=True):
+        x, y = (up, along) if lies else (along, up)
         figure.add_scatter(x=list(x), y=list(y), mode="lines", line={"color": ROLE_COLOURS["teacher"], "width": 2},
                            hoverinfo="skip", showlegend=False)  # fmt: skip
-    labels = _class_labels(class_names)
     names = [labels[leaf] for leaf in leaves]
-    places = [5 + 10 * place for place in range(len(leaves))]  # where scipy draws its leaves
     short = all(len(name) <= 2 for name in names)
-    style = {"tickfont": {"size": 16}} if short else {"tickfont": {"size": 12 if len(names) <= MANY else 10}}
-    figure.update_xaxes(tickvals=places, ticktext=names, showgrid=False, tickangle=0 if short else -90, **style)
+    of_leaves = {
+        "tickvals": [5 + 10 * place for place in range(len(leaves))],  # where scipy draws its leaves
+        "ticktext": names,
+        "showgrid": False,
+        "tickangle": 0 if short or lies else -90,
+        "tickfont": {"size": 16 if short else 10 if lies else 12},
+    }
     lowest = min((height for join in heights for height in join if height > 0), default=0.0)
     highest = max(height for join in heights for height in join)
-    figure.update_yaxes(title_text="unlikeness, −log of shared probability", showticklabels=False,
-                        range=[0.85 * lowest, 1.03 * highest])  # fmt: skip
+    of_heights = {"title_text": "unlikeness, −log of shared probability", "showticklabels": False,
+                  "range": [0.85 * lowest, 1.03 * highest]}  # fmt: skip
+    if lies:
+        figure.update_yaxes(**of_leaves, range=[10 * len(leaves), 0])
+        figure.update_xaxes(**of_heights)
+        return _styled(figure, height=110 + 13 * len(leaves))
+    figure.update_xaxes(**of_leaves)
+    figure.update_yaxes(**of_heights)
     return _styled(figure, height=440 + _room(labels))
 
 
