@@ -102,6 +102,7 @@ WARNED = [
         story(transfer_set=TransferSetConfig(only_classes=(7, 8))),
         "The transfer set has no 0, 1, 2, 3, 4, 5, 6 and 9: most errors will be there.",
     ),
+    (story(objective="logit_matching", alpha=0.0), "With alpha = 0 the soft loss counts for nothing"),
     (story(training={"jitter_pixels": 1}), "With jitter the teacher looks at every image anew"),
 ]
 
@@ -122,6 +123,9 @@ def test_a_setting_known_to_hurt_brings_its_own_warning_and_no_other(asked, sent
         story(temperature=8.0),
         story(temperature=20.0, student=LARGE),
         story(alpha=0.01),
+        story(alpha=0.0, final_alpha=1.0),
+        story(objective="dist", temperature=1.0, alpha=0.0),
+        story(objective="logit_matching", temperature=50.0),
         story(alpha=1.0, t_squared=False),
         story("mnist", student=MINI, training={"epochs": 21}),
         story(student=MINI, training={"epochs": 15}),
