@@ -352,12 +352,12 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
 
     Of more than MANY classes, the MANY are shown in whose mistakes the two differ most.
     """
-    shown = list(range(len(class_names)))
+    shown, about = list(range(len(class_names))), ""
     if len(shown) > MANY:
         sizes = [[abs(int(value)) for value in row] for row in difference]
         moved = [sum(sizes[one]) + sum(row[one] for row in sizes) - 2 * sizes[one][one] for one in shown]
         shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
-        title += f", in the {MANY} classes where they differ most"
+        about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
     rows = [[int(difference[i][j]) for j in shown] for i in shown]
     labels = _class_labels(class_names)
     places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
@@ -372,11 +372,10 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
             hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
-    figure.update_xaxes(title_text="top class", constrain="domain", **axis)
-    return _styled(figure, height=420 + _room(labels)).update_layout(
-        title={"text": _plain(title), "font": {"size": 14}}
-    )
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
+    styled = _styled(figure, height=420 + _room(labels))
+    return styled.update_layout(title={"text": _plain(title) + about, "font": {"size": 14}})
 
 
 def dark_knowledge(
@@ -454,20 +453,24 @@ FELT = 16
 def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
     """How many images each class has, training and test set on top of each other; many classes lie closer."""
     figure = go.Figure()
-    names = [_plain(name) for name in class_names]
+    labels = _class_labels(class_names)
+    places = [str(label) for label in range(len(labels))]
     for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
         figure.add_bar(
-            y=names, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            y=places, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
             hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
         )  # fmt: skip
     ratio = max(train) / max(1, min(train))
     title = (
         "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
     )
-    figure.update_layout(barmode="stack", title=title, bargap=0.25 if len(names) <= 40 else 0)
+    figure.update_layout(
+        barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
+        title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
+    )  # fmt: skip
     figure.update_xaxes(title_text="images")
-    figure.update_yaxes(type="category", autorange="reversed", automargin=True, showticklabels=len(names) <= 60)
-    return _styled(figure, height=max(260, min(900, 90 + 22 * len(names))))
+    figure.update_yaxes(autorange="reversed", **_class_axis(dict(zip(places, labels, strict=True))))
+    return _styled(figure, height=max(260, min(900, 90 + 22 * len(labels))))
 
 
 def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:
