@@ -295,6 +295,11 @@ def is_own(dataset: str) -> bool:
     return dataset.startswith("own.")
 
 
+def called(dataset: str) -> str:
+    """What tables and labels of runs call a data set: a user's own by its label, without what else its name says."""
+    return info_of(dataset).label if is_own(dataset) else dataset
+
+
 def info_of(dataset: str) -> DatasetInfo:
     """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
     if dataset in DATASETS:
