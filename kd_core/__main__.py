@@ -21,6 +21,7 @@ from kd_core import cluster, jobs, mending, own_data, paper, performing, places,
 from kd_core.config import (
     DATASETS,
     MODELS,
+    OBJECTIVES,
     PAPER_TEACHER,
     PIXELS,
     Average,
@@ -34,6 +35,7 @@ from kd_core.config import (
     Schedule,
     TrainingConfig,
     TransferSetConfig,
+    called,
     info_of,
     is_own,
 )
@@ -78,6 +80,9 @@ ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.jo
 Hidden = Annotated[
     str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
 ]
+Channels = Annotated[
+    str | None, typer.Option("--channels", help="Channels of the cnn's convolutions, such as 32-64-128.")
+]
 Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
 DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
 BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch normalisation in the mlp.")]
@@ -87,6 +92,7 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learni
 OptimizerName = Annotated[Optimizer | None, typer.Option("--optimizer", help="Update rule.")]
 ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learning rate over time.")]
 WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
+Smoothing = Annotated[float, typer.Option("--label-smoothing", help="Share of each hard target given to all classes.")]
 Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
 PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
 DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
@@ -105,6 +111,7 @@ def train(
     ] = "teacher",
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -115,6 +122,7 @@ def train(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     precision: PrecisionName = "auto",
@@ -127,11 +135,11 @@ def train(
         config = RunConfig(
             role=role,
             dataset=dataset,
-            model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            model=_model(preset, model, hidden, channels, dropout, dropout_input, batch_norm),
             transfer_set=_transfer_set(fraction, only_classes),
             training=_training(
                 role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -143,15 +151,28 @@ def distill(
     teacher: Annotated[
         list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")
     ],
-    temperature: Annotated[
-        float | None, typer.Option(help="T in softmax(z / T), above 0; 4 on mnist and 2 on digits by default.")
+    objective: Annotated[str, typer.Option(help=f"What the student minimises: {', '.join(OBJECTIVES)}.")] = "hinton",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="A weight of the objective, such as nontarget=4; repeat for several. README has them all."),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Weight of the soft loss, 0 to 1; 1 reads no labels.")] = 0.9,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="T in softmax(z / T), above 0; by default the objective's, or 2 on digits and 4 elsewhere."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of the soft loss, 0 to 1, 0.9 by default; 1 reads no labels.")
+    ] = None,
+    final_temperature: Annotated[
+        float | None, typer.Option(help="T at the last step, which it changes to in a straight line.")
+    ] = None,
+    final_alpha: Annotated[float | None, typer.Option(help="alpha at the last step, likewise.")] = None,
     t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
     ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = "probabilities",
     dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -162,6 +183,7 @@ def distill(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     labelled: Annotated[bool, typer.Option(help="Without labels alpha has to be 1; none is read then.")] = True,
@@ -169,7 +191,10 @@ def distill(
     device: DeviceName = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels)."""
+    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels).
+
+    Or by another objective. A student may be the teacher of a smaller one: name its run.
+    """
     with _sentences():
         store = _store()
         teachers = [store.find(name) for name in teacher]
@@ -177,18 +202,23 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(recipes.default_student(dataset), model, hidden, dropout, dropout_input, batch_norm),
-            distillation=DistillationConfig(
+            model=_model(recipes.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
+            distillation=_distillation(
+                dataset,
+                objective,
+                weight or [],
+                temperature,
+                alpha,
                 teachers=tuple(run.id for run in teachers),
-                temperature=recipes.default_temperature(dataset) if temperature is None else temperature,
-                alpha=alpha,
                 t_squared=t_squared,
                 ensemble=ensemble,
+                final_temperature=final_temperature,
+                final_alpha=final_alpha,
             ),
             transfer_set=_transfer_set(fraction, only_classes, labelled),
             training=_training(
                 "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -203,6 +233,7 @@ def teacher(
         str | None, typer.Option("--model", help=f"What weights are of, {', '.join(MODELS)}; by default they tell.")
     ] = None,
     hidden: Hidden = None,
+    channels: Channels = None,
     batch_norm: BatchNorm = False,
     pixels: Annotated[
         str, typer.Option(help=f"What it was trained to read: {', '.join(PIXELS)}; or state --mean and --std.")
@@ -221,7 +252,7 @@ def teacher(
         stated = PIXELS[pixels][1:] if mean is None and std is None else (_reals("--mean", mean), _reals("--std", std))
         chosen = None
         if model is not None or hidden is not None:
-            chosen = _model(ModelConfig(), model or "mlp", hidden, None, None, batch_norm)
+            chosen = _model(ModelConfig(), model or "mlp", hidden, channels, None, None, batch_norm)
         try:
             content = file.read_bytes()
         except OSError as error:
@@ -466,7 +497,7 @@ def list_runs(
         table = Table("id", "status", "data", "run", "test errors")
         for run in found:
             errors = f"{run.results['test_errors']} of {run.results['test_examples']}" if run.results else ""
-            table.add_row(run.id, run.status, run.config.dataset, run.config.label, errors)
+            table.add_row(run.id, run.status, called(run.config.dataset), run.config.label, errors)
         console.print(table)
 
 
@@ -484,7 +515,8 @@ def compare(
             if not run.usable:
                 raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
             if run.config.dataset != found[0].config.dataset:
-                raise LabError(f"run {run.id} was trained on {run.config.dataset}, not on {found[0].config.dataset}")
+                learned, other = called(run.config.dataset), called(found[0].config.dataset)
+                raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
         dataset = datasets.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
         logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
@@ -540,16 +572,19 @@ def _model(
     preset: ModelConfig,
     name: str,
     hidden: str | None,
+    channels: str | None,
     dropout: float | None,
     dropout_input: float | None,
     batch_norm: bool,
 ) -> ModelConfig:
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
-    if hidden is not None:
-        parts = [part.strip() for part in hidden.replace(",", "-").split("-") if part.strip()]
+    for setting, text in (("hidden", hidden), ("channels", channels)):
+        if text is None:
+            continue
+        parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
         if not all(map(_is_number, parts)):
-            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden[:80]}'")
-        changes["hidden"] = tuple(int(part) for part in parts)
+            raise LabError(f"--{setting} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
+        changes[setting] = tuple(int(part) for part in parts)
     if dropout is not None:
         changes["dropout_hidden"] = dropout
     if dropout_input is not None:
@@ -560,6 +595,32 @@ def _model(
 def _is_number(text: str) -> bool:
     """Whether text is a whole number that anything here could be of."""
     return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _distillation(
+    dataset: str, objective: str, weights: list[str], temperature: float | None, alpha: float | None, **settings: Any
+) -> DistillationConfig:
+    """The settings asked for, the objective's own where nothing is; what it does not read is refused."""
+    told = DistillationConfig(objective=objective, weights=_weights(weights), **settings)
+    if temperature is not None and not told.info.uses_temperature:
+        raise LabError(f"{objective} has no temperature: leave --temperature out")
+    if alpha is not None and not told.info.mixed:
+        raise LabError(f"{objective} is not weighed by alpha: leave --alpha out, and see --weight")
+    if told.info.uses_temperature:
+        default = recipes.default_temperature(dataset, objective)
+        told = told.replace(temperature=default if temperature is None else temperature)
+    return told if alpha is None else told.replace(alpha=alpha)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise LabError(f"--weight must be a name and a number, such as nontarget=4, got '{text[:80]}'") from None
+    return weights
 
 
 def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
@@ -589,6 +650,7 @@ def _training(
     schedule: Schedule | None,
     weight_decay: float | None,
     jitter: int | None,
+    label_smoothing: float,
     precision: Precision,
     device: Device,
 ) -> TrainingConfig:
@@ -600,6 +662,7 @@ def _training(
         "schedule": schedule,
         "weight_decay": weight_decay,
         "jitter_pixels": jitter,
+        "label_smoothing": label_smoothing,
         "precision": precision,
         "device": device,
     }
@@ -801,7 +864,7 @@ def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
     run_id = run_id or new_id()
     jobs.check(store, {run_id: config})
     store.create({run_id: config})
-    console.print(f"run [bold]{run_id}[/]: {config.label}, {config.dataset}")
+    console.print(f"run [bold]{run_id}[/]: {config.label}, {called(config.dataset)}")
     _watch(store, run_id)
 
 

@@ -41,6 +41,8 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "we
 """Under which names checkpoints keep their weights."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 """What DataParallel, torch.compile and wrappers put before every name."""
+MAX_BLOCKS = 3
+"""Convolutions of our cnn."""
 MAX_NAMES, MAX_NESTING = 20_000, 4
 NAMED = 3
 """Differences that a sentence names."""
@@ -284,7 +286,6 @@ _CONVOLUTION = (("weight", 4),)
 _DIGITS = re.compile(r"(\d+)")
 _ENDS = (("conv1", "fc"), ("features.0.0", "classifier.3"))
 """First and last layer of torchvision's networks, whose names do not sort as they follow each other."""
-_CNN = [_CONVOLUTION, _NORM, _CONVOLUTION, _NORM, _LINEAR, _LINEAR]
 
 
 def fitted(
@@ -347,8 +348,10 @@ def _inferred(layers: Sequence[_Layer], weights: Mapping[str, Tensor]) -> ModelC
         norms = essences.count(_NORM)
         if norms in (0, len(hidden)):
             return ModelConfig(name="mlp", hidden=hidden, batch_norm=norms > 0)
-    if essences == _CNN:
-        return ModelConfig(name="cnn")
+    blocks = essences.count(_CONVOLUTION)
+    if 1 <= blocks <= MAX_BLOCKS and essences == [_CONVOLUTION, _NORM] * blocks + [_LINEAR, _LINEAR]:
+        channels = tuple(len(layer.parts["weight"]) for layer in layers if layer.essence == _CONVOLUTION)
+        return ModelConfig(name="cnn", channels=channels)
     if "layer1.0.conv1.weight" in weights and "fc.weight" in weights:
         return ModelConfig(name="resnet18")
     if "features.0.0.weight" in weights and "classifier.3.weight" in weights:

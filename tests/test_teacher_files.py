@@ -258,6 +258,7 @@ def test_layers_stand_as_in_the_file_where_their_names_do_not_follow_each_other(
         ModelConfig(hidden=()),
         ModelConfig(hidden=(8, 12), dropout_input=0.1, dropout_hidden=0.5, batch_norm=True),
         ModelConfig(name="cnn"),
+        ModelConfig(name="cnn", channels=(4, 8, 6)),
         ModelConfig(name="resnet18"),
         ModelConfig(name="mobilenet_v3_small"),
     ],
@@ -269,7 +270,8 @@ def test_every_architecture_of_ours_is_known_by_its_names_and_shapes(model, digi
     ask = Ask(dataset="digits", file="x")
     for content in (saved(weights), safetensors.torch.save(weights)):
         config, state, _ = read(content, ask, digits)
-        assert (config.model.name, config.model.hidden) == (model.name, model.hidden)
+        assert (config.model.name, config.model.channels) == (model.name, model.channels)
+        assert config.model.hidden == model.hidden
         again = brought.build(config, state, (1, 28, 28), 10, mean=digits.mean, std=digits.std)
         images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         assert torch.allclose(again(images), built(images))

@@ -91,18 +91,20 @@ def _zone() -> ZoneInfo:
 
 
 def _searched(run: Run) -> str:
-    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, run.config.dataset, run.status)).lower()
+    data = run.config.dataset, info_of(run.config.dataset).label
+    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, *data, run.status)).lower()
 
 
 def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
-    config, results = run.config, run.results
+    config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
         "run": cell(run.name or run.config.network),
         "role": config.role,
         "data": info_of(config.dataset).label,
-        "T": config.distillation.temperature if config.distillation else None,
-        "alpha": config.distillation.alpha if config.distillation else None,
+        "objective": told.info.label if told else None,
+        "T": told.temperature if told and told.info.uses_temperature else None,
+        "alpha": told.alpha if told and told.info.mixed else None,
         "status": run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
