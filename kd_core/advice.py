@@ -70,8 +70,8 @@ def warnings(
 ) -> list[str]:
     """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
 
-    teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the story's
-    data set. assistant_parameters: where there is one.
+    teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the
+    story's data set. assistant_parameters: where there is one.
     """
     said: list[str] = []
     training, part = story.training, story.transfer_set
