@@ -71,8 +71,8 @@ def _cosines(features: Tensor) -> Tensor:
     """(N, D) -> (N, N, N): at [j, i, k] the cosine of the angle at j between the directions to i and to k.
 
     From inner products alone, as (f_i − f_j)·(f_k − f_j) is G_ik − G_ij − G_jk + G_jj: with the N² directions written
-    out, a step on 512 images of 800 numbers took 20 times as long (one core, torch 2.13). 0 where j coincides with i or k,
-    which has no direction.
+    out, a step on 512 images of 800 numbers took 20 times as long (one core, torch 2.13). 0 where j coincides with i
+    or k, which has no direction.
     """
     inner, distances = _geometry(features)
     apart = distances > 0
