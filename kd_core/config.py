@@ -90,7 +90,7 @@ class ObjectiveInfo(NamedTuple):
     formula: of the soft loss, in LaTeX. An objective whose weights name `hard` weighs the cross-entropy with the labels
     by it, loss = soft_loss + hard * hard_loss, and alpha plays no part; any other is mixed by alpha as Hinton's is.
     temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
-    that several teachers average these, whatever `ensemble` says.
+    that several teachers average these, whatever `ensemble` says. nats: the unit of its soft loss, which has none else.
     """
 
     label: str
@@ -102,6 +102,7 @@ class ObjectiveInfo(NamedTuple):
     temperature: float | None = None
     uses_temperature: bool = True
     matches_logits: bool = False
+    nats: bool = True
     needs_labels: bool = False
     needs: Needs = "logits"
     projector: bool = False
@@ -129,6 +130,7 @@ OBJECTIVES = {
         "no weight of its own",
         uses_temperature=False,
         matches_logits=True,
+        nats=False,
     ),
     "dkd": ObjectiveInfo(
         "DKD",
@@ -172,6 +174,7 @@ OBJECTIVES = {
             "within": Weight(1.0, r"w_\mathrm{w}", "weight of the correlation within classes, over the batch"),
         },
         temperature=1.0,
+        nats=False,
     ),
     "jensen_shannon": ObjectiveInfo(
         "Jensen-Shannon",
@@ -211,6 +214,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
     ),
     "rkd": ObjectiveInfo(
         "RKD",
@@ -226,6 +230,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
     ),
     "hint": ObjectiveInfo(
         "FitNets hint",
@@ -240,6 +245,7 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         projector=True,
+        nats=False,
     ),
     "attention": ObjectiveInfo(
         "Attention transfer",
@@ -254,6 +260,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="maps",
+        nats=False,
     ),
     "crd": ObjectiveInfo(
         "CRD",
