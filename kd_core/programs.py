@@ -150,9 +150,18 @@ class Program(nn.Module):
                 "This torch.export program is not as torch 2.8 and later write it: save it anew with torch.export.save."
             ) from error
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """(N, ...) as axes and dtype say -> the first output."""
+        """(N, ...) as axes and dtype say -> the first output. Raises ProgramError where that cannot be computed."""
+        try:
+            with torch.no_grad():
+                return self._computed(images)
+        except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            if "memory" in str(error):
+                raise
+            words = " ".join(re.sub(r"[^\w .,:()=-]", " ", str(error)).split())[:160]
+            raise ProgramError(f"This torch.export program cannot be computed: {words}.") from error
+
+    def _computed(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {**dict(self.named_buffers(recurse=False)), self._input: images}
 
         def stated(argument: Any) -> Any:

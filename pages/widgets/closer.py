@@ -272,6 +272,7 @@ def show(section: Section, key: str) -> None:
         st.dataframe(
             section.table,
             hide_index=True,
+            placeholder="–",
             column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))
