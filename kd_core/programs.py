@@ -41,8 +41,9 @@ div.Scalar div_.Tensor eq.Scalar eq.Tensor exp erf fill_.Scalar fill_.Tensor ful
 gt.Tensor le.Scalar le.Tensor lift_fresh_copy log log1p logical_and logical_not logical_or lt.Scalar lt.Tensor
 masked_fill.Scalar masked_fill.Tensor masked_fill_.Scalar maximum minimum mul.Tensor mul.Scalar mul_.Tensor ne.Scalar
 ne.Tensor neg ones_like pow.Tensor_Scalar pow.Tensor_Tensor reciprocal rsqrt rsub.Scalar sign sin cos sqrt square
-sub.Tensor sub.Scalar sub_.Tensor tanh tanh_ to.dtype to.dtype_layout _to_copy type_as where.self where.ScalarOther
-where.Scalar zeros_like new_zeros new_ones new_full zeros ones full arange arange.start arange.start_step scalar_tensor
+sub.Tensor sub.Scalar sub_.Tensor tanh tanh_ to.device to.dtype to.dtype_layout to.other _to_copy type_as where.self
+where.ScalarOther where.Scalar zeros_like new_zeros new_ones new_full zeros ones full arange arange.start
+arange.start_step scalar_tensor
 """
 _AS_LAYERS = """
 _adaptive_avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool2d addmm avg_pool1d avg_pool2d

@@ -181,6 +181,7 @@ class FromPixels(nn.Module):
         self.scale, self.shift, self.softmax = scale, shift, softmax
 
     def forward(self, pixels):
+        pixels = pixels.to("cpu", torch.float32)  # as programs say that were written on one device
         logits = self.model((pixels * self.scale + self.shift - self.mean) / self.std)
         return logits.softmax(dim=1) if self.softmax else logits
 
