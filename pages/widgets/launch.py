@@ -81,7 +81,8 @@ def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
     numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
     numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
     numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
-    st.caption(f"{', '.join(numbers)}. {literal(info.source)}. Mean over the batch.")
+    meaning = f"{info.where}. " if info.where else ""
+    st.caption(f"{meaning}{', '.join(numbers)}. {literal(info.source)}. Mean over the batch.")
 
 
 def _hinton(story: StoryConfig) -> None:
