@@ -50,10 +50,13 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
+    validation_errors = run.best_errors
+    if run.config.mistake == "test_choice":  # what the best epoch was chosen by then is no validation split
+        validation_errors = evaluation.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
     results: dict[str, Any] = {
         "test_errors": evaluation.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
-        "validation_errors": run.best_errors,
+        "validation_errors": validation_errors,
         "validation_examples": len(run.validation_labels),
         "epochs": run.epochs_done,
         "classes": len(dataset.class_names),

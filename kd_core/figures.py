@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a"}
+ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a", "mistake": "#c9566b"}
+"""mistake: of a run, whatever its role, that makes one on purpose."""
 GREY = "#888888"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of several runs of one role, by their order."""
@@ -27,7 +28,7 @@ PANELS = {
 
 
 class Curve(NamedTuple):
-    """One run to draw: its id, name and role."""
+    """One run to draw: its id, name and role, or what else of ROLE_COLOURS it is."""
 
     id: str
     name: str

@@ -76,6 +76,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             _check_continued(store, config, config.continues)
         for teacher_id in config.distillation.teachers if config.distillation else ():
             if teacher_id in configs:
+                config.check_teacher(configs[teacher_id])
                 continue
             try:
                 teacher = store.get(teacher_id)
@@ -83,6 +84,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                 raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
             if teacher.status not in ACTIVE and not teacher.usable:
                 raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
+            config.check_teacher(teacher.config)
             classes = teacher.results.get("classes", DATASETS[teacher.config.dataset].classes)
             if classes != DATASETS[config.dataset].classes:
                 raise ConfigError(

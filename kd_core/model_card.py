@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kd_core.config import DATASETS, RunConfig
+from kd_core.config import DATASETS, MISTAKES, RunConfig
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
@@ -104,6 +104,8 @@ def model_card(
         "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
         "95% Wilson interval": f"{low:.2%} to {high:.2%}",
     }
+    if config.mistake is not None:
+        facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
     judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
     chosen = "last epoch; the test set was looked at once, afterwards"
     if results["validation_examples"]:
@@ -112,7 +114,10 @@ def model_card(
             f" {results['validation_examples']:,} images, against the {judge});"
             " the test set was looked at once, afterwards"
         )
-    story = [_ROLES[config.role], run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    if config.mistake == "test_choice":
+        chosen = "best epoch by a half of the test set, which is the mistake"
+    told = _mistake(config.mistake)
+    story = [_ROLES[config.role], told, run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
     environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
     return _CARD.format(
         role=config.role,
@@ -133,6 +138,14 @@ def model_card(
         lesson=_lesson(config),
         environment=_table(environment),
     )
+
+
+def _mistake(mistake: str | None) -> str:
+    """That a run makes a mistake on purpose, and which."""
+    if mistake is None:
+        return ""
+    info = MISTAKES[mistake]
+    return f"**This is no result.** It makes a mistake on purpose, for a lesson: {info.label}. {info.public}"
 
 
 def _lesson(config: RunConfig) -> str:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, models, tensors
+from kd_core import losses, mistakes, models, tensors
 from kd_core.arithmetic import (
     autocast,
     faster_precision,
@@ -90,6 +90,8 @@ class Training:
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
+        if config.mistake == "teacher_dropout":
+            mistakes.leave_dropout_on(self.teachers)
 
         train_indices, validation_indices = dataset.split_of(config)
         self.images = dataset.train_images[train_indices].to(self.device)
@@ -99,7 +101,8 @@ class Training:
         known = self._teacher_logits(teacher_logits)
         if known is not None and not config.transfer_set.labelled:
             self.validation_labels = known[validation_indices].argmax(dim=1).to(self.device)
-        self.teacher_logits = None if known is None or self._moves else known[train_indices].to(self.device)
+        self.teacher_logits = None if known is None or self._asks else known[train_indices].to(self.device)
+        self._taught_by: Tensor | None = None  # the row of teacher_logits of each image, where it is not its own
         self._probes = dataset.test_images[dataset.probes]
 
         self.optimizer = optimizer_of(self.model.parameters(), config.training, self.device)
@@ -114,7 +117,7 @@ class Training:
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
         self.epoch_seconds = 0.0
-        self.best_errors: int | None = None
+        self.best_errors: int | None = None  # of the best epoch, on what it was chosen by
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
 
@@ -123,6 +126,11 @@ class Training:
         """Whether each epoch shows the images elsewhere, so that the teacher has to look at them anew."""
         return self.config.training.jitter_pixels > 0
 
+    @property
+    def _asks(self) -> bool:
+        """Whether the teacher itself is asked in every batch: it has not seen such an image, or says other things."""
+        return self._moves or self.config.mistake == "teacher_dropout"
+
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
         """(N, K) logits of the teacher, or the ensemble, over the whole training set as it lies; None without one."""
         distillation = self.config.distillation
@@ -130,9 +138,9 @@ class Training:
             return None
         if not self.teachers and known is None:
             raise ConfigError("a distilled student needs a teacher")
-        if self._moves and not self.teachers:
+        if self._asks and not self.teachers:
             raise ConfigError("with jitter the teacher itself is needed, not only its logits")
-        if self._moves and self.config.transfer_set.labelled:
+        if self._asks and self.config.transfer_set.labelled:
             return None
         if known is None:
             normalise = self.dataset.normalise
@@ -196,10 +204,17 @@ class Training:
         """Logits of the weights as they are now for Dataset.probes, (2K, K), to watch the student learn."""
         return models.logits_of(self.model, self._probes, self.dataset.normalise)
 
+    def begin_epoch(self, order: Tensor) -> None:
+        """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
+        if self.config.mistake == "stale_cache":
+            self._taught_by = mistakes.row_of_each_image(order, self.config.seed)
+
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
-        if shifts is not None:
+        if shifts is not None and self.config.mistake == "colour_jitter":
+            images = mistakes.recoloured(images, shifts, self.config.training.jitter_pixels)
+        elif shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
         with autocast(self.precision, self.device):
@@ -211,14 +226,16 @@ class Training:
             hard_loss = F.cross_entropy(student_logits, self.labels[indices])
             return losses.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
         if self.teacher_logits is not None:
-            teacher_logits = self.teacher_logits[indices]
+            teacher_logits = self.teacher_logits[indices if self._taught_by is None else self._taught_by[indices]]
         else:
             with torch.no_grad(), autocast(self.precision, self.device):
                 members = torch.stack([teacher(inputs).float() for teacher in self.teachers])
             teacher_logits = losses.ensemble_logits(
                 members, temperature=distillation.temperature, average=distillation.ensemble
             )
-        return losses.distillation_loss(
+        mistaken = self.config.mistake == "class_mean"
+        objective = mistakes.class_mean_loss if mistaken else losses.distillation_loss
+        return objective(
             student_logits,
             teacher_logits,
             None if distillation.alpha == 1 else self.labels[indices],
@@ -244,6 +261,7 @@ def train(run: Training) -> Iterator[Record]:
     while run.step < run.total_steps:
         epoch = run.step // run.steps_per_epoch
         order, shifts = _epoch_plan(run, epoch)
+        run.begin_epoch(order)
         recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
         for batch in range(run.step % run.steps_per_epoch, run.steps_per_epoch):
             span = slice(batch * config.batch_size, (batch + 1) * config.batch_size)
@@ -350,13 +368,21 @@ def _validate(run: Training) -> tuple[int | None, bool]:
     if len(run.validation_labels) == 0:
         run.best_weights = _copied_weights(run.model)
         return None, True
-    logits = models.logits_of(run.model, run.validation_images, run.dataset.normalise)
-    errors = int((logits.argmax(dim=1) != run.validation_labels.cpu()).sum())
-    best = run.best_errors is None or errors <= run.best_errors
+    errors = _errors(run, run.validation_images, run.validation_labels)
+    judged = errors
+    if run.config.mistake == "test_choice":
+        half = mistakes.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
+        judged = _errors(run, *half)
+    best = run.best_errors is None or judged <= run.best_errors
     if best:
-        run.best_errors = errors
+        run.best_errors = judged
         run.best_weights = _copied_weights(run.model)
     return errors, best
+
+
+def _errors(run: Training, images: Tensor, labels: Tensor) -> int:
+    logits = models.logits_of(run.model, images, run.dataset.normalise)
+    return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
 
 def _copied_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -95,7 +95,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
     config, results = run.config, run.results
     return {
         "●": "●",
-        "run": cell(run.name or run.config.model.label),
+        "run": cell(run.name or run.config.model.label) + run.config.mistake_said,
         "role": config.role,
         "data": config.dataset,
         "T": config.distillation.temperature if config.distillation else None,

@@ -11,7 +11,7 @@ from pathlib import Path
 import streamlit as st
 
 from kd_core import figures
-from kd_core.config import LabError
+from kd_core.config import MISTAKES, LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
 from pages.widgets import lab, rights
@@ -32,7 +32,8 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
     component = st.components.v2.component(
         "kd_lab_live", html='<div class="kd-live"></div>', css=_STYLE, js=_SCRIPT, isolate_styles=False
     )
-    dashes = figures.dashes_of([run.config.role for run in runs])
+    kinds = ["mistake" if run.config.mistake else run.config.role for run in runs]
+    dashes = figures.dashes_of(kinds)
     shown = {
         "runs": [
             {
@@ -40,18 +41,20 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
                 "role": run.config.role,
                 "title": run.name or run.config.role,
                 "details": _details(run),
-                "colour": figures.ROLE_COLOURS[run.config.role],
+                "colour": figures.ROLE_COLOURS[kind],
                 "dash": dash,
                 "yours": rights.may_control(run),
             }
-            for run, dash in zip(runs, dashes, strict=True)
+            for run, kind, dash in zip(runs, kinds, dashes, strict=True)
         ],
         "statuses": ",".join(f"{run.id}:{run.status}" for run in runs),
         "panels": list(figures.PANELS),
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
-        lines = tuple(Curve(run.id, run.name or run.config.label, run.config.role) for run in runs)
+        lines = tuple(
+            Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True)
+        )
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs))
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
@@ -89,6 +92,8 @@ def _details(run: Run) -> str:
         parts.append(f"classes {', '.join(map(str, part.only_classes))} only")
     if not part.labelled:
         parts.append("no labels")
+    if config.mistake is not None:
+        parts.append(f"mistake: {MISTAKES[config.mistake].label}")
     if config.continues is not None:
         parts.append(f"goes on from {config.continues[:4]}")
     return " · ".join(parts)
