@@ -9,7 +9,6 @@ from typing import NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kd_core.config import (
-    DATASETS,
     MAX_ENSEMBLE,
     PAPER_STUDENT,
     PAPER_TEACHER,
@@ -20,6 +19,7 @@ from kd_core.config import (
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
+    info_of,
 )
 from kd_core.runs import Run, new_id
 
@@ -233,7 +233,7 @@ def _unlabelled(dataset: str) -> StoryConfig:
 
 
 def _never_saw_a_3(dataset: str) -> StoryConfig:
-    others = tuple(label for label in range(DATASETS[dataset].classes) if label != 3)
+    others = tuple(label for label in range(info_of(dataset).classes) if label != 3)
     story = StoryConfig.default(dataset)
     return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
 

@@ -13,7 +13,16 @@ from typing import TypeVar
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS, MODELS, Config, ConfigError, ModelConfig, TrainingConfig, TransferSetConfig
+from kd_core.config import (
+    DATASETS,
+    MODELS,
+    Config,
+    ConfigError,
+    ModelConfig,
+    TrainingConfig,
+    TransferSetConfig,
+    info_of,
+)
 from kd_core.places import available
 from kd_core.recipes import PRESETS, StoryConfig
 from kd_core.runs import Run
@@ -246,7 +255,7 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
 
 
 def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
-    part, classes = base.transfer_set, list(range(DATASETS[base.dataset].classes))
+    part, classes = base.transfer_set, list(range(info_of(base.dataset).classes))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
@@ -289,7 +298,7 @@ def _default() -> StoryConfig:
 
 
 def _dataset_label(name: str) -> str:
-    return DATASETS[name].label + ("" if available(name) else " (will be downloaded)")
+    return info_of(name).label + ("" if available(name) else " (will be downloaded)")
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kd_core import figures, mending, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, ModelConfig, RunConfig
+from kd_core.config import DATASETS, ModelConfig, RunConfig, info_of
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
 from pages.widgets import keys
@@ -129,7 +129,7 @@ def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds of an architecture on a data set, without training it."""
     from kd_core import models, speed
 
-    info = DATASETS[dataset]
+    info = info_of(dataset)
     return speed.costs(models.blueprint(model, info.image_shape, info.classes), info.image_shape)
 
 
