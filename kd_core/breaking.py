@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
-from kd_core.config import DATASETS, MISTAKES, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import MISTAKES, DistillationConfig, ModelConfig, RunConfig, TrainingConfig, info_of
 from kd_core.evaluation import Labels, Logits, halves, mean_interval, test_errors
 from kd_core.paper import Experiment, Line
 
@@ -135,8 +135,8 @@ def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
     whose epoch the first half chose, only the other is: its number there is the honest one.
     """
     own, other = halves(len(labels), seed)
-    errors = [test_errors(logits[half], labels[half]) for half in (own, other)]
-    return Choice(*errors, len(own), len(other))
+    of_own, of_other = (test_errors(logits[half], labels[half]) for half in (own, other))
+    return Choice(of_own, of_other, len(own), len(other))
 
 
 def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> Harm | None:
@@ -150,20 +150,22 @@ def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> Harm |
 
 def finding(mistake: str, dataset: str, found: Harm) -> str:
     """What was found, in a sentence of Markdown, also where that is nothing."""
-    chosen, label, seeds = setting(mistake, dataset), DATASETS[dataset].label, len(found.by_seed)
+    chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(found.by_seed)
     where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
+    said = _many(found.mean, mistake)
     if found.interval is None:
-        return f"{_many(found.mean, mistake)} {where}, of {seeds} seeds: it takes {FEWEST_SEEDS} to say how sure that is."
+        with_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
+        return f"{said} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
     low, high = found.interval
-    interval = f"95% interval {low:.1f} to {high:.1f}"
+    of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
     if found.word == "unclear":
         return (
-            f"**We cannot tell them apart** {where}: {_many(found.mean, mistake)}, mean of {seeds} seeds, {interval}."
-            " The harm, if there is any, is smaller than what seeds differ by."
+            f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
+            " what seeds differ by."
         )
     if found.word == "helps":
-        return f"**Here the mistake does no harm**: {_many(found.mean, mistake)} {where}, mean of {seeds} seeds, {interval}."
-    return f"**{_many(found.mean, mistake)}** {where}, mean of {seeds} seeds, {interval}."
+        return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."
+    return f"**{said}** {where}, {of_seeds}."
 
 
 def _many(errors: float, mistake: str) -> str:

@@ -98,8 +98,8 @@ MISTAKES = {
         "The teacher is in eval mode while it teaches: the same image, the same soft targets.",
         "with torch.no_grad(): teacher_logits = teacher(images)  # still in train mode",
         "teacher.eval()\nwith torch.no_grad(): teacher_logits = teacher(images)",
-        "Half a teacher speaks, another half at every batch. The noise averages out in part; how much is lost depends on"
-        " how much is dropped.",
+        "Half a teacher speaks, another half at every batch. The noise averages out in part; how much is lost depends"
+        " on how much is dropped.",
     ),
     "stale_cache": MistakeInfo(
         "Teacher cache out of step",

@@ -60,7 +60,7 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def halves(examples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The indices of so many examples in two halves, drawn by seed and each in order; of an odd number one is larger."""
+    """The indices of so many examples in two halves, drawn by seed, in order; one may be larger by 1."""
     order = np.random.default_rng(seed).permutation(examples)
     middle = examples // 2
     return np.sort(order[:middle]), np.sort(order[middle:])

@@ -127,6 +127,29 @@ def _short(number: float) -> str:
     return f"{number:g}"
 
 
+def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
+    """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
+    figure = go.Figure()
+    colour = ROLE_COLOURS["mistake"]
+    figure.add_scatter(
+        x=list(by_seed.values()), y=["seeds"] * len(by_seed), mode="markers", marker={"size": 10, "color": colour,
+        "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    spread = None
+    if interval is not None:
+        spread = {"type": "data", "symmetric": False, "array": [interval[1] - mean], "arrayminus": [mean - interval[0]],
+                  "color": colour, "thickness": 2}  # fmt: skip
+    figure.add_scatter(
+        x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
+        hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text=axis, rangemode="tozero")
+    figure.update_yaxes(type="category", range=[-0.7, 1.7])
+    return _styled(figure, height=240)
+
+
 RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
 
 

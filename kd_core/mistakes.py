@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import lessons, losses
+from kd_core import lessons
 from kd_core.config import ConfigError
 from kd_core.evaluation import halves
 from kd_core.losses import Losses

@@ -142,7 +142,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """A name for lists: what its user called it, else what it is and the start of its id; and a mistake it makes."""
+        """A name for lists: what its user called it, else what it is and the start of its id; and its mistake."""
         if self.name:
             return self.name + self.config.mistake_said
         return f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"

@@ -52,9 +52,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
-        lines = tuple(
-            Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True)
-        )
+        lines = tuple(Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True))
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs))
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
