@@ -34,11 +34,11 @@ def class_mean_loss(
 
     student_logits, teacher_logits: (N, K). labels: (N,) int64, None where alpha is 1.
     """
-    weak = F.kl_div(
+    weak = F.kl_div(  # reduction="mean", which torch warns of, and which a later torch is to change
         F.log_softmax(student_logits / temperature, dim=-1),
         F.softmax(teacher_logits / temperature, dim=-1),
-        reduction="mean",
-    )
+        reduction="none",
+    ).mean()
     if t_squared:
         weak = weak * temperature**2
     if labels is None:
