@@ -30,7 +30,16 @@ class Setting(NamedTuple):
 _DIGITS = Setting(recipes.DIGITS_STUDENT, recipes.DIGITS_STUDENT_TRAINING.replace(precision="float32"), 4.0, 0.9)
 _MNIST = Setting(ModelConfig(hidden=(800, 800)), recipes.STUDENT_TRAINING, 4.0, 0.9)
 BASE = {"digits": _DIGITS, "mnist": _MNIST}
-CHANGED: dict[str, dict[str, Setting]] = {"digits": {}, "mnist": {}}
+CHANGED = {
+    "digits": {
+        "colour_jitter": _DIGITS._replace(training=_DIGITS.training.replace(jitter_pixels=2)),
+        "test_choice": _DIGITS._replace(training=_DIGITS.training.replace(schedule="constant", learning_rate=3e-2)),
+    },
+    "mnist": {
+        "colour_jitter": _MNIST._replace(training=_MNIST.training.replace(jitter_pixels=2)),
+    },
+}
+"""Where a mistake is better seen with others."""
 
 
 def teacher(dataset: str) -> RunConfig:
