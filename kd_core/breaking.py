@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
-from kd_core.config import MISTAKES, DistillationConfig, ModelConfig, RunConfig, TrainingConfig, info_of
+from kd_core.config import (
+    MISTAKES,
+    PAPER_STUDENT,
+    DistillationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    TransferSetConfig,
+    info_of,
+)
 from kd_core.evaluation import Labels, Logits, halves, mean_interval, test_errors
 from kd_core.paper import Experiment, Line
 
@@ -19,27 +28,55 @@ FEWEST_SEEDS = 3
 
 
 class Setting(NamedTuple):
-    """A student and how it is taught: where a mistake is to be seen."""
+    """A student, how it is taught, and on which part of the training set: where a mistake is to be seen."""
 
     student: ModelConfig
     training: TrainingConfig
     temperature: float
     alpha: float
+    part: TransferSetConfig = TransferSetConfig()
 
 
-_DIGITS = Setting(recipes.DIGITS_STUDENT, recipes.DIGITS_STUDENT_TRAINING.replace(precision="float32"), 4.0, 0.9)
-_MNIST = Setting(ModelConfig(hidden=(800, 800)), recipes.STUDENT_TRAINING, 4.0, 0.9)
+_DIGITS = Setting(
+    recipes.DIGITS_STUDENT,
+    recipes.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0, precision="float32"),
+    4.0,
+    0.9,
+    TransferSetConfig(fraction=0.1),
+)
+_MNIST = Setting(
+    PAPER_STUDENT,
+    TrainingConfig(epochs=40, batch_size=128, validation_fraction=0, precision="float32"),
+    4.0,
+    0.9,
+    TransferSetConfig(fraction=0.03),
+)
 BASE = {"digits": _DIGITS, "mnist": _MNIST}
+"""Few images, as there a teacher is worth most: on 3% of MNIST the student makes 745 errors by labels alone, and 443
+with its teacher at T = 4; 47 and 34 on a tenth of digits (means of three and five seeds)."""
 CHANGED = {
     "digits": {
-        "colour_jitter": _DIGITS._replace(training=_DIGITS.training.replace(jitter_pixels=2)),
-        "test_choice": _DIGITS._replace(training=_DIGITS.training.replace(schedule="constant", learning_rate=3e-2)),
+        "no_t_squared": _DIGITS._replace(temperature=20.0),
+        "class_mean": _DIGITS._replace(temperature=8.0, alpha=0.5),
+        "colour_jitter": _DIGITS._replace(
+            student=ModelConfig(hidden=(100,)),
+            training=_DIGITS.training.replace(epochs=150, learning_rate=5e-3, jitter_pixels=1),
+        ),
+        "test_choice": _DIGITS._replace(
+            training=_DIGITS.training.replace(epochs=200, schedule="constant", validation_fraction=1 / 12)
+        ),
     },
     "mnist": {
+        "no_t_squared": _MNIST._replace(temperature=20.0),
+        "class_mean": _MNIST._replace(temperature=8.0, alpha=0.5),
         "colour_jitter": _MNIST._replace(training=_MNIST.training.replace(jitter_pixels=2)),
+        "test_choice": _MNIST._replace(
+            training=_MNIST.training.replace(schedule="constant", validation_fraction=1 / 12)
+        ),
     },
 }
-"""Where a mistake is better seen with others."""
+"""Where a mistake is better seen with others, found by trying on test errors: this shows mistakes, it claims no result.
+"""
 
 
 def teacher(dataset: str) -> RunConfig:
@@ -74,6 +111,7 @@ def experiment(mistake: str, dataset: str) -> Experiment:
                 alpha=chosen.alpha,
                 t_squared=not (wrong and mistake == "no_t_squared"),
             ),
+            transfer_set=chosen.part,
             training=chosen.training,
             seed=seed,
             mistake=mistake if wrong else None,

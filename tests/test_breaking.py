@@ -9,7 +9,7 @@ from scipy.stats import ttest_rel
 from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
-from kd_core import breaking, paper, performing, places, shipped
+from kd_core import breaking, paper, performing, shipped
 from kd_core.breaking import RIGHT, WRONG, Choice, Harm, Setting
 from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, differences
 from kd_core.runs import ACTIVE, Store

@@ -15,7 +15,7 @@ from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from pages.widgets import closer, guide, lab, live, pickers
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
+PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep", "mistakes")
 
 
 @pytest.fixture(scope="module")

@@ -124,9 +124,10 @@ def side_by_side(broken: Broken) -> None:
     st.markdown(f"**What to expect.** {info.expect}")
     teacher = breaking.teacher(broken.dataset)
     st.caption(
-        f"Both students are a {setting.student.label} of the same seed, so of the same start and order of images,"
-        f" trained for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g} by"
-        f" the teacher that ships ({teacher.model.label}). Where one can see the mistake at all, one can see it here."
+        f"Both students are a {setting.student.label} of the same seed, so of the same start and order of images. They"
+        f" train for {setting.training.epochs} epochs on {setting.part.fraction:.0%} of the training images, where a"
+        f" teacher is worth most, at T = {setting.temperature:g} and alpha = {setting.alpha:g}. The teacher is the one that"
+        f" ships ({teacher.model.label})."
     )
 
 
@@ -318,7 +319,7 @@ def _explained(broken: Broken) -> str:
             " right student chooses by a validation split: for it A and B differ by chance alone, and that difference"
             " is taken off."
         )
-    said = f"Test errors of {info.test_examples:,}; the weights are those of the best epoch on the validation split."
+    said = f"Test errors of {info.test_examples:,}, with the weights of the last epoch."
     teachers = [run for run in broken.teachers if run.usable]
     if len(teachers) > 1:
         said += (
