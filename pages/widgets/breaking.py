@@ -126,8 +126,8 @@ def side_by_side(broken: Broken) -> None:
     st.caption(
         f"Both students are a {setting.student.label} of the same seed, so of the same start and order of images. They"
         f" train for {setting.training.epochs} epochs on {setting.part.fraction:.0%} of the training images, where a"
-        f" teacher is worth most, at T = {setting.temperature:g} and alpha = {setting.alpha:g}. The teacher is the one that"
-        f" ships ({teacher.model.label})."
+        f" teacher is worth most, at T = {setting.temperature:g} and alpha = {setting.alpha:g}. The teacher is the one"
+        f" that ships ({teacher.model.label})."
     )
 
 
