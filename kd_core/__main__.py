@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 
-from kd_core import cluster, jobs, mending, paper, performing, places, recipes, shipped
+from kd_core import cluster, jobs, mending, own_data, paper, performing, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
+    OBJECTIVES,
     PAPER_TEACHER,
     Average,
     Device,
@@ -31,6 +33,9 @@ from kd_core.config import (
     Schedule,
     TrainingConfig,
     TransferSetConfig,
+    called,
+    info_of,
+    is_own,
 )
 from kd_core.files import read_bytes, write_atomic
 from kd_core.runs import Run, Store, new_id
@@ -59,10 +64,22 @@ console = Console()
 complaints = Console(stderr=True)
 
 
-DatasetName = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
+def _dataset(text: str) -> str:
+    """The full name of a data set, as a user may call it."""
+    with _sentences():
+        return own_data.find(places.storage(), text)
+
+
+DatasetName = Annotated[
+    str,
+    typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}, or what you called your own.", callback=_dataset),
+]
 ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.join(MODELS)}.")]
 Hidden = Annotated[
     str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
+]
+Channels = Annotated[
+    str | None, typer.Option("--channels", help="Channels of the cnn's convolutions, such as 32-64-128.")
 ]
 Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
 DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
@@ -73,6 +90,7 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learni
 OptimizerName = Annotated[Optimizer | None, typer.Option("--optimizer", help="Update rule.")]
 ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learning rate over time.")]
 WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
+Smoothing = Annotated[float, typer.Option("--label-smoothing", help="Share of each hard target given to all classes.")]
 Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
 PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
 DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
@@ -91,6 +109,7 @@ def train(
     ] = "teacher",
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -101,6 +120,7 @@ def train(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     precision: PrecisionName = "auto",
@@ -113,11 +133,11 @@ def train(
         config = RunConfig(
             role=role,
             dataset=dataset,
-            model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            model=_model(preset, model, hidden, channels, dropout, dropout_input, batch_norm),
             transfer_set=_transfer_set(fraction, only_classes),
             training=_training(
                 role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -129,15 +149,28 @@ def distill(
     teacher: Annotated[
         list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")
     ],
-    temperature: Annotated[
-        float | None, typer.Option(help="T in softmax(z / T), above 0; 4 on mnist and 2 on digits by default.")
+    objective: Annotated[str, typer.Option(help=f"What the student minimises: {', '.join(OBJECTIVES)}.")] = "hinton",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="A weight of the objective, such as nontarget=4; repeat for several. README has them all."),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Weight of the soft loss, 0 to 1; 1 reads no labels.")] = 0.9,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="T in softmax(z / T), above 0; by default the objective's, or 2 on digits and 4 elsewhere."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of the soft loss, 0 to 1, 0.9 by default; 1 reads no labels.")
+    ] = None,
+    final_temperature: Annotated[
+        float | None, typer.Option(help="T at the last step, which it changes to in a straight line.")
+    ] = None,
+    final_alpha: Annotated[float | None, typer.Option(help="alpha at the last step, likewise.")] = None,
     t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
     ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = "probabilities",
     dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -148,6 +181,7 @@ def distill(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     labelled: Annotated[bool, typer.Option(help="Without labels alpha has to be 1; none is read then.")] = True,
@@ -155,7 +189,10 @@ def distill(
     device: DeviceName = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels)."""
+    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels).
+
+    Or by another objective. A student may be the teacher of a smaller one: name its run.
+    """
     with _sentences():
         store = _store()
         teachers = [store.find(name) for name in teacher]
@@ -163,18 +200,23 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(recipes.default_student(dataset), model, hidden, dropout, dropout_input, batch_norm),
-            distillation=DistillationConfig(
+            model=_model(recipes.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
+            distillation=_distillation(
+                dataset,
+                objective,
+                weight or [],
+                temperature,
+                alpha,
                 teachers=tuple(run.id for run in teachers),
-                temperature=recipes.default_temperature(dataset) if temperature is None else temperature,
-                alpha=alpha,
                 t_squared=t_squared,
                 ensemble=ensemble,
+                final_temperature=final_temperature,
+                final_alpha=final_alpha,
             ),
             transfer_set=_transfer_set(fraction, only_classes, labelled),
             training=_training(
                 "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -376,7 +418,7 @@ def list_runs(
         table = Table("id", "status", "data", "run", "test errors")
         for run in found:
             errors = f"{run.results['test_errors']} of {run.results['test_examples']}" if run.results else ""
-            table.add_row(run.id, run.status, run.config.dataset, run.config.label, errors)
+            table.add_row(run.id, run.status, called(run.config.dataset), run.config.label, errors)
         console.print(table)
 
 
@@ -394,7 +436,8 @@ def compare(
             if not run.usable:
                 raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
             if run.config.dataset != found[0].config.dataset:
-                raise LabError(f"run {run.id} was trained on {run.config.dataset}, not on {found[0].config.dataset}")
+                learned, other = called(run.config.dataset), called(found[0].config.dataset)
+                raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
         dataset = datasets.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
         logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
@@ -444,16 +487,19 @@ def _model(
     preset: ModelConfig,
     name: str,
     hidden: str | None,
+    channels: str | None,
     dropout: float | None,
     dropout_input: float | None,
     batch_norm: bool,
 ) -> ModelConfig:
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
-    if hidden is not None:
-        parts = [part.strip() for part in hidden.replace(",", "-").split("-") if part.strip()]
+    for setting, text in (("hidden", hidden), ("channels", channels)):
+        if text is None:
+            continue
+        parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
         if not all(map(_is_number, parts)):
-            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden[:80]}'")
-        changes["hidden"] = tuple(int(part) for part in parts)
+            raise LabError(f"--{setting} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
+        changes[setting] = tuple(int(part) for part in parts)
     if dropout is not None:
         changes["dropout_hidden"] = dropout
     if dropout_input is not None:
@@ -464,6 +510,32 @@ def _model(
 def _is_number(text: str) -> bool:
     """Whether text is a whole number that anything here could be of."""
     return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _distillation(
+    dataset: str, objective: str, weights: list[str], temperature: float | None, alpha: float | None, **settings: Any
+) -> DistillationConfig:
+    """The settings asked for, the objective's own where nothing is; what it does not read is refused."""
+    told = DistillationConfig(objective=objective, weights=_weights(weights), **settings)
+    if temperature is not None and not told.info.uses_temperature:
+        raise LabError(f"{objective} has no temperature: leave --temperature out")
+    if alpha is not None and not told.info.mixed:
+        raise LabError(f"{objective} is not weighed by alpha: leave --alpha out, and see --weight")
+    if told.info.uses_temperature:
+        default = recipes.default_temperature(dataset, objective)
+        told = told.replace(temperature=default if temperature is None else temperature)
+    return told if alpha is None else told.replace(alpha=alpha)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise LabError(f"--weight must be a name and a number, such as nontarget=4, got '{text[:80]}'") from None
+    return weights
 
 
 def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
@@ -493,6 +565,7 @@ def _training(
     schedule: Schedule | None,
     weight_decay: float | None,
     jitter: int | None,
+    label_smoothing: float,
     precision: Precision,
     device: Device,
 ) -> TrainingConfig:
@@ -504,11 +577,143 @@ def _training(
         "schedule": schedule,
         "weight_decay": weight_decay,
         "jitter_pixels": jitter,
+        "label_smoothing": label_smoothing,
         "precision": precision,
         "device": device,
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     return recipes.default_training(role, dataset).replace(**changes)
+
+
+data = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")
+app.add_typer(data, name="data")
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+Source = Annotated[Path, typer.Argument(help="A folder of class folders, or a zip of them.", exists=True)]
+
+
+@data.command("list")
+def list_data() -> None:
+    """List all data sets, and whether they are here."""
+    with _sentences():
+        table = Table("name", "classes", "images", "train", "test", "here")
+        for name in [*DATASETS, *own_data.names(places.storage())]:
+            info = info_of(name)
+            shape = "x".join(map(str, info.image_shape))
+            counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
+            called = f"{info.label}\n{name}" if is_own(name) else name
+            table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if places.available(name) else "no")
+        console.print(table)
+
+
+@data.command()
+def look(source: Source, as_json: AsJson = False) -> None:
+    """Say what lies in a folder or zip of class folders, without taking it in."""
+    with _told(as_json) as tell:
+        seen = own_data.look(source)
+        tell(result=seen._asdict())
+        if as_json:
+            return
+        table = Table("class", "images", *(["of them test"] if seen.test else []))
+        for name, count in seen.train.items():
+            table.add_row(name, f"{count + seen.test.get(name, 0):,}", *([f"{seen.test[name]:,}"] if seen.test else []))
+        console.print(table)
+        least, most = ("x".join(map(str, size)) for size in (seen.smallest, seen.largest))
+        kind = "colour" if seen.colour else "grey"
+        console.print(f"{kind}, {least} to {most} pixels (width and height); {seen.ignored:,} other files left out")
+
+
+@data.command("add")
+def add_data(
+    source: Source,
+    label: Annotated[str | None, typer.Option(help="What to call it; by default as the source is called.")] = None,
+    side: Annotated[int | None, typer.Option(help="Height and width in pixels after a central crop.")] = None,
+    grey: Annotated[bool | None, typer.Option("--grey/--colour", help="By default as the images are.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of each class kept as test set, where the source has none of its own.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of that split.")] = 0,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave out files that are no images.")] = False,
+    settings: Annotated[str | None, typer.Option(hidden=True, help="All of these as JSON, from the app.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in a data set of your own: a folder or zip with one folder of images a class."""
+    with _told(as_json) as tell:
+        if settings is None:
+            seen = own_data.look(source)
+            preparation = own_data.Preparation(
+                label=label or source.stem,
+                side=side or seen.side,
+                channels=1 if (grey if grey is not None else not seen.colour) else 3,
+                test_fraction=test_fraction,
+                seed=seed,
+                skip_unreadable=skip_unreadable,
+            )
+        else:
+            preparation = own_data.Preparation.from_json(settings)
+        name = own_data.prepare(source, preparation, places.storage(), lambda text, share: tell(text=text, share=share))
+        tell(result={"name": name})
+        if not as_json:
+            info = info_of(name)
+            console.print(
+                f"{info.label}: {info.classes:,} classes, {info.train_examples:,} images to train and"
+                f" {info.test_examples:,} to test on. Use it as --dataset {own_data.slug_of(info.label)}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+@data.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.", callback=_dataset)], as_json: AsJson = False
+) -> None:
+    """Download a data set, if it is not here already."""
+    from kd_core import datasets
+
+    with _told(as_json) as tell:
+        datasets.load(dataset, lambda text, share: tell(text=text, share=share))
+        tell(result={"name": dataset})
+        if not as_json:
+            console.print(f"{info_of(dataset).label} is here.")
+
+
+@data.command("remove")
+def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.", callback=_dataset)]) -> None:
+    """Delete a data set of your own. Runs that learned from it stay."""
+    with _sentences():
+        if not is_own(dataset):
+            raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
+        own_data.remove(places.storage(), dataset)
+        console.print(f"{info_of(dataset).label} is gone")
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[Callable[..., None]]:
+    """Gives what tells how far a work is: in JSON lines for the app, or in a line for people. SIGTERM breaks it off."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def tell(**said: Any) -> None:
+        if as_json:
+            print(json.dumps(said), flush=True)
+        elif status is not None and "share" in said:
+            status.update(f"{said['text']}: {said['share']:.0%}")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with Status("Looking at it", console=complaints) if not as_json else nullcontext() as status:
+            yield tell
+    except LabError as error:
+        if as_json:
+            print(json.dumps({"error": str(error)}), flush=True)
+            return
+        with _sentences():
+            raise
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was kept")
+        raise typer.Exit(PAUSED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()
@@ -574,7 +779,7 @@ def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
     run_id = run_id or new_id()
     jobs.check(store, {run_id: config})
     store.create({run_id: config})
-    console.print(f"run [bold]{run_id}[/]: {config.label}, {config.dataset}")
+    console.print(f"run [bold]{run_id}[/]: {config.label}, {called(config.dataset)}")
     _watch(store, run_id)
 
 

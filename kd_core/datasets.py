@@ -5,6 +5,8 @@ Those known by name come from KD_DATA_DIR where they lie there, else from a cach
 that folder (kd_core.downloads). Those that users brought lie in storage (kd_core.own_data).
 """
 
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,10 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core import own_data, places
-from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own
+from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own, probed_classes
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
 from kd_core.files import AnyPath
+
+PROBED_BYTES = 250_000_000
+"""Of training images, and of test images, that are looked at to choose the probes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +31,7 @@ class Dataset:
     """A whole data set, in memory; one too large for that has images that are read from its file as they are indexed.
 
     train_images, test_images: (N, C, H, W) uint8. train_labels, test_labels: (N,) int64.
-    mean, std: of the training pixels scaled to 0..1, over all channels.
+    mean, std: of the training pixels scaled to 0..1, over all channels. streamed: whether images stay on disk.
     """
 
     name: str
@@ -37,6 +42,7 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: float
     std: float
+    streamed: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -91,26 +97,77 @@ class Dataset:
         learned, chosen_by = (self.transfer_set(part, config.transfer_set, config.seed) for part in parts)
         return learned, chosen_by
 
+    def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":
+        """These training images, to be indexed by their place among indices, on a device."""
+        return Streamed(self.train_images, indices, device) if self.streamed else self.train_images[indices].to(device)
+
     @cached_property
     def probes(self) -> Tensor:
-        """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
+        """Indices of two test images of each of config.probed_classes, to watch while a student learns, in their order.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
-        the next class's mean image differ least. No trained model has a say, so all runs show the same images.
+        the next class's mean image differ least; of a class with one test image, it twice. Of a set that is larger than
+        PROBED_BYTES, so much is looked at. No trained model has a say, so all runs show the same images.
         """
         classes = range(len(self.class_names))
-        train, test = self.train_images.flatten(1), self.test_images.flatten(1)
-        means = torch.stack([train[self.train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
-        distances = torch.cdist(test.to(torch.float32), means)
-        own = distances.gather(1, self.test_labels[:, None]).squeeze(1)
-        others = distances.scatter(1, self.test_labels[:, None], torch.inf).min(dim=1).values
-        margins = (others - own).abs()
+        spread = slice(None, None, -(-self.train_images.nbytes // PROBED_BYTES))
+        train, train_labels = self.train_images[spread].flatten(1), self.train_labels[spread]
+        means = torch.stack([train[train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
+        spread = slice(None, None, -(-self.test_images.nbytes // PROBED_BYTES))
+        test, test_labels = self.test_images[spread].flatten(1), self.test_labels[spread][:, None]
+        distances = torch.cat([torch.cdist(part.to(torch.float32), means) for part in test.split(1000)])
+        own = distances.gather(1, test_labels).squeeze(1)
+        others = distances.scatter(1, test_labels, torch.inf).nan_to_num(torch.inf).min(dim=1).values
+        margins = torch.full(self.test_labels.shape, torch.inf)
+        margins[spread] = (others - own).abs().nan_to_num(torch.inf)  # of a class that was not looked at
         chosen = []
-        for label in classes:
+        for label in probed_classes(len(classes)):
             members = (self.test_labels == label).nonzero().squeeze(1)
-            border = members[1:][margins[members[1:]].argmin()]
+            others_of_it = members[1:] if len(members) > 1 else members
+            border = others_of_it[margins[others_of_it].argmin()]
             chosen += [int(members[0]), int(border)]
         return torch.tensor(chosen)
+
+
+class Streamed:
+    """Images that stay on disk, indexed like a tensor; a batch is read while the one before it is at work.
+
+    images: (N, C, H, W) uint8, mapped from a file. rows: the M of them that this stands for, as if they were all.
+    """
+
+    def __init__(self, images: Tensor, rows: Tensor, device: torch.device) -> None:
+        self._images, self._rows, self._device = images, rows, device
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="images")
+        self._coming: Iterator[Tensor] = iter(())
+        self._ahead: tuple[Tensor, Future[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted: Tensor | slice) -> Tensor:
+        """(B,) int64, or a slice -> (B, C, H, W) on the device."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or not isinstance(wanted, Tensor) or not torch.equal(ahead[0], wanted):
+            return self._read(wanted).to(self._device)
+        images = ahead[1].result()
+        self._read_ahead()
+        return images.to(self._device)
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Say what will be asked for, in this order: (B,) int64 each."""
+        self._coming = iter(batches)
+        self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        coming = next(self._coming, None)
+        self._ahead = None if coming is None else (coming, self._reader.submit(self._read, coming))
+
+    def _read(self, wanted: Tensor | slice) -> Tensor:
+        rows = self._rows[wanted.cpu() if isinstance(wanted, Tensor) else wanted]
+        ordered, back = rows.sort()  # a disk reads fastest from front to back
+        images = torch.empty((len(rows), *self._images.shape[1:]), dtype=torch.uint8)
+        images[back] = self._images[ordered]
+        return images
 
 
 def load(name: str, progress: Progress | None = None, storage: AnyPath | None = None) -> Dataset:
@@ -237,5 +294,8 @@ def _with_statistics(
 
 def _own(name: str, storage: AnyPath) -> Dataset:
     parts = own_data.read(storage, name)
-    images, labels = (tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels))
-    return Dataset(name, images[0], labels[0], images[1], labels[1], parts.class_names, parts.mean, parts.std)
+    (train_images, test_images), (train_labels, test_labels) = (
+        tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels)
+    )
+    kinds = parts.class_names, parts.mean, parts.std, parts.streamed
+    return Dataset(name, train_images, train_labels, test_images, test_labels, *kinds)

@@ -82,7 +82,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
     remove(folder.export / exported.CHECKS)
     model = artifacts.load_model(storage, run.id, dataset)
@@ -342,6 +342,7 @@ def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:
     return model_card(
         run,
         image_shape=dataset.image_shape,
+        class_names=dataset.class_names,
         mean=dataset.mean,
         std=dataset.std,
         layers=str(model),

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import ConfigError, LabError, RunConfig, info_of
+from kd_core.config import ConfigError, LabError, RunConfig, called, info_of
 from kd_core.files import is_file, read_text
 from kd_core.performing import (
     PROGRESS,
@@ -68,15 +68,18 @@ GIVEN_UP = f"The process that trained it was lost, and so were those that took i
 def check(store: Store, configs: dict[str, RunConfig]) -> None:
     """Raise ConfigError where a run could not start.
 
-    That is a teacher that does not exist, failed, or knows other classes, or a run to continue that left no weights or
-    is another network.
+    That is a teacher that does not exist, failed, knows other classes or does not show what the student is to compare,
+    or a run to continue that left no weights or is another network.
     """
     for config in configs.values():
         if config.continues is not None:
             _check_continued(store, config, config.continues)
-        for teacher_id in config.distillation.teachers if config.distillation else ():
+        if config.distillation is None:
+            continue
+        for teacher_id in config.distillation.teachers:
             if teacher_id in configs:
                 config.check_teacher(configs[teacher_id])
+                configs[teacher_id].model.check_shows(config.distillation.objective, "teacher")
                 continue
             try:
                 teacher = store.get(teacher_id)
@@ -88,9 +91,10 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
             if classes != info_of(config.dataset).classes:
                 raise ConfigError(
-                    f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
+                    f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
                     f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
                 )
+            teacher.config.model.check_shows(config.distillation.objective, "teacher")
 
 
 def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
@@ -102,8 +106,8 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
         raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(
-            f"run {run_id} is a {continued.config.model.label} on {continued.config.dataset}: what continues it must be"
-            " the same network on the same data set"
+            f"run {run_id} is a {continued.config.model.label} on {called(continued.config.dataset)}: what continues it"
+            " must be the same network on the same data set"
         )
 
 

@@ -28,19 +28,19 @@ def class_mean_loss(
     *,
     temperature: float,
     alpha: float,
-    t_squared: bool = True,
 ) -> Losses:
     """losses.distillation_loss with the divergence averaged over the N·K numbers, not summed over classes: K too weak.
 
     student_logits, teacher_logits: (N, K). labels: (N,) int64, None where alpha is 1.
     """
-    weak = F.kl_div(  # reduction="mean", which torch warns of, and which a later torch is to change
-        F.log_softmax(student_logits / temperature, dim=-1),
-        F.softmax(teacher_logits / temperature, dim=-1),
-        reduction="none",
-    ).mean()
-    if t_squared:
-        weak = weak * temperature**2
+    weak = (
+        temperature**2
+        * F.kl_div(  # reduction="mean", which torch warns of, and which a later torch is to change
+            F.log_softmax(student_logits / temperature, dim=-1),
+            F.softmax(teacher_logits / temperature, dim=-1),
+            reduction="none",
+        ).mean()
+    )
     if labels is None:
         return Losses(weak, weak, torch.full_like(weak, torch.nan))
     hard_loss = F.cross_entropy(student_logits, labels)

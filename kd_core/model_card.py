@@ -1,17 +1,18 @@
 """A run told in words for whoever meets its weights: a model card in Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pprint import pformat
 from typing import Any
 
-from kd_core.config import MISTAKES, RunConfig, info_of
+from kd_core.config import MISTAKES, DistillationConfig, RunConfig, info_of
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
 _ROLES = {
     "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
     "baseline": "A baseline: a student's architecture trained on labels alone, for comparison with a distilled one.",
-    "distilled": "A distilled student: a network trained on the softened probabilities of a teacher"
+    "distilled": "A distilled student: a network trained on what a teacher says of its images"
     " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
 }
 MAX_LAYER_LINES = 40
@@ -67,6 +68,7 @@ model = models.build(config.model, image_shape={image_shape}, classes={info.clas
 model.load_state_dict(load_file("{weights}"))
 model.eval()
 
+CLASS_NAMES = {class_names}
 MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1
 
 
@@ -81,6 +83,7 @@ def model_card(
     run: Run,
     *,
     image_shape: tuple[int, ...],
+    class_names: Sequence[str],
     mean: float,
     std: float,
     layers: str,
@@ -88,8 +91,8 @@ def model_card(
 ) -> str:
     """A run in Markdown, its front matter as Hugging Face reads it.
 
-    image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it. weights: the name
-    of their file beside the card.
+    image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it.
+    weights: the name of their file beside the card.
     """
     config, results, info = run.config, run.results, info_of(run.config.dataset)
     errors, examples = results["test_errors"], results["test_examples"]
@@ -128,6 +131,7 @@ def model_card(
         layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
         config=config,
         image_shape=tuple(image_shape),
+        class_names=pformat(list(class_names), width=100, compact=True),
         mean=mean,
         std=std,
         info=info,
@@ -135,7 +139,7 @@ def model_card(
         start=f"the weights of run {config.continues}" if config.continues else "random weights",
         chosen=chosen,
         training=_table(config.training.model_dump(mode="json")),
-        lesson=_lesson(config),
+        lesson=_lesson(config, class_names),
         environment=_table(environment),
     )
 
@@ -148,23 +152,42 @@ def _mistake(mistake: str | None) -> str:
     return f"**This is no result.** It makes a mistake on purpose, for a lesson: {info.label}. {info.public}"
 
 
-def _lesson(config: RunConfig) -> str:
+def _lesson(config: RunConfig, class_names: Sequence[str]) -> str:
     """What a student learned from: its transfer set, and its teacher."""
     part, told = config.transfer_set, config.distillation
     if config.role == "teacher":
         return "It learned from the whole training set."
-    classes = "all classes" if part.only_classes is None else f"classes {', '.join(map(str, part.only_classes))}"
+    classes = part.classes_in_words(class_names)
     labels = "with their labels" if part.labelled else "without any label"
     lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
     if told is not None:
-        average = f", the mean of their {told.ensemble}" if len(told.teachers) > 1 else ""
-        lesson += (
-            f"\n\n## Distillation\n\n`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`\n\n"
-            f"with temperature T = {told.temperature:g} and alpha = {told.alpha:g}; p_t and p_s are"
-            " softmax(logits / T) of teacher and student, CE is the cross-entropy with the labels. Taught by run"
-            f" {', '.join(told.teachers)}{average}."
-        )
+        average = f", the mean of their {told.average}" if len(told.teachers) > 1 else ""
+        lesson += f"\n\n## Distillation\n\n{_loss(told)} Taught by run {', '.join(told.teachers)}{average}."
     return lesson
+
+
+def _loss(told: DistillationConfig) -> str:
+    """What the student minimised, with its numbers."""
+    if told.objective == "hinton":
+        formula = f"`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`"
+        meaning = "p_t and p_s are softmax(logits / T) of teacher and student,"
+    else:
+        shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
+        formula = f"`loss = {shares}`"
+        meaning = (
+            f"soft is the loss of {told.info.label} ({told.info.source}), $${told.info.formula}$$"
+            f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
+        )
+    numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]
+    if told.info.mixed:
+        numbers = [_number("alpha", told.alpha, told.final_alpha), *numbers]
+    if told.info.uses_temperature:
+        numbers = [_number("temperature T", told.temperature, told.final_temperature), *numbers]
+    return f"{formula}\n\nwith {' and '.join(numbers)}; {meaning} CE is the cross-entropy with the labels."
+
+
+def _number(name: str, first: float, last: float | None) -> str:
+    return f"{name} = {first:g}" + ("" if last is None else f" at the first step, {last:g} at the last")
 
 
 def _table(values: Mapping[str, Any]) -> str:

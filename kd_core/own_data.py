@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field, field_validator
 
-from kd_core.config import MAX_CLASSES, SIDES, Config, DatasetInfo, info_of, is_own, own_name
+from kd_core.config import DATASETS, MAX_CLASSES, SIDES, Config, DatasetInfo, info_of, is_own, own_name
 from kd_core.downloads import DatasetError, Progress
 from kd_core.files import AnyPath, is_file, listed, read_bytes, read_text, remove_folder, sha256, write_atomic
 from kd_core.places import OWN, OWN_CARD, own_folder
@@ -347,15 +347,13 @@ class _Prepared:
     """Images as a data set has them, by index: what the workers of a DataLoader make. None: unreadable."""
 
     def __init__(self, source: _Source, names: Sequence[str], preparation: Preparation) -> None:
-        from kd_core.vision import torchvision
+        from kd_core.vision import transforms
 
-        torchvision()
-        from torchvision.transforms import v2 as transforms
-
-        steps = [transforms.Resize(preparation.side, antialias=True), transforms.CenterCrop(preparation.side)]
+        v2 = transforms()
+        steps = [v2.PILToTensor(), v2.Resize(preparation.side, antialias=True), v2.CenterCrop(preparation.side)]
         if preparation.channels == 1:
-            steps.append(transforms.Grayscale())
-        self._transform = transforms.Compose([transforms.PILToTensor(), *steps])
+            steps.append(v2.Grayscale())
+        self._transform = v2.Compose(steps)
         self._source, self._names = source, names
 
     def __len__(self) -> int:
@@ -397,7 +395,10 @@ def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Pr
 
 
 def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes."""
+    """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes.
+
+    Both are mixed by seed, so that the first thousand test images, which pages show and race over, are of all classes.
+    """
     train: list[tuple[str, int]] = []
     test: list[tuple[str, int]] = []
     generator = np.random.default_rng(preparation.seed)
@@ -410,7 +411,8 @@ def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str,
         in_test = set(chosen.tolist())
         for index, file in enumerate(members):
             (test if index in in_test else train).append((file, label))
-    return train, test
+    mixed_train, mixed_test = ([part[index] for index in generator.permutation(len(part))] for part in (train, test))
+    return mixed_train, mixed_test
 
 
 def _pack(
@@ -535,6 +537,7 @@ class Parts(NamedTuple):
     class_names: tuple[str, ...]
     mean: float
     std: float
+    streamed: bool
 
 
 class Card(NamedTuple):
@@ -631,7 +634,9 @@ def read(storage: AnyPath, name: str) -> Parts:
             raise DatasetError(_damaged(name))
     if len(about.class_names) != info.classes:
         raise DatasetError(_damaged(name))
-    return Parts((train_images, test_images), (train_labels, test_labels), about.class_names, about.mean, about.std)
+    streamed = any(isinstance(images, np.memmap) for images in (train_images, test_images))
+    images, labels = (train_images, test_images), (train_labels, test_labels)
+    return Parts(images, labels, about.class_names, about.mean, about.std, streamed)
 
 
 def _fetched(folder: AnyPath, about: Card) -> Path:
@@ -648,6 +653,25 @@ def _fetched(folder: AnyPath, about: Card) -> Path:
 
 def _damaged(name: str) -> str:
     return f"The data set '{info_of(name).label}' is damaged: delete it on the Data page, and bring it in again."
+
+
+def find(storage: AnyPath, text: str) -> str:
+    """The full name of a data set: what text names exactly, or the only one whose label or name begins with it.
+
+    Raises DatasetError where there is none, or more than one.
+    """
+    if text in DATASETS or is_own(text):
+        return text
+    own = {name: info_of(name).label for name in names(storage)}
+    slug = slug_of(text)
+    found = [name for name, label in own.items() if slug and slug_of(label) == slug]
+    found = found or [name for name in own if slug and name.removeprefix("own.").startswith(slug)]
+    if len(found) > 1:
+        raise DatasetError(f"{len(found)} data sets are called {text[:80]}: write one of {', '.join(found)}")
+    if not found:
+        known = ", ".join([*DATASETS, *own.values()])
+        raise DatasetError(f"unknown data set '{text[:80]}': choose one of {known}")
+    return found[0]
 
 
 def balance(counts: Sequence[int]) -> float:

@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import psutil
 
-from kd_core.config import LabError, RunConfig
+from kd_core.config import LabError, RunConfig, called
 from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ class Run:
         """A name for lists: what its user called it, else what it is and the start of its id; and its mistake."""
         if self.name:
             return self.name + self.config.mistake_said
-        return f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"
+        return f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
 
     @property
     def progress(self) -> float:
@@ -588,6 +588,18 @@ class Store:
         )
         return [(row["epoch"], json.loads(row["logits"])) for row in rows]
 
+    def probe(self, run_id: str, image: int, after: int = -1) -> list[tuple[int, list[float]]]:
+        """The same of one probe image: (epoch, its logits). An epoch whose logits are not all finite is left out.
+
+        SQLite takes them out of the rest: to read all of a long run's for one image takes a hundred times the memory.
+        """
+        query = (
+            "SELECT epoch, CASE WHEN json_valid(logits) THEN json_extract(logits, ?) END AS logits FROM probes"
+            " WHERE run_id = ? AND epoch > ? ORDER BY epoch"
+        )
+        rows = self._rows(query, f"$[{image:d}]", run_id, after)
+        return [(row["epoch"], json.loads(row["logits"])) for row in rows if row["logits"] is not None]
+
     def epoch_seconds(self, run_id: str) -> list[float]:
         """What each epoch of a run took."""
         query = "SELECT seconds FROM records WHERE run_id = ? AND kind = 'epoch' ORDER BY step"
@@ -752,7 +764,13 @@ def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> No
 
 
 def _run(row: sqlite3.Row) -> Run:
-    values = dict(row)
+    return _run_of(tuple(row.keys()), tuple(row))
+
+
+@lru_cache(maxsize=2048)
+def _run_of(columns: tuple[str, ...], cells: tuple[Any, ...]) -> Run:
+    """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
+    values = dict(zip(columns, cells, strict=True))
     del values["owner"]
     values["config"] = _config(values["config"])
     values["environment"] = json.loads(values["environment"] or "{}")

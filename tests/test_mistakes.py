@@ -16,6 +16,7 @@ from kd_core import (
     mistakes,
     model_card,
     models,
+    objectives,
     paper,
     recipes,
     shipped,
@@ -141,18 +142,18 @@ def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
 def taught(config, digits, known, monkeypatch):
     """For each epoch, the images in the order in which it showed them, and the teacher's logits that each was given."""
     given, shown = [], []
-    real, plan = losses.distillation_loss, training._epoch_plan
+    real, plan = objectives.evaluate, training._epoch_plan
 
-    def spy(student_logits, teacher_logits, *args, **settings):
-        given.append(teacher_logits)
-        return real(student_logits, teacher_logits, *args, **settings)
+    def spy(batch, *args, **settings):
+        given.append(batch.teacher_logits)
+        return real(batch, *args, **settings)
 
     def planned(run, epoch):
         order, shifts = plan(run, epoch)
         shown.append(order)
         return order, shifts
 
-    monkeypatch.setattr(losses, "distillation_loss", spy)
+    monkeypatch.setattr(objectives, "evaluate", spy)
     monkeypatch.setattr(training, "_epoch_plan", planned)
     run = Training(config, digits, teacher_logits=known)
     for _ in train(run):
@@ -361,10 +362,10 @@ def test_a_run_that_makes_a_mistake_in_training_trains_by_itself(mistake):
 @pytest.mark.parametrize(
     ("mistake", "config", "sentence"),
     [
-        ("no_t_squared", mistaken(None), "'T² left out' needs a distilled student, with t_squared off"),
+        ("no_t_squared", mistaken(None), "'T² left out' needs a distilled student .* t_squared off"),
         ("class_mean", tiny_config("baseline"), "needs a distilled student"),
         ("teacher_dropout", tiny_config("baseline"), "needs a distilled student"),
-        ("stale_cache", mistaken(None, jitter_pixels=1), "without jitter"),
+        ("stale_cache", mistaken(None, jitter_pixels=1), "no jitter"),
         ("colour_jitter", mistaken(None), "set jitter_pixels above 0"),
         ("test_choice", mistaken(None, validation_fraction=0), "set validation_fraction above 0"),
         ("spelling", mistaken(None), "unknown mistake 'spelling': choose one of no_t_squared"),

@@ -11,9 +11,10 @@ import torch
 from PIL import Image
 
 from kd_core import datasets, own_data, places
-from kd_core.config import ConfigError, RunConfig, info_of
-from kd_core.datasets import DatasetError
+from kd_core.config import ConfigError, ModelConfig, RunConfig, TrainingConfig, info_of
+from kd_core.datasets import DatasetError, Streamed
 from kd_core.own_data import Preparation
+from kd_core.training import Training, train
 
 CLASSES = ("ash", "birch", "cedar")
 GREY_OF = {"ash": 40, "birch": 120, "cedar": 200}
@@ -275,6 +276,38 @@ def test_a_streamed_data_set_stays_on_disk_and_gives_the_same_images(tmp_path, s
     own_data.read.cache_clear()
     streamed = own_data.read(storage, name)
     assert isinstance(streamed.images[0], np.memmap)
-    assert not isinstance(whole.images[0], np.memmap)
+    assert (streamed.streamed, whole.streamed) == (True, False)
     assert all(np.array_equal(one, other) for one, other in zip(streamed.images, whole.images, strict=True))
     own_data.read.cache_clear()
+
+
+def weights_after(dataset, device="cpu"):
+    training = TrainingConfig(epochs=2, batch_size=7, validation_fraction=0.1, jitter_pixels=1, device=device)
+    config = RunConfig(role="teacher", dataset=dataset.name, model=ModelConfig(name="cnn"), training=training)
+    run = Training(config, dataset)
+    list(train(run))
+    return run.model.state_dict()
+
+
+def test_training_on_a_streamed_data_set_gives_the_same_weights_to_the_last_bit(tmp_path, storage, monkeypatch):
+    name = own_data.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
+    in_memory = weights_after(loaded(name, storage))
+    monkeypatch.setattr(own_data, "STREAMED_BYTES", 10)
+    own_data.read.cache_clear()
+    dataset = loaded(name, storage)
+    assert dataset.streamed
+    streamed = weights_after(dataset)
+    assert all(torch.equal(streamed[part], weights) for part, weights in in_memory.items())
+    own_data.read.cache_clear()
+
+
+def test_what_is_read_ahead_is_given_to_whom_asks_for_it_and_anything_else_as_well():
+    images = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
+    streamed = Streamed(images, torch.tensor([5, 3, 9, 12, 7]), torch.device("cpu"))
+    batches = [torch.tensor([4, 0]), torch.tensor([2, 1]), torch.tensor([3])]
+    streamed.expect(batches)
+    assert [streamed[batch].flatten().tolist() for batch in batches] == [[7, 5], [9, 3], [12]]
+    streamed.expect(batches)
+    assert streamed[torch.tensor([1, 1])].flatten().tolist() == [3, 3]
+    assert streamed[:3].flatten().tolist() == [5, 3, 9]
+    assert len(streamed) == 5

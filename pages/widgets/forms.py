@@ -8,32 +8,34 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from kd_core import recipes
 from kd_core.config import (
-    DATASETS,
     MODELS,
+    OBJECTIVES,
     Config,
     ConfigError,
     ModelConfig,
+    ObjectiveInfo,
     TrainingConfig,
     TransferSetConfig,
-    info_of,
 )
 from kd_core.places import available
 from kd_core.recipes import PRESETS, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.words import literal
+from pages.widgets.words import literal, one
 
 SETUP = "setup"
 LONGEST_ADDRESS = 4000
 LONGEST_STORY = 50_000
 C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
+LISTED_CLASSES = 20
+"""Up to so many classes a field lists those that are used, above it those that are not."""
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
@@ -55,9 +57,13 @@ def set_story(story: StoryConfig) -> None:
 
 def preset_buttons() -> None:
     """One button a preset; it fills the form for the data set that is chosen."""
+    dataset = chosen_story().dataset
+    unseen = lab.class_names(dataset)[recipes.never_seen(dataset)]
+    words = {"one": literal(one(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small"):
         for name, preset in PRESETS.items():
-            st.button(preset.title, key=f"preset_{name}", help=preset.shows, on_click=_set_preset, args=(name,))
+            title, shows = preset.title.format(**words), preset.shows.format(**words)
+            st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))
 
 
 def _set_preset(name: str) -> None:
@@ -84,29 +90,16 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
     _start("dataset", base.dataset)
     dataset = st.selectbox(
-        "Data set", list(DATASETS), format_func=_dataset_label, key="form_dataset", on_change=_change_dataset
+        "Data set",
+        _data_sets(base.dataset),
+        format_func=lab.data_set_label,
+        key="form_dataset",
+        on_change=_change_dataset,
     )
     teachers, new_teachers, teacher = _teacher_fields(base, wrong)
     student = _model_fields("Student", base.student, "student", wrong)
 
-    temperatures = sorted({*TEMPERATURES, base.temperature})
-    _start("temperature", base.temperature)
-    temperature = st.select_slider(
-        "Temperature T",
-        temperatures,
-        key="form_temperature",
-        format_func=lambda value: f"{value:g}",
-        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
-    )
-    _start("alpha", base.alpha)
-    alpha = st.slider(
-        "alpha: weight of the soft loss",
-        0.0,
-        1.0,
-        step=0.05,
-        key="form_alpha",
-        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
-    )
+    loss = _loss_fields(base)
     left, right = st.columns(2, vertical_alignment="bottom")
     _start("epochs", base.training.epochs)
     epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
@@ -126,11 +119,18 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             _start("teacher_epochs", teacher_training.epochs)
             teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
             teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with st.expander("Loss and seed", icon=":material/functions:"):
+    with st.expander("Teaching assistant", icon=":material/group:", expanded=base.assistant is not None):
+        assistant = _assistant_fields(base, training, wrong)
+    with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
+        loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
+    with st.expander("Loss and seed", icon=":material/functions:", expanded=bool(base.weights)):
+        info = OBJECTIVES[loss["objective"]]
+        weights = _weight_fields(base, loss["objective"])
         _start("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
             key="form_t_squared",
+            disabled=not info.uses_temperature,
             help="Keeps the soft gradients the same size as T grows. Switch it off to see what it is for.",
         )
         _start("ensemble", base.ensemble)
@@ -138,7 +138,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             "Several teachers average their",
             ["probabilities", "logits"],
             key="form_ensemble",
-            disabled=max(len(teachers), new_teachers) < 2,
+            disabled=max(len(teachers), new_teachers) < 2 or info.matches_logits,
+            help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
         )
         _start("seed", base.seed)
         seed = st.number_input(
@@ -153,14 +154,129 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         "ensemble": ensemble,
         "student": student,
         "training": training,
-        "temperature": float(temperature),
-        "alpha": float(alpha),
         "t_squared": t_squared,
+        "weights": weights,
         "transfer_set": transfer_set,
         "baseline": baseline,
         "seed": int(seed),
+        **loss,
+        **assistant,
     }
     return _changed(base, changes, wrong)
+
+
+def _loss_fields(base: StoryConfig) -> dict[str, Any]:
+    """The objective with temperature and alpha, those that it does not read shown as such."""
+    _start("objective", base.objective)
+    objective = st.selectbox(
+        "What the student minimises",
+        list(OBJECTIVES),
+        format_func=lambda name: OBJECTIVES[name].label,
+        key="form_objective",
+        on_change=_change_objective,
+        help="Formula, source and numbers stand beside the form.",
+    )
+    info = OBJECTIVES[objective]
+    st.caption(info.when)
+    temperatures = sorted({*TEMPERATURES, base.temperature})
+    _start("temperature", base.temperature)
+    temperature = st.select_slider(
+        "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
+        temperatures,
+        key="form_temperature",
+        format_func=lambda value: f"{value:g}",
+        disabled=not info.uses_temperature,
+        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
+    )
+    _start("alpha", base.alpha)
+    alpha = st.slider(
+        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own, below",
+        0.0,
+        1.0,
+        step=0.05,
+        key="form_alpha",
+        disabled=not info.mixed,
+        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
+    )
+    return {"objective": objective, "temperature": float(temperature), "alpha": float(alpha)}
+
+
+def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
+    """The objective's own weights by name, each with its default and where that is from."""
+    info = OBJECTIVES[objective]
+    chosen = dict(base.weights) if base.objective == objective else {}
+    for name, weight in info.weights.items():
+        _start(f"weight_{objective}_{name}", chosen.get(name, weight.default))
+        chosen[name] = st.number_input(
+            f"${weight.symbol}$: {weight.meaning}",
+            0.0,
+            weight.most,
+            step=0.1 if weight.most <= 1 else 0.5,
+            key=f"form_weight_{objective}_{name}",
+            format="%.4g",
+        )
+    if info.weights:
+        st.caption(f"Weights at first: {literal(info.defaults_from)}.")
+    return chosen
+
+
+def _changes(base: StoryConfig) -> bool:
+    return base.final_temperature is not None or base.final_alpha is not None
+
+
+def _change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
+    """Temperature and alpha of the last step, None where they stay."""
+    last: dict[str, float | None] = {"final_temperature": None, "final_alpha": None}
+    st.caption(
+        "From the first step to the last they change in a straight line: cooling down as in Annealing KD"
+        " (Jafari et al. 2021), or from the teacher to the labels."
+    )
+    temperatures = sorted({*TEMPERATURES, *([base.final_temperature] if base.final_temperature else [])})
+    _start("cools", base.final_temperature is not None)
+    if st.toggle("T changes", key="form_cools", disabled=not info.uses_temperature) and info.uses_temperature:
+        _start("final_temperature", base.final_temperature or 1.0)
+        last["final_temperature"] = st.select_slider(
+            "T at the last step", temperatures, key="form_final_temperature", format_func=lambda value: f"{value:g}"
+        )
+    _start("fades", base.final_alpha is not None)
+    if st.toggle("alpha changes", key="form_fades", disabled=not info.mixed) and info.mixed:
+        _start("final_alpha", 0.0 if base.final_alpha is None else base.final_alpha)
+        last["final_alpha"] = st.slider("alpha at the last step", 0.0, 1.0, step=0.05, key="form_final_alpha")
+    return last
+
+
+def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
+    """The network between teacher and student with its training; training: the student's, from which it starts."""
+    _start("assisted", base.assistant is not None)
+    assisted = st.toggle(
+        "Teach an assistant first",
+        key="form_assisted",
+        help="A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020).",
+    )
+    if not assisted:
+        return {"assistant": None, "assistant_training": None}
+    own = base.assistant_training
+    assistant = _model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
+    _start("assistant_epochs", (own or training).epochs)
+    epochs = st.number_input("Epochs of the assistant", 1, 10_000, key="form_assistant_epochs")
+    of_assistant = _changed(own or training, {"epochs": int(epochs)}, wrong)
+    return {"assistant": assistant, "assistant_training": None if of_assistant == training else of_assistant}
+
+
+def _between(base: StoryConfig) -> ModelConfig:
+    """A network of a size between teacher and student, to start from: the student with its layers grown."""
+    if base.student.name == base.teacher.name == "cnn":
+        most = max(base.teacher.channels)
+        return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
+    widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
+    return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
+
+
+def _change_objective() -> None:
+    """Another objective: at its own temperature, which stays, as does alpha."""
+    dataset, objective = chosen_story().dataset, st.session_state["form_objective"]
+    st.session_state["form_temperature"] = recipes.default_temperature(dataset, objective)
+    st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 
 def _changed(base: C, changes: dict[str, object], wrong: list[str]) -> C:
@@ -202,25 +318,35 @@ def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...
     return (), int(count), teacher
 
 
+_WIDTHS = {
+    "mlp": ("hidden", "hidden units", "800, 800 is the paper's student"),
+    "cnn": ("channels", "channels", "16, 32 is small, 32, 64, 128 a teacher for it"),
+}
+"""Per architecture of free width: the setting of ModelConfig, what people call it, an example."""
+
+
 def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     _start(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
     name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
-    if name != "mlp":
+    if name not in _WIDTHS:
         return base.replace(name=name)
-    _start(f"{key}_hidden", ", ".join(map(str, base.hidden)))
-    units = right.text_input(
-        f"{key.capitalize()}'s hidden units",
-        key=f"form_{key}_hidden",
+    setting, label, example = _WIDTHS[name]
+    _start(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
+    text = right.text_input(
+        f"{key.capitalize()}'s {label}",
+        key=f"form_{key}_{setting}",
         max_chars=200,
-        help="Numbers with commas between, from input to output: 800, 800 is the paper's student.",
+        help=f"Numbers with commas between, from input to output: {example}.",
     )
     try:
-        hidden = tuple(int(part) for part in units.replace("-", ",").split(",") if part.strip())
+        widths = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
     except ValueError:
-        wrong.append(f"Units must be whole numbers with commas between, such as 800, 800; got '{units[:40]}'")
+        wrong.append(
+            f"{label.capitalize()} must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'"
+        )
         return base
-    return _changed(base, {"name": name, "hidden": hidden}, wrong)
+    return _changed(base, {"name": name, setting: widths}, wrong)
 
 
 def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
@@ -239,6 +365,16 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
     jitter = left.number_input(
         "Jitter, pixels", 0, 8, key=f"form_{key}_jitter", help="Each image moves by up to this much, anew each epoch."
     )
+    _start(f"{key}_smoothing", base.label_smoothing)
+    smoothing = right.number_input(
+        "Label smoothing",
+        0.0,
+        0.99,
+        step=0.05,
+        key=f"form_{key}_smoothing",
+        help="This share of each hard target is spread over all classes. On the baseline it is the control for soft"
+        " targets that know nothing; a teacher trained with it teaches less (Müller et al. 2019).",
+    )
     try:
         learning_rate = float(rate)
     except ValueError:
@@ -250,23 +386,37 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
         "learning_rate": learning_rate,
         "batch_size": int(batch_size),
         "jitter_pixels": int(jitter),
+        "label_smoothing": float(smoothing),
     }
     return _changed(base, changes, wrong)
 
 
 def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
-    part, classes = base.transfer_set, list(range(info_of(base.dataset).classes))
+    part, class_names = base.transfer_set, lab.class_names(base.dataset)
+    classes = list(range(len(class_names)))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
     )
-    _start("classes", list(part.only_classes or classes))
-    kept = st.multiselect(
-        "Classes it holds",
-        classes,
-        key="form_classes",
-        help="Remove one, and the student never sees it.",
-    )
+    if len(classes) <= LISTED_CLASSES:
+        _start("classes", list(part.only_classes or classes))
+        kept = st.multiselect(
+            "Classes it holds",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_classes",
+            help="Remove one, and the student never sees it.",
+        )
+    else:
+        _start("left_out", list(part.missing(len(classes))))
+        left_out = st.multiselect(
+            "Classes it leaves out",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_left_out",
+            help="The student never sees them.",
+        )
+        kept = [label for label in classes if label not in left_out]
     _start("labelled", part.labelled)
     if not kept:
         wrong.append("a transfer set needs at least one class")
@@ -297,8 +447,9 @@ def _default() -> StoryConfig:
     return StoryConfig.default("mnist" if available("mnist") else "digits")
 
 
-def _dataset_label(name: str) -> str:
-    return info_of(name).label + ("" if available(name) else " (will be downloaded)")
+def _data_sets(chosen: str) -> list[str]:
+    names = lab.data_sets()
+    return names if chosen in names else [*names, chosen]
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 import streamlit as st
 
-from kd_core.config import DATASETS, info_of
+from kd_core.config import info_of
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.words import cell
@@ -64,7 +64,10 @@ def _filtered(runs: list[Run]) -> list[Run]:
     statuses = status.multiselect("Status", sorted({run.status for run in runs}), key="runs_status")
     roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
     datasets = dataset.multiselect(
-        "Data set", list(DATASETS), format_func=lambda name: info_of(name).label, key="runs_dataset"
+        "Data set",
+        list(dict.fromkeys(run.config.dataset for run in runs)),
+        format_func=lambda name: info_of(name).label,
+        key="runs_dataset",
     )
     tags = tag.multiselect("Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag")
     words = (text or "").lower().split()
@@ -88,18 +91,20 @@ def _zone() -> ZoneInfo:
 
 
 def _searched(run: Run) -> str:
-    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, run.config.dataset, run.status)).lower()
+    data = run.config.dataset, info_of(run.config.dataset).label
+    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, *data, run.status)).lower()
 
 
 def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
-    config, results = run.config, run.results
+    config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
         "run": cell(run.name or run.config.model.label) + run.config.mistake_said,
         "role": config.role,
-        "data": config.dataset,
-        "T": config.distillation.temperature if config.distillation else None,
-        "alpha": config.distillation.alpha if config.distillation else None,
+        "data": info_of(config.dataset).label,
+        "objective": told.info.label if told else None,
+        "T": told.temperature if told and told.info.uses_temperature else None,
+        "alpha": told.alpha if told and told.info.mixed else None,
         "status": run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
