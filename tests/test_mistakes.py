@@ -348,7 +348,9 @@ def test_a_run_says_its_mistake_wherever_it_is_named(store, mistake):
     }
     results |= {"parameters": 1, "size_bytes": 1, "multiply_adds": 1, "classes": 10}
     store.apply(run_id, {"kind": "finished", "results": results})
-    card = model_card.model_card(store.get(run_id), image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="")
+    card = model_card.model_card(
+        store.get(run_id), image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="", class_names="0123456789"
+    )
     assert "This is no result" in card
     assert MISTAKES[mistake].label in card
     assert ("best epoch by a half of the test set" in card) == (mistake == "test_choice")

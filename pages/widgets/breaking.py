@@ -19,7 +19,7 @@ from pages.widgets.live import live_view
 from pages.widgets.redo import expected_time, start
 from pages.widgets.words import say_refusal
 
-SEEDS = (3, 5, 10)
+SEEDS = (5, 3, 10)
 SHOWN_RUNS = 12
 SHOWN_IMAGE = 4
 """Of the test set, which is shown moved and recoloured."""
@@ -83,7 +83,7 @@ def choose_mistake() -> Broken:
         counts = [str(count) for count in SEEDS]
         seeds = st.segmented_control(
             "Seeds",
-            counts,
+            sorted(counts, key=int),
             default=_named("seeds", counts),
             required=True,
             key="break_seeds",
@@ -123,11 +123,12 @@ def side_by_side(broken: Broken) -> None:
         st.markdown(info.right)
     st.markdown(f"**What to expect.** {info.expect}")
     teacher = breaking.teacher(broken.dataset)
+    learned = setting.part.fraction * (1 - setting.training.validation_fraction)
     st.caption(
-        f"Both students are a {setting.student.label} of the same seed, so of the same start and order of images. They"
-        f" train for {setting.training.epochs} epochs on {setting.part.fraction:.0%} of the training images, where a"
-        f" teacher is worth most, at T = {setting.temperature:g} and alpha = {setting.alpha:g}. The teacher is the one"
-        f" that ships ({teacher.model.label})."
+        f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
+        f" for {setting.training.epochs} epochs on {learned:.0%} of the training images, so few that a teacher is worth"
+        f" much, with as many others to choose the best epoch by, at T = {setting.temperature:g} and alpha ="
+        f" {setting.alpha:g}. The teacher is the one that ships ({teacher.model.label})."
     )
 
 
@@ -164,11 +165,12 @@ def _gradients(broken: Broken) -> None:
         f" {_share(soft_right, hard)} is meant."
     )
     largest = max(abs(value) for felt in (right, wrong) for value in (*felt.gradient, *felt.soft_gradient))
-    for column, title, felt in zip(st.columns(2), ("with the mistake", "the right way"), (wrong, right), strict=True):
+    for column, title, felt in zip(st.columns(2), ("The mistake", "The right way"), (wrong, right), strict=True):
         with column:
+            st.markdown(f"**{title}**")
             chart(
-                figures.gradients(felt.soft_gradient, felt.hard_gradient, names).update_layout(
-                    title={"text": title, "font": {"size": 14}}, yaxis={"range": [-1.3 * largest, 1.3 * largest]}
+                figures.gradients(felt.soft_gradient, felt.hard_gradient, names).update_yaxes(
+                    range=[-1.2 * largest, 1.2 * largest]
                 ),
                 key=f"gradients_{title}",
                 text=f"Gradient on each logit, {title}: "
@@ -234,9 +236,10 @@ def curves(broken: Broken) -> None:
     right, wrong = broken.of(RIGHT), broken.of(WRONG)
     runs = [run for run in broken.teachers if run.status in (*ACTIVE, *RESUMABLE)]
     runs += [one[seed] for seed in range(broken.seeds) for one in (right, wrong) if seed in one]
+    titles = {run.id: f"{label}, seed {seed}" for label in (RIGHT, WRONG) for seed, run in broken.of(label).items()}
     if runs:
         st.subheader("Both, as they learn")
-        live_view(runs[:SHOWN_RUNS], key="break_live")
+        live_view(runs[:SHOWN_RUNS], key="break_live", titles=titles)
         if len(runs) > SHOWN_RUNS:
             st.caption(f"and {len(runs) - SHOWN_RUNS} more, which the Runs page shows")
 
@@ -319,7 +322,7 @@ def _explained(broken: Broken) -> str:
             " right student chooses by a validation split: for it A and B differ by chance alone, and that difference"
             " is taken off."
         )
-    said = f"Test errors of {info.test_examples:,}, with the weights of the last epoch."
+    said = f"Test errors of {info.test_examples:,}, with the weights of the best epoch on the validation split."
     teachers = [run for run in broken.teachers if run.usable]
     if len(teachers) > 1:
         said += (

@@ -5,7 +5,7 @@ Python hears only what its user presses, and that a run has changed its state.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -24,8 +24,10 @@ _SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="u
 _STYLE = _HERE.with_suffix(".css").read_text(encoding="utf-8")
 
 
-def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
+def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Mapping[str, str] | None = None) -> None:
     """Show how runs stand, and their curves where wanted, for as long as the page is open.
+
+    titles: run id -> what it is called here, where its name or role does not say enough.
 
     The script runs again when one of them changes its state, so that what stands around the view can follow.
     """
@@ -39,7 +41,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
             {
                 "id": run.id,
                 "role": run.config.role,
-                "title": run.name or pickers.role_of(run, runs),
+                "title": (titles or {}).get(run.id) or run.name or pickers.role_of(run, runs),
                 "details": _details(run),
                 "colour": figures.ROLE_COLOURS[kind],
                 "dash": dash,
