@@ -78,8 +78,7 @@ class MistakeInfo(NamedTuple):
     """A mistake found in public code, that a run may make on purpose.
 
     label: its name. public: what such code does; right: what is meant, both sentences. wrong_line, right_line: the same
-    in a line of Python each. expect: the harm to expect, and why. settings_alone: whether it is made by choosing other
-    settings, so that training itself does all as it should.
+    in a line of Python each. expect: the harm to expect, and why.
     """
 
     label: str
@@ -88,7 +87,6 @@ class MistakeInfo(NamedTuple):
     wrong_line: str
     right_line: str
     expect: str
-    settings_alone: bool = False
 
 
 MISTAKES = {
@@ -100,7 +98,6 @@ MISTAKES = {
         "loss = alpha * soft_loss + (1 - alpha) * hard_loss",
         "loss = alpha * T**2 * soft_loss + (1 - alpha) * hard_loss",
         "The teacher is hardly heard: the labels decide nearly alone, and the more so the higher T is.",
-        settings_alone=True,
     ),
     "class_mean": MistakeInfo(
         "Soft loss averaged over classes",
@@ -145,7 +142,6 @@ MISTAKES = {
         "train(teacher, epochs=1)",
         "train(teacher, epochs=80)  # until the validation split says so",
         "The student matches what a bad teacher says, and may do worse than without any.",
-        settings_alone=True,
     ),
     "test_choice": MistakeInfo(
         "The best epoch chosen on the test set",

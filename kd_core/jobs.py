@@ -619,7 +619,10 @@ class Jobs:
         if len(self.store.some(before)) == len(before) > 1:
             return before
         run = self.store.get(run_id)
-        waiting = {one.id: one for one in self.store.runs(batch=run.batch) if one.id in self._waiting}
+        batch = self.store.runs(batch=run.batch)
+        if any(one.config.mistake for one in batch):  # whoever looks for a mistake wants to see every step of both
+            return [run_id]
+        waiting = {one.id: one for one in batch if one.id in self._waiting}
         fresh = {
             one.id: one.config
             for one in waiting.values()

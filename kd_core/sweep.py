@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from kd_core import losses, models, tensors
 from kd_core.arithmetic import autocast, pick_device, quick_float32
-from kd_core.config import MISTAKES, ConfigError, RunConfig, info_of
+from kd_core.config import ConfigError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
@@ -35,16 +35,17 @@ def trains_together(config: RunConfig) -> bool:
     """Whether a run can join others, and gains by it: a small plain mlp that starts from random weights.
 
     Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
-    students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake that is
-    not one of settings alone.
+    students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake.
     """
     model, told = config.model, config.distillation
     if config.training.label_smoothing or (told is not None and (told.objective != "hinton" or told.changes)):
         return False
-    plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
+    plain = (
+        config.mistake is None
+        and model.name == "mlp"
+        and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
+    )
     if not plain or config.training.jitter_pixels or config.continues is not None:
-        return False
-    if config.mistake is not None and not MISTAKES[config.mistake].settings_alone:
         return False
     info = info_of(config.dataset)
     return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS

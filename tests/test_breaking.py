@@ -167,10 +167,10 @@ def test_an_address_that_names_no_mistake_opens_the_first(open_lesson, query):
 
 
 def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, lesson_home):
-    app = open_lesson(seeds="3")
+    app = open_lesson()
     app.selectbox(key="break_mistake").set_value("stale_cache").run()
     assert app.query_params["mistake"] == "stale_cache"
-    assert "6 to train" in words(app)
+    assert "10 to train" in words(app)
     app.button(key="break").click().run()
     assert not app.exception
     store = lab._opened(lesson_home).store
@@ -178,12 +178,13 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
     while any(run.status in ACTIVE for run in store.runs()):
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    reopened = open_lesson(mistake="stale_cache", seeds="3")
+    reopened = open_lesson(mistake="stale_cache")
     assert not [button for button in reopened.button if button.key == "break"]
     made = [run for run in store.runs() if run.config.role == "distilled"]
-    assert sum(run.config.mistake == "stale_cache" for run in made) == 3
+    assert sum(run.config.mistake == "stale_cache" for run in made) == 5
+    assert not any("trained_together" in run.environment for run in made)  # so that every step can be watched
     table = reopened.dataframe[0].value
-    for row, seed in zip(table.itertuples(), range(3), strict=False):
+    for row, seed in zip(table.itertuples(), range(5), strict=False):
         errors = {run.config.mistake: run.results["test_errors"] for run in made if run.config.seed == seed}
         assert (row.right, row.mistaken) == (str(errors[None]), str(errors["stale_cache"]))
     assert "95% interval" in words(reopened) + " ".join(str(error.value) for error in reopened.error)
