@@ -212,8 +212,8 @@ def _jittered(broken: Broken) -> None:
             for caption, one in pictures.items():
                 st.image(picture(one[0].numpy()), caption=caption, width=90)
     st.caption(
-        "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes them"
-        " from the shift that the image should have had, so that both students draw the same random numbers."
+        "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes"
+        " them from the shift that the image should have had, so that both students draw the same random numbers."
     )
 
 
