@@ -61,6 +61,7 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+_WITH_DROPOUT = ("mobilenet_v3_small",)
 BLACK_BOX = "black_box"
 """The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
 HANDWRITTEN = frozenset({"digits", "mnist"})
@@ -73,6 +74,87 @@ CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
 """The models that have maps to compare."""
 MAX_ENSEMBLE = 20
 MAX_CELLS = 500
+
+
+class MistakeInfo(NamedTuple):
+    """A mistake found in public code, that a run may make on purpose.
+
+    label: its name. public: what such code does; right: what is meant, both sentences. wrong_line, right_line: the same
+    in a line of Python each. expect: the harm to expect, and why.
+    """
+
+    label: str
+    public: str
+    right: str
+    wrong_line: str
+    right_line: str
+    expect: str
+
+
+MISTAKES = {
+    "no_t_squared": MistakeInfo(
+        "T² left out",
+        "The soft loss is taken at T and added to the hard one as it is.",
+        "Softening makes soft gradients smaller as 1/T². Times T², they keep their size beside the hard ones (section 2"
+        " of the paper).",
+        "loss = alpha * soft_loss + (1 - alpha) * hard_loss",
+        "loss = alpha * T**2 * soft_loss + (1 - alpha) * hard_loss",
+        "The teacher is hardly heard: the labels decide nearly alone, and the more so the higher T is.",
+    ),
+    "class_mean": MistakeInfo(
+        "Soft loss averaged over classes",
+        "The divergence is averaged over the classes as well as over the batch: PyTorch's default, reduction='mean'.",
+        "A divergence is a sum over the classes; only the batch is averaged over (reduction='batchmean').",
+        'soft_loss = F.kl_div(log_p_student, p_teacher, reduction="mean")',
+        'soft_loss = F.kl_div(log_p_student, p_teacher, reduction="batchmean")',
+        "The soft loss is K times too weak, with K classes: 10 times with ten, 100 times with a hundred.",
+    ),
+    "teacher_dropout": MistakeInfo(
+        "Teacher with dropout on",
+        "The teacher stays in train mode, so that its dropout goes on (and batch norm uses each batch's statistics).",
+        "The teacher is in eval mode while it teaches: the same image, the same soft targets.",
+        "with torch.no_grad(): teacher_logits = teacher(images)  # still in train mode",
+        "teacher.eval()\nwith torch.no_grad(): teacher_logits = teacher(images)",
+        "Half a teacher speaks, another half at every batch. The noise averages out in part; how much is lost depends"
+        " on how much is dropped.",
+    ),
+    "stale_cache": MistakeInfo(
+        "Teacher cache out of step",
+        "The teacher's logits are kept in the order of one shuffled pass, and read by position in later passes, which"
+        " are shuffled anew.",
+        "Kept logits belong to an image: they are found by the image's own index.",
+        "for i, (images, labels) in enumerate(shuffled):\n    teacher_logits = cache[i]",
+        "for index, images, labels in shuffled:\n    teacher_logits = cache[index]",
+        "Each image is taught what the teacher said of some other one. All that is left of the soft targets is their"
+        " mean over the classes, and the labels have to win against it.",
+    ),
+    "colour_jitter": MistakeInfo(
+        "Colour jitter for pixel jitter",
+        "The paper jitters images by up to two pixels. Public reruns take torchvision's ColorJitter, which changes"
+        " brightness and contrast (and saturation and hue, which a grey image has not).",
+        "Each image moves by a few whole pixels, both ways; its values stay.",
+        "transforms.ColorJitter(brightness=0.4, contrast=0.4)",
+        "transforms.RandomCrop(28, padding=2)  # moves by up to two pixels",
+        "Brighter ink teaches nothing about where a digit may stand: what moved images teach is missing.",
+    ),
+    "hasty_teacher": MistakeInfo(
+        "A teacher trained for one epoch",
+        "The teacher is trained for one epoch, to save time, and its student is then held against a baseline.",
+        "A teacher is trained until it is good: a student copies its mistakes too.",
+        "train(teacher, epochs=1)",
+        "train(teacher, epochs=80)  # until the validation split says so",
+        "The student matches what a bad teacher says, and may do worse than without any.",
+    ),
+    "test_choice": MistakeInfo(
+        "The best epoch chosen on the test set",
+        "The test set is looked at after every epoch, and the best number is reported.",
+        "A validation split of the training set chooses the epoch; the test set is looked at once, at the end.",
+        "best = max(best, accuracy(model, test_set))  # after every epoch",
+        "if accuracy(model, validation_set) >= best: keep(model)",
+        "The student is not worse, its number is: the luckiest of many looks at the same images promises what new"
+        " images will not keep.",
+    ),
+}
 
 
 class Weight(NamedTuple):
@@ -384,6 +466,13 @@ class ModelConfig(Config):
         return self
 
     @property
+    def drops(self) -> bool:
+        """Whether it has dropout that does something in training."""
+        if self.name != "mlp":
+            return self.name in _WITH_DROPOUT
+        return bool(self.dropout_input or (self.dropout_hidden and self.hidden))
+
+    @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
         if self.name == BLACK_BOX:
@@ -658,6 +747,7 @@ class RunConfig(Config):
     continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
     brought: BroughtConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
+    mistake: str | None = Field(None, description="one of kd_core.config.MISTAKES, made on purpose, for the lesson")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -668,6 +758,7 @@ class RunConfig(Config):
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
         self._check_transfer_set()
+        self._check_mistake()
         if self.distillation is not None:
             self.model.check_shows(self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
@@ -697,6 +788,45 @@ class RunConfig(Config):
         if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
             raise ConfigError(_how_without_labels(self.distillation))
 
+    def _check_mistake(self) -> None:
+        """A mistake is made only where there is something to get wrong."""
+        told, mistake = self.distillation, self.mistake
+        if mistake is None:
+            return
+        if self.brought is not None:
+            raise ConfigError("a teacher that was brought is not trained here, so that it makes no mistake here")
+        if mistake not in MISTAKES:
+            raise ConfigError(f"unknown mistake '{mistake}': choose one of {', '.join(MISTAKES)}")
+        hasty = self.role == "teacher" and self.training.epochs == 1
+        hinton = told is not None and told.objective == "hinton" and not (told.changes or self.training.label_smoothing)
+        plain = "a distilled student with Hinton's objective, at one temperature and alpha, without label smoothing"
+        possible, needs = {
+            "no_t_squared": (hinton and told is not None and not told.t_squared, f"{plain}, and t_squared off"),
+            "class_mean": (hinton and told is not None and told.t_squared, f"{plain}, and t_squared on"),
+            "teacher_dropout": (hinton, plain),
+            "stale_cache": (
+                hinton and not self.training.jitter_pixels,
+                f"{plain}, and no jitter: with it the teacher's logits are not kept",
+            ),
+            "colour_jitter": (self.training.jitter_pixels > 0, "images that move: set jitter_pixels above 0"),
+            "hasty_teacher": (told is not None or hasty, "a teacher of one epoch, or a student of such a teacher"),
+            "test_choice": (
+                self.training.validation_fraction > 0,
+                "a validation split, by which epochs would rightly be chosen: set validation_fraction above 0",
+            ),
+        }[mistake]
+        if not possible:
+            raise ConfigError(f"the mistake '{MISTAKES[mistake].label}' needs {needs}")
+
+    def check_teacher(self, teacher: "RunConfig") -> None:
+        """Raise ConfigError where the mistake that this run makes takes another teacher than this one."""
+        if self.mistake == "teacher_dropout" and not teacher.model.drops:
+            raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+        if self.mistake == "hasty_teacher" and teacher.training.epochs > 1:
+            raise ConfigError(
+                f"a teacher of {teacher.training.epochs} epochs is not trained for one epoch: choose another one"
+            )
+
     @property
     def network(self) -> str:
         """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
@@ -704,7 +834,10 @@ class RunConfig(Config):
 
     @property
     def label(self) -> str:
-        """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
+        """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'.
+
+        A run that makes a mistake on purpose says so, that nobody takes it for a result.
+        """
         text = f"{self.role} {self.model.label}"
         if self.distillation is not None:
             text += f", {self.distillation.label}"
@@ -712,7 +845,12 @@ class RunConfig(Config):
             text += f", label smoothing {self.training.label_smoothing:g}"
         if self.brought is not None:
             text += ", brought by its user"
-        return text
+        return text + self.mistake_said
+
+    @property
+    def mistake_said(self) -> str:
+        """What follows a run's name where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
+        return "" if self.mistake is None else f", mistake: {MISTAKES[self.mistake].label}"
 
     @property
     def reads_teacher_logits(self) -> bool:
@@ -723,6 +861,7 @@ class RunConfig(Config):
         """
         told = self.distillation
         anew = self.training.jitter_pixels > 0 or (told is not None and told.info.needs != "logits")
+        anew = anew or self.mistake == "teacher_dropout"
         return told is not None and not (anew and self.transfer_set.labelled)
 
     @property

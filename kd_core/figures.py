@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a"}
+ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a", "mistake": "#c9566b"}
+"""mistake: of a run, whatever its role, that makes one on purpose."""
 GREY = "#888888"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of several runs of one role, by their order."""
@@ -28,7 +29,7 @@ PANELS = {
 
 
 class Curve(NamedTuple):
-    """One run to draw: its id, name and role."""
+    """One run to draw: its id, name and role, or what else of ROLE_COLOURS it is."""
 
     id: str
     name: str
@@ -127,6 +128,29 @@ def _short(number: float) -> str:
         if number >= limit:
             return f"{number / limit:g}{unit}"
     return f"{number:g}"
+
+
+def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
+    """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
+    figure = go.Figure()
+    colour = ROLE_COLOURS["mistake"]
+    figure.add_scatter(
+        x=list(by_seed.values()), y=["seeds"] * len(by_seed), mode="markers", marker={"size": 10, "color": colour,
+        "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    spread = None
+    if interval is not None:
+        spread = {"type": "data", "symmetric": False, "array": [interval[1] - mean], "arrayminus": [mean - interval[0]],
+                  "color": colour, "thickness": 2}  # fmt: skip
+    figure.add_scatter(
+        x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
+        hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text=axis, rangemode="tozero")
+    figure.update_yaxes(type="category", range=[-0.7, 1.7])
+    return _styled(figure, height=240)
 
 
 RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}

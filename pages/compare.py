@@ -10,7 +10,7 @@ from pages.widgets.disagreements import disagreements
 from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
 from pages.widgets.race import race_of, stream_length
-from pages.widgets.results import headline
+from pages.widgets.results import headline, say_mistakes
 from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
@@ -21,6 +21,7 @@ runs = pickers.comparison()
 speed = found("speed", runs, "Measuring the speed side by side")
 images, labels = lab.test_set(runs[0].config.dataset)
 
+say_mistakes(runs)
 st.markdown(headline(runs, speed))
 cards(runs, speed)
 

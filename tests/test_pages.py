@@ -20,7 +20,7 @@ from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, pickers
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
+PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep", "mistakes")
 
 
 @pytest.fixture(scope="module")

@@ -455,7 +455,7 @@ def _data_sets(chosen: str) -> list[str]:
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
     def may_teach(run: Run) -> bool:
-        return run.config.role == "teacher" or run.id in story.teachers
+        return (run.config.role == "teacher" and not run.config.mistake) or run.id in story.teachers
 
     return [run for run in lab.store().runs() if run.usable and run.config.dataset == story.dataset and may_teach(run)]
 
