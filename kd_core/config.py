@@ -61,6 +61,8 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+BLACK_BOX = "black_box"
+"""The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
 HANDWRITTEN = frozenset({"digits", "mnist"})
 """Data sets of single handwritten digits: what somebody draws can be made an image like theirs."""
 MOST_PROBED, PROBED_LOGITS = 20, 4000
@@ -88,7 +90,7 @@ class ObjectiveInfo(NamedTuple):
     formula: of the soft loss, in LaTeX. An objective whose weights name `hard` weighs the cross-entropy with the labels
     by it, loss = soft_loss + hard * hard_loss, and alpha plays no part; any other is mixed by alpha as Hinton's is.
     temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
-    that several teachers average these, whatever `ensemble` says.
+    that several teachers average these, whatever `ensemble` says. nats: the unit of its soft loss, which has none else.
     """
 
     label: str
@@ -100,6 +102,7 @@ class ObjectiveInfo(NamedTuple):
     temperature: float | None = None
     uses_temperature: bool = True
     matches_logits: bool = False
+    nats: bool = True
     needs_labels: bool = False
     needs: Needs = "logits"
     projector: bool = False
@@ -127,6 +130,7 @@ OBJECTIVES = {
         "no weight of its own",
         uses_temperature=False,
         matches_logits=True,
+        nats=False,
     ),
     "dkd": ObjectiveInfo(
         "DKD",
@@ -170,6 +174,7 @@ OBJECTIVES = {
             "within": Weight(1.0, r"w_\mathrm{w}", "weight of the correlation within classes, over the batch"),
         },
         temperature=1.0,
+        nats=False,
     ),
     "jensen_shannon": ObjectiveInfo(
         "Jensen-Shannon",
@@ -209,6 +214,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
     ),
     "rkd": ObjectiveInfo(
         "RKD",
@@ -224,6 +230,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
     ),
     "hint": ObjectiveInfo(
         "FitNets hint",
@@ -238,6 +245,7 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         projector=True,
+        nats=False,
     ),
     "attention": ObjectiveInfo(
         "Attention transfer",
@@ -252,6 +260,7 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="maps",
+        nats=False,
     ),
     "crd": ObjectiveInfo(
         "CRD",
@@ -360,13 +369,15 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in MODELS:
+        if self.name not in (*MODELS, BLACK_BOX):
             raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
         return self
 
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
+        if self.name == BLACK_BOX:
+            return "black box"
         if self.name == "mlp":
             return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
         if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
@@ -589,6 +600,42 @@ class TransferSetConfig(Config):
         return self == TransferSetConfig()
 
 
+PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
+    "own": ("normalised by the data set's own mean and standard deviation, as KD Lab does", None, None),
+    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
+    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
+    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+}
+"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+
+
+class BroughtConfig(Config):
+    """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.brought)."""
+
+    kind: Literal["weights", "program", "onnx"] = Field(
+        description="weights of an architecture of ours, or a black box: a torch.export program, an ONNX file"
+    )
+    file: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="what its file was called")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="checksum of that file")
+    mean: tuple[float, ...] | None = Field(
+        None, max_length=3, description="of pixels scaled to 0..1, one or one a channel; by default the data set's own"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, max_length=3, description="what is divided by after mean is subtracted; below 0 where dark is light"
+    )
+    gives: Literal["logits", "probabilities"] = Field("logits", description="of probabilities the logarithm is taken")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if (self.mean is None) != (self.std is None) or (
+            self.mean is not None and self.std is not None and len(self.mean) != len(self.std)
+        ):
+            raise ConfigError("a normalisation has as many means as standard deviations: state both")
+        if self.std is not None and not all(self.std):
+            raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
+        return self
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -600,9 +647,11 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
+    brought: BroughtConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_brought()
         info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
@@ -617,6 +666,18 @@ class RunConfig(Config):
             )
         return self
 
+    def _check_brought(self) -> None:
+        """A black box is only ever brought, and what is brought only ever teaches."""
+        if (self.model.name == BLACK_BOX) != (self.brought is not None and self.brought.kind != "weights"):
+            raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
+        if self.brought is None:
+            return
+        if self.role != "teacher" or self.continues is not None:
+            raise ConfigError("what its user brought is a teacher as it is: it continues no run")
+        channels = info_of(self.dataset).image_shape[0]
+        if self.brought.mean is not None and len(self.brought.mean) not in (1, channels):
+            raise ConfigError(f"images of {self.dataset} have {channels} channels: state one mean, or one for each")
+
     def _check_transfer_set(self) -> None:
         info, part = info_of(self.dataset), self.transfer_set
         if self.role == "teacher" and not part.whole:
@@ -627,6 +688,11 @@ class RunConfig(Config):
             raise ConfigError(_how_without_labels(self.distillation))
 
     @property
+    def network(self) -> str:
+        """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
+        return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
+
+    @property
     def label(self) -> str:
         """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
         text = f"{self.role} {self.model.label}"
@@ -634,6 +700,8 @@ class RunConfig(Config):
             text += f", {self.distillation.label}"
         elif self.training.label_smoothing:
             text += f", label smoothing {self.training.label_smoothing:g}"
+        if self.brought is not None:
+            text += ", brought by its user"
         return text
 
     @property

@@ -35,8 +35,10 @@ class Curve(NamedTuple):
     role: str
 
 
-def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -> go.Figure:
+def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, nats: bool = True) -> go.Figure:
     """The axes and lines of the live view, without data: losses in nats per example, accuracy in percent, over epochs.
+
+    nats=False: what a student minimises is measured in something else, and so are its soft and total loss.
 
     One panel for each of PANELS, in two columns or one. The data arrives in the browser: each line's meta says whose
     it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
@@ -51,7 +53,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
     for place, panel in enumerate(PANELS):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
-        unit = "%" if accuracy else "nats"
+        unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
         for curve, dash in zip(curves, dashes, strict=True):
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": ROLE_COLOURS[curve.role], "dash": "solid" if raw else dash, "width": 1 if raw else 2}
@@ -62,7 +64,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
                     hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
                     meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
                 )  # fmt: skip
-        figure.update_yaxes(title_text="%" if accuracy else "nats per example", **cell)
+        figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
     return _styled(figure, height=560 if columns == 2 else 980)

@@ -36,7 +36,10 @@ SGD_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class StepRecord:
-    """Means over the steps since the last record, in nats per example. A part that the run has not is None."""
+    """Means over the steps since the last record, in nats per example where the objective is in nats.
+
+    A part that the run has not is None.
+    """
 
     step: int
     epoch: float

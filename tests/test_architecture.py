@@ -42,7 +42,12 @@ ENGINE_ARROWS = {
     "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
     "speed": {"models"},
-    "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
+    "programs": {"config"},
+    "black_box": {"config", "programs"},
+    "brought": {"black_box", "config", "models"},
+    "teacher_files": {"black_box", "brought", "config", "datasets", "evaluation", "models"},
+    "trial": {"cluster", "config", "datasets", "files", "runs", "teacher_files", "tensors"},
+    "artifacts": {"brought", "config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
     "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
@@ -85,6 +90,7 @@ ENGINE_ARROWS = {
     "model_card": {"config", "evaluation", "runs"},
     "bundles": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "evaluation",
@@ -98,6 +104,7 @@ ENGINE_ARROWS = {
     "exported": {"config", "files", "runs"},
     "export": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "downloads",
@@ -134,6 +141,7 @@ ENGINE_ARROWS = {
         "shipped",
         "speed",
         "own_data",
+        "trial",
     },
     "__init__": set(),
 }
@@ -185,7 +193,7 @@ def test_pages_hold_no_torch_and_no_sql(path):
     "module",
     [
         "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
-        "exported", "snippets", "browser_page", "shipped",
+        "exported", "snippets", "browser_page", "shipped", "trial",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -52,17 +52,19 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
     }
     if curves:
         lines = tuple(Curve(run.id, run.name or run.config.label, run.config.role) for run in runs)
-        shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs))
+        distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
+        nats = all(distillation.info.nats for distillation in distilled)
+        shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
         _do(str(asked.get("run")), str(asked.get("what")))
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
-def _figure(lines: tuple[Curve, ...], epochs: int) -> tuple[str, str]:
+def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str]:
     """The figure of the curves, and its layout for a narrow window: 80 ms of plotly's time, the same at every rerun."""
-    narrow = figures.learning_curves(lines, epochs=epochs, columns=1)
-    return as_json(figures.learning_curves(lines, epochs=epochs)), json.dumps(narrow.layout.to_plotly_json())
+    wide, narrow = (figures.learning_curves(lines, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1))
+    return as_json(wide), json.dumps(narrow.layout.to_plotly_json())
 
 
 def _do(run_id: str, what: str) -> None:
@@ -79,7 +81,7 @@ def _do(run_id: str, what: str) -> None:
 def _details(run: Run) -> str:
     config = run.config
     parts: list[str] = [config.role] if run.name else []
-    parts.append(config.model.label)
+    parts.append(config.network)
     if config.distillation is not None:
         parts.append(config.distillation.label)
     if config.training.label_smoothing:
