@@ -204,6 +204,15 @@ def load_trained(storage: AnyPath, run_id: str) -> Trained:
     return Trained(model, mean, std, class_names)
 
 
+def weights_sha256(storage: AnyPath, run_id: str) -> str:
+    """The checksum of a run's weights as they lie there. Raises SaveError where there are none."""
+    path = folder_of(storage, run_id).weights
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise SaveError(f"The weights of run {run_id} are missing in {path.parent}: run it again.") from error
+
+
 def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
     """What these teachers said of the training set of a data set, (M, N, K), or None where one has not kept it."""
     members = []

@@ -705,6 +705,17 @@ class RunConfig(Config):
         return text
 
     @property
+    def reads_teacher_logits(self) -> bool:
+        """Whether it learns from what its teacher says of the training set as it lies, to be asked once for all epochs.
+
+        Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
+        stand in for them on the validation split.
+        """
+        told = self.distillation
+        anew = self.training.jitter_pixels > 0 or (told is not None and told.info.needs != "logits")
+        return told is not None and not (anew and self.transfer_set.labelled)
+
+    @property
     def examples(self) -> int:
         """About how many images an epoch sees: exact but for rounding and for what classes differ in size."""
         info, part = info_of(self.dataset), self.transfer_set

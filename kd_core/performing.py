@@ -87,7 +87,7 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, datasets, speed, training
+    from kd_core import artifacts, datasets, speed, teacher_logits, training
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
@@ -98,16 +98,17 @@ def _perform(
     dataset = datasets.load(config.dataset, downloading, storage)
     if config.brought is not None:
         return _ask_brought(storage, run_id, config, dataset, emit, requested)
-    teachers, teacher_logits = [], None
+    teachers, said = [], None
     if config.distillation is not None:
         teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
-        teacher_logits = artifacts.training_logits(storage, config.distillation.teachers, config.dataset)
+        if config.reads_teacher_logits:
+            said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, teachers)
 
     def begin() -> training.Training:
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
             start = artifacts.load_model(storage, config.continues, dataset)
-        return training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
+        return training.Training(config, dataset, teachers=teachers, teacher_logits=said, start=start)
 
     run, lost = begin(), None
     if is_file(folder.checkpoint):
@@ -203,7 +204,7 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, datasets, models, speed, sweep, training
+    from kd_core import artifacts, datasets, speed, sweep, teacher_logits, training
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
@@ -213,13 +214,11 @@ def _perform_together(
         return
     dataset = datasets.load(configs[0].dataset, storage=storage)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
-    teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
-    if teachers and teacher_logits is None:
+    said = None
+    if teachers:
         trained = [artifacts.load_model(storage, teacher, dataset) for teacher in teachers]
-        teacher_logits = torch.stack(
-            [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
-        )
-    together, lost = sweep.Together(configs, dataset, teacher_logits), None
+        said = teacher_logits.of_all(storage, teachers, dataset, trained)
+    together, lost = sweep.Together(configs, dataset, said), None
     checkpoint = folder_of(storage, run_ids[0]).together
     if is_file(checkpoint):
         try:
@@ -227,7 +226,7 @@ def _perform_together(
         except LabError as error:
             log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
             lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
-            together = sweep.Together(configs, dataset, teacher_logits)
+            together = sweep.Together(configs, dataset, said)
     for run_id in run_ids:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
         if run_id not in left:
             write_atomic(folder_of(storage, run_id).group, json.dumps(list(run_ids)).encode())
