@@ -700,7 +700,7 @@ class TransferSetConfig(Config):
 
 
 PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
-    "own": ("normalised by the data set's own mean and standard deviation, as KD Lab does", None, None),
+    "own": ("normalised as KD Lab does", None, None),
     "0..1": ("from 0 to 1", (0.0,), (1.0,)),
     "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
     "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),

@@ -274,13 +274,17 @@ CLASS_SYMBOLS = ("circle", "diamond-open")
 def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str], title: str) -> go.Figure:
     """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,).
 
-    Of more than MANY classes, the ten with most examples have colours, and the others are grey.
+    Of more than MANY classes, ten with most examples have colours, and the others are grey.
     """
     figure = go.Figure()
     shown = list(range(len(names)))
     if len(names) > MANY:
         counts = Counter(labels)
-        shown = sorted(sorted(shown, key=lambda label: -counts[label])[: len(CLASS_COLOURS)])
+        fewest = sorted((counts[label] for label in shown), reverse=True)[len(CLASS_COLOURS) - 1]
+        most = [
+            label for label in shown if counts[label] >= fewest
+        ]  # often all, of which some are taken here and there
+        shown = [most[place * len(most) // len(CLASS_COLOURS)] for place in range(len(CLASS_COLOURS))]
         others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
         figure.add_scatter(
             x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",
