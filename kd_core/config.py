@@ -61,6 +61,8 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+BLACK_BOX = "black_box"
+"""The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
 HANDWRITTEN = frozenset({"digits", "mnist"})
 """Data sets of single handwritten digits: what somebody draws can be made an image like theirs."""
 MOST_PROBED, PROBED_LOGITS = 20, 4000
@@ -302,6 +304,11 @@ def is_own(dataset: str) -> bool:
     return dataset.startswith("own.")
 
 
+def called(dataset: str) -> str:
+    """What tables and labels of runs call a data set: a user's own by its label, without what else its name says."""
+    return info_of(dataset).label if is_own(dataset) else dataset
+
+
 def info_of(dataset: str) -> DatasetInfo:
     """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
     if dataset in DATASETS:
@@ -362,13 +369,15 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in MODELS:
+        if self.name not in (*MODELS, BLACK_BOX):
             raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
         return self
 
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
+        if self.name == BLACK_BOX:
+            return "black box"
         if self.name == "mlp":
             return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
         if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
@@ -591,6 +600,42 @@ class TransferSetConfig(Config):
         return self == TransferSetConfig()
 
 
+PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
+    "own": ("normalised by the data set's own mean and standard deviation, as KD Lab does", None, None),
+    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
+    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
+    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+}
+"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+
+
+class BroughtConfig(Config):
+    """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.brought)."""
+
+    kind: Literal["weights", "program", "onnx"] = Field(
+        description="weights of an architecture of ours, or a black box: a torch.export program, an ONNX file"
+    )
+    file: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="what its file was called")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="checksum of that file")
+    mean: tuple[float, ...] | None = Field(
+        None, max_length=3, description="of pixels scaled to 0..1, one or one a channel; by default the data set's own"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, max_length=3, description="what is divided by after mean is subtracted; below 0 where dark is light"
+    )
+    gives: Literal["logits", "probabilities"] = Field("logits", description="of probabilities the logarithm is taken")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if (self.mean is None) != (self.std is None) or (
+            self.mean is not None and self.std is not None and len(self.mean) != len(self.std)
+        ):
+            raise ConfigError("a normalisation has as many means as standard deviations: state both")
+        if self.std is not None and not all(self.std):
+            raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
+        return self
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -602,9 +647,11 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
+    brought: BroughtConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_brought()
         info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
@@ -619,6 +666,18 @@ class RunConfig(Config):
             )
         return self
 
+    def _check_brought(self) -> None:
+        """A black box is only ever brought, and what is brought only ever teaches."""
+        if (self.model.name == BLACK_BOX) != (self.brought is not None and self.brought.kind != "weights"):
+            raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
+        if self.brought is None:
+            return
+        if self.role != "teacher" or self.continues is not None:
+            raise ConfigError("what its user brought is a teacher as it is: it continues no run")
+        channels = info_of(self.dataset).image_shape[0]
+        if self.brought.mean is not None and len(self.brought.mean) not in (1, channels):
+            raise ConfigError(f"images of {self.dataset} have {channels} channels: state one mean, or one for each")
+
     def _check_transfer_set(self) -> None:
         info, part = info_of(self.dataset), self.transfer_set
         if self.role == "teacher" and not part.whole:
@@ -629,6 +688,11 @@ class RunConfig(Config):
             raise ConfigError(_how_without_labels(self.distillation))
 
     @property
+    def network(self) -> str:
+        """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
+        return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
+
+    @property
     def label(self) -> str:
         """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
         text = f"{self.role} {self.model.label}"
@@ -636,7 +700,20 @@ class RunConfig(Config):
             text += f", {self.distillation.label}"
         elif self.training.label_smoothing:
             text += f", label smoothing {self.training.label_smoothing:g}"
+        if self.brought is not None:
+            text += ", brought by its user"
         return text
+
+    @property
+    def reads_teacher_logits(self) -> bool:
+        """Whether it learns from what its teacher says of the training set as it lies, to be asked once for all epochs.
+
+        Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
+        stand in for them on the validation split.
+        """
+        told = self.distillation
+        anew = self.training.jitter_pixels > 0 or (told is not None and told.info.needs != "logits")
+        return told is not None and not (anew and self.transfer_set.labelled)
 
     @property
     def examples(self) -> int:

@@ -354,12 +354,12 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
 
     Of more than MANY classes, the MANY are shown in whose mistakes the two differ most.
     """
-    shown = list(range(len(class_names)))
+    shown, about = list(range(len(class_names))), ""
     if len(shown) > MANY:
         sizes = [[abs(int(value)) for value in row] for row in difference]
         moved = [sum(sizes[one]) + sum(row[one] for row in sizes) - 2 * sizes[one][one] for one in shown]
         shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
-        title += f", in the {MANY} classes where they differ most"
+        about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
     rows = [[int(difference[i][j]) for j in shown] for i in shown]
     labels = _class_labels(class_names)
     places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
@@ -374,11 +374,10 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
             hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
-    figure.update_xaxes(title_text="top class", constrain="domain", **axis)
-    return _styled(figure, height=420 + _room(labels)).update_layout(
-        title={"text": _plain(title), "font": {"size": 14}}
-    )
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
+    styled = _styled(figure, height=420 + _room(labels))
+    return styled.update_layout(title={"text": _plain(title) + about, "font": {"size": 14}})
 
 
 def dark_knowledge(
@@ -405,8 +404,9 @@ def dark_knowledge(
             hovertemplate=article + "%{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", **axis)
-    figure.update_xaxes(title_text=f"mean soft target at T = {temperature:g}", constrain="domain", **axis)
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    title = f"mean soft target at T = {temperature:g}"
+    figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
     return _styled(figure, height=840 if len(shown) > MANY else 440 + _room(labels))
 
 
@@ -415,21 +415,35 @@ def _percent(share: float) -> float | None:
 
 
 def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names: Sequence[str]) -> go.Figure:
-    """A tree of three classes or more: the lower two are joined, the more the teacher confuses them."""
-    figure = go.Figure()
-    for x, y in zip(positions, heights, strict=True):
+    """A tree of three classes or more: the lower two are joined, the more the teacher confuses them.
+
+    Of more than MANY classes it lies on its side, with a line of text for each.
+    """
+    figure, labels = go.Figure(), _class_labels(class_names)
+    lies = len(leaves) > MANY
+    for along, up in zip(positions, heights, strict=True):
+        x, y = (up, along) if lies else (along, up)
         figure.add_scatter(x=list(x), y=list(y), mode="lines", line={"color": ROLE_COLOURS["teacher"], "width": 2},
                            hoverinfo="skip", showlegend=False)  # fmt: skip
-    labels = _class_labels(class_names)
     names = [labels[leaf] for leaf in leaves]
-    places = [5 + 10 * place for place in range(len(leaves))]  # where scipy draws its leaves
     short = all(len(name) <= 2 for name in names)
-    style = {"tickfont": {"size": 16}} if short else {"tickfont": {"size": 12 if len(names) <= MANY else 10}}
-    figure.update_xaxes(tickvals=places, ticktext=names, showgrid=False, tickangle=0 if short else -90, **style)
+    of_leaves = {
+        "tickvals": [5 + 10 * place for place in range(len(leaves))],  # where scipy draws its leaves
+        "ticktext": names,
+        "showgrid": False,
+        "tickangle": 0 if short or lies else -90,
+        "tickfont": {"size": 16 if short else 10 if lies else 12},
+    }
     lowest = min((height for join in heights for height in join if height > 0), default=0.0)
     highest = max(height for join in heights for height in join)
-    figure.update_yaxes(title_text="unlikeness, −log of shared probability", showticklabels=False,
-                        range=[0.85 * lowest, 1.03 * highest])  # fmt: skip
+    of_heights = {"title_text": "unlikeness, −log of shared probability", "showticklabels": False,
+                  "range": [0.85 * lowest, 1.03 * highest]}  # fmt: skip
+    if lies:
+        figure.update_yaxes(**of_leaves, range=[10 * len(leaves), 0])
+        figure.update_xaxes(**of_heights)
+        return _styled(figure, height=110 + 13 * len(leaves))
+    figure.update_xaxes(**of_leaves)
+    figure.update_yaxes(**of_heights)
     return _styled(figure, height=440 + _room(labels))
 
 
@@ -441,20 +455,24 @@ FELT = 16
 def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
     """How many images each class has, training and test set on top of each other; many classes lie closer."""
     figure = go.Figure()
-    names = [_plain(name) for name in class_names]
+    labels = _class_labels(class_names)
+    places = [str(label) for label in range(len(labels))]
     for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
         figure.add_bar(
-            y=names, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            y=places, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
             hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
         )  # fmt: skip
     ratio = max(train) / max(1, min(train))
     title = (
         "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
     )
-    figure.update_layout(barmode="stack", title=title, bargap=0.25 if len(names) <= 40 else 0)
+    figure.update_layout(
+        barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
+        title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
+    )  # fmt: skip
     figure.update_xaxes(title_text="images")
-    figure.update_yaxes(type="category", autorange="reversed", automargin=True, showticklabels=len(names) <= 60)
-    return _styled(figure, height=max(260, min(900, 90 + 22 * len(names))))
+    figure.update_yaxes(autorange="reversed", **_class_axis(dict(zip(places, labels, strict=True))))
+    return _styled(figure, height=max(260, min(900, 90 + 22 * len(labels))))
 
 
 def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:

@@ -135,10 +135,10 @@ class StoryConfig(Config):
     def _consistent(self) -> Self:
         teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
         self.teacher_runs()  # a RunConfig refuses what cannot be
-        if not self.teachers:
-            self.teacher.check_shows(self.objective, "teacher")
         self.assistant_run(teachers)
         self.student_runs(teachers if self.assistant is None else ("assistant",))
+        if not self.teachers:
+            self.teacher.check_shows(self.objective, "teacher")
         return self
 
     @classmethod
@@ -224,7 +224,7 @@ class StoryConfig(Config):
         teacher = next(iter(teachers), by_role.get("teacher"))
         dataset = (student or teacher or RunConfig(role="teacher")).dataset
         changes: dict[str, object] = {}
-        if teacher is not None:
+        if teacher is not None and teacher.brought is None:
             changes |= {"teacher": teacher.model, "teacher_training": teacher.training, "seed": teacher.seed}
         if student is not None:
             changes |= {"student": student.model, "training": student.training, "seed": student.seed}
@@ -310,11 +310,15 @@ def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
 def continued(run: Run, epochs: int) -> RunConfig:
     """More epochs from a run's weights, its learning rate scheduled anew (a warm restart: Loshchilov and Hutter, SGDR).
 
-    The run itself stays as it is. Raises ConfigError.
+    The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
     """
     training = run.config.training
+    if run.config.brought is not None:
+        training = default_training("teacher", run.config.dataset)
     warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
-    return run.config.replace(continues=run.id, training=training.replace(epochs=epochs, warmup_epochs=warmup))
+    return run.config.replace(
+        continues=run.id, brought=None, training=training.replace(epochs=epochs, warmup_epochs=warmup)
+    )
 
 
 class Preset(NamedTuple):

@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import psutil
 
-from kd_core.config import LabError, RunConfig
+from kd_core.config import LabError, RunConfig, called
 from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Run:
     @property
     def label(self) -> str:
         """A name for lists: what its user called it, else what it is and the start of its id."""
-        return self.name or f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"
+        return self.name or f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
 
     @property
     def progress(self) -> float:

@@ -41,7 +41,7 @@ def trains_together(config: RunConfig) -> bool:
     if config.training.label_smoothing or (told is not None and (told.objective != "hinton" or told.changes)):
         return False
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
-    if not plain or config.training.jitter_pixels or config.continues is not None:
+    if not plain or config.training.jitter_pixels or config.continues is not None or config.brought is not None:
         return False
     info = info_of(config.dataset)
     return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS

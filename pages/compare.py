@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from kd_core.config import BLACK_BOX
 from pages.widgets import closer, lab, pickers
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
@@ -30,7 +31,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     report = st.container()
 
 if part == closer.INSIDE:
-    for run in runs:
+    for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
         found("inside", [run], f"Looking inside {short_name(run)}")
 inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
 logits = {run.id: lab.test_logits(run.id) for run in runs}

@@ -20,6 +20,7 @@ ENGINE_ARROWS = {
     "drawing": {"config"},
     "downloads": {"config", "places", "vision"},
     "own_data": {"config", "downloads", "files", "places", "vision"},
+    "teacher_logits": {"artifacts", "datasets", "files", "models", "runs", "tensors"},
     "intake": {"config", "own_data"},
     "datasets": {"config", "downloads", "drawing", "files", "own_data", "places", "vision"},
     "losses": set(),
@@ -42,7 +43,12 @@ ENGINE_ARROWS = {
     "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
     "speed": {"models"},
-    "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
+    "programs": {"config"},
+    "black_box": {"config", "programs"},
+    "brought": {"black_box", "config", "models"},
+    "teacher_files": {"black_box", "brought", "config", "datasets", "evaluation", "models"},
+    "trial": {"cluster", "config", "datasets", "files", "runs", "teacher_files", "tensors"},
+    "artifacts": {"brought", "config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
     "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
@@ -61,6 +67,7 @@ ENGINE_ARROWS = {
         "runs",
         "speed",
         "sweep",
+        "teacher_logits",
         "training",
     },
     "jobs": {"cluster", "config", "files", "performing", "runs", "sweep"},
@@ -85,6 +92,7 @@ ENGINE_ARROWS = {
     "model_card": {"config", "evaluation", "runs"},
     "bundles": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "evaluation",
@@ -98,6 +106,7 @@ ENGINE_ARROWS = {
     "exported": {"config", "files", "runs"},
     "export": {
         "artifacts",
+        "brought",
         "config",
         "datasets",
         "downloads",
@@ -134,6 +143,7 @@ ENGINE_ARROWS = {
         "shipped",
         "speed",
         "own_data",
+        "trial",
     },
     "__init__": set(),
 }
@@ -185,7 +195,7 @@ def test_pages_hold_no_torch_and_no_sql(path):
     "module",
     [
         "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
-        "exported", "snippets", "browser_page", "shipped",
+        "exported", "snippets", "browser_page", "shipped", "trial",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -39,11 +39,15 @@ def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
     points = [_point(run, compared.speed) for run in compared.runs]
     axes = (["latency_ms"] if compared.speed else []) + ["size_bytes", "multiply_adds"]
+    by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if compared.speed:
         text.append(_conditions(compared.speed))
     return Section(
-        "Accuracy against cost", text, _costs_table(compared), [figures.pareto(points, x=axis) for axis in axes]
+        "Accuracy against cost",
+        text,
+        _costs_table(compared),
+        [figures.pareto(known, x=axis) for axis, known in by_axis.items() if known],
     )
 
 
@@ -51,7 +55,7 @@ def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
     examples = run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
     point = {
-        "name": f"{short_name(run)} {run.config.model.label}",
+        "name": f"{short_name(run)} {run.config.network}",
         "role": run.config.role,
         "accuracy": accuracy_of(run),
         "low": low,
@@ -68,7 +72,7 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
     for run in compared.runs:
         row = {
             "model": short_name(run),
-            "network": run.config.model.label,
+            "network": run.config.network,
             "test errors": run.results["test_errors"],
             "agreement with the first, %": 100
             * evaluation.agreement(compared.logits[run.id], compared.logits[first.id]),

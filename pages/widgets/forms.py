@@ -460,7 +460,7 @@ def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
 
 
 def _teacher_label(run: Run) -> str:
-    return f"{run.name or run.config.model.label}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
+    return f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
 
 
 def to_address(story: StoryConfig) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import advice, recipes
-from kd_core.config import OBJECTIVES, LabError, ObjectiveInfo, RunConfig
+from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.words import literal, say_refusal
@@ -132,19 +132,20 @@ def _forecast(plan: Plan) -> None:
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
-    costs = lab.costs(config.model, config.dataset)
+    costs = {} if config.model.name == BLACK_BOX else lab.costs(config.model, config.dataset)
     return {
         "role": "assistant" if between else config.role,
-        "network": config.model.label,
-        "parameters": costs["parameters"],
-        "multiply-adds": costs["multiply_adds"],
+        "network": config.network,
+        "parameters": costs.get("parameters"),
+        "multiply-adds": costs.get("multiply_adds"),
         "time": time,
     }
 
 
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
-    largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
+    known = [lab.costs(model, story.dataset)["parameters"] for model in teachers if model.name != BLACK_BOX]
+    largest = max(known, default=None)
     student = lab.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
     return advice.warnings(story, largest, student, lab.class_names(story.dataset), between)

@@ -62,12 +62,12 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
                     joined.leaves, joined.positions, joined.heights, [class_names[label] for label in shown]
                 ),
                 key="similarity",
-                text="Classes joined by likeness, from left to right: "
+                text="Classes joined by likeness, in the order of the tree: "
                 + ", ".join(class_names[shown[leaf]] for leaf in joined.leaves),
             )
             st.caption("The lower two classes are joined, the more probability they lend each other at this T.")
     if many:
-        _likest(mean_soft, class_names)
+        _likest(mean_soft, class_names, temperature)
     places = {str(label): label for label in order}
     column, row = st.session_state.get("cell", ("", ""))
     if column in places and row in places:
@@ -76,11 +76,13 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
         st.caption("Click a cell to see the images behind it.")
 
 
-def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> None:
+def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
     """The pairs of a map too large to be read cell by cell."""
-    pairs = likest_pairs(mean_soft, PAIRS)
-    said = [f"**{literal(class_names[row])}** {share:.2%} {literal(class_names[other])}" for row, other, share in pairs]
-    st.markdown(f"What the teacher mixes up most: {', '.join(said)}.")
+    said = [
+        f"**{literal(class_names[row])}** for {literal(one(class_names[other]))} ({share:.1%})"
+        for row, other, share in likest_pairs(mean_soft, PAIRS)
+    ]
+    st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(said)}.")
 
 
 def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], column: int, row: int) -> None:

@@ -81,7 +81,7 @@ def _do(run_id: str, what: str) -> None:
 def _details(run: Run) -> str:
     config = run.config
     parts: list[str] = [config.role] if run.name else []
-    parts.append(config.model.label)
+    parts.append(config.network)
     if config.distillation is not None:
         parts.append(config.distillation.label)
     if config.training.label_smoothing:

@@ -29,7 +29,9 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
             "; ".join([text, *(f"{shown(run.label)} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
         )
     kept = accuracy_of(distilled) / max(accuracy_of(teacher), 1e-9)
-    size = teacher.results["parameters"] / distilled.results["parameters"]
+    known = teacher.results["parameters"] is not None and distilled.results["parameters"] is not None
+    of_size = "parameters" if known else "size_bytes"
+    size = teacher.results[of_size] / distilled.results[of_size]
     text = (
         f"The distilled student keeps **{kept:.1%}** of its teacher's accuracy"
         f" {_in_size(size)}{_in_time(teacher, distilled, speed)}: {distilled.results['test_errors']:,} test errors"
