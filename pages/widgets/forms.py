@@ -123,9 +123,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         assistant = _assistant_fields(base, training, wrong)
     with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
         loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
-    with st.expander("Loss and seed", icon=":material/functions:", expanded=bool(base.weights)):
+    with st.expander("Loss and seed", icon=":material/functions:"):
         info = OBJECTIVES[loss["objective"]]
-        weights = _weight_fields(base, loss["objective"])
         _start("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
@@ -155,7 +154,6 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         "student": student,
         "training": training,
         "t_squared": t_squared,
-        "weights": weights,
         "transfer_set": transfer_set,
         "baseline": baseline,
         "seed": int(seed),
@@ -190,7 +188,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     )
     _start("alpha", base.alpha)
     alpha = st.slider(
-        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own, below",
+        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
         0.0,
         1.0,
         step=0.05,
@@ -198,7 +196,11 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         disabled=not info.mixed,
         help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
     )
-    return {"objective": objective, "temperature": float(temperature), "alpha": float(alpha)}
+    weights = {}
+    if info.weights:
+        with st.expander(f"Weights of {info.label}", icon=":material/balance:", expanded=bool(base.weights)):
+            weights = _weight_fields(base, objective)
+    return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
 
 def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
@@ -215,8 +217,7 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
             key=f"form_weight_{objective}_{name}",
             format="%.4g",
         )
-    if info.weights:
-        st.caption(f"Weights at first: {literal(info.defaults_from)}.")
+    st.caption(f"At first as in {literal(info.defaults_from)}.")
     return chosen
 
 
