@@ -155,6 +155,11 @@ def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(o
     for name, info in OBJECTIVES.items():
         app.selectbox(key="form_objective").set_value(name).run()
         assert not app.exception
+        if info.needs == "maps":
+            assert f"{name} compares maps, and the teacher, " in words(app)
+            app.selectbox(key="form_teacher_model").select("cnn").run()
+            assert f"{name} compares maps, and the student, " in words(app)
+            app.selectbox(key="form_student_model").select("cnn").run()
         assert not app.error
         assert info.when in [caption.value for caption in app.caption]
         assert app.select_slider(key="form_temperature").disabled is not info.uses_temperature
