@@ -15,7 +15,7 @@ import streamlit as st
 from kd_core import recipes
 from kd_core.config import DATASETS, MODELS, Config, ConfigError, ModelConfig, TrainingConfig, TransferSetConfig
 from kd_core.places import available
-from kd_core.recipes import PRESETS, StoryConfig
+from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.words import literal
@@ -25,7 +25,6 @@ LONGEST_ADDRESS = 4000
 LONGEST_STORY = 50_000
 C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
-TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
 def chosen_story() -> StoryConfig:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kd_core import figures, mending, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, ModelConfig, RunConfig
+from kd_core.config import DATASETS, ModelConfig
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
 from pages.widgets import keys
@@ -148,18 +148,5 @@ def _epoch_seconds(run_id: str) -> float:
 
 
 def repeats(run: Run) -> list[Run]:
-    """The finished runs that differ from this one in their seed alone, itself among them.
-
-    A distilled run's teachers may differ in theirs as well.
-    """
-    others = [other for other in store().runs(statuses=["finished"]) if other.usable]
-    known = {other.id: other.config for other in others}
-
-    def essence(config: RunConfig) -> tuple[object, ...]:
-        distillation, teachers = config.distillation, []
-        if distillation is not None:
-            teachers = [essence(known[one]) if one in known else one for one in distillation.teachers]
-            distillation = distillation.replace(teachers=("any",))
-        return config.replace(seed=0, distillation=distillation), *teachers
-
-    return [other for other in others if essence(other.config) == essence(run.config)]
+    """The finished runs that differ from this one in their seed alone, itself among them."""
+    return recipes.repeats(run, store().runs(statuses=["finished"]))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import streamlit as st
 
-from kd_core import places, shipped
-from kd_core.config import DATASETS, RunConfig
+from kd_core import places, recipes, shipped
+from kd_core.config import DATASETS
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
 from pages.widgets.words import literal
@@ -87,16 +87,10 @@ def linked(runs: list[Run]) -> list[Run]:
             found |= {teacher.id: teacher for teacher in lab.store().some(run.config.distillation.teachers)}
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
-        alike = _same_student(distilled[-1].config)
+        alike = recipes.baseline_beside(distilled[-1].config)
         found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.config == alike}
     order = {"teacher": 0, "baseline": 1, "distilled": 2}
     return sorted(found.values(), key=lambda run: order[run.config.role])
-
-
-def _same_student(config: RunConfig) -> RunConfig:
-    """The baseline beside a distilled student."""
-    part = config.transfer_set.replace(labelled=True)
-    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None)
 
 
 def with_teacher(runs: list[Run]) -> list[Run]:
