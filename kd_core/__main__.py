@@ -31,6 +31,7 @@ from kd_core.config import (
     Schedule,
     TrainingConfig,
     TransferSetConfig,
+    differences,
 )
 from kd_core.files import read_bytes, write_atomic
 from kd_core.runs import Run, Store, new_id
@@ -412,6 +413,31 @@ def compare(
             f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
             f" {conditions['torch']}, {conditions['precision']}; medians of models taking turns."
         )
+
+
+@app.command()
+def advise(run: Annotated[str, typer.Argument(help="Run id of a distilled student, or its start, or 'last'.")]) -> None:
+    """Say what a distilled run's own numbers suggest, most important first, and the next experiment for each."""
+    from kd_core import diagnosis, evidence
+
+    with _sentences():
+        store = _store()
+        read = evidence.evidence_of(store, store.find(run))
+        found = diagnosis.advise(read)
+        for number, advice in enumerate(found, 1):
+            lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
+            if advice.next is not None:
+                changes = differences([read.story, advice.next]).items()
+                said = "; ".join(f"{name} {_in_words(before)} -> {_in_words(after)}" for name, (before, after) in changes)
+                lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
+            console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        if not found:
+            console.print(diagnosis.ALL_WELL, markup=False, highlight=False, soft_wrap=True)
+
+
+def _in_words(value: Any) -> str:
+    """A setting in one word."""
+    return ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:

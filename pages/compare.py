@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.widgets import closer, lab, pickers
+from pages.widgets.advised import advice_on
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
@@ -51,3 +52,5 @@ else:
         " measured on this machine. What it says of each image is what it said when it was tested."
     )
     race_of(compared)
+
+advice_on(runs)

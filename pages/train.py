@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.widgets import keys, pickers
+from pages.widgets.advised import advice_on
 from pages.widgets.control import manage_runs
 from pages.widgets.forms import preset_buttons, story_form
 from pages.widgets.launch import launch_panel
@@ -25,6 +26,7 @@ else:
     if found:
         runs = pickers.linked(found[pickers.batch_picker(found)])
         live_view(runs, key="live")
+        advice_on(runs)
         manage_runs(runs)
         replay(runs)
         st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")

@@ -19,7 +19,7 @@ from kd_core.runs import Run, Store
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import artifacts
+    from kd_core import artifacts, diagnosis
 
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
@@ -145,6 +145,21 @@ def timings() -> list[Timing]:
 @st.cache_data(show_spinner=False, max_entries=1024)
 def _epoch_seconds(run_id: str) -> float:
     return median(store().epoch_seconds(run_id) or [0.0])
+
+
+def advice(run: Run) -> "list[diagnosis.Advice]":
+    """What the numbers of a distilled run say, most important first. Raises LabError where they cannot be read."""
+    from kd_core import evidence
+
+    around = evidence.related(store(), run)
+    return _advice(run.id, tuple(f"{one.id} {one.status} {one.attempt}" for one in around))
+
+
+@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+def _advice(run_id: str, around: tuple[str, ...]) -> "list[diagnosis.Advice]":
+    from kd_core import diagnosis, evidence
+
+    return diagnosis.advise(evidence.evidence_of(store(), store().get(run_id)))
 
 
 def repeats(run: Run) -> list[Run]:
