@@ -16,6 +16,7 @@ if __name__ == "__main__":
             [
                 st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
                 st.Page("pages/temperature.py", title="Temperature", icon=":material/thermostat:"),
+                st.Page("pages/data.py", title="Data", icon=":material/photo_library:"),
                 st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
                 st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
                 st.Page("pages/compare.py", title="Compare", icon=":material/balance:"),

@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.status import Status
 from rich.table import Table
 
-from kd_core import cluster, jobs, mending, paper, performing, places, recipes, shipped
+from kd_core import cluster, jobs, mending, own_data, paper, performing, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -32,6 +33,8 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
     differences,
+    info_of,
+    is_own,
 )
 from kd_core.files import read_bytes, write_atomic
 from kd_core.runs import Run, Store, new_id
@@ -60,7 +63,16 @@ console = Console()
 complaints = Console(stderr=True)
 
 
-DatasetName = Annotated[str, typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}.")]
+def _dataset(text: str) -> str:
+    """The full name of a data set, as a user may call it."""
+    with _sentences():
+        return own_data.find(places.storage(), text)
+
+
+DatasetName = Annotated[
+    str,
+    typer.Option("--dataset", help=f"Data set: {', '.join(DATASETS)}, or what you called your own.", callback=_dataset),
+]
 ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.join(MODELS)}.")]
 Hidden = Annotated[
     str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
@@ -428,7 +440,9 @@ def advise(run: Annotated[str, typer.Argument(help="Run id of a distilled studen
             lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
             if advice.next is not None:
                 changes = differences([read.story, advice.next]).items()
-                said = "; ".join(f"{name} {_in_words(before)} -> {_in_words(after)}" for name, (before, after) in changes)
+                said = "; ".join(
+                    f"{name} {_in_words(before)} -> {_in_words(after)}" for name, (before, after) in changes
+                )
                 lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
             console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
         if not found:
@@ -535,6 +549,137 @@ def _training(
     }
     changes = {name: value for name, value in asked.items() if value is not None}
     return recipes.default_training(role, dataset).replace(**changes)
+
+
+data = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")
+app.add_typer(data, name="data")
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
+Source = Annotated[Path, typer.Argument(help="A folder of class folders, or a zip of them.", exists=True)]
+
+
+@data.command("list")
+def list_data() -> None:
+    """List all data sets, and whether they are here."""
+    with _sentences():
+        table = Table("name", "classes", "images", "train", "test", "here")
+        for name in [*DATASETS, *own_data.names(places.storage())]:
+            info = info_of(name)
+            shape = "x".join(map(str, info.image_shape))
+            counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
+            called = f"{info.label}\n{name}" if is_own(name) else name
+            table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if places.available(name) else "no")
+        console.print(table)
+
+
+@data.command()
+def look(source: Source, as_json: AsJson = False) -> None:
+    """Say what lies in a folder or zip of class folders, without taking it in."""
+    with _told(as_json) as tell:
+        seen = own_data.look(source)
+        tell(result=seen._asdict())
+        if as_json:
+            return
+        table = Table("class", "images", *(["of them test"] if seen.test else []))
+        for name, count in seen.train.items():
+            table.add_row(name, f"{count + seen.test.get(name, 0):,}", *([f"{seen.test[name]:,}"] if seen.test else []))
+        console.print(table)
+        least, most = ("x".join(map(str, size)) for size in (seen.smallest, seen.largest))
+        kind = "colour" if seen.colour else "grey"
+        console.print(f"{kind}, {least} to {most} pixels (width and height); {seen.ignored:,} other files left out")
+
+
+@data.command("add")
+def add_data(
+    source: Source,
+    label: Annotated[str | None, typer.Option(help="What to call it; by default as the source is called.")] = None,
+    side: Annotated[int | None, typer.Option(help="Height and width in pixels after a central crop.")] = None,
+    grey: Annotated[bool | None, typer.Option("--grey/--colour", help="By default as the images are.")] = None,
+    test_fraction: Annotated[
+        float, typer.Option(help="Share of each class kept as test set, where the source has none of its own.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of that split.")] = 0,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave out files that are no images.")] = False,
+    settings: Annotated[str | None, typer.Option(hidden=True, help="All of these as JSON, from the app.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Bring in a data set of your own: a folder or zip with one folder of images a class."""
+    with _told(as_json) as tell:
+        if settings is None:
+            seen = own_data.look(source)
+            preparation = own_data.Preparation(
+                label=label or source.stem,
+                side=side or seen.side,
+                channels=1 if (grey if grey is not None else not seen.colour) else 3,
+                test_fraction=test_fraction,
+                seed=seed,
+                skip_unreadable=skip_unreadable,
+            )
+        else:
+            preparation = own_data.Preparation.from_json(settings)
+        name = own_data.prepare(source, preparation, places.storage(), lambda text, share: tell(text=text, share=share))
+        tell(result={"name": name})
+        if not as_json:
+            info = info_of(name)
+            console.print(
+                f"{info.label}: {info.classes:,} classes, {info.train_examples:,} images to train and"
+                f" {info.test_examples:,} to test on. Use it as --dataset {own_data.slug_of(info.label)}",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+@data.command()
+def fetch(
+    dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.", callback=_dataset)], as_json: AsJson = False
+) -> None:
+    """Download a data set, if it is not here already."""
+    from kd_core import datasets
+
+    with _told(as_json) as tell:
+        datasets.load(dataset, lambda text, share: tell(text=text, share=share))
+        tell(result={"name": dataset})
+        if not as_json:
+            console.print(f"{info_of(dataset).label} is here.")
+
+
+@data.command("remove")
+def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.", callback=_dataset)]) -> None:
+    """Delete a data set of your own. Runs that learned from it stay."""
+    with _sentences():
+        if not is_own(dataset):
+            raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
+        own_data.remove(places.storage(), dataset)
+        console.print(f"{info_of(dataset).label} is gone")
+
+
+@contextmanager
+def _told(as_json: bool) -> Iterator[Callable[..., None]]:
+    """Gives what tells how far a work is: in JSON lines for the app, or in a line for people. SIGTERM breaks it off."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    def tell(**said: Any) -> None:
+        if as_json:
+            print(json.dumps(said), flush=True)
+        elif status is not None and "share" in said:
+            status.update(f"{said['text']}: {said['share']:.0%}")
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        with Status("Looking at it", console=complaints) if not as_json else nullcontext() as status:
+            yield tell
+    except LabError as error:
+        if as_json:
+            print(json.dumps({"error": str(error)}), flush=True)
+            return
+        with _sentences():
+            raise
+    except KeyboardInterrupt:
+        console.print("stopped; nothing was kept")
+        raise typer.Exit(PAUSED) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core.config import DATASETS, RunConfig
+from kd_core.config import RunConfig, info_of
 from kd_core.recipes import StoryConfig
 
 TINY_UNITS = 64
@@ -100,7 +100,7 @@ def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: in
     if steps < FEW_STEPS:
         said.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
     if part.only_classes is not None:
-        missing = [label for label in range(DATASETS[story.dataset].classes) if label not in part.only_classes]
+        missing = [label for label in range(info_of(story.dataset).classes) if label not in part.only_classes]
         if missing:
             said.append(
                 f"The transfer set has no {_listed(missing)}: most errors will be there. Without any 3, the paper's"

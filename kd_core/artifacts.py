@@ -107,7 +107,7 @@ def _ask_again(folder: RunFolder) -> None:
 
     Not those over the training set: a worker that needs them asks the teacher itself.
     """
-    dataset = datasets.load(_config(folder).dataset)
+    dataset = datasets.load(_config(folder).dataset, storage=folder.path.parent.parent)
     model = load_model(folder.path.parent.parent, folder.path.name, dataset)
     validation_images = dataset.train_images[dataset.split_of(_config(folder))[1]]
     card = json.loads(read_text(folder.card))
@@ -199,7 +199,7 @@ def validation_logits(storage: AnyPath, run_id: str) -> tuple[NDArray[np.float32
     if logits is None:
         return None
     config = _config(folder)
-    dataset = datasets.load(config.dataset)
+    dataset = datasets.load(config.dataset, storage=storage)
     labels = dataset.train_labels[dataset.split_of(config)[1]]
     if len(labels) != len(logits):
         raise SaveError(f"The results of run {run_id} tell of another validation split than its config: run it again.")

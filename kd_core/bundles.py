@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from kd_core.config import DATASETS, Config, ConfigError, LabError, RunConfig
+from kd_core.config import Config, ConfigError, LabError, RunConfig, info_of
 from kd_core.evaluation import test_errors
 from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
@@ -361,7 +361,7 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
 
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
     card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
-    info = DATASETS[config.dataset]
+    info = info_of(config.dataset)
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
@@ -403,7 +403,7 @@ def _json(kind: type[_Parsed], members: Mapping[str, bytes], name: str) -> _Pars
 
 def _check_facts(facts: _Facts, config: RunConfig, card: _Card) -> None:
     """run.json, config.json and card.json tell one story, and a possible one."""
-    info, results = DATASETS[config.dataset], card.results
+    info, results = info_of(config.dataset), card.results
     _expect(card.config == config, "its card.json tells of another config than its config.json")
     _expect(results == facts.results, "its card.json tells of other results than its run.json")
     named = [facts.id, facts.batch, *(config.distillation.teachers if config.distillation else ())]

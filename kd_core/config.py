@@ -5,6 +5,7 @@ Every rule a value breaks becomes one plain sentence in a ConfigError, which the
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple, Self
@@ -32,7 +33,18 @@ class DatasetInfo(NamedTuple):
 DATASETS = {
     "digits": DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352, 445),
     "mnist": DatasetInfo("MNIST", 10, (1, 28, 28), 60_000, 10_000),
+    "fashion_mnist": DatasetInfo("Fashion-MNIST", 10, (1, 28, 28), 60_000, 10_000),
+    "kmnist": DatasetInfo("KMNIST", 10, (1, 28, 28), 60_000, 10_000),
+    "cifar10": DatasetInfo("CIFAR-10", 10, (3, 32, 32), 50_000, 10_000),
 }
+"""Those that everybody knows by name; users' own are named by own_name."""
+MAX_CLASSES = 1000
+SIDES = (8, 224)
+"""Least and greatest height and width of an image, in pixels."""
+_OWN = re.compile(
+    r"own\.([a-z0-9]+(?:-[a-z0-9]+)*)\.([0-9a-f]{12})"
+    r"\.([1-9][0-9]{0,3})\.([13])x([1-9][0-9]{0,2})x([1-9][0-9]{0,2})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})"
+)
 MODELS = {
     "mlp": "Multilayer perceptron",
     "cnn": "Small convolutional network",
@@ -49,6 +61,36 @@ class LabError(Exception):
 
 class ConfigError(LabError, ValueError):
     """A setting that cannot be used."""
+
+
+def own_name(slug: str, digest: str, info: DatasetInfo) -> str:
+    """The name of a user's data set. slug: words of a-z and 0-9 with '-' between. digest: 12 hexadecimal digits.
+
+    It says what a config has to know, so that a run can be listed and checked where the data set itself is not; and
+    other content has another digest, so that nothing learned of the one is ever taken for the other.
+    """
+    shape = "x".join(map(str, info.image_shape))
+    return f"own.{slug}.{digest}.{info.classes}.{shape}.{info.train_examples}.{info.test_examples}"
+
+
+def is_own(dataset: str) -> bool:
+    """Whether a data set is one that a user brought."""
+    return dataset.startswith("own.")
+
+
+def info_of(dataset: str) -> DatasetInfo:
+    """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
+    if dataset in DATASETS:
+        return DATASETS[dataset]
+    found = _OWN.fullmatch(dataset)
+    if found:
+        slug, _, *numbers = found.groups()
+        classes, channels, height, width, train_examples, test_examples = map(int, numbers)
+        if 2 <= classes <= MAX_CLASSES and all(SIDES[0] <= side <= SIDES[1] for side in (height, width)):
+            return DatasetInfo(
+                slug.replace("-", " "), classes, (channels, height, width), train_examples, test_examples
+            )
+    raise ConfigError(f"unknown data set '{dataset[:80]}': choose one of {', '.join(DATASETS)}")
 
 
 class Config(BaseModel):
@@ -176,7 +218,7 @@ class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
     role: Role = Field(description="teacher, baseline (a student without a teacher) or distilled")
-    dataset: str = Field("mnist", description="one of kd_core.config.DATASETS")
+    dataset: str = Field("mnist", description="one of kd_core.config.DATASETS, or a user's own")
     model: ModelConfig = PAPER_STUDENT
     distillation: DistillationConfig | None = Field(None, description="set for role distilled, and only for it")
     transfer_set: TransferSetConfig = TransferSetConfig()
@@ -186,8 +228,7 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if self.dataset not in DATASETS:
-            raise ConfigError(f"unknown data set '{self.dataset}': choose one of {', '.join(DATASETS)}")
+        info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
         if self.role != "distilled" and self.distillation is not None:
@@ -200,7 +241,7 @@ class RunConfig(Config):
         return self
 
     def _check_transfer_set(self) -> None:
-        info, part = DATASETS[self.dataset], self.transfer_set
+        info, part = info_of(self.dataset), self.transfer_set
         if self.role == "teacher" and not part.whole:
             raise ConfigError("a teacher learns from the whole training set: a transfer set is for its students")
         if part.only_classes is not None and max(part.only_classes) >= info.classes:
@@ -219,7 +260,7 @@ class RunConfig(Config):
     @property
     def examples(self) -> int:
         """About how many images an epoch sees: exact but for rounding and for what classes differ in size."""
-        info, part = DATASETS[self.dataset], self.transfer_set
+        info, part = info_of(self.dataset), self.transfer_set
         classes = 1.0 if part.only_classes is None else len(set(part.only_classes)) / info.classes
         kept = 1 - self.training.validation_fraction
         return max(1, round(info.train_examples * classes * part.fraction * kept))
@@ -228,7 +269,7 @@ class RunConfig(Config):
 class SweepConfig(Config):
     """Students that differ in temperature, alpha, seed and width, each with its baseline. Every cell is a run."""
 
-    dataset: str = Field("mnist", description="one of kd_core.config.DATASETS")
+    dataset: str = Field("mnist", description="one of kd_core.config.DATASETS, or a user's own")
     teachers: tuple[str, ...] = Field(description="run ids of the trained teacher, several for an ensemble")
     model: ModelConfig = Field(ModelConfig(hidden=(30,)), description="the student, an mlp; widths replace its own")
     widths: tuple[int, ...] = Field((30,), description="units of every hidden layer, one student each")

@@ -1,15 +1,12 @@
-"""Name -> images and labels in memory, with class names and normalisation.
+"""Name -> images and labels, with class names and normalisation.
 
 Images are uint8 tensors (N, C, H, W), labels int64 (N,); Dataset.normalise turns a batch into what a model reads.
-MNIST comes from KD_DATA_DIR where it lies there, else from a cache folder, else over the network into that folder.
+Those known by name come from KD_DATA_DIR where they lie there, else from a cache folder, else over the network into
+that folder (kd_core.downloads). Those that users brought lie in storage (kd_core.own_data).
 """
 
-import contextlib
-import gzip
-import secrets
-import shutil
-import time
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -19,24 +16,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.config import DATASETS, ConfigError, LabError, RunConfig, TransferSetConfig
+from kd_core import own_data, places
+from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own
+from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
-from kd_core.places import data_folders, mnist_folder
-
-Progress = Callable[[str, float], None]
-"""Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
-
-
-class DatasetError(LabError):
-    """A data set that cannot be had; its text says why and what to do."""
+from kd_core.files import AnyPath
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A whole data set in memory.
+    """A whole data set, in memory; one too large for that has images that are read from its file as they are indexed.
 
     train_images, test_images: (N, C, H, W) uint8. train_labels, test_labels: (N,) int64.
-    mean, std: of the training pixels scaled to 0..1, over all channels.
+    mean, std: of the training pixels scaled to 0..1, over all channels. streamed: whether images stay on disk.
     """
 
     name: str
@@ -47,6 +39,7 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: float
     std: float
+    streamed: bool = False
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -101,6 +94,10 @@ class Dataset:
         learned, chosen_by = (self.transfer_set(part, config.transfer_set, config.seed) for part in parts)
         return learned, chosen_by
 
+    def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":
+        """These training images, to be indexed by their place among indices, on a device."""
+        return Streamed(self.train_images, indices, device) if self.streamed else self.train_images[indices].to(device)
+
     @cached_property
     def probes(self) -> Tensor:
         """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
@@ -123,17 +120,64 @@ class Dataset:
         return torch.tensor(chosen)
 
 
-def load(name: str, progress: Progress | None = None) -> Dataset:
+class Streamed:
+    """Images that stay on disk, indexed like a tensor; a batch is read while the one before it is at work.
+
+    images: (N, C, H, W) uint8, mapped from a file. rows: the M of them that this stands for, as if they were all.
+    """
+
+    def __init__(self, images: Tensor, rows: Tensor, device: torch.device) -> None:
+        self._images, self._rows, self._device = images, rows, device
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="images")
+        self._coming: Iterator[Tensor] = iter(())
+        self._ahead: tuple[Tensor, Future[Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, wanted: Tensor | slice) -> Tensor:
+        """(B,) int64, or a slice -> (B, C, H, W) on the device."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None or not isinstance(wanted, Tensor) or not torch.equal(ahead[0], wanted):
+            return self._read(wanted).to(self._device)
+        images = ahead[1].result()
+        self._read_ahead()
+        return images.to(self._device)
+
+    def expect(self, batches: Iterable[Tensor]) -> None:
+        """Say what will be asked for, in this order: (B,) int64 each."""
+        self._coming = iter(batches)
+        self._read_ahead()
+
+    def _read_ahead(self) -> None:
+        coming = next(self._coming, None)
+        self._ahead = None if coming is None else (coming, self._reader.submit(self._read, coming))
+
+    def _read(self, wanted: Tensor | slice) -> Tensor:
+        rows = self._rows[wanted.cpu() if isinstance(wanted, Tensor) else wanted]
+        ordered, back = rows.sort()  # a disk reads fastest from front to back
+        images = torch.empty((len(rows), *self._images.shape[1:]), dtype=torch.uint8)
+        images[back] = self._images[ordered]
+        return images
+
+
+def load(name: str, progress: Progress | None = None, storage: AnyPath | None = None) -> Dataset:
     """The data set called name, from memory where this process has read it before.
 
-    progress hears about a download, should one be needed.
+    progress hears about a download, should one be needed. storage: where users' own data sets lie, by default that of
+    this machine (KD_STORAGE).
     Raises DatasetError where it is unknown, damaged, or neither on disk nor to be downloaded.
     """
-    if name not in DATASETS:
-        raise DatasetError(f"unknown data set '{name}': choose one of {', '.join(DATASETS)}")
+    try:
+        info_of(name)
+    except ConfigError as error:
+        raise DatasetError(str(error)) from None
     if name == "digits":
         return _digits()
-    return _mnist(mnist_folder() or download_mnist(progress))
+    if is_own(name):
+        return _own(name, storage if storage is not None else places.storage())
+    folder = places.folder_of(name) or download(name, progress)
+    return _cifar10(folder) if name == "cifar10" else _mnist(folder, name)
 
 
 # ------------------------------------------------------------------------------------------------------ digits
@@ -161,158 +205,88 @@ def _digits() -> Dataset:
     for label in range(10):
         members = order[labels[order] == label]
         in_test[members[: len(members) // 4]] = True
-    return _with_statistics("digits", images[~in_test], labels[~in_test], images[in_test], labels[in_test])
+    parts = images[~in_test], labels[~in_test], images[in_test], labels[in_test]
+    return _with_statistics("digits", tuple("0123456789"), *parts)
 
 
-# ------------------------------------------------------------------------------------------------------- MNIST
+# ----------------------------------------------------------------------------------- from torchvision
 
 MNIST_IMAGES = {"train": 60_000, "t10k": 10_000}
+"""Of MNIST and of those that were made after its pattern."""
+KMNIST_CLASSES = ("お o", "き ki", "す su", "つ tsu", "な na", "は ha", "ま ma", "や ya", "れ re", "を wo")
 
 
-@lru_cache(maxsize=1)
-def _mnist(folder: Path) -> Dataset:
+@lru_cache(maxsize=3)
+def _mnist(folder: Path, name: str) -> Dataset:
     from kd_core.vision import torchvision
 
+    source = getattr(torchvision().datasets, places.TORCHVISION[name])
     parts = []
     for train in (True, False):
         try:
-            part = torchvision().datasets.MNIST(root=str(folder), train=train, download=False)
+            part = source(root=str(folder), train=train, download=False)
             images, labels = part.data.unsqueeze(1), part.targets.to(torch.int64)
         except (OSError, ValueError, AssertionError, RuntimeError, TypeError, KeyError) as error:
-            raise DatasetError(_damaged(folder)) from error
+            raise DatasetError(_damaged(folder, name)) from error
         expected = MNIST_IMAGES["train" if train else "t10k"]
         whole = images.shape == (expected, 1, 28, 28) and labels.shape == (expected,)
         if not whole or int(labels.min()) < 0 or int(labels.max()) > 9:
-            raise DatasetError(_damaged(folder))
+            raise DatasetError(_damaged(folder, name))
         parts += [images, labels]
-    return _with_statistics("mnist", *parts)
+    digits = tuple("0123456789")
+    class_names = {"mnist": digits, "kmnist": KMNIST_CLASSES, "fashion_mnist": tuple(source.classes)}[name]
+    return _with_statistics(name, class_names, *parts)
 
 
-def _damaged(folder: Path) -> str:
-    raw = folder / "MNIST" / "raw"
-    return f"The MNIST files in {raw} are damaged or cut short: delete that folder, then start again to download them."
+@lru_cache(maxsize=1)
+def _cifar10(folder: Path) -> Dataset:
+    """Torchvision compares each file's MD5 before it opens it: they are pickles."""
+    from kd_core.vision import torchvision
+
+    parts: list[Tensor] = []
+    try:
+        for train in (True, False):
+            part = torchvision().datasets.CIFAR10(root=str(folder), train=train, download=False)
+            images = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+            parts += [images, torch.tensor(part.targets, dtype=torch.int64)]
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise DatasetError(_damaged(folder, "cifar10")) from error
+    return _with_statistics("cifar10", tuple(part.classes), *parts)
+
+
+def _damaged(folder: Path, name: str) -> str:
+    files = (folder / places.FILES[name][0]).parent
+    label = info_of(name).label
+    return (
+        f"The {label} files in {files} are damaged or cut short: delete that folder, then start again to download them."
+    )
 
 
 def _with_statistics(
-    name: str, train_images: Tensor, train_labels: Tensor, test_images: Tensor, test_labels: Tensor
+    name: str,
+    class_names: tuple[str, ...],
+    train_images: Tensor,
+    train_labels: Tensor,
+    test_images: Tensor,
+    test_labels: Tensor,
 ) -> Dataset:
-    counts = torch.bincount(train_images.flatten(), minlength=256).to(torch.float64)
+    """A data set, with the mean and standard deviation of its training pixels, exact to float64."""
+    counts = torch.zeros(256, dtype=torch.float64)
+    for images in train_images.split(10_000):
+        counts += torch.bincount(images.flatten(), minlength=256)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = float((counts * values).sum() / counts.sum())
     std = float((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5
-    class_names = tuple(str(digit) for digit in range(10))
     return Dataset(name, train_images, train_labels, test_images, test_labels, class_names, mean, std)
 
 
-# ---------------------------------------------------------------------------------------------------- download
+# ---------------------------------------------------------------------------------------- brought by users
 
 
-def download_mnist(progress: Progress | None = None, mirrors: list[str] | None = None) -> Path:
-    """Download MNIST into the cache folder and return that folder. Mirrors, file names and checksums are torchvision's.
-
-    Each file is tried on every mirror, twice, and its MD5 compared before it takes its place: what lies in the folder
-    under its final name is whole, and a second call goes on with what is missing.
-    Raises DatasetError where no mirror gives a file.
-    """
-    import pooch
-    import requests
-
-    from kd_core.vision import torchvision
-
-    source = torchvision().datasets.MNIST
-    folder = data_folders()[-1]
-    raw = folder / "MNIST" / "raw"
-    _clear_away(raw)
-    failures: list[str] = []
-    offline = True
-    for index, (file_name, md5) in enumerate(source.resources):
-        final = raw / file_name.removesuffix(".gz")
-        if final.is_file():
-            continue
-        packed = None
-        for mirror in 2 * list(mirrors or source.mirrors):
-            report = _ProgressBar(progress, f"Downloading MNIST, file {index + 1} of {len(source.resources)}")
-            try:
-                packed = pooch.retrieve(
-                    mirror.rstrip("/") + "/" + file_name,
-                    known_hash=f"md5:{md5}",
-                    fname=file_name,
-                    path=raw,
-                    downloader=pooch.HTTPDownloader(progressbar=report, timeout=20),
-                )
-                break
-            except ValueError:  # pooch: the hash differs
-                failures.append(f"{mirror} sent a damaged {file_name}")
-                offline = False
-            except requests.HTTPError as error:
-                failures.append(f"{mirror} refused {file_name} (status {error.response.status_code})")
-                offline = False
-            except requests.RequestException:
-                begun = report.total > 0
-                failures.append(f"{mirror} broke off in {file_name}" if begun else f"{mirror} does not answer")
-                offline = offline and not begun
-            except OSError as error:
-                if final.is_file():  # another process has downloaded and unpacked it meanwhile
-                    break
-                raise DatasetError(f"MNIST cannot be saved in {raw}: {error.strerror or error}.") from error
-        if final.is_file():
-            (raw / file_name).unlink(missing_ok=True)
-            continue
-        if packed is None:
-            raise DatasetError(_no_mirror(folder, failures, offline))
-        _unpack(Path(packed), final)
-    return folder
-
-
-def _no_mirror(folder: Path, failures: list[str], offline: bool) -> str:
-    if offline:
-        return (
-            "MNIST is not on this machine and no mirror answers: connect to the internet and try again, set KD_DATA_DIR"
-            f" to a folder that holds MNIST/raw, or choose digits, which needs no network. Looked in {folder}."
-        )
-    reasons = "; ".join(dict.fromkeys(failures))
-    return f"MNIST could not be downloaded: {reasons}. Try again; files that arrived whole are kept."
-
-
-def _unpack(packed: Path, final: Path) -> None:
-    """Unpack a .gz beside its final name, then move it there, so that the final name is always whole.
-
-    Several processes may do so at once: each has a name of its own until then.
-    """
-    partial = final.with_name(f"{final.name}.{secrets.token_hex(6)}.partial")
-    try:
-        with gzip.open(packed, "rb") as source, partial.open("wb") as target:
-            shutil.copyfileobj(source, target)
-        partial.replace(final)
-        packed.unlink(missing_ok=True)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        if not final.is_file():  # no other process was quicker
-            raise DatasetError(f"MNIST cannot be saved in {final.parent}: {error.strerror or error}.") from error
-
-
-def _clear_away(raw: Path) -> None:
-    """Remove what downloads left that were killed more than a day ago."""
-    for left in (*raw.glob("tmp*"), *raw.glob("*.partial")):
-        with contextlib.suppress(OSError):
-            if left.stat().st_mtime < time.time() - 86_400:
-                left.unlink()
-
-
-class _ProgressBar:
-    """What pooch calls a progress bar, passing the share done on to a Progress."""
-
-    def __init__(self, progress: Progress | None, text: str) -> None:
-        self.total = 0
-        self._progress, self._text, self._done = progress, text, 0
-
-    def update(self, count: int) -> None:
-        self._done += count
-        if self._progress and self.total:
-            self._progress(self._text, min(1.0, self._done / self.total))
-
-    def reset(self) -> None:
-        self._done = 0
-
-    def close(self) -> None:
-        """Nothing to release."""
+def _own(name: str, storage: AnyPath) -> Dataset:
+    parts = own_data.read(storage, name)
+    (train_images, test_images), (train_labels, test_labels) = (
+        tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels)
+    )
+    kinds = parts.class_names, parts.mean, parts.std, parts.streamed
+    return Dataset(name, train_images, train_labels, test_images, test_labels, *kinds)

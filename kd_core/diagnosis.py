@@ -4,13 +4,11 @@ Settings are judged on the transfer set and the validation split alone. The test
 whether the reported difference could be chance, and the answer to that is more seeds, never another setting.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from kd_core import evaluation
-from kd_core.config import ConfigError, LabError, ModelConfig
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
 from kd_core.recipes import TEMPERATURES, StoryConfig
@@ -154,7 +152,9 @@ def _temperature(evidence: Evidence) -> Advice | None:
 WEAK = 0.25
 
 
-def pull(teacher_logits: Logits, labels: evaluation.Labels, *, temperature: float, alpha: float, t_squared: bool) -> float:
+def pull(
+    teacher_logits: Logits, labels: evaluation.Labels, *, temperature: float, alpha: float, t_squared: bool
+) -> float:
     """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
 
     The ratio of the Frobenius norms of both summands of the gradient (kd_core.losses.distillation_gradient) at student

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from kd_core import artifacts, datasets, exported, models, speed, tensors
 from kd_core.config import RunConfig
 from kd_core.datasets import Dataset
+from kd_core.downloads import Progress
 from kd_core.evaluation import test_errors
 from kd_core.exported import ExportError
 from kd_core.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
@@ -68,7 +69,7 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export_run(storage: AnyPath, run: Run, progress: datasets.Progress | None = None) -> dict[str, Any]:
+def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> dict[str, Any]:
     """Write a run's model into its export folder, check every file on the test set, and return what was found.
 
     progress hears what is being done, with the share done, 0 to 1; it may raise to cancel. Returns the content of
@@ -81,7 +82,7 @@ def export_run(storage: AnyPath, run: Run, progress: datasets.Progress | None = 
         raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
     remove(folder.export / exported.CHECKS)
     model = artifacts.load_model(storage, run.id, dataset)

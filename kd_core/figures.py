@@ -363,6 +363,25 @@ def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names:
 GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
 
 
+def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
+    """How many images each class has, training and test set on top of each other; many classes lie closer."""
+    figure = go.Figure()
+    names = [_plain(name) for name in class_names]
+    for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
+        figure.add_bar(
+            y=names, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
+        )  # fmt: skip
+    ratio = max(train) / max(1, min(train))
+    title = (
+        "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
+    )
+    figure.update_layout(barmode="stack", title=title, bargap=0.25 if len(names) <= 40 else 0)
+    figure.update_xaxes(title_text="images")
+    figure.update_yaxes(type="category", autorange="reversed", automargin=True, showticklabels=len(names) <= 60)
+    return _styled(figure, height=max(260, min(900, 90 + 22 * len(names))))
+
+
 def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:
     """Gradient on every logit of the student: soft and hard parts stacked, their sum marked. Down lowers the logit."""
     figure = go.Figure()

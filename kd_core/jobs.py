@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import DATASETS, ConfigError, LabError, RunConfig
+from kd_core.config import ConfigError, LabError, RunConfig, info_of
 from kd_core.files import is_file, read_text
 from kd_core.performing import (
     PROGRESS,
@@ -83,11 +83,11 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                 raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
             if teacher.status not in ACTIVE and not teacher.usable:
                 raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
-            classes = teacher.results.get("classes", DATASETS[teacher.config.dataset].classes)
-            if classes != DATASETS[config.dataset].classes:
+            classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
+            if classes != info_of(config.dataset).classes:
                 raise ConfigError(
                     f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
-                    f" {DATASETS[config.dataset].classes}: choose a teacher trained on the same classes"
+                    f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
                 )
 
 

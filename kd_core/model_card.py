@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kd_core.config import DATASETS, RunConfig
+from kd_core.config import RunConfig, info_of
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
@@ -91,7 +91,7 @@ def model_card(
     image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it. weights: the name
     of their file beside the card.
     """
-    config, results, info = run.config, run.results, DATASETS[run.config.dataset]
+    config, results, info = run.config, run.results, info_of(run.config.dataset)
     errors, examples = results["test_errors"], results["test_examples"]
     low, high = wilson_interval(errors, examples)
     facts = {

@@ -91,7 +91,7 @@ def _perform(
     left = artifacts.all_left(storage, run_id)
     if left:
         return {"kind": "finished", "results": left}
-    dataset = datasets.load(config.dataset, progress=_reporter(emit, requested))
+    dataset = datasets.load(config.dataset, _reporter(emit, requested), storage)
     teachers, teacher_logits = [], None
     if config.distillation is not None:
         teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
@@ -205,7 +205,7 @@ def _perform_together(
         for run_id, results in learned.items():
             tell(run_id, {"kind": "finished", "results": results})
         return
-    dataset = datasets.load(configs[0].dataset)
+    dataset = datasets.load(configs[0].dataset, storage=storage)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
     if teachers and teacher_logits is None:
@@ -396,7 +396,7 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
 
     from kd_core import artifacts, datasets, exported, speed
 
-    dataset = datasets.load(runs[0].config.dataset)
+    dataset = datasets.load(runs[0].config.dataset, storage=storage)
     candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
     threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
     with contextlib.ExitStack() as copies:
@@ -414,7 +414,7 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
     from kd_core import datasets, features, landscape
 
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=storage)
     seen, labels = features.penultimate(storage, run.id, dataset)
     valley = landscape.loss_landscape(storage, run.id, dataset)
     return {
@@ -433,7 +433,7 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
 
     from kd_core import artifacts, datasets, evaluation, models
 
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=storage)
     missing = run.config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
     model = artifacts.load_model(storage, run.id, dataset)

@@ -750,7 +750,13 @@ def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> No
 
 
 def _run(row: sqlite3.Row) -> Run:
-    values = dict(row)
+    return _run_of(tuple(row.keys()), tuple(row))
+
+
+@lru_cache(maxsize=2048)
+def _run_of(columns: tuple[str, ...], cells: tuple[Any, ...]) -> Run:
+    """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
+    values = dict(zip(columns, cells, strict=True))
     del values["owner"]
     values["config"] = _config(values["config"])
     values["environment"] = json.loads(values["environment"] or "{}")

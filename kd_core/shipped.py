@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.config import DATASETS, LabError, ModelConfig, RunConfig
+from kd_core.config import LabError, ModelConfig, RunConfig, info_of
 from kd_core.files import SaveError, read_text, write_atomic
 from kd_core.model_card import model_card
 from kd_core.places import available
@@ -178,7 +178,7 @@ def ship(store: Store, run_id: str) -> Path:
     folder = FOLDER / name
     tensors.save_tensors(folder / WEIGHTS, halves if rounded else weights)
     facts = {
-        "name": f"{DATASETS[run.config.dataset].label} {run.config.role}, shipped",
+        "name": f"{info_of(run.config.dataset).label} {run.config.role}, shipped",
         "note": _note(rounded),
         "command": COMMAND,
         "data_md5": data_md5(dataset),

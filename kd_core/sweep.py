@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from kd_core import losses, models, tensors
 from kd_core.arithmetic import autocast, pick_device, quick_float32
-from kd_core.config import DATASETS, ConfigError, RunConfig
+from kd_core.config import ConfigError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
@@ -41,7 +41,7 @@ def trains_together(config: RunConfig) -> bool:
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
     if not plain or config.training.jitter_pixels or config.continues is not None:
         return False
-    info = DATASETS[config.dataset]
+    info = info_of(config.dataset)
     return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS
 
 

@@ -25,7 +25,7 @@ from kd_core.arithmetic import (
     set_random_state,
 )
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
-from kd_core.datasets import Dataset
+from kd_core.datasets import Dataset, Streamed
 from kd_core.files import SaveError
 
 RECORDS_PER_EPOCH = 20
@@ -92,7 +92,7 @@ class Training:
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
 
         train_indices, validation_indices = dataset.split_of(config)
-        self.images = dataset.train_images[train_indices].to(self.device)
+        self.images = dataset.taken(train_indices, self.device)
         self.labels = dataset.train_labels[train_indices].to(self.device)
         self.validation_images = dataset.train_images[validation_indices].to(self.device)
         self.validation_labels = dataset.train_labels[validation_indices].to(self.device)
@@ -245,7 +245,10 @@ def train(run: Training) -> Iterator[Record]:
         epoch = run.step // run.steps_per_epoch
         order, shifts = _epoch_plan(run, epoch)
         recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
-        for batch in range(run.step % run.steps_per_epoch, run.steps_per_epoch):
+        first = run.step % run.steps_per_epoch
+        if isinstance(run.images, Streamed):
+            run.images.expect(order.split(config.batch_size)[first:])
+        for batch in range(first, run.steps_per_epoch):
             span = slice(batch * config.batch_size, (batch + 1) * config.batch_size)
             rate = learning_rate(config, run.step, run.steps_per_epoch)
             for group in run.optimizer.param_groups:

@@ -25,6 +25,14 @@ def torchvision() -> Any:
     return torchvision
 
 
+def transforms() -> Any:
+    """torchvision.transforms.v2. Raises ImportError as torchvision does."""
+    torchvision()
+    from torchvision.transforms import v2
+
+    return v2
+
+
 def declare_missing_operators() -> list[str]:
     """Declare operators that torchvision fakes without defining. Returns the names declared, [] where all is well."""
     package = importlib.util.find_spec("torchvision")

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS
+from kd_core.config import DATASETS, info_of
 from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
@@ -32,7 +32,7 @@ with demo, st.container(border=True):
         choices,
         default=choices[-1],
         required=True,
-        format_func=lambda name: DATASETS[name].label,
+        format_func=lambda name: info_of(name).label,
         key="demo_dataset",
         help="Digits takes about 10 seconds on two cores, MNIST about 45.",
     )

@@ -47,7 +47,7 @@ def digits():
 @pytest.fixture
 def mnist():
     """Real MNIST, where it lies on this machine."""
-    if places.mnist_folder() is None:
+    if places.folder_of("mnist") is None:
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
     return datasets.load("mnist")

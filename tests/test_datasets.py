@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd_core import datasets, places
+from kd_core import datasets, downloads, places
 from kd_core.config import ConfigError, TransferSetConfig
 from kd_core.datasets import DatasetError
 from kd_core.vision import torchvision
@@ -283,7 +283,8 @@ def closed_port():
 
 def test_progress_of_each_file_never_falls_and_ends_at_one(nowhere, mirror):
     told = {}
-    datasets.download_mnist(
+    downloads.download(
+        "mnist",
         lambda text, share: told.setdefault(text, []).append(share),
         mirrors=[mirror().address],
     )
@@ -295,14 +296,14 @@ def test_progress_of_each_file_never_falls_and_ends_at_one(nowhere, mirror):
 
 def test_a_second_mirror_serves_where_the_first_is_gone(nowhere, mirror, closed_port):
     good = mirror()
-    datasets.download_mnist(mirrors=[closed_port, good.address])
+    downloads.download("mnist", mirrors=[closed_port, good.address])
     assert sorted(good.served) == sorted(packed_files())
 
 
 def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, closed_port):
     missing = mirror(lambda name, content: (404, b"", 0))
     with pytest.raises(DatasetError) as refused:
-        datasets.download_mnist(mirrors=[closed_port, missing.address])
+        downloads.download("mnist", mirrors=[closed_port, missing.address])
     assert str(refused.value) == (
         f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} refused"
         " train-images-idx3-ubyte.gz (status 404). Try again; files that arrived whole are kept."
@@ -311,22 +312,22 @@ def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, c
 
 def test_a_download_goes_to_the_cache_and_not_into_a_named_folder(nowhere, mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
-    datasets.download_mnist(mirrors=[mirror().address])
+    downloads.download("mnist", mirrors=[mirror().address])
     assert not (tmp_path / "named").exists()
-    assert places.mnist_folder() == nowhere.parent.parent
+    assert places.folder_of("mnist") == nowhere.parent.parent
 
 
 def test_a_second_mirror_serves_where_the_first_does_not(nowhere, mirror):
     missing = mirror(lambda name, content: (404, b"", 0))
     good = mirror()
-    assert datasets.download_mnist(mirrors=[missing.address, good.address]) == nowhere.parent.parent
+    assert downloads.download("mnist", mirrors=[missing.address, good.address]) == nowhere.parent.parent
     assert len(good.served) == 4
 
 
 def test_a_damaged_file_is_refused_in_words_and_never_takes_its_place(nowhere, mirror):
     bad = mirror(lambda name, content: (200, b"?" + content[1:], len(content)))
     with pytest.raises(DatasetError, match=r"could not be downloaded: .* sent a damaged train-images"):
-        datasets.download_mnist(mirrors=[bad.address])
+        downloads.download("mnist", mirrors=[bad.address])
     assert not places.available("mnist")
     assert list(nowhere.iterdir()) == []
     assert len(bad.served) == 2, "each mirror is tried twice"
@@ -338,9 +339,9 @@ def test_a_download_that_breaks_off_goes_on_with_what_is_missing(nowhere, mirror
 
     broken = mirror(breaks_off_at_labels)
     with pytest.raises(DatasetError, match="files that arrived whole are kept"):
-        datasets.download_mnist(mirrors=[broken.address])
+        downloads.download("mnist", mirrors=[broken.address])
     good = mirror()
-    datasets.download_mnist(mirrors=[good.address])
+    downloads.download("mnist", mirrors=[good.address])
     assert good.served == [
         "train-labels-idx1-ubyte.gz",
         "t10k-images-idx3-ubyte.gz",
@@ -355,7 +356,7 @@ def test_half_a_file_left_by_a_killed_download_is_fetched_anew(nowhere, mirror):
     (nowhere / "train-images-idx3-ubyte.gz").write_bytes(b"half")
     (nowhere / "train-images-idx3-ubyte.partial").write_bytes(b"half")
     good = mirror()
-    datasets.download_mnist(mirrors=[good.address])
+    downloads.download("mnist", mirrors=[good.address])
     assert len(good.served) == 4
     assert len(datasets.load("mnist").train_labels) == 30
 
@@ -371,15 +372,15 @@ def test_a_disk_that_fills_up_while_unpacking_is_said_in_words_and_costs_no_seco
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", full)
         with pytest.raises(DatasetError, match=r"^MNIST cannot be saved in .*raw: No space left on device\.$"):
-            datasets.download_mnist(mirrors=[good.address])
+            downloads.download("mnist", mirrors=[good.address])
     assert [path.name for path in nowhere.iterdir()] == ["train-images-idx3-ubyte.gz"]
-    datasets.download_mnist(mirrors=[good.address])
+    downloads.download("mnist", mirrors=[good.address])
     assert sorted(good.served) == sorted(packed_files())
 
 
 def test_offline_is_said_in_words_that_name_the_ways_out(nowhere, closed_port):
     with pytest.raises(DatasetError, match=r"no mirror answers: .* KD_DATA_DIR .* digits, which needs no network"):
-        datasets.download_mnist(mirrors=[closed_port])
+        downloads.download("mnist", mirrors=[closed_port])
     assert not list(nowhere.glob("*ubyte*"))
 
 
@@ -391,7 +392,7 @@ def test_a_download_can_be_cancelled_from_its_progress(nowhere, mirror):
         raise EnoughError
 
     with pytest.raises(EnoughError):
-        datasets.download_mnist(cancel, mirrors=[mirror().address])
+        downloads.download("mnist", cancel, mirrors=[mirror().address])
     assert not places.available("mnist")
     assert list(nowhere.iterdir()) == []
 
@@ -400,19 +401,19 @@ def test_a_download_can_be_cancelled_from_its_progress(nowhere, mirror):
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        datasets.download_mnist(cancel_at_the_third, mirrors=[mirror().address])
+        downloads.download("mnist", cancel_at_the_third, mirrors=[mirror().address])
     assert sorted(path.name for path in nowhere.iterdir()) == [
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
     ]
-    datasets.download_mnist(mirrors=[mirror().address])
+    downloads.download("mnist", mirrors=[mirror().address])
     assert places.available("mnist")
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: b"", lambda whole: b"junk" * 400])
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 def test_a_damaged_folder_is_said_in_words(nowhere, mirror, damage, name):
-    datasets.download_mnist(mirrors=[mirror().address])
+    downloads.download("mnist", mirrors=[mirror().address])
     (nowhere / name).write_bytes(damage((nowhere / name).read_bytes()))
     with pytest.raises(DatasetError, match="are damaged or cut short: delete that folder"):
         datasets.load("mnist")
@@ -431,7 +432,7 @@ def test_a_damaged_folder_is_said_in_words(nowhere, mirror, damage, name):
     ids=["label 200", "labels of the other part", "images of the other part", "labels", "still packed", "7x112"],
 )
 def test_a_file_that_holds_something_else_is_said_in_words(nowhere, mirror, name, damage):
-    datasets.download_mnist(mirrors=[mirror().address])
+    downloads.download("mnist", mirrors=[mirror().address])
     (nowhere / name).write_bytes(damage({path.name: path.read_bytes() for path in nowhere.iterdir()}))
     with pytest.raises(DatasetError, match=f"^The MNIST files in {nowhere} are damaged or cut short: delete that"):
         datasets.load("mnist")
@@ -441,7 +442,7 @@ def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirro
     """The slower finds each file unpacked, and its packed one gone, at whatever moment."""
     slow = mirror(lambda name, content: (time.sleep(0.02), (200, content, len(content)))[1])
     with ThreadPoolExecutor() as pool:
-        for folder in pool.map(lambda _: datasets.download_mnist(mirrors=[slow.address]), range(6)):
+        for folder in pool.map(lambda _: downloads.download("mnist", mirrors=[slow.address]), range(6)):
             assert folder == nowhere.parent.parent
     assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
     assert len(datasets.load("mnist").train_labels) == 30
@@ -450,16 +451,16 @@ def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirro
 def test_a_packed_file_that_another_process_has_unpacked_and_removed_is_no_trouble(nowhere, tmp_path):
     final = tmp_path / "train-labels-idx1-ubyte"
     with pytest.raises(DatasetError, match="MNIST cannot be saved"):
-        datasets._unpack(tmp_path / "gone.gz", final)
+        downloads._unpack(tmp_path / "gone.gz", final, "MNIST")
     final.write_bytes(b"whole")
-    datasets._unpack(tmp_path / "gone.gz", final)
+    downloads._unpack(tmp_path / "gone.gz", final, "MNIST")
     assert [path.name for path in tmp_path.iterdir()] == [final.name]
 
 
 def test_a_mirror_that_breaks_off_is_told_from_one_that_is_not_there(nowhere, mirror):
     half = mirror(lambda name, content: (200, content[: len(content) // 2], len(content)))
     with pytest.raises(DatasetError) as refused:
-        datasets.download_mnist(mirrors=[half.address])
+        downloads.download("mnist", mirrors=[half.address])
     assert str(refused.value) == (
         f"MNIST could not be downloaded: {half.address} broke off in train-images-idx3-ubyte.gz."
         " Try again; files that arrived whole are kept."
@@ -471,5 +472,5 @@ def test_what_killed_downloads_left_a_day_ago_goes_and_what_is_at_work_stays(now
     for name, age in (("tmpold", 90_000), ("t10k.ab.partial", 90_000), ("tmpnew", 60)):
         (nowhere / name).write_bytes(b"half")
         os.utime(nowhere / name, (time.time() - age,) * 2)
-    datasets.download_mnist(mirrors=[mirror().address])
+    downloads.download("mnist", mirrors=[mirror().address])
     assert sorted(path.name for path in nowhere.iterdir()) == sorted([*places.MNIST_FILES, "tmpnew"])

@@ -40,7 +40,7 @@ def test_mnists_own_images_pass_unchanged(mnist):
 @pytest.fixture(scope="module")
 def teacher():
     """A teacher of two epochs on MNIST."""
-    if places.mnist_folder() is None:
+    if places.folder_of("mnist") is None:
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
     training = TrainingConfig(epochs=2, jitter_pixels=1, learning_rate=2e-3, warmup_epochs=0.1)

@@ -102,8 +102,8 @@ def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):
     raw.mkdir(parents=True)
     for name in places.MNIST_FILES[:3]:
         (raw / name).touch()
-    assert places.mnist_folder() is None
+    assert places.folder_of("mnist") is None
     assert not places.available("mnist")
     assert places.available("digits")
     (raw / places.MNIST_FILES[3]).touch()
-    assert places.mnist_folder() == tmp_path / "named"
+    assert places.folder_of("mnist") == tmp_path / "named"

@@ -52,13 +52,13 @@ def test_data_is_looked_for_where_kd_data_dir_says_and_then_in_the_cache(monkeyp
     monkeypatch.delenv("KD_DATA_DIR")
     assert places.data_folders() == [cache]
 
-    assert places.mnist_folder() is None
+    assert places.folder_of("mnist") is None
     lay_mnist(cache)
-    assert places.mnist_folder() == cache
+    assert places.folder_of("mnist") == cache
     monkeypatch.setenv("KD_DATA_DIR", str(named))
-    assert places.mnist_folder() == cache
+    assert places.folder_of("mnist") == cache
     lay_mnist(named)
-    assert places.mnist_folder() == named
+    assert places.folder_of("mnist") == named
 
 
 def test_a_folder_under_a_files_name_is_no_mnist(monkeypatch, tmp_path):
@@ -68,7 +68,7 @@ def test_a_folder_under_a_files_name_is_no_mnist(monkeypatch, tmp_path):
     file = tmp_path / "named" / "MNIST" / "raw" / places.MNIST_FILES[0]
     file.unlink()
     file.mkdir()
-    assert places.mnist_folder() is None
+    assert places.folder_of("mnist") is None
 
 
 def test_an_unknown_data_set_is_not_available():

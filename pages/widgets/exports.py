@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
-from kd_core.config import DATASETS, LabError
+from kd_core.config import LabError, info_of
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab, rights
@@ -105,7 +105,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
     """Programs that run the ONNX file, to copy, and a page that needs nothing else, to download."""
     if not exported.file_checks(checks, exported.ONNX)["passed"]:
         return
-    info = DATASETS[run.config.dataset]
+    info = info_of(run.config.dataset)
     names = [str(label) for label in range(info.classes)]
     st.subheader("Run it")
     st.markdown("It reads pixels from 0 to 255 and normalises them itself.")

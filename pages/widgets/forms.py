@@ -13,7 +13,15 @@ from typing import TypeVar
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS, MODELS, Config, ConfigError, ModelConfig, TrainingConfig, TransferSetConfig
+from kd_core.config import (
+    MODELS,
+    Config,
+    ConfigError,
+    ModelConfig,
+    TrainingConfig,
+    TransferSetConfig,
+    info_of,
+)
 from kd_core.places import available
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
@@ -74,7 +82,11 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
     _start("dataset", base.dataset)
     dataset = st.selectbox(
-        "Data set", list(DATASETS), format_func=_dataset_label, key="form_dataset", on_change=_change_dataset
+        "Data set",
+        _data_sets(base.dataset),
+        format_func=lab.data_set_label,
+        key="form_dataset",
+        on_change=_change_dataset,
     )
     teachers, new_teachers, teacher = _teacher_fields(base, wrong)
     student = _model_fields("Student", base.student, "student", wrong)
@@ -245,7 +257,7 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
 
 
 def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
-    part, classes = base.transfer_set, list(range(DATASETS[base.dataset].classes))
+    part, classes = base.transfer_set, list(range(info_of(base.dataset).classes))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
@@ -287,8 +299,9 @@ def _default() -> StoryConfig:
     return StoryConfig.default("mnist" if available("mnist") else "digits")
 
 
-def _dataset_label(name: str) -> str:
-    return DATASETS[name].label + ("" if available(name) else " (will be downloaded)")
+def _data_sets(chosen: str) -> list[str]:
+    names = lab.data_sets()
+    return names if chosen in names else [*names, chosen]
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 import streamlit as st
 
-from kd_core.config import DATASETS
+from kd_core.config import info_of
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.words import cell
@@ -64,7 +64,10 @@ def _filtered(runs: list[Run]) -> list[Run]:
     statuses = status.multiselect("Status", sorted({run.status for run in runs}), key="runs_status")
     roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
     datasets = dataset.multiselect(
-        "Data set", list(DATASETS), format_func=lambda name: DATASETS[name].label, key="runs_dataset"
+        "Data set",
+        list(dict.fromkeys(run.config.dataset for run in runs)),
+        format_func=lambda name: info_of(name).label,
+        key="runs_dataset",
     )
     tags = tag.multiselect("Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag")
     words = (text or "").lower().split()
@@ -97,7 +100,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
         "●": "●",
         "run": cell(run.name or run.config.model.label),
         "role": config.role,
-        "data": config.dataset,
+        "data": info_of(config.dataset).label,
         "T": config.distillation.temperature if config.distillation else None,
         "alpha": config.distillation.alpha if config.distillation else None,
         "status": run.status,

@@ -11,9 +11,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, mending, places, recipes, shipped
+from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, ModelConfig
+from kd_core.config import DATASETS, ModelConfig, info_of, is_own
+from kd_core.intake import Intake
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
 from pages.widgets import keys
@@ -78,6 +79,58 @@ def _jobs(home: Path) -> Jobs:
     return queue
 
 
+def intake() -> Intake:
+    """What takes data sets in."""
+    return _intake(places.home())
+
+
+@st.cache_resource(show_spinner=False)
+def _intake(home: Path) -> Intake:
+    return Intake(home)
+
+
+def data_sets() -> list[str]:
+    """All data sets: those known by name, then those that users brought."""
+    return [*DATASETS, *own_data.names(places.storage())]
+
+
+def data_set_label(name: str) -> str:
+    """What people call a data set; of those of one label, the beginning of each one's checksum tells them apart."""
+    label = info_of(name).label
+    if is_own(name):
+        alike = sum(info_of(other).label == label for other in data_sets() if is_own(other))
+        return f"{label} (your own{', ' + name.split('.')[2][:4] if alike > 1 else ''})"
+    return label if places.available(name) else f"{label} (will be downloaded)"
+
+
+@st.cache_data(show_spinner="Loading the data set …", max_entries=8)
+def samples(name: str, count: int) -> tuple[tuple[str, ...], list[NDArray[np.uint8]]]:
+    """The names of a data set's classes, and of each the first training images, (count or fewer, C, H, W).
+
+    Raises DatasetError.
+    """
+    from kd_core import datasets
+
+    loaded = datasets.load(name)
+    labels = loaded.train_labels.numpy()
+    rows = [np.flatnonzero(labels == label)[:count] for label in range(len(loaded.class_names))]
+    return loaded.class_names, [loaded.train_images[indices].numpy() for indices in rows]
+
+
+@st.cache_data(show_spinner=False, max_entries=16)
+def class_counts(name: str) -> tuple[tuple[str, ...], list[int], list[int]]:
+    """The names of a data set's classes, and how many training and test images each has. Raises DatasetError."""
+    from kd_core import datasets
+
+    loaded = datasets.load(name)
+    counts = (
+        np.bincount(labels.numpy(), minlength=len(loaded.class_names))
+        for labels in (loaded.train_labels, loaded.test_labels)
+    )
+    train, test = (count.tolist() for count in counts)
+    return loaded.class_names, train, test
+
+
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=4)
 def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, C, H, W) and labels (N,) of a data set's test set. Raises DatasetError."""
@@ -129,7 +182,7 @@ def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds of an architecture on a data set, without training it."""
     from kd_core import models, speed
 
-    info = DATASETS[dataset]
+    info = info_of(dataset)
     return speed.costs(models.blueprint(model, info.image_shape, info.classes), info.image_shape)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from kd_core import places, recipes, shipped
-from kd_core.config import DATASETS
+from kd_core.config import info_of
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
 from pages.widgets.words import literal
@@ -60,7 +60,7 @@ def describe(runs: list[Run]) -> str:
     settings = f", T {last.distillation.temperature:g}, alpha {last.distillation.alpha:g}" if last.distillation else ""
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
-    return f"{DATASETS[last.dataset].label}: {last.role} {last.model.label}{settings} · {came}"
+    return f"{info_of(last.dataset).label}: {last.role} {last.model.label}{settings} · {came}"
 
 
 def told_apart(runs: Iterable[Run]) -> dict[str, str]:
@@ -141,7 +141,7 @@ def comparison() -> list[Run]:
     if strangers:
         st.error(
             literal(
-                f"{runs[0].label} was tested on {DATASETS[runs[0].config.dataset].label}, but"
+                f"{runs[0].label} was tested on {info_of(runs[0].config.dataset).label}, but"
                 f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side"
                 " out."
             ),

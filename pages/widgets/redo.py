@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import advice, evaluation, figures, paper, places
-from kd_core.config import DATASETS, LabError
+from kd_core.config import LabError, info_of
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
@@ -45,7 +45,7 @@ def redone() -> Redone:
             choices,
             default=named if named in choices else choices[0],
             required=True,
-            format_func=lambda name: DATASETS[name].label,
+            format_func=lambda name: info_of(name).label,
             key="paper_dataset",
             help="The paper's is MNIST. On digits the same experiments take seconds, with smaller nets.",
         )
@@ -147,7 +147,7 @@ def result_table(redo: Redone) -> None:
         ),
         hide_index=True,
     )
-    examples = DATASETS[redo.dataset].test_examples
+    examples = info_of(redo.dataset).test_examples
     st.caption(f"Test errors, of {examples:,}. Weights of the last epoch; nothing was chosen on the test set.")
     for said in paper.verdicts(redo.experiment, found_rows):
         show = {"wins": st.success, "loses": st.warning, "inconclusive": st.info}[said.word]
@@ -178,7 +178,7 @@ def bias_lesson(redo: Redone) -> None:
     run = next((run for run in redo.runs.values() if run.status == "finished"), None)
     if run is None:
         return
-    missing = run.config.transfer_set.missing(DATASETS[run.config.dataset].classes)
+    missing = run.config.transfer_set.missing(info_of(run.config.dataset).classes)
     few = len(missing) <= len(run.config.transfer_set.only_classes or ())
     name = _listed(missing) if few else f"all but {_listed(run.config.transfer_set.only_classes or ())}"
     st.subheader("Bring them back")

@@ -5,14 +5,15 @@ describes those of their own browser; nobody but the presenter deletes, or bring
 """
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal
 
 import streamlit as st
 
-from kd_core import bundles
+from kd_core import bundles, own_data, places
 from kd_core.config import LabError, RunConfig
 from kd_core.performing import Finding
-from kd_core.runs import Run
+from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door
 
@@ -66,6 +67,21 @@ def unpack(content: bytes) -> str:
     """Take in a bundle, and return the run's id. Raises LabError for a guest, BundleError as bundles.unpack does."""
     _presenter_alone("bring runs from other machines")
     return bundles.unpack(lab.store(), content, browser=lab.browser())
+
+
+def keep_upload(file_name: str, content: memoryview) -> Path:
+    """Lay an upload down, and return where. Raises LabError for a guest, IntakeError as Intake.keep does."""
+    _presenter_alone("bring in data")
+    return lab.intake().keep(file_name, content)
+
+
+def remove_data(dataset: str) -> None:
+    """Delete a data set that was brought in. Raises LabError for a guest, and while a run learns from it."""
+    _presenter_alone("delete data sets")
+    busy = [run for run in lab.store().runs(statuses=ACTIVE) if run.config.dataset == dataset]
+    if busy:
+        raise LabError(f"{len(busy)} runs wait for this data set or learn from it: stop them first.")
+    own_data.remove(places.storage(), dataset)
 
 
 def find_out(kind: Finding, run_ids: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from kd_core import evaluation, figures, recipes
-from kd_core.config import DATASETS, LabError, ModelConfig, SweepConfig
+from kd_core.config import LabError, ModelConfig, SweepConfig, info_of
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.chart import chart
@@ -106,7 +106,7 @@ def choose_sweep() -> str | None:
 
 def _described(runs: Sequence[Run]) -> str:
     config = runs[0].config
-    return f"{DATASETS[config.dataset].label}: {len(runs)} students · {runs[0].batch[:4]}"
+    return f"{info_of(config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
 
 
 def watch_sweep(batch: str) -> None:

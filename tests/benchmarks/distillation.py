@@ -29,7 +29,7 @@ def plain_loop(teacher, dataset, epochs):
     transform = vision.transforms.Compose(
         [vision.transforms.ToTensor(), vision.transforms.Normalize((dataset.mean,), (dataset.std,))]
     )
-    data = vision.datasets.MNIST(root=str(places.mnist_folder()), train=True, transform=transform)
+    data = vision.datasets.MNIST(root=str(places.folder_of("mnist")), train=True, transform=transform)
     kept, _ = dataset.split(1 / 12, 0)
     loader = DataLoader(torch.utils.data.Subset(data, kept.tolist()), batch_size=64, shuffle=True)
     torch.manual_seed(0)

@@ -411,7 +411,7 @@ def idx(folder: Path) -> Target:
         (raw / damaged).write_bytes(content)
         datasets._mnist.cache_clear()
         try:
-            assert datasets._mnist(folder).test_images.shape == (3, 1, 28, 28)
+            assert datasets._mnist(folder, "mnist").test_images.shape == (3, 1, 28, 28)
         except DatasetError:
             return False
         return True

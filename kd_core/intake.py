@@ -1,0 +1,160 @@
+"""Data sets come in, each in a process of its own: `python -m kd_core data ... --json` does the work and tells of it.
+
+So that a hostile or huge source takes neither the app's memory nor its time, can be stopped at any moment, and dies
+with nothing left behind. What was uploaded lies in home/incoming until it is a data set or is given up.
+"""
+
+import contextlib
+import json
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kd_core.config import LabError
+from kd_core.own_data import Preparation
+
+INCOMING = "incoming"
+AT_ONCE, KEPT = 2, 20
+"""Processes at work, and uploads that lie here, at once."""
+MIN_FREE_BYTES = 1_000_000_000
+KEPT_SECONDS = 6 * 3600.0
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class IntakeError(LabError):
+    """A data set that cannot be taken in now; its text says why."""
+
+
+@dataclass
+class Work:
+    """What a process does. result is what it found, error a sentence; both None while it is at work."""
+
+    browser: str
+    text: str = "Starting"
+    share: float = 0.0
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    process: "subprocess.Popen[str] | None" = None
+    stopped: bool = False
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+class Intake:
+    """The uploads of a server and the processes that look at them. home: where uploads lie meanwhile."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / INCOMING
+        self._works: dict[str, Work] = {}
+        self._lock = threading.Lock()
+        shutil.rmtree(self._folder, ignore_errors=True)  # of a server that was killed: nobody goes on with them
+
+    def keep(self, file_name: str, content: memoryview | bytes) -> Path:
+        """Lay an upload down, and return where. Raises IntakeError where there is no room."""
+        self._forget_old()
+        if len([*self._folder.glob("*")]) >= KEPT:
+            raise IntakeError(f"{KEPT} uploads lie here already: prepare or discard some first.")
+        folder = self._folder / secrets.token_hex(8)
+        try:
+            folder.mkdir(parents=True)
+            if shutil.disk_usage(folder).free < MIN_FREE_BYTES + len(content):
+                raise IntakeError("The disk of this server has no room for this upload: free some space.")
+            path = folder / (Path(file_name).name[-80:].lstrip(".") or "upload.zip")
+            path.write_bytes(content)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise IntakeError(f"The upload cannot be saved: {error.strerror or error}.") from error
+        except IntakeError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return path
+
+    def discard(self, path: Path) -> None:
+        """Remove an upload that keep laid down."""
+        shutil.rmtree(path.parent, ignore_errors=True)
+
+    def look(self, path: Path, browser: str) -> str:
+        """Have a source looked at; returns the work's id. Its result holds the fields of own_data.Look."""
+        return self._begin(["look", str(path)], browser)
+
+    def prepare(self, path: Path, preparation: Preparation, browser: str) -> str:
+        """Have a data set made of a source; its result holds {name}."""
+        return self._begin(["add", str(path), "--settings", preparation.model_dump_json()], browser)
+
+    def fetch(self, dataset: str, browser: str) -> str:
+        """Have a data set downloaded that is known by name; its result holds {name}."""
+        return self._begin(["fetch", dataset], browser)
+
+    def work(self, work_id: str | None) -> Work | None:
+        """What was begun under an id, or None where this server knows of none."""
+        return self._works.get(work_id or "")
+
+    def stop(self, work_id: str) -> None:
+        """Break a work off. What it had begun is gone."""
+        work = self._works[work_id]
+        work.stopped = True
+        if work.process is not None:
+            work.process.terminate()
+
+    def close(self) -> None:
+        """Break all off."""
+        for work_id in list(self._works):
+            self.stop(work_id)
+
+    def _begin(self, arguments: list[str], browser: str) -> str:
+        with self._lock:
+            if sum(not work.ended.is_set() for work in self._works.values()) >= AT_ONCE:
+                raise IntakeError(f"{AT_ONCE} data sets are being worked on already: wait until one is done.")
+            work_id, work = secrets.token_hex(8), Work(browser)
+            self._works[work_id] = work
+            for old in [one for one, work in self._works.items() if work.ended.is_set()][:-KEPT]:
+                del self._works[old]
+        threading.Thread(target=self._follow, args=(work, arguments), daemon=True, name="intake").start()
+        return work_id
+
+    def _follow(self, work: Work, arguments: list[str]) -> None:
+        command = [sys.executable, "-m", "kd_core", "data", *arguments, "--json"]  # never through a shell
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+            try:
+                with subprocess.Popen(  # noqa: S603
+                    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=complaints, text=True, encoding="utf-8"
+                ) as process:
+                    work.process = process
+                    if work.stopped:
+                        process.terminate()
+                    for line in process.stdout or ():
+                        self._hear(work, line)
+            except OSError as error:
+                work.error = f"The process that takes data in cannot start: {error.strerror or error}."
+            if work.result is None and work.error is None:
+                complaints.seek(0)
+                sys.stderr.write(complaints.read()[-4000:])  # to the app's log
+                work.error = (
+                    "Stopped; nothing was kept."
+                    if work.stopped
+                    else "The process that takes data in broke off, perhaps for want of memory; nothing was kept."
+                )
+        work.ended.set()
+
+    @staticmethod
+    def _hear(work: Work, line: str) -> None:
+        with contextlib.suppress(ValueError):
+            said = json.loads(line)
+            if "error" in said:
+                work.error = str(said["error"])
+            elif "result" in said:
+                work.result = dict(said["result"])
+            else:
+                work.text, work.share = str(said["text"]), float(said["share"])
+
+    def _forget_old(self) -> None:
+        for folder in self._folder.glob("*"):
+            with contextlib.suppress(OSError):
+                if folder.stat().st_mtime < time.time() - KEPT_SECONDS:
+                    shutil.rmtree(folder, ignore_errors=True)

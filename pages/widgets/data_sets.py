@@ -1,0 +1,144 @@
+"""A data set to look at: images of each class, how many there are, and how they were made ready."""
+
+import numpy as np
+import streamlit as st
+
+from kd_core import figures, own_data, places
+from kd_core.config import LabError, info_of, is_own
+from kd_core.intake import Work
+from kd_core.recipes import StoryConfig
+from pages.widgets import keys, lab, rights
+from pages.widgets.chart import chart
+from pages.widgets.forms import set_story
+from pages.widgets.images import picture
+from pages.widgets.words import literal
+
+DATA, FETCHING = "data", "fetching"
+CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
+PROGRESS_SECONDS = 0.5
+
+
+def pick_data_set() -> str:
+    """Let the user choose among all data sets; the address remembers which."""
+    names = lab.data_sets()
+    named = st.query_params.get(DATA, "")
+    chosen = st.session_state.get("data_set")
+    if chosen not in names:
+        st.session_state["data_set"] = named if named in names else next(filter(places.available, names))
+    dataset: str = st.selectbox("Data set", names, format_func=lab.data_set_label, key="data_set")
+    st.query_params[DATA] = dataset
+    return dataset
+
+
+def choose(dataset: str) -> None:
+    """Look at this one from the next run on."""
+    st.query_params[DATA] = dataset
+    st.session_state.pop("data_set", None)
+
+
+def preview(dataset: str) -> bool:
+    """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
+    if not places.available(dataset):
+        _fetch(dataset)
+        return False
+    names, rows = lab.samples(dataset, IMAGES_OF_A_CLASS)
+    shown = rows[:CLASSES_SHOWN]
+    for start in range(0, len(shown), 2):
+        for column, at in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(shown))), strict=False):
+            with column:
+                st.markdown(f":small[**{literal(names[at])}**]")
+                st.image(picture(np.concatenate(list(shown[at]), axis=2)), width="stretch")
+    if len(rows) > CLASSES_SHOWN:
+        st.caption(f"The first {CLASSES_SHOWN} of {len(rows):,} classes.")
+    return True
+
+
+def _fetch(dataset: str) -> None:
+    """What is to be said of a data set that is not here, and the button that downloads it."""
+    label = info_of(dataset).label
+    if is_own(dataset):
+        st.warning(f"{literal(label)} is not on this machine: bring it in below, from the same images.")
+        return
+    st.info(f"{label} is not on this machine yet. It is downloaded when a run first needs it, or now:")
+    if FETCHING not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
+        st.session_state[FETCHING] = lab.intake().fetch(dataset, lab.browser())
+        st.rerun()
+    work = lab.intake().work(st.session_state.get(FETCHING))
+    if work is not None and follow(work, FETCHING):
+        del st.session_state[FETCHING]
+        if work.error is None:
+            st.rerun()
+        st.error(literal(work.error), icon=":material/error:")
+
+
+def follow(work: Work, key: str) -> bool:
+    """Show how far a work is, with a button that stops it; returns whether it has ended."""
+    if work.ended.is_set():
+        return True
+
+    @st.fragment(run_every=PROGRESS_SECONDS)
+    def progress() -> None:
+        if work.ended.is_set():
+            st.rerun()
+        bar, stop = st.columns([5, 1], vertical_alignment="center")
+        bar.progress(work.share, literal(work.text))
+        if stop.button("Stop", key=f"stop_{key}", icon=":material/stop:"):
+            lab.intake().stop(st.session_state[key])
+
+    progress()
+    return False
+
+
+def balance_and_numbers(dataset: str, here: bool) -> None:
+    """How many images of each class, and the facts on one line each."""
+    info = info_of(dataset)
+    channels, height, width = info.image_shape
+    facts = {
+        "Images to train on": f"{info.train_examples:,}",
+        "Images to test on": f"{info.test_examples:,}",
+        "Classes": f"{info.classes:,}",
+        "Size": f"{width} x {height} pixels, {'grey' if channels == 1 else 'colour'}",
+    }
+    if here:
+        names, train, test = lab.class_counts(dataset)
+        chart(
+            figures.class_balance(names, train, test),
+            key="class_balance",
+            text="Images of each class: "
+            + ", ".join(f"{name} {count:,}" for name, count in zip(names, train, strict=True)),
+        )
+        ratio = own_data.balance(train)
+        facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
+    if here and is_own(dataset):
+        made = own_data.card(places.storage(), dataset)
+        settings = made.preparation
+        facts |= {
+            "Made of": made.source,
+            "How": f"cropped to the middle square, scaled to {settings.side} x {settings.side}",
+            "Test set": f"{settings.test_fraction:.0%} of each class by seed {settings.seed}, or the source's own",
+            "Content": f"{dataset.split('.')[2]} (changes with any image or setting)",
+        }
+    st.markdown("\n".join(f"- {name}: **{literal(value)}**" for name, value in facts.items()))
+    if here and st.button("Train on it", key="train_on_it", icon=":material/model_training:"):
+        set_story(StoryConfig.default(dataset))
+        st.session_state[keys.VIEW] = keys.SET_UP
+        st.switch_page("pages/train.py")
+
+
+def remove_button(dataset: str) -> None:
+    """Delete a data set that was brought in; asked twice."""
+    if not is_own(dataset) or not rights.presenter():
+        return
+    with st.popover("Delete this data set", icon=":material/delete:"):
+        st.markdown(
+            "Its runs stay, but their images can no longer be shown. Bring the same images in again to undo it."
+        )
+        if st.button("Delete it", key="remove_data", type="primary"):
+            try:
+                rights.remove_data(dataset)
+            except LabError as error:
+                st.error(literal(str(error)))
+                return
+            st.query_params.pop(DATA, None)
+            st.session_state.pop("data_set", None)
+            st.rerun()

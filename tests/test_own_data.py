@@ -1,0 +1,313 @@
+"""Data sets that users bring: what is taken in arrives as it was, and what cannot be is refused in a sentence."""
+
+import io
+import re
+import stat
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kd_core import datasets, own_data, places
+from kd_core.config import ConfigError, ModelConfig, RunConfig, TrainingConfig, info_of
+from kd_core.datasets import DatasetError, Streamed
+from kd_core.own_data import Preparation
+from kd_core.training import Training, train
+
+CLASSES = ("ash", "birch", "cedar")
+GREY_OF = {"ash": 40, "birch": 120, "cedar": 200}
+
+
+def png(grey, size=(24, 20), mode="RGB", at=0):
+    """A picture of one colour, with a corner of its own by `at`, so that no two are alike."""
+    pixels = np.full((size[1], size[0], 3), grey, np.uint8)
+    pixels[size[1] // 2, size[0] // 2] = (at % 256, at // 256, 255)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def files(count=10, prefix=""):
+    return {f"{prefix}{name}/{at:03}.png": png(GREY_OF[name], at=at) for name in CLASSES for at in range(count)}
+
+
+def zipped(path, content):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, bytes_ in content.items():
+            archive.writestr(name, bytes_)
+    return path
+
+
+def laid(folder, content):
+    for name, bytes_ in content.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(bytes_)
+    return folder
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return tmp_path / "storage"
+
+
+def left_in(storage):
+    return sorted(path for path in storage.rglob("*") if path.is_file()) if storage.exists() else []
+
+
+def loaded(name, storage):
+    return datasets.load(name, storage=storage)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_zip_and_a_folder_of_class_folders_become_the_same_data_set(tmp_path, storage, packed):
+    content = {**files(), "ash/notes.txt": b"no image", "__MACOSX/ash/._1.png": b"", ".DS_Store": b""}
+    source = zipped(tmp_path / "trees.zip", content) if packed else laid(tmp_path / "trees", content)
+    seen = own_data.look(source)
+    assert seen.train == dict.fromkeys(CLASSES, 10)
+    assert (seen.test, seen.smallest, seen.largest, seen.colour, seen.ignored) == ({}, (24, 20), (24, 20), True, 1)
+    name = own_data.prepare(source, Preparation(label="My Trees", side=16), storage)
+    info = info_of(name)
+    assert (info.label, info.classes, info.image_shape) == ("my trees", 3, (3, 16, 16))
+    assert (info.train_examples, info.test_examples) == (24, 6)
+    data = loaded(name, storage)
+    assert data.class_names == CLASSES
+    assert torch.bincount(data.train_labels).tolist() == [8, 8, 8]
+    assert torch.bincount(data.test_labels).tolist() == [2, 2, 2]
+    for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels)):
+        corners = images[:, 0, 0, 0].tolist()
+        assert corners == [GREY_OF[CLASSES[label]] for label in labels.tolist()]
+    normal = data.normalise(data.train_images).double()
+    assert float(normal.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(normal.std(correction=0)) == pytest.approx(1, abs=1e-5)
+
+
+def test_pixels_are_the_central_square_scaled_as_pillow_scales_it(tmp_path, storage):
+    generator = np.random.default_rng(0)
+    content = {}
+    for name in CLASSES[:2]:
+        for at in range(4):
+            buffer = io.BytesIO()
+            Image.fromarray(generator.integers(0, 256, (30, 50, 3), np.uint8)).save(buffer, "PNG")
+            content[f"{name}/{at}.png"] = buffer.getvalue()
+    name = own_data.prepare(zipped(tmp_path / "a.zip", content), Preparation(label="a", side=12), storage)
+    parts = own_data.read(storage, name)
+    ours = {image.tobytes() for images in parts.images for image in images}
+    for bytes_ in content.values():
+        scaled = Image.open(io.BytesIO(bytes_)).resize((20, 12), Image.Resampling.BILINEAR)
+        expected = np.asarray(scaled.crop((4, 0, 16, 12))).transpose(2, 0, 1).astype(int)
+        nearest = min(np.abs(np.frombuffer(one, np.uint8).reshape(3, 12, 12) - expected).max() for one in ours)
+        assert nearest <= 1
+
+
+def test_the_same_images_and_settings_give_the_same_name_and_others_another(tmp_path, storage):
+    source = zipped(tmp_path / "trees.zip", files())
+    settings = Preparation(label="trees", side=16)
+    name = own_data.prepare(source, settings, storage)
+    assert own_data.prepare(source, settings, storage) == name
+    others = [
+        own_data.prepare(source, settings.replace(seed=1), storage),
+        own_data.prepare(source, settings.replace(channels=1), storage),
+        own_data.prepare(zipped(tmp_path / "t.zip", {**files(), "ash/000.png": png(41)}), settings, storage),
+    ]
+    assert len({name, *others}) == 4
+    assert own_data.names(storage) == sorted({name, *others})
+
+
+def test_a_source_with_train_and_test_folders_keeps_its_own_split(tmp_path, storage):
+    content = {**files(6, "data/train/"), **files(4, "data/val/")}
+    seen = own_data.look(zipped(tmp_path / "d.zip", content))
+    assert (seen.train, seen.test) == (dict.fromkeys(CLASSES, 6), dict.fromkeys(CLASSES, 4))
+    name = own_data.prepare(tmp_path / "d.zip", Preparation(label="d", side=16), storage)
+    assert (info_of(name).train_examples, info_of(name).test_examples) == (18, 12)
+
+
+def test_grey_colour_transparent_turned_and_sixteen_bit_images_of_mixed_sizes_are_all_taken(tmp_path, storage):
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    Image.fromarray(np.full((9, 30, 3), 40, np.uint8)).save(turned, "JPEG", exif=exif)
+    deep = io.BytesIO()
+    Image.fromarray(np.full((20, 20), 40 * 257, np.uint16)).save(deep, "PNG")
+    clear = io.BytesIO()
+    Image.new("RGBA", (20, 20), (0, 0, 0, 0)).save(clear, "PNG")
+    content = files(4) | {
+        "ash/a.jpg": turned.getvalue(),
+        "ash/b.png": deep.getvalue(),
+        "ash/c.png": png(40, (300, 200), "L"),
+        "birch/white.png": clear.getvalue(),
+    }
+    source = zipped(tmp_path / "m.zip", content)
+    assert own_data.look(source).smallest == (9, 20)
+    assert own_data.look(source).largest == (300, 200)
+    name = own_data.prepare(source, Preparation(label="m", side=8), storage)
+    parts = own_data.read(storage, name)
+    images, labels = np.concatenate(parts.images), np.concatenate(parts.labels)
+    assert np.abs(images[labels == 0][:, :, 0, 0].astype(int) - 40).max() <= 2
+    assert 255 in images[labels == 1][:, 0, 0, 0]
+
+
+def climbing():
+    return {**files(), "../../evil/1.png": png(0)}
+
+
+def link(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, bytes_ in files().items():
+            archive.writestr(name, bytes_)
+        member = zipfile.ZipInfo("ash/link.png")
+        member.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(member, "/etc/passwd")
+
+
+def too_large(path):
+    zipped(path, {**files(), "ash/bomb.png": b"\0" * (own_data.MAX_IMAGE_BYTES + 2)})
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (climbing(), "holds '../../evil/1.png', a path that leads out of it"),
+        ({**files(), "/etc/1.png": b""}, "a path that leads out of it"),
+        ({**files(), "C:\\x\\1.png": b""}, "a path that leads out of it"),
+        (
+            {f"{at}/{one}.png": b"" for at in range(10_000) for one in range(1)},
+            "10,000 class folders, and 1,000 is the",
+        ),
+        ({f"ash/{at}.png": png(1, at=at) for at in range(9)}, "has one class only, 'ash'"),
+        ({**files(), "dead/": b""}, "Class 'dead' holds no image: fill its folder"),
+        ({**files(), "elm/1.png": png(1)}, "Class 'elm' has 1 of the 4 images that it needs"),
+        ({**files(), "1.png": png(1)}, "1.png lies in no class folder"),
+        ({"notes.txt": b"nothing"}, "holds no image: it needs one folder a class"),
+        ({**files(4, "train/"), "test/ash/1.png": png(1)}, "'birch' is in one of them only"),
+        ({**files(), "x" * 61 + "/1.png": png(1)}, "cannot be called so"),
+    ],
+)
+def test_what_is_no_data_set_is_refused_before_anything_is_prepared(tmp_path, storage, content, sentence):
+    source = zipped(tmp_path / "bad.zip", content)
+    for refuse in (own_data.look, lambda path: own_data.prepare(path, Preparation(label="bad"), storage)):
+        with pytest.raises(DatasetError, match=re.escape(sentence)):
+            refuse(source)
+    assert left_in(storage) == []
+    assert not (tmp_path.parent / "evil").exists()
+
+
+def test_a_link_in_a_zip_is_refused(tmp_path):
+    link(tmp_path / "l.zip")
+    with pytest.raises(DatasetError, match=r"holds a link, 'ash/link\.png'"):
+        own_data.look(tmp_path / "l.zip")
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"PK\x03\x04 cut short", b"GIF89a"])
+def test_what_is_no_zip_is_said_to_be_none(tmp_path, bytes_):
+    (tmp_path / "no.zip").write_bytes(bytes_)
+    with pytest.raises(DatasetError, match=r"no\.zip is no zip file, or it is cut short"):
+        own_data.look(tmp_path / "no.zip")
+
+
+@pytest.mark.parametrize("bytes_", [b"", b"no image", png(1)[:40], b"\0" * (own_data.MAX_IMAGE_BYTES + 2)])
+def test_an_unreadable_image_is_named_or_left_out_as_asked(tmp_path, storage, bytes_):
+    source = zipped(tmp_path / "u.zip", {**files(), "birch/broken.png": bytes_})
+    with pytest.raises(DatasetError, match=r"birch/broken\.png cannot be read as an image"):
+        own_data.prepare(source, Preparation(label="u", side=8), storage)
+    assert left_in(storage) == []
+    name = own_data.prepare(source, Preparation(label="u", side=8, skip_unreadable=True), storage)
+    info = info_of(name)
+    assert info.train_examples + info.test_examples == 30
+    assert len(loaded(name, storage).train_images) == info.train_examples
+
+
+def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, storage, monkeypatch):
+    monkeypatch.setattr(own_data, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DatasetError, match="cannot be read as an image: "):
+        own_data.prepare(zipped(tmp_path / "p.zip", files()), Preparation(label="p", side=8), storage)
+
+
+def test_preparation_tells_how_far_it_is_and_can_be_broken_off(tmp_path, storage):
+    class CancelledError(Exception):
+        pass
+
+    told = []
+
+    def cancel(text, share):
+        told.append((text, share))
+        if text == "Preparing test images":
+            raise CancelledError
+
+    with pytest.raises(CancelledError):
+        own_data.prepare(zipped(tmp_path / "c.zip", files()), Preparation(label="c", side=8), storage, cancel)
+    assert told[-1] == ("Preparing test images", 1.0)
+    assert left_in(storage) == []
+
+
+def test_a_damaged_or_missing_data_set_is_said_so(tmp_path, storage):
+    name = own_data.prepare(zipped(tmp_path / "d.zip", files()), Preparation(label="d", side=8), storage)
+    folder = places.own_folder(storage, name)
+    images = folder / "train_images.npy"
+    whole = images.read_bytes()
+    for damage in (whole[:-1], whole[:-1] + b"\0", b""):
+        images.write_bytes(damage)
+        own_data.read.cache_clear()
+        with pytest.raises(DatasetError, match="The data set 'd' is damaged"):
+            loaded(name, storage)
+    own_data.remove(storage, name)
+    with pytest.raises(DatasetError, match="The data set 'd' is not here"):
+        loaded(name, storage)
+    assert left_in(storage) == []
+
+
+def test_a_name_says_what_a_config_needs_to_know_and_nothing_false(storage, tmp_path):
+    name = own_data.prepare(zipped(tmp_path / "n.zip", files()), Preparation(label="n", side=8), storage)
+    RunConfig(role="teacher", dataset=name)
+    for wrong in (name + "1", name.replace("3x8x8", "3x7x7"), name.replace(".3.3x", ".1001.3x"), "own.x", "own../../a"):
+        if wrong != name + "1":
+            with pytest.raises(ConfigError, match="unknown data set"):
+                RunConfig(role="teacher", dataset=wrong)
+    more = name + "1"
+    with pytest.raises(DatasetError, match="is not here"):
+        loaded(more, storage)
+
+
+def test_a_streamed_data_set_stays_on_disk_and_gives_the_same_images(tmp_path, storage, monkeypatch):
+    name = own_data.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
+    whole = own_data.read(storage, name)
+    monkeypatch.setattr(own_data, "STREAMED_BYTES", 10)
+    own_data.read.cache_clear()
+    streamed = own_data.read(storage, name)
+    assert isinstance(streamed.images[0], np.memmap)
+    assert (streamed.streamed, whole.streamed) == (True, False)
+    assert all(np.array_equal(one, other) for one, other in zip(streamed.images, whole.images, strict=True))
+    own_data.read.cache_clear()
+
+
+def weights_after(dataset, device="cpu"):
+    training = TrainingConfig(epochs=2, batch_size=7, validation_fraction=0.1, jitter_pixels=1, device=device)
+    config = RunConfig(role="teacher", dataset=dataset.name, model=ModelConfig(name="cnn"), training=training)
+    run = Training(config, dataset)
+    list(train(run))
+    return run.model.state_dict()
+
+
+def test_training_on_a_streamed_data_set_gives_the_same_weights_to_the_last_bit(tmp_path, storage, monkeypatch):
+    name = own_data.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
+    in_memory = weights_after(loaded(name, storage))
+    monkeypatch.setattr(own_data, "STREAMED_BYTES", 10)
+    own_data.read.cache_clear()
+    dataset = loaded(name, storage)
+    assert dataset.streamed
+    streamed = weights_after(dataset)
+    assert all(torch.equal(streamed[part], weights) for part, weights in in_memory.items())
+    own_data.read.cache_clear()
+
+
+def test_what_is_read_ahead_is_given_to_whom_asks_for_it_and_anything_else_as_well():
+    images = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
+    streamed = Streamed(images, torch.tensor([5, 3, 9, 12, 7]), torch.device("cpu"))
+    batches = [torch.tensor([4, 0]), torch.tensor([2, 1]), torch.tensor([3])]
+    streamed.expect(batches)
+    assert [streamed[batch].flatten().tolist() for batch in batches] == [[7, 5], [9, 3], [12]]
+    streamed.expect(batches)
+    assert streamed[torch.tensor([1, 1])].flatten().tolist() == [3, 3]
+    assert streamed[:3].flatten().tolist() == [5, 3, 9]
+    assert len(streamed) == 5
