@@ -202,3 +202,70 @@ def _hard_dominates(evidence: Evidence) -> Advice | None:
         change,
         repaired,
     )
+
+
+# ---------------------------------------------------------------------------------------------------- which gain is real
+
+FEWEST_SEEDS, ENOUGH_SEEDS = 3, 5
+"""Of which an interval is stated, and after which no more are asked for."""
+
+
+def _gain(evidence: Evidence) -> Advice | None:
+    """Whether student and baseline differ: over the seeds where there are enough, else on the images of the one run."""
+    if evidence.compared is None:
+        return None
+    saved = [baseline - student for baseline, student in evidence.pairs.values()]
+    if len(saved) >= FEWEST_SEEDS:
+        mean, low, high = evaluation.mean_interval(saved)
+        better, worse = low > 0, high < 0
+        said = (
+            f"Over {len(saved)} seeds the student makes {mean:.1f} test errors fewer than its baseline on average, 95%"
+            f" interval {low:.1f} to {high:.1f} (Student's t)."
+        )
+    else:
+        only_baseline, only_student, chance = evidence.compared
+        better = chance < SURE and only_student < only_baseline
+        worse = chance < SURE and only_student > only_baseline
+        said = (
+            f"On the test set {only_baseline:,} images are wrong for the baseline alone and {only_student:,} for the"
+            f" student alone: were both equally good, so uneven a split would come with probability {chance:.2g}"
+            " (McNemar)."
+        )
+    if better:
+        return None
+    if worse:
+        alpha = evidence.story.alpha / 2
+        return Advice(
+            "worse",
+            "The student is worse than its baseline: the teacher holds it back.",
+            said,
+            f"Lower alpha to {alpha:g}",
+            _changed(evidence.story, alpha=alpha),
+        )
+    if len(saved) >= ENOUGH_SEEDS:
+        return Advice("chance", "What the student gains is too little to be seen over so many seeds.", said)
+    seed = max([evidence.run.seed, *evidence.pairs]) + 1
+    return Advice(
+        "chance",
+        "The gain over the baseline is within the noise: another seed may turn it round.",
+        said,
+        f"Repeat with seed {seed}",
+        _changed(evidence.story, seed=seed, baseline=True),
+    )
+
+
+def _changed(story: StoryConfig, **changes: object) -> StoryConfig | None:
+    """The story with changes, or None where they cannot be."""
+    try:
+        return story.replace(**changes)
+    except ConfigError:
+        return None
+
+
+RULES: tuple[Callable[[Evidence], Advice | None], ...] = (
+    _stopped,
+    _teacher_no_better,
+    _temperature,
+    _hard_dominates,
+    _gain,
+)

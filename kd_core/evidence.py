@@ -114,7 +114,7 @@ def _pairs(baselines: Sequence[Run], students: Sequence[Run]) -> dict[int, tuple
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
     from kd_core import artifacts, datasets
 
-    labels = datasets.load(run.config.dataset).test_labels.numpy()
+    labels = datasets.load(run.config.dataset, storage=store.storage).test_labels.numpy()
     first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
     return evaluation.mcnemar(first, second, labels)
 
@@ -125,7 +125,7 @@ def _logits(
     """What the teacher says of the transfer set, what all say of the validation split, and the teacher's errors."""
     from kd_core import artifacts, datasets
 
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=store.storage)
     learned, chosen_by = (part.numpy() for part in dataset.split_of(run.config))
     kept = artifacts.validation_logits(store.storage, run.id)
     rows = np.arange(len(chosen_by))
@@ -182,7 +182,7 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     if distillation is None or len(teachers) < len(set(distillation.teachers)):
         return None
     temperature, average = distillation.temperature, distillation.ensemble
-    dataset = datasets.load(run.config.dataset)
+    dataset = datasets.load(run.config.dataset, storage=store.storage)
     left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
 
     asked = [] if left is not None else [artifacts.load_model(store.storage, one.id, dataset) for one in teachers]
