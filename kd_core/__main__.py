@@ -20,6 +20,7 @@ from kd_core import cluster, jobs, mending, own_data, paper, performing, places,
 from kd_core.config import (
     DATASETS,
     MODELS,
+    OBJECTIVES,
     PAPER_TEACHER,
     Average,
     Device,
@@ -77,6 +78,9 @@ ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.jo
 Hidden = Annotated[
     str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
 ]
+Channels = Annotated[
+    str | None, typer.Option("--channels", help="Channels of the cnn's convolutions, such as 32-64-128.")
+]
 Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
 DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
 BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch normalisation in the mlp.")]
@@ -86,6 +90,7 @@ Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learni
 OptimizerName = Annotated[Optimizer | None, typer.Option("--optimizer", help="Update rule.")]
 ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learning rate over time.")]
 WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
+Smoothing = Annotated[float, typer.Option("--label-smoothing", help="Share of each hard target given to all classes.")]
 Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
 PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
 DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
@@ -104,6 +109,7 @@ def train(
     ] = "teacher",
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -114,6 +120,7 @@ def train(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     precision: PrecisionName = "auto",
@@ -126,11 +133,11 @@ def train(
         config = RunConfig(
             role=role,
             dataset=dataset,
-            model=_model(preset, model, hidden, dropout, dropout_input, batch_norm),
+            model=_model(preset, model, hidden, channels, dropout, dropout_input, batch_norm),
             transfer_set=_transfer_set(fraction, only_classes),
             training=_training(
                 role, dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -142,15 +149,28 @@ def distill(
     teacher: Annotated[
         list[str], typer.Option(help="Run id of a teacher, or its start, or 'last'; repeat for several.")
     ],
-    temperature: Annotated[
-        float | None, typer.Option(help="T in softmax(z / T), above 0; 4 on mnist and 2 on digits by default.")
+    objective: Annotated[str, typer.Option(help=f"What the student minimises: {', '.join(OBJECTIVES)}.")] = "hinton",
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="A weight of the objective, such as nontarget=4; repeat for several. README has them all."),
     ] = None,
-    alpha: Annotated[float, typer.Option(help="Weight of the soft loss, 0 to 1; 1 reads no labels.")] = 0.9,
+    temperature: Annotated[
+        float | None,
+        typer.Option(help="T in softmax(z / T), above 0; by default the objective's, or 2 on digits and 4 elsewhere."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of the soft loss, 0 to 1, 0.9 by default; 1 reads no labels.")
+    ] = None,
+    final_temperature: Annotated[
+        float | None, typer.Option(help="T at the last step, which it changes to in a straight line.")
+    ] = None,
+    final_alpha: Annotated[float | None, typer.Option(help="alpha at the last step, likewise.")] = None,
     t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
     ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = "probabilities",
     dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
+    channels: Channels = None,
     dropout: Dropout = None,
     dropout_input: DropoutInput = None,
     batch_norm: BatchNorm = False,
@@ -161,6 +181,7 @@ def distill(
     schedule: ScheduleName = None,
     weight_decay: WeightDecay = None,
     jitter: Jitter = None,
+    label_smoothing: Smoothing = 0.0,
     fraction: Fraction = 1.0,
     only_classes: OnlyClasses = None,
     labelled: Annotated[bool, typer.Option(help="Without labels alpha has to be 1; none is read then.")] = True,
@@ -168,7 +189,10 @@ def distill(
     device: DeviceName = "auto",
     seed: Seed = 0,
 ) -> None:
-    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels)."""
+    """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels).
+
+    Or by another objective. A student may be the teacher of a smaller one: name its run.
+    """
     with _sentences():
         store = _store()
         teachers = [store.find(name) for name in teacher]
@@ -176,18 +200,23 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(recipes.default_student(dataset), model, hidden, dropout, dropout_input, batch_norm),
-            distillation=DistillationConfig(
+            model=_model(recipes.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
+            distillation=_distillation(
+                dataset,
+                objective,
+                weight or [],
+                temperature,
+                alpha,
                 teachers=tuple(run.id for run in teachers),
-                temperature=recipes.default_temperature(dataset) if temperature is None else temperature,
-                alpha=alpha,
                 t_squared=t_squared,
                 ensemble=ensemble,
+                final_temperature=final_temperature,
+                final_alpha=final_alpha,
             ),
             transfer_set=_transfer_set(fraction, only_classes, labelled),
             training=_training(
                 "distilled", dataset, epochs, batch_size, learning_rate, optimizer, schedule, weight_decay, jitter,
-                precision, device,
+                label_smoothing, precision, device,
             ),
             seed=seed,
         )  # fmt: skip
@@ -484,16 +513,19 @@ def _model(
     preset: ModelConfig,
     name: str,
     hidden: str | None,
+    channels: str | None,
     dropout: float | None,
     dropout_input: float | None,
     batch_norm: bool,
 ) -> ModelConfig:
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
-    if hidden is not None:
-        parts = [part.strip() for part in hidden.replace(",", "-").split("-") if part.strip()]
+    for setting, text in (("hidden", hidden), ("channels", channels)):
+        if text is None:
+            continue
+        parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
         if not all(map(_is_number, parts)):
-            raise LabError(f"--hidden must be whole numbers with '-' between, such as 800-800, got '{hidden[:80]}'")
-        changes["hidden"] = tuple(int(part) for part in parts)
+            raise LabError(f"--{setting} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
+        changes[setting] = tuple(int(part) for part in parts)
     if dropout is not None:
         changes["dropout_hidden"] = dropout
     if dropout_input is not None:
@@ -504,6 +536,32 @@ def _model(
 def _is_number(text: str) -> bool:
     """Whether text is a whole number that anything here could be of."""
     return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _distillation(
+    dataset: str, objective: str, weights: list[str], temperature: float | None, alpha: float | None, **settings: Any
+) -> DistillationConfig:
+    """The settings asked for, the objective's own where nothing is; what it does not read is refused."""
+    told = DistillationConfig(objective=objective, weights=_weights(weights), **settings)
+    if temperature is not None and not told.info.uses_temperature:
+        raise LabError(f"{objective} has no temperature: leave --temperature out")
+    if alpha is not None and not told.info.mixed:
+        raise LabError(f"{objective} is not weighed by alpha: leave --alpha out, and see --weight")
+    if told.info.uses_temperature:
+        default = recipes.default_temperature(dataset, objective)
+        told = told.replace(temperature=default if temperature is None else temperature)
+    return told if alpha is None else told.replace(alpha=alpha)
+
+
+def _weights(texts: list[str]) -> dict[str, float]:
+    weights = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            raise LabError(f"--weight must be a name and a number, such as nontarget=4, got '{text[:80]}'") from None
+    return weights
 
 
 def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
@@ -533,6 +591,7 @@ def _training(
     schedule: Schedule | None,
     weight_decay: float | None,
     jitter: int | None,
+    label_smoothing: float,
     precision: Precision,
     device: Device,
 ) -> TrainingConfig:
@@ -544,6 +603,7 @@ def _training(
         "schedule": schedule,
         "weight_decay": weight_decay,
         "jitter_pixels": jitter,
+        "label_smoothing": label_smoothing,
         "precision": precision,
         "device": device,
     }

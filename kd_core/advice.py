@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core.config import RunConfig, info_of
+from kd_core.config import OBJECTIVES, RunConfig, info_of
 from kd_core.recipes import StoryConfig
 
 TINY_UNITS = 64
@@ -60,34 +60,24 @@ def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
     return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
 
 
-def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: int) -> list[str]:
+def warnings(
+    story: StoryConfig, teacher_parameters: int, student_parameters: int, assistant_parameters: int | None = None
+) -> list[str]:
     """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
 
-    teacher_parameters: of one teacher of the ensemble, or of the only one.
+    teacher_parameters: of one teacher of the ensemble, or of the only one. assistant_parameters: where there is one.
     """
     said: list[str] = []
-    temperature, alpha, training, part = story.temperature, story.alpha, story.training, story.transfer_set
+    training, part = story.training, story.transfer_set
     tiny = story.student.name == "mlp" and max(story.student.hidden, default=0) <= TINY_UNITS
     student = story.student_runs(("teacher",))[-1]
-
-    if alpha == 0:
-        said.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
-    elif not story.t_squared and temperature > 1 and alpha < 1:
-        said.append(
-            f"Without T² the soft loss has gradients about {temperature**2:.3g} times smaller (paper, section 2):"
-            " the labels decide nearly alone."
-        )
-    if temperature <= 1 and alpha > 0:
-        said.append("At T of 1 and less, the soft targets of a sure teacher are little more than its labels.")
-    if temperature > 8 and tiny and alpha > 0:
-        said.append("For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3).")
-    elif temperature > 20 and alpha > 0:
-        said.append(
-            "Far above T = 20 the student matches the teacher's logits one and all, also the very negative ones, which"
-            " are hardly more than noise (paper, section 2.1)."
-        )
-    if tiny and story.dataset == "mnist" and alpha > 0 and training.epochs <= 20:
+    said += _of_the_loss(story, tiny)
+    if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
         said.append("We measured students of 30 units on MNIST: in few epochs they did better without a teacher.")
+    if assistant_parameters is not None and not student_parameters < assistant_parameters < teacher_parameters:
+        said.append(
+            "An assistant helps where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
+        )
     if student_parameters >= teacher_parameters:
         said.append("The student is no smaller than its teacher: it has little to gain but the soft targets.")
     if training.optimizer != "sgd" and training.learning_rate > 0.02:
@@ -108,6 +98,31 @@ def warnings(story: StoryConfig, teacher_parameters: int, student_parameters: in
             )
     if training.jitter_pixels:
         said.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
+    return said
+
+
+def _of_the_loss(story: StoryConfig, tiny: bool) -> list[str]:
+    """What is known of temperature and alpha, where the objective reads them. tiny: the student is."""
+    said: list[str] = []
+    temperature, alpha = story.temperature, story.alpha
+    if OBJECTIVES[story.objective].mixed and alpha == 0 and not story.final_alpha:
+        said.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
+    if story.objective != "hinton":
+        return said
+    if alpha > 0 and not story.t_squared and temperature > 1 and alpha < 1:
+        said.append(
+            f"Without T² the soft loss has gradients about {temperature**2:.3g} times smaller (paper, section 2):"
+            " the labels decide nearly alone."
+        )
+    if temperature <= 1 and alpha > 0:
+        said.append("At T of 1 and less, the soft targets of a sure teacher are little more than its labels.")
+    if temperature > 8 and tiny and alpha > 0:
+        said.append("For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3).")
+    elif temperature > 20 and alpha > 0:
+        said.append(
+            "Far above T = 20 the student matches the teacher's logits one and all, also the very negative ones, which"
+            " are hardly more than noise (paper, section 2.1)."
+        )
     return said
 
 

@@ -6,11 +6,20 @@ Every rule a value breaks becomes one plain sentence in a ConfigError, which the
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 Role = Literal["teacher", "baseline", "distilled"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -18,6 +27,7 @@ Schedule = Literal["cosine", "constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Average = Literal["probabilities", "logits"]
+Needs = Literal["logits", "features", "maps"]
 
 
 class DatasetInfo(NamedTuple):
@@ -51,8 +61,209 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
+"""The models that have maps to compare."""
 MAX_ENSEMBLE = 20
 MAX_CELLS = 500
+
+
+class Weight(NamedTuple):
+    """A number that an objective weighs a term by, from 0 to most. symbol: LaTeX, as in the objective's formula."""
+
+    default: float
+    symbol: str
+    meaning: str
+    most: float = 10_000.0
+
+
+class ObjectiveInfo(NamedTuple):
+    """What can be said of an objective without computing it, as kd_core.objectives does.
+
+    formula: of the soft loss, in LaTeX. An objective whose weights name `hard` weighs the cross-entropy with the labels
+    by it, loss = soft_loss + hard * hard_loss, and alpha plays no part; any other is mixed by alpha as Hinton's is.
+    temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
+    that several teachers average these, whatever `ensemble` says.
+    """
+
+    label: str
+    formula: str
+    source: str
+    when: str
+    defaults_from: str
+    weights: Mapping[str, Weight] = {}
+    temperature: float | None = None
+    uses_temperature: bool = True
+    matches_logits: bool = False
+    needs_labels: bool = False
+    needs: Needs = "logits"
+    projector: bool = False
+
+    @property
+    def mixed(self) -> bool:
+        """Whether alpha weighs soft and hard loss, as in Hinton's; else the objective's own weights do."""
+        return "hard" not in self.weights
+
+
+HARD = Weight(1.0, r"w_\mathrm{hard}", "weight of the cross-entropy with the labels")
+OBJECTIVES = {
+    "hinton": ObjectiveInfo(
+        "Hinton's KD",
+        r"T^2\,\mathrm{KL}\big(p^t_T \,\big\|\, p^s_T\big)",
+        "Hinton, Vinyals and Dean 2014, arXiv:1503.02531, section 2",
+        "The place to start: one temperature, one weight, and hard to beat.",
+        "alpha 0.9 and T 4 as in mdistiller's mdistiller/engine/cfg.py (KD)",
+    ),
+    "logit_matching": ObjectiveInfo(
+        "Logit matching",
+        r"\tfrac{1}{2K}\,\big\| z^s - z^t \big\|^2",
+        "Ba and Caruana 2014, arXiv:1312.6184, equation 1; the limit of T² KL for high T: Hinton et al., section 2.1",
+        "No temperature to choose, for a student large enough to follow every logit of its teacher.",
+        "no weight of its own",
+        uses_temperature=False,
+        matches_logits=True,
+    ),
+    "dkd": ObjectiveInfo(
+        "DKD",
+        r"T^2\,\big[w_\mathrm{t}\,\mathrm{KL}(b^t_T \| b^s_T)"
+        r" + w_\mathrm{n}\,\mathrm{KL}(\hat p^t_T \| \hat p^s_T)\big]",
+        "Zhao et al. 2022, arXiv:2203.08679, equation 7",
+        "When the teacher is so sure that its dark knowledge hardly counts: that part gets a weight of its own.",
+        "megvii-research/mdistiller, mdistiller/engine/cfg.py (DKD, without its 20 epochs of warm-up)",
+        {
+            "hard": HARD,
+            "target": Weight(1.0, r"w_\mathrm{t}", "weight of the target part: label against all others"),
+            "nontarget": Weight(8.0, r"w_\mathrm{n}", "weight of the non-target part: how the others compare"),
+        },
+        temperature=4.0,
+        needs_labels=True,
+    ),
+    "logit_standardisation": ObjectiveInfo(
+        "Logit standardisation",
+        r"w_\mathrm{soft}\,T^2\,\mathrm{KL}\big(\mathrm{softmax}(\tilde z^t / T) \,\big\|\,"
+        r" \mathrm{softmax}(\tilde z^s / T)\big)",
+        "Sun et al. 2024, arXiv:2403.01427, algorithm 1",
+        "When the student is too small to reach the size of the teacher's logits: only their pattern is matched.",
+        "sunshangquan/logit-standardization-KD, mdistiller/engine/cfg.py (KD) and tools/train.py",
+        {
+            "hard": HARD,
+            "soft": Weight(9.0, r"w_\mathrm{soft}", "weight of the soft targets of standardised logits"),
+        },
+        temperature=2.0,
+        matches_logits=True,
+    ),
+    "dist": ObjectiveInfo(
+        "DIST",
+        r"T^2\,\big[w_\mathrm{b}\,\big(1 - \overline{\rho}_\mathrm{rows}\big)"
+        r" + w_\mathrm{w}\,\big(1 - \overline{\rho}_\mathrm{columns}\big)\big]",
+        "Huang et al. 2022, arXiv:2205.10536, section 3",
+        "When the teacher is much stronger: only how it ranks classes, and examples within a class, is asked.",
+        "hunto/image_classification_sota, lib/models/losses/kd_loss.py and dist_kd.py",
+        {
+            "hard": HARD,
+            "between": Weight(1.0, r"w_\mathrm{b}", "weight of the correlation between classes, over each example"),
+            "within": Weight(1.0, r"w_\mathrm{w}", "weight of the correlation within classes, over the batch"),
+        },
+        temperature=1.0,
+    ),
+    "jensen_shannon": ObjectiveInfo(
+        "Jensen-Shannon",
+        r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big],"
+        r"\; m = \beta p^t_T + (1-\beta) p^s_T",
+        "Agarwal et al. 2023 (GKD), arXiv:2306.13649, section 2",
+        "To choose what a small student gives up: near beta 0 it spreads over all the teacher says, near 1 it keeps to"
+        " the likeliest.",
+        "huggingface/trl, trl/trainer/gkd_config.py",
+        {"beta": Weight(0.5, r"\beta", "exactly 0: forward KL, as Hinton's; exactly 1: reverse KL", most=1.0)},
+    ),
+    "nkd": ObjectiveInfo(
+        "NKD",
+        r"-w_\mathrm{t}\,p^t_y \log p^s_y"
+        r" - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
+        "Yang et al. 2023, arXiv:2303.13005, section 3",
+        "As DKD, with the label's own part bounded by how sure the teacher is of it.",
+        "yzd-v/cls_KD, configs/distillers/cifar100/res34_distill_res18_cifar.py",
+        {
+            "hard": HARD,
+            "target": Weight(1.0, r"w_\mathrm{t}", "weight of the target part"),
+            "nontarget": Weight(3.5, r"w_\mathrm{n}", "weight of the non-target part"),
+        },
+        temperature=3.0,
+        needs_labels=True,
+    ),
+    "similarity_preserving": ObjectiveInfo(
+        "Similarity preserving",
+        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2,"
+        r"\; G = FF^\top \text{ with rows of length 1, } F \text{ the features}",
+        "Tung and Mori 2019, arXiv:1907.09682, section 3.1",
+        "For networks that share no shape: only which images of a batch look alike to the teacher is asked.",
+        "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh, for batches of 64: larger ones make the term smaller",
+        {
+            "hard": HARD,
+            "similarity": Weight(3000.0, r"w_\mathrm{s}", "weight of the difference in similarity"),
+        },
+        uses_temperature=False,
+        needs="features",
+    ),
+    "rkd": ObjectiveInfo(
+        "RKD",
+        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} -"
+        r" \cos^s_{ijk}\big)},\; h \text{ Huber's}",
+        "Park et al. 2019, arXiv:1904.05068, sections 3.2.1 (distances) and 3.2.2 (angles)",
+        "For networks that share no shape, where how far images lie apart matters: its distances have no scale.",
+        "lenscloth/RKD, run_distill_classification.py",
+        {
+            "hard": HARD,
+            "distance": Weight(25.0, r"w_\mathrm{d}", "weight of the distances between two images, over their mean"),
+            "angle": Weight(50.0, r"w_\mathrm{a}", "weight of the angles between three images"),
+        },
+        uses_temperature=False,
+        needs="features",
+    ),
+    "hint": ObjectiveInfo(
+        "FitNets hint",
+        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2},\; r \text{ linear, trained along}",
+        "Romero et al. 2015, arXiv:1412.6550, equation 3, in one stage with the labels as in RepDistiller",
+        "For a thin and deep student: maps in the middle of its teacher lead it, or else what feeds the last layer.",
+        "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh",
+        {
+            "hard": HARD,
+            "hint": Weight(100.0, r"w_\mathrm{h}", "weight of the squared difference from the teacher's features"),
+        },
+        uses_temperature=False,
+        needs="features",
+        projector=True,
+    ),
+    "attention": ObjectiveInfo(
+        "Attention transfer",
+        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages} \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|}"
+        r" \Big)^2},\; Q = \tfrac1C \textstyle\sum_c A_c^2",
+        "Zagoruyko and Komodakis 2017, arXiv:1612.03928, equation 2 with p = 2",
+        "For convolutional networks: the student looks where its teacher looks, at every stage.",
+        "szagoruyko/attention-transfer, README.md (beta 1e+3), and RepDistiller, scripts/run_cifar_distill.sh",
+        {
+            "hard": HARD,
+            "attention": Weight(1000.0, r"w_\mathrm{a}", "weight of the difference in attention"),
+        },
+        uses_temperature=False,
+        needs="maps",
+    ),
+    "crd": ObjectiveInfo(
+        "CRD",
+        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ + N\,\overline{\log(1 - h^-)} \big],"
+        r"\; h = \tfrac{s}{s + N/M},\; s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}",
+        "Tian et al. 2020, arXiv:1910.10699, section 3.1",
+        "For a student whose features are to be used later: they are to tell apart each image, not only each class.",
+        "HobbitLong/RepDistiller, train_student.py and scripts/run_cifar_distill.sh, but with 4,096 negatives a step",
+        {
+            "hard": HARD,
+            "contrast": Weight(0.8, r"w_\mathrm{c}", "weight of the contrast, both networks as anchors"),
+        },
+        uses_temperature=False,
+        needs="features",
+        projector=True,
+    ),
+}
+"""The names of kd_core.objectives.SOFT_LOSSES, in the order in which forms offer them."""
 
 
 class LabError(Exception):
@@ -123,11 +334,14 @@ class Config(BaseModel):
 
 
 class ModelConfig(Config):
-    """An architecture: its name and, for the multilayer perceptron, its shape."""
+    """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
     name: str = Field("mlp", description="architecture, one of kd_core.config.MODELS")
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
+    )
+    channels: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
+        (16, 32), min_length=1, max_length=3, description="channels of each 3x3 convolution (cnn only)"
     )
     dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
     dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
@@ -142,7 +356,30 @@ class ModelConfig(Config):
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
-        return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}" if self.name == "mlp" else MODELS[self.name]
+        if self.name == "mlp":
+            return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
+        if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
+            return f"cnn {'-'.join(map(str, self.channels))}"
+        return MODELS[self.name]
+
+    def check_shows(self, objective: str, whose: str) -> None:
+        """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
+        info = OBJECTIVES[objective]
+        if info.needs == "maps" and self.name not in CONVOLUTIONAL:
+            raise ConfigError(
+                f"{objective} compares maps, and the {whose}, {self.label}, has none: choose"
+                f" {' or '.join(CONVOLUTIONAL)} for it, or another objective"
+            )
+        if info.needs == "features" and self.name == "mlp" and not self.hidden:
+            raise ConfigError(
+                f"{objective} compares what feeds the last layer, and the {whose}, {self.label}, has only its images"
+                " there: give it hidden units, or choose another objective"
+            )
+        if info.needs != "logits" and self.name not in ("mlp", *CONVOLUTIONAL):
+            raise ConfigError(
+                f"{objective} compares features, and the {whose}, {self.label}, shows its logits alone: choose an"
+                " objective that compares logits, such as hinton"
+            )
 
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
@@ -151,8 +388,35 @@ PAPER_STUDENT = ModelConfig(hidden=(800, 800))
 """The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
 
 
+def objective_weights(objective: str | None, given: Any) -> Any:
+    """Weights, a mapping or pairs, in the objective's order and without its defaults: equal settings, equal configs.
+
+    What is neither, and weights of an unknown objective, are given back for others to refuse. Raises ConfigError.
+    """
+    try:
+        weights = {str(name): float(value) for name, value in dict(given).items()}
+    except (TypeError, ValueError):
+        return given
+    if objective not in OBJECTIVES:
+        return ()
+    known = OBJECTIVES[objective].weights
+    for name, value in weights.items():
+        if name not in known:
+            has = f"its weights are {', '.join(known)}" if known else "it has none"
+            raise ConfigError(f"{objective} has no weight '{name[:80]}': {has}")
+        if not 0 <= value <= known[name].most:
+            raise ConfigError(f"weight {name} of {objective} must be between 0 and {known[name].most:g}, got {value:g}")
+    return tuple(
+        (name, weights[name]) for name, weight in known.items() if weights.get(name, weight.default) != weight.default
+    )
+
+
 class DistillationConfig(Config):
-    """How a student learns from its teacher (Hinton et al., arXiv:1503.02531, section 2)."""
+    """How a student learns from its teacher (Hinton et al., arXiv:1503.02531, section 2, unless objective is another).
+
+    Temperature and alpha may change linearly from the first step to the last (the idea of Jafari et al. 2021,
+    arXiv:2104.07163, who cool T down to 1).
+    """
 
     teachers: tuple[str, ...] = Field(
         min_length=1, max_length=MAX_ENSEMBLE, description="run ids of the teacher, several for an ensemble"
@@ -163,6 +427,92 @@ class DistillationConfig(Config):
     alpha: float = Field(0.9, ge=0, le=1, description="weight of the soft loss; 1 - alpha weighs the hard one")
     t_squared: bool = Field(True, description="multiply the soft loss by T², so that its gradients keep their size")
     ensemble: Average = Field("probabilities", description="what is averaged over several teachers")
+    objective: str = Field("hinton", description="what the student minimises, one of kd_core.config.OBJECTIVES")
+    weights: tuple[tuple[str, float], ...] = Field(
+        (), description="of the objective's terms, by name, where they are not its defaults"
+    )
+    final_temperature: float | None = Field(None, gt=0, le=1000, description="T at the last step; by default T stays")
+    final_alpha: float | None = Field(None, ge=0, le=1, description="alpha at the last step; by default alpha stays")
+
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, objective: str) -> str:
+        if objective not in OBJECTIVES:
+            raise ConfigError(f"unknown objective '{objective[:80]}': choose one of {', '.join(OBJECTIVES)}")
+        return objective
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _of_the_objective(cls, weights: Any, told: ValidationInfo) -> Any:
+        return objective_weights(told.data.get("objective"), weights)
+
+    @field_serializer("weights")
+    def _as_mapping(self, weights: tuple[tuple[str, float], ...]) -> dict[str, float]:
+        return dict(weights)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.final_temperature is not None and not self.info.uses_temperature:
+            raise ConfigError(f"{self.objective} has no temperature: leave final_temperature out")
+        if self.final_alpha is not None and not self.info.mixed:
+            raise ConfigError(f"{self.objective} is not weighed by alpha: leave final_alpha out")
+        if self.info.needs != "logits" and len(self.teachers) > 1:
+            raise ConfigError(f"{self.objective} compares a teacher's features with the student's: name one teacher")
+        return self
+
+    @property
+    def info(self) -> ObjectiveInfo:
+        """What its objective is."""
+        return OBJECTIVES[self.objective]
+
+    @property
+    def all_weights(self) -> dict[str, float]:
+        """Of the objective's terms, by name."""
+        return {name: weight.default for name, weight in self.info.weights.items()} | dict(self.weights)
+
+    @property
+    def has_hard_loss(self) -> bool:
+        """Whether the cross-entropy with the labels is part of the loss, at any time."""
+        if not self.info.mixed:
+            return self.all_weights["hard"] > 0
+        return self.alpha < 1 or (self.final_alpha is not None and self.final_alpha < 1)
+
+    @property
+    def reads_labels(self) -> bool:
+        """Whether any label is read to compute the loss."""
+        return self.has_hard_loss or self.info.needs_labels
+
+    @property
+    def average(self) -> Average:
+        """What is averaged over several teachers, as the objective allows."""
+        return "logits" if self.info.matches_logits else self.ensemble
+
+    @property
+    def changes(self) -> bool:
+        """Whether temperature or alpha are not the same at every step."""
+        return self.final_temperature is not None or self.final_alpha is not None
+
+    def at(self, share: float) -> tuple[float, float]:
+        """Temperature and alpha when a share of the steps is done, from 0 at the first to 1 at the last."""
+        temperature, alpha = self.temperature, self.alpha
+        if self.final_temperature is not None:
+            temperature += (self.final_temperature - temperature) * share
+        if self.final_alpha is not None:
+            alpha += (self.final_alpha - alpha) * share
+        return temperature, alpha
+
+    @property
+    def label(self) -> str:
+        """What it is in short, e.g. 'T 4, alpha 0.9' or 'DIST, T 1'. Only what the objective reads."""
+
+        def told(name: str, first: float, last: float | None) -> str:
+            return f"{name} {first:g}" + ("" if last is None else f" to {last:g}")
+
+        parts = [] if self.objective == "hinton" else [self.info.label]
+        parts += [told("T", self.temperature, self.final_temperature)] if self.info.uses_temperature else []
+        parts += [told("alpha", self.alpha, self.final_alpha)] if self.info.mixed else []
+        parts += [f"{name} {value:g}" for name, value in self.weights]
+        return ", ".join(parts)
 
 
 class TrainingConfig(Config):
@@ -185,6 +535,12 @@ class TrainingConfig(Config):
         "auto", description="arithmetic of the model; auto takes bfloat16 where it is measured faster"
     )
     device: Device = Field("auto", description="auto takes a GPU where there is one")
+    label_smoothing: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of each hard target spread over all classes (Szegedy et al. 2016, section 7)",
+    )
 
 
 class TransferSetConfig(Config):
@@ -234,6 +590,8 @@ class RunConfig(Config):
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
         self._check_transfer_set()
+        if self.distillation is not None:
+            self.model.check_shows(self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
             raise ConfigError(
                 f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"
@@ -246,15 +604,17 @@ class RunConfig(Config):
             raise ConfigError("a teacher learns from the whole training set: a transfer set is for its students")
         if part.only_classes is not None and max(part.only_classes) >= info.classes:
             raise ConfigError(f"{self.dataset} has classes 0 to {info.classes - 1}, got class {max(part.only_classes)}")
-        if not part.labelled and (self.distillation is None or self.distillation.alpha != 1):
-            raise ConfigError("without labels only a distilled student with alpha = 1 can learn: set alpha to 1")
+        if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
+            raise ConfigError(_how_without_labels(self.distillation))
 
     @property
     def label(self) -> str:
         """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
         text = f"{self.role} {self.model.label}"
         if self.distillation is not None:
-            text += f", T {self.distillation.temperature:g}, alpha {self.distillation.alpha:g}"
+            text += f", {self.distillation.label}"
+        elif self.training.label_smoothing:
+            text += f", label smoothing {self.training.label_smoothing:g}"
         return text
 
     @property
@@ -264,6 +624,14 @@ class RunConfig(Config):
         classes = 1.0 if part.only_classes is None else len(set(part.only_classes)) / info.classes
         kept = 1 - self.training.validation_fraction
         return max(1, round(info.train_examples * classes * part.fraction * kept))
+
+
+def _how_without_labels(told: DistillationConfig | None) -> str:
+    if told is None or told.info.mixed:
+        return "without labels only a distilled student with alpha = 1 can learn: set alpha to 1"
+    if told.info.needs_labels:
+        return f"{told.objective} reads the label of every example: choose another objective, or keep the labels"
+    return f"without labels {told.objective} can only learn with its weight hard at 0: set it to 0"
 
 
 class SweepConfig(Config):

@@ -5,9 +5,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from kd_core import artifacts, models
+from kd_core import artifacts, models, taps
 from kd_core.datasets import Dataset
 from kd_core.files import AnyPath
 
@@ -20,17 +19,8 @@ def penultimate(
     Raises as artifacts.load_model does.
     """
     model = artifacts.load_model(storage, run_id, dataset)
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    seen: list[torch.Tensor] = []
-
-    def remember(_: nn.Module, inputs: Any) -> None:
-        seen.append(inputs[0].detach().flatten(1).float())
-
-    handle = last.register_forward_pre_hook(remember)
-    try:
+    with taps.listening(model, maps=False) as (seen,):
         models.logits_of(model, dataset.test_images[:count], dataset.normalise)
-    finally:
-        handle.remove()
     return torch.cat(seen).numpy(), dataset.test_labels[:count].numpy()
 
 

@@ -68,14 +68,17 @@ GIVEN_UP = f"The process that trained it was lost, and so were those that took i
 def check(store: Store, configs: dict[str, RunConfig]) -> None:
     """Raise ConfigError where a run could not start.
 
-    That is a teacher that does not exist, failed, or knows other classes, or a run to continue that left no weights or
-    is another network.
+    That is a teacher that does not exist, failed, knows other classes or does not show what the student is to compare,
+    or a run to continue that left no weights or is another network.
     """
     for config in configs.values():
         if config.continues is not None:
             _check_continued(store, config, config.continues)
-        for teacher_id in config.distillation.teachers if config.distillation else ():
+        if config.distillation is None:
+            continue
+        for teacher_id in config.distillation.teachers:
             if teacher_id in configs:
+                configs[teacher_id].model.check_shows(config.distillation.objective, "teacher")
                 continue
             try:
                 teacher = store.get(teacher_id)
@@ -89,6 +92,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                     f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
                     f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
                 )
+            teacher.config.model.check_shows(config.distillation.objective, "teacher")
 
 
 def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 class Losses(NamedTuple):
     """The objective and its parts, scalars in nats: loss = alpha * soft_loss + (1 - alpha) * hard_loss.
 
-    soft_loss includes T² (unless that was switched off). hard_loss is NaN where no labels were given.
+    soft_loss includes T² (unless that was switched off). hard_loss is NaN where no labels were given. Other objectives
+    than Hinton's may weigh the parts otherwise (kd_core.config.ObjectiveInfo).
     """
 
     loss: Tensor
@@ -56,23 +57,38 @@ def distillation_loss(
     t_squared=False drops the T², to show what it is for: soft gradients then shrink as 1/T².
     Raises ValueError unless temperature > 0 and 0 <= alpha <= 1, and where labels are missing though alpha < 1.
     """
-    _checked_temperature(temperature)
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha must be between 0 and 1, got {alpha:g}")
+    soft_loss = soft_target_loss(student_logits, teacher_logits, temperature=temperature, t_squared=t_squared)
+    if alpha == 1:
+        return weighted(soft_loss, None, 1.0, 0.0)
+    if labels is None:
+        raise ValueError(f"labels are needed for the hard loss: alpha is {alpha:g}, below 1")
+    return weighted(soft_loss, F.cross_entropy(student_logits, labels), alpha, 1 - alpha)
+
+
+def soft_target_loss(
+    student_logits: Tensor, teacher_logits: Tensor, *, temperature: float, t_squared: bool = True
+) -> Tensor:
+    """The soft loss of distillation_loss alone: T² · KL(softmax(z_t/T) ‖ softmax(z_s/T)), a scalar.
+
+    Raises ValueError unless temperature > 0.
+    """
+    _checked_temperature(temperature)
     soft_loss = F.kl_div(
         F.log_softmax(student_logits / temperature, dim=-1),
         F.log_softmax(teacher_logits / temperature, dim=-1),
         reduction="batchmean",
         log_target=True,
     )
-    if t_squared:
-        soft_loss = soft_loss * temperature**2  # keeps the soft gradients the same size as T grows
-    if alpha == 1:
-        return Losses(soft_loss, soft_loss, torch.full_like(soft_loss, torch.nan))
-    if labels is None:
-        raise ValueError(f"labels are needed for the hard loss: alpha is {alpha:g}, below 1")
-    hard_loss = F.cross_entropy(student_logits, labels)
-    loss = hard_loss if alpha == 0 else alpha * soft_loss + (1 - alpha) * hard_loss
+    return soft_loss * temperature**2 if t_squared else soft_loss  # keeps the soft gradients' size as T grows
+
+
+def weighted(soft_loss: Tensor, hard_loss: Tensor | None, soft_weight: float, hard_weight: float) -> Losses:
+    """The parts and their weighted sum. Without a hard loss it is NaN, and no part of the sum."""
+    if hard_loss is None:
+        return Losses(soft_weight * soft_loss, soft_loss, torch.full_like(soft_loss, torch.nan))
+    loss = hard_loss if soft_weight == 0 else soft_weight * soft_loss + hard_weight * hard_loss
     return Losses(loss, soft_loss, hard_loss)
 
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from kd_core.config import RunConfig, info_of
+from kd_core.config import DistillationConfig, RunConfig, info_of
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
 _ROLES = {
     "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
     "baseline": "A baseline: a student's architecture trained on labels alone, for comparison with a distilled one.",
-    "distilled": "A distilled student: a network trained on the softened probabilities of a teacher"
+    "distilled": "A distilled student: a network trained on what a teacher says of its images"
     " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
 }
 MAX_LAYER_LINES = 40
@@ -144,14 +144,33 @@ def _lesson(config: RunConfig) -> str:
     labels = "with their labels" if part.labelled else "without any label"
     lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
     if told is not None:
-        average = f", the mean of their {told.ensemble}" if len(told.teachers) > 1 else ""
-        lesson += (
-            f"\n\n## Distillation\n\n`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`\n\n"
-            f"with temperature T = {told.temperature:g} and alpha = {told.alpha:g}; p_t and p_s are"
-            " softmax(logits / T) of teacher and student, CE is the cross-entropy with the labels. Taught by run"
-            f" {', '.join(told.teachers)}{average}."
-        )
+        average = f", the mean of their {told.average}" if len(told.teachers) > 1 else ""
+        lesson += f"\n\n## Distillation\n\n{_loss(told)} Taught by run {', '.join(told.teachers)}{average}."
     return lesson
+
+
+def _loss(told: DistillationConfig) -> str:
+    """What the student minimised, with its numbers."""
+    if told.objective == "hinton":
+        formula = f"`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`"
+        meaning = "p_t and p_s are softmax(logits / T) of teacher and student,"
+    else:
+        shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
+        formula = f"`loss = {shares}`"
+        meaning = (
+            f"soft is the loss of {told.info.label} ({told.info.source}), $${told.info.formula}$$"
+            f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
+        )
+    numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]
+    if told.info.mixed:
+        numbers = [_number("alpha", told.alpha, told.final_alpha), *numbers]
+    if told.info.uses_temperature:
+        numbers = [_number("temperature T", told.temperature, told.final_temperature), *numbers]
+    return f"{formula}\n\nwith {' and '.join(numbers)}; {meaning} CE is the cross-entropy with the labels."
+
+
+def _number(name: str, first: float, last: float | None) -> str:
+    return f"{name} = {first:g}" + ("" if last is None else f" at the first step, {last:g} at the last")
 
 
 def _table(values: Mapping[str, Any]) -> str:

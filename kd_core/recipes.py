@@ -3,13 +3,14 @@
 A StoryConfig says all of it in one value; plan turns it into linked runs, leaving out what is trained already.
 """
 
-from collections.abc import Callable, Iterable
-from typing import NamedTuple, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kd_core.config import (
     MAX_ENSEMBLE,
+    OBJECTIVES,
     PAPER_STUDENT,
     PAPER_TEACHER,
     Average,
@@ -20,6 +21,7 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
     info_of,
+    objective_weights,
 )
 from kd_core.runs import Run, new_id
 
@@ -83,9 +85,10 @@ def default_student(dataset: str) -> ModelConfig:
     return PAPER_STUDENT if _like_mnist(dataset) else OTHER_STUDENT
 
 
-def default_temperature(dataset: str) -> float:
-    """A temperature that serves that student."""
-    return 2.0 if dataset == "digits" else 4.0
+def default_temperature(dataset: str, objective: str = "hinton") -> float:
+    """A temperature that serves that student, or the objective's own."""
+    own = OBJECTIVES[objective].temperature
+    return own if own is not None else 2.0 if dataset == "digits" else 4.0
 
 
 TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
@@ -102,7 +105,8 @@ class StoryConfig(Config):
     """Teacher, baseline student and distilled student, as one choice.
 
     Both students have the same architecture, seed (so the same initial weights and order of examples), images and
-    training: what differs between them is the teacher alone.
+    training: what differs between them is the teacher alone. An assistant of a size between (Mirzadeh et al. 2020,
+    arXiv:1902.03393) is distilled from the teacher first, in the same way, and teaches the student in its place.
     """
 
     dataset: str = "mnist"
@@ -116,14 +120,27 @@ class StoryConfig(Config):
     temperature: float = DistillationConfig.model_fields["temperature"].default
     alpha: float = DistillationConfig.model_fields["alpha"].default
     t_squared: bool = True
+    objective: str = "hinton"
+    weights: tuple[tuple[str, float], ...] = Field((), description="of the objective's terms, where not its defaults")
+    final_temperature: float | None = None
+    final_alpha: float | None = None
+    assistant: ModelConfig | None = Field(None, description="a network that learns first and teaches the student")
+    assistant_training: TrainingConfig | None = Field(None, description="by default the student's")
     transfer_set: TransferSetConfig = TransferSetConfig()
     baseline: bool = True
     seed: int = 0
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _of_the_objective(cls, weights: Any, told: ValidationInfo) -> Any:
+        return objective_weights(told.data.get("objective"), weights)
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self.teacher_runs()
-        self.student_runs(self.teachers or ("new",))  # a RunConfig refuses what cannot be
+        teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
+        self.teacher_runs()  # a RunConfig refuses what cannot be
+        self.assistant_run(teachers)
+        self.student_runs(teachers if self.assistant is None else ("assistant",))
         return self
 
     @classmethod
@@ -153,19 +170,44 @@ class StoryConfig(Config):
             for member in range(self.new_teachers)
         ]
 
+    def assistant_run(self, teachers: tuple[str, ...]) -> RunConfig | None:
+        """The assistant, distilled from these runs as the student is from it; None where the story has none."""
+        if self.assistant is None:
+            return None
+        return RunConfig(
+            role="distilled",
+            dataset=self.dataset,
+            model=self.assistant,
+            distillation=self._distillation(teachers),
+            transfer_set=self.transfer_set,
+            training=self.assistant_training or self.training,
+            seed=self.seed,
+        )
+
+    def _distillation(self, teachers: tuple[str, ...]) -> DistillationConfig:
+        """What the objective does not read is left at its default: it is the same run whatever the form says there."""
+        settings: dict[str, Any] = {
+            "objective": self.objective,
+            "weights": self.weights,
+            "t_squared": self.t_squared,
+            "ensemble": self.ensemble,
+            "final_temperature": self.final_temperature,
+            "final_alpha": self.final_alpha,
+        }
+        info = OBJECTIVES.get(self.objective)
+        if info is None or info.uses_temperature:
+            settings["temperature"] = self.temperature
+        if info is None or info.mixed:
+            settings["alpha"] = self.alpha
+        return DistillationConfig(teachers=teachers, **settings)
+
     def student_runs(self, teachers: tuple[str, ...]) -> list[RunConfig]:
         """The baseline, if wanted, and the student distilled from these runs.
 
         Where the transfer set is unlabelled, the baseline still reads its labels: without a teacher it has no others.
         """
         common = {"dataset": self.dataset, "model": self.student, "training": self.training, "seed": self.seed}
-        distillation = DistillationConfig(
-            teachers=teachers,
-            temperature=self.temperature,
-            alpha=self.alpha,
-            t_squared=self.t_squared,
-            ensemble=self.ensemble,
-        )
+        distillation = self._distillation(teachers)
         part = self.transfer_set
         baseline = RunConfig(role="baseline", transfer_set=part.replace(labelled=True), **common)
         distilled = RunConfig(role="distilled", distillation=distillation, transfer_set=part, **common)
@@ -175,8 +217,10 @@ class StoryConfig(Config):
     def of_runs(cls, runs: Iterable[RunConfig], teachers: Iterable[RunConfig] = ()) -> Self:
         """The story that runs tell: of a distilled run, a baseline, or a teacher alone. teachers: those that are known.
 
-        Its teachers stay the trained ones.
+        Its teachers stay the trained ones. Where the student's is a run that this story would ask for as an assistant,
+        it is told as one.
         """
+        runs, teachers = [*runs], [*teachers]
         by_role = {run.role: run for run in runs}
         student = by_role.get("distilled") or by_role.get("baseline")
         teacher = next(iter(teachers), by_role.get("teacher"))
@@ -192,7 +236,31 @@ class StoryConfig(Config):
             changes |= {"teachers": distillation.teachers, "ensemble": distillation.ensemble}
             changes |= {"temperature": distillation.temperature, "alpha": distillation.alpha}
             changes |= {"t_squared": distillation.t_squared}
-        return cls.default(dataset).replace(**changes)
+            changes |= {"objective": distillation.objective, "weights": distillation.weights}
+            changes |= {"final_temperature": distillation.final_temperature, "final_alpha": distillation.final_alpha}
+        story = cls.default(dataset).replace(**changes)
+        first = next((run for run in (*teachers, *runs) if run.role == "teacher"), None)
+        for run in (*teachers, *runs):
+            chained = story._taught_by(run, first)
+            if chained is not None:
+                return chained
+        return story
+
+    def _taught_by(self, run: RunConfig, teacher: RunConfig | None) -> Self | None:
+        """This story with a run as the assistant that its student names as its only teacher, or None if it is none."""
+        told = run.distillation
+        if told is None or len(self.teachers) != 1 or told.teachers == self.teachers:
+            return None
+        default = type(self).default(self.dataset)
+        chained = self.replace(
+            teachers=told.teachers,
+            ensemble=told.ensemble,
+            teacher=default.teacher if teacher is None else teacher.model,
+            teacher_training=default.teacher_training if teacher is None else teacher.training,
+            assistant=run.model,
+            assistant_training=None if run.training == self.training else run.training,
+        )
+        return chained if chained.assistant_run(told.teachers) == run else None
 
 
 class Plan(NamedTuple):
@@ -221,9 +289,16 @@ def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
         return run_id
 
     teachers = story.teachers or tuple(have(config) for config in story.teacher_runs())
-    for config in story.student_runs(teachers):
+    assistant = story.assistant_run(teachers)
+    for config in story.student_runs(teachers if assistant is None else (have(assistant),)):
         have(config)
     return Plan(to_train, tuple(dict.fromkeys(reused)))
+
+
+def assistants(runs: Mapping[str, RunConfig]) -> set[str]:
+    """The ids of those of these runs that learn from a teacher and teach another of them."""
+    teach = {teacher for config in runs.values() if config.distillation for teacher in config.distillation.teachers}
+    return {run_id for run_id, config in runs.items() if config.role == "distilled" and run_id in teach}
 
 
 def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:

@@ -35,9 +35,11 @@ def trains_together(config: RunConfig) -> bool:
     """Whether a run can join others, and gains by it: a small plain mlp that starts from random weights.
 
     Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
-    students of more than MAX_PARAMETERS.
+    students of more than MAX_PARAMETERS, and those with another loss than Together computes.
     """
-    model = config.model
+    model, told = config.model, config.distillation
+    if config.training.label_smoothing or (told is not None and (told.objective != "hinton" or told.changes)):
+        return False
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
     if not plain or config.training.jitter_pixels or config.continues is not None:
         return False
@@ -295,7 +297,8 @@ class Together:
     def restore(self, path: Path) -> None:
         """Go on from a checkpoint that save wrote for the same configs. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
-        if state.get("configs") != [config.model_dump_json() for config in self.configs]:
+        saved = state.get("configs")
+        if not isinstance(saved, list) or tuple(RunConfig.from_json(str(text)) for text in saved) != self.configs:
             raise ConfigError(f"{path} belongs to other configs: start these runs anew")
         try:
             with torch.no_grad():

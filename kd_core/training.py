@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, models, tensors
+from kd_core import losses, models, objectives, tensors
 from kd_core.arithmetic import (
     autocast,
     faster_precision,
@@ -27,6 +27,7 @@ from kd_core.arithmetic import (
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset, Streamed
 from kd_core.files import SaveError
+from kd_core.taps import Taps, tapped
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
@@ -90,27 +91,34 @@ class Training:
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
+        needs = "logits" if config.distillation is None else config.distillation.info.needs
+        self._taps = needs != "logits"
 
         train_indices, validation_indices = dataset.split_of(config)
         self.images = dataset.taken(train_indices, self.device)
         self.labels = dataset.train_labels[train_indices].to(self.device)
         self.validation_images = dataset.train_images[validation_indices].to(self.device)
         self.validation_labels = dataset.train_labels[validation_indices].to(self.device)
+        self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
+        self.total_steps = config.training.epochs * self.steps_per_epoch
+        self.step = 0
         known = self._teacher_logits(teacher_logits)
         if known is not None and not config.transfer_set.labelled:
-            self.validation_labels = known[validation_indices].argmax(dim=1).to(self.device)
-        self.teacher_logits = None if known is None or self._moves else known[train_indices].to(self.device)
+            self.validation_labels = self._averaged(known[:, validation_indices]).argmax(dim=1).to(self.device)
+        self.teacher_logits = self._members = None
+        if known is not None and not self._looks_anew:
+            part = known[:, train_indices].to(self.device)
+            self.teacher_logits, self._members = (None, part) if self._averages_anew else (self._averaged(part), None)
         self._probes = dataset.test_images[dataset.probes]
 
-        self.optimizer = optimizer_of(self.model.parameters(), config.training, self.device)
+        self.projector = self._projector()
+        trained = [*self.model.parameters(), *(self.projector.parameters() if self.projector else ())]
+        self.optimizer = optimizer_of(trained, config.training, self.device)
         self.precision: str = config.training.precision
         if self.precision == "auto":
             sample = dataset.normalise(self.images[: config.training.batch_size])
             self.precision = faster_precision(self.model, sample, self.device)
 
-        self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
-        self.total_steps = config.training.epochs * self.steps_per_epoch
-        self.step = 0
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
         self.epoch_seconds = 0.0
@@ -123,16 +131,62 @@ class Training:
         """Whether each epoch shows the images elsewhere, so that the teacher has to look at them anew."""
         return self.config.training.jitter_pixels > 0
 
+    @property
+    def _looks_anew(self) -> bool:
+        """Whether the teacher has to look at every batch: its images move, or more than its logits is compared."""
+        return self._moves or self._taps
+
+    @property
+    def _averages_anew(self) -> bool:
+        """Whether the average of several teachers changes with T from step to step."""
+        told = self.config.distillation
+        several = told is not None and len(told.teachers) > 1 and told.average == "probabilities"
+        return several and told is not None and told.final_temperature is not None
+
+    def _averaged(self, members: Tensor) -> Tensor:
+        """What the teacher, or the ensemble, says at this step. (M, N, K) -> (N, K)."""
+        told = self.config.distillation
+        if told is None:
+            raise ValueError("without distillation there is no teacher")
+        return losses.ensemble_logits(members, temperature=told.at(self._share)[0], average=told.average)
+
+    @property
+    def _share(self) -> float:
+        """Of the steps that is done, from 0 at the first to 1 at the last."""
+        return self.step / max(1, self.total_steps - 1)
+
+    def _projector(self) -> nn.Module | None:
+        """What an objective trains beside the student, and what is not exported; None for most.
+
+        Raises ConfigError where the teacher has no maps to compare.
+        """
+        told = self.config.distillation
+        if told is None or not self._taps:
+            return None
+        inputs = self.dataset.normalise(self.images[:2])
+        self.model.eval()
+        with torch.no_grad():
+            student, teacher = tapped(self.model, inputs)[1], tapped(self.teachers[0], inputs)[1]
+        self.model.train()
+        if told.info.needs == "maps" and not teacher.maps:
+            raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
+        if not told.info.projector:
+            return None
+        sample = objectives.Sample(student, teacher, len(self.images))
+        return objectives.PROJECTORS[told.objective](sample).to(self.device)
+
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
-        """(N, K) logits of the teacher, or the ensemble, over the whole training set as it lies; None without one."""
+        """(M, N, K) logits of the M teachers over the whole training set as it lies; None where they are not needed."""
         distillation = self.config.distillation
         if distillation is None:
             return None
         if not self.teachers and known is None:
             raise ConfigError("a distilled student needs a teacher")
-        if self._moves and not self.teachers:
-            raise ConfigError("with jitter the teacher itself is needed, not only its logits")
-        if self._moves and self.config.transfer_set.labelled:
+        if self._looks_anew and not self.teachers:
+            raise ConfigError(
+                "the teacher itself is needed, not only its logits: images move, or features are compared"
+            )
+        if self._looks_anew and self.config.transfer_set.labelled:
             return None
         if known is None:
             normalise = self.dataset.normalise
@@ -145,7 +199,7 @@ class Training:
                 f"the teacher knows {known.shape[2]} classes of {known.shape[1]} training images, but"
                 f" {self.dataset.name} has {expected[1]} classes and {expected[0]} images: choose another teacher"
             )
-        return losses.ensemble_logits(known, temperature=distillation.temperature, average=distillation.ensemble)
+        return known
 
     @property
     def epochs_done(self) -> float:
@@ -166,6 +220,8 @@ class Training:
             "best_weights": self.best_weights,
             "random_state": self.random_state,
         }
+        if self.projector is not None:
+            state["projector"] = self.projector.state_dict()
         tensors.save_state(path, state)
 
     def restore(self, path: Path) -> None:
@@ -175,6 +231,8 @@ class Training:
             raise ConfigError(f"{path} belongs to another config: start this run anew")
         try:
             self.model.load_state_dict(state["model"])
+            if self.projector is not None:
+                self.projector.load_state_dict(state["projector"])
             self.optimizer.load_state_dict(state["optimizer"])
             self.epoch_sums = state["epoch_sums"].to(self.device)
             self.epoch_seconds = state["epoch_seconds"]
@@ -202,30 +260,38 @@ class Training:
         if shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
-        with autocast(self.precision, self.device):
-            student_logits = self.model(inputs)
-        student_logits = student_logits.float()
-
-        distillation = self.config.distillation
+        student_logits, student_taps = self._seen(self.model, inputs)
+        smoothing, distillation = self.config.training.label_smoothing, self.config.distillation
         if distillation is None:
-            hard_loss = F.cross_entropy(student_logits, self.labels[indices])
+            hard_loss = F.cross_entropy(student_logits, self.labels[indices], label_smoothing=smoothing)
             return losses.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
-        if self.teacher_logits is not None:
-            teacher_logits = self.teacher_logits[indices]
-        else:
-            with torch.no_grad(), autocast(self.precision, self.device):
-                members = torch.stack([teacher(inputs).float() for teacher in self.teachers])
-            teacher_logits = losses.ensemble_logits(
-                members, temperature=distillation.temperature, average=distillation.ensemble
-            )
-        return losses.distillation_loss(
+        teacher_logits, teacher_taps = self._taught(indices, inputs)
+        batch = objectives.Batch(
             student_logits,
             teacher_logits,
-            None if distillation.alpha == 1 else self.labels[indices],
-            temperature=distillation.temperature,
-            alpha=distillation.alpha,
-            t_squared=distillation.t_squared,
+            self.labels[indices] if distillation.reads_labels else None,
+            indices,
+            student_taps,
+            teacher_taps,
+            self.projector,
         )
+        return objectives.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
+
+    def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
+        """Logits in float32, with what else the objective compares."""
+        with autocast(self.precision, self.device):
+            logits, taps = tapped(model, inputs) if self._taps else (model(inputs), None)
+        return logits.float(), taps
+
+    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
+        """What the teacher, or the ensemble, says of a batch, (B, K), and its taps where these are compared."""
+        if self.teacher_logits is not None:
+            return self.teacher_logits[indices], None
+        if self._members is not None:
+            return self._averaged(self._members[:, indices]), None
+        with torch.no_grad():
+            seen = [self._seen(teacher, inputs) for teacher in self.teachers]
+        return self._averaged(torch.stack([logits for logits, _ in seen])), seen[0][1]
 
 
 Record = StepRecord | EpochRecord

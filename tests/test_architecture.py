@@ -22,15 +22,27 @@ ENGINE_ARROWS = {
     "own_data": {"config", "downloads", "files", "places", "vision"},
     "datasets": {"config", "downloads", "drawing", "files", "own_data", "places", "vision"},
     "losses": set(),
+    "taps": set(),
+    "objectives": {"config", "losses", "objectives", "taps"},
     "lessons": {"losses"},
     "arithmetic": {"config"},
     "models": {"arithmetic", "config", "vision"},
-    "training": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors"},
+    "training": {
+        "arithmetic",
+        "config",
+        "datasets",
+        "files",
+        "losses",
+        "models",
+        "objectives",
+        "taps",
+        "tensors",
+    },
     "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
     "speed": {"models"},
     "artifacts": {"config", "datasets", "evaluation", "files", "models", "runs", "speed", "tensors"},
-    "features": {"artifacts", "datasets", "files", "models"},
+    "features": {"artifacts", "datasets", "files", "models", "taps"},
     "landscape": {"arithmetic", "artifacts", "datasets", "files", "models"},
     "cluster": {"config"},
     "performing": {
@@ -137,23 +149,28 @@ def imports_of(path):
     return names
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "kd_core").glob("*.py")), ids=lambda path: path.stem)
+ENGINE = sorted((ROOT / "kd_core").rglob("*.py"))
+
+
+def module_of(path):
+    """The module of kd_core that a file is, or that the package is which it belongs to."""
+    return path.relative_to(ROOT / "kd_core").with_suffix("").parts[0]
+
+
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_engine_modules_import_along_the_arrows_only(path):
     inner = {name.split(".")[1] for name in imports_of(path) if name.startswith("kd_core.")}
-    assert inner <= ENGINE_ARROWS[path.stem], f"{path.stem} imports {inner - ENGINE_ARROWS[path.stem]}"
+    module = module_of(path)
+    assert inner <= ENGINE_ARROWS[module], f"{module} imports {inner - ENGINE_ARROWS[module]}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "kd_core").glob("*.py")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", ENGINE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_engine_never_imports_streamlit_or_pages(path):
     assert not {name.split(".")[0] for name in imports_of(path)} & {"streamlit", "pages"}
 
 
 def test_only_vision_imports_torchvision():
-    found = [
-        path.name
-        for path in ROOT.glob("kd_core/*.py")
-        if any(name.split(".")[0] == "torchvision" for name in imports_of(path))
-    ]
+    found = [path.name for path in ENGINE if any(name.split(".")[0] == "torchvision" for name in imports_of(path))]
     assert found == ["vision.py"]
 
 

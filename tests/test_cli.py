@@ -65,6 +65,8 @@ def shell(home):
         (["train", "--dataset", "digits", "--epochs", "0"], "epochs must be at least 1, got 0"),
         (["train", "--dataset", "digits", "--model", "vgg"], "unknown model 'vgg'"),
         (["train", "--dataset", "digits", "--hidden", "wide"], "--hidden must be whole numbers"),
+        (["train", "--dataset", "digits", "--channels", "8-x"], "--channels must be whole numbers"),
+        (["train", "--dataset", "digits", "--model", "cnn", "--channels", "0"], "channels must be at least 1, got 0"),
         (["train", "--dataset", "digits", "--learning-rate", "nan"], "learning_rate must be a finite number"),
         (["distill", "--teacher", "nobody"], "there is no run 'nobody'"),
         (["train", "--dataset", "digits", "--seed", "-1"], "seed must be at least 0, got -1"),

@@ -43,6 +43,8 @@ def distilled(**changes):
         (lambda: TrainingConfig(epochs=1.5), "epochs must be a whole number, got a number with a fractional part"),
         (lambda: TrainingConfig(batch_size=0), "batch_size must be at least 1, got 0"),
         (lambda: ModelConfig(hidden=(0,)), "hidden must be at least 1, got 0"),
+        (lambda: ModelConfig(name="cnn", channels=()), "channels must have at least 1 item"),
+        (lambda: ModelConfig(name="cnn", channels=(8,) * 4), "channels must have at most 3 items"),
         (
             lambda: ModelConfig(name="vgg"),
             "unknown model 'vgg': choose one of mlp, cnn, resnet18, mobilenet_v3_small",
@@ -121,6 +123,14 @@ def test_json_that_is_no_config_is_refused_in_words(text):
     assert "\n" not in str(refused.value)
 
 
+def test_a_cnn_written_before_channels_could_be_chosen_is_the_one_it_was():
+    old = '{"role": "teacher", "dataset": "digits", "model": {"name": "cnn", "hidden": [800, 800]}}'
+    config = RunConfig.from_json(old)
+    assert config.model == ModelConfig(name="cnn", channels=(16, 32))
+    assert config.label == "teacher Small convolutional network"
+    assert config.replace(model=ModelConfig(name="cnn", channels=(32, 64))).label == "teacher cnn 32-64"
+
+
 def test_configs_are_frozen_and_a_changed_copy_is_validated():
     config = distilled()
     with pytest.raises(ValueError, match="frozen"):
@@ -171,6 +181,7 @@ def test_differences_says_none_where_a_config_has_no_such_setting():
         "distillation.alpha": [None, 0.9],
         "distillation.t_squared": [None, True],
         "distillation.ensemble": [None, "probabilities"],
+        "distillation.objective": [None, "hinton"],
     }
 
 

@@ -41,6 +41,24 @@ def test_convolutions_count_by_their_closed_form():
     assert models.multiply_adds(model, GREY) == expected
 
 
+def test_a_cnn_of_other_channels_counts_by_its_closed_form_and_halves_its_maps():
+    config = ModelConfig(name="cnn", channels=(4, 6, 9))
+    convolutions = 28 * 28 * 4 * 9 + 14 * 14 * 4 * 6 * 9 + 7 * 7 * 6 * 9 * 9
+    model = models.build(config, GREY, 10)
+    assert models.multiply_adds(model, GREY) == convolutions + 9 * 3 * 3 * 128 + 128 * 10
+    assert models.build(config, (3, 8, 8), 2)(torch.zeros(2, 3, 8, 8)).shape == (2, 2)
+
+
+def test_the_cnn_of_a_seed_draws_its_head_first_as_it_always_has():
+    torch.manual_seed(3)
+    model = models.build(ModelConfig(name="cnn"), GREY, 10)
+    torch.manual_seed(3)
+    head = [torch.nn.Linear(32 * 7 * 7, 128), torch.nn.Linear(128, 10)]
+    convolutions = [torch.nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in ((1, 16), (16, 32))]
+    for layer, index in zip([*head, *convolutions], (9, 11, 0, 4), strict=True):
+        assert torch.equal(layer.weight, model[index].weight)
+
+
 def test_batch_norm_and_dropout_stand_where_the_config_puts_them():
     model = models.build(ModelConfig(hidden=(5, 6), dropout_input=0.1, dropout_hidden=0.2, batch_norm=True), GREY, 10)
     names = [type(layer).__name__ for layer in model.children()]

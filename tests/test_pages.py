@@ -170,9 +170,9 @@ def test_run_again_fills_the_form_with_the_run_as_it_was(open_page, homes):
 @pytest.mark.parametrize(
     ("key", "value", "sentence"),
     [
-        ("form_student_hidden", "many", "Units must be whole numbers"),
+        ("form_student_hidden", "many", "Hidden units must be whole numbers"),
         ("form_student_hidden", "0", "hidden must be at least 1, got 0"),
-        ("form_student_hidden", "-5, 1e9", "Units must be whole"),
+        ("form_student_hidden", "-5, 1e9", "Hidden units must be whole"),
         ("form_student_hidden", "99999999", "hidden must be at most 20000"),
         ("form_student_rate", "fast", "learning rate must be a number"),
         ("form_student_rate", "-1", "learning_rate must be above 0"),
@@ -186,6 +186,17 @@ def test_what_cannot_be_is_refused_in_words_and_the_form_stays_whole(open_form, 
     assert sentence in words(app)
     assert "train" not in {button.key for button in app.button}
     assert {one.key for one in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)} == fields
+    assert not app.exception
+
+
+def test_a_cnn_has_its_channels_to_choose_and_refuses_what_they_cannot_be(open_form):
+    app = open_form()
+    app.selectbox(key="form_student_model").select("cnn").run()
+    app.text_input(key="form_student_channels").set_value("8, wide").run()
+    assert "Channels must be whole numbers" in words(app)
+    app.text_input(key="form_student_channels").set_value("8, 16, 24").run()
+    assert not app.error
+    assert app.session_state["setup"].student == ModelConfig(name="cnn", channels=(8, 16, 24))
     assert not app.exception
 
 

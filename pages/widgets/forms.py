@@ -8,16 +8,18 @@ import base64
 import json
 import zlib
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from kd_core import recipes
 from kd_core.config import (
     MODELS,
+    OBJECTIVES,
     Config,
     ConfigError,
     ModelConfig,
+    ObjectiveInfo,
     TrainingConfig,
     TransferSetConfig,
     info_of,
@@ -91,24 +93,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     teachers, new_teachers, teacher = _teacher_fields(base, wrong)
     student = _model_fields("Student", base.student, "student", wrong)
 
-    temperatures = sorted({*TEMPERATURES, base.temperature})
-    _start("temperature", base.temperature)
-    temperature = st.select_slider(
-        "Temperature T",
-        temperatures,
-        key="form_temperature",
-        format_func=lambda value: f"{value:g}",
-        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
-    )
-    _start("alpha", base.alpha)
-    alpha = st.slider(
-        "alpha: weight of the soft loss",
-        0.0,
-        1.0,
-        step=0.05,
-        key="form_alpha",
-        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
-    )
+    loss = _loss_fields(base)
     left, right = st.columns(2, vertical_alignment="bottom")
     _start("epochs", base.training.epochs)
     epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
@@ -128,11 +113,18 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             _start("teacher_epochs", teacher_training.epochs)
             teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
             teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with st.expander("Loss and seed", icon=":material/functions:"):
+    with st.expander("Teaching assistant", icon=":material/group:", expanded=base.assistant is not None):
+        assistant = _assistant_fields(base, training, wrong)
+    with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
+        loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
+    with st.expander("Loss and seed", icon=":material/functions:", expanded=bool(base.weights)):
+        info = OBJECTIVES[loss["objective"]]
+        weights = _weight_fields(base, loss["objective"])
         _start("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
             key="form_t_squared",
+            disabled=not info.uses_temperature,
             help="Keeps the soft gradients the same size as T grows. Switch it off to see what it is for.",
         )
         _start("ensemble", base.ensemble)
@@ -140,7 +132,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             "Several teachers average their",
             ["probabilities", "logits"],
             key="form_ensemble",
-            disabled=max(len(teachers), new_teachers) < 2,
+            disabled=max(len(teachers), new_teachers) < 2 or info.matches_logits,
+            help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
         )
         _start("seed", base.seed)
         seed = st.number_input(
@@ -155,14 +148,126 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         "ensemble": ensemble,
         "student": student,
         "training": training,
-        "temperature": float(temperature),
-        "alpha": float(alpha),
         "t_squared": t_squared,
+        "weights": weights,
         "transfer_set": transfer_set,
         "baseline": baseline,
         "seed": int(seed),
+        **loss,
+        **assistant,
     }
     return _changed(base, changes, wrong)
+
+
+def _loss_fields(base: StoryConfig) -> dict[str, Any]:
+    """The objective with temperature and alpha, those that it does not read shown as such."""
+    _start("objective", base.objective)
+    objective = st.selectbox(
+        "What the student minimises",
+        list(OBJECTIVES),
+        format_func=lambda name: OBJECTIVES[name].label,
+        key="form_objective",
+        on_change=_change_objective,
+        help="Formula, source and numbers stand beside the form.",
+    )
+    info = OBJECTIVES[objective]
+    st.caption(info.when)
+    temperatures = sorted({*TEMPERATURES, base.temperature})
+    _start("temperature", base.temperature)
+    temperature = st.select_slider(
+        "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
+        temperatures,
+        key="form_temperature",
+        format_func=lambda value: f"{value:g}",
+        disabled=not info.uses_temperature,
+        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
+    )
+    _start("alpha", base.alpha)
+    alpha = st.slider(
+        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own, below",
+        0.0,
+        1.0,
+        step=0.05,
+        key="form_alpha",
+        disabled=not info.mixed,
+        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
+    )
+    return {"objective": objective, "temperature": float(temperature), "alpha": float(alpha)}
+
+
+def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
+    """The objective's own weights by name, each with its default and where that is from."""
+    info = OBJECTIVES[objective]
+    chosen = dict(base.weights) if base.objective == objective else {}
+    for name, weight in info.weights.items():
+        _start(f"weight_{objective}_{name}", chosen.get(name, weight.default))
+        chosen[name] = st.number_input(
+            f"${weight.symbol}$: {weight.meaning}",
+            0.0,
+            weight.most,
+            step=0.1 if weight.most <= 1 else 0.5,
+            key=f"form_weight_{objective}_{name}",
+            format="%.4g",
+        )
+    if info.weights:
+        st.caption(f"Weights at first: {literal(info.defaults_from)}.")
+    return chosen
+
+
+def _changes(base: StoryConfig) -> bool:
+    return base.final_temperature is not None or base.final_alpha is not None
+
+
+def _change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
+    """Temperature and alpha of the last step, None where they stay."""
+    last: dict[str, float | None] = {"final_temperature": None, "final_alpha": None}
+    st.caption(
+        "From the first step to the last they change in a straight line: cooling down as in Annealing KD"
+        " (Jafari et al. 2021), or from the teacher to the labels."
+    )
+    temperatures = sorted({*TEMPERATURES, *([base.final_temperature] if base.final_temperature else [])})
+    _start("cools", base.final_temperature is not None)
+    if st.toggle("T changes", key="form_cools", disabled=not info.uses_temperature) and info.uses_temperature:
+        _start("final_temperature", base.final_temperature or 1.0)
+        last["final_temperature"] = st.select_slider(
+            "T at the last step", temperatures, key="form_final_temperature", format_func=lambda value: f"{value:g}"
+        )
+    _start("fades", base.final_alpha is not None)
+    if st.toggle("alpha changes", key="form_fades", disabled=not info.mixed) and info.mixed:
+        _start("final_alpha", 0.0 if base.final_alpha is None else base.final_alpha)
+        last["final_alpha"] = st.slider("alpha at the last step", 0.0, 1.0, step=0.05, key="form_final_alpha")
+    return last
+
+
+def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
+    """The network between teacher and student with its training; training: the student's, from which it starts."""
+    _start("assisted", base.assistant is not None)
+    assisted = st.toggle(
+        "Teach an assistant first",
+        key="form_assisted",
+        help="A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020).",
+    )
+    if not assisted:
+        return {"assistant": None, "assistant_training": None}
+    own = base.assistant_training
+    assistant = _model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
+    _start("assistant_epochs", (own or training).epochs)
+    epochs = st.number_input("Epochs of the assistant", 1, 10_000, key="form_assistant_epochs")
+    of_assistant = _changed(own or training, {"epochs": int(epochs)}, wrong)
+    return {"assistant": assistant, "assistant_training": None if of_assistant == training else of_assistant}
+
+
+def _between(base: StoryConfig) -> ModelConfig:
+    """A network of a size between teacher and student, to start from: the student with its hidden layers grown."""
+    widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
+    return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
+
+
+def _change_objective() -> None:
+    """Another objective: at its own temperature, which stays, as does alpha."""
+    dataset, objective = chosen_story().dataset, st.session_state["form_objective"]
+    st.session_state["form_temperature"] = recipes.default_temperature(dataset, objective)
+    st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 
 def _changed(base: C, changes: dict[str, object], wrong: list[str]) -> C:
@@ -204,25 +309,35 @@ def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...
     return (), int(count), teacher
 
 
+_WIDTHS = {
+    "mlp": ("hidden", "hidden units", "800, 800 is the paper's student"),
+    "cnn": ("channels", "channels", "16, 32 is small, 32, 64, 128 a teacher for it"),
+}
+"""Per architecture of free width: the setting of ModelConfig, what people call it, an example."""
+
+
 def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     _start(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
     name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
-    if name != "mlp":
+    if name not in _WIDTHS:
         return base.replace(name=name)
-    _start(f"{key}_hidden", ", ".join(map(str, base.hidden)))
-    units = right.text_input(
-        f"{key.capitalize()}'s hidden units",
-        key=f"form_{key}_hidden",
+    setting, label, example = _WIDTHS[name]
+    _start(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
+    text = right.text_input(
+        f"{key.capitalize()}'s {label}",
+        key=f"form_{key}_{setting}",
         max_chars=200,
-        help="Numbers with commas between, from input to output: 800, 800 is the paper's student.",
+        help=f"Numbers with commas between, from input to output: {example}.",
     )
     try:
-        hidden = tuple(int(part) for part in units.replace("-", ",").split(",") if part.strip())
+        widths = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
     except ValueError:
-        wrong.append(f"Units must be whole numbers with commas between, such as 800, 800; got '{units[:40]}'")
+        wrong.append(
+            f"{label.capitalize()} must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'"
+        )
         return base
-    return _changed(base, {"name": name, "hidden": hidden}, wrong)
+    return _changed(base, {"name": name, setting: widths}, wrong)
 
 
 def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
@@ -241,6 +356,16 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
     jitter = left.number_input(
         "Jitter, pixels", 0, 8, key=f"form_{key}_jitter", help="Each image moves by up to this much, anew each epoch."
     )
+    _start(f"{key}_smoothing", base.label_smoothing)
+    smoothing = right.number_input(
+        "Label smoothing",
+        0.0,
+        0.99,
+        step=0.05,
+        key=f"form_{key}_smoothing",
+        help="This share of each hard target is spread over all classes. On the baseline it is the control for soft"
+        " targets that know nothing; a teacher trained with it teaches less (Müller et al. 2019).",
+    )
     try:
         learning_rate = float(rate)
     except ValueError:
@@ -252,6 +377,7 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
         "learning_rate": learning_rate,
         "batch_size": int(batch_size),
         "jitter_pixels": int(jitter),
+        "label_smoothing": float(smoothing),
     }
     return _changed(base, changes, wrong)
 

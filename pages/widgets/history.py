@@ -95,14 +95,15 @@ def _searched(run: Run) -> str:
 
 
 def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
-    config, results = run.config, run.results
+    config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
         "run": cell(run.name or run.config.model.label),
         "role": config.role,
         "data": info_of(config.dataset).label,
-        "T": config.distillation.temperature if config.distillation else None,
-        "alpha": config.distillation.alpha if config.distillation else None,
+        "objective": told.info.label if told else None,
+        "T": told.temperature if told and told.info.uses_temperature else None,
+        "alpha": told.alpha if told and told.info.mixed else None,
         "status": run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),

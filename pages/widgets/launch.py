@@ -4,10 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import advice, recipes
-from kd_core.config import LabError, RunConfig
+from kd_core.config import OBJECTIVES, LabError, ObjectiveInfo, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
-from pages.widgets.words import say_refusal
+from pages.widgets.words import literal, say_refusal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -48,6 +48,43 @@ def _launch(plan: Plan) -> None:
 
 
 def _formula(story: StoryConfig) -> None:
+    st.markdown("**What the student minimises**")
+    if story.objective == "hinton":
+        _hinton(story)
+    else:
+        _other(OBJECTIVES[story.objective], story)
+    changes = [
+        f"{name} goes from {first:g} to {last:g}"
+        for name, first, last in (
+            ("T", story.temperature, story.final_temperature),
+            ("alpha", story.alpha, story.final_alpha),
+        )
+        if last is not None
+    ]
+    if changes:
+        st.caption(f"From the first step to the last, {' and '.join(changes)}.")
+
+
+def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
+    """Any objective in symbols, with its numbers and source beneath."""
+    soft = info.formula if story.t_squared else info.formula.replace(r"T^2\,", "")
+    shares = (
+        (r"\alpha\,\mathcal L_\mathrm{soft} + (1-\alpha)\,", "")
+        if info.mixed
+        else (r"\mathcal L_\mathrm{soft} + ", f"{info.weights['hard'].symbol}\\,")
+    )
+    st.latex(
+        r"\begin{aligned}\mathcal L \;=\; &" + "".join(shares) + r"\mathrm{CE}(y,\, p^s) \\"
+        r" \mathcal L_\mathrm{soft} \;=\; &" + soft + r"\end{aligned}"
+    )
+    weights = dict(story.weights)
+    numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
+    numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
+    numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
+    st.caption(f"{', '.join(numbers)}. {literal(info.source)}. In nats, mean over the batch.")
+
+
+def _hinton(story: StoryConfig) -> None:
     temperature, alpha = f"{story.temperature:g}", story.alpha
     scale = rf"{temperature}^2 \cdot" if story.t_squared else ""
     soft = (
@@ -55,7 +92,6 @@ def _formula(story: StoryConfig) -> None:
         rf" \,\big\|\, p^s_{{T={temperature}}}\big)"
     )
     hard = rf"{1 - alpha:.3g} \cdot \mathrm{{CE}}(y,\, p^s)"
-    st.markdown("**What the student minimises**")
     parts = ([soft] if alpha else []) + ([hard] if alpha < 1 else [])
     st.latex(r"\begin{aligned}\mathcal L \;=\; &" + r" \\ +\; &".join(parts) + r"\end{aligned}")
     st.caption(
@@ -66,13 +102,16 @@ def _formula(story: StoryConfig) -> None:
 
 def _forecast(plan: Plan) -> None:
     timings = lab.timings()
-    rows = [_row(run.config, f"trained already ({run.id[:4]})") for run in lab.store().some(plan.reused)]
+    reused = {run.id: run.config for run in lab.store().some(plan.reused)}
+    between = recipes.assistants(reused | plan.to_train)
+    rows = [_row(run_id in between, config, f"trained already ({run_id[:4]})") for run_id, config in reused.items()]
     seconds = []
-    for config in plan.to_train.values():
+    for run_id, config in plan.to_train.items():
         expected = advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
         seconds.append(expected)
-        rows.append(_row(config, "not measured here yet" if expected is None else f"about {duration(expected)}"))
-    order = {"teacher": 0, "baseline": 1, "distilled": 2}
+        time = "not measured here yet" if expected is None else f"about {duration(expected)}"
+        rows.append(_row(run_id in between, config, time))
+    order = {"teacher": 0, "assistant": 1, "baseline": 2, "distilled": 3}
     rows.sort(key=lambda row: order[str(row["role"])])
     st.dataframe(
         pd.DataFrame(rows),
@@ -90,10 +129,10 @@ def _forecast(plan: Plan) -> None:
         st.markdown(f"About **{duration(sum(known))}** on this machine{more}, once it is this experiment's turn.")
 
 
-def _row(config: RunConfig, time: str) -> dict[str, object]:
+def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
     costs = lab.costs(config.model, config.dataset)
     return {
-        "role": config.role,
+        "role": "assistant" if between else config.role,
         "network": config.model.label,
         "parameters": costs["parameters"],
         "multiply-adds": costs["multiply_adds"],
@@ -104,7 +143,8 @@ def _row(config: RunConfig, time: str) -> dict[str, object]:
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
     largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
-    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"])
+    between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
+    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"], between)
 
 
 def duration(seconds: float) -> str:

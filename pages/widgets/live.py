@@ -14,7 +14,7 @@ from kd_core import figures
 from kd_core.config import LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
-from pages.widgets import lab, rights
+from pages.widgets import lab, pickers, rights
 from pages.widgets.chart import PLOTLY_JS, as_json
 from pages.widgets.temperature_bars import COMMON_JS
 from pages.widgets.words import literal
@@ -38,7 +38,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
             {
                 "id": run.id,
                 "role": run.config.role,
-                "title": run.name or run.config.role,
+                "title": run.name or pickers.role_of(run, runs),
                 "details": _details(run),
                 "colour": figures.ROLE_COLOURS[run.config.role],
                 "dash": dash,
@@ -81,7 +81,9 @@ def _details(run: Run) -> str:
     parts: list[str] = [config.role] if run.name else []
     parts.append(config.model.label)
     if config.distillation is not None:
-        parts.append(f"T {config.distillation.temperature:g}, alpha {config.distillation.alpha:g}")
+        parts.append(config.distillation.label)
+    if config.training.label_smoothing:
+        parts.append(f"label smoothing {config.training.label_smoothing:g}")
     part = config.transfer_set
     if part.fraction < 1:
         parts.append(f"{part.fraction:.3g} of the images")

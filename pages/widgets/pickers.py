@@ -57,7 +57,7 @@ def batch_picker(found: dict[str, list[Run]]) -> str:
 def describe(runs: list[Run]) -> str:
     """One line for a batch: on what, which student and settings, when."""
     last = runs[-1].config
-    settings = f", T {last.distillation.temperature:g}, alpha {last.distillation.alpha:g}" if last.distillation else ""
+    settings = f", {last.distillation.label}" if last.distillation else ""
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
     return f"{info_of(last.dataset).label}: {last.role} {last.model.label}{settings} · {came}"
@@ -82,15 +82,27 @@ def linked(runs: list[Run]) -> list[Run]:
     The last two may have been trained before, in another batch.
     """
     found = {run.id: run for run in runs}
-    for run in runs:
-        if run.config.distillation is not None:
-            found |= {teacher.id: teacher for teacher in lab.store().some(run.config.distillation.teachers)}
+    asked = list(runs)
+    while asked:  # an assistant's teachers too
+        told = asked.pop().config.distillation
+        new = [run for run in lab.store().some(told.teachers if told else ()) if run.id not in found]
+        found |= {run.id: run for run in new}
+        asked += new
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
         alike = recipes.baseline_beside(distilled[-1].config)
         found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.config == alike}
-    order = {"teacher": 0, "baseline": 1, "distilled": 2}
-    return sorted(found.values(), key=lambda run: order[run.config.role])
+    order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
+    return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
+
+
+def _assistants(runs: Iterable[Run]) -> set[str]:
+    return recipes.assistants({run.id: run.config for run in runs})
+
+
+def role_of(run: Run, runs: Iterable[Run]) -> str:
+    """What a run is to others: its role, or an assistant where it learned from a teacher and taught one of these."""
+    return "assistant" if run.id in _assistants(runs) else run.config.role
 
 
 def with_teacher(runs: list[Run]) -> list[Run]:

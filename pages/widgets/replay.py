@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from kd_core import evaluation, figures, places
 from kd_core.runs import ACTIVE, Run
-from pages.widgets import lab
+from pages.widgets import lab, pickers
 from pages.widgets.images import GRID_CSS, strip
 from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
 
@@ -39,14 +39,14 @@ def replay(runs: Sequence[Run]) -> None:
                 {
                     "id": run.id,
                     "role": run.config.role,
-                    "title": run.name or run.config.role,
+                    "title": run.name or pickers.role_of(run, runs),
                     "colour": figures.ROLE_COLOURS[run.config.role],
                 }
                 for run in runs
             ],
             "colours": figures.ROLE_COLOURS,
             "temperature": distillation.temperature if distillation else 1.0,
-            "ensemble": distillation.ensemble if distillation else "probabilities",
+            "ensemble": distillation.average if distillation else "probabilities",
             "classes": [str(label) for label in range(int(labels.max()) + 1)],
             "labels": labels.tolist(),
             "strip": strip(images),

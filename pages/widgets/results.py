@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from kd_core.recipes import assistants
 from kd_core.runs import Run
 from pages.widgets.words import literal
 
@@ -18,7 +19,8 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
     speed: the measured speeds of these runs, where they are known. shown: what makes text of a run's label.
     """
     teacher = next((run for run in runs if run.config.role == "teacher"), None)
-    distilled = next((run for run in runs if run.config.role == "distilled"), None)
+    between = assistants({run.id: run.config for run in runs})
+    distilled = next((run for run in runs if run.config.role == "distilled" and run.id not in between), None)
     baseline = next((run for run in runs if run.config.role == "baseline"), None)
     if teacher is None or distilled is None:
         first, *others = runs
@@ -33,6 +35,7 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
         f" {_in_size(size)}{_in_time(teacher, distilled, speed)}: {distilled.results['test_errors']:,} test errors"
         f" of {distilled.results['test_examples']:,}, the teacher {teacher.results['test_errors']:,}"
     )
+    text += "".join(f", the assistant {run.results['test_errors']:,}" for run in runs if run.id in between)
     if baseline is not None:
         text += f", the same student without a teacher {baseline.results['test_errors']:,}"
     return text + "."

@@ -1,0 +1,63 @@
+"""What a network shows beside its logits in one forward pass: what feeds its last layer, and its maps by stage.
+
+Works on every architecture of kd_core.models without a change to it: hooks listen during the call and leave no trace.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+_STAGES = {
+    "ResNet": ("layer1", "layer2", "layer3", "layer4"),
+    "MobileNetV3": ("features.0", "features.1", "features.3", "features.8", "features.12"),
+}
+"""Per class of torchvision: the last module before each change of map size, and the very last."""
+
+
+class Taps(NamedTuple):
+    """Of one forward pass of N images, in float32.
+
+    features: what feeds the last linear layer, (N, D). maps: by stage from input to output, (N, C, H, W) each; none in
+    a network without convolutions.
+    """
+
+    features: Tensor
+    maps: tuple[Tensor, ...]
+
+
+def tapped(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps]:
+    """Logits (N, K) of a forward pass, with the gradient that the caller has on, and what was seen on the way."""
+    with listening(model) as heard:
+        logits: Tensor = model(inputs)
+    features, *maps = (stage[0].float() for stage in heard)
+    return logits, Taps(features, tuple(maps))
+
+
+@contextmanager
+def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tensor]]]:
+    """Within, each forward pass adds to these lists: the first has the last linear layer's inputs, then one a stage."""
+    heard: list[list[Tensor]] = [[]]
+
+    def hear_features(_: nn.Module, inputs: Any) -> None:
+        heard[0].append(inputs[0].flatten(1))
+
+    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
+    handles = [last.register_forward_pre_hook(hear_features)]
+    for stage in _stages(model) if maps else ():
+        kept: list[Tensor] = []
+        heard.append(kept)
+        handles.append(stage.register_forward_hook(lambda _, inputs, output, kept=kept: kept.append(output)))
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _stages(model: nn.Module) -> list[nn.Module]:
+    """The modules whose outputs are a network's maps by stage, from input to output; none without convolutions."""
+    if isinstance(model, nn.Sequential):
+        return [module for module in model if isinstance(module, nn.MaxPool2d)]
+    return [model.get_submodule(name) for name in _STAGES[type(model).__name__]]

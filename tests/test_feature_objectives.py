@@ -1,0 +1,441 @@
+"""Feature-level objectives against loops in float64 numpy, gradcheck and what must not change them; taps, training."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+from tiny import TINY, assert_same_weights, tiny_config
+
+from kd_core import jobs
+from kd_core.config import MODELS, OBJECTIVES, ConfigError, DistillationConfig, ModelConfig, TransferSetConfig
+from kd_core.objectives import contrast, hints, relations
+from kd_core.runs import Store
+from kd_core.training import EpochRecord, Training, train
+
+N, D, E = 7, 5, 9
+
+
+def drawn(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def vectors():
+    return drawn(N, D, seed=1), drawn(N, E, seed=2) * 3
+
+
+@pytest.fixture
+def maps():
+    return drawn(3, 4, 6, 4, seed=3), drawn(3, 2, 3, 4, seed=4) * 2
+
+
+def rotated(features):
+    rotation, _ = np.linalg.qr(np.random.default_rng(5).normal(size=(features.shape[1],) * 2))
+    return features @ torch.from_numpy(rotation)
+
+
+def huber(x):
+    return x * x / 2 if abs(x) <= 1 else abs(x) - 0.5
+
+
+def similarity_by_hand(student, teacher):
+    def rows(features):
+        inner = np.array([[sum(a * b for a, b in zip(f, g, strict=True)) for g in features] for f in features])
+        return inner / np.sqrt((inner**2).sum(axis=1, keepdims=True))
+
+    return ((rows(student) - rows(teacher)) ** 2).sum() / len(student) ** 2
+
+
+def distance_by_hand(student, teacher):
+    pairs = list(itertools.combinations(range(len(student)), 2))
+
+    def distances(features):
+        plain = np.array([math.dist(features[i], features[j]) for i, j in pairs])
+        return plain / plain.mean()
+
+    return np.mean([huber(a - b) for a, b in zip(distances(student), distances(teacher), strict=True)])
+
+
+def angle_by_hand(student, teacher):
+    def cosine(features, i, j, k):
+        to_i, to_k = features[i] - features[j], features[k] - features[j]
+        return to_i @ to_k / (np.linalg.norm(to_i) * np.linalg.norm(to_k))
+
+    triples = itertools.permutations(range(len(student)), 3)
+    return np.mean([huber(cosine(student, *triple) - cosine(teacher, *triple)) for triple in triples])
+
+
+def attention_by_hand(student, teacher):
+    def map_of(image):
+        squares = (image**2).mean(axis=0).ravel()
+        return squares / np.sqrt((squares**2).sum())
+
+    return np.mean([(map_of(s) - map_of(t)) ** 2 for s, t in zip(student, teacher, strict=True)])
+
+
+RELATIONS = {
+    "similarity": (relations.similarity_loss, similarity_by_hand),
+    "distance": (relations.distance_loss, distance_by_hand),
+    "angle": (relations.angle_loss, angle_by_hand),
+}
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_relations_match_a_float64_recomputation(vectors, name):
+    loss, by_hand = RELATIONS[name]
+    expected = by_hand(*(features.numpy() for features in vectors))
+    assert float(loss(*vectors)) == pytest.approx(expected, rel=1e-9)
+    single = loss(*(features.float() for features in vectors))
+    assert float(single) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_relations_gradients_are_those_of_differences(vectors, name):
+    student, teacher = vectors
+    assert torch.autograd.gradcheck(lambda features: RELATIONS[name][0](features, teacher), student.requires_grad_())
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_relations_do_not_change_when_features_are_rotated_or_in_another_order(vectors, name):
+    student, teacher = vectors
+    loss = RELATIONS[name][0]
+    expected = pytest.approx(float(loss(student, teacher)), rel=1e-9)
+    assert float(loss(rotated(student), rotated(teacher))) == expected
+    order = torch.randperm(N, generator=torch.Generator().manual_seed(0))
+    assert float(loss(student[order], teacher[order])) == expected
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_relations_do_not_change_with_the_scale_of_features(vectors, name):
+    student, teacher = vectors
+    loss = RELATIONS[name][0]
+    assert float(loss(student * 20, teacher / 3)) == pytest.approx(float(loss(student, teacher)), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["distance", "angle"])
+def test_distances_and_angles_do_not_change_when_features_move(vectors, name):
+    student, teacher = vectors
+    loss = RELATIONS[name][0]
+    assert float(loss(student + 4, teacher - 2)) == pytest.approx(float(loss(student, teacher)), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+def test_a_student_whose_features_lie_like_its_teachers_has_no_relation_to_learn(vectors, name):
+    _, teacher = vectors
+    wider = torch.cat([rotated(teacher) * 2, torch.zeros(N, 3, dtype=teacher.dtype)], dim=1)
+    assert float(RELATIONS[name][0](wider, teacher)) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", RELATIONS)
+@pytest.mark.parametrize("rows", [[0] * N, [0, 0, 0, 3, 4, 5, 6], [0], [0, 1]], ids=["same", "double", "one", "two"])
+@pytest.mark.parametrize("factor", [0.0, 1.0], ids=["zero", "drawn"])
+def test_features_that_coincide_or_are_zero_give_finite_gradients(vectors, name, rows, factor):
+    student, teacher = vectors
+    student = (student[rows] * factor).float().requires_grad_()
+    loss = RELATIONS[name][0](student, teacher[: len(rows)].float())
+    loss.backward()
+    assert loss.isfinite()
+    assert student.grad.abs().max() < 100
+
+
+def test_angles_are_taken_within_groups_of_the_batch(vectors):
+    student, teacher = vectors
+    first, second = (angle_by_hand(student[part].numpy(), teacher[part].numpy()) for part in (slice(4), slice(4, 7)))
+    found = relations.angle_loss(student, teacher, group=4)
+    assert float(found) == pytest.approx((first * 24 + second * 6) / 30, rel=1e-9)
+
+
+def test_a_hint_is_the_mean_square_after_a_linear_map():
+    torch.manual_seed(0)
+    regressor = hints.Regressor(4, 2).double()
+    weight, bias = (parameter.detach().numpy() for parameter in regressor.parameters())
+    student, teacher = drawn(3, 4, seed=1), drawn(3, 2, seed=2)
+    expected = ((student.numpy() @ weight.T + bias - teacher.numpy()) ** 2).mean()
+    assert hints.hint_loss(regressor(student), teacher).item() == pytest.approx(expected, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda seen: hints.hint_loss(regressor(seen), teacher), student.requires_grad_())
+
+
+def test_a_hint_between_maps_of_two_sizes_compares_averages_over_the_same_places(maps):
+    student, teacher = maps
+    regressor = hints.Regressor(4, 2).double()
+    weight, bias = (parameter.detach().numpy() for parameter in regressor.parameters())
+    halved = student.numpy().reshape(3, 4, 3, 2, 4).mean(axis=3)
+    expected = ((np.einsum("ec,bchw->behw", weight, halved) + bias[:, None, None] - teacher.numpy()) ** 2).mean()
+    assert hints.hint_loss(regressor(student), teacher).item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_attention_matches_a_float64_recomputation_at_each_stage_and_sums_over_them(maps):
+    student, teacher = maps
+    halved = student.numpy().reshape(3, 4, 3, 2, 4).mean(axis=3)
+    first = attention_by_hand(halved, teacher.numpy())
+    second = attention_by_hand(teacher.numpy(), halved)
+    assert float(hints.attention_loss([(student, teacher)])) == pytest.approx(first, rel=1e-9)
+    both = hints.attention_loss([(student, teacher), (teacher, student)])
+    assert float(both) == pytest.approx(first + second, rel=1e-9)
+    assert torch.autograd.gradcheck(lambda seen: hints.attention_loss([(seen, teacher)]), student.requires_grad_())
+
+
+def test_attention_does_not_change_with_scale_sign_or_order_of_the_channels(maps):
+    student, teacher = maps
+    expected = pytest.approx(float(hints.attention_loss([(student, teacher)])), rel=1e-9)
+    assert float(hints.attention_loss([(-5 * student.flip(1), teacher)])) == expected
+
+
+def test_maps_that_are_zero_have_no_attention_and_no_gradient(maps):
+    _, teacher = maps
+    student = torch.zeros_like(teacher, requires_grad=True)
+    hints.attention_loss([(student, teacher)]).backward()
+    assert (student.grad == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "pairs"),
+    [
+        (2, 2, [(0, 0), (1, 1)]),
+        (2, 4, [(0, 1), (1, 3)]),
+        (5, 2, [(1, 0), (4, 1)]),
+        (3, 4, [(0, 0), (1, 1), (2, 3)]),
+        (1, 3, [(0, 2)]),
+    ],
+)
+def test_stages_are_joined_at_the_same_share_of_both_depths(student, teacher, pairs):
+    assert hints.stage_pairs(student, teacher) == pairs
+
+
+def contrast_by_hand(state, student, teacher, indices, candidates, names):
+    """The loss and the new memory of one first step, image by image in float64 numpy."""
+    tau, images = contrast.CONTRAST_TEMPERATURE, len(state["student_bank"])
+
+    def unit(rows):
+        return rows / np.sqrt((rows**2).sum(axis=-1, keepdims=True))
+
+    ours = unit(student @ state["embed_student.weight"].T + state["embed_student.bias"])
+    theirs = unit(teacher @ state["embed_teacher.weight"].T + state["embed_teacher.bias"])
+    total, count = 0.0, len(candidates)
+    for anchors, bank in ((ours, state["teacher_bank"]), (theirs, state["student_bank"])):
+        z = np.mean([[math.exp(a @ bank[j] / tau) for j in candidates] for a in anchors]) * images
+
+        def h(anchor, j, bank=bank, z=z):
+            score = math.exp(anchor @ bank[j] / tau) / z
+            return score / (score + count / images)
+
+        for anchor, i in zip(anchors, indices, strict=True):
+            misses = [math.log(1 - h(anchor, j)) for j in candidates if names[j] != names[i]]
+            total -= math.log(h(anchor, i)) + count * (np.mean(misses) if misses else 0.0)
+    banks = []
+    for bank, embedded in ((state["student_bank"], ours), (state["teacher_bank"], theirs)):
+        new = bank.copy()
+        new[indices] = unit(contrast.MOMENTUM * bank[indices] + (1 - contrast.MOMENTUM) * embedded)
+        banks.append(new)
+    return total / len(indices), *banks
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_contrast_and_its_memory_match_a_float64_recomputation(vectors, labelled):
+    torch.manual_seed(0)
+    module = contrast.Contrast(D, E, 20).double()
+    labels = torch.arange(20) % 3
+    indices = torch.tensor([3, 19, 0, 7, 8, 12, 5])
+    state = {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
+    before = torch.get_rng_state()
+    candidates = torch.randint(20, (20,)).tolist()
+    torch.set_rng_state(before)
+    found = module(*vectors, indices, labels[indices] if labelled else None)
+    names = [label if labelled and i in indices else f"image {i}" for i, label in enumerate(labels.tolist())]
+    arrays = (features.numpy() for features in vectors)
+    loss, student_bank, teacher_bank = contrast_by_hand(state, *arrays, indices.tolist(), candidates, names)
+    assert found.item() == pytest.approx(loss, rel=1e-9)
+    np.testing.assert_allclose(module.student_bank.numpy(), student_bank, rtol=1e-9)
+    np.testing.assert_allclose(module.teacher_bank.numpy(), teacher_bank, rtol=1e-9)
+
+
+def test_contrasts_gradients_are_those_of_differences():
+    scores = drawn(4, 6, seed=1).exp()
+    among = drawn(4, 6, seed=2) > 0
+    among[1] = False
+
+    def loss(positives, negatives):
+        return contrast.contrastive_loss(positives, negatives, among, count=6, images=50)
+
+    assert torch.autograd.gradcheck(loss, (scores[:, 0].clone().requires_grad_(), scores.clone().requires_grad_()))
+
+
+def test_contrast_draws_an_images_two_embeddings_together_and_those_of_others_apart():
+    torch.manual_seed(0)
+    module = contrast.Contrast(D, E, N)
+    student, teacher = torch.nn.Parameter(torch.randn(N, D)), torch.randn(N, E)
+    optimizer = torch.optim.Adam([student, *module.parameters()], lr=0.05)
+    first = None
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = module(student, teacher, torch.arange(N), None)
+        first = loss.item() if first is None else first
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < first / 2
+    cosines = module.student_bank @ module.teacher_bank.T
+    assert cosines.argmax(dim=1).tolist() == list(range(N))
+
+
+# ------------------------------------------------------------------------------------------------------ in training
+
+FEATURES = [name for name, info in OBJECTIVES.items() if info.needs != "logits"]
+WITH_PROJECTOR = [name for name in FEATURES if OBJECTIVES[name].projector]
+STUDENT = ModelConfig(name="cnn", channels=(4, 6))
+
+
+def distilled(objective, *, model=STUDENT, weights=(), transfer_set=None, **training):
+    """A student whose teacher is handed to Training, on digits at a batch of 128."""
+    config = tiny_config("distilled", teachers=("someone",), **{"epochs": 1, "learning_rate": 5e-3, **training})
+    told = config.distillation.replace(objective=objective, weights=weights)
+    return config.replace(model=model, distillation=told, transfer_set=transfer_set or TransferSetConfig())
+
+
+@pytest.fixture(scope="module")
+def teacher(digits):
+    """A cnn of other widths and more stages than its student, trained for an epoch."""
+    run = Training(tiny_config(epochs=1).replace(model=ModelConfig(name="cnn", channels=(6, 8, 10))), digits)
+    for _ in train(run):
+        pass
+    return run.best_model()
+
+
+@pytest.fixture(scope="module")
+def plain_teacher(digits):
+    run = Training(tiny_config(epochs=1).replace(model=ModelConfig(hidden=(20,))), digits)
+    for _ in train(run):
+        pass
+    return run.best_model()
+
+
+def epochs_of(run):
+    return [record for record in train(run) if isinstance(record, EpochRecord)]
+
+
+@pytest.mark.parametrize("objective", FEATURES)
+def test_a_student_learns_from_a_teacher_of_other_widths_and_depth_which_stays_as_it_was(digits, teacher, objective):
+    before = {name: value.clone() for name, value in teacher.state_dict().items()}
+    run = Training(distilled(objective, epochs=4, batch_size=64), digits, teachers=[teacher])
+    first, *_, last = epochs_of(run)
+    assert last.soft_loss < first.soft_loss
+    assert last.validation_accuracy > 0.5
+    assert last.loss == pytest.approx(last.soft_loss + last.hard_loss, rel=1e-6)
+    assert all(torch.equal(before[name], value) for name, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("objective", [name for name in FEATURES if OBJECTIVES[name].needs == "features"])
+@pytest.mark.parametrize("convolutional", [True, False])
+def test_networks_without_maps_join_in_what_compares_features(digits, teacher, plain_teacher, objective, convolutional):
+    config = distilled(objective, model=STUDENT if convolutional else ModelConfig(hidden=(8,)))
+    for other in (plain_teacher,) if convolutional else (plain_teacher, teacher):
+        (record,) = epochs_of(Training(config, digits, teachers=[other]))
+        assert math.isfinite(record.soft_loss)
+
+
+def test_training_compares_the_student_in_training_with_the_teacher_in_evaluation(digits, plain_teacher):
+    student = ModelConfig(hidden=(8,), batch_norm=True)
+    run = Training(distilled("rkd", model=student), digits, teachers=[plain_teacher.train()])
+    indices = torch.arange(40)
+    found = run.batch_losses(indices, None)
+    inputs = digits.normalise(run.images[indices])
+    ours, theirs = run.model.train()[:-1](inputs), plain_teacher.eval()[:-1](inputs)
+    arrays = [features.detach().double().numpy() for features in (ours, theirs)]
+    expected = 25 * distance_by_hand(*arrays) + 50 * angle_by_hand(*arrays)
+    assert found.soft_loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("objective", FEATURES)
+def test_weights_scale_the_soft_loss_alone(digits, teacher, objective):
+    def parts(factor):
+        own = {name: weight.default for name, weight in OBJECTIVES[objective].weights.items() if name != "hard"}
+        config = distilled(objective, weights={name: value * factor for name, value in own.items()})
+        run = Training(config, digits, teachers=[teacher])
+        return [part.item() for part in run.batch_losses(torch.arange(70), None)]
+
+    (_, soft, hard), (_, twice, same) = parts(1), parts(2)
+    assert twice == pytest.approx(2 * soft, rel=1e-6)
+    assert same == hard
+
+
+@pytest.mark.parametrize("objective", WITH_PROJECTOR)
+def test_a_projector_is_trained_beside_the_student_and_is_no_part_of_it(digits, teacher, objective):
+    run = Training(distilled(objective), digits, teachers=[teacher])
+    baseline = Training(tiny_config("baseline").replace(model=STUDENT), digits)
+    assert_same_weights(run.model.state_dict(), baseline.model.state_dict())
+    before = {name: value.clone() for name, value in run.projector.state_dict().items()}
+    epochs_of(run)
+    assert all(not torch.equal(before[name], value) for name, value in run.projector.state_dict().items())
+    assert run.best_model().state_dict().keys() == baseline.model.state_dict().keys()
+
+
+@pytest.mark.parametrize(("objective", "cut"), [("hint", 2), ("crd", 13)])
+def test_resume_equals_no_interruption(digits, teacher, tmp_path, objective, cut):
+    """Projector, memory bank and what draws its negatives go on where they were, with jitter."""
+    config = distilled(objective, epochs=2, jitter_pixels=1, optimizer="sgd")
+    undisturbed = Training(config, digits, teachers=[teacher])
+    epochs_of(undisturbed)
+
+    run = Training(config, digits, teachers=[teacher])
+    for _ in itertools.islice(train(run), cut):
+        pass
+    run.save(tmp_path / "checkpoint.pt")
+    torch.manual_seed(99)
+    resumed = Training(config, digits, teachers=[teacher])
+    resumed.restore(tmp_path / "checkpoint.pt")
+    epochs_of(resumed)
+    assert_same_weights(resumed.model.state_dict(), undisturbed.model.state_dict())
+    assert_same_weights(resumed.projector.state_dict(), undisturbed.projector.state_dict())
+
+
+@pytest.mark.parametrize("objective", FEATURES)
+def test_features_are_compared_in_float32_when_networks_compute_in_bfloat16(digits, teacher, objective):
+    def soft_loss(precision):
+        run = Training(distilled(objective, precision=precision), digits, teachers=[teacher])
+        return run.batch_losses(torch.arange(100), None).soft_loss
+
+    exact, rounded = soft_loss("float32"), soft_loss("bfloat16")
+    assert rounded.dtype == torch.float32
+    assert rounded.item() == pytest.approx(exact.item(), rel=0.05)
+
+
+def test_without_labels_none_is_read_and_features_still_teach(digits, teacher):
+    config = distilled("crd", weights={"hard": 0}, transfer_set=TransferSetConfig(labelled=False))
+    run = Training(config, digits, teachers=[teacher])
+    run.labels.fill_(-1)
+    (record,) = epochs_of(run)
+    assert record.hard_loss is None
+    assert math.isfinite(record.soft_loss)
+    assert (run.projector.names < 0).all()
+
+
+def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits, plain_teacher):
+    with pytest.raises(ConfigError, match="attention compares maps, and the student, mlp 16, has none: choose cnn or"):
+        distilled("attention", model=TINY)
+    with pytest.raises(ConfigError, match="the student, mlp linear, has only its images there: give it hidden units"):
+        distilled("rkd", model=ModelConfig(hidden=()))
+    with pytest.raises(ConfigError, match="hint compares a teacher's features with the student's: name one teacher"):
+        DistillationConfig(teachers=("one", "two"), objective="hint")
+    with pytest.raises(ConfigError, match="attention compares maps, and this teacher has none: choose a convolutional"):
+        Training(distilled("attention"), digits, teachers=[plain_teacher])
+    with pytest.raises(ConfigError, match="the teacher itself is needed, not only its logits"):
+        Training(distilled("hint"), digits, teacher_logits=torch.zeros(1, len(digits.train_labels), 10))
+    store = Store(tmp_path)
+    told = distilled("attention").distillation.replace(teachers=("plain",))
+    configs = {"plain": tiny_config(), "student": distilled("attention").replace(distillation=told)}
+    with pytest.raises(ConfigError, match="attention compares maps, and the teacher, mlp 16, has none"):
+        jobs.check(store, configs)
+    store.create({"plain": tiny_config()})
+    with pytest.raises(ConfigError, match="attention compares maps, and the teacher, mlp 16, has none"):
+        jobs.check(store, {"student": configs["student"]})
+    store.close()
+
+
+def test_a_network_that_only_gives_logits_is_refused_as_a_teacher_of_features(monkeypatch):
+    monkeypatch.setitem(MODELS, "black_box", "Black box")
+    black_box = ModelConfig.model_construct(name="black_box")
+    black_box.check_shows("dkd", "teacher")
+    for objective in FEATURES:
+        with pytest.raises(ConfigError, match=f"{objective} compares .* the teacher, Black box"):
+            black_box.check_shows(objective, "teacher")
