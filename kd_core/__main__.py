@@ -4,7 +4,7 @@ import io
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.table import Table
 
-from kd_core import cluster, jobs, mending, own_data, paper, performing, places, recipes, shipped
+from kd_core import cluster, comparison, jobs, mending, own_data, paper, performing, places, recipes, shipped
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -351,23 +351,56 @@ def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, m
         for row in found
     ]
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
+    _print_table([head, *cells], experiment.title, markdown)
+    for said in paper.verdicts(experiment, found):
+        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
+    _print_machines(runs.values())
+
+
+def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -> None:
+    """lines: the head, then a line each."""
+    head, *cells = lines
     if markdown:
         for line in (head, ("---",) * len(head), *cells):
             print("| " + " | ".join(line) + " |")
         print()
-    else:
-        table = Table(*head, title=experiment.title)
-        for cell in cells:
-            table.add_row(*cell)
-        console.print(table)
+        return
+    table = Table(*head, title=title)
+    for cell in cells:
+        table.add_row(*cell)
+    console.print(table)
+
+
+def _print_machines(runs: Iterable[Run]) -> None:
     machines = {
         f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
-        for run in runs.values()
+        for run in runs
         if run.status == "finished"
     }
-    for said in paper.verdicts(experiment, found):
-        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print("Trained on " + "; ".join(sorted(machines)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def objectives(
+    dataset: DatasetName = "mnist",
+    seeds: Annotated[
+        int, typer.Option(min=1, max=comparison.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
+    ] = 5,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+) -> None:
+    """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
+    with _sentences():
+        store = _store()
+        experiment = comparison.experiment(comparison.budget(dataset))
+        redo = paper.plan(experiment, range(seeds), store.runs())
+        _redo(store, redo)
+        runs = {run.id: run for run in store.some([*redo.runs.values()])}
+        found = paper.rows(experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs})
+        standings = comparison.standings(found)
+        _print_table([comparison.HEAD, *(comparison.cells(one) for one in standings)], experiment.title, markdown)
+        for sentence in (experiment.shows, *comparison.verdict(standings), comparison.HOW_TO_READ):
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        _print_machines(runs.values())
 
 
 @app.command()

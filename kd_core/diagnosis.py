@@ -4,11 +4,13 @@ Settings are judged on the transfer set and the validation split alone. The test
 whether the reported difference could be chance, and the answer to that is more seeds, never another setting.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from kd_core import evaluation
+from kd_core.config import ConfigError
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
 from kd_core.recipes import TEMPERATURES, StoryConfig
