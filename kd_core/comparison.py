@@ -235,8 +235,8 @@ def _said_of(found: Sequence[Standing], reference: str, name: str) -> str:
         if those
     ] or [f"none can be told from {name}"]
     return (
-        f"After Holm's correction for {len(compared)} comparisons at 5%: {'. '.join(parts)}. Whatever else differs may be"
-        " luck: it is no gain and no loss."
+        f"After Holm's correction for {len(compared)} comparisons at 5%: {'. '.join(parts)}. Whatever else differs may"
+        " be luck: it is no gain and no loss."
     )
 
 

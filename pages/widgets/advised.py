@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kd_core import evidence
+from kd_core import diagnosis, evidence
 from kd_core.config import LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Run
@@ -32,11 +32,7 @@ def advice_on(runs: Sequence[Run]) -> None:
         st.warning(literal(str(error)), icon=":material/error:")
         return
     if not found:
-        st.success(
-            "Nothing in the numbers of this run asks for another setting: its targets, its losses, its length and what"
-            " it gained look as they should.",
-            icon=":material/check_circle:",
-        )
+        st.success(diagnosis.ALL_WELL, icon=":material/check_circle:")
     for place, advice in enumerate(found):
         with st.container(border=True):
             st.markdown(f"**{literal(advice.sentence)}**  \n:small[{literal(advice.evidence)}]")
