@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kd_core import evaluation
 from kd_core.config import LabError, RunConfig
 from kd_core.evaluation import Labels, Logits, McNemar
+from kd_core.places import available
 from kd_core.recipes import StoryConfig, baseline_beside, repeats
 from kd_core.runs import ACTIVE, Run, Store
 
@@ -82,7 +83,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
     baseline = _baseline(run, finished)
     configs = [run.config] if baseline is None else [baseline.config, run.config]
     sizes = [teacher.results["parameters"] for teacher in teachers if teacher.usable]
-    shown, judged, own = _logits(store, run, baseline, teachers)
+    here = available(run.config.dataset)  # advice is no reason to download anything
+    shown, judged, own = _logits(store, run, baseline, teachers) if here else (None, None, None)
     return Evidence(
         run=run.config,
         story=StoryConfig.of_runs(configs, [teacher.config for teacher in teachers]),
@@ -93,7 +95,7 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         shown=shown,
         judged=judged,
         teacher_errors=own,
-        compared=None if baseline is None else _compared(store, run, baseline),
+        compared=_compared(store, run, baseline) if here and baseline is not None else None,
         pairs={} if baseline is None else _pairs(repeats(baseline, finished), repeats(run, finished)),
     )
 

@@ -66,7 +66,7 @@ ENGINE_ARROWS = {
     "recipes": {"config", "runs"},
     "paper": {"config", "evaluation", "recipes", "runs"},
     "comparison": {"config", "evaluation", "paper", "recipes"},
-    "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "recipes", "runs"},
+    "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "places", "recipes", "runs"},
     "diagnosis": {"config", "evaluation", "evidence", "losses", "recipes"},
     "report": set(),
     "advice": {"config", "recipes"},

@@ -114,13 +114,11 @@ def test_holms_correction_rejects_as_stepping_down_by_hand_does():
 
 
 def test_among_equals_a_false_alarm_comes_in_no_more_than_5_percent_of_all_comparisons():
-    """Twelve objectives that are the baseline again, 100 times: at 5% each, nearly half would have a false alarm."""
-    random = np.random.default_rng(1)
-    alarms = 0
-    for _ in range(100):
-        names = [BASELINE, *list(OBJECTIVES)[:12]]
-        rows = [row(name, *(float(one) for one in random.normal(300, 10, 5))) for name in names]
-        alarms += any(one.to_baseline.sure for one in standings(rows) if one.to_baseline)
+    """Twelve objectives of five seeds that are the baseline again, 400 times: uncorrected, nearly half raise one."""
+    differences = np.random.default_rng(1).normal(0, 10, (400, 12, 5))
+    p_values = stats.ttest_1samp(differences, 0, axis=2).pvalue
+    assert (p_values.min(axis=1) < 0.05).mean() > 0.3
+    alarms = sum(min(holm(list(row))) < 0.05 for row in p_values)
     assert alarms <= stats.binom.ppf(0.999, 400, 0.05)
 
 
