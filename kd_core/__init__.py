@@ -10,8 +10,10 @@ Data flows one way, and the modules are named after its stations:
     arithmetic  the device and the precision that a model computes in
     models      name -> nn.Module; parameters and multiply-adds
     losses      pure functions of logits: softened probabilities, the objective, its closed-form gradient
+    objectives  what a student minimises, Hinton's loss or another: formulas, and the one place that computes them
+    taps        what a network shows on its way to the logits
     lessons     what one example teaches: losses, gradients, and what T does to their size
-    drawing     any picture of a digit -> 28x28 as MNIST's images are made
+    drawing     any picture -> an image as a data set has them; of a digit, 28x28 as MNIST's are made
     training    train(state) -> a generator of progress records; checkpoint and exact resume
     sweep       many small students trained together as one batched model
     tensors     tensors on disk: safetensors and checkpoints, nothing that runs code

@@ -33,6 +33,7 @@ from kd_core.config import (
     Schedule,
     TrainingConfig,
     TransferSetConfig,
+    called,
     differences,
     info_of,
     is_own,
@@ -451,7 +452,7 @@ def list_runs(
         table = Table("id", "status", "data", "run", "test errors")
         for run in found:
             errors = f"{run.results['test_errors']} of {run.results['test_examples']}" if run.results else ""
-            table.add_row(run.id, run.status, run.config.dataset, run.config.label, errors)
+            table.add_row(run.id, run.status, called(run.config.dataset), run.config.label, errors)
         console.print(table)
 
 
@@ -469,7 +470,8 @@ def compare(
             if not run.usable:
                 raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
             if run.config.dataset != found[0].config.dataset:
-                raise LabError(f"run {run.id} was trained on {run.config.dataset}, not on {found[0].config.dataset}")
+                learned, other = called(run.config.dataset), called(found[0].config.dataset)
+                raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
         dataset = datasets.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
         logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
@@ -838,7 +840,7 @@ def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
     run_id = run_id or new_id()
     jobs.check(store, {run_id: config})
     store.create({run_id: config})
-    console.print(f"run [bold]{run_id}[/]: {config.label}, {config.dataset}")
+    console.print(f"run [bold]{run_id}[/]: {config.label}, {called(config.dataset)}")
     _watch(store, run_id)
 
 

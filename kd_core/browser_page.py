@@ -1,4 +1,6 @@
-"""An exported student as one HTML file that needs no network: a canvas to draw on, and a page that runs the model.
+"""An exported student as one HTML file that needs no network: a page that runs the model on what its user draws.
+
+A digit is drawn; of other data, whose images nobody could draw, a picture is chosen from the user's files.
 
 onnxruntime-web is 14 MB of WebAssembly, too much to carry along. So the graph of the ONNX file is written out as a list
 of operations with their numbers, and browser_page.html holds a small interpreter for just those operations: the ones of
@@ -13,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from kd_core import exported
+from kd_core.config import HANDWRITTEN, info_of
 from kd_core.exported import ExportError
 from kd_core.files import AnyPath, read_bytes, read_text
 from kd_core.runs import folder_of
 
 MAX_BYTES = 15_000_000
-SIDE = 28
 
 _ATTRIBUTES: dict[str, dict[str, Any]] = {
     "Sub": {},
@@ -66,19 +68,20 @@ def _page(storage: AnyPath, run_id: str) -> bytes | str:
         graph = read_bytes(folder.export / passed[0])
     except (OSError, ValueError, KeyError, TypeError):
         return "The card of this run is missing or damaged: run it again."
-    if shape != [1, SIDE, SIDE]:
-        return f"The page's canvas makes grey images of {SIDE} by {SIDE} pixels, and this model reads other ones."
     try:
         program = to_program(graph)
     except ExportError as error:
         return str(error)
     check = exported.file_checks(checks, passed[0])
-    facts = {"class_names": class_names, "program": program}
+    draws = card["config"]["dataset"] in HANDWRITTEN
+    facts = {"class_names": class_names, "shape": shape, "draws": draws, "program": program}
     errors = f"{check['test_errors']:,} test errors of {check['test_examples']:,}"
     values = {
-        "TITLE": html.escape(f"{card['config']['role'].capitalize()} on {card['config']['dataset']}"),
+        "TITLE": html.escape(f"{card['config']['role'].capitalize()} on {info_of(card['config']['dataset']).label}"),
         "ABOUT": html.escape(f"{card['results']['parameters']:,} parameters, {errors}."),
         "FILE": html.escape(passed[0]),
+        "DO": "Draw a digit" if draws else "Choose a picture",
+        "LIKE": "what it takes the digit for" if draws else "what it takes the picture for",
         "FACTS": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
     }
     text = _template()

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from kd_core.config import Config, ConfigError, LabError, RunConfig, info_of
+from kd_core.config import Config, ConfigError, LabError, RunConfig, info_of, probed_classes
 from kd_core.evaluation import test_errors
 from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
@@ -220,6 +220,7 @@ def pack(store: Store, run_id: str) -> bytes:
     members["README.md"] = model_card(
         dataclasses.replace(run, results=checked.card.results.model_dump()),
         image_shape=checked.card.input.shape,
+        class_names=checked.card.class_names,
         mean=checked.card.input.mean,
         std=checked.card.input.std,
         layers=str(checked.model),
@@ -366,7 +367,7 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
         _expect(same, f"its {name} was changed after its card.json was written")
-    rows = [info.classes] * 2 * info.classes
+    rows = [info.classes] * 2 * len(probed_classes(info.classes))
     _expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
     for probe in probes:
         whole = [len(row) for row in probe.logits] == rows

@@ -61,6 +61,12 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+HANDWRITTEN = frozenset({"digits", "mnist"})
+"""Data sets of single handwritten digits: what somebody draws can be made an image like theirs."""
+MOST_PROBED, PROBED_LOGITS = 20, 4000
+"""Of how many classes two test images are watched at most, and how many logits of one of the two, after each epoch."""
+NAMED = 12
+"""Classes that a sentence names at most."""
 CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
 """The models that have maps to compare."""
 MAX_ENSEMBLE = 20
@@ -289,6 +295,11 @@ def is_own(dataset: str) -> bool:
     return dataset.startswith("own.")
 
 
+def called(dataset: str) -> str:
+    """What tables and labels of runs call a data set: a user's own by its label, without what else its name says."""
+    return info_of(dataset).label if is_own(dataset) else dataset
+
+
 def info_of(dataset: str) -> DatasetInfo:
     """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
     if dataset in DATASETS:
@@ -388,15 +399,15 @@ PAPER_STUDENT = ModelConfig(hidden=(800, 800))
 """The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
 
 
-def objective_weights(objective: str | None, given: Any) -> Any:
+def objective_weights(objective: str | None, given: Any) -> tuple[tuple[str, float], ...]:
     """Weights, a mapping or pairs, in the objective's order and without its defaults: equal settings, equal configs.
 
-    What is neither, and weights of an unknown objective, are given back for others to refuse. Raises ConfigError.
+    Those of an unknown objective are left out, as that is refused itself. Raises ConfigError.
     """
     try:
         weights = {str(name): float(value) for name, value in dict(given).items()}
-    except (TypeError, ValueError):
-        return given
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"weights must be numbers by name, such as {{'nontarget': 4}}, got {_shown(given)}") from None
     if objective not in OBJECTIVES:
         return ()
     known = OBJECTIVES[objective].weights
@@ -564,6 +575,14 @@ class TransferSetConfig(Config):
         """Which of so many classes have no image in it."""
         return () if self.only_classes is None else tuple(sorted({*range(classes)} - {*self.only_classes}))
 
+    def classes_in_words(self, class_names: Sequence[str]) -> str:
+        """Which classes it holds: 'all classes', 'classes 7 and 8', 'all classes but 3'."""
+        missing = [class_names[label] for label in self.missing(len(class_names))]
+        kept = [class_names[label] for label in self.only_classes or ()]
+        if not missing:
+            return "all classes"
+        return f"all classes but {in_words(missing)}" if len(missing) < len(kept) else f"classes {in_words(kept)}"
+
     @property
     def whole(self) -> bool:
         """Whether nothing is left out."""
@@ -689,6 +708,21 @@ class SweepConfig(Config):
                 distillation = DistillationConfig(teachers=self.teachers, temperature=temperature, alpha=alpha)
                 cells.append(RunConfig(role="distilled", distillation=distillation, **shared))
         return cells
+
+
+def in_words(names: Sequence[str]) -> str:
+    """'3', '3 and 4', '3, 4 and 9'; of more than NAMED, '0, 1, … and 90 others'. names must not be empty."""
+    shown = [*names[: NAMED - 1], f"{len(names) - NAMED + 1:,} others"] if len(names) > NAMED else list(names)
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def probed_classes(classes: int) -> tuple[int, ...]:
+    """The classes of which test images are watched while a student learns: all, or of many some evenly spread.
+
+    Of 1,000 classes two images each would be two million logits to keep after each epoch.
+    """
+    count = max(1, min(classes, MOST_PROBED, PROBED_LOGITS // classes))
+    return tuple(place * classes // count for place in range(count))
 
 
 def cell_key(config: RunConfig) -> str:

@@ -17,10 +17,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core import own_data, places
-from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own
+from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own, probed_classes
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
 from kd_core.files import AnyPath
+
+PROBED_BYTES = 250_000_000
+"""Of training images, and of test images, that are looked at to choose the probes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,22 +103,28 @@ class Dataset:
 
     @cached_property
     def probes(self) -> Tensor:
-        """Indices of two test images a class, to watch while a student learns, (2K,) in order of class.
+        """Indices of two test images of each of config.probed_classes, to watch while a student learns, in their order.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
-        the next class's mean image differ least. No trained model has a say, so all runs show the same images.
+        the next class's mean image differ least; of a class with one test image, it twice. Of a set that is larger than
+        PROBED_BYTES, so much is looked at. No trained model has a say, so all runs show the same images.
         """
         classes = range(len(self.class_names))
-        train, test = self.train_images.flatten(1), self.test_images.flatten(1)
-        means = torch.stack([train[self.train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
-        distances = torch.cdist(test.to(torch.float32), means)
-        own = distances.gather(1, self.test_labels[:, None]).squeeze(1)
-        others = distances.scatter(1, self.test_labels[:, None], torch.inf).min(dim=1).values
-        margins = (others - own).abs()
+        spread = slice(None, None, -(-self.train_images.nbytes // PROBED_BYTES))
+        train, train_labels = self.train_images[spread].flatten(1), self.train_labels[spread]
+        means = torch.stack([train[train_labels == label].mean(dim=0, dtype=torch.float32) for label in classes])
+        spread = slice(None, None, -(-self.test_images.nbytes // PROBED_BYTES))
+        test, test_labels = self.test_images[spread].flatten(1), self.test_labels[spread][:, None]
+        distances = torch.cat([torch.cdist(part.to(torch.float32), means) for part in test.split(1000)])
+        own = distances.gather(1, test_labels).squeeze(1)
+        others = distances.scatter(1, test_labels, torch.inf).nan_to_num(torch.inf).min(dim=1).values
+        margins = torch.full(self.test_labels.shape, torch.inf)
+        margins[spread] = (others - own).abs().nan_to_num(torch.inf)  # of a class that was not looked at
         chosen = []
-        for label in classes:
+        for label in probed_classes(len(classes)):
             members = (self.test_labels == label).nonzero().squeeze(1)
-            border = members[1:][margins[members[1:]].argmin()]
+            others_of_it = members[1:] if len(members) > 1 else members
+            border = others_of_it[margins[others_of_it].argmin()]
             chosen += [int(members[0]), int(border)]
         return torch.tensor(chosen)
 

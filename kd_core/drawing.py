@@ -1,5 +1,6 @@
-"""Any picture of a digit -> 28x28 as MNIST's images are made, so that a model meets what it was trained on.
+"""Any picture -> an image as a data set has them, so that a model meets what it was trained on.
 
+Of a digit it is 28x28 as MNIST's are made, of anything else its middle in the data set's size and colours.
 LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A: the
 digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", with grey levels from
 anti-aliasing, and "centered in a 28x28 image by computing the center of mass of the pixels".
@@ -21,9 +22,11 @@ SIDE, BOX = 28, 20
 MAX_SIDE = 4096
 """Pixels of a picture's longer side that are still read."""
 ENOUGH = 1024
-"""Pixels of the longer side that a digit is looked for in: more would cost memory and show nothing."""
+"""Pixels of the longer side that are looked at: more would cost memory and show nothing."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Pillow knows others, for some of which it starts programs: Ghostscript, for a PostScript file of whatever name."""
+LONGEST = 10
+"""Times as long as wide that a picture may be, of which the middle is looked at."""
 LONGEST_ADDRESS = 2000
 """Characters: noise, which cannot be packed, has 1,060."""
 FAINTEST = 24
@@ -32,10 +35,11 @@ _READING = threading.Lock()
 """One picture after another: the largest takes some 200 MB for as long as it is unpacked."""
 
 Grey = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
 
 
 class PictureError(LabError):
-    """A picture that holds no digit to look at; its text says why."""
+    """A picture that cannot be looked at; its text says why."""
 
 
 def as_mnist(ink: Grey) -> Grey:
@@ -69,24 +73,7 @@ def read_picture(content: bytes) -> Grey:
 
     Raises PictureError where it is no picture, too large, or of one shade.
     """
-    try:
-        with _READING, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if max(picture.size) > MAX_SIDE:
-                raise PictureError(
-                    f"This picture is {picture.width:,} by {picture.height:,} pixels; {MAX_SIDE:,} a side is the most:"
-                    " make it smaller or cut out the digit."
-                )
-            picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
-            whole = picture.convert("RGBA")
-        turned = ImageOps.exif_transpose(whole.reduce(-(-max(whole.size) // ENOUGH)))
-        del whole
-        flat = Image.new("RGBA", turned.size, "white")
-        flat.alpha_composite(turned)
-        grey = np.asarray(flat.convert("L"), dtype=np.int16)
-    except PictureError:
-        raise
-    except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
-        raise PictureError("This file is no picture that can be read: upload a PNG, JPEG or WebP file.") from error
+    grey = np.asarray(_on_white(content).convert("L"), dtype=np.int16)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     contrast = np.abs(grey - np.median(border))
     strongest = float(contrast.max())
@@ -94,6 +81,51 @@ def read_picture(content: bytes) -> Grey:
         raise PictureError("This picture is of one shade: upload one in which a digit stands out from its background.")
     ink = np.clip((contrast / strongest - 0.25) / 0.5, 0, 1)  # shadows of the paper go, strokes become full ink
     return as_mnist((255 * ink).round().astype(np.uint8))
+
+
+def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
+    """The middle of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
+
+    It is scaled until the shape is just filled, then cropped, as kd_core.own_data prepares users' images. Raises
+    PictureError where it is no picture or too large.
+    """
+    channels, height, width = image_shape
+    picture = _on_white(content).convert("RGB")
+    if max(picture.size) > LONGEST * min(picture.size):
+        raise PictureError("This picture is much longer than wide: cut out the part that matters.")
+    if width * picture.height >= height * picture.width:
+        size = width, width * picture.height // picture.width
+    else:
+        size = height * picture.width // picture.height, height
+    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
+    middle = picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
+    pixels = np.asarray(middle.convert("L") if channels == 1 else middle)
+    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def _on_white(content: bytes) -> Image.Image:
+    """An uploaded picture (one of FORMATS), the right way up, at most ENOUGH a side, on white where it is transparent.
+
+    Raises PictureError where it is none, or too large.
+    """
+    try:
+        with _READING, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if max(picture.size) > MAX_SIDE:
+                raise PictureError(
+                    f"This picture is {picture.width:,} by {picture.height:,} pixels; {MAX_SIDE:,} a side is the most:"
+                    " make it smaller or cut out a part."
+                )
+            picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
+            whole = picture.convert("RGBA")
+        turned = ImageOps.exif_transpose(whole.reduce(-(-max(whole.size) // ENOUGH)))
+        del whole
+        flat = Image.new("RGBA", turned.size, "white")
+        flat.alpha_composite(turned)
+        return flat
+    except PictureError:
+        raise
+    except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
+        raise PictureError("This file is no picture that can be read: upload a PNG, JPEG or WebP file.") from error
 
 
 def read_canvas(data_url: str) -> Grey:

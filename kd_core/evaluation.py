@@ -258,6 +258,28 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float:
     return float(np.exp(found.x))
 
 
+def likest_pairs(mean_soft: NDArray[np.float64], count: int) -> list[tuple[int, int, float]]:
+    """Of a (K, K) map of mean soft targets the `count` largest shares that one class gives another, largest first.
+
+    Each as (true class, other class, share). Classes without examples, whose rows are NaN, are left out.
+    """
+    shared = np.where(np.eye(len(mean_soft), dtype=bool) | np.isnan(mean_soft), -1.0, mean_soft)
+    largest = np.argsort(-shared, axis=None, kind="stable")[: min(count, int((shared >= 0).sum()))]
+    rows, columns = np.unravel_index(largest, shared.shape)
+    return [(int(row), int(column), float(shared[row, column])) for row, column in zip(rows, columns, strict=True)]
+
+
+def most_alike(mean_soft: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The `count` classes of a (K, K) map of mean soft targets that share most with another one, in order of class.
+
+    How much a class shares is the larger of the most that it gives another, and the most that another gives it. Classes
+    without examples come last.
+    """
+    shared = np.where(np.eye(len(mean_soft), dtype=bool), 0.0, np.nan_to_num(mean_soft))
+    strength = np.maximum(shared.max(axis=0), shared.max(axis=1)) - np.isnan(mean_soft).any(axis=1)
+    return np.sort(np.argsort(-strength, kind="stable")[:count])
+
+
 class SimilarityTree(NamedTuple):
     """Classes joined by likeness, ready to draw: the order of the leaves, and each join's four corners."""
 
@@ -276,7 +298,7 @@ def similarity_tree(mean_soft: NDArray[np.float64]) -> SimilarityTree:
 
     shared = mean_soft.copy()
     np.fill_diagonal(shared, 0)
-    shared /= shared.sum(axis=1, keepdims=True)
+    shared /= np.maximum(shared.sum(axis=1, keepdims=True), 1e-300)  # at a low T all of a row may be its own class's
     distance = -np.log(np.maximum((shared + shared.T) / 2, 1e-12))
     drawn: Any = dendrogram(linkage(distance[np.triu_indices(len(distance), 1)], "average"), no_plot=True)
     return SimilarityTree([int(leaf) for leaf in drawn["leaves"]], drawn["icoord"], drawn["dcoord"])

@@ -342,6 +342,7 @@ def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:
     return model_card(
         run,
         image_shape=dataset.image_shape,
+        class_names=dataset.class_names,
         mean=dataset.mean,
         std=dataset.std,
         layers=str(model),

@@ -6,6 +6,7 @@ figure reads in light and dark; the three hues differ in lightness too, for the 
 
 import html
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple
@@ -231,19 +232,63 @@ def objective_differences(points: Sequence[tuple[str, str, float, float, float]]
     return _styled(figure, height=110 + 34 * max(2, len(points)))
 
 
+LONGEST_LABEL = 16
+"""Characters of a class's name on an axis or in a legend."""
+
+
+def _class_labels(class_names: Sequence[str]) -> list[str]:
+    """Class names as plotly shows them: no HTML, and the long ones cut."""
+    return [
+        _plain(name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1].rstrip() + "…") for name in class_names
+    ]
+
+
+def _room(labels: Sequence[str]) -> int:
+    """Pixels that labels take where they stand upright."""
+    longest = max(map(len, labels))
+    return 7 * longest if longest > 3 else 0
+
+
+def _class_axis(labels: Mapping[str, str]) -> dict[str, Any]:
+    """An axis whose categories are indices of classes, each shown by its label; so no two classes fall together.
+
+    Where there is no room for all labels, plotly leaves some out, and shows them once the user zooms in.
+    """
+    return {"type": "category", "labelalias": dict(labels), "tickfont": {"size": 10 if len(labels) > MANY else 13}}
+
+
+MANY = 20
+"""Classes above which a figure takes more room, or shows the most telling ones alone."""
+
 CLASS_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
                  "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")  # fmt: skip
-"""Observable's ten; classes beyond them begin anew."""
+"""Observable's ten; classes beyond them begin anew, with another symbol."""
+CLASS_SYMBOLS = ("circle", "diamond-open")
 
 
 def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str], title: str) -> go.Figure:
-    """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,)."""
+    """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,).
+
+    Of more than MANY classes, the ten with most examples have colours, and the others are grey.
+    """
     figure = go.Figure()
-    for label, name in enumerate(names):
+    shown = list(range(len(names)))
+    if len(names) > MANY:
+        counts = Counter(labels)
+        shown = sorted(sorted(shown, key=lambda label: -counts[label])[: len(CLASS_COLOURS)])
+        others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
+        figure.add_scatter(
+            x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",
+            name=f"{len(names) - len(shown):,} others", text=[_plain(names[label]) for _, label in others],
+            marker={"size": 4, "color": GREY, "opacity": 0.35},
+        )  # fmt: skip
+    for place, label in enumerate(shown):
         mine = [point for point, one in zip(points, labels, strict=True) if one == label]
         figure.add_scatter(
-            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=name, hoverinfo="name",
-            marker={"size": 5, "color": CLASS_COLOURS[label % len(CLASS_COLOURS)], "opacity": 0.75},
+            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=_class_labels(names)[label],
+            hoverinfo="text", hovertext=_plain(names[label]),
+            marker={"size": 5, "color": CLASS_COLOURS[place % len(CLASS_COLOURS)], "opacity": 0.75,
+                    "symbol": CLASS_SYMBOLS[place // len(CLASS_COLOURS)]},
         )  # fmt: skip
     figure.update_xaxes(showticklabels=False, title_text="first principal component")
     figure.update_yaxes(showticklabels=False, title_text="second")
@@ -299,123 +344,182 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
 
 
 def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str]) -> go.Figure:
-    """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class)."""
-    figure = go.Figure()
-    for name, (role, accuracies) in models.items():
-        figure.add_bar(x=list(class_names), y=[100 * (1 - one) for one in accuracies], name=_plain(name),
+    """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class).
+
+    A class without images has no bar. Of more than MANY classes, the MANY with most errors of any model are shown.
+    """
+    figure, labels = go.Figure(), _class_labels(class_names)
+    errors = {
+        name: [None if math.isnan(one) else 100 * (1 - one) for one in accuracies]
+        for name, (_, accuracies) in models.items()
+    }
+    shown = list(range(len(labels)))
+    if len(labels) > MANY:
+        worst = [max(row[label] or 0 for row in errors.values()) for label in shown]
+        shown = sorted(shown, key=lambda label: -worst[label])[:MANY]
+        figure.update_layout(title={"text": f"The {MANY} of {len(labels):,} classes with most errors",
+                                    "font": {"size": 14}, "y": 0.99})  # fmt: skip
+    for name, (role, _) in models.items():
+        figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=_plain(name),
                        marker_color=ROLE_COLOURS[role], hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
-    figure.update_xaxes(title_text="true class", type="category")
+    axis = _class_axis({str(label): labels[label] for label in shown})
+    figure.update_xaxes(title_text="true class", **axis)
     figure.update_yaxes(title_text="errors, % of the class")
-    return _styled(figure, height=380)
+    return _styled(figure, height=380 + _room(labels) // 2)
 
 
 def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
-    """How many more images one model puts into each cell than another, (K, K), true class in rows."""
-    rows = [[int(value) for value in row] for row in difference]
+    """How many more images one model puts into each cell than another, (K, K), true class in rows.
+
+    Of more than MANY classes, the MANY are shown in whose mistakes the two differ most.
+    """
+    shown, about = list(range(len(class_names))), ""
+    if len(shown) > MANY:
+        sizes = [[abs(int(value)) for value in row] for row in difference]
+        moved = [sum(sizes[one]) + sum(row[one] for row in sizes) - 2 * sizes[one][one] for one in shown]
+        shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
+        about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
+    rows = [[int(difference[i][j]) for j in shown] for i in shown]
+    labels = _class_labels(class_names)
+    places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
     mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
     largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
     written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]
     figure = go.Figure(
         go.Heatmap(
-            z=mistakes, x=list(class_names), y=list(class_names), xgap=1, ygap=1, showscale=False, zmid=0,
+            z=mistakes, x=places, y=places, xgap=1, ygap=1, showscale=False, zmid=0,
             zmin=-largest, zmax=largest, text=written, texttemplate="%{text}",
             colorscale=[[0, ROLE_COLOURS["distilled"]], [0.5, "rgba(128,128,128,0.08)"], [1, GRADIENT_COLOURS["hard"]]],
             hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
-    figure.update_xaxes(title_text="top class", type="category", constrain="domain")
-    return _styled(figure, height=420).update_layout(title={"text": _plain(title), "font": {"size": 14}})
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
+    styled = _styled(figure, height=420 + _room(labels))
+    return styled.update_layout(title={"text": _plain(title) + about, "font": {"size": 14}})
 
 
-def confusion(matrix: Any, class_names: Sequence[str], role: str) -> go.Figure:
-    """Mistakes by true class (rows) and top class (columns), (K, K) counts; right answers are left blank."""
-    classes = range(len(class_names))
-    mistakes = [[None if row == column else int(matrix[row][column]) for column in classes] for row in classes]
-    written = [["" if not count else str(count) for count in row] for row in mistakes]
-    figure = go.Figure(
-        go.Heatmap(
-            z=mistakes, x=list(class_names), y=list(class_names), xgap=1, ygap=1, showscale=False,
-            colorscale=[[0, "rgba(128,128,128,0.08)"], [1, ROLE_COLOURS[role]]], zmin=0,
-            text=written, texttemplate="%{text}", hovertemplate="%{z} images of %{y} taken for %{x}<extra></extra>",
-        )
-    )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
-    figure.update_xaxes(title_text="top class", type="category", constrain="domain")
-    return _styled(figure, height=380)
+def dark_knowledge(
+    mean_soft: Any, class_names: Sequence[str], shown: Sequence[int], *, diagonal: float, temperature: float
+) -> go.Figure:
+    """Mean soft target by true class (rows), (K, K). diagonal: how much of the right answers is shown, 0 to 1.
 
-
-def dark_knowledge(mean_soft: Any, class_names: Sequence[str], *, diagonal: float, temperature: float) -> go.Figure:
-    """Mean soft target by true class (rows), (K, K). diagonal: how much of the right answers is shown, 0 to 1."""
-    classes = range(len(class_names))
-    percent = [[100 * float(mean_soft[row][column]) for column in classes] for row in classes]
-    shown = [
-        [value * (diagonal if row == column else 1) for column, value in enumerate(percent[row])] for row in classes
+    shown: the classes to draw, in this order. A class without examples has an empty row.
+    """
+    percent = [[_percent(mean_soft[row][column]) for column in shown] for row in shown]
+    drawn = [
+        [value if value is None or row != column else value * diagonal for column, value in enumerate(values)]
+        for row, values in enumerate(percent)
     ]
+    labels = _class_labels(class_names)
+    places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
+    article = "a " if all(len(name) == 1 for name in class_names) else ""
+    gap = 0 if len(shown) > MANY else 1
     figure = go.Figure(
         go.Heatmap(
-            z=shown, x=list(class_names), y=list(class_names), customdata=percent, xgap=1, ygap=1,
+            z=drawn, x=places, y=places, customdata=percent, xgap=gap, ygap=gap,
             colorscale=[[0, "rgba(128,128,128,0.10)"], [1, ROLE_COLOURS["teacher"]]], zmin=0,
             colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
-            hovertemplate="a %{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
+            hovertemplate=article + "%{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", type="category", scaleanchor="x")
-    figure.update_xaxes(title_text=f"mean soft target at T = {temperature:g}", type="category", constrain="domain")
-    return _styled(figure, height=440)
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    title = f"mean soft target at T = {temperature:g}"
+    figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
+    return _styled(figure, height=840 if len(shown) > MANY else 440 + _room(labels))
+
+
+def _percent(share: float) -> float | None:
+    return None if math.isnan(share) else 100 * float(share)
 
 
 def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names: Sequence[str]) -> go.Figure:
-    """A tree of classes: the lower two are joined, the more the teacher confuses them."""
-    figure = go.Figure()
-    for x, y in zip(positions, heights, strict=True):
+    """A tree of three classes or more: the lower two are joined, the more the teacher confuses them.
+
+    Of more than MANY classes it lies on its side, with a line of text for each.
+    """
+    figure, labels = go.Figure(), _class_labels(class_names)
+    lies = len(leaves) > MANY
+    for along, up in zip(positions, heights, strict=True):
+        x, y = (up, along) if lies else (along, up)
         figure.add_scatter(x=list(x), y=list(y), mode="lines", line={"color": ROLE_COLOURS["teacher"], "width": 2},
                            hoverinfo="skip", showlegend=False)  # fmt: skip
-    names = [class_names[leaf] for leaf in leaves]
-    places = [5 + 10 * place for place in range(len(leaves))]  # where scipy draws its leaves
-    figure.update_xaxes(tickvals=places, ticktext=names, showgrid=False, tickfont={"size": 16})
-    lowest = min(height for join in heights for height in join if height > 0)
+    names = [labels[leaf] for leaf in leaves]
+    short = all(len(name) <= 2 for name in names)
+    of_leaves = {
+        "tickvals": [5 + 10 * place for place in range(len(leaves))],  # where scipy draws its leaves
+        "ticktext": names,
+        "showgrid": False,
+        "tickangle": 0 if short or lies else -90,
+        "tickfont": {"size": 16 if short else 10 if lies else 12},
+    }
+    lowest = min((height for join in heights for height in join if height > 0), default=0.0)
     highest = max(height for join in heights for height in join)
-    figure.update_yaxes(title_text="unlikeness, −log of shared probability", showticklabels=False,
-                        range=[0.85 * lowest, 1.03 * highest])  # fmt: skip
-    return _styled(figure, height=440)
+    of_heights = {"title_text": "unlikeness, −log of shared probability", "showticklabels": False,
+                  "range": [0.85 * lowest, 1.03 * highest]}  # fmt: skip
+    if lies:
+        figure.update_yaxes(**of_leaves, range=[10 * len(leaves), 0])
+        figure.update_xaxes(**of_heights)
+        return _styled(figure, height=110 + 13 * len(leaves))
+    figure.update_xaxes(**of_leaves)
+    figure.update_yaxes(**of_heights)
+    return _styled(figure, height=440 + _room(labels))
 
 
 GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
+FELT = 16
+"""Classes of many whose gradients are shown one by one: the largest, and the label's with them."""
 
 
 def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
     """How many images each class has, training and test set on top of each other; many classes lie closer."""
     figure = go.Figure()
-    names = [_plain(name) for name in class_names]
+    labels = _class_labels(class_names)
+    places = [str(label) for label in range(len(labels))]
     for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
         figure.add_bar(
-            y=names, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            y=places, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
             hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
         )  # fmt: skip
     ratio = max(train) / max(1, min(train))
     title = (
         "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
     )
-    figure.update_layout(barmode="stack", title=title, bargap=0.25 if len(names) <= 40 else 0)
+    figure.update_layout(
+        barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
+        title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
+    )  # fmt: skip
     figure.update_xaxes(title_text="images")
-    figure.update_yaxes(type="category", autorange="reversed", automargin=True, showticklabels=len(names) <= 60)
-    return _styled(figure, height=max(260, min(900, 90 + 22 * len(names))))
+    figure.update_yaxes(autorange="reversed", **_class_axis(dict(zip(places, labels, strict=True))))
+    return _styled(figure, height=max(260, min(900, 90 + 22 * len(labels))))
 
 
 def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:
-    """Gradient on every logit of the student: soft and hard parts stacked, their sum marked. Down lowers the logit."""
+    """Gradient on every logit of the student: soft and hard parts stacked, their sum marked. Down lowers the logit.
+
+    Of more than MANY classes, the FELT with the largest parts, and the sum over all others.
+    """
+    shown, labels = list(range(len(class_names))), _class_labels(class_names)
+    if len(shown) > MANY:
+        shown = sorted(shown, key=lambda k: -max(abs(soft[k]), abs(hard[k])))[:FELT]
+    others = [k for k in range(len(class_names)) if k not in shown]
+    places = [str(k) for k in shown] + ["others"] * bool(others)
+    parts = {
+        name: [values[k] for k in shown] + [sum(values[k] for k in others)] * bool(others)
+        for name, values in (("soft", soft), ("hard", hard))
+    }
     figure = go.Figure()
-    for name, values in (("soft", soft), ("hard", hard)):
-        figure.add_bar(x=list(class_names), y=list(values), name=f"{name} part", marker_color=GRADIENT_COLOURS[name],
-                       hovertemplate="%{y:.4g}")  # fmt: skip
-    total = [a + b for a, b in zip(soft, hard, strict=True)]
-    figure.add_scatter(x=list(class_names), y=total, mode="markers", name="sum", hovertemplate="%{y:.4g}",
+    for name, values in parts.items():
+        figure.add_bar(x=places, y=values, name=f"{name} part", marker_color=GRADIENT_COLOURS[name],
+                       hovertemplate="%{x}: %{y:.4g}")  # fmt: skip
+    total = [a + b for a, b in zip(parts["soft"], parts["hard"], strict=True)]
+    figure.add_scatter(x=places, y=total, mode="markers", name="sum", hovertemplate="%{x}: %{y:.4g}",
                        marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": GREY})  # fmt: skip
     figure.update_layout(barmode="relative")
-    figure.update_xaxes(title_text="class", type="category")
+    axis = _class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
+    figure.update_xaxes(title_text="class", **axis)
     figure.update_yaxes(title_text="gradient on the logit")
-    return _styled(figure, height=360)
+    return _styled(figure, height=360 + _room(labels) // 2)
 
 
 def gradient_sizes(

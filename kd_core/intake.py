@@ -26,6 +26,7 @@ AT_ONCE, KEPT = 2, 20
 MIN_FREE_BYTES = 1_000_000_000
 KEPT_SECONDS = 6 * 3600.0
 ROOT = Path(__file__).resolve().parents[1]
+COMMAND = [sys.executable, "-m", "kd_core", "data"]
 
 
 class IntakeError(LabError):
@@ -58,7 +59,7 @@ class Intake:
     def keep(self, file_name: str, content: memoryview | bytes) -> Path:
         """Lay an upload down, and return where. Raises IntakeError where there is no room."""
         self._forget_old()
-        if len([*self._folder.glob("*")]) >= KEPT:
+        if sum(1 for _ in self._folder.glob("*")) >= KEPT:
             raise IntakeError(f"{KEPT} uploads lie here already: prepare or discard some first.")
         folder = self._folder / secrets.token_hex(8)
         try:
@@ -119,7 +120,7 @@ class Intake:
         return work_id
 
     def _follow(self, work: Work, arguments: list[str]) -> None:
-        command = [sys.executable, "-m", "kd_core", "data", *arguments, "--json"]  # never through a shell
+        command = [*COMMAND, *arguments, "--json"]  # never through a shell
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
             try:
                 with subprocess.Popen(  # noqa: S603

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import ConfigError, LabError, RunConfig, info_of
+from kd_core.config import ConfigError, LabError, RunConfig, called, info_of
 from kd_core.files import is_file, read_text
 from kd_core.performing import (
     PROGRESS,
@@ -89,7 +89,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
             if classes != info_of(config.dataset).classes:
                 raise ConfigError(
-                    f"teacher run {teacher_id} knows {classes} classes, but {config.dataset} has"
+                    f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
                     f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
                 )
             teacher.config.model.check_shows(config.distillation.objective, "teacher")
@@ -104,8 +104,8 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
         raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(
-            f"run {run_id} is a {continued.config.model.label} on {continued.config.dataset}: what continues it must be"
-            " the same network on the same data set"
+            f"run {run_id} is a {continued.config.model.label} on {called(continued.config.dataset)}: what continues it"
+            " must be the same network on the same data set"
         )
 
 

@@ -74,6 +74,8 @@ def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
 
 PROBE_EPOCHS = 300
 """Epochs of one run that are told at most, evenly spread, with the last."""
+PROBE_LOGITS = 60_000
+"""Logits of one run that are told at most: of a thousand classes, these are 60 epochs."""
 
 
 def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str, Seen]) -> list[dict[str, Any]]:
@@ -86,9 +88,9 @@ def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str
     for run in runs:
         last = seen.get(run.id, NOTHING)
         whole = last.attempt != run.attempt
-        found = store.probes(run.id, -1 if whole else last.step)
-        found = [(epoch, rows) for epoch, rows in found if image < len(rows) and all(map(math.isfinite, rows[image]))]
-        stride = -(-(len(found) - 1) // (PROBE_EPOCHS - 1))
+        found = store.probe(run.id, image, -1 if whole else last.step)
+        most = PROBE_EPOCHS if not found else max(2, min(PROBE_EPOCHS, PROBE_LOGITS // len(found[0][1])))
+        stride = -(-(len(found) - 1) // (most - 1))
         kept = found if stride < 2 else [*found[:-1:stride], found[-1]]
         answers.append(
             {
@@ -96,7 +98,7 @@ def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str
                 "attempt": run.attempt,
                 "whole": whole,
                 "epochs": [epoch for epoch, _ in kept],
-                "logits": [logits[image] for _, logits in kept],
+                "logits": [logits for _, logits in kept],
             }
         )
     return answers

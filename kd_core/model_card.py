@@ -1,7 +1,8 @@
 """A run told in words for whoever meets its weights: a model card in Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pprint import pformat
 from typing import Any
 
 from kd_core.config import DistillationConfig, RunConfig, info_of
@@ -67,6 +68,7 @@ model = models.build(config.model, image_shape={image_shape}, classes={info.clas
 model.load_state_dict(load_file("{weights}"))
 model.eval()
 
+CLASS_NAMES = {class_names}
 MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1
 
 
@@ -81,6 +83,7 @@ def model_card(
     run: Run,
     *,
     image_shape: tuple[int, ...],
+    class_names: Sequence[str],
     mean: float,
     std: float,
     layers: str,
@@ -88,8 +91,8 @@ def model_card(
 ) -> str:
     """A run in Markdown, its front matter as Hugging Face reads it.
 
-    image_shape, mean, std: of the images that its model reads. layers: the model, as torch prints it. weights: the name
-    of their file beside the card.
+    image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it.
+    weights: the name of their file beside the card.
     """
     config, results, info = run.config, run.results, info_of(run.config.dataset)
     errors, examples = results["test_errors"], results["test_examples"]
@@ -123,6 +126,7 @@ def model_card(
         layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
         config=config,
         image_shape=tuple(image_shape),
+        class_names=pformat(list(class_names), width=100, compact=True),
         mean=mean,
         std=std,
         info=info,
@@ -130,17 +134,17 @@ def model_card(
         start=f"the weights of run {config.continues}" if config.continues else "random weights",
         chosen=chosen,
         training=_table(config.training.model_dump(mode="json")),
-        lesson=_lesson(config),
+        lesson=_lesson(config, class_names),
         environment=_table(environment),
     )
 
 
-def _lesson(config: RunConfig) -> str:
+def _lesson(config: RunConfig, class_names: Sequence[str]) -> str:
     """What a student learned from: its transfer set, and its teacher."""
     part, told = config.transfer_set, config.distillation
     if config.role == "teacher":
         return "It learned from the whole training set."
-    classes = "all classes" if part.only_classes is None else f"classes {', '.join(map(str, part.only_classes))}"
+    classes = part.classes_in_words(class_names)
     labels = "with their labels" if part.labelled else "without any label"
     lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
     if told is not None:

@@ -395,7 +395,10 @@ def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Pr
 
 
 def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes."""
+    """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes.
+
+    Both are mixed by seed, so that the first thousand test images, which pages show and race over, are of all classes.
+    """
     train: list[tuple[str, int]] = []
     test: list[tuple[str, int]] = []
     generator = np.random.default_rng(preparation.seed)
@@ -408,7 +411,8 @@ def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str,
         in_test = set(chosen.tolist())
         for index, file in enumerate(members):
             (test if index in in_test else train).append((file, label))
-    return train, test
+    mixed_train, mixed_test = ([part[index] for index in generator.permutation(len(part))] for part in (train, test))
+    return mixed_train, mixed_test
 
 
 def _pack(

@@ -139,6 +139,8 @@ class StoryConfig(Config):
     def _consistent(self) -> Self:
         teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
         self.teacher_runs()  # a RunConfig refuses what cannot be
+        if not self.teachers:
+            self.teacher.check_shows(self.objective, "teacher")
         self.assistant_run(teachers)
         self.student_runs(teachers if self.assistant is None else ("assistant",))
         return self
@@ -344,7 +346,10 @@ def continued(run: Run, epochs: int) -> RunConfig:
 
 
 class Preset(NamedTuple):
-    """A story with a name: what it shows, in a sentence, and the story itself on a data set."""
+    """A story with a name: what it shows, in a sentence, and the story itself on a data set.
+
+    {one} and {name} stand for the class that never_seen names: 'a 3' and '3', say.
+    """
 
     title: str
     shows: str
@@ -364,8 +369,13 @@ def _unlabelled(dataset: str) -> StoryConfig:
     return StoryConfig.default(dataset).replace(alpha=1.0, transfer_set=TransferSetConfig(labelled=False))
 
 
-def _never_saw_a_3(dataset: str) -> StoryConfig:
-    others = tuple(label for label in range(info_of(dataset).classes) if label != 3)
+def never_seen(dataset: str) -> int:
+    """The class that the student of a preset never sees: of digits the 3, as in the paper; of few classes the last."""
+    return min(3, info_of(dataset).classes - 1)
+
+
+def _never_saw_one(dataset: str) -> StoryConfig:
+    others = tuple(label for label in range(info_of(dataset).classes) if label != never_seen(dataset))
     story = StoryConfig.default(dataset)
     return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
 
@@ -374,12 +384,12 @@ PRESETS = {
     "demo": Preset("Quick demo", "The whole story in well under a minute.", quick_demo),
     "paper": Preset(
         "The paper's student",
-        "The paper's 784-800-800-10 student without regularisation, taught at T = 20 by its 784-1200-1200-10 teacher.",
+        "The paper's 800-800 student without regularisation, taught at T = 20 by its 1200-1200 teacher.",
         _paper_student,
     ),
     "tiny": Preset(
         "Tiny student of 30 units",
-        "So small that it cannot follow all the teacher says: the paper found T between 2.5 and 4 best here.",
+        "So small that it cannot follow all the teacher says: on MNIST the paper found T between 2.5 and 4 best.",
         _tiny_student,
     ),
     "unlabelled": Preset(
@@ -388,8 +398,8 @@ PRESETS = {
         _unlabelled,
     ),
     "no_3": Preset(
-        "Never saw a 3",
-        "No 3 is in the transfer set, yet the teacher's soft targets for other digits tell what a 3 looks like.",
-        _never_saw_a_3,
+        "Never saw {one}",
+        "No {name} is in the transfer set, yet the teacher's soft targets for other classes tell what it looks like.",
+        _never_saw_one,
     ),
 }

@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import psutil
 
-from kd_core.config import LabError, RunConfig
+from kd_core.config import LabError, RunConfig, called
 from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Run:
     @property
     def label(self) -> str:
         """A name for lists: what its user called it, else what it is and the start of its id."""
-        return self.name or f"{self.config.label} · {self.config.dataset} · {self.id[:4]}"
+        return self.name or f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
 
     @property
     def progress(self) -> float:
@@ -585,6 +585,18 @@ class Store:
             "SELECT epoch, logits FROM probes WHERE run_id = ? AND epoch > ? ORDER BY epoch", run_id, after
         )
         return [(row["epoch"], json.loads(row["logits"])) for row in rows]
+
+    def probe(self, run_id: str, image: int, after: int = -1) -> list[tuple[int, list[float]]]:
+        """The same of one probe image: (epoch, its logits). An epoch whose logits are not all finite is left out.
+
+        SQLite takes them out of the rest: to read all of a long run's for one image takes a hundred times the memory.
+        """
+        query = (
+            "SELECT epoch, CASE WHEN json_valid(logits) THEN json_extract(logits, ?) END AS logits FROM probes"
+            " WHERE run_id = ? AND epoch > ? ORDER BY epoch"
+        )
+        rows = self._rows(query, f"$[{image:d}]", run_id, after)
+        return [(row["epoch"], json.loads(row["logits"])) for row in rows if row["logits"] is not None]
 
     def epoch_seconds(self, run_id: str) -> list[float]:
         """What each epoch of a run took."""

@@ -215,6 +215,7 @@ def _card(run: Run, facts: dict[str, Any], written: dict[str, Any], layers: str)
     card = model_card(
         replace(run, name=facts["name"], note=facts["note"], tags=(TAG,)),
         image_shape=tuple(written["input"]["shape"]),
+        class_names=written["class_names"],
         mean=written["input"]["mean"],
         std=written["input"]["std"],
         layers=layers,

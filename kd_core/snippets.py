@@ -18,11 +18,11 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 CLASS_NAMES = {class_names}
 
-picture = Image.open(sys.argv[1]).convert("{mode}").resize(({width}, {height}))
+picture = ImageOps.fit(Image.open(sys.argv[1]).convert("{mode}"), ({width}, {height}), Image.Resampling.BILINEAR)
 pixels = np.asarray(picture, dtype=np.uint8).reshape({height}, {width}, {channels})
 images = pixels.transpose(2, 0, 1)[np.newaxis].astype(np.float32)  # (N, C, H, W), 0 to 255: the model normalises
 
@@ -72,7 +72,10 @@ function softmax(logits, temperature = 1) {{
 
 document.getElementById("picture").onchange = async (event) => {{
   const canvas = document.getElementById("canvas");
-  canvas.getContext("2d").drawImage(await createImageBitmap(event.target.files[0]), 0, 0, WIDTH, HEIGHT);
+  const picture = await createImageBitmap(event.target.files[0]);
+  const cut = Math.min(picture.width / WIDTH, picture.height / HEIGHT), across = WIDTH * cut, down = HEIGHT * cut;
+  canvas.getContext("2d").drawImage(  // its middle
+    picture, (picture.width - across) / 2, (picture.height - down) / 2, across, down, 0, 0, WIDTH, HEIGHT);
   const {{ logits }} = await (await session).run({{ images: toTensor(canvas) }});
   document.getElementById("said").textContent = softmax(logits.data)
     .map((probability, index) => CLASS_NAMES[index] + "\\t" + probability.toFixed(6)).join("\\n");

@@ -251,7 +251,7 @@ class Training:
         return best.eval()
 
     def probe_logits(self) -> Tensor:
-        """Logits of the weights as they are now for Dataset.probes, (2K, K), to watch the student learn."""
+        """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
         return models.logits_of(self.model, self._probes, self.dataset.normalise)
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:

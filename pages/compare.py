@@ -9,7 +9,7 @@ from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
 from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
-from pages.widgets.race import STREAM, race_of
+from pages.widgets.race import race_of, stream_length
 from pages.widgets.results import headline
 from pages.widgets.verdicts import short_name
 
@@ -48,7 +48,7 @@ elif part == DISAGREE:
 else:
     st.subheader("The race")
     st.markdown(
-        f"Every model classifies the same {min(STREAM, len(labels)):,} test images, one at a time, at the speed"
+        f"Every model classifies the same {stream_length(images):,} test images, one at a time, at the speed"
         " measured on this machine. What it says of each image is what it said when it was tested."
     )
     race_of(compared)

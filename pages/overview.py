@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS, info_of
+from kd_core.config import DATASETS, HANDWRITTEN, info_of
 from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
@@ -26,7 +26,7 @@ with demo, st.container(border=True):
         "Trains a **teacher**, a **baseline** student (labels alone) and a **distilled** student (labels and the"
         " teacher's soft targets) on real handwritten digits. Both students are the same network with the same start."
     )
-    choices = [name for name in DATASETS if available(name)]
+    choices = [name for name in DATASETS if name in HANDWRITTEN and available(name)]
     dataset = st.segmented_control(
         "Data set",
         choices,

@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from pages.widgets import pickers
+from kd_core.config import HANDWRITTEN
+from pages.widgets import lab, pickers
 from pages.widgets.address import temperature_of_address
 from pages.widgets.lesson import dark_knowledge_map, what_the_student_feels
-from pages.widgets.subject import choose_subject, show_subject
+from pages.widgets.subject import choose_subject, invitation, show_subject
 from pages.widgets.temperature_bars import Bars, temperature_bars
 
 st.title("Feel temperature")
@@ -19,33 +20,36 @@ if not found:
     pickers.no_models_yet()
     st.stop()
 models = pickers.with_teacher(found[pickers.batch_picker(found)])
+class_names = lab.class_names_of(models[0])
 temperature = temperature_of_address()
 
 look, bars = st.columns([2, 5], gap="large")
 with look:
-    subject = choose_subject(models)
+    subject = choose_subject(models, class_names)
 with bars:
     if subject is None:
-        st.markdown("### Pick, draw or upload a digit, and its bars appear here.")
+        st.markdown(f"### {invitation(models)}, and its bars appear here.")
     else:
         image, soft = st.columns([2, 5], gap="medium")
         with image:
-            show_subject(subject, models)
+            show_subject(subject, models, class_names)
         with soft:
             temperature = temperature_bars(
                 [Bars(run.config.role, subject.logits[run.id].tolist()) for run in models],
-                [str(digit) for digit in range(10)],
+                class_names,
                 subject.label,
                 temperature=temperature,
                 key="temperature_bars",
             )
             st.query_params["T"] = f"{temperature:g}"
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
+        digit = models[0].config.dataset in HANDWRITTEN
+        likeness = "that this 8 is nearer to a 9 than to a 1" if digit else "what it is like, and what it is not like"
         st.markdown(
             "The **hard target** (dashed) is the label: all or nothing. The teacher's **soft target** is the whole row"
             " of bars. At **T = 1** it is often as good as the label. Turn T **up** and the small probabilities grow:"
-            " that this 8 is nearer to a 9 than to a 1. A student that matches the warm bars gets, with each image, ten"
-            " numbers to learn from instead of one."
+            f" {likeness}. A student that matches the warm bars gets, with each image,"
+            f" {'ten' if len(class_names) == 10 else f'{len(class_names):,}'} numbers to learn from instead of one."
         )
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
     with st.expander("Why not as hot as possible?", icon=":material/local_fire_department:"):
@@ -57,7 +61,7 @@ with bars:
 
 if pickers.test_set_is_here(models):
     st.divider()
-    dark_knowledge_map(models[0], temperature)
+    dark_knowledge_map(models[0], temperature, class_names)
 if subject is not None:
     st.divider()
-    what_the_student_feels(subject, models, temperature)
+    what_the_student_feels(subject, models, temperature, class_names)

@@ -8,7 +8,8 @@ from kd_core.advice import Timing, expected_seconds, warnings
 from kd_core.config import DATASETS, ModelConfig, TransferSetConfig
 from kd_core.recipes import PRESETS, StoryConfig
 
-SMALLER = {"teacher_parameters": 1000, "student_parameters": 100}
+DIGITS = tuple("0123456789")
+SMALLER = {"teacher_parameters": 1000, "student_parameters": 100, "class_names": DIGITS}
 
 
 # ------------------------------------------------------------------------------------------------ expected time
@@ -101,6 +102,7 @@ WARNED = [
         story(transfer_set=TransferSetConfig(only_classes=(7, 8))),
         "The transfer set has no 0, 1, 2, 3, 4, 5, 6 and 9: most errors will be there.",
     ),
+    (story(objective="logit_matching", alpha=0.0), "With alpha = 0 the soft loss counts for nothing"),
     (story(training={"jitter_pixels": 1}), "With jitter the teacher looks at every image anew"),
 ]
 
@@ -121,6 +123,9 @@ def test_a_setting_known_to_hurt_brings_its_own_warning_and_no_other(asked, sent
         story(temperature=8.0),
         story(temperature=20.0, student=LARGE),
         story(alpha=0.01),
+        story(alpha=0.0, final_alpha=1.0),
+        story(objective="dist", temperature=1.0, alpha=0.0),
+        story(objective="logit_matching", temperature=50.0),
         story(alpha=1.0, t_squared=False),
         story("mnist", student=MINI, training={"epochs": 21}),
         story(student=MINI, training={"epochs": 15}),
@@ -137,14 +142,14 @@ def test_just_short_of_what_hurts_nothing_is_said(asked):
 
 @pytest.mark.parametrize(("teacher", "student", "warned"), [(100, 99, False), (100, 100, True), (100, 200, True)])
 def test_a_student_no_smaller_than_its_teacher_is_warned_of(teacher, student, warned):
-    said = warnings(story(), teacher_parameters=teacher, student_parameters=student)
+    said = warnings(story(), teacher_parameters=teacher, student_parameters=student, class_names=DIGITS)
     assert any("no smaller than its teacher" in sentence for sentence in said) == warned
     assert len(said) == warned
 
 
 def test_several_settings_that_hurt_are_all_named():
     asked = story(training={"jitter_pixels": 2, "learning_rate": 0.5}, temperature=1.0)
-    assert len(warnings(asked, teacher_parameters=1, student_parameters=1)) == 4
+    assert len(warnings(asked, teacher_parameters=1, student_parameters=1, class_names=DIGITS)) == 4
 
 
 def sizes(story_config):
@@ -153,7 +158,7 @@ def sizes(story_config):
         models.parameter_count(models.blueprint(model, shape, 10))
         for model in (story_config.teacher, story_config.student)
     )
-    return {"teacher_parameters": teacher, "student_parameters": student}
+    return {"teacher_parameters": teacher, "student_parameters": student, "class_names": DIGITS}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -170,3 +175,12 @@ def test_the_preset_without_3_is_warned_of_its_missing_3_alone(dataset):
     proposed = PRESETS["no_3"].story(dataset)
     (said,) = warnings(proposed, **sizes(proposed))
     assert said.startswith("The transfer set has no 3:")
+
+
+def test_missing_classes_are_named_many_counted_and_threes_are_spoken_of_beside_digits_alone():
+    names = tuple(f"kind {label}" for label in range(100))
+    part = TransferSetConfig(only_classes=tuple(range(20, 100)))
+    asked = StoryConfig.default("own.kinds.0123456789ab.100.3x8x8.90000.1000").replace(transfer_set=part)
+    (said,) = warnings(asked, teacher_parameters=2, student_parameters=1, class_names=names)
+    assert said.startswith("The transfer set has no kind 0, kind 1, ")
+    assert said.endswith(", kind 10 and 9 others: most errors will be there.")

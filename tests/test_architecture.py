@@ -20,6 +20,7 @@ ENGINE_ARROWS = {
     "drawing": {"config"},
     "downloads": {"config", "places", "vision"},
     "own_data": {"config", "downloads", "files", "places", "vision"},
+    "intake": {"config", "own_data"},
     "datasets": {"config", "downloads", "drawing", "files", "own_data", "places", "vision"},
     "losses": set(),
     "taps": set(),
@@ -113,7 +114,7 @@ ENGINE_ARROWS = {
         "tensors",
     },
     "snippets": {"exported"},
-    "browser_page": {"exported", "files", "runs"},
+    "browser_page": {"config", "exported", "files", "runs"},
     "figures": set(),
     "__main__": {
         "artifacts",
@@ -138,6 +139,7 @@ ENGINE_ARROWS = {
         "runs",
         "shipped",
         "speed",
+        "own_data",
     },
     "__init__": set(),
 }

@@ -186,6 +186,18 @@ def test_files_of_one_browser_and_of_all_have_so_much_room(visit, monkeypatch):
     assert ben.put(f"{FILE}3", content=bytes(700)).status_code == 200
 
 
+def test_one_file_may_be_so_large_and_a_presenters_larger(visit, monkeypatch):
+    monkeypatch.setattr(bounds, "MAX_FILE_BYTES", 500)
+    monkeypatch.setattr(bounds, "MAX_PRESENTERS_FILE_BYTES", 1000)
+    client = visit()
+    monkeypatch.setattr(bounds, "presents", lambda scope: False)
+    assert client.put(f"{FILE}1", content=bytes(500)).status_code == 200
+    assert client.put(f"{FILE}2", content=bytes(501)).status_code == 413
+    monkeypatch.setattr(bounds, "presents", lambda scope: True)
+    assert client.put(f"{FILE}2", content=bytes(1000)).status_code == 200
+    assert client.put(f"{FILE}3", content=bytes(1001)).status_code == 413
+
+
 def test_a_file_that_does_not_say_how_large_it_is_is_not_let_in(visit):
     client = visit()
     assert client.put(FILE, content=iter([b"x"])).status_code == 411

@@ -329,14 +329,35 @@ def test_the_model_card_says_what_the_model_is(there):
     assert "## Distillation" not in members_of(there.of_teacher)["README.md"].decode()
 
 
+def test_the_model_card_names_another_objective_with_its_source_and_numbers(there):
+    run = there.store.get(there.student)
+    told = run.config.distillation.replace(objective="dkd", weights={"nontarget": 4})
+    text = model_card(
+        replace(run, config=run.config.replace(distillation=told)),
+        image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer",
+    )  # fmt: skip
+    assert "`loss = soft + hard*CE`" in text
+    assert "temperature T = 2 and hard = 1 and target = 1 and nontarget = 4" in text
+    assert "arXiv:2203.08679" in text
+    told = run.config.distillation.replace(objective="jensen_shannon", final_temperature=1)
+    text = model_card(
+        replace(run, config=run.config.replace(distillation=told)),
+        image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer",
+    )  # fmt: skip
+    assert "`loss = alpha*soft + (1-alpha)*CE`" in text
+    assert "T = 2 at the first step, 1 at the last and alpha = 0.9 and beta = 0.5" in text
+
+
 def test_the_model_card_tells_of_a_part_of_the_labels_no_labels_and_a_start(there):
     config = there.store.get(there.student).config
     part = TransferSetConfig(fraction=0.03, only_classes=(7, 8), labelled=False)
     told = config.distillation.replace(alpha=1, t_squared=False, teachers=("a1", "b2"))
     config = config.replace(transfer_set=part, distillation=told, continues="c3")
     run = replace(there.store.get(there.student), config=config, name="")
-    text = model_card(run, image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer\n" * 99)
-    assert "Transfer set: 3.00% of the training images of classes 7, 8, without any label." in text
+    shown = {"image_shape": (1, 28, 28), "class_names": tuple("0123456789"), "mean": 0.1, "std": 0.3}
+    text = model_card(run, **shown, layers="layer\n" * 99)
+    assert "Transfer set: 3.00% of the training images of classes 7 and 8, without any label." in text
+    assert "CLASS_NAMES = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9']" in text
     assert "`loss = alpha*KL(p_t || p_s) + (1-alpha)*CE`" in text
     assert "Taught by run a1, b2, the mean of their probabilities." in text
     assert "started from the weights of run c3." in text

@@ -131,6 +131,34 @@ def test_a_story_in_the_shell(shell, home):
     assert "latency p50, ms" in compared.stdout
 
 
+def test_an_objective_its_weights_and_a_schedule_in_the_shell(shell):
+    """A chain, too: what was distilled is the teacher of the next."""
+    assert shell("train", *QUICK).exit_code == 0
+    quick = ["distill", "--teacher", "last", *QUICK[2:]]
+    for words, sentence in (
+        (["--objective", "vid"], "unknown objective 'vid'"),
+        (["--objective", "dkd", "--weight", "beta=1"], "dkd has no weight 'beta'"),
+        (["--objective", "dkd", "--weight", "nontarget"], "--weight must be a name and a number"),
+        (["--objective", "dkd", "--alpha", "0.5"], "dkd is not weighed by alpha: leave --alpha out"),
+        (["--objective", "logit_matching", "--temperature", "2"], "logit_matching has no temperature"),
+        (["--objective", "nkd", "--no-labelled"], "nkd reads the label of every example"),
+        (["--final-alpha", "2"], "final_alpha must be at most 1, got 2"),
+        (["--label-smoothing", "1"], "label_smoothing must be below 1, got 1"),
+    ):
+        refused = shell(*quick, *words)
+        assert refused.exit_code == REFUSED
+        assert sentence in refused.stderr
+    assert shell(*quick, "--objective", "dkd", "--weight", "nontarget=4", "--weight", "hard=0.5").exit_code == 0
+    assert shell(*quick, "--final-temperature", "1", "--final-alpha", "0", "--label-smoothing", "0.1").exit_code == 0
+    second, first, _ = [json.loads(line) for line in shell("runs", "--json").stdout.splitlines()]
+    told = first["config"]["distillation"]
+    assert (told["objective"], told["temperature"]) == ("dkd", 4)
+    assert told["weights"] == {"hard": 0.5, "nontarget": 4}
+    assert second["config"]["distillation"]["teachers"] == [first["id"]]
+    assert second["config"]["training"]["label_smoothing"] == 0.1
+    assert second["status"] == "finished"
+
+
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [

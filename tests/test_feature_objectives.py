@@ -10,7 +10,7 @@ from tiny import TINY, assert_same_weights, tiny_config
 
 from kd_core import jobs
 from kd_core.config import MODELS, OBJECTIVES, ConfigError, DistillationConfig, ModelConfig, TransferSetConfig
-from kd_core.objectives import contrast, hints, relations
+from kd_core.objectives import PROJECTORS, contrast, hints, relations
 from kd_core.runs import Store
 from kd_core.training import EpochRecord, Training, train
 
@@ -308,6 +308,11 @@ def plain_teacher(digits):
     for _ in train(run):
         pass
     return run.best_model()
+
+
+def test_every_objective_of_features_is_trained_here():
+    assert FEATURES == ["similarity_preserving", "rkd", "hint", "attention", "crd"]
+    assert {*WITH_PROJECTOR} == {*PROJECTORS}
 
 
 def epochs_of(run):

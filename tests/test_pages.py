@@ -9,11 +9,11 @@ from streamlit.testing.v1 import AppTest
 from tiny import PAPER, tiny_config, tiny_story, train_here
 
 from kd_core import bundles, exported, figures, paper, performing, places, recipes, shipped
-from kd_core.config import ModelConfig, RunConfig, SweepConfig
+from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
-from pages.widgets import closer, guide, lab, live, pickers
+from pages.widgets import closer, forms, guide, lab, live, pickers
 
 PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep")
 
@@ -145,6 +145,68 @@ def test_train_page_queues_the_story_that_its_form_describes(open_form, homes):
     wait_until_idle(store)
 
 
+def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(open_form):
+    app = open_form()
+    for name, info in OBJECTIVES.items():
+        app.selectbox(key="form_objective").set_value(name).run()
+        assert not app.exception
+        assert not app.error
+        assert info.when in [caption.value for caption in app.caption]
+        assert app.select_slider(key="form_temperature").disabled is not info.uses_temperature
+        assert app.slider(key="form_alpha").disabled is not info.mixed
+        assert app.session_state["setup"].objective == name
+        own = 2.0 if info.temperature is None else info.temperature  # digits'
+        assert app.session_state["setup"].temperature == own
+        for weight, known in info.weights.items():
+            assert app.number_input(key=f"form_weight_{name}_{weight}").value == known.default
+
+
+def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assistant(open_form, homes):
+    app = open_form()
+    store = lab._opened(homes["trained"]).store
+    before = {run.id for run in store.runs()}
+    teacher = next(run for run in store.runs() if run.config.role == "teacher")
+    app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
+    app.multiselect(key="form_teachers").set_value([teacher.id])
+    app.text_input(key="form_student_hidden").set_value("6")
+    app.number_input(key="form_epochs").set_value(1)
+    app.selectbox(key="form_objective").set_value("dkd").run()
+    app.number_input(key="form_weight_dkd_nontarget").set_value(2.0)
+    app.toggle(key="form_cools").set_value(True).run()
+    app.toggle(key="form_assisted").set_value(True).run()
+    app.text_input(key="form_assistant_hidden").set_value("12")
+    app.number_input(key="form_assistant_epochs").set_value(1)
+    app.number_input(key="form_student_smoothing").set_value(0.1).run()
+    assert not app.error
+    story = app.session_state["setup"]
+    assert forms.of_address(forms.to_address(story)) == story
+    app.button(key="train").click().run()
+    assert not app.exception
+    new = sorted((run for run in store.runs() if run.id not in before), key=lambda run: run.config.model.hidden)
+    assistant = next(run for run in new if run.config.model.hidden == (12,))
+    baseline, student = sorted(new[:2], key=lambda run: run.config.role)
+    assert assistant.config.distillation.teachers == (teacher.id,)
+    assert student.config.distillation.teachers == (assistant.id,)
+    assert student.config.distillation.label == "DKD, T 4 to 1, nontarget 2"
+    assert baseline.config.label == "baseline mlp 6, label smoothing 0.1"
+    wait_until_idle(store)
+    assert {store.get(run.id).status for run in new} == {"finished"}
+    runs = pickers.linked(store.runs(batch=student.batch))
+    assert [pickers.role_of(run, runs) for run in runs] == ["teacher", "baseline", "assistant", "distilled"]
+    app.run()
+    assert not app.exception
+
+
+def test_an_objective_that_reads_labels_is_refused_without_them_and_the_form_stays_whole(open_form):
+    app = open_form()
+    app.selectbox(key="form_objective").set_value("dkd").run()
+    app.toggle(key="form_labelled").set_value(False).run()
+    assert "dkd reads the label of every example" in words(app)
+    app.toggle(key="form_labelled").set_value(True).run()
+    assert not app.error
+    assert app.session_state["setup"].objective == "dkd"
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_each_preset_fills_the_form_with_its_story(open_form, name):
     app = open_form()
@@ -196,7 +258,7 @@ def test_a_cnn_has_its_channels_to_choose_and_refuses_what_they_cannot_be(open_f
     assert "Channels must be whole numbers" in words(app)
     app.text_input(key="form_student_channels").set_value("8, 16, 24").run()
     assert not app.error
-    assert app.session_state["setup"].student == ModelConfig(name="cnn", channels=(8, 16, 24))
+    assert app.session_state["setup"].student.label == "cnn 8-16-24"
     assert not app.exception
 
 

@@ -102,7 +102,11 @@ models = some.one_of(
         dropout_hidden=some.floats(0, 0.99),
         batch_norm=some.booleans(),
     ),
-    some.builds(ModelConfig, name=some.sampled_from(list(config.MODELS))),
+    some.builds(
+        ModelConfig,
+        name=some.sampled_from(list(config.MODELS)),
+        channels=some.lists(some.integers(1, 2048), min_size=1, max_size=3).map(tuple),
+    ),
 )
 trainings = some.builds(
     TrainingConfig,
@@ -116,6 +120,7 @@ trainings = some.builds(
     jitter_pixels=some.integers(0, 8),
     validation_fraction=some.floats(0, 0.5),
     precision=some.sampled_from(["auto", "float32", "bfloat16"]),
+    label_smoothing=some.floats(0, 0.99),
     device=some.sampled_from(["auto", "cpu", "cuda", "mps"]),
 )
 transfer_sets = some.builds(
@@ -123,8 +128,28 @@ transfer_sets = some.builds(
     fraction=some.floats(0, 1, exclude_min=True),
     only_classes=some.none() | some.lists(some.integers(0, 9), min_size=1, max_size=12).map(tuple),
 )
+
+
+@some.composite
+def objectives(draw):
+    """Settings of any objective that may have several teachers, each as its rules allow."""
+    name = draw(some.sampled_from([name for name, info in config.OBJECTIVES.items() if info.needs == "logits"]))
+    info = config.OBJECTIVES[name]
+    weights = {
+        weight: draw(some.floats(0, known.most)) for weight, known in info.weights.items() if draw(some.booleans())
+    }
+    last_t, last_alpha = some.none() | some.floats(0, 1000, exclude_min=True), some.none() | some.floats(0, 1)
+    return {
+        "objective": name,
+        "weights": weights,
+        "final_temperature": draw(last_t) if info.uses_temperature else None,
+        "final_alpha": draw(last_alpha) if info.mixed else None,
+    }
+
+
 distillations = some.builds(
-    DistillationConfig,
+    lambda objective, **changes: DistillationConfig(**objective, **changes),
+    objectives(),
     teachers=some.lists(ids, min_size=1, max_size=config.MAX_ENSEMBLE).map(tuple),
     temperature=some.floats(0, 1000, exclude_min=True),
     alpha=some.floats(0, 1),
@@ -151,7 +176,9 @@ run_configs = some.one_of(
         RunConfig,
         role=some.just("distilled"),
         transfer_set=transfer_sets.map(lambda part: part.replace(labelled=False)),
-        distillation=distillations.map(lambda told: told.replace(alpha=1.0)),
+        distillation=distillations.map(
+            lambda told: told.replace(objective="hinton", weights=(), alpha=1.0, final_alpha=None)
+        ),
         **shared,
     ),
 )
@@ -167,7 +194,10 @@ sweeps = some.builds(
     transfer_set=transfer_sets,
 )
 stories = some.builds(
-    StoryConfig,
+    lambda objective, **changes: StoryConfig(**objective, **changes),
+    objectives(),
+    assistant=some.none() | models,
+    assistant_training=some.none() | trainings,
     dataset=shared["dataset"],
     teachers=some.lists(ids, max_size=config.MAX_ENSEMBLE).map(tuple),
     new_teachers=some.integers(1, config.MAX_ENSEMBLE),
@@ -216,7 +246,7 @@ def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
 def test_every_story_comes_back_from_its_address_and_is_runs(story):
     assert forms.of_address(forms.to_address(story)) == story or len(forms.to_address(story)) > forms.LONGEST_ADDRESS
     plan = recipes.plan(story)
-    assert len(plan.to_train) == len(story.teacher_runs()) + 1 + story.baseline
+    assert len(plan.to_train) == len(story.teacher_runs()) + 1 + story.baseline + (story.assistant is not None)
 
 
 @given(some.sampled_from(KINDS), some.one_of(values, some.dictionaries(texts, values, max_size=5)))
@@ -699,7 +729,17 @@ options = [
     "--dataset", "--role", "--model", "--hidden", "--dropout", "--dropout-input", "--epochs", "--batch-size",
     "--learning-rate", "--optimizer", "--schedule", "--weight-decay", "--jitter", "--fraction", "--only-classes",
     "--precision", "--device", "--seed", "--teacher", "--temperature", "--alpha", "--ensemble",
+    "--objective", "--weight", "--final-temperature", "--final-alpha", "--label-smoothing",
 ]  # fmt: skip
+OF_DISTILL = {
+    "--temperature",
+    "--alpha",
+    "--ensemble",
+    "--objective",
+    "--weight",
+    "--final-temperature",
+    "--final-alpha",
+}
 settings_said = some.lists(some.tuples(some.sampled_from(options), words_said), max_size=4)
 run_names = some.one_of(words_said, some.sampled_from(["last", "../last", "%", "\udcff"]))
 
@@ -737,7 +777,7 @@ def commands(draw):
 @given(some.sampled_from(options), texts.map(lambda text: text.replace("\0", "")))
 @settings(max_examples=150)
 def test_any_value_of_any_setting_is_taken_or_refused_in_a_sentence(command, option, value):
-    name = ["distill", "--teacher", "last"] if option in ("--temperature", "--alpha", "--ensemble") else ["train"]
+    name = ["distill", "--teacher", "last"] if option in OF_DISTILL else ["train"]
     result = command([*name, option, value])
     assert result.exit_code in (0, shell.REFUSED), (result.exit_code, result.output, result.exception)
     assert "Traceback" not in result.output

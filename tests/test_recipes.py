@@ -13,7 +13,7 @@ from kd_core.config import (
     TransferSetConfig,
     differences,
 )
-from kd_core.recipes import PRESETS, StoryConfig, plan, quick_demo
+from kd_core.recipes import PRESETS, StoryConfig, assistants, plan, quick_demo
 
 STORY = StoryConfig(
     dataset="digits",
@@ -200,6 +200,8 @@ def test_the_quick_demo_is_the_default_story_with_no_longer_a_teacher(dataset):
         {"new_teachers": 3, "ensemble": "logits"},
         {"baseline": False, **UNLABELLED},
         {"transfer_set": TransferSetConfig(fraction=0.5, only_classes=(1, 7))},
+        {"objective": "dkd", "weights": {"nontarget": 2.0}, "alpha": 0.9},
+        {"final_temperature": 1.0, "final_alpha": 0.0},
     ],
 )
 def test_a_storys_runs_give_the_story_back_with_its_teachers_named(changes):
@@ -210,6 +212,86 @@ def test_a_storys_runs_give_the_story_back_with_its_teachers_named(changes):
     assert StoryConfig.of_runs(configs.values()) == named
     students = [config for config in configs.values() if config.role != "teacher"]
     assert StoryConfig.of_runs(students, teachers.values()) == named
+
+
+ASSISTED = {"assistant": ModelConfig(hidden=(20,)), "new_teachers": 2}
+
+
+def test_a_student_with_an_assistant_learns_from_it_and_the_assistant_from_the_teachers(store):
+    story = STORY.replace(**ASSISTED, assistant_training=tiny_config(epochs=4).training, objective="dist")
+    configs = plan(story).to_train
+    ids = list(configs)
+    teachers, assistant, baseline, student = ids[:2], configs[ids[2]], configs[ids[3]], configs[ids[4]]
+    assert assistant.distillation.teachers == tuple(teachers)
+    assert student.distillation.teachers == (ids[2],)
+    assert baseline.role == "baseline"
+    assert (assistant.model, assistant.training.epochs) == (story.assistant, 4)
+    assert set(differences([assistant, student])) == {"model.hidden", "distillation.teachers", "training.epochs"}
+    assert assistants(configs) == {ids[2]}
+    jobs.check(store, configs)
+
+
+def test_a_plan_reuses_an_assistant_and_not_for_another_objective(store):
+    story = STORY.replace(**ASSISTED)
+    first = plan(story)
+    enter(store, first.to_train)
+    assert plan(story, store.runs()).to_train == {}
+    other = plan(story.replace(objective="dist"), store.runs()).to_train
+    assert [(config.role, config.model) for config in other.values()] == [
+        ("distilled", story.assistant),
+        ("distilled", story.student),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"assistant_training": tiny_config(epochs=4).training}, {"ensemble": "logits"}, {"baseline": False}],
+)
+def test_the_runs_of_a_chain_give_its_story_back(changes):
+    story = STORY.replace(**ASSISTED, **changes)
+    configs = plan(story).to_train
+    teachers = [run_id for run_id, config in configs.items() if config.role == "teacher"]
+    named = story.replace(teachers=teachers, new_teachers=1)
+    assert StoryConfig.of_runs(configs.values()) == named
+    assistant, _ = (config for config in configs.values() if config.role == "distilled")
+    beside = [config for config in configs.values() if config != assistant]
+    assert StoryConfig.of_runs(beside, [assistant]) == named
+    assert StoryConfig.of_runs([assistant], []).assistant is None
+
+
+def test_a_students_teacher_that_its_story_would_not_ask_for_stays_a_trained_one():
+    """Distilled at another temperature, it is no assistant of this story."""
+    configs = plan(STORY.replace(**ASSISTED)).to_train
+    *_, (run_id, assistant), (_, student) = ((key, one) for key, one in configs.items() if one.role == "distilled")
+    hotter = assistant.replace(distillation=assistant.distillation.replace(temperature=9.0))
+    told = StoryConfig.of_runs([student], [hotter])
+    assert told.assistant is None
+    assert told.teachers == (run_id,)
+    alike = student.replace(model=ModelConfig(hidden=(99,)))  # of a sweep over widths, say
+    assert StoryConfig.of_runs([alike, student]).assistant is None
+
+
+def test_what_an_objective_does_not_read_makes_no_other_run():
+    cold, hot = (STORY.replace(objective="logit_matching", temperature=t).student_runs(("t",)) for t in (1.0, 9.0))
+    assert cold == hot
+    low, high = (STORY.replace(objective="dist", alpha=alpha).student_runs(("t",)) for alpha in (0.1, 0.9))
+    assert low == high
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"objective": "vid"}, "unknown objective 'vid'"),
+        ({"objective": "dkd", "weights": {"beta": 1}}, "dkd has no weight 'beta'"),
+        ({"objective": "logit_matching", "final_temperature": 2.0}, "logit_matching has no temperature"),
+        (UNLABELLED | {"objective": "nkd"}, "nkd reads the label of every example"),
+        (UNLABELLED | {"final_alpha": 0.5}, "without labels only"),
+    ],
+)
+def test_a_loss_that_cannot_be_is_refused_by_the_story(changes, sentence):
+    with pytest.raises(ConfigError) as refused:
+        STORY.replace(**changes)
+    assert str(refused.value).startswith(sentence)
 
 
 @pytest.mark.parametrize("preset", PRESETS)

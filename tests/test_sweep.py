@@ -1,12 +1,13 @@
 """Sweeps: students trained together against the same students trained one by one, and what a sweep refuses."""
 
 import itertools
+import json
 
 import pytest
 import torch
 from tiny import tiny_config
 
-from kd_core import models
+from kd_core import models, tensors
 from kd_core.config import ConfigError, ModelConfig, SweepConfig, TransferSetConfig, cell_key
 from kd_core.sweep import MAX_PARAMETERS, Together, groups, train_together, trains_together
 from kd_core.training import EpochRecord, Training, train
@@ -161,6 +162,35 @@ def test_groups_part_by_architecture_training_and_teachers_and_keep_every_run():
     found = groups(wide + others + longer)
     assert sorted(len(group) for group in found) == [12, 14, 14, 14]
     assert sorted(map(cell_key, itertools.chain(*found))) == sorted(map(cell_key, wide + others + longer))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"objective": "dkd"}, {"objective": "logit_matching"}, {"final_temperature": 1.0}, {"final_alpha": 0.5}],
+)
+def test_another_loss_than_hintons_at_fixed_numbers_trains_alone(changes):
+    plain = tiny_config("distilled", teachers=("t",))
+    other = plain.replace(distillation=plain.distillation.replace(**changes))
+    assert trains_together(plain)
+    assert not trains_together(other)
+    assert not trains_together(tiny_config("baseline", label_smoothing=0.1))
+    assert [other] in groups([plain, other])
+
+
+def test_a_checkpoint_from_before_a_setting_was_there_goes_on(digits, tmp_path):
+    """Its configs say nothing of it, which means the default."""
+    configs = [tiny_config("baseline", seed=seed) for seed in range(2)]
+    state = Together(configs, digits)
+    state.epochs_done = 1
+    state.save(tmp_path / "together.pt")
+    saved = tensors.load_state(tmp_path / "together.pt")
+    older = [json.loads(text) for text in saved["configs"]]
+    for config in older:
+        del config["training"]["label_smoothing"]
+    tensors.save_state(tmp_path / "together.pt", {**saved, "configs": [json.dumps(config) for config in older]})
+    again = Together(configs, digits)
+    again.restore(tmp_path / "together.pt")
+    assert again.epochs_done == 1
 
 
 def test_groups_keep_to_their_limit_and_seeds_side_by_side():

@@ -1,9 +1,12 @@
 """Runs so small that a test can afford them."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from kd_core import paper, performing, tensors
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
@@ -23,6 +26,39 @@ def tiny_config(role: str = "teacher", *, teachers: tuple[str, ...] = (), seed: 
         distillation=DistillationConfig(teachers=teachers, temperature=2.0) if teachers else None,
         training=TrainingConfig(**settings),
         seed=seed,
+    )
+
+
+LONG_NAMES = (
+    "Atlantic puffin", "bougainvillea", "crème brûlée", "double-decker bus", "emperor penguin", "flowering dogwood",
+    "golden retriever", "hot-air balloon", "<b>Icelandic horse", "jack-o'-lantern", "king of *hearts*",
+    "lighthouse at the end of the world",
+)  # fmt: skip
+"""Of twelve classes, some of them unkind to Markdown, HTML and narrow windows."""
+
+
+def coloured_classes(folder: Path, names: Sequence[str] = LONG_NAMES, *, count: int = 12, size=(40, 32)) -> Path:
+    """A folder of class folders with coloured stripes in them: each class has a colour and a width of its own."""
+    generator = np.random.default_rng(0)
+    across = np.arange(size[0])
+    for label, name in enumerate(names):
+        colour = [127 + 120 * np.cos(2 * np.pi * (label / len(names) + third / 3)) for third in range(3)]
+        for number in range(count):
+            stripes = 0.6 + 0.4 * np.sin(across / (1 + label % 5) + generator.uniform(0, 6))
+            pixels = np.outer(stripes, colour)[None] + generator.normal(0, 15, (size[1], size[0], 3))
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{number:03}.png")
+    return folder
+
+
+def colour_story(dataset: str, **changes) -> StoryConfig:
+    """Teacher, baseline and distilled student, small cnns, on a data set of colour images."""
+    return StoryConfig.default(dataset).replace(
+        teacher=ModelConfig(name="cnn"),
+        teacher_training=tiny_config(epochs=4, batch_size=32).training,
+        student=ModelConfig(name="cnn"),
+        training=tiny_config(epochs=2, batch_size=32).training,
+        **changes,
     )
 
 

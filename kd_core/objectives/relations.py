@@ -61,17 +61,34 @@ def unit_rows(rows: Tensor) -> Tensor:
 
 
 def _relative_distances(features: Tensor) -> Tensor:
-    """Distances of all pairs i < j divided by their mean, (N(N − 1)/2,); all 1 where all features are the same."""
-    centred = features - features.mean(dim=0)  # distances stay, and rounding shrinks with the numbers
-    lengths = centred.square().sum(dim=1)
+    """Distances of all pairs i < j divided by their mean, (N(N − 1)/2,); all 0 where all features are the same."""
     first, second = torch.triu_indices(len(features), len(features), offset=1, device=features.device)
-    squares = (lengths[:, None] + lengths - 2 * centred @ centred.T)[first, second]
-    tiny = torch.finfo(features.dtype).eps * lengths.detach().mean() + torch.finfo(features.dtype).tiny
-    distances = squares.clamp(min=tiny).sqrt()  # the clamp has no gradient where two images coincide, where √ has none
-    return distances / distances.mean()
+    distances = _geometry(features)[1][first, second]
+    return distances / distances.mean().clamp(min=torch.finfo(features.dtype).tiny)
 
 
 def _cosines(features: Tensor) -> Tensor:
-    """(N, D) -> (N, N, N): at [j, i, k] the cosine of the angle at j between the directions to i and to k."""
-    directions = unit_rows(features[None] - features[:, None])
-    return directions @ directions.transpose(1, 2)
+    """(N, D) -> (N, N, N): at [j, i, k] the cosine of the angle at j between the directions to i and to k.
+
+    From inner products alone, as (f_i − f_j)·(f_k − f_j) is G_ik − G_ij − G_jk + G_jj: with the N² directions written
+    out, a step on 512 images of 800 numbers took 20 times as long (one core, torch 2.13). 0 where j coincides with i
+    or k, which has no direction.
+    """
+    inner, distances = _geometry(features)
+    apart = distances > 0
+    over = apart / distances.masked_fill(~apart, 1)
+    between = inner - inner[:, :, None] - inner[:, None, :] + inner.diagonal()[:, None, None]
+    return between * over[:, :, None] * over[:, None, :]
+
+
+def _geometry(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Inner products of the centred features and distances, (N, N) each.
+
+    Images nearer than rounding can tell are at 0, without gradient, as the root has none there.
+    """
+    centred = features - features.mean(dim=0)  # distances and angles stay, and rounding shrinks with the numbers
+    inner = centred @ centred.T
+    own = inner.diagonal()
+    squares = own[:, None] + own - 2 * inner
+    coincide = squares <= 16 * torch.finfo(features.dtype).eps * own.mean()
+    return inner, squares.masked_fill(coincide, 1).sqrt().masked_fill(coincide, 0)

@@ -17,12 +17,14 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from pages.widgets import keys
-from pages.widgets.door import HERE, source_of
+from pages.widgets.door import HERE, presents, source_of
 
 MAX_PAGES, MAX_PAGES_OF_ADDRESS, MAX_PAGES_OF_ALL = 30, 300, 1000
 """Open at once, by one browser, from one address other than this machine's, and in all."""
 MAX_UPLOADED_BYTES, MAX_UPLOADED_BYTES_OF_ALL = 60_000_000, 600_000_000
 """Of files that open pages hold, by one browser and in all."""
+MAX_FILE_BYTES, MAX_PRESENTERS_FILE_BYTES = 21_000_000, 220_000_000
+"""Of one file with what its upload adds: a picture or a run, and a data set, which only the presenter brings in."""
 MAX_ADDRESS = 16_000
 """Characters of a page's query."""
 UPLOADS = "/_stcore/upload_file/"
@@ -100,7 +102,13 @@ class KeepBounds:
         self._uploads = {one: kept for one, kept in self._uploads.items() if one in self._arriving or _is_held(*one)}
         others = [kept for one, kept in self._uploads.items() if one != this]
         own, of_all = sum(size for whose, size in others if whose == browser), sum(size for _, size in others)
-        if own + int(length) > MAX_UPLOADED_BYTES or of_all + int(length) > MAX_UPLOADED_BYTES_OF_ALL:
+        most, most_own = MAX_FILE_BYTES, MAX_UPLOADED_BYTES
+        if presents(scope):
+            most, most_own = MAX_PRESENTERS_FILE_BYTES, MAX_UPLOADED_BYTES + MAX_PRESENTERS_FILE_BYTES
+        if int(length) > most:
+            await PlainTextResponse(f"A file may have {most // 1_000_000} MB at most.", 413)(scope, receive, send)
+            return
+        if own + int(length) > most_own or of_all + int(length) > MAX_UPLOADED_BYTES_OF_ALL:
             await PlainTextResponse("There is no room for more files: close other pages.", 413)(scope, receive, send)
             return
         self._uploads[this] = browser, int(length)

@@ -5,6 +5,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const Plotly = await plotly();
     figure.layout.font = themedFont(parentElement);
     figure.layout.autosize = true;
+    if (figure.layout.yaxis?.scaleanchor) // what is square needs no more height than it has width
+      figure.layout.height = Math.min(figure.layout.height, Math.max(320, box.clientWidth + 80));
     box.style.height = figure.layout.height + "px";
     box.setAttribute("role", "img");
     box.setAttribute("aria-label", data.text);

@@ -30,9 +30,9 @@ class Compared(NamedTuple):
     inside: Mapping[str, Mapping[str, Any]]
 
     @property
-    def class_names(self) -> list[str]:
-        """As axes show them."""
-        return [str(name) for name in range(next(iter(self.logits.values())).shape[1])]
+    def class_names(self) -> tuple[str, ...]:
+        """Of the data set that all were tested on."""
+        return lab.class_names(self.runs[0].config.dataset)
 
 
 def costs(compared: Compared) -> Section:

@@ -15,6 +15,8 @@ from pages.widgets.words import literal
 
 DATA, FETCHING = "data", "fetching"
 CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
+ROW_PIXELS = 1600
+"""Of a row of images, so that they are sharp where there is room."""
 PROGRESS_SECONDS = 0.5
 
 
@@ -47,7 +49,7 @@ def preview(dataset: str) -> bool:
         for column, at in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(shown))), strict=False):
             with column:
                 st.markdown(f":small[**{literal(names[at])}**]")
-                st.image(picture(np.concatenate(list(shown[at]), axis=2)), width="stretch")
+                st.image(picture(np.concatenate(list(shown[at]), axis=2), ROW_PIXELS), width="stretch")
     if len(rows) > CLASSES_SHOWN:
         st.caption(f"The first {CLASSES_SHOWN} of {len(rows):,} classes.")
     return True

@@ -8,10 +8,10 @@ from kd_core.evaluation import Logits, gallery
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.address import temperature_of_address
-from pages.widgets.images import image_grid, picture
+from pages.widgets.images import image_grid, picture, width_of
 from pages.widgets.pickers import told_apart
 from pages.widgets.temperature_bars import Bars, temperature_bars
-from pages.widgets.words import literal
+from pages.widgets.words import literal, one
 
 TILES = 48
 
@@ -23,6 +23,7 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         st.info("Choose a second model to see where the two differ.", icon=":material/balance:")
         return
     images, labels = lab.test_set(first.config.dataset)
+    class_names = lab.class_names(first.config.dataset)
     labels_of = told_apart(others.values())
     title = literal(f"Where {first.label} differs from")
     other = st.selectbox(title, list(others), format_func=labels_of.__getitem__, key="differs_from")
@@ -37,8 +38,8 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     key = f"differing_{first.id}_{other}"
     picked = image_grid(
         images[shown],
-        [int(one) for one in shown],
-        [f"test image {one}, a {labels[one]}" for one in shown],
+        [int(index) for index in shown],
+        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
         selected=st.session_state.get(f"{key}_chosen", int(shown[0])),
         key=key,
     )
@@ -47,11 +48,12 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         st.rerun()
     index = st.session_state.get(f"{key}_chosen", int(shown[0]))
     image, bars = st.columns([1, 4], gap="large")
-    image.image(picture(images[index]), width=168, caption=f"test image {index}, a {labels[index]}")
+    caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
+    image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
     with bars:
         temperature_bars(
             [Bars(run.config.role, logits[run.id][index].tolist()) for run in runs],
-            [str(name) for name in range(logits[first.id].shape[1])],
+            class_names,
             int(labels[index]),
             temperature=temperature_of_address(),
             key="differing_bars",

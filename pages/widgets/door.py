@@ -242,6 +242,11 @@ def _cookie(scope: Scope) -> str | None:
     return cookies[COOKIE].value if COOKIE in cookies else None
 
 
+def presents(scope: Scope) -> bool:
+    """Whether a request comes from the presenter."""
+    return the_door().role_of(_cookie(scope), _address(scope)) == "presenter"
+
+
 def address_of(peer: str | None, headers: Mapping[str, str]) -> str | None:
     """Where a request came from, as far as it tells who sits at this machine.
 

@@ -14,6 +14,7 @@ from kd_core.runs import Run
 from pages.widgets import lab, rights
 from pages.widgets.words import literal
 
+MAX_MB = 20
 _MAKING = threading.Lock()
 
 
@@ -69,7 +70,9 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 def upload() -> None:
     """Take in a bundle from another machine, once a file."""
     with st.expander("Bring a run from another machine", icon=":material/upload:"):
-        uploaded = st.file_uploader("A bundle that KD Lab made", type=["zip"], key="bundle_upload")
+        uploaded = st.file_uploader(
+            "A bundle that KD Lab made", type=["zip"], max_upload_size=MAX_MB, key="bundle_upload"
+        )
         if uploaded is None:
             return
         done: dict[str, str] = st.session_state.setdefault("bundles_taken", {})

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
-from kd_core.config import LabError, info_of
+from kd_core.config import HANDWRITTEN, LabError, info_of
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab, rights
@@ -106,7 +106,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
     if not exported.file_checks(checks, exported.ONNX)["passed"]:
         return
     info = info_of(run.config.dataset)
-    names = [str(label) for label in range(info.classes)]
+    names = lab.class_names_of(run)
     st.subheader("Run it")
     st.markdown("It reads pixels from 0 to 255 and normalises them itself.")
     python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
@@ -119,15 +119,16 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         if problem:
             st.info(literal(problem), icon=":material/block:")
             return
+        draw = "a canvas to draw on" if run.config.dataset in HANDWRITTEN else "a button to choose a picture"
         st.markdown(
-            "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no"
-            " network: double-click it, or mail it to a class."
+            f"One HTML file with the model inside, {draw}, and a slider for temperature. It needs no network:"
+            " double-click it, or mail it to a class."
         )
         st.download_button(
             "Download the page",
             lambda: browser_page.browser_page(places.storage(), run.id) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
-            icon=":material/draw:",
+            icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",
             on_click="ignore",
         )

@@ -22,19 +22,20 @@ from kd_core.config import (
     ObjectiveInfo,
     TrainingConfig,
     TransferSetConfig,
-    info_of,
 )
 from kd_core.places import available
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.words import literal
+from pages.widgets.words import literal, one
 
 SETUP = "setup"
 LONGEST_ADDRESS = 4000
 LONGEST_STORY = 50_000
 C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
+LISTED_CLASSES = 20
+"""Up to so many classes a field lists those that are used, above it those that are not."""
 
 
 def chosen_story() -> StoryConfig:
@@ -55,9 +56,13 @@ def set_story(story: StoryConfig) -> None:
 
 def preset_buttons() -> None:
     """One button a preset; it fills the form for the data set that is chosen."""
+    dataset = chosen_story().dataset
+    unseen = lab.class_names(dataset)[recipes.never_seen(dataset)]
+    words = {"one": literal(one(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small"):
         for name, preset in PRESETS.items():
-            st.button(preset.title, key=f"preset_{name}", help=preset.shows, on_click=_set_preset, args=(name,))
+            title, shows = preset.title.format(**words), preset.shows.format(**words)
+            st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))
 
 
 def _set_preset(name: str) -> None:
@@ -258,7 +263,10 @@ def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[s
 
 
 def _between(base: StoryConfig) -> ModelConfig:
-    """A network of a size between teacher and student, to start from: the student with its hidden layers grown."""
+    """A network of a size between teacher and student, to start from: the student with its layers grown."""
+    if base.student.name == base.teacher.name == "cnn":
+        most = max(base.teacher.channels)
+        return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
     widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
     return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
 
@@ -383,18 +391,31 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
 
 
 def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
-    part, classes = base.transfer_set, list(range(info_of(base.dataset).classes))
+    part, class_names = base.transfer_set, lab.class_names(base.dataset)
+    classes = list(range(len(class_names)))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
     )
-    _start("classes", list(part.only_classes or classes))
-    kept = st.multiselect(
-        "Classes it holds",
-        classes,
-        key="form_classes",
-        help="Remove one, and the student never sees it.",
-    )
+    if len(classes) <= LISTED_CLASSES:
+        _start("classes", list(part.only_classes or classes))
+        kept = st.multiselect(
+            "Classes it holds",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_classes",
+            help="Remove one, and the student never sees it.",
+        )
+    else:
+        _start("left_out", list(part.missing(len(classes))))
+        left_out = st.multiselect(
+            "Classes it leaves out",
+            classes,
+            format_func=class_names.__getitem__,
+            key="form_left_out",
+            help="The student never sees them.",
+        )
+        kept = [label for label in classes if label not in left_out]
     _start("labelled", part.labelled)
     if not kept:
         wrong.append("a transfer set needs at least one class")

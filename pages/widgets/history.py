@@ -91,7 +91,8 @@ def _zone() -> ZoneInfo:
 
 
 def _searched(run: Run) -> str:
-    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, run.config.dataset, run.status)).lower()
+    data = run.config.dataset, info_of(run.config.dataset).label
+    return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, *data, run.status)).lower()
 
 
 def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:

@@ -3,6 +3,7 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const root = parentElement.querySelector(".kd-grid");
   root.replaceChildren();
+  root.classList.toggle("smooth", data.smooth);
   data.tiles.forEach(({ id, caption }, index) => {
     const button = document.createElement("button");
     button.type = "button";

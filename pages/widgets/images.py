@@ -11,20 +11,52 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-SCALE = 7
+SHOWN = 196
+"""Pixels of the longer side of an image under study."""
+THUMBNAIL = 64
+"""Pixels of the longer side of an image in a grid: it is drawn no larger, and many of them travel to the browser."""
+SMALL = 40
+"""Pixels of the longer side up to which an image's pixels are seen as squares."""
 _GRID = Path(__file__).with_name("image_grid.js")
 GRID_CSS = _GRID.with_suffix(".css").read_text(encoding="utf-8")
 
 
-def picture(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(C, H, W) uint8 -> (7H, 7W) or (7H, 7W, C) for st.image: each pixel a crisp square, not a blur."""
-    large = image.repeat(SCALE, axis=1).repeat(SCALE, axis=2)
-    return large[0] if image.shape[0] == 1 else large.transpose(1, 2, 0)
+def picture(image: NDArray[np.uint8], longer_side: int = SHOWN) -> NDArray[np.uint8]:
+    """(C, H, W) uint8 -> (sH, sW) or (sH, sW, C) for st.image, of about so many pixels: each pixel a crisp square."""
+    scale = max(1, longer_side // max(image.shape[1:]))
+    large = image.repeat(scale, axis=1).repeat(scale, axis=2)
+    return _for_pillow(large)
+
+
+def width_of(image: NDArray[np.uint8], longer_side: int = SHOWN) -> int:
+    """How wide to show an image (C, H, W) whose longer side takes so many pixels."""
+    height, width = image.shape[1:]
+    return round(longer_side * int(width) / int(max(height, width)))
+
+
+def thumbnails(images: NDArray[np.uint8], side: int = THUMBNAIL) -> NDArray[np.uint8]:
+    """Images (N, C, H, W) as squares (N, C, S, S) of at most so many pixels a side, black beside what is not square."""
+    height, width = images.shape[2:]
+    if max(height, width) > side:
+        size = max(1, round(width * side / max(height, width))), max(1, round(height * side / max(height, width)))
+        small = [np.asarray(Image.fromarray(_for_pillow(image)).resize(size, Image.Resampling.BOX)) for image in images]
+        images = np.stack(small).reshape(len(small), size[1], size[0], -1).transpose(0, 3, 1, 2)
+        height, width = images.shape[2:]
+    spare = abs(height - width)
+    margins = (spare // 2, spare - spare // 2)
+    return np.pad(
+        images, ((0, 0), (0, 0), margins if height < width else (0, 0), margins if width < height else (0, 0))
+    )
+
+
+def smooth(images: NDArray[np.uint8]) -> bool:
+    """Whether a tile of one of these, (N, C, H, W), has fewer pixels than the image: it looks better smoothed then."""
+    return bool(max(images.shape[2:]) > SMALL)
 
 
 def strip(images: NDArray[np.uint8]) -> str:
     """Images (N, C, H, W) side by side in one picture, as a data URL: a component cuts its tiles from it."""
-    return _data_url(np.concatenate(list(images), axis=2))
+    return _data_url(np.concatenate(list(thumbnails(images)), axis=2))
 
 
 def sprite(images: NDArray[np.uint8]) -> tuple[str, int]:
@@ -39,8 +71,13 @@ def sprite(images: NDArray[np.uint8]) -> tuple[str, int]:
 def _data_url(picture: NDArray[np.uint8]) -> str:
     """(C, H, W) as a PNG in a data URL."""
     buffer = io.BytesIO()
-    Image.fromarray(picture[0] if picture.shape[0] == 1 else picture.transpose(1, 2, 0)).save(buffer, "PNG")
+    Image.fromarray(_for_pillow(picture)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _for_pillow(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(C, H, W) -> (H, W) of grey, (H, W, C) of colour."""
+    return image[0] if image.shape[0] == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
 
 
 def image_grid(
@@ -55,6 +92,7 @@ def image_grid(
     )
     data = {
         "strip": strip(images),
+        "smooth": smooth(images),
         "tiles": [{"id": int(one), "caption": caption} for one, caption in zip(ids, captions, strict=True)],
         "selected": selected,
     }

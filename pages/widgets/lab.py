@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, ModelConfig, info_of, is_own
+from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, info_of, is_own
 from kd_core.intake import Intake
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
@@ -68,7 +68,7 @@ def _jobs(home: Path) -> Jobs:
     queue = Jobs(_opened(home).store, os.environ.get("KD_SCHEDULER"), Limits.from_environment())
     likely = [
         config
-        for dataset in DATASETS
+        for dataset in sorted(HANDWRITTEN)
         if places.available(dataset)
         for config in recipes.plan(recipes.quick_demo(dataset)).to_train.values()
         if config.role != "distilled"
@@ -138,6 +138,28 @@ def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
     loaded = datasets.load(name)
     return loaded.test_images.numpy(), loaded.test_labels.numpy()
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """The names of a data set's classes; their numbers where it is not on this machine. Raises DatasetError."""
+    if dataset not in HANDWRITTEN and places.available(dataset):
+        return _class_names(dataset)
+    return tuple(map(str, range(info_of(dataset).classes)))
+
+
+def class_names_of(run: Run) -> tuple[str, ...]:
+    """The names of the classes that a trained run tells apart, from its own card where its data set is not here."""
+    known = run.config.dataset in HANDWRITTEN or places.available(run.config.dataset)
+    return class_names(run.config.dataset) if known else trained(run.id).class_names
+
+
+@st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
+def _class_names(dataset: str) -> tuple[str, ...]:
+    from kd_core import datasets, own_data
+
+    if is_own(dataset):  # whose images need not be opened for it
+        return own_data.card(places.storage(), dataset).class_names
+    return datasets.load(dataset).class_names
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)

@@ -22,7 +22,7 @@ def launch_panel(story: StoryConfig) -> None:
     plan = recipes.plan(story, pickers.trained(story.dataset) if reuse else ())
     _forecast(plan)
     for sentence in _warnings(story):
-        st.warning(sentence, icon=":material/lightbulb:")
+        st.warning(literal(sentence), icon=":material/lightbulb:")
     if not plan.to_train:
         st.info("All of this is trained already.", icon=":material/check_circle:")
     show = st.button(
@@ -81,7 +81,7 @@ def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
     numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
     numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
     numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
-    st.caption(f"{', '.join(numbers)}. {literal(info.source)}. In nats, mean over the batch.")
+    st.caption(f"{', '.join(numbers)}. {literal(info.source)}. Mean over the batch.")
 
 
 def _hinton(story: StoryConfig) -> None:
@@ -143,8 +143,9 @@ def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
     largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
+    student = lab.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
-    return advice.warnings(story, largest, lab.costs(story.student, story.dataset)["parameters"], between)
+    return advice.warnings(story, largest, student, lab.class_names(story.dataset), between)
 
 
 def duration(seconds: float) -> str:

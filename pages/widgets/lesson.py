@@ -7,81 +7,113 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core import figures
-from kd_core.evaluation import mean_soft_targets, similarity_tree, softened
+from kd_core.evaluation import likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.chart import chart
 from pages.widgets.images import image_grid
 from pages.widgets.subject import Subject
+from pages.widgets.words import literal, one
 
-CLASSES = [str(digit) for digit in range(10)]
 CELL_IMAGES = 16
+MOST_MAPPED = 100
+"""Classes of a map and a tree that can still be read."""
+PAIRS = 10
 TEMPERATURES = [float(t) for t in np.geomspace(0.1, 100, 61)]
 
 
-@st.cache_data(show_spinner=False, max_entries=64)
+@st.cache_data(show_spinner=False, max_entries=16)
 def _mean_soft(run_id: str, dataset: str, temperature: float) -> NDArray[np.float64]:
     return mean_soft_targets(lab.test_logits(run_id), lab.test_set(dataset)[1], temperature)
 
 
-def dark_knowledge_map(teacher: Run, temperature: float) -> None:
-    """The teacher's mean soft target for each true class, following T; a click shows the images behind a cell."""
+def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[str]) -> None:
+    """The teacher's mean soft target for each true class, following T; a click shows the images behind a cell.
+
+    Of many classes those that share most, ordered by likeness; and in words, the pairs that share most.
+    """
     st.subheader("The dark knowledge map")
     st.markdown(
         "Each row is a true class, each cell what the teacher gives another class on average over the test set."
         " Fade the diagonal, the right answers, and turn T up: what remains is what the teacher knows about likeness."
     )
     mean_soft = _mean_soft(teacher.id, teacher.config.dataset, temperature)
+    shown = most_alike(mean_soft, MOST_MAPPED)
+    joined = similarity_tree(np.nan_to_num(mean_soft)[np.ix_(shown, shown)])
+    many = len(class_names) > figures.MANY
+    order = [int(shown[leaf]) for leaf in joined.leaves] if many else [int(label) for label in shown]
+    if len(shown) < len(class_names):
+        st.caption(f"Of {len(class_names):,} classes these are the {len(shown)} that share most with another one.")
     fade = st.slider("Show the diagonal", 0, 100, 0, 10, format="%d%%", key="diagonal", persist_state="session")
-    heat, tree = st.columns(2, gap="large")
+    heat, tree = (st.container(), st.container()) if many else st.columns(2, gap="large")
     with heat:
         clicked = chart(
-            figures.dark_knowledge(mean_soft, CLASSES, diagonal=fade / 100, temperature=temperature),
+            figures.dark_knowledge(mean_soft, class_names, order, diagonal=fade / 100, temperature=temperature),
             key="dark_knowledge",
-            text=_map_in_words(mean_soft),
+            text=_map_in_words(mean_soft, class_names),
             clickable=True,
         )
-        if clicked is not None and all(place in CLASSES for place in clicked):
+        if clicked is not None:
             st.session_state["cell"] = clicked
     with tree:
-        joined = similarity_tree(mean_soft)
-        chart(
-            figures.similarity(joined.leaves, joined.positions, joined.heights, CLASSES),
-            key="similarity",
-            text="Classes joined by likeness, from left to right: "
-            + ", ".join(CLASSES[leaf] for leaf in joined.leaves),
-        )
-        st.caption("The lower two classes are joined, the more probability they lend each other at this T.")
-    if "cell" in st.session_state:
-        _cell_images(teacher, temperature, *st.session_state["cell"])
+        if len(shown) > 2:
+            chart(
+                figures.similarity(
+                    joined.leaves, joined.positions, joined.heights, [class_names[label] for label in shown]
+                ),
+                key="similarity",
+                text="Classes joined by likeness, in the order of the tree: "
+                + ", ".join(class_names[shown[leaf]] for leaf in joined.leaves),
+            )
+            st.caption("The lower two classes are joined, the more probability they lend each other at this T.")
+    if many:
+        _likest(mean_soft, class_names, temperature)
+    places = {str(label): label for label in order}
+    column, row = st.session_state.get("cell", ("", ""))
+    if column in places and row in places:
+        _cell_images(teacher, temperature, class_names, places[column], places[row])
     else:
         st.caption("Click a cell to see the images behind it.")
 
 
-def _cell_images(teacher: Run, temperature: float, column: str, row: str) -> None:
+def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
+    """The pairs of a map too large to be read cell by cell."""
+    said = [
+        f"**{literal(class_names[row])}** for {literal(one(class_names[other]))} ({share:.1%})"
+        for row, other, share in likest_pairs(mean_soft, PAIRS)
+    ]
+    st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(said)}.")
+
+
+def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], column: int, row: int) -> None:
     images, labels = lab.test_set(teacher.config.dataset)
-    of_class = np.flatnonzero(labels == int(row))
-    given = softened(lab.test_logits(teacher.id)[of_class], temperature)[:, int(column)]
+    of_class = np.flatnonzero(labels == row)
+    given = softened(lab.test_logits(teacher.id)[of_class], temperature)[:, column]
     most = np.argsort(-given, kind="stable")[:CELL_IMAGES]
-    st.markdown(f"Images of **{row}** that the teacher finds most like a **{column}**:")
+    article = "a " if len(class_names[column]) == 1 else ""
+    st.markdown(
+        f"Images of **{literal(class_names[row])}** that the teacher finds most like"
+        f" {article}**{literal(class_names[column])}**:"
+    )
     image_grid(
         images[of_class[most]],
         [int(index) for index in of_class[most]],
-        [f"test image {of_class[place]}: {given[place]:.1%} for {column}" for place in most],
+        [f"test image {of_class[place]}: {given[place]:.1%} for {class_names[column]}" for place in most],
         selected=None,
         key="cell_images",
     )
 
 
-def _map_in_words(mean_soft: NDArray[np.float64]) -> str:
-    likest = mean_soft.copy()
+def _map_in_words(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> str:
+    likest = np.nan_to_num(mean_soft)
     np.fill_diagonal(likest, -1)
-    return "Mean soft target by true class. Most like: " + ", ".join(
-        f"{row} a {likest[row].argmax()}" for row in range(len(likest))
-    )
+    likeness = [f"{name} {one(class_names[row.argmax()])}" for name, row in zip(class_names, likest, strict=True)]
+    return f"Mean soft target by true class. Most like: {', '.join(likeness[:MOST_MAPPED])}"
 
 
-def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature: float) -> None:
+def what_the_student_feels(
+    subject: Subject, models: Sequence[Run], temperature: float, class_names: Sequence[str]
+) -> None:
     """Losses and gradients of the chosen image, for the student, T and alpha of choice."""
     from kd_core import lessons
 
@@ -108,8 +140,9 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature:
             label = int(
                 st.selectbox(
                     "Label",
-                    range(10),
+                    range(len(class_names)),
                     index=int(teacher_logits.argmax()),
+                    format_func=class_names.__getitem__,
                     key=f"felt_label_{int(teacher_logits.argmax())}",
                     help="Nobody has labelled your image: say what it is.",
                 )
@@ -132,10 +165,10 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], temperature:
             rf" = {felt.loss:.4g}\ \text{{nats}}"
         )
         chart(
-            figures.gradients(felt.soft_gradient, felt.hard_gradient, CLASSES),
+            figures.gradients(felt.soft_gradient, felt.hard_gradient, class_names),
             key="gradients",
             text="Gradient on each logit of the student: "
-            + ", ".join(f"{name} {value:.3g}" for name, value in zip(CLASSES, felt.gradient, strict=True)),
+            + ", ".join(f"{name} {value:.3g}" for name, value in zip(class_names, felt.gradient, strict=True)),
         )
         st.caption(
             "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."

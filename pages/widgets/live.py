@@ -88,7 +88,7 @@ def _details(run: Run) -> str:
     if part.fraction < 1:
         parts.append(f"{part.fraction:.3g} of the images")
     if part.only_classes is not None:
-        parts.append(f"classes {', '.join(map(str, part.only_classes))} only")
+        parts.append(part.classes_in_words(lab.class_names(config.dataset)))
     if not part.labelled:
         parts.append("no labels")
     if config.continues is not None:

@@ -4,11 +4,14 @@
 const SLOWDOWNS = [1, 10, 100, 1000, 10000];
 const SECONDS_WANTED = 12;  // of the slowest lane, for the slowdown that is chosen at first
 
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+function indices(text) {  // two bytes each, the lower first
+  const letters = atob(text);
+  return Uint16Array.from({ length: letters.length / 2 }, (_, n) => letters.charCodeAt(2 * n) + 256 * letters.charCodeAt(2 * n + 1));
+}
 
 function build(root, data) {
   root.replaceChildren();
-  const labels = bytes(data.labels);
+  const labels = indices(data.labels);
   const view = { root, data, labels, elapsed: 0, running: false };
   const controls = element("div", "controls", root);
   view.start = element("button", "start", controls, "▶ Start the race");
@@ -36,7 +39,7 @@ function build(root, data) {
     const fill = element("i", "", bar);
     fill.style.background = lane.colour;
     const counts = element("div", "counts", middle);
-    const predictions = bytes(lane.predictions);
+    const predictions = indices(lane.predictions);
     const wrong = new Uint32Array(predictions.length + 1);  // errors among the first n
     predictions.forEach((top, n) => { wrong[n + 1] = wrong[n] + (top !== labels[n] ? 1 : 0); });
     return { ...lane, row, canvas, fill, bar, counts, said, predictions, wrong, done: 0 };
@@ -99,7 +102,7 @@ function draw(view) {
     }
     lane.fill.style.width = `${(100 * lane.done) / labels.length}%`;
     const told = lane.predictions[current], right = told === labels[current];
-    lane.said.textContent = `${right ? "✓" : "✗"} ${data.classes[told]}${right ? "" : `, it is a ${data.classes[labels[current]]}`}`;
+    lane.said.textContent = `${right ? "✓" : "✗"} ${data.classes[told]}${right ? "" : `, it is ${data.captions[labels[current]]}`}`;
     lane.said.className = right ? "said-class" : "said-class wrong";
     lane.counts.textContent = `${lane.done.toLocaleString("en")} of ${labels.length.toLocaleString("en")} images ·`
       + ` ${lane.wrong[lane.done].toLocaleString("en")} wrong · ${Math.round(1000 / lane.latency_ms).toLocaleString("en")} a second, measured`;

@@ -13,13 +13,18 @@ from kd_core.evaluation import predictions
 from kd_core.figures import ROLE_COLOURS
 from pages.widgets import lab
 from pages.widgets.closer import Compared
-from pages.widgets.images import sprite
+from pages.widgets.images import sprite, thumbnails
 from pages.widgets.temperature_bars import COMMON_JS
 from pages.widgets.verdicts import short_name
+from pages.widgets.words import one
 
 _HERE = Path(__file__)
 STREAM = 2000
-"""Images of the race: the test set's first. All of MNIST's would take the page megabytes."""
+"""Images of the race at most: the test set's first. All of MNIST's would take the page megabytes."""
+STREAM_BYTES = 3_000_000
+"""Of its pixels: of colour images of 32x32 they are the first 976."""
+PICTURE = 48
+"""Pixels of an image's longer side, at most."""
 
 
 class Lane(NamedTuple):
@@ -31,10 +36,17 @@ class Lane(NamedTuple):
     latency_ms: float
 
 
+def stream_length(images: NDArray[np.uint8]) -> int:
+    """How many of a test set's images, (N, C, H, W), the models race over."""
+    side = min(PICTURE, max(images.shape[2:]))
+    affordable = STREAM_BYTES // (images.shape[1] * side**2)
+    return int(min(len(images), STREAM, affordable))
+
+
 def race(
     lanes: Sequence[Lane], images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]
 ) -> None:
-    """Let the models run over the first STREAM images.
+    """Let the models run over the first images.
 
     images: (N, C, H, W), labels: (N,): the test set in its own order, as the lanes' predictions are.
     """
@@ -44,7 +56,9 @@ def race(
         css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
         js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
-    picture, columns = sprite(images[:STREAM])
+    length = stream_length(images)
+    pictures = thumbnails(images[:length], PICTURE)
+    picture, columns = sprite(pictures)
     component(
         key="race",
         data={
@@ -52,23 +66,24 @@ def race(
                 {
                     "title": lane.title,
                     "colour": lane.colour,
-                    "predictions": _packed(lane.predictions[:STREAM]),
+                    "predictions": _packed(lane.predictions[:length]),
                     "latency_ms": lane.latency_ms,
                 }
                 for lane in lanes
             ],
-            "labels": _packed(labels[:STREAM]),
+            "labels": _packed(labels[:length]),
             "classes": list(class_names),
+            "captions": [one(name) for name in class_names],
             "sprite": picture,
             "columns": columns,
-            "side": images.shape[-1],
+            "side": pictures.shape[-1],
         },
     )
 
 
 def _packed(classes: NDArray[np.int64]) -> str:
-    """Class indices below 256, a byte each."""
-    return base64.b64encode(classes.astype(np.uint8).tobytes()).decode()
+    """Class indices below 65,536, two bytes each, the lower first."""
+    return base64.b64encode(classes.astype("<u2").tobytes()).decode()
 
 
 def race_of(compared: Compared) -> None:

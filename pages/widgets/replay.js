@@ -74,10 +74,10 @@ function draw(view) {
   view.when.textContent = view.epoch === 0 ? "before training" : `epoch ${view.epoch} of ${last}`;
   const teacher = teacherProbabilities(view);
   const shown = [];
-  if (teacher) shown.push({ title: "teacher", colour: data.colours.teacher, p: teacher });
+  if (teacher) shown.push({ title: "teacher", colour: data.colours.teacher, p: teacher, final: teacher });
   for (const run of students(view)) {
     const told = view.told.get(run.id);
-    if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), student: true });
+    if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), final: told.logits.at(-1), student: true });
   }
   view.legend.replaceChildren();
   for (const one of shown) {
@@ -87,23 +87,30 @@ function draw(view) {
   }
   element("span", "key", view.legend, `softened at T = ${Number(T.toPrecision(3))}`);
   const label = data.labels[view.image];
-  if (view.bars?.length !== shown.length * data.classes.length) {
+  const lying = lie(data.classes);
+  view.root.classList.toggle("lying", lying);
+  const known = (teacher ? shown : shown.slice(-1)).map((one) => one.final);
+  const bars = known.length ? barsOf(data.classes, known[0], [label, ...known.map(topOf)]) : [];
+  const key = `${shown.length}:${bars.map((bar) => bar.name).join("\n")}`;
+  if (view.drawn !== key) {
+    view.drawn = key;
     view.axis.replaceChildren();
     view.bars = [];
-    data.classes.forEach((name, k) => {
+    bars.forEach(({ name }) => {
       const group = element("div", "group", view.axis);
       const area = element("div", "area", group);
       for (const _ of shown) view.bars.push(element("div", "bar", area));
-      element("div", "class", group, name);
+      element("div", "class", group, name).title = name;
     });
   }
   [...view.axis.children].forEach((group, k) => {
-    group.lastChild.classList.toggle("true", k === label);
+    group.lastChild.classList.toggle("true", !bars[k].others && bars[k].members[0] === label);
     shown.forEach((one, i) => {
       const bar = view.bars[k * shown.length + i];
-      bar.style.height = `${(100 * one.p[k]).toFixed(2)}%`;
+      const share = shareOf(bars[k], one.p);
+      bar.style[lying ? "width" : "height"] = `${(100 * share).toFixed(2)}%`;
       bar.style.background = one.colour;
-      bar.title = `${one.title}: ${(100 * one.p[k]).toFixed(2)}% for ${data.classes[k]}`;
+      bar.title = `${one.title}: ${(100 * share).toFixed(2)}% for ${bars[k].name}`;
     });
   });
   view.readouts.replaceChildren();
@@ -112,7 +119,7 @@ function draw(view) {
   const body = element("tbody", "", view.readouts);
   for (const one of shown) {
     const row = element("tr", "", body);
-    const top = one.p.indexOf(Math.max(...one.p));
+    const top = topOf(one.p);
     element("th", "", row, one.title);
     element("td", "", row, `${data.classes[top]}${top === label ? "" : " (wrong)"}`);
     const kl = teacher && one.student ? teacher.reduce((sum, p, k) => sum + (p > 0 ? p * Math.log(p / Math.max(one.p[k], 1e-300)) : 0), 0) : null;
@@ -144,15 +151,16 @@ async function ask(view) {
 
 function layOutGrid(view) {
   view.grid.replaceChildren();
-  const { strip, labels } = view.data;
-  labels.forEach((label, index) => {
+  const { strip, captions, smooth } = view.data;
+  view.grid.classList.toggle("smooth", smooth);
+  captions.forEach((_, index) => {
     const tile = element("button", "tile", view.grid);
-    Object.assign(tile, { type: "button", title: `a ${label}` });
-    tile.setAttribute("aria-label", `test image ${index + 1}, a ${label}`);
+    Object.assign(tile, { type: "button", title: captions[index] });
+    tile.setAttribute("aria-label", `test image ${index + 1}, ${captions[index]}`);
     const picture = element("span", "", tile);
     picture.style.backgroundImage = `url(${strip})`;
-    picture.style.backgroundSize = `${100 * labels.length}% 100%`;
-    picture.style.backgroundPosition = `${(100 * index) / (labels.length - 1)}% 0`;
+    picture.style.backgroundSize = `${100 * captions.length}% 100%`;
+    picture.style.backgroundPosition = `${(100 * index) / (captions.length - 1)}% 0`;
     tile.onclick = () => { view.image = index; view.told.clear(); mark(view); ask(view); };
   });
   mark(view);
@@ -172,7 +180,7 @@ export default function ({ data, parentElement }) {
   view.gone = false;
   view.data = data;
   if (another) {
-    Object.assign(view, { told: new Map(), image: data.start, follow: true, bars: undefined });
+    Object.assign(view, { told: new Map(), image: data.start, follow: true, drawn: undefined });
     layOutGrid(view);
   }
   ask(view);

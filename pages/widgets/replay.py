@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from kd_core import evaluation, figures, places
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab, pickers
-from pages.widgets.images import GRID_CSS, strip
+from pages.widgets.images import GRID_CSS, smooth, strip
 from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
+from pages.widgets.words import one
 
 _HERE = Path(__file__)
 START = 9
-"""The image shown first while there is no trained teacher to say which it is least sure of: the second 4."""
+"""The image shown first while there is no trained teacher to say which it is least sure of: of digits the second 4."""
 
 
 def replay(runs: Sequence[Run]) -> None:
@@ -24,6 +25,7 @@ def replay(runs: Sequence[Run]) -> None:
         return
     st.subheader("Watch the bars approach the teacher's")
     images, labels, indices = lab.probes(runs[0].config.dataset)
+    class_names = lab.class_names(runs[0].config.dataset)
     distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
     teacher = next((run for run in runs if run.config.role == "teacher" and run.usable), None)
     component = st.components.v2.component(
@@ -47,15 +49,18 @@ def replay(runs: Sequence[Run]) -> None:
             "colours": figures.ROLE_COLOURS,
             "temperature": distillation.temperature if distillation else 1.0,
             "ensemble": distillation.average if distillation else "probabilities",
-            "classes": [str(label) for label in range(int(labels.max()) + 1)],
+            "classes": class_names,
             "labels": labels.tolist(),
+            "captions": [one(class_names[label]) for label in labels],
             "strip": strip(images),
-            "start": _most_ambiguous(teacher, labels, indices) if teacher else START,
+            "smooth": smooth(images),
+            "start": _most_ambiguous(teacher, labels, indices) if teacher else min(START, len(labels) - 1),
             "active": any(run.status in ACTIVE for run in runs),
         },
     )
+    shown = "each class" if len(labels) >= 2 * len(class_names) else f"each of {len(labels) // 2} classes"
     st.caption(
-        "Two test images of each class: its first, and the one nearest the border to another class. Watching them"
+        f"Two test images of {shown}: its first, and the one nearest the border to another class. Watching them"
         " changes nothing: no epoch is chosen by them."
     )
 

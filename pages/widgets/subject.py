@@ -8,13 +8,14 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core import drawing, places
+from kd_core.config import HANDWRITTEN, info_of
 from kd_core.drawing import PictureError
 from kd_core.evaluation import GALLERIES, gallery, predictions
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.canvas import canvas
-from pages.widgets.images import image_grid, picture
-from pages.widgets.words import literal
+from pages.widgets.images import image_grid, picture, width_of
+from pages.widgets.words import literal, one
 
 IMAGE = "image"
 TEST, DRAWN = "test-", "drawn-"
@@ -23,7 +24,7 @@ SOURCES = {"test": "Test images", "draw": "Draw", "upload": "Upload"}
 
 
 class Subject(NamedTuple):
-    """image: (1, H, W) uint8. label: the true class, None where nobody knows. logits: run id -> (K,)."""
+    """image: (C, H, W) uint8. label: the true class, None where nobody knows. logits: run id -> (K,)."""
 
     image: NDArray[np.uint8]
     label: int | None
@@ -31,44 +32,63 @@ class Subject(NamedTuple):
     logits: dict[str, NDArray[np.float32]]
 
 
-def choose_subject(models: Sequence[Run]) -> Subject | None:
-    """Let the user pick, draw or upload an image for these models, the teacher first; None while there is none."""
+def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject | None:
+    """Let the user pick, draw or upload an image for these models, the teacher first; None while there is none.
+
+    Only a digit can be drawn so that it looks like the images of its data set.
+    """
     dataset = models[0].config.dataset
     named = st.query_params.get(IMAGE, "")
-    sources = [source for source in SOURCES if source != "test" or places.available(dataset)]
-    preferred = "draw" if named.startswith(DRAWN) and sources else sources[0]
+    possible = {"test": places.available(dataset), "draw": dataset in HANDWRITTEN, "upload": True}
+    sources = [source for source in SOURCES if possible[source]]
+    preferred = "draw" if named.startswith(DRAWN) and possible["draw"] else sources[0]
     source = st.segmented_control(
         "Image",
         sources,
         default=preferred,
         required=True,
         format_func=lambda name: SOURCES[name],
-        key="image_source",
+        key="image_source" if possible["draw"] else "image_source_without_drawing",
         label_visibility="collapsed",
     )
     if source == "test":
-        return _test_image(models, dataset, named)
+        return _test_image(models, dataset, named, class_names)
     try:
-        image = _drawn(named) if source == "draw" else _uploaded(named)
+        image = _drawn(named) if source == "draw" else _uploaded(dataset)
     except PictureError as error:
         st.warning(literal(str(error)), icon=":material/draw:")
         return None
     if image is None:
         return None
-    st.query_params[IMAGE] = DRAWN + drawing.to_address(image)
-    logits = {run.id: lab.trained(run.id)(image[None, None])[0] for run in models}
-    return Subject(image[None], None, "as the models see it: 28x28 pixels, centred as MNIST's are", logits)
+    if possible["draw"]:
+        st.query_params[IMAGE] = DRAWN + drawing.to_address(image[0])
+    else:  # no address is long enough for a photo
+        st.query_params.pop(IMAGE, None)
+    logits = {run.id: lab.trained(run.id)(image[None])[0] for run in models}
+    return Subject(image, None, f"as the models see it: {_prepared(dataset)}", logits)
 
 
-def _test_image(models: Sequence[Run], dataset: str, named: str) -> Subject | None:
+def invitation(models: Sequence[Run]) -> str:
+    """What to do while there is no image."""
+    return "Pick, draw or upload a digit" if models[0].config.dataset in HANDWRITTEN else "Pick or upload an image"
+
+
+def _prepared(dataset: str) -> str:
+    """What becomes of a picture before the models of a data set see it."""
+    if dataset in HANDWRITTEN:
+        return "28x28 pixels, centred as MNIST's are"
+    channels, height, width = info_of(dataset).image_shape
+    return f"its middle, {'grey, ' if channels == 1 else ''}{width}x{height} pixels"
+
+
+def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Sequence[str]) -> Subject | None:
     images, labels = lab.test_set(dataset)
     logits = {run.id: lab.test_logits(run.id) for run in models}
     student = models[-1] if len(models) > 1 else None
     kind = st.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
-    wanted = st.selectbox("True class", ["any", *range(10)], key="gallery_class", bind="query-params")
-    found = gallery(
-        kind, labels, logits[models[0].id], logits[student.id] if student else None, None if wanted == "any" else wanted
-    )
+    wanted = st.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
+    label = None if wanted == "any" else class_names.index(wanted)
+    found = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
     if len(found) == 0:
         st.info("No test image is of this kind. Choose another.", icon=":material/search_off:")
         return None
@@ -82,8 +102,8 @@ def _test_image(models: Sequence[Run], dataset: str, named: str) -> Subject | No
         index = int(found[0])
     picked = image_grid(
         images[shown],
-        [int(one) for one in shown],
-        [f"test image {one}, a {labels[one]}" for one in shown],
+        [int(index) for index in shown],
+        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
         selected=index,
         key="gallery",
     )
@@ -93,7 +113,7 @@ def _test_image(models: Sequence[Run], dataset: str, named: str) -> Subject | No
     return Subject(
         images[index],
         int(labels[index]),
-        f"test image {index}, a {labels[index]}",
+        f"test image {index}, {one(class_names[labels[index]])}",
         {run_id: rows[index] for run_id, rows in logits.items()},
     )
 
@@ -108,27 +128,30 @@ def _index(named: str, size: int) -> int | None:
 def _drawn(named: str) -> NDArray[np.uint8]:
     data_url = canvas(key="canvas")
     if data_url:
-        return drawing.read_canvas(data_url)
+        return drawing.read_canvas(data_url)[None]
     if data_url is None and named.startswith(DRAWN):
-        return drawing.from_address(named.removeprefix(DRAWN))
+        return drawing.from_address(named.removeprefix(DRAWN))[None]
     st.query_params.pop(IMAGE, None)
     raise PictureError("There is nothing on it yet: draw a digit.")
 
 
-def _uploaded(named: str) -> NDArray[np.uint8] | None:
-    uploaded = st.file_uploader(
-        "A picture of one digit, dark on light or light on dark", type=["png", "jpg", "jpeg", "webp", "gif", "bmp"]
-    )
+def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
+    digit = dataset in HANDWRITTEN
+    title = "A picture of one digit, dark on light or light on dark" if digit else "A picture of one of the classes"
+    uploaded = st.file_uploader(title, type=["png", "jpg", "jpeg", "webp", "gif", "bmp"], max_upload_size=20)
     if uploaded is None:
-        st.info("Take a photo of a digit on paper, or upload any picture of one.", icon=":material/upload:")
+        hint = "Take a photo of a digit on paper, or upload any picture of one."
+        other = f"Upload a picture. The models will see {_prepared(dataset)}."
+        st.info(hint if digit else other, icon=":material/upload:")
         return None
-    return drawing.read_picture(uploaded.getvalue())
+    content = uploaded.getvalue()
+    return drawing.read_picture(content)[None] if digit else drawing.read_for(content, info_of(dataset).image_shape)
 
 
-def show_subject(subject: Subject, models: Sequence[Run]) -> None:
+def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """The image itself, and what each model takes it for."""
-    st.image(picture(subject.image), width=196, caption=subject.caption)
+    st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
     for run in models:
         top = int(predictions(subject.logits[run.id][None])[0])
         mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
-        st.markdown(f"{mark}{run.config.role} says **{top}**")
+        st.markdown(f"{mark}{run.config.role} says **{literal(class_names[top])}**")

@@ -95,6 +95,9 @@ function stop(view) {
 
 function layOut(view) {
   const { models, classes, label } = view.data;
+  view.lying = lie(classes);
+  view.root.classList.toggle("lying", view.lying);
+  view.shown = barsOf(classes, models[0].logits, [label, ...models.map((model) => topOf(model.logits))]);
   view.legend.replaceChildren();
   for (const model of models) {
     const item = element("span", "key", view.legend);
@@ -110,20 +113,20 @@ function layOut(view) {
   const axis = element("div", "axis", view.plot);
   view.ticks = [0, 1, 2, 3, 4].map((tick) => {
     const line = element("div", "tick", axis);
-    line.style.bottom = 25 * tick + "%";
+    line.style[view.lying ? "left" : "bottom"] = 25 * tick + "%";
     return element("span", "", line);
   });
   const groups = element("div", "groups", view.plot);
-  view.bars = classes.map((name, k) => {
-    const group = element("div", "group", groups);
+  view.bars = view.shown.map(({ name, members, others }) => {
+    const group = element("div", "group", groups), right = !others && members[0] === label;
     const area = element("div", "area", group);
-    if (k === label) element("div", "hard-bar", area);
+    if (right) element("div", "hard-bar", area);
     const bars = models.map((model) => {
       const bar = element("div", "bar", area);
       bar.style.background = model.colour;
       return { bar, text: element("span", "number", bar) };
     });
-    element("div", "class" + (k === label ? " true" : ""), group, name);
+    element("div", "class" + (right ? " true" : ""), group, name).title = name;
     return bars;
   });
   view.readouts.replaceChildren();
@@ -147,12 +150,13 @@ function draw(view) {
   });
   view.probabilities = models.map((model) => softmax(model.logits, view.T));
   view.probabilities.forEach((row, m) => {
-    row.forEach((p, k) => {
+    view.shown.forEach((shown, k) => {
+      const p = shareOf(shown, row);
       const share = view.log ? Math.max(0, 1 - Math.log10(Math.max(p, 1e-300)) / LOG_FLOOR) : p;
       const { bar, text } = view.bars[k][m];
-      bar.style.height = 100 * share + "%";
+      bar.style[view.lying ? "width" : "height"] = 100 * share + "%";
       text.textContent = models.length === 1 || p > 0.3 ? percent(p) : "";
-      bar.title = `${models[m].name}, class ${classes[k]}: ${p.toPrecision(3)}`;
+      bar.title = `${models[m].name}, ${shown.others ? "" : "class "}${shown.name}: ${p.toPrecision(3)}`;
     });
     const entropy = row.reduce((sum, p) => sum - (p > 0 ? p * Math.log2(p) : 0), 0);
     const ranked = row.map((p, k) => [p, k]).sort((a, b) => b[0] - a[0]);
@@ -171,7 +175,7 @@ function draw(view) {
 
 function say(view) {
   view.said.textContent = `At temperature ${view.T}: ` + view.probabilities.map((row, m) => {
-    const best = row.indexOf(Math.max(...row));
+    const best = topOf(row);
     return `${view.data.models[m].name} gives class ${view.data.classes[best]} ${percent(row[best])}`;
   }).join("; ") + ".";
 }

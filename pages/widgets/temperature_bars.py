@@ -25,7 +25,8 @@ def temperature_bars(
 ) -> float:
     """Bars of softmax(z / T) for each model, under a slider for T; returns the T where the slider came to rest.
 
-    The teacher comes first: the others' KL is measured from it. label: the true class, or None where nobody knows.
+    The teacher comes first: the others' KL is measured from it. Of many classes, those that it finds likeliest have
+    bars, and the rest one together. label: the true class, or None where nobody knows.
     temperature: where the slider starts, 0.1 to 100; a later change from Python moves it.
     """
     component = st.components.v2.component(

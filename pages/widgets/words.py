@@ -22,6 +22,11 @@ def cell(text: str) -> str:
     return NOTHING + text if text.startswith(_FORMULA) else text
 
 
+def one(class_name: str) -> str:
+    """An image of this class, in a caption: 'a 3', but 'maple leaf'."""
+    return f"a {class_name}" if len(class_name) == 1 else class_name
+
+
 def say_refusal() -> None:
     """What a button was refused, in words, once."""
     if "refused" in st.session_state:

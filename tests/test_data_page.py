@@ -1,0 +1,97 @@
+"""The page on which data sets are looked at and brought in, as Streamlit runs it."""
+
+import pytest
+from streamlit.testing.v1 import AppTest
+from test_own_data import CLASSES, files, zipped
+
+from kd_core import own_data, places
+from kd_core.own_data import Preparation
+from kd_core.runs import Store
+from pages.widgets import data_sets, forms, lab, rights
+
+
+@pytest.fixture
+def open_page(home, at_this_machine):
+    """open_page() -> the page as its user finds it, in a home of its own."""
+
+    def open_it(page="data", **query):
+        app = AppTest.from_file("../app.py", default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        app.switch_page(f"pages/{page}.py").run()
+        assert not app.exception, [error.value for error in app.exception]
+        return app
+
+    yield open_it
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
+
+
+@pytest.fixture
+def trees(home, tmp_path):
+    """A user's data set of colours, in place."""
+    return own_data.prepare(
+        zipped(tmp_path / "trees.zip", files()), Preparation(label="trees", side=16), places.storage()
+    )
+
+
+def words(app):
+    return "\n".join(str(part.value) for part in [*app.markdown, *app.caption, *app.warning, *app.error, *app.info])
+
+
+def test_a_users_data_set_is_shown_with_its_classes_numbers_and_how_it_was_made(open_page, trees):
+    app = open_page(data=trees)
+    assert app.selectbox(key="data_set").value == trees
+    said = words(app)
+    assert all(f"**{name}**" in said for name in CLASSES)
+    assert "Images to train on: **24**" in said
+    assert "Size: **16 x 16 pixels, colour**" in said
+    assert "Made of: **trees.zip**" in said
+    assert "20% of each class by seed 0" in said
+
+
+def test_training_on_it_starts_from_a_story_of_its_own(open_page, trees):
+    app = open_page(data=trees)
+    app.button(key="train_on_it").click().run()
+    assert not app.exception
+    story = app.session_state[forms.SETUP]
+    assert (story.dataset, story.student.name) == (trees, "cnn")
+    assert app.selectbox(key="form_dataset").value == trees
+
+
+def test_a_data_set_that_is_not_here_says_how_it_gets_here(open_page, monkeypatch, tmp_path, trees):
+    monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
+    app = open_page(data="cifar10")
+    assert "CIFAR-10 is not on this machine yet" in words(app)
+    assert app.button(key="fetch").label == "Download it now"
+    own_data.remove(places.storage(), trees)
+    assert open_page(data=trees).selectbox(key="data_set").value == "digits"
+
+
+def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_from_it(
+    open_page, trees, monkeypatch, home
+):
+    app = open_page(data=trees)
+    assert "Bring your own" in [title.value for title in app.subheader]
+    store = Store(home)
+    from kd_core.config import ModelConfig, RunConfig
+
+    store.create({"b" * 12: RunConfig(role="teacher", dataset=trees, model=ModelConfig(name="cnn"))})
+    app.button(key="remove_data").click().run()
+    assert any("1 runs wait for this data set or learn from it" in error.value for error in app.error)
+    store.apply("b" * 12, {"kind": "failed", "text": "for this test"})
+    app.button(key="remove_data").click().run()
+    assert own_data.names(places.storage()) == []
+    store.close()
+    monkeypatch.setattr(rights, "presenter", lambda: False)
+    guest = open_page()
+    assert "Bring your own" not in [title.value for title in guest.subheader]
+    assert "Only the presenter may bring in data here." in words(guest)
+
+
+def test_many_classes_are_shown_in_part(open_page, home, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_sets, "CLASSES_SHOWN", 2)
+    name = own_data.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), places.storage())
+    assert "The first 2 of 3 classes." in words(open_page(data=name))
