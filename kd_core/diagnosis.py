@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core import evaluation
+from kd_core.advice import FEW_STEPS
 from kd_core.config import OBJECTIVES, ConfigError, ModelConfig, TrainingConfig
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
@@ -254,6 +255,12 @@ class Fit(NamedTuple):
     learned: float
     unseen: float
     part: str
+    steps: int
+
+    @property
+    def standing(self) -> bool:
+        """Whether the loss has come to a stand; what took few steps cannot have."""
+        return self.steps >= FEW_STEPS and self.fall is not None and self.fall < STILL_FALLING
 
 
 def fit_of(evidence: Evidence) -> Fit | None:
@@ -279,7 +286,7 @@ def fit_of(evidence: Evidence) -> Fit | None:
         return None
     half = evidence.epochs[len(evidence.epochs) // 2 - 1]["loss"] if len(evidence.epochs) > 1 else None
     fall = None if half is None or half <= 0 else 1 - last["loss"] / half
-    return Fit(unseen / learned, fall, left, learned, unseen, part)
+    return Fit(unseen / learned, fall, left, learned, unseen, part, last["step"])
 
 
 def _soft_loss(student_logits: Logits, teacher_logits: Logits, story: StoryConfig) -> float:
@@ -304,7 +311,7 @@ def _too_short(evidence: Evidence) -> Advice | None:
     fit = fit_of(evidence)
     if not evidence.finished or fit is None or fit.gap >= LEARNED:
         return None
-    if fit.fall is not None and fit.fall < STILL_FALLING:
+    if fit.standing:
         return None
     epochs = 2 * evidence.story.training.epochs
     fell = "" if fit.fall is None else f" The second half of the epochs took {fit.fall:.0%} of the loss away."
@@ -326,11 +333,11 @@ def _too_small(evidence: Evidence) -> Advice | None:
     """
     fit = fit_of(evidence)
     student, teacher = evidence.parameters
-    if not evidence.finished or fit is None or fit.fall is None or fit.left is None:
+    if not evidence.finished or fit is None or fit.left is None:
         return None
     if _hard_dominates(evidence) is not None:  # then its teacher is not what it followed
         return None
-    if fit.gap >= LEARNED or fit.fall >= STILL_FALLING or fit.left < FAR or teacher is None or student >= teacher:
+    if fit.gap >= LEARNED or not fit.standing or fit.left < FAR or teacher is None or student >= teacher:
         return None
     change, story = _larger_student(evidence.story)
     return Advice(

@@ -68,7 +68,7 @@ ENGINE_ARROWS = {
     "paper": {"config", "evaluation", "recipes", "runs"},
     "comparison": {"config", "evaluation", "paper", "recipes"},
     "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "places", "recipes", "runs"},
-    "diagnosis": {"config", "evaluation", "evidence", "losses", "recipes"},
+    "diagnosis": {"advice", "config", "evaluation", "evidence", "losses", "recipes"},
     "report": set(),
     "advice": {"config", "recipes"},
     "shipped": {

@@ -35,7 +35,14 @@ def wrong(logits, count):
 
 def epochs(errors, losses):
     return [
-        {"epoch": n + 1, "loss": loss, "soft_loss": loss, "hard_loss": loss, "validation_errors": count}
+        {
+            "epoch": n + 1,
+            "step": 100 * (n + 1),
+            "loss": loss,
+            "soft_loss": loss,
+            "hard_loss": loss,
+            "validation_errors": count,
+        }
         for n, (count, loss) in enumerate(zip(errors, losses, strict=True))
     ]
 
@@ -220,6 +227,11 @@ def test_a_student_that_has_learned_nothing_by_heart_and_still_falls_is_to_train
     assert advice.next.training.epochs == 2 * evidence.story.training.epochs
     assert "only 1.11 times" in advice.evidence
     assert "took 62% of the loss away" in advice.evidence  # 1 - 0.9 / 2.4
+
+
+def test_a_loss_that_hardly_fell_in_few_steps_has_not_come_to_a_stand():
+    slow = [one | {"step": one["epoch"] * 10} for one in falling(1.2, 1.1, 1.0, 0.95)]
+    assert only(good(epochs=slow)).about == "short"
 
 
 def test_a_single_epoch_is_too_short_whatever_came_before_it():
