@@ -24,7 +24,7 @@ from kd_core.config import (
     TransferSetConfig,
 )
 from kd_core.places import available
-from kd_core.recipes import PRESETS, StoryConfig
+from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.words import literal, one
@@ -36,7 +36,6 @@ C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
 LISTED_CLASSES = 20
 """Up to so many classes a field lists those that are used, above it those that are not."""
-TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
 def chosen_story() -> StoryConfig:
