@@ -74,8 +74,9 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
     validation_errors, black_box = run.best_errors, run.config.model.name == BLACK_BOX
-    if run.config.brought is not None and "validation" in logits:
-        validation_errors = evaluation.test_errors(logits["validation"].numpy(), run.validation_labels.numpy())
+    chosen_otherwise = run.config.brought is not None or run.config.mistake == "test_choice"
+    if chosen_otherwise and "validation" in logits:
+        validation_errors = evaluation.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
     results: dict[str, Any] = {
         "test_errors": evaluation.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pprint import pformat
 from typing import Any
 
-from kd_core.config import DistillationConfig, RunConfig, info_of
+from kd_core.config import MISTAKES, DistillationConfig, RunConfig, info_of
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
@@ -103,6 +103,8 @@ def model_card(
         "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
         "95% Wilson interval": f"{low:.2%} to {high:.2%}",
     }
+    if config.mistake is not None:
+        facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
     judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
     chosen = "last epoch; the test set was looked at once, afterwards"
     if results["validation_examples"]:
@@ -111,8 +113,11 @@ def model_card(
             f" {results['validation_examples']:,} images, against the {judge});"
             " the test set was looked at once, afterwards"
         )
+    if config.mistake == "test_choice":
+        chosen = "best epoch by a half of the test set, which is the mistake"
     role = _ROLES[config.role] if config.brought is None else _BROUGHT
-    story = [role, run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    told = _mistake(config.mistake)
+    story = [role, told, run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
     environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
     theirs = config.brought if config.brought is not None and config.brought.mean is not None else None
     return _CARD.format(
@@ -132,6 +137,14 @@ def model_card(
         trained=_training(config, results, chosen, class_names),
         environment=_table(environment),
     )
+
+
+def _mistake(mistake: str | None) -> str:
+    """That a run makes a mistake on purpose, and which."""
+    if mistake is None:
+        return ""
+    info = MISTAKES[mistake]
+    return f"**This is no result.** It makes a mistake on purpose, for a lesson: {info.label}. {info.public}"
 
 
 def _training(config: RunConfig, results: Mapping[str, Any], chosen: str, class_names: Sequence[str]) -> str:
@@ -176,7 +189,8 @@ def _loss(told: DistillationConfig) -> str:
         shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
         formula = f"`loss = {shares}`"
         meaning = (
-            f"soft is the loss of {told.info.label} ({told.info.source}), $${told.info.formula}$$"
+            f"soft is the loss of {told.info.label} ({told.info.source}),"
+            f" $$\\begin{{aligned}} &{told.info.formula} \\end{{aligned}}$$ {told.info.where}"
             f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
         )
     numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]

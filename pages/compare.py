@@ -4,13 +4,14 @@ import streamlit as st
 
 from kd_core.config import BLACK_BOX
 from pages.widgets import closer, lab, pickers
+from pages.widgets.advised import advice_on
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
 from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
 from pages.widgets.race import race_of, stream_length
-from pages.widgets.results import headline
+from pages.widgets.results import headline, say_mistakes
 from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
@@ -21,6 +22,7 @@ runs = pickers.comparison()
 speed = found("speed", runs, "Measuring the speed side by side")
 images, labels = lab.test_set(runs[0].config.dataset)
 
+say_mistakes(runs)
 st.markdown(headline(runs, speed))
 cards(runs, speed)
 
@@ -52,3 +54,5 @@ else:
         " measured on this machine. What it says of each image is what it said when it was tested."
     )
     race_of(compared)
+
+advice_on(runs)

@@ -29,12 +29,14 @@ ENGINE_ARROWS = {
     "lessons": {"losses"},
     "arithmetic": {"config"},
     "models": {"arithmetic", "config", "vision"},
+    "mistakes": {"config", "evaluation", "lessons", "losses"},
     "training": {
         "arithmetic",
         "config",
         "datasets",
         "files",
         "losses",
+        "mistakes",
         "models",
         "objectives",
         "taps",
@@ -73,6 +75,10 @@ ENGINE_ARROWS = {
     "jobs": {"cluster", "config", "files", "performing", "runs", "sweep"},
     "recipes": {"config", "runs"},
     "paper": {"config", "evaluation", "recipes", "runs"},
+    "breaking": {"config", "evaluation", "paper", "recipes", "shipped"},
+    "comparison": {"config", "evaluation", "paper", "recipes"},
+    "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "places", "recipes", "runs"},
+    "diagnosis": {"advice", "config", "evaluation", "evidence", "losses", "recipes"},
     "report": set(),
     "advice": {"config", "recipes"},
     "shipped": {
@@ -127,9 +133,12 @@ ENGINE_ARROWS = {
         "browser_page",
         "bundles",
         "cluster",
+        "comparison",
         "config",
         "datasets",
+        "diagnosis",
         "evaluation",
+        "evidence",
         "export",
         "exported",
         "files",
@@ -195,7 +204,7 @@ def test_pages_hold_no_torch_and_no_sql(path):
     "module",
     [
         "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
-        "exported", "snippets", "browser_page", "shipped", "trial",
+        "exported", "snippets", "browser_page", "shipped", "breaking", "trial",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kd_core import evaluation
+from kd_core.config import MISTAKES
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
 from pages.widgets.words import literal
@@ -24,6 +25,8 @@ def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - errors, examples)
     st.markdown(f"**{literal(run.name or run.config.role)}** · {run.config.network}")
+    if run.config.mistake is not None:
+        st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")
     st.metric("Test errors", f"{errors:,} of {examples:,}")
     st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
     costs: list[tuple[str, str, float | None]] = [

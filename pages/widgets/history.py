@@ -99,7 +99,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
     config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
-        "run": cell(run.name or run.config.network),
+        "run": cell(run.name or run.config.network) + run.config.mistake_said,
         "role": config.role,
         "data": info_of(config.dataset).label,
         "objective": told.info.label if told else None,
