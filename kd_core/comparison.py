@@ -53,7 +53,7 @@ def budget(dataset: str) -> Budget:
         ModelConfig(name="cnn", channels=(16, 32)),
         default_training("teacher", dataset).replace(epochs=15 if few else 5, batch_size=64 if few else 256),
         ModelConfig(name="cnn", channels=(8, 16)),
-        TrainingConfig(epochs=10 if few else 15, batch_size=64, learning_rate=3e-3, validation_fraction=0),
+        TrainingConfig(epochs=10 if few else 12, batch_size=64, learning_rate=3e-3, validation_fraction=0),
         TransferSetConfig(fraction=1.0 if few else 0.1),
     )
 
