@@ -14,6 +14,11 @@ Data flows one way, and the modules are named after its stations:
     taps        what a network shows on its way to the logits
     lessons     what one example teaches: losses, gradients, and what T does to their size
     drawing     any picture -> an image as a data set has them; of a digit, 28x28 as MNIST's are made
+    programs    a torch.export program, read without the loader that trusts it
+    black_box   a program or ONNX file as a module that gives logits
+    brought     a brought teacher as a module, given the pixels that it was trained on
+    teacher_files  somebody's file -> a teacher, or a sentence on what differs
+    trial       a file tried in a process of its own, then made a run
     training    train(state) -> a generator of progress records; checkpoint and exact resume
     sweep       many small students trained together as one batched model
     tensors     tensors on disk: safetensors and checkpoints, nothing that runs code

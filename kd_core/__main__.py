@@ -4,6 +4,7 @@ import io
 import json
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -16,12 +17,25 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.table import Table
 
-from kd_core import cluster, comparison, jobs, mending, own_data, paper, performing, places, recipes, shipped
+from kd_core import (
+    cluster,
+    comparison,
+    jobs,
+    mending,
+    own_data,
+    paper,
+    performing,
+    places,
+    recipes,
+    shipped,
+    trial,
+)
 from kd_core.config import (
     DATASETS,
     MODELS,
     OBJECTIVES,
     PAPER_TEACHER,
+    PIXELS,
     Average,
     Device,
     DistillationConfig,
@@ -222,6 +236,83 @@ def distill(
             seed=seed,
         )  # fmt: skip
         _run(store, config)
+
+
+@app.command()
+def teacher(
+    file: Annotated[Path, typer.Argument(help="State dict, safetensors, torch.export program or ONNX file.")],
+    dataset: DatasetName = "mnist",
+    model: Annotated[
+        str | None, typer.Option("--model", help=f"What weights are of, {', '.join(MODELS)}; by default they tell.")
+    ] = None,
+    hidden: Hidden = None,
+    channels: Channels = None,
+    batch_norm: BatchNorm = False,
+    pixels: Annotated[
+        str, typer.Option(help=f"What it was trained to read: {', '.join(PIXELS)}; or state --mean and --std.")
+    ] = "own",
+    mean: Annotated[str | None, typer.Option(help="Of pixels from 0 to 1, such as 0.13 or 0.49,0.48,0.44.")] = None,
+    std: Annotated[str | None, typer.Option(help="Of the same pixels, such as 0.31 or 0.25,0.24,0.26.")] = None,
+    inverted: Annotated[bool, typer.Option("--inverted", help="It was trained on dark and light exchanged.")] = False,
+    name: Annotated[str, typer.Option(help="What to call its run.")] = "",
+    look: Annotated[bool, typer.Option("--look", help="Try it and say what was found, but take nothing in.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Take it in though it errs as if it guessed.")] = False,
+) -> None:
+    """Bring a teacher that was trained elsewhere: it is tried on the test set, and a run is made of it."""
+    with _sentences():
+        if pixels not in PIXELS:
+            raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
+        stated = PIXELS[pixels][1:] if mean is None and std is None else (_reals("--mean", mean), _reals("--std", std))
+        chosen = None
+        if model is not None or hidden is not None:
+            chosen = _model(ModelConfig(), model or "mlp", hidden, channels, None, None, batch_norm)
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise LabError(f"{file} cannot be read: {error.strerror}") from None
+        tried = _tried(
+            trial.Trial(
+                content, file=file.name, dataset=dataset, model=chosen, mean=stated[0], std=stated[1], inverted=inverted
+            )
+        )
+        console.print(" ".join(tried.notes), markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{tried.test_errors:,} test errors of {tried.test_examples:,}", highlight=False)
+        if tried.warning:
+            complaints.print(tried.warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            if not (anyway or look):
+                raise LabError("it is not taken in: correct what is wrong, or add --anyway")
+        if not look:
+            store = _store()
+            run_id = trial.take(store, tried, lambda configs: _queued(store, configs), name=name)
+            _watch(store, run_id)
+
+
+def _tried(running: trial.Trial) -> trial.Outcome:
+    """Its outcome, with a progress bar until then."""
+    try:
+        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+            task = bar.add_task("starting", total=1.0)
+            while not running.done:
+                text, share = running.told
+                bar.update(task, description=text, completed=share)
+                time.sleep(0.1)
+        return running.outcome()
+    finally:
+        running.close()
+
+
+def _queued(store: Store, configs: dict[str, RunConfig]) -> list[str]:
+    jobs.check(store, configs)
+    store.create(configs)
+    return list(configs)
+
+
+def _reals(option: str, text: str | None) -> tuple[float, ...]:
+    """Numbers with commas between."""
+    try:
+        return tuple(float(part) for part in (text or "").split(",") if part.strip())
+    except ValueError:
+        raise LabError(f"{option} must be numbers with commas between, such as 0.49,0.48, got '{text}'") from None
 
 
 @app.command()
@@ -521,8 +612,14 @@ def _in_words(value: Any) -> str:
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
     first = runs[0]
 
-    def ratios(values: dict[str, float], format_value: Callable[[float], str]) -> list[str]:
-        return [f"{format_value(values[run.id])} ({values[run.id] / values[first.id]:.3g}x)" for run in runs]
+    def ratios(values: dict[str, Any], format_value: Callable[[float], str]) -> list[str]:
+        """A black box has costs that nobody knows."""
+        base = values[first.id]
+        return [
+            "–" if (value := values[run.id]) is None
+            else format_value(value) + ("" if base is None else f" ({value / base:.3g}x)")
+            for run in runs
+        ]  # fmt: skip
 
     from kd_core.evaluation import wilson_interval
 
@@ -532,7 +629,7 @@ def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, lis
         low, high = wilson_interval(examples - run.results["test_errors"], examples)
         intervals.append(f"{1 - run.results['test_errors'] / examples:.2%} ({low:.2%} to {high:.2%})")
     return {
-        "run": [run.config.model.label for run in runs],
+        "run": [run.config.network + run.config.mistake_said for run in runs],
         "test errors": [f"{run.results['test_errors']} of {run.results['test_examples']}" for run in runs],
         "accuracy (95% interval)": intervals,
         "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),

@@ -1,5 +1,6 @@
 """What is known before a run starts: how long it will take on this machine, and which settings are known to hurt."""
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -62,15 +63,15 @@ def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
 
 def warnings(
     story: StoryConfig,
-    teacher_parameters: int,
+    teacher_parameters: int | None,
     student_parameters: int,
     class_names: Sequence[str],
     assistant_parameters: int | None = None,
 ) -> list[str]:
     """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
 
-    teacher_parameters: of one teacher of the ensemble, or of the only one. class_names: of the story's data set.
-    assistant_parameters: where there is one.
+    teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the
+    story's data set. assistant_parameters: where there is one.
     """
     said: list[str] = []
     training, part = story.training, story.transfer_set
@@ -79,11 +80,12 @@ def warnings(
     said += _of_the_loss(story, tiny)
     if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
         said.append("We measured students of 30 units on MNIST: in few epochs they did better without a teacher.")
-    if assistant_parameters is not None and not student_parameters < assistant_parameters < teacher_parameters:
+    above = math.inf if teacher_parameters is None else teacher_parameters
+    if assistant_parameters is not None and not student_parameters < assistant_parameters < above:
         said.append(
             "An assistant helps where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
         )
-    if student_parameters >= teacher_parameters:
+    if teacher_parameters is not None and student_parameters >= teacher_parameters:
         said.append("The student is no smaller than its teacher: it has little to gain but the soft targets.")
     if training.optimizer != "sgd" and training.learning_rate > 0.02:
         said.append(

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import datasets, evaluation, models, speed, tensors
-from kd_core.config import ConfigError, LabError, RunConfig
+from kd_core import brought, datasets, evaluation, models, speed, tensors
+from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.runs import RunFolder, folder_of
@@ -40,6 +40,29 @@ class Learned(Protocol):
     def best_model(self) -> nn.Module: ...
 
 
+class BroughtTeacher(NamedTuple):
+    """A teacher that was trained elsewhere, as leave takes it: nothing was chosen by the validation split."""
+
+    config: RunConfig
+    dataset: Dataset
+    model: nn.Module
+    best_errors: int | None = None
+    epochs_done: float = 0.0
+    device: torch.device = torch.device("cpu")
+    precision: str = "float32"
+
+    @property
+    def validation_images(self) -> Tensor:
+        return self.dataset.train_images[self.dataset.split_of(self.config)[1]]
+
+    @property
+    def validation_labels(self) -> Tensor:
+        return self.dataset.train_labels[self.dataset.split_of(self.config)[1]]
+
+    def best_model(self) -> nn.Module:
+        return self.model
+
+
 def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     """Save the best weights of a run with their logits and card, and return its results.
 
@@ -50,14 +73,18 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
+    validation_errors, black_box = run.best_errors, run.config.model.name == BLACK_BOX
+    chosen_otherwise = run.config.brought is not None or run.config.mistake == "test_choice"
+    if chosen_otherwise and "validation" in logits:
+        validation_errors = evaluation.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
     results: dict[str, Any] = {
         "test_errors": evaluation.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
-        "validation_errors": run.best_errors,
+        "validation_errors": validation_errors,
         "validation_examples": len(run.validation_labels),
         "epochs": run.epochs_done,
         "classes": len(dataset.class_names),
-        **speed.costs(model, dataset.image_shape),
+        **(speed.costs_unknown(model) if black_box else speed.costs(model, dataset.image_shape)),
     }
     tensors.save_tensors(folder.weights, model.state_dict())
     tensors.save_tensors(folder.logits, logits)
@@ -86,7 +113,7 @@ def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
         complete = RunConfig.model_validate(card["config"]) == config and (
-            card["results"]["epochs"] >= config.training.epochs
+            config.brought is not None or card["results"]["epochs"] >= config.training.epochs
         )
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
@@ -124,17 +151,26 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
     folder = folder_of(storage, run_id)
     config = _config(folder)
     weights = tensors.load_tensors(folder.weights)
-    model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
+    classes, statistics = len(dataset.class_names), {"mean": dataset.mean, "std": dataset.std}
+    if config.model.name == BLACK_BOX:
+        info = info_of(config.dataset)
+        if (info.image_shape, info.classes) != (dataset.image_shape, classes):
+            raise ConfigError(
+                f"run {run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
+                f" {info.image_shape}"
+            )
+        return brought.build(config, weights, dataset.image_shape, classes, **statistics)
+    model = models.blueprint(config.model, dataset.image_shape, classes)
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape:
             found = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
             raise ConfigError(
-                f"run {run_id} does not fit {dataset.name} ({len(dataset.class_names)} classes, images"
+                f"run {run_id} does not fit {dataset.name} ({classes} classes, images"
                 f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
             )
-    model.load_state_dict({name: weights[name] for name in expected})
-    return model.eval()
+    state = {name: weights[name] for name in expected}
+    return brought.build(config, state, dataset.image_shape, classes, **statistics)
 
 
 class Trained(NamedTuple):
@@ -161,12 +197,21 @@ def load_trained(storage: AnyPath, run_id: str) -> Trained:
         mean, std = float(card["input"]["mean"]), float(card["input"]["std"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SaveError(f"The card of run {run_id} is missing or damaged in {folder.path}: run it again.") from error
-    model = models.build(_config(folder).model, shape, len(class_names))
+    config, weights = _config(folder), tensors.load_tensors(folder.weights)
     try:
-        model.load_state_dict(tensors.load_tensors(folder.weights))
+        model = brought.build(config, weights, shape, len(class_names), mean=mean, std=std)
     except RuntimeError as error:
         raise SaveError(f"The weights of run {run_id} are not those that its card describes: run it again.") from error
-    return Trained(model.eval(), mean, std, class_names)
+    return Trained(model, mean, std, class_names)
+
+
+def weights_sha256(storage: AnyPath, run_id: str) -> str:
+    """The checksum of a run's weights as they lie there. Raises SaveError where there are none."""
+    path = folder_of(storage, run_id).weights
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise SaveError(f"The weights of run {run_id} are missing in {path.parent}: run it again.") from error
 
 
 def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:

@@ -30,7 +30,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from kd_core.config import Config, ConfigError, LabError, RunConfig, info_of, probed_classes
+from kd_core.config import BLACK_BOX, Config, ConfigError, LabError, RunConfig, info_of, probed_classes
 from kd_core.evaluation import test_errors
 from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
@@ -190,6 +190,8 @@ def pack(store: Store, run_id: str) -> bytes:
         raise BundleError(f"{run.label} is {run.status}: let it end, or stop it, then pack it.")
     if not run.usable:
         raise BundleError(f"{run.label} left no weights, so there is nothing to carry away: run it again.")
+    if run.config.model.name == BLACK_BOX:
+        raise BundleError(f"{run.label} is a black box: take the file that it was brought as, and bring that anew.")
     from kd_core import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
@@ -358,11 +360,12 @@ class _Bundle(NamedTuple):
 
 def _checked(members: Mapping[str, bytes]) -> _Bundle:
     """Everything that a bundle says, checked against itself."""
-    from kd_core import models, speed
+    from kd_core import brought, models, speed
 
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
     card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
     info = info_of(config.dataset)
+    _expect(config.model.name != BLACK_BOX, "it holds a black box, which comes as a file of its own")
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
@@ -380,6 +383,7 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
     _expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
     model.load_state_dict(weights, assign=True)
+    brought.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     sizes = {"test": card.results.test_examples}
     if config.role == "teacher" and "train" in logits:  # one that came as weights alone has none
         sizes["train"] = info.train_examples

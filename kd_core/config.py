@@ -61,6 +61,9 @@ MODELS = {
     "resnet18": "ResNet-18",
     "mobilenet_v3_small": "MobileNetV3 small",
 }
+_WITH_DROPOUT = ("mobilenet_v3_small",)
+BLACK_BOX = "black_box"
+"""The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
 HANDWRITTEN = frozenset({"digits", "mnist"})
 """Data sets of single handwritten digits: what somebody draws can be made an image like theirs."""
 MOST_PROBED, PROBED_LOGITS = 20, 4000
@@ -71,6 +74,87 @@ CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
 """The models that have maps to compare."""
 MAX_ENSEMBLE = 20
 MAX_CELLS = 500
+
+
+class MistakeInfo(NamedTuple):
+    """A mistake found in public code, that a run may make on purpose.
+
+    label: its name. public: what such code does; right: what is meant, both sentences. wrong_line, right_line: the same
+    in a line of Python each. expect: the harm to expect, and why.
+    """
+
+    label: str
+    public: str
+    right: str
+    wrong_line: str
+    right_line: str
+    expect: str
+
+
+MISTAKES = {
+    "no_t_squared": MistakeInfo(
+        "T² left out",
+        "The soft loss is taken at T and added to the hard one as it is.",
+        "Softening makes soft gradients smaller as 1/T². Times T², they keep their size beside the hard ones (section 2"
+        " of the paper).",
+        "loss = alpha * soft_loss + (1 - alpha) * hard_loss",
+        "loss = alpha * T**2 * soft_loss + (1 - alpha) * hard_loss",
+        "The teacher is hardly heard: the labels decide nearly alone, and the more so the higher T is.",
+    ),
+    "class_mean": MistakeInfo(
+        "Soft loss averaged over classes",
+        "The divergence is averaged over the classes as well as over the batch: PyTorch's default, reduction='mean'.",
+        "A divergence is a sum over the classes; only the batch is averaged over (reduction='batchmean').",
+        'soft_loss = F.kl_div(log_p_student, p_teacher, reduction="mean")',
+        'soft_loss = F.kl_div(log_p_student, p_teacher, reduction="batchmean")',
+        "The soft loss is K times too weak, with K classes: 10 times with ten, 100 times with a hundred.",
+    ),
+    "teacher_dropout": MistakeInfo(
+        "Teacher with dropout on",
+        "The teacher stays in train mode, so that its dropout goes on (and batch norm uses each batch's statistics).",
+        "The teacher is in eval mode while it teaches: the same image, the same soft targets.",
+        "with torch.no_grad(): teacher_logits = teacher(images)  # still in train mode",
+        "teacher.eval()\nwith torch.no_grad(): teacher_logits = teacher(images)",
+        "Half a teacher speaks, another half at every batch. The noise averages out in part; how much is lost depends"
+        " on how much is dropped.",
+    ),
+    "stale_cache": MistakeInfo(
+        "Teacher cache out of step",
+        "The teacher's logits are kept in the order of one shuffled pass, and read by position in later passes, which"
+        " are shuffled anew.",
+        "Kept logits belong to an image: they are found by the image's own index.",
+        "for i, (images, labels) in enumerate(shuffled):\n    teacher_logits = cache[i]",
+        "for index, images, labels in shuffled:\n    teacher_logits = cache[index]",
+        "Each image is taught what the teacher said of some other one. All that is left of the soft targets is their"
+        " mean over the classes, and the labels have to win against it.",
+    ),
+    "colour_jitter": MistakeInfo(
+        "Colour jitter for pixel jitter",
+        "The paper jitters images by up to two pixels. Public reruns take torchvision's ColorJitter, which changes"
+        " brightness and contrast (and saturation and hue, which a grey image has not).",
+        "Each image moves by a few whole pixels, both ways; its values stay.",
+        "transforms.ColorJitter(brightness=0.4, contrast=0.4)",
+        "transforms.RandomCrop(28, padding=2)  # moves by up to two pixels",
+        "Brighter ink teaches nothing about where a digit may stand: what moved images teach is missing.",
+    ),
+    "hasty_teacher": MistakeInfo(
+        "A teacher trained for one epoch",
+        "The teacher is trained for one epoch, to save time, and its student is then held against a baseline.",
+        "A teacher is trained until it is good: a student copies its mistakes too.",
+        "train(teacher, epochs=1)",
+        "train(teacher, epochs=80)  # until the validation split says so",
+        "The student matches what a bad teacher says, and may do worse than without any.",
+    ),
+    "test_choice": MistakeInfo(
+        "The best epoch chosen on the test set",
+        "The test set is looked at after every epoch, and the best number is reported.",
+        "A validation split of the training set chooses the epoch; the test set is looked at once, at the end.",
+        "best = max(best, accuracy(model, test_set))  # after every epoch",
+        "if accuracy(model, validation_set) >= best: keep(model)",
+        "The student is not worse, its number is: the luckiest of many looks at the same images promises what new"
+        " images will not keep.",
+    ),
+}
 
 
 class Weight(NamedTuple):
@@ -85,10 +169,12 @@ class Weight(NamedTuple):
 class ObjectiveInfo(NamedTuple):
     """What can be said of an objective without computing it, as kd_core.objectives does.
 
-    formula: of the soft loss, in LaTeX. An objective whose weights name `hard` weighs the cross-entropy with the labels
-    by it, loss = soft_loss + hard * hard_loss, and alpha plays no part; any other is mixed by alpha as Hinton's is.
+    formula: of the soft loss, in LaTeX as an aligned environment takes it, narrow enough for a phone. where: what its
+    symbols mean, beside T, y, CE and p, which is softmax(z / T) of student s and teacher t. An objective whose weights
+    name `hard` weighs the cross-entropy with the labels by it, loss = soft_loss + hard * hard_loss, and alpha plays no
+    part; any other is mixed by alpha as Hinton's is.
     temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
-    that several teachers average these, whatever `ensemble` says.
+    that several teachers average these, whatever `ensemble` says. nats: the unit of its soft loss, which has none else.
     """
 
     label: str
@@ -100,9 +186,11 @@ class ObjectiveInfo(NamedTuple):
     temperature: float | None = None
     uses_temperature: bool = True
     matches_logits: bool = False
+    nats: bool = True
     needs_labels: bool = False
     needs: Needs = "logits"
     projector: bool = False
+    where: str = ""
 
     @property
     def mixed(self) -> bool:
@@ -127,11 +215,12 @@ OBJECTIVES = {
         "no weight of its own",
         uses_temperature=False,
         matches_logits=True,
+        nats=False,
     ),
     "dkd": ObjectiveInfo(
         "DKD",
         r"T^2\,\big[w_\mathrm{t}\,\mathrm{KL}(b^t_T \| b^s_T)"
-        r" + w_\mathrm{n}\,\mathrm{KL}(\hat p^t_T \| \hat p^s_T)\big]",
+        r" \\ &\quad + w_\mathrm{n}\,\mathrm{KL}(\hat p^t_T \| \hat p^s_T)\big]",
         "Zhao et al. 2022, arXiv:2203.08679, equation 7",
         "When the teacher is so sure that its dark knowledge hardly counts: that part gets a weight of its own.",
         "megvii-research/mdistiller, mdistiller/engine/cfg.py (DKD, without its 20 epochs of warm-up)",
@@ -142,11 +231,11 @@ OBJECTIVES = {
         },
         temperature=4.0,
         needs_labels=True,
+        where=r"$b$ is the label's probability and that of all others, $\hat p$ the others among themselves",
     ),
     "logit_standardisation": ObjectiveInfo(
         "Logit standardisation",
-        r"w_\mathrm{soft}\,T^2\,\mathrm{KL}\big(\mathrm{softmax}(\tilde z^t / T) \,\big\|\,"
-        r" \mathrm{softmax}(\tilde z^s / T)\big)",
+        r"w_\mathrm{soft}\,T^2\,\mathrm{KL}\big(\tilde p^t_T \,\big\|\, \tilde p^s_T\big)",
         "Sun et al. 2024, arXiv:2403.01427, algorithm 1",
         "When the student is too small to reach the size of the teacher's logits: only their pattern is matched.",
         "sunshangquan/logit-standardization-KD, mdistiller/engine/cfg.py (KD) and tools/train.py",
@@ -156,11 +245,12 @@ OBJECTIVES = {
         },
         temperature=2.0,
         matches_logits=True,
+        where=r"$\tilde p$ is softmax of each example's logits brought to mean 0 and standard deviation 1",
     ),
     "dist": ObjectiveInfo(
         "DIST",
         r"T^2\,\big[w_\mathrm{b}\,\big(1 - \overline{\rho}_\mathrm{rows}\big)"
-        r" + w_\mathrm{w}\,\big(1 - \overline{\rho}_\mathrm{columns}\big)\big]",
+        r" \\ &\quad + w_\mathrm{w}\,\big(1 - \overline{\rho}_\mathrm{columns}\big)\big]",
         "Huang et al. 2022, arXiv:2205.10536, section 3",
         "When the teacher is much stronger: only how it ranks classes, and examples within a class, is asked.",
         "hunto/image_classification_sota, lib/models/losses/kd_loss.py and dist_kd.py",
@@ -170,21 +260,23 @@ OBJECTIVES = {
             "within": Weight(1.0, r"w_\mathrm{w}", "weight of the correlation within classes, over the batch"),
         },
         temperature=1.0,
+        nats=False,
+        where=r"$\rho$ is Pearson's correlation of $p^t_T$ and $p^s_T$, a row an example, a column a class",
     ),
     "jensen_shannon": ObjectiveInfo(
         "Jensen-Shannon",
-        r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big],"
-        r"\; m = \beta p^t_T + (1-\beta) p^s_T",
+        r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) \\ &\quad + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big]",
         "Agarwal et al. 2023 (GKD), arXiv:2306.13649, section 2",
         "To choose what a small student gives up: near beta 0 it spreads over all the teacher says, near 1 it keeps to"
         " the likeliest.",
         "huggingface/trl, trl/trainer/gkd_config.py",
         {"beta": Weight(0.5, r"\beta", "exactly 0: forward KL, as Hinton's; exactly 1: reverse KL", most=1.0)},
+        where=r"$m = \beta p^t_T + (1-\beta) p^s_T$",
     ),
     "nkd": ObjectiveInfo(
         "NKD",
         r"-w_\mathrm{t}\,p^t_y \log p^s_y"
-        r" - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
+        r" \\ &\quad - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
         "Yang et al. 2023, arXiv:2303.13005, section 3",
         "As DKD, with the label's own part bounded by how sure the teacher is of it.",
         "yzd-v/cls_KD, configs/distillers/cifar100/res34_distill_res18_cifar.py",
@@ -195,11 +287,11 @@ OBJECTIVES = {
         },
         temperature=3.0,
         needs_labels=True,
+        where=r"$p_y$ is the label's probability at T = 1, $\hat p$ those of the others among themselves",
     ),
     "similarity_preserving": ObjectiveInfo(
         "Similarity preserving",
-        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2,"
-        r"\; G = FF^\top \text{ with rows of length 1, } F \text{ the features}",
+        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2",
         "Tung and Mori 2019, arXiv:1907.09682, section 3.1",
         "For networks that share no shape: only which images of a batch look alike to the teacher is asked.",
         "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh, for batches of 64: larger ones make the term smaller",
@@ -209,11 +301,13 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
+        where=r"$G = FF^\top$ with rows of length 1, $F$ the features of the $N$ images of a batch",
     ),
     "rkd": ObjectiveInfo(
         "RKD",
-        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} -"
-        r" \cos^s_{ijk}\big)},\; h \text{ Huber's}",
+        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} \\ &\quad"
+        r" + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} - \cos^s_{ijk}\big)}",
         "Park et al. 2019, arXiv:1904.05068, sections 3.2.1 (distances) and 3.2.2 (angles)",
         "For networks that share no shape, where how far images lie apart matters: its distances have no scale.",
         "lenscloth/RKD, run_distill_classification.py",
@@ -224,10 +318,12 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="features",
+        nats=False,
+        where=r"$d$ are distances over their mean, $\cos$ of angles, between features of a batch; $h$ is Huber's loss",
     ),
     "hint": ObjectiveInfo(
         "FitNets hint",
-        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2},\; r \text{ linear, trained along}",
+        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2}",
         "Romero et al. 2015, arXiv:1412.6550, equation 3, in one stage with the labels as in RepDistiller",
         "For a thin and deep student: maps in the middle of its teacher lead it, or else what feeds the last layer.",
         "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh",
@@ -238,11 +334,13 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         projector=True,
+        nats=False,
+        where=r"$F$ are features, $r$ is linear and trained along",
     ),
     "attention": ObjectiveInfo(
         "Attention transfer",
-        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages} \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|}"
-        r" \Big)^2},\; Q = \tfrac1C \textstyle\sum_c A_c^2",
+        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages}"
+        r" \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|} \Big)^2}",
         "Zagoruyko and Komodakis 2017, arXiv:1612.03928, equation 2 with p = 2",
         "For convolutional networks: the student looks where its teacher looks, at every stage.",
         "szagoruyko/attention-transfer, README.md (beta 1e+3), and RepDistiller, scripts/run_cifar_distill.sh",
@@ -252,11 +350,12 @@ OBJECTIVES = {
         },
         uses_temperature=False,
         needs="maps",
+        nats=False,
+        where=r"$Q = \tfrac1C \textstyle\sum_c A_c^2$ of the $C$ channels $A$ of a stage",
     ),
     "crd": ObjectiveInfo(
         "CRD",
-        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ + N\,\overline{\log(1 - h^-)} \big],"
-        r"\; h = \tfrac{s}{s + N/M},\; s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}",
+        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ \\ &\quad + N\,\overline{\log(1 - h^-)} \big]",
         "Tian et al. 2020, arXiv:1910.10699, section 3.1",
         "For a student whose features are to be used later: they are to tell apart each image, not only each class.",
         "HobbitLong/RepDistiller, train_student.py and scripts/run_cifar_distill.sh, but with 4,096 negatives a step",
@@ -267,6 +366,8 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         projector=True,
+        where=r"$h = \tfrac{s}{s + N/M}$, $s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}$ of an image"
+        r" with itself (+) and with $N$ of the other $M$ (−), $g$ linear maps of the features, trained along",
     ),
 }
 """The names of kd_core.objectives.SOFT_LOSSES, in the order in which forms offer them."""
@@ -360,13 +461,22 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in MODELS:
+        if self.name not in (*MODELS, BLACK_BOX):
             raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
         return self
 
     @property
+    def drops(self) -> bool:
+        """Whether it has dropout that does something in training."""
+        if self.name != "mlp":
+            return self.name in _WITH_DROPOUT
+        return bool(self.dropout_input or (self.dropout_hidden and self.hidden))
+
+    @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
+        if self.name == BLACK_BOX:
+            return "black box"
         if self.name == "mlp":
             return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
         if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
@@ -589,6 +699,42 @@ class TransferSetConfig(Config):
         return self == TransferSetConfig()
 
 
+PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
+    "own": ("normalised as KD Lab does", None, None),
+    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
+    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
+    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+}
+"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+
+
+class BroughtConfig(Config):
+    """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.brought)."""
+
+    kind: Literal["weights", "program", "onnx"] = Field(
+        description="weights of an architecture of ours, or a black box: a torch.export program, an ONNX file"
+    )
+    file: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="what its file was called")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="checksum of that file")
+    mean: tuple[float, ...] | None = Field(
+        None, max_length=3, description="of pixels scaled to 0..1, one or one a channel; by default the data set's own"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, max_length=3, description="what is divided by after mean is subtracted; below 0 where dark is light"
+    )
+    gives: Literal["logits", "probabilities"] = Field("logits", description="of probabilities the logarithm is taken")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if (self.mean is None) != (self.std is None) or (
+            self.mean is not None and self.std is not None and len(self.mean) != len(self.std)
+        ):
+            raise ConfigError("a normalisation has as many means as standard deviations: state both")
+        if self.std is not None and not all(self.std):
+            raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
+        return self
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -600,15 +746,19 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
+    brought: BroughtConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
+    mistake: str | None = Field(None, description="one of kd_core.config.MISTAKES, made on purpose, for the lesson")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        self._check_brought()
         info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
         self._check_transfer_set()
+        self._check_mistake()
         if self.distillation is not None:
             self.model.check_shows(self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
@@ -616,6 +766,18 @@ class RunConfig(Config):
                 f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"
             )
         return self
+
+    def _check_brought(self) -> None:
+        """A black box is only ever brought, and what is brought only ever teaches."""
+        if (self.model.name == BLACK_BOX) != (self.brought is not None and self.brought.kind != "weights"):
+            raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
+        if self.brought is None:
+            return
+        if self.role != "teacher" or self.continues is not None:
+            raise ConfigError("what its user brought is a teacher as it is: it continues no run")
+        channels = info_of(self.dataset).image_shape[0]
+        if self.brought.mean is not None and len(self.brought.mean) not in (1, channels):
+            raise ConfigError(f"images of {self.dataset} have {channels} channels: state one mean, or one for each")
 
     def _check_transfer_set(self) -> None:
         info, part = info_of(self.dataset), self.transfer_set
@@ -626,15 +788,81 @@ class RunConfig(Config):
         if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
             raise ConfigError(_how_without_labels(self.distillation))
 
+    def _check_mistake(self) -> None:
+        """A mistake is made only where there is something to get wrong."""
+        told, mistake = self.distillation, self.mistake
+        if mistake is None:
+            return
+        if self.brought is not None:
+            raise ConfigError("a teacher that was brought is not trained here, so that it makes no mistake here")
+        if mistake not in MISTAKES:
+            raise ConfigError(f"unknown mistake '{mistake}': choose one of {', '.join(MISTAKES)}")
+        hasty = self.role == "teacher" and self.training.epochs == 1
+        hinton = told is not None and told.objective == "hinton" and not (told.changes or self.training.label_smoothing)
+        plain = "a distilled student with Hinton's objective, at one temperature and alpha, without label smoothing"
+        possible, needs = {
+            "no_t_squared": (hinton and told is not None and not told.t_squared, f"{plain}, and t_squared off"),
+            "class_mean": (hinton and told is not None and told.t_squared, f"{plain}, and t_squared on"),
+            "teacher_dropout": (hinton, plain),
+            "stale_cache": (
+                hinton and not self.training.jitter_pixels,
+                f"{plain}, and no jitter: with it the teacher's logits are not kept",
+            ),
+            "colour_jitter": (self.training.jitter_pixels > 0, "images that move: set jitter_pixels above 0"),
+            "hasty_teacher": (told is not None or hasty, "a teacher of one epoch, or a student of such a teacher"),
+            "test_choice": (
+                self.training.validation_fraction > 0,
+                "a validation split, by which epochs would rightly be chosen: set validation_fraction above 0",
+            ),
+        }[mistake]
+        if not possible:
+            raise ConfigError(f"the mistake '{MISTAKES[mistake].label}' needs {needs}")
+
+    def check_teacher(self, teacher: "RunConfig") -> None:
+        """Raise ConfigError where the mistake that this run makes takes another teacher than this one."""
+        if self.mistake == "teacher_dropout" and not teacher.model.drops:
+            raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+        if self.mistake == "hasty_teacher" and teacher.training.epochs > 1:
+            raise ConfigError(
+                f"a teacher of {teacher.training.epochs} epochs is not trained for one epoch: choose another one"
+            )
+
+    @property
+    def network(self) -> str:
+        """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
+        return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
+
     @property
     def label(self) -> str:
-        """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'."""
+        """A short name for tables and legends, e.g. 'distilled mlp 800-800, T 4, alpha 0.9'.
+
+        A run that makes a mistake on purpose says so, that nobody takes it for a result.
+        """
         text = f"{self.role} {self.model.label}"
         if self.distillation is not None:
             text += f", {self.distillation.label}"
         elif self.training.label_smoothing:
             text += f", label smoothing {self.training.label_smoothing:g}"
-        return text
+        if self.brought is not None:
+            text += ", brought by its user"
+        return text + self.mistake_said
+
+    @property
+    def mistake_said(self) -> str:
+        """What follows a run's name where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
+        return "" if self.mistake is None else f", mistake: {MISTAKES[self.mistake].label}"
+
+    @property
+    def reads_teacher_logits(self) -> bool:
+        """Whether it learns from what its teacher says of the training set as it lies, to be asked once for all epochs.
+
+        Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
+        stand in for them on the validation split.
+        """
+        told = self.distillation
+        anew = self.training.jitter_pixels > 0 or (told is not None and told.info.needs != "logits")
+        anew = anew or self.mistake == "teacher_dropout"
+        return told is not None and not (anew and self.transfer_set.labelled)
 
     @property
     def examples(self) -> int:

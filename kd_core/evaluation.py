@@ -59,6 +59,13 @@ def spread(values: Sequence[float]) -> tuple[float, float, float]:
     return float(np.mean(values)), min(values), max(values)
 
 
+def halves(examples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices of so many examples in two halves, drawn by seed, in order; one may be larger by 1."""
+    order = np.random.default_rng(seed).permutation(examples)
+    middle = examples // 2
+    return np.sort(order[:middle]), np.sort(order[middle:])
+
+
 class McNemar(NamedTuple):
     """How many examples only one of two models gets wrong, and how likely so uneven a split is by chance alone."""
 

@@ -32,8 +32,8 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, datasets, exported, models, speed, tensors
-from kd_core.config import RunConfig
+from kd_core import artifacts, brought, datasets, exported, speed, tensors
+from kd_core.config import BLACK_BOX, RunConfig
 from kd_core.datasets import Dataset
 from kd_core.downloads import Progress
 from kd_core.evaluation import test_errors
@@ -80,6 +80,8 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     """
     if not run.usable:
         raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
+    if run.config.model.name == BLACK_BOX:
+        raise ExportError(f"{run.label} is a black box: its own file is all there is of it to take away.")
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
     dataset = datasets.load(run.config.dataset, storage=storage)
@@ -195,8 +197,8 @@ def _original(model: nn.Module, dataset: Dataset) -> Logits:
 
 
 def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:
-    model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
-    model.load_state_dict(tensors.load_tensors(path))
+    state, classes = tensors.load_tensors(path), len(dataset.class_names)
+    model = brought.build(config, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std)
     return _in_torch(FromPixels(model, dataset.mean, dataset.std).eval())
 
 

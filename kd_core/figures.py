@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a"}
+ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a", "mistake": "#c9566b"}
+"""mistake: of a run, whatever its role, that makes one on purpose."""
 GREY = "#888888"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of several runs of one role, by their order."""
@@ -28,15 +29,17 @@ PANELS = {
 
 
 class Curve(NamedTuple):
-    """One run to draw: its id, name and role."""
+    """One run to draw: its id, name and role, or what else of ROLE_COLOURS it is."""
 
     id: str
     name: str
     role: str
 
 
-def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -> go.Figure:
+def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, nats: bool = True) -> go.Figure:
     """The axes and lines of the live view, without data: losses in nats per example, accuracy in percent, over epochs.
+
+    nats=False: what a student minimises is measured in something else, and so are its soft and total loss.
 
     One panel for each of PANELS, in two columns or one. The data arrives in the browser: each line's meta says whose
     it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
@@ -51,7 +54,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
     for place, panel in enumerate(PANELS):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
-        unit = "%" if accuracy else "nats"
+        unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
         for curve, dash in zip(curves, dashes, strict=True):
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": ROLE_COLOURS[curve.role], "dash": "solid" if raw else dash, "width": 1 if raw else 2}
@@ -62,7 +65,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2) -
                     hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
                     meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
                 )  # fmt: skip
-        figure.update_yaxes(title_text="%" if accuracy else "nats per example", **cell)
+        figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
     return _styled(figure, height=560 if columns == 2 else 980)
@@ -125,6 +128,29 @@ def _short(number: float) -> str:
         if number >= limit:
             return f"{number / limit:g}{unit}"
     return f"{number:g}"
+
+
+def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
+    """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
+    figure = go.Figure()
+    colour = ROLE_COLOURS["mistake"]
+    figure.add_scatter(
+        x=list(by_seed.values()), y=["seeds"] * len(by_seed), mode="markers", marker={"size": 10, "color": colour,
+        "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    spread = None
+    if interval is not None:
+        spread = {"type": "data", "symmetric": False, "array": [interval[1] - mean], "arrayminus": [mean - interval[0]],
+                  "color": colour, "thickness": 2}  # fmt: skip
+    figure.add_scatter(
+        x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
+        hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text=axis, rangemode="tozero")
+    figure.update_yaxes(type="category", range=[-0.7, 1.7])
+    return _styled(figure, height=240)
 
 
 RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
@@ -269,13 +295,17 @@ CLASS_SYMBOLS = ("circle", "diamond-open")
 def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str], title: str) -> go.Figure:
     """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,).
 
-    Of more than MANY classes, the ten with most examples have colours, and the others are grey.
+    Of more than MANY classes, ten with most examples have colours, and the others are grey.
     """
     figure = go.Figure()
     shown = list(range(len(names)))
     if len(names) > MANY:
         counts = Counter(labels)
-        shown = sorted(sorted(shown, key=lambda label: -counts[label])[: len(CLASS_COLOURS)])
+        fewest = sorted((counts[label] for label in shown), reverse=True)[len(CLASS_COLOURS) - 1]
+        most = [
+            label for label in shown if counts[label] >= fewest
+        ]  # often all, of which some are taken here and there
+        shown = [most[place * len(most) // len(CLASS_COLOURS)] for place in range(len(CLASS_COLOURS))]
         others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
         figure.add_scatter(
             x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",

@@ -78,6 +78,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             continue
         for teacher_id in config.distillation.teachers:
             if teacher_id in configs:
+                config.check_teacher(configs[teacher_id])
                 configs[teacher_id].model.check_shows(config.distillation.objective, "teacher")
                 continue
             try:
@@ -86,6 +87,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                 raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
             if teacher.status not in ACTIVE and not teacher.usable:
                 raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
+            config.check_teacher(teacher.config)
             classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
             if classes != info_of(config.dataset).classes:
                 raise ConfigError(
@@ -102,6 +104,10 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
         raise ConfigError(f"there is no run '{run_id}' to continue: choose one from the list of runs") from None
     if not continued.usable:
         raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
+    if continued.config.brought is not None and continued.config.brought.mean is not None:
+        raise ConfigError(
+            f"run {run_id} reads other pixels than KD Lab trains on, so its weights cannot go on here: distil from it"
+        )
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(
             f"run {run_id} is a {continued.config.model.label} on {called(continued.config.dataset)}: what continues it"
@@ -617,7 +623,10 @@ class Jobs:
         if len(self.store.some(before)) == len(before) > 1:
             return before
         run = self.store.get(run_id)
-        waiting = {one.id: one for one in self.store.runs(batch=run.batch) if one.id in self._waiting}
+        batch = self.store.runs(batch=run.batch)
+        if any(one.config.mistake for one in batch):  # whoever looks for a mistake wants to see every step of both
+            return [run_id]
+        waiting = {one.id: one for one in batch if one.id in self._waiting}
         fresh = {
             one.id: one.config
             for one in waiting.values()

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from pprint import pformat
 from typing import Any
 
-from kd_core.config import DistillationConfig, RunConfig, info_of
+from kd_core.config import MISTAKES, DistillationConfig, RunConfig, info_of
 from kd_core.evaluation import wilson_interval
 from kd_core.runs import Run
 
@@ -15,6 +15,7 @@ _ROLES = {
     "distilled": "A distilled student: a network trained on what a teacher says of its images"
     " (Hinton, Vinyals and Dean, [arXiv:1503.02531](https://arxiv.org/abs/1503.02531)).",
 }
+_BROUGHT = "A teacher that was trained elsewhere, from whose logits students learn."
 MAX_LAYER_LINES = 40
 _CARD = '''---
 library_name: pytorch
@@ -35,12 +36,7 @@ tags:
 
 ## Training
 
-{epochs:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The weights are those of the
-{chosen}.
-
-{training}
-
-{lesson}
+{trained}
 
 ## Environment
 
@@ -59,7 +55,7 @@ With KD Lab's `kd_core` on Python's path, in the folder of these files:
 ```python
 from pathlib import Path
 
-from kd_core import models
+{imports}from kd_core import models
 from kd_core.config import RunConfig
 from safetensors.torch import load_file
 
@@ -69,7 +65,7 @@ model.load_state_dict(load_file("{weights}"))
 model.eval()
 
 CLASS_NAMES = {class_names}
-MEAN, STD = {mean!r}, {std!r}  # of the training pixels from 0 to 1
+MEAN, STD = {mean}, {std}  # of the pixels from 0 to 1
 
 
 def logits(images):
@@ -107,6 +103,8 @@ def model_card(
         "test errors": f"{errors:,} of {examples:,}, {errors / examples:.2%}",
         "95% Wilson interval": f"{low:.2%} to {high:.2%}",
     }
+    if config.mistake is not None:
+        facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
     judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
     chosen = "last epoch; the test set was looked at once, afterwards"
     if results["validation_examples"]:
@@ -115,8 +113,13 @@ def model_card(
             f" {results['validation_examples']:,} images, against the {judge});"
             " the test set was looked at once, afterwards"
         )
-    story = [_ROLES[config.role], run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    if config.mistake == "test_choice":
+        chosen = "best epoch by a half of the test set, which is the mistake"
+    role = _ROLES[config.role] if config.brought is None else _BROUGHT
+    told = _mistake(config.mistake)
+    story = [role, told, run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
     environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
+    theirs = config.brought if config.brought is not None and config.brought.mean is not None else None
     return _CARD.format(
         role=config.role,
         title=" ".join(run.name.split()) or config.label,
@@ -127,16 +130,40 @@ def model_card(
         config=config,
         image_shape=tuple(image_shape),
         class_names=pformat(list(class_names), width=100, compact=True),
-        mean=mean,
-        std=std,
+        mean=mean if theirs is None else _by_channel(theirs.mean),
+        std=std if theirs is None else _by_channel(theirs.std),
+        imports="import torch\n" if theirs is not None and len(theirs.mean or ()) > 1 else "",
         info=info,
-        epochs=results["epochs"],
-        start=f"the weights of run {config.continues}" if config.continues else "random weights",
-        chosen=chosen,
-        training=_table(config.training.model_dump(mode="json")),
-        lesson=_lesson(config, class_names),
+        trained=_training(config, results, chosen, class_names),
         environment=_table(environment),
     )
+
+
+def _mistake(mistake: str | None) -> str:
+    """That a run makes a mistake on purpose, and which."""
+    if mistake is None:
+        return ""
+    info = MISTAKES[mistake]
+    return f"**This is no result.** It makes a mistake on purpose, for a lesson: {info.label}. {info.public}"
+
+
+def _training(config: RunConfig, results: Mapping[str, Any], chosen: str, class_names: Sequence[str]) -> str:
+    """How its weights came about."""
+    if config.brought is not None:
+        file, checksum = config.brought.file, config.brought.sha256
+        return f"It was trained elsewhere and brought by its user as `{file.replace('`', '')}`, SHA-256 `{checksum}`."
+    start = f"the weights of run {config.continues}" if config.continues else "random weights"
+    settings = _table(config.training.model_dump(mode="json"))
+    return (
+        f"{results['epochs']:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The"
+        f" weights are those of the\n{chosen}.\n\n{settings}\n\n{_lesson(config, class_names)}"
+    )
+
+
+def _by_channel(statistic: tuple[float, ...] | None) -> str:
+    """A mean or standard deviation as Python, ready to be broadcast over images."""
+    values = list(statistic or ())
+    return repr(values[0]) if len(values) == 1 else f"torch.tensor({values!r}).view(-1, 1, 1)"
 
 
 def _lesson(config: RunConfig, class_names: Sequence[str]) -> str:
@@ -162,7 +189,8 @@ def _loss(told: DistillationConfig) -> str:
         shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
         formula = f"`loss = {shares}`"
         meaning = (
-            f"soft is the loss of {told.info.label} ({told.info.source}), $${told.info.formula}$$"
+            f"soft is the loss of {told.info.label} ({told.info.source}),"
+            f" $$\\begin{{aligned}} &{told.info.formula} \\end{{aligned}}$$ {told.info.where}"
             f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
         )
     numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]

@@ -5,13 +5,14 @@ The smallest image side that cnn and the torchvision models take is 8 pixels.
 
 import copy
 from collections.abc import Callable
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kd_core.arithmetic import quick_float32
-from kd_core.config import ModelConfig
+from kd_core.config import BLACK_BOX, ConfigError, ModelConfig
 
 ImageShape = tuple[int, int, int]
 
@@ -19,8 +20,10 @@ ImageShape = tuple[int, int, int]
 def build(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
     """A fresh model. Its initial weights are set by torch's global generator (torch.manual_seed).
 
-    image_shape: (C, H, W). classes: K. Raises ConfigError for an unknown name (by ModelConfig's own check).
+    image_shape: (C, H, W). classes: K. Raises ConfigError for a black box, of which there is none but its user's.
     """
+    if config.name == BLACK_BOX:
+        raise ConfigError("a black box cannot be built: it is what its user brought")
     return _BUILDERS[config.name](config, image_shape, classes)
 
 
@@ -131,7 +134,7 @@ def logits_of(
     images: (N, C, H, W) uint8. normalise: Dataset.normalise. The batches are cut the same way every time, so the
     same weights give the same logits to the last bit on the same machine.
     """
-    device = next(model.parameters()).device
+    device = next(chain(model.parameters(), model.buffers())).device  # a black box has no parameters
     was_training = model.training
     model.eval()
     with quick_float32(device):

@@ -11,12 +11,15 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kd_core.cluster import TOPIC, keep_heaps_few
-from kd_core.config import ConfigError, LabError, RunConfig
+from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig
 from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
 from kd_core.runs import Run, Store, folder_of
+
+if TYPE_CHECKING:
+    from kd_core.datasets import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +54,8 @@ def perform(storage: AnyPath, run_id: str, emit: Callable[[Event], None], reques
     outcome: Event
     try:
         outcome = _perform(storage, run_id, emit, requested)
-    except _DownloadCancelledError as cancelled:
-        outcome = {"kind": cancelled.outcome, "text": "Its data set was being downloaded; whole files are kept."}
+    except _CancelledError as cancelled:
+        outcome = {"kind": cancelled.outcome, "text": cancelled.text}
     except Exception as error:
         if not isinstance(error, LabError):
             log.exception("run %s failed", run_id)
@@ -84,24 +87,28 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, datasets, speed, training
+    from kd_core import artifacts, datasets, speed, teacher_logits, training
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
     left = artifacts.all_left(storage, run_id)
     if left:
         return {"kind": "finished", "results": left}
-    dataset = datasets.load(config.dataset, _reporter(emit, requested), storage)
-    teachers, teacher_logits = [], None
+    downloading = _reporter(emit, requested, "Its data set was being downloaded; whole files are kept.")
+    dataset = datasets.load(config.dataset, downloading, storage)
+    if config.brought is not None:
+        return _ask_brought(storage, run_id, config, dataset, emit, requested)
+    teachers, said = [], None
     if config.distillation is not None:
         teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
-        teacher_logits = artifacts.training_logits(storage, config.distillation.teachers, config.dataset)
+        if config.reads_teacher_logits:
+            said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, teachers)
 
     def begin() -> training.Training:
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
             start = artifacts.load_model(storage, config.continues, dataset)
-        return training.Training(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
+        return training.Training(config, dataset, teachers=teachers, teacher_logits=said, start=start)
 
     run, lost = begin(), None
     if is_file(folder.checkpoint):
@@ -197,7 +204,7 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, datasets, models, speed, sweep, training
+    from kd_core import artifacts, datasets, speed, sweep, teacher_logits, training
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
@@ -207,13 +214,11 @@ def _perform_together(
         return
     dataset = datasets.load(configs[0].dataset, storage=storage)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
-    teacher_logits = artifacts.training_logits(storage, teachers, configs[0].dataset) if teachers else None
-    if teachers and teacher_logits is None:
+    said = None
+    if teachers:
         trained = [artifacts.load_model(storage, teacher, dataset) for teacher in teachers]
-        teacher_logits = torch.stack(
-            [models.logits_of(teacher, dataset.train_images, dataset.normalise) for teacher in trained]
-        )
-    together, lost = sweep.Together(configs, dataset, teacher_logits), None
+        said = teacher_logits.of_all(storage, teachers, dataset, trained)
+    together, lost = sweep.Together(configs, dataset, said), None
     checkpoint = folder_of(storage, run_ids[0]).together
     if is_file(checkpoint):
         try:
@@ -221,7 +226,7 @@ def _perform_together(
         except LabError as error:
             log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
             lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
-            together = sweep.Together(configs, dataset, teacher_logits)
+            together = sweep.Together(configs, dataset, said)
     for run_id in run_ids:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
         if run_id not in left:
             write_atomic(folder_of(storage, run_id).group, json.dumps(list(run_ids)).encode())
@@ -274,15 +279,59 @@ def _perform_together(
         remove(checkpoint)
 
 
-class _DownloadCancelledError(Exception):
-    """Stop or pause was asked for during a download."""
+def _ask_brought(
+    storage: AnyPath,
+    run_id: str,
+    config: RunConfig,
+    dataset: "Dataset",
+    emit: Callable[[Event], None],
+    requested: Callable[[], str | None],
+) -> Event:
+    """Ask a teacher that was trained elsewhere of every image, so that its run leaves what others leave."""
+    import torch
 
-    def __init__(self, request: str) -> None:
+    from kd_core import artifacts, models, speed
+
+    model = artifacts.load_model(storage, run_id, dataset)
+    environment = {
+        "device": "cpu",
+        "precision": "float32",
+        "processor": speed.processor(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
+    }
+    emit({"kind": "started", "step": 0, "total_steps": 0, "environment": environment})
+    report = _reporter(emit, requested, "It was not asked of all images yet; resume asks again.")
+    teacher = artifacts.BroughtTeacher(config, dataset, model)
+    images = len(dataset.test_labels) + len(teacher.validation_labels) + len(dataset.train_labels)
+    asked = 0
+
+    def count(_: Any, inputs: tuple[Any, ...]) -> None:
+        nonlocal asked
+        asked += len(inputs[0])
+        report(f"Asking it of {images:,} images", min(1.0, asked / images))
+
+    logits = models.logits_of(model, dataset.test_images[dataset.probes], dataset.normalise)
+    emit({"kind": "probe", "epoch": 0, "step": 0, "logits": [[round(x, 4) for x in row] for row in logits.tolist()]})
+    counting = model.register_forward_pre_hook(count)
+    try:
+        return {"kind": "finished", "results": artifacts.leave(storage, run_id, teacher)}
+    finally:
+        counting.remove()
+
+
+class _CancelledError(Exception):
+    """Stop or pause was asked for in the middle of what cannot be gone on with. text: how things stand."""
+
+    def __init__(self, request: str, text: str) -> None:
         self.outcome = {"stop": "stopped", "pause": "paused", "yield": "queued"}[request]
+        self.text = text
 
 
-def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]) -> Callable[[str, float], None]:
-    """Passes a download's progress on, ten times a second at most, and breaks it off where the user asks."""
+def _reporter(
+    emit: Callable[[Event], None], requested: Callable[[], str | None], cancelled: str
+) -> Callable[[str, float], None]:
+    """Passes progress on, ten times a second at most, and breaks off where the user asks, which cancelled then says."""
     told_at = 0.0
 
     def report(text: str, share: float) -> None:
@@ -292,7 +341,7 @@ def _reporter(emit: Callable[[Event], None], requested: Callable[[], str | None]
             emit({"kind": "message", "text": f"{text}: {share:.0%}"})
             request = requested()
             if request:
-                raise _DownloadCancelledError(request)
+                raise _CancelledError(request, cancelled)
 
     return report
 
@@ -414,6 +463,8 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
     from kd_core import datasets, features, landscape
 
+    if run.config.model.name == BLACK_BOX:
+        raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
     dataset = datasets.load(run.config.dataset, storage=storage)
     seen, labels = features.penultimate(storage, run.id, dataset)
     valley = landscape.loss_landscape(storage, run.id, dataset)

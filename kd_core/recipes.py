@@ -51,9 +51,9 @@ DIGITS_STUDENT = ModelConfig(hidden=(30,))
 """Small enough for 1,352 training images: one hidden layer of 30 units."""
 
 
-OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 2000
+OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 3000
 """Steps that teach a network of the engine a data set that nobody has tuned it for: minutes on two cores."""
-OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="resnet18"), ModelConfig(name="cnn")
+OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="cnn", channels=(32, 64)), ModelConfig(name="cnn")
 
 
 def default_training(role: str, dataset: str) -> TrainingConfig:
@@ -139,10 +139,10 @@ class StoryConfig(Config):
     def _consistent(self) -> Self:
         teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
         self.teacher_runs()  # a RunConfig refuses what cannot be
-        if not self.teachers:
-            self.teacher.check_shows(self.objective, "teacher")
         self.assistant_run(teachers)
         self.student_runs(teachers if self.assistant is None else ("assistant",))
+        if not self.teachers:
+            self.teacher.check_shows(self.objective, "teacher")
         return self
 
     @classmethod
@@ -228,7 +228,7 @@ class StoryConfig(Config):
         teacher = next(iter(teachers), by_role.get("teacher"))
         dataset = (student or teacher or RunConfig(role="teacher")).dataset
         changes: dict[str, object] = {}
-        if teacher is not None:
+        if teacher is not None and teacher.brought is None:
             changes |= {"teacher": teacher.model, "teacher_training": teacher.training, "seed": teacher.seed}
         if student is not None:
             changes |= {"student": student.model, "training": student.training, "seed": student.seed}
@@ -314,7 +314,7 @@ def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
 def baseline_beside(config: RunConfig) -> RunConfig:
     """The student of a distilled run without its teacher: same network, seed, images and training."""
     part = config.transfer_set.replace(labelled=True)
-    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None)
+    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None, mistake=None)
 
 
 def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
@@ -338,11 +338,15 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
 def continued(run: Run, epochs: int) -> RunConfig:
     """More epochs from a run's weights, its learning rate scheduled anew (a warm restart: Loshchilov and Hutter, SGDR).
 
-    The run itself stays as it is. Raises ConfigError.
+    The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
     """
     training = run.config.training
+    if run.config.brought is not None:
+        training = default_training("teacher", run.config.dataset)
     warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
-    return run.config.replace(continues=run.id, training=training.replace(epochs=epochs, warmup_epochs=warmup))
+    return run.config.replace(
+        continues=run.id, brought=None, training=training.replace(epochs=epochs, warmup_epochs=warmup)
+    )
 
 
 class Preset(NamedTuple):

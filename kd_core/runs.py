@@ -142,8 +142,10 @@ class Run:
 
     @property
     def label(self) -> str:
-        """A name for lists: what its user called it, else what it is and the start of its id."""
-        return self.name or f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
+        """A name for lists: what its user called it, else what it is and the start of its id; and its mistake."""
+        if self.name:
+            return self.name + self.config.mistake_said
+        return f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
 
     @property
     def progress(self) -> float:

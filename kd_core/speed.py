@@ -47,6 +47,11 @@ def costs(model: nn.Module, image_shape: models.ImageShape) -> dict[str, int]:
     }
 
 
+def costs_unknown(black_box: nn.Module) -> dict[str, int | None]:
+    """The same of a model of which nothing is known but the size of its file."""
+    return {"parameters": None, "size_bytes": size_bytes(black_box), "multiply_adds": None}
+
+
 def measure(
     candidates: Mapping[str, nn.Module],
     images: torch.Tensor,

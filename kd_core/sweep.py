@@ -35,13 +35,15 @@ def trains_together(config: RunConfig) -> bool:
     """Whether a run can join others, and gains by it: a small plain mlp that starts from random weights.
 
     Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
-    students of more than MAX_PARAMETERS, and those with another loss than Together computes.
+    students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake.
     """
     model, told = config.model, config.distillation
     if config.training.label_smoothing or (told is not None and (told.objective != "hinton" or told.changes)):
         return False
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
-    if not plain or config.training.jitter_pixels or config.continues is not None:
+    if not plain or config.training.jitter_pixels or config.mistake is not None:
+        return False
+    if config.continues is not None or config.brought is not None:
         return False
     info = info_of(config.dataset)
     return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS

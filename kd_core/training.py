@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, models, objectives, tensors
+from kd_core import losses, mistakes, models, objectives, tensors
 from kd_core.arithmetic import (
     autocast,
     faster_precision,
@@ -36,7 +36,10 @@ SGD_MOMENTUM = 0.9
 
 @dataclass(frozen=True)
 class StepRecord:
-    """Means over the steps since the last record, in nats per example. A part that the run has not is None."""
+    """Means over the steps since the last record, in nats per example where the objective is in nats.
+
+    A part that the run has not is None.
+    """
 
     step: int
     epoch: float
@@ -91,6 +94,8 @@ class Training:
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
+        if config.mistake == "teacher_dropout":
+            mistakes.leave_dropout_on(self.teachers)
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
@@ -106,6 +111,7 @@ class Training:
         if known is not None and not config.transfer_set.labelled:
             self.validation_labels = self._averaged(known[:, validation_indices]).argmax(dim=1).to(self.device)
         self.teacher_logits = self._members = None
+        self._taught_by: Tensor | None = None  # whose logits an image is taught by, where they are not its own
         if known is not None and not self._looks_anew:
             part = known[:, train_indices].to(self.device)
             self.teacher_logits, self._members = (None, part) if self._averages_anew else (self._averaged(part), None)
@@ -122,7 +128,7 @@ class Training:
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
         self.epoch_seconds = 0.0
-        self.best_errors: int | None = None
+        self.best_errors: int | None = None  # of the best epoch, on what it was chosen by
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
 
@@ -133,8 +139,8 @@ class Training:
 
     @property
     def _looks_anew(self) -> bool:
-        """Whether the teacher has to look at every batch: its images move, or more than its logits is compared."""
-        return self._moves or self._taps
+        """Whether the teacher has to look at every batch: images move, its features are compared, or it drops units."""
+        return self._moves or self._taps or self.config.mistake == "teacher_dropout"
 
     @property
     def _averages_anew(self) -> bool:
@@ -254,10 +260,17 @@ class Training:
         """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
         return models.logits_of(self.model, self._probes, self.dataset.normalise)
 
+    def begin_epoch(self, order: Tensor) -> None:
+        """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
+        if self.config.mistake == "stale_cache":
+            self._taught_by = mistakes.row_of_each_image(order, self.config.seed)
+
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
-        if shifts is not None:
+        if shifts is not None and self.config.mistake == "colour_jitter":
+            images = mistakes.recoloured(images, shifts, self.config.training.jitter_pixels)
+        elif shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
         student_logits, student_taps = self._seen(self.model, inputs)
@@ -275,6 +288,11 @@ class Training:
             teacher_taps,
             self.projector,
         )
+        if self.config.mistake == "class_mean":
+            temperature, alpha = distillation.temperature, distillation.alpha
+            return mistakes.class_mean_loss(
+                student_logits, teacher_logits, batch.labels, temperature=temperature, alpha=alpha
+            )
         return objectives.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
@@ -285,6 +303,8 @@ class Training:
 
     def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """What the teacher, or the ensemble, says of a batch, (B, K), and its taps where these are compared."""
+        if self._taught_by is not None:
+            indices = self._taught_by[indices]
         if self.teacher_logits is not None:
             return self.teacher_logits[indices], None
         if self._members is not None:
@@ -310,6 +330,7 @@ def train(run: Training) -> Iterator[Record]:
     while run.step < run.total_steps:
         epoch = run.step // run.steps_per_epoch
         order, shifts = _epoch_plan(run, epoch)
+        run.begin_epoch(order)
         recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
         first = run.step % run.steps_per_epoch
         if isinstance(run.images, Streamed):
@@ -419,13 +440,21 @@ def _validate(run: Training) -> tuple[int | None, bool]:
     if len(run.validation_labels) == 0:
         run.best_weights = _copied_weights(run.model)
         return None, True
-    logits = models.logits_of(run.model, run.validation_images, run.dataset.normalise)
-    errors = int((logits.argmax(dim=1) != run.validation_labels.cpu()).sum())
-    best = run.best_errors is None or errors <= run.best_errors
+    errors = _errors(run, run.validation_images, run.validation_labels)
+    judged = errors
+    if run.config.mistake == "test_choice":
+        half = mistakes.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
+        judged = _errors(run, *half)
+    best = run.best_errors is None or judged <= run.best_errors
     if best:
-        run.best_errors = errors
+        run.best_errors = judged
         run.best_weights = _copied_weights(run.model)
     return errors, best
+
+
+def _errors(run: Training, images: Tensor, labels: Tensor) -> int:
+    logits = models.logits_of(run.model, images, run.dataset.normalise)
+    return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
 
 def _copied_weights(model: nn.Module) -> dict[str, Tensor]:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from kd_core.config import BLACK_BOX
 from pages.widgets import closer, lab, pickers
 from pages.widgets.advised import advice_on
 from pages.widgets.cards import cards
@@ -10,7 +11,7 @@ from pages.widgets.disagreements import disagreements
 from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
 from pages.widgets.race import race_of, stream_length
-from pages.widgets.results import headline
+from pages.widgets.results import headline, say_mistakes
 from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
@@ -21,6 +22,7 @@ runs = pickers.comparison()
 speed = found("speed", runs, "Measuring the speed side by side")
 images, labels = lab.test_set(runs[0].config.dataset)
 
+say_mistakes(runs)
 st.markdown(headline(runs, speed))
 cards(runs, speed)
 
@@ -31,7 +33,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     report = st.container()
 
 if part == closer.INSIDE:
-    for run in runs:
+    for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
         found("inside", [run], f"Looking inside {short_name(run)}")
 inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
 logits = {run.id: lab.test_logits(run.id) for run in runs}

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from pages.widgets import keys, pickers
+from pages.widgets import keys, pickers, rights
 from pages.widgets.advised import advice_on
+from pages.widgets.bring_teacher import bring_teacher
 from pages.widgets.control import manage_runs
 from pages.widgets.forms import preset_buttons, story_form
 from pages.widgets.launch import launch_panel
@@ -20,6 +21,8 @@ if keys.train_view() == keys.SET_UP:
     with means:
         if story is not None:
             launch_panel(story)
+            if rights.presenter():
+                bring_teacher(story)
         live_view([], curves=False, key="queue")
 else:
     found = pickers.batches()

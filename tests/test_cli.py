@@ -371,3 +371,38 @@ def test_what_ships_is_made_by_one_command_and_verified_by_another(shell, monkey
     refuted = shell("verify")
     assert refuted.exit_code == FAILED
     assert "other test errors than claimed" in refuted.stdout
+
+
+def test_a_teacher_is_brought_from_a_file_and_teaches(shell, home, tmp_path):
+    assert shell("train", *QUICK).exit_code == 0
+    store = Store(home)
+    trained = store.runs()[0]
+    file = tmp_path / "mine.safetensors"
+    file.write_bytes(store.folder(trained.id).weights.read_bytes())
+    brought = shell("teacher", str(file), "--dataset", "digits", "--name", "Mine")
+    assert brought.exit_code == 0, brought.output
+    assert f"{trained.results['test_errors']} test errors of 445" in brought.output
+    run = store.runs()[0]
+    assert (run.label, run.status, run.results["test_errors"]) == ("Mine", "finished", trained.results["test_errors"])
+    assert shell("distill", "--teacher", "last", *QUICK).exit_code == 0
+    assert "brought" in shell("compare", run.id, trained.id).output
+    store.close()
+
+
+def test_a_teacher_that_guesses_is_not_taken_unless_it_is_wanted_anyway(shell, home, tmp_path):
+    file = tmp_path / "untrained.pt"
+    torch.save({"a.weight": torch.zeros(10, 784), "a.bias": torch.zeros(10)}, file)
+    refused = shell("teacher", str(file), "--dataset", "digits")
+    assert refused.exit_code == REFUSED
+    assert "Likely causes" in refused.output
+    assert "--anyway" in refused.output
+    store = Store(home)
+    assert not [run for run in store.runs() if run.config.brought]
+    store.close()
+    for words, sentence in {
+        ("--pixels", "loud"): "--pixels must be one of own",
+        ("--mean", "x", "--std", "1"): "--mean must be numbers",
+    }.items():
+        wrong = shell("teacher", str(file), "--dataset", "digits", *words)
+        assert (wrong.exit_code, sentence in wrong.output) == (REFUSED, True), wrong.output
+    assert shell("teacher", str(tmp_path / "none.pt")).exit_code == REFUSED

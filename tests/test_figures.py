@@ -34,6 +34,9 @@ def test_learning_curves_carry_units_roles_colours_and_no_data():
         assert line.line.width < 2 if line.meta["raw"] else line.line.width == 2
     units = [figure.layout[f"yaxis{number or ''}"].title.text for number in (0, 2, 3, 4)]
     assert units == ["%" if panel == "validation_accuracy" else "nats per example" for panel in PANELS]
+    other = learning_curves(CURVES, epochs=7, nats=False)
+    units = [other.layout[f"yaxis{number or ''}"].title.text for number in (0, 2, 3, 4)]
+    assert units == ["per example", "%", "per example", "nats per example"]
     assert tuple(figure.layout.xaxis.range) == (0, 7)
     assert figure.layout.xaxis3.title.text == figure.layout.xaxis4.title.text == "epochs"
     json.loads(figure.to_json())

@@ -1,16 +1,21 @@
 """Every page, empty and with results, as Streamlit runs it; what a user can get wrong is said in a sentence."""
 
 import dataclasses
+import io
 import shutil
 import time
 
 import pytest
+import safetensors.torch
+import torch
+from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
 from kd_core import (
     bundles,
     comparison,
+    datasets,
     diagnosis,
     evidence,
     exported,
@@ -20,14 +25,18 @@ from kd_core import (
     places,
     recipes,
     shipped,
+    teacher_files,
 )
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, pickers
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep", "objectives")
+PAGES = (
+    "overview", "temperature", "data", "train", "runs", "compare", "export", "paper", "sweep", "mistakes", "objectives",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +171,11 @@ def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(o
     for name, info in OBJECTIVES.items():
         app.selectbox(key="form_objective").set_value(name).run()
         assert not app.exception
+        if info.needs == "maps":
+            assert f"{name} compares maps, and the teacher, " in words(app)
+            app.selectbox(key="form_teacher_model").select("cnn").run()
+            assert f"{name} compares maps, and the student, " in words(app)
+            app.selectbox(key="form_student_model").select("cnn").run()
         assert not app.error
         assert info.when in [caption.value for caption in app.caption]
         assert app.select_slider(key="form_temperature").disabled is not info.uses_temperature
@@ -324,6 +338,67 @@ def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes)
     app.file_uploader(key="bundle_upload").upload("run.zip", b"no zip", "application/zip").run()
     assert not app.exception
     assert len(app.error) == 1
+
+
+@pytest.fixture
+def tried_here(monkeypatch):
+    """Teachers' files are tried in this process: tests/test_cli.py tries them in their own."""
+
+    def examine(trial):
+        ask = teacher_files.Ask.from_json((trial._path / "ask.json").read_text())
+        content = (trial._path / "file").read_bytes()
+        found = teacher_files.examine(content, ask, datasets.load(ask.dataset), lambda text, share: None)
+        return Outcome(**found._asdict() | {"state": safetensors.torch.save(found.state)})
+
+    monkeypatch.setattr(Trial, "_watched", examine)
+
+
+def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes, tried_here, digits):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    given = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ("N", 784))]
+    gives = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("N", 10))]
+    means = torch.stack([digits.train_images[digits.train_labels == k].float().mean(0).flatten() for k in range(10)])
+    tensors = [numpy_helper.from_array((means / 255).numpy(), "w")]
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["images", "w"], ["logits"], transB=1)], "g", given, gives, tensors
+    )
+    black_box = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
+    untrained = io.BytesIO()
+    torch.save(model.state_dict(), untrained)
+
+    app = open_page("train")
+    app.selectbox(key="form_dataset").set_value("digits").run()
+
+    def bring(name, content):
+        app.file_uploader(key="teacher_upload").upload(name, content, "application/octet-stream").run()
+        app.button(key="teacher_try").click().run()
+        lab.trial(app.session_state["teacher_trial"])._thread.join()
+        app.run()
+        assert not app.exception
+
+    bring("nonsense.pt", b"no teacher")
+    assert "none of the files that KD Lab reads" in words(app)
+    bring("untrained.pt", untrained.getvalue())
+    assert "Likely causes" in words(app)
+    bring("mine.onnx", black_box)
+    assert app.metric[0].label == "Test errors"
+    app.text_input(key="teacher_name").set_value("From <b>elsewhere</b>").run()
+    app.button(key="teacher_take").click().run()
+    store = lab._opened(homes["trained"]).store
+    (run,) = [run for run in store.runs() if run.config.brought]
+    wait_until_idle(store)
+    app.run()
+    assert "is ready to teach" in words(app)
+    app.button(key="teacher_use").click().run()
+    assert app.multiselect(key="form_teachers").value == [run.id]
+    assert app.dataframe[0].value["parameters"].isna().any()
+    others = [other.id for other in store.runs() if other.usable and other.id != run.id][:2]
+    for page, query in (("runs", {"runs": run.id}), ("compare", {"compared": ",".join([run.id, *others])}),
+                        ("export", {"run": run.id})):  # fmt: skip
+        shown = open_page(page, **query)
+        assert not shown.error, (page, words(shown))
+        assert "brought" in words(shown) + " ".join(table.value.to_csv() for table in shown.dataframe)
+    store.delete(run.id)
 
 
 def test_deleting_asks_first_and_can_be_undone(open_page, homes):

@@ -99,7 +99,13 @@ def test_the_presenter_may_change_every_run(as_visitor, queue, runs, store):
 def test_nobody_but_the_presenter_deletes_restores_or_brings_in(as_visitor, store, digits):
     run = store.get(train_here(store, tiny_config()))
     as_visitor("anna")
-    for refused in (lambda: rights.delete(run), lambda: rights.restore(run.id), lambda: rights.unpack(b"")):
+    for refused in (
+        lambda: rights.delete(run),
+        lambda: rights.restore(run.id),
+        lambda: rights.unpack(b""),
+        lambda: rights.try_teacher(b"x", "x.pt", "digits", {}),
+        lambda: rights.take_teacher(None, ""),
+    ):
         with pytest.raises(LabError, match=r"Only the presenter may .* here\."):
             refused()
     assert store.runs()
@@ -157,6 +163,13 @@ def test_the_runs_page_offers_what_its_visitor_may_do(open_as, role):
     assert f"again_{run_id}" in keys
     assert bool(app.file_uploader) == (role == "presenter")
     assert any(field.key == f"name_{run_id}" for field in app.text_input) == (role == "presenter")
+
+
+@pytest.mark.parametrize("role", ["guest", "presenter"])
+def test_the_train_page_takes_teachers_from_the_presenter_alone(open_as, role):
+    app, _ = open_as(role, "train")
+    app.segmented_control(key="view").set_value("Set up").run()
+    assert bool(app.file_uploader) == (role == "presenter")
 
 
 @pytest.mark.parametrize("role", ["guest", "presenter"])

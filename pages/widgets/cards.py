@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kd_core import evaluation
+from kd_core.config import MISTAKES
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
 from pages.widgets.words import literal
@@ -23,13 +24,15 @@ def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
 def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - errors, examples)
-    st.markdown(f"**{literal(run.name or run.config.role)}** · {run.config.model.label}")
+    st.markdown(f"**{literal(run.name or run.config.role)}** · {run.config.network}")
+    if run.config.mistake is not None:
+        st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")
     st.metric("Test errors", f"{errors:,} of {examples:,}")
     st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
-    costs = [
-        ("parameters", f"{run.results['parameters']:,}", _ratio(run, first, "parameters")),
+    costs: list[tuple[str, str, float | None]] = [
+        ("parameters", _count(run.results["parameters"]), _ratio(run, first, "parameters")),
         ("size", f"{run.results['size_bytes'] / 1e6:.2f} MB", _ratio(run, first, "size_bytes")),
-        ("multiply-adds", f"{run.results['multiply_adds']:,}", _ratio(run, first, "multiply_adds")),
+        ("multiply-adds", _count(run.results["multiply_adds"]), _ratio(run, first, "multiply_adds")),
     ]
     if speed is not None:
         mine, theirs = speed["models"][run.id], speed["models"][first.id]
@@ -42,9 +45,18 @@ def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
                 mine["images_per_second"] / theirs["images_per_second"],
             ),
         ]
-    lines = [f"{name} **{value}**" + ("" if run is first else f" · {ratio:.3g}×") for name, value, ratio in costs]
+    lines = [
+        f"{name} **{value}**" + ("" if run is first or ratio is None else f" · {ratio:.3g}×")
+        for name, value, ratio in costs
+    ]
     st.markdown("  \n".join(lines))
 
 
-def _ratio(run: Run, first: Run, name: str) -> float:
-    return float(run.results[name] / first.results[name])
+def _count(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
+
+
+def _ratio(run: Run, first: Run, name: str) -> float | None:
+    """None where a black box is one of them, of which nobody knows it."""
+    known = run.results[name] is not None and first.results[name] is not None
+    return float(run.results[name] / first.results[name]) if known else None

@@ -39,11 +39,15 @@ def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
     points = [_point(run, compared.speed) for run in compared.runs]
     axes = (["latency_ms"] if compared.speed else []) + ["size_bytes", "multiply_adds"]
+    by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if compared.speed:
         text.append(_conditions(compared.speed))
     return Section(
-        "Accuracy against cost", text, _costs_table(compared), [figures.pareto(points, x=axis) for axis in axes]
+        "Accuracy against cost",
+        text,
+        _costs_table(compared),
+        [figures.pareto(known, x=axis) for axis, known in by_axis.items() if known],
     )
 
 
@@ -51,7 +55,7 @@ def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
     examples = run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
     point = {
-        "name": f"{short_name(run)} {run.config.model.label}",
+        "name": f"{short_name(run)} {run.config.network}",
         "role": run.config.role,
         "accuracy": accuracy_of(run),
         "low": low,
@@ -68,7 +72,7 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
     for run in compared.runs:
         row = {
             "model": short_name(run),
-            "network": run.config.model.label,
+            "network": run.config.network,
             "test errors": run.results["test_errors"],
             "agreement with the first, %": 100
             * evaluation.agreement(compared.logits[run.id], compared.logits[first.id]),
@@ -230,11 +234,12 @@ def inside(compared: Compared) -> Section:
         )
         for run in known
     ]
+    seen = max((len(compared.inside[run.id]["features"]) for run in known), default=0)
     images = min((compared.inside[run.id]["images"] for run in known), default=0)
     return Section(
         "What they see, and where they stand",
         [
-            "Above, what the last layer is given for each of the first 1,000 test images, in the plane in which it"
+            f"Above, what the last layer is given for each of the first {seen:,} test images, in the plane in which it"
             " varies most (principal components). A student of soft targets often lays its classes out as"
             " its teacher does; the axes have no meaning of their own.",
             f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
@@ -268,6 +273,7 @@ def show(section: Section, key: str) -> None:
         st.dataframe(
             section.table,
             hide_index=True,
+            placeholder="–",
             column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))

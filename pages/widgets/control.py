@@ -3,7 +3,7 @@
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import LabError
+from kd_core.config import BLACK_BOX, LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab, rights
@@ -32,15 +32,16 @@ def menu(run: Run, label: str) -> None:
 def _controls(run: Run) -> None:
     if rights.may_control(run):
         _describe(run)
-    st.button(
-        "Run again with changes",
-        key=f"again_{run.id}",
-        icon=":material/replay:",
-        on_click=_again,
-        args=(run,),
-        help="Fills the form with these settings.",
-    )
-    if run.usable and run.status not in ACTIVE:
+    if run.config.brought is None:
+        st.button(
+            "Run again with changes",
+            key=f"again_{run.id}",
+            icon=":material/replay:",
+            on_click=_again,
+            args=(run,),
+            help="Fills the form with these settings.",
+        )
+    if run.usable and run.status not in ACTIVE and run.config.model.name != BLACK_BOX:
         epochs = st.number_input(
             "More epochs", 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
         )

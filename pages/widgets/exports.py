@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
-from kd_core.config import HANDWRITTEN, LabError, info_of
+from kd_core.config import BLACK_BOX, HANDWRITTEN, LabError, info_of
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab, rights
@@ -24,6 +24,12 @@ MEANINGS = {
 
 def checks_of(run: Run) -> dict[str, Any] | None:
     """The checks of a run's export, which is made first where there is none; None until then."""
+    if run.config.model.name == BLACK_BOX:
+        st.info(
+            literal(f"{run.label} gives logits alone: the file that it was brought as is all there is to take away."),
+            icon=":material/block:",
+        )
+        return None
     checks = exported.read_checks(places.storage(), run.id)
     if checks is None:
         kept = lab.store().finding("export", [run.id])
@@ -39,7 +45,8 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
     if speed is None or "problem" in speed:
         return
     say_refusal()
-    without = [run.id for run in runs if len(speed["runtimes"][run.id]) < 2]
+    ours = [run.id for run in runs if run.config.model.name != BLACK_BOX]
+    without = [run_id for run_id in ours if len(speed["runtimes"][run_id]) < 2]
     if without:
         st.button(
             "Measure ONNX Runtime too",

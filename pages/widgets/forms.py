@@ -122,9 +122,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         assistant = _assistant_fields(base, training, wrong)
     with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
         loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
-    with st.expander("Loss and seed", icon=":material/functions:", expanded=bool(base.weights)):
+    with st.expander("Loss and seed", icon=":material/functions:"):
         info = OBJECTIVES[loss["objective"]]
-        weights = _weight_fields(base, loss["objective"])
         _start("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
@@ -154,7 +153,6 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         "student": student,
         "training": training,
         "t_squared": t_squared,
-        "weights": weights,
         "transfer_set": transfer_set,
         "baseline": baseline,
         "seed": int(seed),
@@ -189,7 +187,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     )
     _start("alpha", base.alpha)
     alpha = st.slider(
-        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own, below",
+        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
         0.0,
         1.0,
         step=0.05,
@@ -197,7 +195,11 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         disabled=not info.mixed,
         help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
     )
-    return {"objective": objective, "temperature": float(temperature), "alpha": float(alpha)}
+    weights = {}
+    if info.weights:
+        with st.expander(f"Weights of {info.label}", icon=":material/balance:", expanded=bool(base.weights)):
+            weights = _weight_fields(base, objective)
+    return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
 
 def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
@@ -214,8 +216,7 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
             key=f"form_weight_{objective}_{name}",
             format="%.4g",
         )
-    if info.weights:
-        st.caption(f"Weights at first: {literal(info.defaults_from)}.")
+    st.caption(f"At first as in {literal(info.defaults_from)}.")
     return chosen
 
 
@@ -453,13 +454,13 @@ def _data_sets(chosen: str) -> list[str]:
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
     def may_teach(run: Run) -> bool:
-        return run.config.role == "teacher" or run.id in story.teachers
+        return (run.config.role == "teacher" and not run.config.mistake) or run.id in story.teachers
 
     return [run for run in lab.store().runs() if run.usable and run.config.dataset == story.dataset and may_teach(run)]
 
 
 def _teacher_label(run: Run) -> str:
-    return f"{run.name or run.config.model.label}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
+    return f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run.id[:4]})"
 
 
 def to_address(story: StoryConfig) -> str:

@@ -62,7 +62,8 @@ STEPS = (
         2,
         "A student that was **never shown a 3**. All that it knows of threes, it has from what its teacher says of"
         " other digits: that this 2 is a bit of a 3. It still gets most of them right, once its bias is raised.",
-        "If it is not trained here yet, press **Redo it**. Then drag the bias slider, and watch the threes come back.",
+        "If it is not trained here yet, press **Redo it**. Then drag the bias slider, and watch the threes come back."
+        " Whoever writes such code at home goes on to **Break it**: the mistakes of others, and what each costs.",
     ),
 )
 

@@ -99,7 +99,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
     config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
-        "run": cell(run.name or run.config.model.label),
+        "run": cell(run.name or run.config.network) + run.config.mistake_said,
         "role": config.role,
         "data": info_of(config.dataset).label,
         "objective": told.info.label if told else None,
@@ -109,7 +109,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
         "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
-        "epochs": config.training.epochs,
+        "epochs": None if config.brought else config.training.epochs,
         "seed": config.seed,
         "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
         "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "shell",

@@ -1,6 +1,7 @@
 """The one store and the one queue of this server, shared by all sessions."""
 
 import os
+import secrets
 import threading
 import zlib
 from pathlib import Path
@@ -17,6 +18,7 @@ from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, info_of, is_own
 from kd_core.intake import Intake
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
+from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
 RUNS_TIMED = 50
+TRIALS_KEPT = 5
+"""Teachers' files that are being tried, or were and are not taken yet."""
 
 
 def store() -> Store:
@@ -87,6 +91,33 @@ def intake() -> Intake:
 @st.cache_resource(show_spinner=False)
 def _intake(home: Path) -> Intake:
     return Intake(home)
+
+
+def begin_trial(trial: Trial) -> str:
+    """Remember a teacher's file that is being tried, and return an id for it; of many, the oldest are given up."""
+    trials = _trials()
+    while len(trials) >= TRIALS_KEPT:
+        end_trial(next(iter(trials), None))
+    trial_id = secrets.token_hex(8)
+    trials[trial_id] = trial
+    return trial_id
+
+
+def trial(trial_id: str | None) -> Trial | None:
+    """What was begun under an id, or None where this server knows of none."""
+    return _trials().get(trial_id or "")
+
+
+def end_trial(trial_id: str | None) -> None:
+    """Stop a trial, and let go of its file."""
+    ended = _trials().pop(trial_id or "", None)
+    if ended is not None:
+        ended.close()
+
+
+@st.cache_resource(show_spinner=False)
+def _trials() -> dict[str, Trial]:
+    return {}
 
 
 def data_sets() -> list[str]:

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import advice, recipes
-from kd_core.config import OBJECTIVES, LabError, ObjectiveInfo, RunConfig
+from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.words import literal, say_refusal
@@ -81,7 +81,9 @@ def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
     numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
     numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
     numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
-    st.caption(f"{', '.join(numbers)}. {literal(info.source)}. Mean over the batch.")
+    meaning = f"{info.where}. " if info.where else ""
+    unit = "In nats, mean" if info.nats else "Mean"
+    st.caption(f"{meaning}{', '.join(numbers)}. {literal(info.source)}. {unit} over the batch.")
 
 
 def _hinton(story: StoryConfig) -> None:
@@ -116,6 +118,7 @@ def _forecast(plan: Plan) -> None:
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
+        placeholder="–",
         column_config={
             "parameters": st.column_config.NumberColumn(format="localized"),
             "multiply-adds": st.column_config.NumberColumn(
@@ -130,19 +133,20 @@ def _forecast(plan: Plan) -> None:
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
-    costs = lab.costs(config.model, config.dataset)
+    costs = {} if config.model.name == BLACK_BOX else lab.costs(config.model, config.dataset)
     return {
         "role": "assistant" if between else config.role,
-        "network": config.model.label,
-        "parameters": costs["parameters"],
-        "multiply-adds": costs["multiply_adds"],
+        "network": config.network,
+        "parameters": costs.get("parameters"),
+        "multiply-adds": costs.get("multiply_adds"),
         "time": time,
     }
 
 
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in lab.store().some(story.teachers)] or [story.teacher]
-    largest = max(lab.costs(model, story.dataset)["parameters"] for model in teachers)
+    known = [lab.costs(model, story.dataset)["parameters"] for model in teachers if model.name != BLACK_BOX]
+    largest = max(known, default=None)
     student = lab.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
     return advice.warnings(story, largest, student, lab.class_names(story.dataset), between)

@@ -5,13 +5,13 @@ Python hears only what its user presses, and that a run has changed its state.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from kd_core import figures
-from kd_core.config import LabError
+from kd_core.config import MISTAKES, LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
 from pages.widgets import lab, pickers, rights
@@ -24,45 +24,50 @@ _SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="u
 _STYLE = _HERE.with_suffix(".css").read_text(encoding="utf-8")
 
 
-def live_view(runs: Sequence[Run], *, curves: bool = True, key: str) -> None:
+def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Mapping[str, str] | None = None) -> None:
     """Show how runs stand, and their curves where wanted, for as long as the page is open.
+
+    titles: run id -> what it is called here, where its name or role does not say enough.
 
     The script runs again when one of them changes its state, so that what stands around the view can follow.
     """
     component = st.components.v2.component(
         "kd_lab_live", html='<div class="kd-live"></div>', css=_STYLE, js=_SCRIPT, isolate_styles=False
     )
-    dashes = figures.dashes_of([run.config.role for run in runs])
+    kinds = ["mistake" if run.config.mistake else run.config.role for run in runs]
+    dashes = figures.dashes_of(kinds)
     shown = {
         "runs": [
             {
                 "id": run.id,
                 "role": run.config.role,
-                "title": run.name or pickers.role_of(run, runs),
+                "title": (titles or {}).get(run.id) or run.name or pickers.role_of(run, runs),
                 "details": _details(run),
-                "colour": figures.ROLE_COLOURS[run.config.role],
+                "colour": figures.ROLE_COLOURS[kind],
                 "dash": dash,
                 "yours": rights.may_control(run),
             }
-            for run, dash in zip(runs, dashes, strict=True)
+            for run, kind, dash in zip(runs, kinds, dashes, strict=True)
         ],
         "statuses": ",".join(f"{run.id}:{run.status}" for run in runs),
         "panels": list(figures.PANELS),
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
-        lines = tuple(Curve(run.id, run.name or run.config.label, run.config.role) for run in runs)
-        shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs))
+        lines = tuple(Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True))
+        distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
+        nats = all(distillation.info.nats for distillation in distilled)
+        shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
         _do(str(asked.get("run")), str(asked.get("what")))
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
-def _figure(lines: tuple[Curve, ...], epochs: int) -> tuple[str, str]:
+def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str]:
     """The figure of the curves, and its layout for a narrow window: 80 ms of plotly's time, the same at every rerun."""
-    narrow = figures.learning_curves(lines, epochs=epochs, columns=1)
-    return as_json(figures.learning_curves(lines, epochs=epochs)), json.dumps(narrow.layout.to_plotly_json())
+    wide, narrow = (figures.learning_curves(lines, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1))
+    return as_json(wide), json.dumps(narrow.layout.to_plotly_json())
 
 
 def _do(run_id: str, what: str) -> None:
@@ -79,7 +84,7 @@ def _do(run_id: str, what: str) -> None:
 def _details(run: Run) -> str:
     config = run.config
     parts: list[str] = [config.role] if run.name else []
-    parts.append(config.model.label)
+    parts.append(config.network)
     if config.distillation is not None:
         parts.append(config.distillation.label)
     if config.training.label_smoothing:
@@ -91,6 +96,8 @@ def _details(run: Run) -> str:
         parts.append(part.classes_in_words(lab.class_names(config.dataset)))
     if not part.labelled:
         parts.append("no labels")
+    if config.mistake is not None:
+        parts.append(f"mistake: {MISTAKES[config.mistake].label}")
     if config.continues is not None:
         parts.append(f"goes on from {config.continues[:4]}")
     return " · ".join(parts)

@@ -60,7 +60,8 @@ def describe(runs: list[Run]) -> str:
     settings = f", {last.distillation.label}" if last.distillation else ""
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
-    return f"{info_of(last.dataset).label}: {last.role} {last.model.label}{settings} · {came}"
+    mistake = next((run.config.mistake_said for run in runs if run.config.mistake), "")
+    return f"{info_of(last.dataset).label}: {last.role} {last.model.label}{settings}{mistake} · {came}"
 
 
 def told_apart(runs: Iterable[Run]) -> dict[str, str]:

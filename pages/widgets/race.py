@@ -93,7 +93,7 @@ def race_of(compared: Compared) -> None:
     images, labels = lab.test_set(compared.runs[0].config.dataset)
     lanes = [
         Lane(
-            f"{short_name(run)} · {run.config.model.label}",
+            f"{short_name(run)} · {run.config.network}",
             ROLE_COLOURS[run.config.role],
             predictions(compared.logits[run.id]),
             compared.speed["models"][run.id]["latency_ms_p50"],

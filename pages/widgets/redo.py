@@ -85,10 +85,10 @@ def launch(redo: Redone) -> None:
                 type="primary",
                 icon=":material/play_arrow:",
                 key="redo",
-                on_click=_start,
+                on_click=start,
                 args=(redo.plan,),
             )
-            st.markdown(f"{' and '.join(parts)}{_time(redo.plan)}.")
+            st.markdown(f"{' and '.join(parts)}{expected_time(redo.plan)}.")
     say_refusal()
     if going:
         live_view(going[:SHOWN_RUNS], key="redo_live")
@@ -106,7 +106,8 @@ def _teachers(redo: Redone) -> Sequence[Run]:
     return [run for run in lab.store().some([*ids]) if run.id not in redo.runs]
 
 
-def _time(plan: Redo) -> str:
+def expected_time(plan: Redo) -> str:
+    """How long its runs are expected to train here, as the end of a sentence; nothing where nothing is known."""
     timings = lab.timings()
     seconds = [
         advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
@@ -119,7 +120,8 @@ def _time(plan: Redo) -> str:
     return f", about **{duration(sum(known))}** on this machine{more}"
 
 
-def _start(plan: Redo) -> None:
+def start(plan: Redo) -> None:
+    """Go on with what waits, and queue what is to be trained."""
     try:
         rights.resume(plan.to_resume)
         if plan.to_train:

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import streamlit as st
+
 from kd_core.recipes import assistants
 from kd_core.runs import Run
 from pages.widgets.words import literal
@@ -13,14 +15,22 @@ def accuracy_of(run: Run) -> float:
     return 1 - float(run.results["test_errors"]) / float(run.results["test_examples"])
 
 
+def say_mistakes(runs: Sequence[Run]) -> None:
+    """A warning where runs make mistakes on purpose, so that nobody takes theirs for results."""
+    wrong = [run for run in runs if run.config.mistake]
+    if wrong:
+        st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(run.label for run in wrong)}."))
+
+
 def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown: Callable[[str], str] = literal) -> str:
     """One sentence in Markdown: what the student keeps of its teacher, at which cost, and whether the teacher helped.
 
     speed: the measured speeds of these runs, where they are known. shown: what makes text of a run's label.
     """
-    teacher = next((run for run in runs if run.config.role == "teacher"), None)
+    told = [run for run in runs if not run.config.mistake]
+    teacher = next((run for run in told if run.config.role == "teacher"), None)
     between = assistants({run.id: run.config for run in runs})
-    distilled = next((run for run in runs if run.config.role == "distilled" and run.id not in between), None)
+    distilled = next((run for run in told if run.config.role == "distilled" and run.id not in between), None)
     baseline = next((run for run in runs if run.config.role == "baseline"), None)
     if teacher is None or distilled is None:
         first, *others = runs
@@ -29,7 +39,9 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
             "; ".join([text, *(f"{shown(run.label)} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
         )
     kept = accuracy_of(distilled) / max(accuracy_of(teacher), 1e-9)
-    size = teacher.results["parameters"] / distilled.results["parameters"]
+    known = teacher.results["parameters"] is not None and distilled.results["parameters"] is not None
+    of_size = "parameters" if known else "size_bytes"
+    size = teacher.results[of_size] / distilled.results[of_size]
     text = (
         f"The distilled student keeps **{kept:.1%}** of its teacher's accuracy"
         f" {_in_size(size)}{_in_time(teacher, distilled, speed)}: {distilled.results['test_errors']:,} test errors"

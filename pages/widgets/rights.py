@@ -6,7 +6,7 @@ describes those of their own browser; nobody but the presenter deletes, or bring
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -14,6 +14,7 @@ from kd_core import bundles, own_data, places
 from kd_core.config import LabError, RunConfig
 from kd_core.performing import Finding
 from kd_core.runs import ACTIVE, Run
+from kd_core.trial import Outcome, Trial, take
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door
 
@@ -67,6 +68,18 @@ def unpack(content: bytes) -> str:
     """Take in a bundle, and return the run's id. Raises LabError for a guest, BundleError as bundles.unpack does."""
     _presenter_alone("bring runs from other machines")
     return bundles.unpack(lab.store(), content, browser=lab.browser())
+
+
+def try_teacher(content: bytes, file: str, dataset: str, asked: dict[str, Any]) -> str:
+    """Have a teacher's file tried; returns the trial's id. asked: as Trial wants it. Raises LabError for a guest."""
+    _presenter_alone("bring teachers")
+    return lab.begin_trial(Trial(content, file=file, dataset=dataset, **asked))
+
+
+def take_teacher(found: Outcome, name: str) -> str:
+    """Make a run of a teacher that was tried, and return its id. Raises LabError for a guest, else as trial.take."""
+    _presenter_alone("bring teachers")
+    return take(lab.store(), found, submit, name=name)
 
 
 def keep_upload(file_name: str, content: memoryview) -> Path:

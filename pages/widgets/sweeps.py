@@ -27,7 +27,8 @@ SPREAD_IN_WORDS = "Means over the seeds; bars are 95% intervals of the mean (Stu
 
 def sweep_form() -> None:
     """The axes of a grid, and the button that trains it."""
-    teachers = [run for run in lab.store().runs(statuses=["finished"]) if run.config.role == "teacher"]
+    finished = lab.store().runs(statuses=["finished"])
+    teachers = [run for run in finished if run.config.role == "teacher" and not run.config.mistake]
     offer_undo()
     if not teachers:
         st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
@@ -88,6 +89,7 @@ def choose_sweep() -> str | None:
         batch: runs
         for batch, runs in found.items()
         if sum(run.config.role == "distilled" for run in runs) >= FEWEST_STUDENTS
+        and not any(run.config.mistake for run in runs)  # the lesson "Break it"
     }
     if not sweeps:
         return None

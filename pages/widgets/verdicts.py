@@ -63,5 +63,5 @@ def seeds_said(runs: Sequence[Run]) -> list[str]:
 
 
 def short_name(run: Run) -> str:
-    """What a run is called in a table with others."""
-    return cell(run.name) or f"{run.config.role} {run.id[:4]}"
+    """What a run is called in a table with others; that it makes a mistake on purpose is said too."""
+    return (cell(run.name) or f"{run.config.role} {run.id[:4]}") + (" (mistake)" if run.config.mistake else "")

@@ -3,21 +3,24 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from playwright.sync_api import expect
-from tiny import tiny_config, train_here
+from tiny import LONG_NAMES, coloured_classes, tiny_config, train_here
 
-from kd_core import artifacts, browser_page, export, exported
+from kd_core import artifacts, browser_page, datasets, export, exported, own_data
 from kd_core.config import ModelConfig
-from kd_core.drawing import as_mnist
+from kd_core.drawing import as_mnist, read_for
+from kd_core.own_data import Preparation
 from kd_core.runs import Store
 
 IMAGES = 40
+COLOURED = (*LONG_NAMES, *(f"kind {number}" for number in range(18)))
 LOGITS = "images => images.map(image => kdLab.logitsOf(image))"
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A home, and run ids in it: an exported mlp and an exported cnn."""
+    """A home, and run ids in it: exported mlps and a cnn on digits, and a cnn on coloured pictures."""
     store = Store(tmp_path_factory.mktemp("home"))
     runs = {}
     models = {
@@ -28,7 +31,15 @@ def made(tmp_path_factory):
     for name, model in models.items():
         runs[name] = train_here(store, tiny_config(epochs=6).replace(model=model))
         export.export_run(store.home, store.get(runs[name]))
+    patch = pytest.MonkeyPatch()
+    patch.setenv("KD_HOME", str(store.home))
+    source = coloured_classes(tmp_path_factory.mktemp("source"), COLOURED, count=6)
+    dataset = own_data.prepare(source, Preparation(label="many things", side=16), store.home)
+    config = tiny_config(epochs=2, batch_size=32).replace(dataset=dataset, model=models["cnn"])
+    runs["colour"] = train_here(store, config)
+    export.export_run(store.home, store.get(runs["colour"]))
     yield store.home, runs
+    patch.undo()
     store.close()
 
 
@@ -141,3 +152,47 @@ def test_it_fits_a_narrow_phone_and_honours_light_and_dark(open_page, dark):
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
     paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert paper == ("rgb(16, 22, 20)" if dark else "rgb(255, 255, 255)")
+
+
+def test_of_coloured_pictures_the_page_gives_the_logits_of_pytorch(open_page, made):
+    home, runs = made
+    (dataset,) = own_data.names(home)
+    images = datasets.load(dataset, storage=home).test_images[:20].numpy()
+    said = open_page("colour").evaluate(LOGITS, images.reshape(len(images), -1).tolist())
+    assert np.abs(np.array(said) - artifacts.load_trained(home, runs["colour"])(images)).max() < 1e-3
+
+
+def test_a_chosen_picture_is_cut_as_python_cuts_it_and_its_likeliest_classes_are_named(open_page, made, tmp_path):
+    home, runs = made
+    page = open_page("colour")
+    expect(page.locator("#sheet")).not_to_be_visible()
+    expect(page.locator("#said")).to_have_text("Choose a picture.")
+    small = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
+    smooth = Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC)
+    smooth.save(tmp_path / "picture.png")
+    page.locator("#file").set_input_files(tmp_path / "picture.png")
+    expect(page.locator("li.top")).to_have_count(1)
+    read = read_for((tmp_path / "picture.png").read_bytes(), (3, 16, 16))
+    made_here = page.evaluate(
+        "([rgba, h, w]) => kdLab.asImage(rgba, h, w)", [np.asarray(smooth.convert("RGBA")).ravel().tolist(), 60, 90]
+    )
+    off = np.abs(np.array(made_here).reshape(read.shape) - read.astype(int))
+    assert off.max() <= 2  # grey levels of 255: Pillow rounds its weights to fewer digits
+    trained = artifacts.load_trained(home, runs["colour"])
+    best = trained.class_names[int(trained(read[None])[0].argmax())]
+    expect(page.locator("li.top .class")).to_have_text(best)
+    assert page.locator("li .class").all_inner_texts()[-1] == "19 others"
+    assert page.locator("li").count() == 12
+    assert sum(shares(page)) == pytest.approx(100, abs=1.5)
+
+
+def test_a_file_that_is_no_picture_is_said_to_be_none(open_page, tmp_path):
+    (tmp_path / "picture.png").write_bytes(b"nothing")
+    page = open_page("colour")
+    page.locator("#file").set_input_files(tmp_path / "picture.png")
+    expect(page.locator("#said")).to_contain_text("no picture that can be read")
+
+
+def test_the_page_of_pictures_fits_a_narrow_phone(open_page):
+    page = open_page("colour", width=320, height=640)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320

@@ -19,6 +19,7 @@ PAGES = {
     "Compare": "compare",
     "Sweep": "sweep",
     "Paper": "paper",
+    "Break it": "mistakes",
     "Export": "export",
 }
 

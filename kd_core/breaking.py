@@ -1,0 +1,218 @@
+"""The lesson "Break it": each mistake of config.MISTAKES beside the right way, and what it costs, seed by seed.
+
+For every mistake and data set there is one right and one wrong student a seed: the same network, start, order of
+examples and teacher, so that the mistake is all that differs. Which runs these are is planned as the paper's
+experiments are (paper.plan); harm says what came of them. Nothing here trains.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kd_core import paper, recipes, shipped
+from kd_core.config import (
+    MISTAKES,
+    PAPER_STUDENT,
+    DistillationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    TransferSetConfig,
+    info_of,
+)
+from kd_core.evaluation import Labels, Logits, halves, mean_interval, test_errors
+from kd_core.paper import Experiment, Line
+
+RIGHT, WRONG = "right", "wrong"
+FEWEST_SEEDS = 3
+"""Of which an interval is stated: of fewer it says nothing."""
+
+
+class Setting(NamedTuple):
+    """A student, how it is taught, and on which part of the training set: where a mistake is to be seen."""
+
+    student: ModelConfig
+    training: TrainingConfig
+    temperature: float
+    alpha: float
+    part: TransferSetConfig = TransferSetConfig()
+
+
+_DIGITS = Setting(
+    recipes.DIGITS_STUDENT,
+    recipes.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0.5, precision="float32"),
+    4.0,
+    0.9,
+    TransferSetConfig(fraction=0.2),
+)
+_MNIST = Setting(
+    PAPER_STUDENT,
+    TrainingConfig(epochs=40, batch_size=128, validation_fraction=0.5, precision="float32"),
+    4.0,
+    0.9,
+    TransferSetConfig(fraction=0.06),
+)
+BASE = {"digits": _DIGITS, "mnist": _MNIST}
+"""Few images, as there a teacher is worth most, and as many again to choose the epoch by."""
+CHANGED = {
+    "digits": {
+        "no_t_squared": _DIGITS._replace(temperature=20.0),
+        "class_mean": _DIGITS._replace(temperature=20.0, alpha=0.5),
+        "colour_jitter": _DIGITS._replace(
+            student=ModelConfig(hidden=(100,)),
+            training=_DIGITS.training.replace(jitter_pixels=1),
+        ),
+        "test_choice": _DIGITS._replace(
+            training=_DIGITS.training.replace(epochs=100, learning_rate=2e-2, schedule="constant")
+        ),
+    },
+    "mnist": {
+        "no_t_squared": _MNIST._replace(temperature=20.0),
+        "class_mean": _MNIST._replace(temperature=20.0, alpha=0.5),
+        "colour_jitter": _MNIST._replace(training=_MNIST.training.replace(jitter_pixels=2)),
+        "test_choice": _MNIST._replace(training=_MNIST.training.replace(schedule="constant")),
+    },
+}
+"""Where a mistake is better seen with others, found by trying on test errors: this shows mistakes, it claims no result.
+"""
+
+
+def teacher(dataset: str) -> RunConfig:
+    """The teacher of all students on a data set: the one that ships, so that it need not be trained."""
+    if dataset == "digits":
+        (config,) = shipped.digits_story().teacher_runs()
+        return config
+    return RunConfig(
+        role="teacher", dataset=dataset, model=paper.PAPER.teacher, training=paper.PAPER.teacher_training, seed=0
+    )
+
+
+def setting(mistake: str, dataset: str) -> Setting:
+    """What a mistake is shown with on a data set."""
+    return CHANGED[dataset].get(mistake, BASE[dataset])
+
+
+def experiment(mistake: str, dataset: str) -> Experiment:
+    """The right and the wrong student of every seed, with their teachers, to be planned by paper.plan."""
+    chosen, good = setting(mistake, dataset), teacher(dataset)
+    hasty = mistake == "hasty_teacher"
+    bad = good.replace(mistake=mistake, training=good.training.replace(epochs=1)) if hasty else good
+
+    def student(seed: int, teachers: tuple[str, ...], *, wrong: bool) -> RunConfig:
+        return RunConfig(
+            role="distilled",
+            dataset=dataset,
+            model=chosen.student,
+            distillation=DistillationConfig(
+                teachers=teachers[-1:] if wrong else teachers[:1],
+                temperature=chosen.temperature,
+                alpha=chosen.alpha,
+                t_squared=not (wrong and mistake == "no_t_squared"),
+            ),
+            transfer_set=chosen.part,
+            training=chosen.training,
+            seed=seed,
+            mistake=mistake if wrong else None,
+        )
+
+    return Experiment(
+        mistake,
+        MISTAKES[mistake].label,
+        MISTAKES[mistake].expect,
+        "",
+        lambda _: (good, bad) if hasty else (good,),
+        (
+            Line(RIGHT, None, lambda seed, teachers: student(seed, teachers, wrong=False)),
+            Line(WRONG, None, lambda seed, teachers: student(seed, teachers, wrong=True)),
+        ),
+        (WRONG, RIGHT),
+    )
+
+
+class Harm(NamedTuple):
+    """What a mistake costs: test errors more with it than without, seed by seed; mean and 95% interval (Student's t).
+
+    interval: (low, high), None of fewer than FEWEST_SEEDS seeds.
+    """
+
+    by_seed: dict[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+
+    @property
+    def word(self) -> str:
+        """'hurts', 'helps' or 'unclear': whether the interval leaves out 0, and on which side."""
+        if self.interval is None:
+            return "unclear"
+        low, high = self.interval
+        return "hurts" if low > 0 else "helps" if high < 0 else "unclear"
+
+
+def harm(right: Mapping[int, float], wrong: Mapping[int, float]) -> Harm | None:
+    """What a mistake costs, of test errors by seed without it and with it; None while no seed has both."""
+    by_seed = {seed: float(wrong[seed] - right[seed]) for seed in sorted(right.keys() & wrong.keys())}
+    if not by_seed:
+        return None
+    if len(by_seed) < FEWEST_SEEDS:
+        return Harm(by_seed, sum(by_seed.values()) / len(by_seed), None)
+    mean, low, high = mean_interval(list(by_seed.values()))
+    return Harm(by_seed, mean, (low, high))
+
+
+class Choice(NamedTuple):
+    """Test errors on the half of the test set that chose the epoch, and on the other half, of one student."""
+
+    own: int
+    other: int
+    own_examples: int
+    other_examples: int
+
+    @property
+    def gap(self) -> float:
+        """How many more errors the other half has than the own one, scaled to its size."""
+        return self.other * self.own_examples / self.other_examples - self.own
+
+
+def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
+    """What a student does on the half of the test set by which its seed chooses, and on the other.
+
+    Of a student whose epoch a validation split chose, both halves are new, and they differ by chance alone. Of one
+    whose epoch the first half chose, only the other is: its number there is the honest one.
+    """
+    own, other = halves(len(labels), seed)
+    of_own, of_other = (test_errors(logits[half], labels[half]) for half in (own, other))
+    return Choice(of_own, of_other, len(own), len(other))
+
+
+def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> Harm | None:
+    """By how many errors the number is too good that the half which chose the epoch gives; None without any seed.
+
+    The other half's errors less the own one's, of the student whose epoch the own half chose, less the same of the
+    student whose epoch the validation split chose: so what one half is harder than the other takes itself out.
+    """
+    return harm({seed: one.gap for seed, one in right.items()}, {seed: one.gap for seed, one in wrong.items()})
+
+
+def finding(mistake: str, dataset: str, found: Harm) -> str:
+    """What was found, in a sentence of Markdown, also where that is nothing."""
+    chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(found.by_seed)
+    where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
+    said = _many(found.mean, mistake)
+    if found.interval is None:
+        with_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
+        return f"{said} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
+    low, high = found.interval
+    of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
+    if found.word == "unclear":
+        return (
+            f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
+            " what seeds differ by."
+        )
+    if found.word == "helps":
+        return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."
+    return f"**{said}** {where}, {of_seeds}."
+
+
+def _many(errors: float, mistake: str) -> str:
+    if mistake == "test_choice":
+        return f"The number is {abs(errors):.1f} errors too {'good' if errors >= 0 else 'bad'}"
+    return f"{abs(errors):.1f} test errors {'more' if errors >= 0 else 'fewer'} with the mistake"

@@ -1,0 +1,119 @@
+"""The mistakes of config.MISTAKES as public code makes them, for the lesson "Break it".
+
+training calls these where a run's config asks for one, and nowhere else. T² left out and a teacher trained for one
+epoch are settings, so that there is nothing of them here.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from kd_core import lessons
+from kd_core.config import ConfigError
+from kd_core.evaluation import halves
+from kd_core.losses import Losses
+
+COLOUR_STRENGTH = 0.4
+"""Brightness and contrast change by up to this share, both ways: what public code gives torchvision's ColorJitter."""
+GREY_SHARES = (0.2989, 0.587, 0.114)
+"""Of red, green and blue in the grey that contrast is measured by (ITU-R BT.601, as torchvision has it)."""
+
+
+def class_mean_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor | None,
+    *,
+    temperature: float,
+    alpha: float,
+) -> Losses:
+    """losses.distillation_loss with the divergence averaged over the N·K numbers, not summed over classes: K too weak.
+
+    student_logits, teacher_logits: (N, K). labels: (N,) int64, None where alpha is 1.
+    """
+    weak = (
+        temperature**2
+        * F.kl_div(  # reduction="mean", which torch warns of, and which a later torch is to change
+            F.log_softmax(student_logits / temperature, dim=-1),
+            F.softmax(teacher_logits / temperature, dim=-1),
+            reduction="none",
+        ).mean()
+    )
+    if labels is None:
+        return Losses(weak, weak, torch.full_like(weak, torch.nan))
+    hard_loss = F.cross_entropy(student_logits, labels)
+    return Losses(alpha * weak + (1 - alpha) * hard_loss, weak, hard_loss)
+
+
+def leave_dropout_on(teachers: Iterable[nn.Module]) -> None:
+    """Put teachers in train mode. Raises ConfigError where one has no dropout to leave on."""
+    for teacher in teachers:
+        if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in teacher.modules()):
+            raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+        teacher.train()
+
+
+def row_of_each_image(order: Tensor, seed: int) -> Tensor:
+    """The row of a cache out of step that an image is taught by in an epoch, (N,), by the image's own index.
+
+    The cache holds the teacher's logits in the order of a shuffled pass of its own, drawn by seed; order: (N,), in
+    which this epoch shows the images. The i-th image is taught by the i-th row of the cache.
+    """
+    cached = torch.randperm(len(order), generator=torch.Generator().manual_seed(seed)).to(order.device)
+    rows = torch.empty_like(order)
+    rows[order] = cached
+    return rows
+
+
+def recoloured(images: Tensor, shifts: Tensor, most: int) -> Tensor:
+    """Images with other brightness and contrast, not moved. (B, C, H, W) uint8, (B, 2) pixels -> (B, C, H, W) uint8.
+
+    shifts, from -most to most, are those by which the images should have moved: down sets the brightness, right the
+    contrast, as shares of COLOUR_STRENGTH. Both are torchvision's adjust_brightness and adjust_contrast, with factors
+    from 0.6 to 1.4: brightness multiplies the values, contrast their distance from the image's mean grey.
+    """
+    factors = 1 + COLOUR_STRENGTH * shifts.to(torch.float32)[:, :, None, None, None] / most  # (B, 2, 1, 1, 1)
+    brighter = (images.to(torch.float32) * factors[:, 0]).clamp_(0, 255).floor_()
+    grey = brighter
+    if images.shape[1] == len(GREY_SHARES):
+        shares = torch.tensor(GREY_SHARES, device=images.device)[:, None, None]
+        grey = (brighter * shares).sum(dim=1, keepdim=True).floor_()
+    mean = grey.mean(dim=(1, 2, 3), keepdim=True)
+    return (mean + (brighter - mean) * factors[:, 1]).clamp_(0, 255).to(torch.uint8)
+
+
+def choosing_half(test_images: Tensor, test_labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """The half of the test set that chooses the epoch, images and labels; the other tells what that number is worth."""
+    chosen = torch.from_numpy(halves(len(test_labels), seed)[0])
+    return test_images[chosen], test_labels[chosen]
+
+
+def felt(
+    mistake: str,
+    student_logits: Sequence[float],
+    teacher_logits: Sequence[float],
+    label: int,
+    *,
+    temperature: float,
+    alpha: float,
+) -> lessons.Felt:
+    """What a student feels from one example where a mistake of the loss is made, in closed form; K logits each.
+
+    mistake: no_t_squared or class_mean. The right one is lessons.felt.
+    """
+    t_squared = mistake != "no_t_squared"
+    right = lessons.felt(
+        student_logits, teacher_logits, label, temperature=temperature, alpha=alpha, t_squared=t_squared
+    )
+    if mistake != "class_mean":
+        return right
+    classes = len(student_logits)
+    soft = [value / classes for value in right.soft_gradient]
+    return right._replace(
+        loss=right.loss - alpha * right.soft_loss * (1 - 1 / classes),
+        soft_loss=right.soft_loss / classes,
+        gradient=[one + other for one, other in zip(soft, right.hard_gradient, strict=True)],
+        soft_gradient=soft,
+    )

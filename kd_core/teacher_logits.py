@@ -1,0 +1,89 @@
+"""What teachers say of a whole training set, asked once and kept: by the teacher's own run, or else in storage/logits.
+
+A file there is named by all that its numbers depend on: the teacher's weights, the data set's images and labels in
+their order, and how pixels are made ready. So logits of another teacher, other data, another order or another
+normalisation are never found under the same name; and a file that was renamed or damaged is not believed.
+"""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+
+import torch
+from torch import Tensor, nn
+
+from kd_core import artifacts, models, tensors
+from kd_core.datasets import Dataset
+from kd_core.files import AnyPath, SaveError, found, is_file, remove
+
+log = logging.getLogger(__name__)
+
+FOLDER = "logits"
+MOST_BYTES = 2_000_000_000
+"""Of all files there; the oldest beyond go."""
+
+
+def of_all(storage: AnyPath, run_ids: Sequence[str], dataset: Dataset, teachers: Sequence[nn.Module]) -> Tensor:
+    """Logits of each teacher for each training image of a data set, in its order: (M, N, K).
+
+    teachers: the models of run_ids, on the CPU. Raises SaveError where a run's files are missing or damaged.
+    """
+    known = artifacts.training_logits(storage, tuple(run_ids), dataset.name)
+    if known is not None:
+        return known
+    asked = (_asked_once(storage, run_id, dataset, teacher) for run_id, teacher in zip(run_ids, teachers, strict=True))
+    return torch.stack(list(asked))
+
+
+def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
+    """64 hexadecimal digits that change with the teacher's weights, the data, its order, and its normalisation."""
+    content = hashlib.sha256(dataset.train_labels.numpy().tobytes())
+    for images in () if dataset.streamed else dataset.train_images.split(5000):  # a streamed one's name has its digest
+        content.update(images.numpy().tobytes())
+    facts = {
+        "weights": artifacts.weights_sha256(storage, run_id),
+        "data": [dataset.name, dataset.class_names, list(dataset.train_images.shape), content.hexdigest()],
+        "normalisation": [dataset.mean, dataset.std],
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: nn.Module) -> Tensor:
+    """(N, K), from the cache or into it. A cache that cannot be written is done without."""
+    name = key(storage, run_id, dataset)
+    path = storage / FOLDER / f"{name}.safetensors"
+    mark = torch.tensor(list(bytes.fromhex(name)), dtype=torch.uint8)
+    shape = (len(dataset.train_labels), len(dataset.class_names))
+    try:
+        if is_file(path):
+            kept = tensors.load_tensors(path)
+            logits, checksum = kept["logits"], kept["checksum"]
+            whole = torch.equal(kept["key"], mark) and logits.shape == shape
+            if whole and torch.equal(checksum, _checksum(logits)):
+                return logits
+            log.warning("%s does not hold what its name says: the teacher is asked again", path)
+    except (SaveError, OSError, KeyError) as error:
+        log.warning("%s cannot be read (%s): the teacher is asked again", path, error)
+    logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)
+    try:
+        tensors.save_tensors(path, {"logits": logits, "key": mark, "checksum": _checksum(logits)})
+        _prune(storage)
+    except (SaveError, OSError) as error:
+        log.warning("logits of run %s are not kept: %s", run_id, error)
+    return logits
+
+
+def _checksum(logits: Tensor) -> Tensor:
+    return torch.tensor(list(hashlib.sha256(logits.contiguous().numpy().tobytes()).digest()), dtype=torch.uint8)
+
+
+def _prune(storage: AnyPath) -> None:
+    files = sorted(found(storage / FOLDER, "*.safetensors"), key=lambda file: file.written_at, reverse=True)
+    size = 0
+    for place, file in enumerate(files):
+        size += file.size_bytes
+        if place and size > MOST_BYTES:
+            with suppress(OSError):
+                remove(file.path)

@@ -1,0 +1,274 @@
+"""A teacher's file tried in a process of its own, before anything of it is kept: a hostile one ends that process alone.
+
+    python -m kd_core.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
+
+The process may take MAX_MEMORY_BYTES beyond what it starts with, where its system can bound that, and has MAX_SECONDS,
+of which SECONDS_WITHOUT_A_WORD at most may pass between two words of how far it is. No torch on the side of who asks.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kd_core.config import LabError, ModelConfig, RunConfig
+from kd_core.files import remove_folder, write_atomic
+from kd_core.runs import Store, new_id
+
+log = logging.getLogger(__name__)
+
+FILE, ASK, TOLD, STATE = "file", "ask.json", "told.json", "tried.safetensors"
+MAX_BYTES = 500_000_000
+"""Of a file."""
+MAX_MEMORY_BYTES = 3_000_000_000
+MAX_SECONDS, SECONDS_WITHOUT_A_WORD = 1800.0, 120.0
+SECONDS_BETWEEN_LOOKS = 0.05
+TAG = "brought"
+"""Of the runs of such teachers."""
+_ONE_AT_A_TIME = threading.BoundedSemaphore(1)
+
+
+class TrialError(LabError):
+    """A file that was refused, or that broke the process that tried it; a sentence says why."""
+
+
+class Outcome(NamedTuple):
+    """What a trial found, as kd_core.teacher_files.Tried says it. state: the bytes of a safetensors file."""
+
+    config: RunConfig
+    state: bytes
+    notes: tuple[str, ...]
+    warning: str
+    test_errors: int
+    test_examples: int
+
+
+def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]], list[str]], *, name: str = "") -> str:
+    """Make a run of a teacher that was tried, and return its id; submit queues it, to be asked of all images.
+
+    Nothing stays where that is refused. Raises SaveError where its files cannot be written, and what submit raises.
+    """
+    run_id, brought = new_id(), outcome.config.brought
+    folder = store.folder(run_id)
+    try:
+        write_atomic(folder.weights, outcome.state)
+        submit({run_id: outcome.config})
+    except BaseException:
+        remove_folder(folder.path)
+        raise
+    told = [f"Brought by its user: {brought.file}, SHA-256 {brought.sha256}."] if brought else []
+    store.describe(run_id, name=name, note=" ".join([*told, *outcome.notes]), tags=[TAG])
+    return run_id
+
+
+class Trial:
+    """One file that is being tried, or waits until another was. Close it: its folder holds the file.
+
+    model: the architecture, where its user chose one. mean, std: as BroughtConfig has them. inverted: whether dark and
+    light are exchanged before. Raises TrialError for a file that is empty or too large.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        *,
+        file: str,
+        dataset: str,
+        model: ModelConfig | None = None,
+        mean: tuple[float, ...] | None = None,
+        std: tuple[float, ...] | None = None,
+        inverted: bool = False,
+    ) -> None:
+        if not content:
+            raise TrialError("This file is empty: choose the file that holds the trained teacher.")
+        if len(content) > MAX_BYTES:
+            raise TrialError(f"This file is larger than {MAX_BYTES // 10**6} MB: bring a smaller teacher.")
+        self._folder = tempfile.TemporaryDirectory(prefix="kd-lab-trial-", ignore_cleanup_errors=True)
+        self._path = Path(self._folder.name)
+        ask: dict[str, Any] = {"file": file or "file", "dataset": dataset}
+        ask |= {"model": None if model is None else model.model_dump(mode="json")}
+        ask |= {"mean": mean, "std": std, "inverted": inverted}
+        (self._path / ASK).write_text(json.dumps(ask), encoding="utf-8")
+        (self._path / FILE).write_bytes(content)
+        self._stopped = threading.Event()
+        self._told: tuple[str, float] = ("Waiting until another file was tried", 0.0)
+        self._outcome: Outcome | LabError | None = None
+        self._thread = threading.Thread(target=self._see_through, name="kd-lab-trial", daemon=True)
+        self._thread.start()
+
+    @property
+    def told(self) -> tuple[str, float]:
+        """What is being done, and the share done, 0 to 1."""
+        return self._told
+
+    @property
+    def done(self) -> bool:
+        """Whether it has come to an end."""
+        return self._outcome is not None
+
+    def outcome(self) -> Outcome:
+        """What was found, once it is done; waits until then. Raises LabError where the file is refused."""
+        self._thread.join()
+        if isinstance(self._outcome, Outcome):
+            return self._outcome
+        raise self._outcome or TrialError("It was stopped before it was tried.")
+
+    def close(self) -> None:
+        """Stop it where it is at work, and let go of what it holds on disk."""
+        self._stopped.set()
+        self._thread.join()
+
+    def _see_through(self) -> None:
+        try:
+            while not _ONE_AT_A_TIME.acquire(timeout=SECONDS_BETWEEN_LOOKS):
+                if self._stopped.is_set():
+                    raise TrialError("It was stopped before it was tried.")
+            try:
+                self._outcome = self._watched()
+            finally:
+                _ONE_AT_A_TIME.release()
+        except LabError as error:
+            self._outcome = error
+        except OSError as error:
+            self._outcome = TrialError(f"It could not be tried here ({error.strerror or error}): try again.")
+        finally:
+            self._folder.cleanup()
+
+    def _watched(self) -> Outcome:
+        command = [sys.executable, "-m", "kd_core.trial", str(self._path)]
+        root = str(Path(__file__).resolve().parent.parent)
+        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
+        with subprocess.Popen(  # noqa: S603  this interpreter, and a folder of our own
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": paths},
+        ) as process:
+            complaints: list[bytes] = []
+            reader = threading.Thread(target=_read_to_end, args=(process.stderr, complaints), daemon=True)
+            reader.start()
+            try:
+                self._wait_for(process)
+            finally:
+                process.kill()
+                process.wait()
+                reader.join()
+        return self._read(_told(self._path), b"".join(complaints)[-4000:].decode(errors="replace"))
+
+    def _wait_for(self, process: "subprocess.Popen[bytes]") -> None:
+        began = heard = time.monotonic()
+        while process.poll() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            said = _told(self._path)
+            if "share" in said and (said["text"], said["share"]) != self._told:
+                self._told, heard = (said["text"], said["share"]), time.monotonic()
+            if self._stopped.is_set():
+                raise TrialError("It was stopped before it was tried.")
+            now = time.monotonic()
+            if now - began > MAX_SECONDS or now - heard > SECONDS_WITHOUT_A_WORD:
+                raise TrialError(
+                    "This file takes too long to answer: bring a smaller teacher, or in a shell try it alone."
+                )
+
+    def _read(self, said: dict[str, Any], complaints: str) -> Outcome:
+        if "refused" in said:
+            raise TrialError(said["refused"])
+        if "found" not in said:
+            log.warning("the process that tried a teacher ended early: %s", complaints)
+            raise TrialError(
+                "This file broke the process that tried it, or took more memory than a teacher may: it is not taken."
+            )
+        found = said["found"]
+        return Outcome(
+            RunConfig.model_validate(found["config"]),
+            (self._path / STATE).read_bytes(),
+            tuple(found["notes"]),
+            found["warning"],
+            found["test_errors"],
+            found["test_examples"],
+        )
+
+
+def _read_to_end(pipe: Any, into: list[bytes]) -> None:
+    for line in pipe:
+        into.append(line[:1000])
+        del into[:-20]
+
+
+def _told(folder: Path) -> dict[str, Any]:
+    try:
+        said = json.loads((folder / TOLD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+# ------------------------------------------------------------------------------------------------ in the process
+
+
+def _bound_memory() -> None:
+    """From here on no more than MAX_MEMORY_BYTES beyond what is taken already, where the system knows such a bound.
+
+    What is taken is address space: libraries that were imported count, and the stacks of threads.
+    """
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        import psutil
+
+        most = psutil.Process().memory_info().vms + MAX_MEMORY_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(folder: Path) -> None:
+    """Try the file in a folder, and write what was found beside it."""
+    from kd_core import cluster
+
+    cluster.keep_heaps_few()
+    from kd_core import datasets, teacher_files, tensors
+
+    parent = os.getppid()
+
+    def tell(text: str, share: float) -> None:
+        if os.getppid() != parent:
+            raise SystemExit("nobody waits for it any more")
+        _write({"text": text, "share": share})
+
+    def _write(said: dict[str, Any]) -> None:
+        write_atomic(folder / TOLD, json.dumps(said).encode())
+
+    try:
+        tell("Loading the data set", 0.0)
+        ask = teacher_files.Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
+        dataset = datasets.load(ask.dataset, tell)
+        content = (folder / FILE).read_bytes()
+        _bound_memory()
+        tried = teacher_files.examine(content, ask, dataset, tell)
+        tensors.save_tensors(folder / STATE, tried.state)
+        found = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
+        del found["state"]
+        _write({"found": found})
+    except Exception as error:
+        if not isinstance(error, LabError):
+            logging.exception("a trial failed")
+        _write({"refused": str(error) if isinstance(error, LabError) else _broken(error)})
+
+
+def _broken(error: Exception) -> str:
+    if isinstance(error, MemoryError) or "memory" in str(error).lower():
+        return "This file takes more memory than a teacher may: bring a smaller one."
+    return f"This file cannot be asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}): export it anew."
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,345 @@
+"""The lesson "Break it" on the page: a mistake beside the right way, the runs of both, and what it costs."""
+
+from statistics import mean
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from kd_core import breaking, figures, paper, places
+from kd_core.breaking import RIGHT, WRONG, Choice, Harm
+from kd_core.config import MISTAKES, info_of
+from kd_core.paper import Redo
+from kd_core.runs import ACTIVE, RESUMABLE, Run
+from pages.widgets import lab
+from pages.widgets.chart import chart
+from pages.widgets.images import picture
+from pages.widgets.live import live_view
+from pages.widgets.redo import expected_time, start
+from pages.widgets.words import say_refusal
+
+SEEDS = (5, 3, 10)
+SHOWN_RUNS = 12
+SHOWN_IMAGE = 4
+"""Of the test set, which is shown moved and recoloured."""
+
+
+class Broken(NamedTuple):
+    """A mistake on a data set, its right and wrong runs of so many seeds, and those of them that are here."""
+
+    mistake: str
+    dataset: str
+    seeds: int
+    plan: Redo
+    runs: dict[str, Run]
+
+    def of(self, label: str) -> dict[int, Run]:
+        """The runs that are here, RIGHT or WRONG, by seed."""
+        return {
+            seed: self.runs[run_id]
+            for (line, seed), run_id in self.plan.runs.items()
+            if line == label and run_id in self.runs
+        }
+
+    def finished(self, label: str) -> dict[int, Run]:
+        """Those of them that have trained to their end."""
+        return {seed: run for seed, run in self.of(label).items() if run.status == "finished"}
+
+    @property
+    def teachers(self) -> list[Run]:
+        """The teacher, and of a mistake of its own the wrong one after it."""
+        students = (*self.of(RIGHT).values(), *self.of(WRONG).values())
+        taught = [run.config.distillation for run in students if run.config.distillation is not None]
+        ids = dict.fromkeys(teacher for one in taught for teacher in one.teachers)
+        return lab.store().some([*ids])
+
+
+def choose_mistake() -> Broken:
+    """Which mistake, on which data and with how many seeds: the address's, until another is chosen."""
+    choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
+    with choose:
+        mistakes = list(MISTAKES)
+        mistake = st.selectbox(
+            "Mistake",
+            mistakes,
+            index=mistakes.index(_named("mistake", mistakes)),
+            format_func=lambda name: MISTAKES[name].label,
+            key="break_mistake",
+        )
+        _note("mistake", mistake, mistakes)
+    with data:
+        datasets = [name for name in breaking.BASE if places.available(name)]
+        dataset = st.segmented_control(
+            "Data set",
+            datasets,
+            default=_named("on", datasets),
+            required=True,
+            format_func=lambda name: info_of(name).label,
+            key="break_dataset",
+        )
+        _note("on", dataset, datasets)
+    with how_many:
+        counts = [str(count) for count in SEEDS]
+        seeds = st.segmented_control(
+            "Seeds",
+            sorted(counts, key=int),
+            default=_named("seeds", counts),
+            required=True,
+            key="break_seeds",
+            help="Of each, right and wrong: it takes three to say how sure a difference is.",
+        )
+        _note("seeds", seeds, counts)
+    plan = paper.plan(breaking.experiment(mistake, dataset), range(int(seeds)), lab.store().runs())
+    here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
+    return Broken(mistake, dataset, int(seeds), plan, here)
+
+
+def _named(name: str, options: list[str]) -> str:
+    """What the address has under name, where it is one of options, else the first of them."""
+    named = st.query_params.get(name)
+    return named if named in options else options[0]
+
+
+def _note(name: str, chosen: str, options: list[str]) -> None:
+    """Keep a choice in the address; the first of options needs no word there."""
+    if chosen == options[0]:
+        st.query_params.pop(name, None)
+    elif st.query_params.get(name) != chosen:
+        st.query_params[name] = chosen
+
+
+def side_by_side(broken: Broken) -> None:
+    """What public code does, what is meant, and a line of each."""
+    info, setting = MISTAKES[broken.mistake], breaking.setting(broken.mistake, broken.dataset)
+    wrong, right = st.columns(2, gap="medium")
+    with wrong, st.container(border=True):
+        st.markdown(":material/close: **The mistake**")
+        st.code(info.wrong_line, language="python", wrap_lines=True)
+        st.markdown(info.public)
+    with right, st.container(border=True):
+        st.markdown(":material/check: **The right way**")
+        st.code(info.right_line, language="python", wrap_lines=True)
+        st.markdown(info.right)
+    st.markdown(f"**What to expect.** {info.expect}")
+    teacher = breaking.teacher(broken.dataset)
+    learned = setting.part.fraction * (1 - setting.training.validation_fraction)
+    st.caption(
+        f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
+        f" for {setting.training.epochs} epochs on {learned:.0%} of the training images, so few that a teacher is worth"
+        f" much, with as many others to choose the best epoch by, at T = {setting.temperature:g} and alpha ="
+        f" {setting.alpha:g}. The teacher is the one that ships ({teacher.model.label})."
+    )
+
+
+def what_it_does(broken: Broken) -> None:
+    """What can be seen of a mistake before anything trains: its gradient, or its images."""
+    if broken.mistake in ("no_t_squared", "class_mean"):
+        _gradients(broken)
+    elif broken.mistake == "colour_jitter":
+        _jittered(broken)
+
+
+def _gradients(broken: Broken) -> None:
+    """The gradient of both losses on one image, in closed form, for a student that knows nothing yet."""
+    from kd_core import lessons, mistakes
+
+    taught = [run for run in lab.store().runs(statuses=["finished"]) if run.config == breaking.teacher(broken.dataset)]
+    if not taught:
+        return
+    setting = breaking.setting(broken.mistake, broken.dataset)
+    logits, labels = lab.test_logits(taught[0].id), lab.test_set(broken.dataset)[1]
+    told, label = logits[SHOWN_IMAGE].tolist(), int(labels[SHOWN_IMAGE])
+    nothing = [0.0] * len(told)
+    temperature, alpha = setting.temperature, setting.alpha
+    right = lessons.felt(nothing, told, label, temperature=temperature, alpha=alpha)
+    wrong = mistakes.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
+    soft_right, soft_wrong = (float(np.linalg.norm(one.soft_gradient)) for one in (right, wrong))
+    hard = float(np.linalg.norm(right.hard_gradient))
+    names = [str(name) for name in range(len(told))]
+    st.subheader("What the student feels, before it has learned anything")
+    st.markdown(
+        f"On one test image the soft part of the gradient has the size **{soft_wrong:.3g}** with the mistake and"
+        f" **{soft_right:.3g}** without it: it is **{soft_right / soft_wrong:.4g} times** too small. The hard part is"
+        f" {hard:.3g} in both, so the soft part is {_share(soft_wrong, hard)} of what pulls, where"
+        f" {_share(soft_right, hard)} is meant."
+    )
+    largest = max(abs(value) for felt in (right, wrong) for value in (*felt.gradient, *felt.soft_gradient))
+    for column, title, felt in zip(st.columns(2), ("The mistake", "The right way"), (wrong, right), strict=True):
+        with column:
+            st.markdown(f"**{title}**")
+            chart(
+                figures.gradients(felt.soft_gradient, felt.hard_gradient, names).update_yaxes(
+                    range=[-1.2 * largest, 1.2 * largest]
+                ),
+                key=f"gradients_{title}",
+                text=f"Gradient on each logit, {title}: "
+                + ", ".join(f"{name} {value:.2g}" for name, value in zip(names, felt.gradient, strict=True)),
+            )
+
+
+def _share(soft: float, hard: float) -> str:
+    return f"{soft / (soft + hard):.0%}"
+
+
+def _jittered(broken: Broken) -> None:
+    """One image as it is, moved, and recoloured, by the functions that training uses."""
+    import torch
+
+    from kd_core.mistakes import recoloured
+    from kd_core.training import shifted
+
+    most = breaking.setting(broken.mistake, broken.dataset).training.jitter_pixels
+    image = torch.from_numpy(lab.test_set(broken.dataset)[0][SHOWN_IMAGE : SHOWN_IMAGE + 1])
+    corners = [(-most, -most), (-most, most), (most, -most), (most, most)]
+    shown = {"as it is": image}
+    shown |= {
+        f"{down:+d} down, {right:+d} right": shifted(image, torch.tensor([[down, right]])) for down, right in corners
+    }
+    rows = {
+        "The right way: moved": shown,
+        "The mistake: recoloured": {"as it is": image}
+        | {
+            f"brightness {1 + 0.4 * down / most:.1f}, contrast {1 + 0.4 * right / most:.1f}": recoloured(
+                image, torch.tensor([[down, right]]), most
+            )
+            for down, right in corners
+        },
+    }
+    for title, pictures in rows.items():
+        st.markdown(f"**{title}**")
+        with st.container(horizontal=True, gap="small"):
+            for caption, one in pictures.items():
+                st.image(picture(one[0].numpy()), caption=caption, width=90)
+    st.caption(
+        "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes"
+        " them from the shift that the image should have had, so that both students draw the same random numbers."
+    )
+
+
+def launch(broken: Broken) -> None:
+    """The button that trains what is missing of both, in one batch."""
+    missing, paused = len(broken.plan.to_train), len(broken.plan.to_resume)
+    if missing or paused:
+        parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                "Break it" if missing else "Go on",
+                type="primary",
+                icon=":material/play_arrow:",
+                key="break",
+                on_click=start,
+                args=(broken.plan,),
+            )
+            st.markdown(f"{' and '.join(parts)}{expected_time(broken.plan)}.")
+    say_refusal()
+
+
+def curves(broken: Broken) -> None:
+    """The learning curves of both, seed beside seed, as they train and afterwards."""
+    right, wrong = broken.of(RIGHT), broken.of(WRONG)
+    runs = [run for run in broken.teachers if run.status in (*ACTIVE, *RESUMABLE)]
+    runs += [one[seed] for seed in range(broken.seeds) for one in (right, wrong) if seed in one]
+    titles = {run.id: f"{label}, seed {seed}" for label in (RIGHT, WRONG) for seed, run in broken.of(label).items()}
+    if runs:
+        st.subheader("Both, as they learn")
+        live_view(runs[:SHOWN_RUNS], key="break_live", titles=titles)
+        if len(runs) > SHOWN_RUNS:
+            st.caption(f"and {len(runs) - SHOWN_RUNS} more, which the Runs page shows")
+
+
+def what_it_cost(broken: Broken) -> None:
+    """The harm: each seed's errors, the mean difference with its interval, and the finding in a sentence."""
+    right, wrong = broken.finished(RIGHT), broken.finished(WRONG)
+    if broken.mistake == "test_choice":
+        choices = [_choices(broken, runs) for runs in (right, wrong)]
+        found, table = breaking.optimism(*choices), _choice_table(*choices)
+    else:
+        errors = [{seed: float(run.results["test_errors"]) for seed, run in runs.items()} for runs in (right, wrong)]
+        found, table = breaking.harm(*errors), _error_table(*errors)
+    if found is None:
+        return
+    st.subheader("What it costs")
+    _say(breaking.finding(broken.mistake, broken.dataset, found), found)
+    rows, figure = st.columns([3, 2], gap="large")
+    with rows:
+        st.dataframe(table, hide_index=True)
+        st.caption(_explained(broken))
+    with figure:
+        chart(
+            figures.harm(found.by_seed, found.mean, found.interval, _axis(broken)),
+            key="harm",
+            text=f"{_axis(broken)}, by seed: " + ", ".join(f"{value:.3g}" for value in found.by_seed.values()),
+        )
+
+
+def _say(sentence: str, found: Harm) -> None:
+    show, icon = {
+        "hurts": (st.error, ":material/trending_down:"),
+        "helps": (st.info, ":material/trending_flat:"),
+        "unclear": (st.info, ":material/help:"),
+    }[found.word]
+    show(sentence, icon=icon)
+
+
+def _choices(broken: Broken, runs: dict[int, Run]) -> dict[int, Choice]:
+    labels = lab.test_set(broken.dataset)[1]
+    return {seed: breaking.choice(lab.test_logits(run.id), labels, seed) for seed, run in runs.items()}
+
+
+def _error_table(right: dict[int, float], wrong: dict[int, float]) -> pd.DataFrame:
+    both = sorted(right.keys() & wrong.keys())
+    rows = [(str(seed), right[seed], wrong[seed]) for seed in both]
+    if len(both) > 1:
+        rows.append(("mean", mean(right[seed] for seed in both), mean(wrong[seed] for seed in both)))
+    return pd.DataFrame(
+        [
+            {"seed": name, "right": f"{one:.4g}", "mistaken": f"{other:.4g}", "difference": f"{other - one:+.3g}"}
+            for name, one, other in rows
+        ]
+    )
+
+
+def _choice_table(right: dict[int, Choice], wrong: dict[int, Choice]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                "seed": str(seed),
+                "chosen on half A: errors on A, told": wrong[seed].own,
+                "the same on half B, honest": wrong[seed].other,
+                "chosen by validation: A": right[seed].own,
+                "B": right[seed].other,
+                "told too good by": f"{wrong[seed].gap - right[seed].gap:+.3g}",
+            }
+            for seed in sorted(right.keys() & wrong.keys())
+        ]
+    )
+
+
+def _explained(broken: Broken) -> str:
+    """What the table says, and what was the same in all of it."""
+    info = info_of(broken.dataset)
+    if broken.mistake == "test_choice":
+        return (
+            f"Each seed cuts the {info.test_examples:,} test images into random halves. The mistaken student chooses"
+            " its epoch on A and tells its errors there; B has had no say, so that the errors there are honest. The"
+            " right student chooses by a validation split: for it A and B differ by chance alone, and that difference"
+            " is taken off."
+        )
+    said = f"Test errors of {info.test_examples:,}, with the weights of the best epoch on the validation split."
+    teachers = [run for run in broken.teachers if run.usable]
+    if len(teachers) > 1:
+        said += (
+            " The teachers make "
+            + " and ".join(
+                f"{run.results['test_errors']:,} errors after {run.config.training.epochs} "
+                + ("epoch" if run.config.training.epochs == 1 else "epochs")
+                for run in teachers
+            )
+            + "."
+        )
+    return said
+
+
+def _axis(broken: Broken) -> str:
+    return "errors that are not told" if broken.mistake == "test_choice" else "test errors more with the mistake"

@@ -1,0 +1,190 @@
+"""The lesson "Break it": its runs differ in the mistake alone, its harm is what scipy says, and its page tells it."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_rel
+from streamlit.testing.v1 import AppTest
+from tiny import TINY, tiny_config
+
+from kd_core import breaking, paper, performing, shipped
+from kd_core.breaking import RIGHT, WRONG, Choice, Harm, Setting
+from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, differences
+from kd_core.runs import ACTIVE, Store
+from pages.widgets import lab
+
+SEEDS = (0, 1, 2)
+
+
+@pytest.mark.parametrize("dataset", breaking.BASE)
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_right_and_wrong_student_of_a_seed_differ_in_the_mistake_alone(mistake, dataset):
+    plan = paper.plan(breaking.experiment(mistake, dataset), SEEDS)
+    for seed in SEEDS:
+        right, wrong = (plan.to_train[plan.runs[label, seed]] for label in (RIGHT, WRONG))
+        differing = differences([right, wrong])
+        assert differing.pop("mistake") == [None, mistake]
+        if mistake == "no_t_squared":
+            assert differing.pop("distillation.t_squared") == [True, False]
+        if mistake == "hasty_teacher":
+            good, hasty = (plan.to_train[one.distillation.teachers[0]] for one in (right, wrong))
+            assert differing.pop("distillation.teachers")
+            assert differences([good, hasty]) == {
+                "training.epochs": [good.training.epochs, 1],
+                "mistake": [None, mistake],
+            }
+        assert not differing
+
+
+def test_the_teachers_of_the_lesson_are_those_that_ship(store, monkeypatch):
+    monkeypatch.setattr(shipped, "FOLDER", Path(shipped.__file__).parent.parent / "checkpoints" / "shipped")
+    shipped.take_in(store)
+    for dataset in breaking.BASE:
+        plan = paper.plan(breaking.experiment("class_mean", dataset), SEEDS, store.runs())
+        assert {config.role for config in plan.to_train.values()} == {"distilled"}
+        assert len(plan.to_train) == 2 * len(SEEDS)
+
+
+def test_harm_is_the_mean_of_the_paired_differences_with_students_interval():
+    generator = np.random.default_rng(0)
+    right, wrong = generator.normal(100, 10, 5), generator.normal(115, 10, 5)
+    found = breaking.harm(dict(enumerate(right)), dict(enumerate(wrong)))
+    interval = ttest_rel(wrong, right).confidence_interval(0.95)
+    assert found.mean == pytest.approx((wrong - right).mean())
+    assert found.interval == pytest.approx((interval.low, interval.high))
+
+
+def test_harm_counts_the_seeds_that_have_both_and_states_no_interval_of_two():
+    assert breaking.harm({0: 1.0}, {}) is None
+    found = breaking.harm({0: 10, 1: 12, 5: 1}, {0: 13, 1: 13, 4: 99})
+    assert found == Harm({0: 3.0, 1: 1.0}, 2.0, None)
+    assert found.word == "unclear"
+
+
+@pytest.mark.parametrize(
+    ("interval", "word", "said"),
+    [
+        ((1.0, 5.0), "hurts", "**3.0 test errors more with the mistake** on Digits"),
+        ((-1.0, 7.0), "unclear", "**We cannot tell them apart**"),
+        ((-5.0, -1.0), "helps", "**Here the mistake does no harm**: 3.0 test errors fewer"),
+        (None, "unclear", "with 2 seeds: it takes 3 to say how sure that is"),
+    ],
+)
+def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, word, said):
+    mean = -3.0 if word == "helps" else 3.0
+    found = Harm(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
+    assert found.word == word
+    assert said in breaking.finding("class_mean", "digits", found)
+
+
+def test_of_a_choice_on_the_test_set_the_number_told_is_too_good_by_what_the_other_half_has_more(digits):
+    """A student that is right on the half that chose it and wrong elsewhere, beside one that is as good on both."""
+    labels = digits.test_labels.numpy()
+    choices = []
+    for missed_own, missed_other in ((0.1, 0.1), (0.0, 0.2)):
+        logits = np.eye(10)[labels]
+        for half, share in zip(breaking.halves(len(labels), 7), (missed_own, missed_other), strict=True):
+            missed = half[: round(share * len(half))]
+            logits[missed] = np.roll(logits[missed], 1, axis=1)
+        choices.append(breaking.choice(logits, labels, 7))
+    right, wrong = choices
+    assert wrong == Choice(0, 45, 222, 223)
+    assert right == Choice(22, 22, 222, 223)
+    found = breaking.optimism({7: right}, {7: wrong})
+    assert found.mean == pytest.approx((45 * 222 / 223 - 0) - (22 * 222 / 223 - 22))
+    assert "too good" in breaking.finding("test_choice", "digits", found)
+
+
+# ----------------------------------------------------------------------------------------------------- the page
+
+TINY_TRAINING = TrainingConfig(epochs=2, batch_size=128, learning_rate=5e-3, precision="float32")
+SMALL = Setting(ModelConfig(hidden=(8,)), TINY_TRAINING, 4.0, 0.9)
+MOVING = SMALL._replace(training=TINY_TRAINING.replace(jitter_pixels=1))
+
+
+@pytest.fixture(scope="module")
+def lesson_home(tmp_path_factory):
+    """A home whose store holds a small lesson's teacher; the queue closed at the end."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
+    patch.setattr(breaking, "BASE", {"digits": SMALL})
+    patch.setattr(breaking, "CHANGED", {"digits": {"colour_jitter": MOVING}})
+    teacher = tiny_config(epochs=2).replace(model=TINY.replace(dropout_hidden=0.3))
+    patch.setattr(breaking, "teacher", lambda dataset: teacher)
+    home = tmp_path_factory.mktemp("lesson")
+    store = Store(home)
+    store.create({"teacher": teacher})
+    performing.run_here(store, "teacher", lambda event: None, lambda: None)
+    store.close()
+    yield home
+    lab._jobs(home).close()
+    lab._opened(home).store.close()
+    patch.undo()
+
+
+@pytest.fixture
+def open_lesson(lesson_home, monkeypatch, at_this_machine):
+    """open_lesson(**query) -> the page as its user finds it."""
+
+    def open_it(**query):
+        monkeypatch.setenv("KD_HOME", str(lesson_home))
+        app = AppTest.from_file("../app.py", default_timeout=60)
+        for name, value in query.items():
+            app.query_params[name] = value
+        app.run()
+        app.switch_page("pages/mistakes.py").run()
+        assert not app.exception, [error.value for error in app.exception]
+        assert not app.error
+        return app
+
+    return open_it
+
+
+def words(app):
+    kinds = (app.markdown, app.info, app.error, app.success, app.warning, app.caption, app.subheader)
+    return " ".join(str(element.value) for kind in kinds for element in kind)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_every_mistake_is_shown_beside_the_right_way(open_lesson, mistake):
+    app = open_lesson(mistake=mistake)
+    info = MISTAKES[mistake]
+    assert [code.value for code in app.code] == [info.wrong_line, info.right_line]
+    for sentence in (info.public, info.right, info.expect):
+        assert sentence in words(app)
+    said = {"no_t_squared": "**16 times** too small", "class_mean": "**10 times** too small"}
+    assert said.get(mistake, "") in words(app)
+    assert len(app.get("image")) == (10 if mistake == "colour_jitter" else 0)
+
+
+@pytest.mark.parametrize("query", [{"mistake": "nonsense", "on": "imagenet", "seeds": "-1"}, {"seeds": "9" * 99}])
+def test_an_address_that_names_no_mistake_opens_the_first(open_lesson, query):
+    app = open_lesson(**query)
+    assert app.selectbox(key="break_mistake").value == next(iter(MISTAKES))
+    assert app.segmented_control(key="break_seeds").value == "5"
+
+
+def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, lesson_home):
+    app = open_lesson()
+    app.selectbox(key="break_mistake").set_value("stale_cache").run()
+    assert app.query_params["mistake"] == "stale_cache"
+    assert "10 to train" in words(app)
+    app.button(key="break").click().run()
+    assert not app.exception
+    store = lab._opened(lesson_home).store
+    deadline = time.monotonic() + 60
+    while any(run.status in ACTIVE for run in store.runs()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    reopened = open_lesson(mistake="stale_cache")
+    assert not [button for button in reopened.button if button.key == "break"]
+    made = [run for run in store.runs() if run.config.role == "distilled"]
+    assert sum(run.config.mistake == "stale_cache" for run in made) == 5
+    assert not any("trained_together" in run.environment for run in made)  # so that every step can be watched
+    table = reopened.dataframe[0].value
+    for row, seed in zip(table.itertuples(), range(5), strict=False):
+        errors = {run.config.mistake: run.results["test_errors"] for run in made if run.config.seed == seed}
+        assert (row.right, row.mistaken) == (str(errors[None]), str(errors["stale_cache"]))
+    assert "95% interval" in words(reopened) + " ".join(str(error.value) for error in reopened.error)
