@@ -70,7 +70,7 @@ def fits(objective: str, given: Budget) -> bool:
 
 def label(name: str) -> str:
     """How people call an objective, the baseline or the control."""
-    known = {BASELINE: "Baseline: labels alone", SMOOTHED: f"Label smoothing {SMOOTHING:g}, no teacher"}
+    known = {BASELINE: "Baseline", SMOOTHED: "Label smoothing"}
     return known[name] if name in known else OBJECTIVES[name].label
 
 
@@ -101,8 +101,8 @@ def experiment(given: Budget) -> Experiment:
         "objectives",
         "All objectives at equal budget",
         f"The same student ({given.student.label}), taught by the same teacher ({given.teacher.label}), for"
-        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.3g} of the training images."
-        " What it minimises is the only difference.",
+        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.0%} of the training images."
+        f" What it minimises is the only difference. Label smoothing is by {SMOOTHING:g}, without a teacher.",
         "",
         teacher,
         tuple(Line(name, None, make) for name, make in makers.items()),
