@@ -20,6 +20,7 @@ from kd_core.config import (
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
+    info_of,
 )
 from kd_core.paper import Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training
@@ -29,6 +30,8 @@ SMOOTHING = 0.1
 """Of the control without a teacher: Szegedy et al. 2016, arXiv:1512.00567, section 7."""
 SURE = 0.05
 MAX_SEEDS = 20
+FEW_EXAMPLES = 10_000
+"""Training images below which the students learn from all of them, and the teacher for longer."""
 
 
 class Budget(NamedTuple):
@@ -47,7 +50,7 @@ def budget(dataset: str) -> Budget:
 
     The student keeps its last weights: nothing is chosen, on any split.
     """
-    few = dataset == "digits"
+    few = info_of(dataset).train_examples < FEW_EXAMPLES
     return Budget(
         dataset,
         ModelConfig(name="cnn", channels=(16, 32)),
