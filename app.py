@@ -21,6 +21,7 @@ if __name__ == "__main__":
                 st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
                 st.Page("pages/compare.py", title="Compare", icon=":material/balance:"),
                 st.Page("pages/sweep.py", title="Sweep", icon=":material/grid_on:"),
+                st.Page("pages/objectives.py", title="Objectives", icon=":material/leaderboard:"),
                 st.Page("pages/paper.py", title="Paper", icon=":material/article:"),
                 st.Page("pages/mistakes.py", title="Break it", icon=":material/bug_report:"),
                 st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),

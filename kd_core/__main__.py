@@ -5,7 +5,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,19 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.status import Status
 from rich.table import Table
 
-from kd_core import cluster, jobs, mending, own_data, paper, performing, places, recipes, shipped, trial
+from kd_core import (
+    cluster,
+    comparison,
+    jobs,
+    mending,
+    own_data,
+    paper,
+    performing,
+    places,
+    recipes,
+    shipped,
+    trial,
+)
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -36,6 +48,7 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
     called,
+    differences,
     info_of,
     is_own,
 )
@@ -430,23 +443,56 @@ def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, m
         for row in found
     ]
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
+    _print_table([head, *cells], experiment.title, markdown)
+    for said in paper.verdicts(experiment, found):
+        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
+    _print_machines(runs.values())
+
+
+def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -> None:
+    """lines: the head, then a line each."""
+    head, *cells = lines
     if markdown:
         for line in (head, ("---",) * len(head), *cells):
             print("| " + " | ".join(line) + " |")
         print()
-    else:
-        table = Table(*head, title=experiment.title)
-        for cell in cells:
-            table.add_row(*cell)
-        console.print(table)
+        return
+    table = Table(*head, title=title)
+    for cell in cells:
+        table.add_row(*cell)
+    console.print(table)
+
+
+def _print_machines(runs: Iterable[Run]) -> None:
     machines = {
         f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
-        for run in runs.values()
+        for run in runs
         if run.status == "finished"
     }
-    for said in paper.verdicts(experiment, found):
-        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
     console.print("Trained on " + "; ".join(sorted(machines)), markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def objectives(
+    dataset: DatasetName = "mnist",
+    seeds: Annotated[
+        int, typer.Option(min=1, max=comparison.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
+    ] = 5,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+) -> None:
+    """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
+    with _sentences():
+        store = _store()
+        experiment = comparison.experiment(comparison.budget(dataset))
+        redo = paper.plan(experiment, range(seeds), store.runs())
+        _redo(store, redo)
+        runs = {run.id: run for run in store.some([*redo.runs.values()])}
+        found = paper.rows(experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs})
+        standings = comparison.standings(found)
+        _print_table([comparison.HEAD, *(comparison.cells(one) for one in standings)], experiment.title, markdown)
+        for sentence in (experiment.shows, *comparison.verdict(standings), comparison.HOW_TO_READ):
+            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+        _print_machines(runs.values())
 
 
 @app.command()
@@ -534,6 +580,33 @@ def compare(
             f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
             f" {conditions['torch']}, {conditions['precision']}; medians of models taking turns."
         )
+
+
+@app.command()
+def advise(run: Annotated[str, typer.Argument(help="Run id of a distilled student, or its start, or 'last'.")]) -> None:
+    """Say what a distilled run's own numbers suggest, most important first, and the next experiment for each."""
+    from kd_core import diagnosis, evidence
+
+    with _sentences():
+        store = _store()
+        read = evidence.evidence_of(store, store.find(run))
+        found = diagnosis.advise(read)
+        for number, advice in enumerate(found, 1):
+            lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
+            if advice.next is not None:
+                changes = differences([read.story, advice.next]).items()
+                said = "; ".join(
+                    f"{name} {_in_words(before)} -> {_in_words(after)}" for name, (before, after) in changes
+                )
+                lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
+            console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+        if not found:
+            console.print(diagnosis.ALL_WELL, markup=False, highlight=False, soft_wrap=True)
+
+
+def _in_words(value: Any) -> str:
+    """A setting in one word."""
+    return ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
 
 
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:

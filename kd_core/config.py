@@ -169,8 +169,10 @@ class Weight(NamedTuple):
 class ObjectiveInfo(NamedTuple):
     """What can be said of an objective without computing it, as kd_core.objectives does.
 
-    formula: of the soft loss, in LaTeX. An objective whose weights name `hard` weighs the cross-entropy with the labels
-    by it, loss = soft_loss + hard * hard_loss, and alpha plays no part; any other is mixed by alpha as Hinton's is.
+    formula: of the soft loss, in LaTeX as an aligned environment takes it, narrow enough for a phone. where: what its
+    symbols mean, beside T, y, CE and p, which is softmax(z / T) of student s and teacher t. An objective whose weights
+    name `hard` weighs the cross-entropy with the labels by it, loss = soft_loss + hard * hard_loss, and alpha plays no
+    part; any other is mixed by alpha as Hinton's is.
     temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
     that several teachers average these, whatever `ensemble` says. nats: the unit of its soft loss, which has none else.
     """
@@ -188,6 +190,7 @@ class ObjectiveInfo(NamedTuple):
     needs_labels: bool = False
     needs: Needs = "logits"
     projector: bool = False
+    where: str = ""
 
     @property
     def mixed(self) -> bool:
@@ -217,7 +220,7 @@ OBJECTIVES = {
     "dkd": ObjectiveInfo(
         "DKD",
         r"T^2\,\big[w_\mathrm{t}\,\mathrm{KL}(b^t_T \| b^s_T)"
-        r" + w_\mathrm{n}\,\mathrm{KL}(\hat p^t_T \| \hat p^s_T)\big]",
+        r" \\ &\quad + w_\mathrm{n}\,\mathrm{KL}(\hat p^t_T \| \hat p^s_T)\big]",
         "Zhao et al. 2022, arXiv:2203.08679, equation 7",
         "When the teacher is so sure that its dark knowledge hardly counts: that part gets a weight of its own.",
         "megvii-research/mdistiller, mdistiller/engine/cfg.py (DKD, without its 20 epochs of warm-up)",
@@ -228,11 +231,11 @@ OBJECTIVES = {
         },
         temperature=4.0,
         needs_labels=True,
+        where=r"$b$ is the label's probability and that of all others, $\hat p$ the others among themselves",
     ),
     "logit_standardisation": ObjectiveInfo(
         "Logit standardisation",
-        r"w_\mathrm{soft}\,T^2\,\mathrm{KL}\big(\mathrm{softmax}(\tilde z^t / T) \,\big\|\,"
-        r" \mathrm{softmax}(\tilde z^s / T)\big)",
+        r"w_\mathrm{soft}\,T^2\,\mathrm{KL}\big(\tilde p^t_T \,\big\|\, \tilde p^s_T\big)",
         "Sun et al. 2024, arXiv:2403.01427, algorithm 1",
         "When the student is too small to reach the size of the teacher's logits: only their pattern is matched.",
         "sunshangquan/logit-standardization-KD, mdistiller/engine/cfg.py (KD) and tools/train.py",
@@ -242,11 +245,12 @@ OBJECTIVES = {
         },
         temperature=2.0,
         matches_logits=True,
+        where=r"$\tilde p$ is softmax of each example's logits brought to mean 0 and standard deviation 1",
     ),
     "dist": ObjectiveInfo(
         "DIST",
         r"T^2\,\big[w_\mathrm{b}\,\big(1 - \overline{\rho}_\mathrm{rows}\big)"
-        r" + w_\mathrm{w}\,\big(1 - \overline{\rho}_\mathrm{columns}\big)\big]",
+        r" \\ &\quad + w_\mathrm{w}\,\big(1 - \overline{\rho}_\mathrm{columns}\big)\big]",
         "Huang et al. 2022, arXiv:2205.10536, section 3",
         "When the teacher is much stronger: only how it ranks classes, and examples within a class, is asked.",
         "hunto/image_classification_sota, lib/models/losses/kd_loss.py and dist_kd.py",
@@ -257,21 +261,22 @@ OBJECTIVES = {
         },
         temperature=1.0,
         nats=False,
+        where=r"$\rho$ is Pearson's correlation of $p^t_T$ and $p^s_T$, a row an example, a column a class",
     ),
     "jensen_shannon": ObjectiveInfo(
         "Jensen-Shannon",
-        r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big],"
-        r"\; m = \beta p^t_T + (1-\beta) p^s_T",
+        r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) \\ &\quad + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big]",
         "Agarwal et al. 2023 (GKD), arXiv:2306.13649, section 2",
         "To choose what a small student gives up: near beta 0 it spreads over all the teacher says, near 1 it keeps to"
         " the likeliest.",
         "huggingface/trl, trl/trainer/gkd_config.py",
         {"beta": Weight(0.5, r"\beta", "exactly 0: forward KL, as Hinton's; exactly 1: reverse KL", most=1.0)},
+        where=r"$m = \beta p^t_T + (1-\beta) p^s_T$",
     ),
     "nkd": ObjectiveInfo(
         "NKD",
         r"-w_\mathrm{t}\,p^t_y \log p^s_y"
-        r" - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
+        r" \\ &\quad - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
         "Yang et al. 2023, arXiv:2303.13005, section 3",
         "As DKD, with the label's own part bounded by how sure the teacher is of it.",
         "yzd-v/cls_KD, configs/distillers/cifar100/res34_distill_res18_cifar.py",
@@ -282,11 +287,11 @@ OBJECTIVES = {
         },
         temperature=3.0,
         needs_labels=True,
+        where=r"$p_y$ is the label's probability at T = 1, $\hat p$ those of the others among themselves",
     ),
     "similarity_preserving": ObjectiveInfo(
         "Similarity preserving",
-        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2,"
-        r"\; G = FF^\top \text{ with rows of length 1, } F \text{ the features}",
+        r"w_\mathrm{s}\,\tfrac{1}{N^2}\,\big\| G^t - G^s \big\|_F^2",
         "Tung and Mori 2019, arXiv:1907.09682, section 3.1",
         "For networks that share no shape: only which images of a batch look alike to the teacher is asked.",
         "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh, for batches of 64: larger ones make the term smaller",
@@ -297,11 +302,12 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         nats=False,
+        where=r"$G = FF^\top$ with rows of length 1, $F$ the features of the $N$ images of a batch",
     ),
     "rkd": ObjectiveInfo(
         "RKD",
-        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} -"
-        r" \cos^s_{ijk}\big)},\; h \text{ Huber's}",
+        r"w_\mathrm{d}\,\overline{h\big(d^t_{ij} - d^s_{ij}\big)} \\ &\quad"
+        r" + w_\mathrm{a}\,\overline{h\big(\cos^t_{ijk} - \cos^s_{ijk}\big)}",
         "Park et al. 2019, arXiv:1904.05068, sections 3.2.1 (distances) and 3.2.2 (angles)",
         "For networks that share no shape, where how far images lie apart matters: its distances have no scale.",
         "lenscloth/RKD, run_distill_classification.py",
@@ -313,10 +319,11 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         nats=False,
+        where=r"$d$ are distances over their mean, $\cos$ of angles, between features of a batch; $h$ is Huber's loss",
     ),
     "hint": ObjectiveInfo(
         "FitNets hint",
-        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2},\; r \text{ linear, trained along}",
+        r"w_\mathrm{h}\,\overline{\big( r(F^s) - F^t \big)^2}",
         "Romero et al. 2015, arXiv:1412.6550, equation 3, in one stage with the labels as in RepDistiller",
         "For a thin and deep student: maps in the middle of its teacher lead it, or else what feeds the last layer.",
         "HobbitLong/RepDistiller, scripts/run_cifar_distill.sh",
@@ -328,11 +335,12 @@ OBJECTIVES = {
         needs="features",
         projector=True,
         nats=False,
+        where=r"$F$ are features, $r$ is linear and trained along",
     ),
     "attention": ObjectiveInfo(
         "Attention transfer",
-        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages} \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|}"
-        r" \Big)^2},\; Q = \tfrac1C \textstyle\sum_c A_c^2",
+        r"w_\mathrm{a}\textstyle\sum_\mathrm{stages}"
+        r" \overline{\Big( \tfrac{Q^s}{\| Q^s \|} - \tfrac{Q^t}{\| Q^t \|} \Big)^2}",
         "Zagoruyko and Komodakis 2017, arXiv:1612.03928, equation 2 with p = 2",
         "For convolutional networks: the student looks where its teacher looks, at every stage.",
         "szagoruyko/attention-transfer, README.md (beta 1e+3), and RepDistiller, scripts/run_cifar_distill.sh",
@@ -343,11 +351,11 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="maps",
         nats=False,
+        where=r"$Q = \tfrac1C \textstyle\sum_c A_c^2$ of the $C$ channels $A$ of a stage",
     ),
     "crd": ObjectiveInfo(
         "CRD",
-        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ + N\,\overline{\log(1 - h^-)} \big],"
-        r"\; h = \tfrac{s}{s + N/M},\; s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}",
+        r"-w_\mathrm{c} \textstyle\sum_\mathrm{sides} \big[ \log h^+ \\ &\quad + N\,\overline{\log(1 - h^-)} \big]",
         "Tian et al. 2020, arXiv:1910.10699, section 3.1",
         "For a student whose features are to be used later: they are to tell apart each image, not only each class.",
         "HobbitLong/RepDistiller, train_student.py and scripts/run_cifar_distill.sh, but with 4,096 negatives a step",
@@ -358,6 +366,8 @@ OBJECTIVES = {
         uses_temperature=False,
         needs="features",
         projector=True,
+        where=r"$h = \tfrac{s}{s + N/M}$, $s = \tfrac1Z e^{\langle g^t, g^s \rangle / \tau}$ of an image"
+        r" with itself (+) and with $N$ of the other $M$ (−), $g$ linear maps of the features, trained along",
     ),
 }
 """The names of kd_core.objectives.SOFT_LOSSES, in the order in which forms offer them."""
@@ -690,7 +700,7 @@ class TransferSetConfig(Config):
 
 
 PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
-    "own": ("normalised by the data set's own mean and standard deviation, as KD Lab does", None, None),
+    "own": ("normalised as KD Lab does", None, None),
     "0..1": ("from 0 to 1", (0.0,), (1.0,)),
     "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
     "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),

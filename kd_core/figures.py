@@ -237,6 +237,27 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
     return _styled(figure, height=380)
 
 
+def objective_differences(points: Sequence[tuple[str, str, float, float, float]]) -> go.Figure:
+    """Test errors more than the baseline's, each with its interval, from top to bottom; the baseline is the line at 0.
+
+    points: name, role, mean, low, high. An interval that reaches over the line is a difference that may be none.
+    """
+    figure = go.Figure()
+    for name, role, mean, low, high in points:
+        figure.add_scatter(
+            x=[mean], y=[_plain(name)], mode="markers", showlegend=False, name=_plain(name),
+            marker={"color": ROLE_COLOURS[role], "size": 11},
+            error_x={"type": "data", "symmetric": False, "array": [high - mean], "arrayminus": [mean - low],
+                     "color": ROLE_COLOURS[role], "thickness": 2},
+            hovertemplate=f"%{{x:.1f}} ({low:.1f} to {high:.1f})",
+        )  # fmt: skip
+    figure.add_shape(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper",
+                     line={"color": ROLE_COLOURS["baseline"], "width": 2, "dash": "dash"})  # fmt: skip
+    figure.update_xaxes(title_text="test errors more than the baseline (fewer is left), 95% interval", zeroline=False)
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    return _styled(figure, height=110 + 34 * max(2, len(points)))
+
+
 LONGEST_LABEL = 16
 """Characters of a class's name on an axis or in a legend."""
 
@@ -274,13 +295,17 @@ CLASS_SYMBOLS = ("circle", "diamond-open")
 def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Sequence[str], title: str) -> go.Figure:
     """Examples in the plane of their features' first two principal components, coloured by class; (N, 2) and (N,).
 
-    Of more than MANY classes, the ten with most examples have colours, and the others are grey.
+    Of more than MANY classes, ten with most examples have colours, and the others are grey.
     """
     figure = go.Figure()
     shown = list(range(len(names)))
     if len(names) > MANY:
         counts = Counter(labels)
-        shown = sorted(sorted(shown, key=lambda label: -counts[label])[: len(CLASS_COLOURS)])
+        fewest = sorted((counts[label] for label in shown), reverse=True)[len(CLASS_COLOURS) - 1]
+        most = [
+            label for label in shown if counts[label] >= fewest
+        ]  # often all, of which some are taken here and there
+        shown = [most[place * len(most) // len(CLASS_COLOURS)] for place in range(len(CLASS_COLOURS))]
         others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
         figure.add_scatter(
             x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",

@@ -189,7 +189,8 @@ def _loss(told: DistillationConfig) -> str:
         shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
         formula = f"`loss = {shares}`"
         meaning = (
-            f"soft is the loss of {told.info.label} ({told.info.source}), $${told.info.formula}$$"
+            f"soft is the loss of {told.info.label} ({told.info.source}),"
+            f" $$\\begin{{aligned}} &{told.info.formula} \\end{{aligned}}$$ {told.info.where}"
             f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
         )
     numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]

@@ -41,8 +41,9 @@ div.Scalar div_.Tensor eq.Scalar eq.Tensor exp erf fill_.Scalar fill_.Tensor ful
 gt.Tensor le.Scalar le.Tensor lift_fresh_copy log log1p logical_and logical_not logical_or lt.Scalar lt.Tensor
 masked_fill.Scalar masked_fill.Tensor masked_fill_.Scalar maximum minimum mul.Tensor mul.Scalar mul_.Tensor ne.Scalar
 ne.Tensor neg ones_like pow.Tensor_Scalar pow.Tensor_Tensor reciprocal rsqrt rsub.Scalar sign sin cos sqrt square
-sub.Tensor sub.Scalar sub_.Tensor tanh tanh_ to.dtype to.dtype_layout _to_copy type_as where.self where.ScalarOther
-where.Scalar zeros_like new_zeros new_ones new_full zeros ones full arange arange.start arange.start_step scalar_tensor
+sub.Tensor sub.Scalar sub_.Tensor tanh tanh_ to.device to.dtype to.dtype_layout to.other _to_copy type_as where.self
+where.ScalarOther where.Scalar zeros_like new_zeros new_ones new_full zeros ones full arange arange.start
+arange.start_step scalar_tensor
 """
 _AS_LAYERS = """
 _adaptive_avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool2d addmm avg_pool1d avg_pool2d
@@ -150,9 +151,18 @@ class Program(nn.Module):
                 "This torch.export program is not as torch 2.8 and later write it: save it anew with torch.export.save."
             ) from error
 
-    @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """(N, ...) as axes and dtype say -> the first output."""
+        """(N, ...) as axes and dtype say -> the first output. Raises ProgramError where that cannot be computed."""
+        try:
+            with torch.no_grad():
+                return self._computed(images)
+        except (RuntimeError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
+            if "memory" in str(error):
+                raise
+            words = " ".join(re.sub(r"[^\w .,:()=-]", " ", str(error)).split())[:160]
+            raise ProgramError(f"This torch.export program cannot be computed: {words}.") from error
+
+    def _computed(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {**dict(self.named_buffers(recurse=False)), self._input: images}
 
         def stated(argument: Any) -> Any:

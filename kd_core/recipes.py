@@ -51,9 +51,9 @@ DIGITS_STUDENT = ModelConfig(hidden=(30,))
 """Small enough for 1,352 training images: one hidden layer of 30 units."""
 
 
-OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 2000
+OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 3000
 """Steps that teach a network of the engine a data set that nobody has tuned it for: minutes on two cores."""
-OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="resnet18"), ModelConfig(name="cnn")
+OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="cnn", channels=(32, 64)), ModelConfig(name="cnn")
 
 
 def default_training(role: str, dataset: str) -> TrainingConfig:
@@ -89,6 +89,10 @@ def default_temperature(dataset: str, objective: str = "hinton") -> float:
     """A temperature that serves that student, or the objective's own."""
     own = OBJECTIVES[objective].temperature
     return own if own is not None else 2.0 if dataset == "digits" else 4.0
+
+
+TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
+"""Those that are worth trying, to choose from."""
 
 
 def _like_mnist(dataset: str) -> bool:
@@ -305,6 +309,30 @@ def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
     if dataset == "mnist":
         story = story.replace(teacher_training=story.teacher_training.replace(epochs=8))
     return story
+
+
+def baseline_beside(config: RunConfig) -> RunConfig:
+    """The student of a distilled run without its teacher: same network, seed, images and training."""
+    part = config.transfer_set.replace(labelled=True)
+    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None, mistake=None)
+
+
+def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
+    """Those finished runs that differ from this one in their seed alone, itself among them.
+
+    A distilled run's teachers may differ in theirs as well.
+    """
+    others = [other for other in finished if other.usable]
+    known = {other.id: other.config for other in others}
+
+    def essence(config: RunConfig) -> tuple[object, ...]:
+        distillation, teachers = config.distillation, []
+        if distillation is not None:
+            teachers = [essence(known[one]) if one in known else one for one in distillation.teachers]
+            distillation = distillation.replace(teachers=("any",))
+        return config.replace(seed=0, distillation=distillation), *teachers
+
+    return [other for other in others if essence(other.config) == essence(run.config)]
 
 
 def continued(run: Run, epochs: int) -> RunConfig:

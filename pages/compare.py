@@ -4,6 +4,7 @@ import streamlit as st
 
 from kd_core.config import BLACK_BOX
 from pages.widgets import closer, lab, pickers
+from pages.widgets.advised import advice_on
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
@@ -53,3 +54,5 @@ else:
         " measured on this machine. What it says of each image is what it said when it was tested."
     )
     race_of(compared)
+
+advice_on(runs)

@@ -40,6 +40,7 @@ with demo, st.container(border=True):
         ids = rights.submit(recipes.plan(recipes.quick_demo(dataset)).to_train)
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.rerun()
+    st.page_link("pages/data.py", label="Or bring images of your own", icon=":material/photo_library:")
 
 batch = keys.chosen_batch()
 found = pickers.batches()

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.widgets import keys, pickers, rights
+from pages.widgets.advised import advice_on
 from pages.widgets.bring_teacher import bring_teacher
 from pages.widgets.control import manage_runs
 from pages.widgets.forms import preset_buttons, story_form
@@ -28,6 +29,7 @@ else:
     if found:
         runs = pickers.linked(found[pickers.batch_picker(found)])
         live_view(runs, key="live")
+        advice_on(runs)
         manage_runs(runs)
         replay(runs)
         st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import PAPER, tiny_config, tiny_story
+from tiny import BUDGET, PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
-from kd_core import paper, shipped
+from kd_core import comparison, paper, shipped
 from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
+from kd_core.config import OBJECTIVES
 from kd_core.runs import Store
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -325,6 +326,34 @@ def test_a_recipe_trains_what_is_missing_of_it_and_prints_paper_and_ours(shell, 
     assert again.stdout.splitlines()[-4:] == done.stdout.splitlines()[-4:]
     assert "there is no recipe 'speech'" in shell("recipe", "speech").output
     assert "there is no recipe for 'cifar'" in shell("recipe", "main", "--dataset", "cifar").output
+
+
+def test_objectives_are_compared_by_one_command_that_goes_on_where_it_was(shell, monkeypatch):
+    monkeypatch.setattr(comparison, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
+    monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    done = shell("objectives", "--dataset", "digits", "--seeds", "2", "--markdown")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("finished: ") == 1 + 4 * 2
+    assert "| " + " | ".join(comparison.HEAD) + " |" in done.stdout
+    assert "After Holm's correction for 3 comparisons" in done.stdout
+    more = shell("objectives", "--dataset", "digits", "--seeds", "3", "--markdown")
+    assert more.stdout.count("finished: ") == 4
+    again = shell("objectives", "--dataset", "digits", "--seeds", "3", "--markdown")
+    assert again.stdout in more.stdout
+
+
+def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):
+    teacher = shell("train", *QUICK)
+    student = shell("distill", "--teacher", "last", "--hidden", "8", "--epochs", "2", "--temperature", "2")
+    assert (teacher.exit_code, student.exit_code) == (0, 0)
+    said = shell("advise", "last")
+    assert said.exit_code == 0, said.output
+    assert said.stdout.startswith("1. ")
+    assert "Train longer" in said.stdout
+    assert "Next: Train for 4 epochs (training.epochs 2 -> 4)" in said.stdout
+    refused = shell("advise", store.runs()[-1].id)
+    assert refused.exit_code == REFUSED
+    assert "no distilled student" in refused.output
 
 
 def test_what_ships_is_made_by_one_command_and_verified_by_another(shell, monkeypatch, home):

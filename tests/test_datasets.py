@@ -4,10 +4,13 @@ import errno
 import gzip
 import hashlib
 import http.server
+import io
 import os
+import pickle
 import shutil
 import socket
 import struct
+import tarfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -474,3 +477,65 @@ def test_what_killed_downloads_left_a_day_ago_goes_and_what_is_at_work_stays(now
         os.utime(nowhere / name, (time.time() - age,) * 2)
     downloads.download("mnist", mirrors=[mirror().address])
     assert sorted(path.name for path in nowhere.iterdir()) == sorted([*places.MNIST_FILES, "tmpnew"])
+
+
+# ------------------------------------------------------------------------------------- the others by their names
+
+
+def cifar_archive():
+    """CIFAR-10's own archive, of 6 images a file: (bytes, MD5 of each file in it, pixels of the last)."""
+    generator = np.random.default_rng(0)
+    contents = {}
+    for name in places.CIFAR10_FILES[:-1]:
+        pixels = generator.integers(0, 256, (6, 3072), dtype=np.uint8)
+        contents[name] = pickle.dumps({"data": pixels, "labels": [0, 1, 2, 3, 8, 9]})
+    contents["batches.meta"] = pickle.dumps({"label_names": [f"class {label}" for label in range(10)]})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in contents.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    sums = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
+    return buffer.getvalue(), sums, pixels
+
+
+def test_cifar_10_is_downloaded_as_one_archive_and_read_only_if_each_file_is_the_known_one(nowhere, monkeypatch):
+    archive, sums, pixels = cifar_archive()
+    source = torchvision().datasets.CIFAR10
+    monkeypatch.setattr(source, "tgz_md5", hashlib.md5(archive).hexdigest())
+    monkeypatch.setattr(source, "train_list", [[name, sums[name]] for name in places.CIFAR10_FILES[:5]])
+    monkeypatch.setattr(source, "test_list", [["test_batch", sums["test_batch"]]])
+    monkeypatch.setattr(source, "meta", {**source.meta, "md5": sums["batches.meta"]})
+    server = Mirror({"cifar-10-python.tar.gz": archive})
+    monkeypatch.setattr(source, "url", f"{server.address}cifar-10-python.tar.gz")
+    datasets._cifar10.cache_clear()
+    told = []
+    try:
+        loaded = datasets.load("cifar10", progress=lambda text, share: told.append(text))
+    finally:
+        server.close()
+        datasets._cifar10.cache_clear()
+    assert set(told) == {"Downloading CIFAR-10, file 1 of 1"}
+    assert loaded.train_images.shape == (30, 3, 32, 32)
+    assert loaded.test_labels.tolist() == [0, 1, 2, 3, 8, 9]
+    assert loaded.class_names[9] == "class 9"
+    assert torch.equal(loaded.test_images, torch.from_numpy(pixels).reshape(6, 3, 32, 32))
+    folder = places.data_folders()[-1] / "cifar-10-batches-py"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["cifar-10-batches-py"]
+    (folder / "test_batch").write_bytes(pickle.dumps(print))  # a pickle that is not the known one is not opened
+    with pytest.raises(DatasetError, match=r"The CIFAR-10 files in .* are damaged"):
+        datasets.load("cifar10")
+
+
+@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
+def test_the_likes_of_mnist_are_downloaded_and_named_as_their_makers_do(nowhere, mirror, monkeypatch, name):
+    server = mirror()
+    source = getattr(torchvision().datasets, places.TORCHVISION[name])
+    monkeypatch.setattr(source, "resources", torchvision().datasets.MNIST.resources)
+    monkeypatch.setattr(source, "mirrors", [server.address])
+    loaded = datasets.load(name)
+    assert (loaded.name, loaded.train_images.shape) == (name, (30, 1, 28, 28))
+    assert len(set(loaded.class_names)) == 10
+    assert ("Ankle boot" in loaded.class_names) is (name == "fashion_mnist")
+    assert places.folder_of(name) == places.data_folders()[-1]

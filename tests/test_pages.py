@@ -10,9 +10,23 @@ import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
-from tiny import PAPER, tiny_config, tiny_story, train_here
+from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import bundles, datasets, exported, figures, paper, performing, places, recipes, shipped, teacher_files
+from kd_core import (
+    bundles,
+    comparison,
+    datasets,
+    diagnosis,
+    evidence,
+    exported,
+    figures,
+    paper,
+    performing,
+    places,
+    recipes,
+    shipped,
+    teacher_files,
+)
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
@@ -20,7 +34,9 @@ from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, pickers
 
-PAGES = ("overview", "temperature", "train", "runs", "compare", "export", "paper", "sweep", "mistakes")
+PAGES = (
+    "overview", "temperature", "data", "train", "runs", "compare", "export", "paper", "sweep", "mistakes", "objectives",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +171,11 @@ def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(o
     for name, info in OBJECTIVES.items():
         app.selectbox(key="form_objective").set_value(name).run()
         assert not app.exception
+        if info.needs == "maps":
+            assert f"{name} compares maps, and the teacher, " in words(app)
+            app.selectbox(key="form_teacher_model").select("cnn").run()
+            assert f"{name} compares maps, and the student, " in words(app)
+            app.selectbox(key="form_student_model").select("cnn").run()
         assert not app.error
         assert info.when in [caption.value for caption in app.caption]
         assert app.select_slider(key="form_temperature").disabled is not info.uses_temperature
@@ -373,14 +394,10 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     assert app.dataframe[0].value["parameters"].isna().any()
     others = [other.id for other in store.runs() if other.usable and other.id != run.id][:2]
     for page, query in (("runs", {"runs": run.id}), ("compare", {"compared": ",".join([run.id, *others])}),
-                        ("compare", {"compared": ",".join([*others, run.id])}), ("temperature", {"batch": run.batch}),
                         ("export", {"run": run.id})):  # fmt: skip
         shown = open_page(page, **query)
         assert not shown.error, (page, words(shown))
-        assert (
-            "brought" in words(shown) + " ".join(table.value.to_csv() for table in shown.dataframe)
-            or page == "temperature"
-        )
+        assert "brought" in words(shown) + " ".join(table.value.to_csv() for table in shown.dataframe)
     store.delete(run.id)
 
 
@@ -709,6 +726,57 @@ def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper,
     app.slider(key=f"bias_{run.id}").set_value(1.5).run()
     assert "+1.50" in app.metric[0].label
     assert int(app.metric[0].value.split()[0]) >= best
+
+
+# --------------------------------------------------------------------------------------------------- advice after a run
+
+
+@pytest.mark.parametrize("page", ["train", "compare"])
+def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(open_page, story_runs, homes, page):
+    store, student = lab._opened(homes["trained"]).store, story_runs[-1]
+    first = diagnosis.advise(evidence.evidence_of(store, student))[0]
+    address = {"view": "Watch"} if page == "train" else {"compared": ",".join(run.id for run in story_runs)}
+    app = open_page(page, batch=student.batch, **address)
+    said = words(app)
+    assert first.sentence.split(":")[0] in said
+    button = app.button(key="advice_0")
+    assert button.label == first.change
+    button.click().run()
+    assert not app.exception, [error.value for error in app.exception]
+    assert app.title[0].value == "Distill live"
+    assert app.session_state["view"] == "Set up"
+    assert app.session_state["setup"] == first.next != evidence.evidence_of(store, student).story
+
+
+def test_a_run_of_which_nothing_is_to_be_said_is_told_that(open_page, story_runs, monkeypatch):
+    monkeypatch.setattr(diagnosis, "RULES", ())
+    lab._advice.clear()
+    app = open_page("train", batch=story_runs[-1].batch, view="Watch")
+    assert diagnosis.ALL_WELL in words(app)
+    lab._advice.clear()
+
+
+# ------------------------------------------------------------------------------------------- objectives at equal budget
+
+
+def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch):
+    few = {name: OBJECTIVES[name] for name in ("hinton", "rkd")}
+    monkeypatch.setattr(comparison, "OBJECTIVES", few)
+    monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    app = open_page("objectives", "empty", on="digits")
+    assert "Nothing of it has been trained yet" in words(app)
+    app.segmented_control(key="contest_seeds").set_value(2).run()
+    next(button for button in app.button if button.key == "redo").click().run()
+    wait_until_idle(lab._opened(homes["empty"]).store)
+    app.run()
+    assert not app.exception, [error.value for error in app.exception]
+    table = app.dataframe[0].value
+    assert set(table["objective"]) == {comparison.label(name) for name in ("baseline", "label_smoothing", *few)}
+    assert "After Holm's correction for 3 comparisons" in words(app)
+    store = lab._opened(homes["empty"]).store
+    made = [run for run in store.runs() if run.config.distillation and run.config.distillation.objective == "rkd"]
+    errors = [run.results["test_errors"] for run in sorted(made, key=lambda run: run.config.seed)]
+    assert list(table[table["objective"] == OBJECTIVES["rkd"].label]["by seed"]) == [f"{errors[0]} {errors[1]}"]
 
 
 # ------------------------------------------------------------------------------------------------- the guided lesson

@@ -181,6 +181,7 @@ class FromPixels(nn.Module):
         self.scale, self.shift, self.softmax = scale, shift, softmax
 
     def forward(self, pixels):
+        pixels = pixels.to("cpu", torch.float32)  # as programs say that were written on one device
         logits = self.model((pixels * self.scale + self.shift - self.mean) / self.std)
         return logits.softmax(dim=1) if self.softmax else logits
 
@@ -405,6 +406,8 @@ def test_a_program_calls_nothing_but_arithmetic(elsewhere, digits, tmp_path):
         with pytest.raises(LabError, match=r"calls .*, which is not among the operators"):
             tried(with_node(content, target=target), digits)
     argument = {"name": "self", "arg": {"as_graph": {"name": "x", "graph": {}}}, "kind": 1}
+    with pytest.raises(LabError, match="cannot be computed"):
+        tried(with_node(content, target="torch.ops.aten.relu.default"), digits)
     with pytest.raises(LabError, match="is given graph"):
         tried(with_node(content, inputs=[argument]), digits)
 

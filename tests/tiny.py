@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import paper, performing, tensors
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core import comparison, paper, performing, tensors
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig, TransferSetConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
 
@@ -113,3 +113,8 @@ PAPER = paper.Protocol(
     members=2,
 )
 """The paper's experiments on digits, in a second each."""
+
+BUDGET = comparison.Budget(
+    "digits", PAPER.teacher, PAPER.teacher_training, PAPER.student, PAPER.training, TransferSetConfig(fraction=0.5)
+)
+"""What the comparison of objectives gives each of them, in a fraction of a second."""

@@ -75,8 +75,10 @@ def _settings() -> dict[str, Any] | None:
     pixels = right.selectbox(
         "It was trained on pixels",
         [*PIXELS, OTHER],
-        format_func=lambda one: PIXELS[one][0] if one in PIXELS else "of another mean and standard deviation",
+        format_func=lambda one: PIXELS[one][0] if one in PIXELS else "of another mean and deviation",
         key="teacher_pixels",
+        help="KD Lab gives mean 0 and standard deviation 1 over the training set. Not sure? Try several: those it"
+        " was trained on leave the fewest errors.",
     )
     mean, std = PIXELS.get(pixels, ("", None, None))[1:]
     try:
@@ -143,7 +145,7 @@ def _found(trial: Trial) -> None:
         st.error(literal(str(error)), icon=":material/error:")
         return
     share = found.test_errors / found.test_examples
-    st.metric("Test errors", f"{found.test_errors:,} of {found.test_examples:,}", f"{share:.2%}", delta_color="off")
+    st.metric("Test errors", f"{found.test_errors:,} of {found.test_examples:,}, {share:.2%}")
     st.caption(literal(" ".join(found.notes)))
     if found.warning:
         st.warning(literal(found.warning), icon=":material/warning:")
@@ -174,7 +176,14 @@ def _taken(story: StoryConfig) -> None:
             _asked(run)
         elif run.usable:
             st.success(f"{literal(run.label)} is ready to teach.", icon=":material/check_circle:")
-            st.button("Teach with it", key="teacher_use", icon=":material/school:", on_click=_use, args=(story, run))
+            st.button(
+                "Teach with it",
+                key="teacher_use",
+                icon=":material/school:",
+                type="primary",
+                on_click=_use,
+                args=(story, run),
+            )
         else:
             st.warning(literal(f"{run.label} is {run.status}. {run.message or ''}"), icon=":material/error:")
 

@@ -234,11 +234,12 @@ def inside(compared: Compared) -> Section:
         )
         for run in known
     ]
+    seen = max((len(compared.inside[run.id]["features"]) for run in known), default=0)
     images = min((compared.inside[run.id]["images"] for run in known), default=0)
     return Section(
         "What they see, and where they stand",
         [
-            "Above, what the last layer is given for each of the first 1,000 test images, in the plane in which it"
+            f"Above, what the last layer is given for each of the first {seen:,} test images, in the plane in which it"
             " varies most (principal components). A student of soft targets often lays its classes out as"
             " its teacher does; the axes have no meaning of their own.",
             f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
@@ -272,6 +273,7 @@ def show(section: Section, key: str) -> None:
         st.dataframe(
             section.table,
             hide_index=True,
+            placeholder="–",
             column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))

@@ -24,7 +24,7 @@ from kd_core.config import (
     TransferSetConfig,
 )
 from kd_core.places import available
-from kd_core.recipes import PRESETS, StoryConfig
+from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.words import literal, one
@@ -36,7 +36,6 @@ C = TypeVar("C", bound=Config)
 NEW, TRAINED = "Train a new one", "One that is trained"
 LISTED_CLASSES = 20
 """Up to so many classes a field lists those that are used, above it those that are not."""
-TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
 
 
 def chosen_story() -> StoryConfig:
@@ -123,9 +122,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         assistant = _assistant_fields(base, training, wrong)
     with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
         loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
-    with st.expander("Loss and seed", icon=":material/functions:", expanded=bool(base.weights)):
+    with st.expander("Loss and seed", icon=":material/functions:"):
         info = OBJECTIVES[loss["objective"]]
-        weights = _weight_fields(base, loss["objective"])
         _start("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
@@ -155,7 +153,6 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         "student": student,
         "training": training,
         "t_squared": t_squared,
-        "weights": weights,
         "transfer_set": transfer_set,
         "baseline": baseline,
         "seed": int(seed),
@@ -190,7 +187,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     )
     _start("alpha", base.alpha)
     alpha = st.slider(
-        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own, below",
+        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
         0.0,
         1.0,
         step=0.05,
@@ -198,7 +195,11 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         disabled=not info.mixed,
         help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
     )
-    return {"objective": objective, "temperature": float(temperature), "alpha": float(alpha)}
+    weights = {}
+    if info.weights:
+        with st.expander(f"Weights of {info.label}", icon=":material/balance:", expanded=bool(base.weights)):
+            weights = _weight_fields(base, objective)
+    return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
 
 def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
@@ -215,8 +216,7 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
             key=f"form_weight_{objective}_{name}",
             format="%.4g",
         )
-    if info.weights:
-        st.caption(f"Weights at first: {literal(info.defaults_from)}.")
+    st.caption(f"At first as in {literal(info.defaults_from)}.")
     return chosen
 
 

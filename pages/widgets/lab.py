@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, RunConfig, info_of, is_own
+from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, info_of, is_own
 from kd_core.intake import Intake
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
@@ -22,7 +22,7 @@ from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import artifacts
+    from kd_core import artifacts, diagnosis
 
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
@@ -253,19 +253,21 @@ def _epoch_seconds(run_id: str) -> float:
     return median(store().epoch_seconds(run_id) or [0.0])
 
 
+def advice(run: Run) -> "list[diagnosis.Advice]":
+    """What the numbers of a distilled run say, most important first. Raises LabError where they cannot be read."""
+    from kd_core import evidence
+
+    around = evidence.related(store(), run)
+    return _advice(run.id, tuple(f"{one.id} {one.status} {one.attempt}" for one in around))
+
+
+@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+def _advice(run_id: str, around: tuple[str, ...]) -> "list[diagnosis.Advice]":
+    from kd_core import diagnosis, evidence
+
+    return diagnosis.advise(evidence.evidence_of(store(), store().get(run_id)))
+
+
 def repeats(run: Run) -> list[Run]:
-    """The finished runs that differ from this one in their seed alone, itself among them.
-
-    A distilled run's teachers may differ in theirs as well.
-    """
-    others = [other for other in store().runs(statuses=["finished"]) if other.usable]
-    known = {other.id: other.config for other in others}
-
-    def essence(config: RunConfig) -> tuple[object, ...]:
-        distillation, teachers = config.distillation, []
-        if distillation is not None:
-            teachers = [essence(known[one]) if one in known else one for one in distillation.teachers]
-            distillation = distillation.replace(teachers=("any",))
-        return config.replace(seed=0, distillation=distillation), *teachers
-
-    return [other for other in others if essence(other.config) == essence(run.config)]
+    """The finished runs that differ from this one in their seed alone, itself among them."""
+    return recipes.repeats(run, store().runs(statuses=["finished"]))

@@ -81,9 +81,9 @@ def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
     numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
     numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
     numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
-    st.caption(
-        f"{', '.join(numbers)}. {literal(info.source)}. {'In nats, mean' if info.nats else 'Mean'} over the batch."
-    )
+    meaning = f"{info.where}. " if info.where else ""
+    unit = "In nats, mean" if info.nats else "Mean"
+    st.caption(f"{meaning}{', '.join(numbers)}. {literal(info.source)}. {unit} over the batch.")
 
 
 def _hinton(story: StoryConfig) -> None:
@@ -118,6 +118,7 @@ def _forecast(plan: Plan) -> None:
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
+        placeholder="–",
         column_config={
             "parameters": st.column_config.NumberColumn(format="localized"),
             "multiply-adds": st.column_config.NumberColumn(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import streamlit as st
 
 from kd_core import places, recipes, shipped
-from kd_core.config import RunConfig, info_of
+from kd_core.config import info_of
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import keys, lab
 from pages.widgets.words import literal
@@ -91,16 +91,10 @@ def linked(runs: list[Run]) -> list[Run]:
         asked += new
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
-        alike = _same_student(distilled[-1].config)
+        alike = recipes.baseline_beside(distilled[-1].config)
         found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.config == alike}
     order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
     return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
-
-
-def _same_student(config: RunConfig) -> RunConfig:
-    """The baseline beside a distilled student."""
-    part = config.transfer_set.replace(labelled=True)
-    return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None, mistake=None)
 
 
 def _assistants(runs: Iterable[Run]) -> set[str]:

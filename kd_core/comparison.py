@@ -1,0 +1,263 @@
+"""All objectives at equal budget: what one and the same student minimises is the only difference between runs.
+
+Images, epochs, initial weights and order are the same.
+Published gains often shrink on a rerun (Tian et al. 2020, arXiv:1910.10699, section 4.1: none of twelve others beats
+Hinton's consistently), so each is trained with several seeds, and differences are paired by seed.
+Nothing here trains: experiment says which runs it takes (kd_core.paper.plan), standings what came of them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kd_core import evaluation
+from kd_core.config import (
+    OBJECTIVES,
+    ConfigError,
+    DistillationConfig,
+    ModelConfig,
+    RunConfig,
+    TrainingConfig,
+    TransferSetConfig,
+)
+from kd_core.paper import Experiment, Line, Row
+from kd_core.recipes import default_temperature, default_training
+
+BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
+SMOOTHING = 0.1
+"""Of the control without a teacher: Szegedy et al. 2016, arXiv:1512.00567, section 7."""
+SURE = 0.05
+MAX_SEEDS = 20
+
+
+class Budget(NamedTuple):
+    """What all objectives are given alike."""
+
+    dataset: str
+    teacher: ModelConfig
+    teacher_training: TrainingConfig
+    student: ModelConfig
+    training: TrainingConfig
+    transfer_set: TransferSetConfig
+
+
+def budget(dataset: str) -> Budget:
+    """Two convolutional networks, as some objectives compare maps, and few images, so that a teacher can add something.
+
+    The student keeps its last weights: nothing is chosen, on any split.
+    """
+    few = dataset == "digits"
+    return Budget(
+        dataset,
+        ModelConfig(name="cnn", channels=(16, 32)),
+        default_training("teacher", dataset).replace(epochs=15 if few else 5, batch_size=64 if few else 256),
+        ModelConfig(name="cnn", channels=(8, 16)),
+        TrainingConfig(epochs=10 if few else 15, batch_size=64, learning_rate=3e-3, validation_fraction=0),
+        TransferSetConfig(fraction=1.0 if few else 0.1),
+    )
+
+
+def fits(objective: str, given: Budget) -> bool:
+    """Whether both networks show what an objective compares."""
+    try:
+        for model, role in ((given.student, "student"), (given.teacher, "teacher")):
+            model.check_shows(objective, role)
+    except ConfigError:
+        return False
+    return True
+
+
+def label(name: str) -> str:
+    """How people call an objective, the baseline or the control."""
+    known = {BASELINE: "Baseline: labels alone", SMOOTHED: f"Label smoothing {SMOOTHING:g}, no teacher"}
+    return known[name] if name in known else OBJECTIVES[name].label
+
+
+def experiment(given: Budget) -> Experiment:
+    """A line for the baseline, for the control and for each objective that fits; each with its own defaults.
+
+    One teacher, that of seed 0, teaches the students of all seeds: the intervals are over students.
+    """
+
+    def teacher(_: int) -> tuple[RunConfig, ...]:
+        return (RunConfig(role="teacher", dataset=given.dataset, model=given.teacher, training=given.teacher_training),)
+
+    def without_teacher(smoothing: float) -> Callable[[int, tuple[str, ...]], RunConfig]:
+        training = given.training.replace(label_smoothing=smoothing)
+        return lambda seed, _: _student(given, seed, role="baseline", training=training)
+
+    def taught(objective: str) -> Callable[[int, tuple[str, ...]], RunConfig]:
+        settings: dict[str, object] = {"objective": objective}
+        if OBJECTIVES[objective].uses_temperature:
+            settings["temperature"] = default_temperature(given.dataset, objective)
+        return lambda seed, teachers: _student(
+            given, seed, role="distilled", distillation=DistillationConfig(teachers=teachers, **settings)
+        )
+
+    makers = {BASELINE: without_teacher(0.0), SMOOTHED: without_teacher(SMOOTHING)}
+    makers |= {name: taught(name) for name in OBJECTIVES if fits(name, given)}
+    return Experiment(
+        "objectives",
+        "All objectives at equal budget",
+        f"The same student ({given.student.label}), taught by the same teacher ({given.teacher.label}), for"
+        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.3g} of the training images."
+        " What it minimises is the only difference.",
+        "",
+        teacher,
+        tuple(Line(name, None, make) for name, make in makers.items()),
+    )
+
+
+def _student(given: Budget, seed: int, **changes: object) -> RunConfig:
+    settings = {
+        "dataset": given.dataset,
+        "model": given.student,
+        "training": given.training,
+        "transfer_set": given.transfer_set,
+        "seed": seed,
+    }
+    return RunConfig(**{**settings, **changes})
+
+
+class Difference(NamedTuple):
+    """Test errors more than another's over the same seeds: mean, its 95% interval, and the chance of so much by luck.
+
+    Student's t of the differences, seed by seed. sure: below SURE also after Holm's correction for as many comparisons.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    sure: bool
+
+
+class Standing(NamedTuple):
+    """How an objective did: its test errors by seed, their mean with its 95% interval, and how it compares.
+
+    A comparison is None with itself, and without at least two seeds that both have.
+    """
+
+    name: str
+    errors: Mapping[int, int]
+    mean: float
+    interval: tuple[float, float] | None
+    to_baseline: Difference | None
+    to_hinton: Difference | None
+    seconds: float | None
+
+
+def standings(found: Sequence[Row]) -> list[Standing]:
+    """The lines that have finished runs, the fewest mean errors first."""
+    rows = {row.label: row for row in found if row.errors}
+    to_baseline, to_hinton = (_differences(rows, reference) for reference in (BASELINE, HINTON))
+    made = []
+    for name, row in rows.items():
+        errors = [row.errors[seed] for seed in sorted(row.errors)]
+        interval = evaluation.mean_interval(errors)[1:] if len(errors) > 1 else None
+        seconds = float(np.median(list(row.seconds.values()))) if row.seconds else None
+        made.append(
+            Standing(
+                name,
+                row.errors,
+                float(np.mean(errors)),
+                interval,
+                to_baseline.get(name),
+                to_hinton.get(name),
+                seconds,
+            )
+        )
+    return sorted(made, key=lambda standing: standing.mean)
+
+
+def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Difference]:
+    if reference not in rows:
+        return {}
+    theirs = rows[reference].errors
+    paired = {}
+    for name, row in rows.items():
+        more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
+        if name != reference and len(more) > 1:
+            paired[name] = (*evaluation.mean_interval(more), chance_of_mean(more))
+    sure = dict(zip(paired, holm([one[3] for one in paired.values()]), strict=True))
+    return {name: Difference(*one, sure=sure[name] < SURE) for name, one in paired.items()}
+
+
+def chance_of_mean(differences: Sequence[float]) -> float:
+    """Student's one-sample t-test, two-sided: how likely a mean so far from 0 is, were the true one 0 (scipy's).
+
+    Differences that are all the same: 1 where they are 0, else 0, the limit of the test for no spread.
+    """
+    from scipy.stats import ttest_1samp
+
+    if len(set(differences)) == 1:
+        return float(differences[0] == 0)
+    return float(ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction (Scandinavian Journal of Statistics 6, 1979) for so many tests at once, in the same order.
+
+    Below SURE each keeps the chance of even one false alarm among them all below SURE: the i-th smallest of m, counted
+    from 0, is multiplied by m - i, and none is let below a smaller one.
+    """
+    corrected = [0.0] * len(p_values)
+    so_far = 0.0
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):
+        so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = so_far
+    return corrected
+
+
+def verdict(found: Sequence[Standing]) -> list[str]:
+    """What may be said of them, in sentences: gains that the correction leaves, and that all others are not gains."""
+    return [
+        sentence
+        for reference, name in ((BASELINE, "the baseline"), (HINTON, "Hinton's KD"))
+        if (sentence := _said_of(found, reference, name))
+    ]
+
+
+def _said_of(found: Sequence[Standing], reference: str, name: str) -> str:
+    compared = {
+        one.name: difference
+        for one in found
+        if (difference := one.to_baseline if reference == BASELINE else one.to_hinton) is not None
+    }
+    if not compared:
+        return ""
+    fewer = [label(one) for one, difference in compared.items() if difference.sure and difference.mean < 0]
+    more = [label(one) for one, difference in compared.items() if difference.sure and difference.mean > 0]
+    parts = [
+        f"{'; '.join(those)}: {word} test errors than {name}"
+        for those, word in ((fewer, "fewer"), (more, "more"))
+        if those
+    ] or [f"none can be told from {name}"]
+    return (
+        f"After Holm's correction for {len(compared)} comparisons at 5%: {'. '.join(parts)}. Whatever else differs may"
+        " be luck: it is no gain and no loss."
+    )
+
+
+HEAD = ("objective", "test errors: mean (95% interval)", "more than the baseline", "more than Hinton's", "time a run")
+HOW_TO_READ = (
+    "Intervals are Student's t over the seeds, differences are paired by seed, and each interval is 95% by itself:"
+    " among so many some leave out 0 by luck, so * marks those differences alone that Holm's correction leaves."
+)
+
+
+def cells(standing: Standing) -> tuple[str, ...]:
+    """A line of the table, as HEAD names its columns."""
+    mean = f"{standing.mean:.1f}"
+    if standing.interval is not None:
+        mean += f" ({standing.interval[0]:.1f} to {standing.interval[1]:.1f})"
+    time = "" if standing.seconds is None else f"{standing.seconds:.0f} s"
+    return label(standing.name), mean, _in_words(standing.to_baseline), _in_words(standing.to_hinton), time
+
+
+def _in_words(difference: Difference | None) -> str:
+    if difference is None:
+        return "–"
+    mark = " *" if difference.sure else ""
+    return f"{difference.mean:+.1f} ({difference.low:+.1f} to {difference.high:+.1f}){mark}"

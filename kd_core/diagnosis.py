@@ -1,0 +1,490 @@
+"""After a run: what its own numbers say went wrong, and which experiment to do next. Pure functions of an Evidence.
+
+Settings are judged on the transfer set and the validation split alone. The test set is read for one question only,
+whether the reported difference could be chance, and the answer to that is more seeds, never another setting.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from kd_core import evaluation
+from kd_core.advice import FEW_STEPS
+from kd_core.config import OBJECTIVES, ConfigError, ModelConfig, TrainingConfig
+from kd_core.evaluation import Logits
+from kd_core.evidence import Evidence
+from kd_core.recipes import TEMPERATURES, StoryConfig
+
+MOST = 4
+"""Pieces of advice: who is told everything at once does nothing."""
+
+
+class Advice(NamedTuple):
+    """One thing that a run's numbers say. about: a word for it.
+
+    evidence: those numbers, in a sentence. change: the next experiment in words; next: the same as a story, None where
+    there is none to propose.
+    """
+
+    about: str
+    sentence: str
+    evidence: str
+    change: str = ""
+    next: StoryConfig | None = None
+
+
+ALL_WELL = (
+    "Nothing in this run's numbers asks for another setting: its targets, its losses, its length and what it gained"
+    " look as they should."
+)
+
+
+def advise(evidence: Evidence) -> list[Advice]:
+    """What a run's numbers say, most important first: what spoils every other number, then the rest. May be empty."""
+    found = [advice for rule in RULES if (advice := rule(evidence)) is not None]
+    return found[:MOST]
+
+
+# ------------------------------------------------------------------------------------------------- was it a whole run
+
+
+def _stopped(evidence: Evidence) -> Advice | None:
+    if evidence.finished:
+        return None
+    return Advice(
+        "stopped",
+        "It was stopped early, so that most of what follows may be for want of training.",
+        f"{evidence.epochs_done:.3g} of {evidence.run.training.epochs} epochs were done.",
+        "Train all of it",
+        evidence.story,
+    )
+
+
+# ------------------------------------------------------------------------------------------------------- the teacher
+
+SURE = 0.05
+"""The level of every test here."""
+TEACHER_SEEDS = 3
+
+
+def _teacher_no_better(evidence: Evidence) -> Advice | None:
+    """The teacher errs as often as the pupil does without it, on images that it did not learn from.
+
+    Few images cannot tell: it is said only where a teacher with half of the pupil's errors would make so many by chance
+    in less than SURE of all cases (binomial).
+    """
+    from scipy.stats import binomtest
+
+    if evidence.judged is None or evidence.teacher_errors is None:
+        return None
+    judged, (errors, images) = evidence.judged, evidence.teacher_errors
+    alone = judged.baseline is not None
+    pupil = evaluation.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
+    rate = pupil / len(judged.labels)
+    chance = binomtest(errors, images, rate / 2, alternative="greater").pvalue
+    if errors / images < rate or chance >= SURE:
+        return None
+    change, story = _better_teacher(evidence.story)
+    return Advice(
+        "teacher",
+        f"The teacher is no better than the student {'without it' if alone else 'itself'}: there is little to learn"
+        " from it.",
+        f"On images that it did not learn from, the teacher gets {errors / images:.2%} wrong ({errors:,} of"
+        f" {images:,}); the {'baseline' if alone else 'student'} {rate:.2%} ({pupil:,} of {len(judged.labels):,}).",
+        change,
+        story,
+    )
+
+
+def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
+    """A new one of the data set's own recipe where that is another, else several as an ensemble."""
+    default = StoryConfig.default(story.dataset)
+    if story.teacher != default.teacher or story.teacher_training != default.teacher_training:
+        changed = {"teacher": default.teacher, "teacher_training": default.teacher_training}
+        return "Train a better teacher", _changed(story, teachers=(), new_teachers=1, **changed)
+    if max(len(story.teachers), story.new_teachers) < TEACHER_SEEDS:
+        return f"Let {TEACHER_SEEDS} teachers teach", _changed(story, teachers=(), new_teachers=TEACHER_SEEDS)
+    return "", None
+
+
+# ----------------------------------------------------------------------------------------------------- the temperature
+
+SHARP, SOFT = 0.01, 0.05
+"""Share of the probability beside the first class: below SHARP soft targets differ from labels by less than a tenth of
+what label smoothing adds to them (0.1: Szegedy et al. 2016, arXiv:1512.00567, section 7); a better T leaves SOFT or
+more. Measured, over the training set: the paper's teacher on MNIST leaves 0.04% at T = 0.5, 0.3% at 1, 3% at 2, 22% at
+4; the teacher of digits' default story 0.4%, 1.2%, 6.5% and 28%, and 14, 14, 11 and 13 test errors (of 445) to students
+of 30 units, their baseline 19 (seed 0)."""
+FLAT, LESS_FLAT = 0.99, 0.9
+"""Entropy as a share of the most possible: the paper's T = 20 leaves 0.975 of its teacher on MNIST and is not above
+FLAT; T = 50 leaves 0.997. Below LESS_FLAT lie the T up to about 10 there, from 8 on the paper's T were all alike."""
+
+
+def spread_mass(teacher_logits: Logits, temperature: float) -> float:
+    """What a teacher leaves to all classes but its first, of softmax(z / T), on average: 0 to 1 - 1 / K."""
+    return float(1 - evaluation.softened(teacher_logits, temperature).max(axis=1).mean())
+
+
+def evenness(teacher_logits: Logits, temperature: float) -> float:
+    """Mean entropy of softmax(z / T) as a share of the most possible, 0 to 1."""
+    soft = evaluation.softened(teacher_logits, temperature)
+    return float(evaluation.entropy_bits(soft).mean() / np.log2(soft.shape[1]))
+
+
+def _temperature(evidence: Evidence) -> Advice | None:
+    """Of the objectives that compare softmax(z / T) as a whole, with one T all along; others weigh its parts anew."""
+    story = evidence.story
+    if evidence.shown is None or story.objective not in ("hinton", "jensen_shannon") or story.alpha == 0:
+        return None
+    if story.final_temperature is not None:
+        return None
+    logits, temperature = evidence.shown.teacher_logits, evidence.story.temperature
+    mass, even = spread_mass(logits, temperature), evenness(logits, temperature)
+    if mass < SHARP:
+        warmer = next((one for one in TEMPERATURES if one > temperature and spread_mass(logits, one) >= SOFT), None)
+        return Advice(
+            "sharp",
+            f"The teacher is overconfident at T = {temperature:g}: its soft targets say hardly more than labels.",
+            f"On {len(logits):,} images that the student learns from, it leaves {mass:.2%} of the probability to all"
+            " other classes together"
+            + (f"; at T = {warmer:g} it would leave {spread_mass(logits, warmer):.1%}." if warmer else "."),
+            f"Raise T to {warmer:g}" if warmer else "",
+            _changed(evidence.story, temperature=warmer) if warmer else None,
+        )
+    if even > FLAT:
+        cooler = next(
+            (one for one in TEMPERATURES[::-1] if one < temperature and evenness(logits, one) <= LESS_FLAT), None
+        )
+        return Advice(
+            "flat",
+            f"At T = {temperature:g} the teacher's targets are almost uniform: all classes look alike.",
+            f"On {len(logits):,} images that the student learns from, their entropy is {even:.2%} of the most possible"
+            + (f"; at T = {cooler:g} it would be {evenness(logits, cooler):.1%}." if cooler else "."),
+            f"Lower T to {cooler:g}" if cooler else "",
+            _changed(evidence.story, temperature=cooler) if cooler else None,
+        )
+    return None
+
+
+# ---------------------------------------------------------------------------------------------- soft against hard loss
+
+WEAK = 0.1
+"""Measured on digits (30 units, 60 epochs, seed 0): where the pull was below it, the soft loss on validation images was
+2.2 to 12 times what alpha 0.9 with T² left at the same T (T from 2 to 20, alpha from 0.02 to 0.9, T² left out or not);
+where it was above it, 1.2 to 3.2 times. Much of a weak pull is made good once the labels are learned."""
+
+
+def pull(
+    teacher_logits: Logits, labels: evaluation.Labels, *, temperature: float, alpha: float, t_squared: bool
+) -> float:
+    """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
+
+    The ratio of the Frobenius norms of both summands of the gradient (kd_core.losses.distillation_gradient) at student
+    logits of 0, where every training starts. Later both parts of a student that fits well cancel, whatever their
+    weights, so that their sizes there say nothing.
+    """
+    import torch
+
+    from kd_core import losses
+
+    teacher = torch.from_numpy(np.asarray(teacher_logits, dtype=np.float64))
+    gradient = losses.distillation_gradient(
+        torch.zeros_like(teacher),
+        teacher,
+        torch.from_numpy(np.asarray(labels, dtype=np.int64)),
+        temperature=temperature,
+        alpha=alpha,
+        t_squared=t_squared,
+    )
+    return float(gradient.soft.norm() / gradient.hard.norm())
+
+
+def _hard_dominates(evidence: Evidence) -> Advice | None:
+    story = evidence.story
+    if evidence.shown is None or not _is_hintons(story) or story.alpha == 1:
+        return None
+    shown = evidence.shown
+
+    def pull_of(one: StoryConfig) -> float:
+        return pull(*shown, temperature=one.temperature, alpha=one.alpha, t_squared=one.t_squared)
+
+    now = pull_of(story)
+    if now >= WEAK:
+        return None
+    repaired = story if story.t_squared else story.replace(t_squared=True)
+    change = "Multiply the soft loss by T²"
+    if pull_of(repaired) < WEAK:
+        repaired = repaired.replace(alpha=max(repaired.alpha, StoryConfig.default(story.dataset).alpha))
+        change = f"Raise alpha to {repaired.alpha:g}" + ("" if story.t_squared else ", with T²")
+    return Advice(
+        "hard",
+        "The hard loss dominates: the teacher has hardly a say.",
+        f"At the start of training the soft loss pulls on the student's logits {now:.3f} times as hard as the labels"
+        f" do; that would be {pull_of(repaired):.2g} times then.",
+        change,
+        repaired,
+    )
+
+
+# ------------------------------------------------------------------------------------------------ length and capacity
+
+LEARNED, STILL_FALLING = 2.0, 1 / 3
+"""Gap and fall (see Fit). Measured on digits (T = 2, 30 units, seed 0): after 3, 6 and 12 epochs the gap was 1.2, 1.6
+and 1.8, the fall 0.9, 0.5 and 0.4, and about as many epochs again saved 14 of 39, 6 of 25 and 4 of 19 test errors;
+after 60 the gap was 3.5 and as many again saved 1 of 11. At T from 4 to 400 60 epochs left gaps of 1.4 to 1.9, but
+falls of 0.21 to 0.26: at a high T the loss is learned by heart late, yet was learned."""
+FAR = 0.05
+"""What is left (see Fit). Measured as above, 60 epochs: 2, 3, 4, 6 and 12 hidden units left 32%, 67%, 35%, 13% and 6%,
+with falls of 0.15 and less; about twice as many saved a third or more of their test errors. 8, 16, 30 and 100 units
+left 1.6% to 0.1%, and twice as many saved 10 errors of 23 at the most. On MNIST (the shipped teacher, T = 4, 12 epochs)
+8 units left 14%, 30 units 5.1% and 800-800 0.2%, with 918, 408 and 96 test errors."""
+
+
+class Fit(NamedTuple):
+    """How far a student has come on what it learns from.
+
+    gap: the loss of images that it has not seen over that of those that it learns from; near 1, nothing is learned by
+    heart yet. fall: share of the training loss that the second half of the epochs took away, None after a single one.
+    left: soft loss of the last epoch over that of a student that knows nothing; None where that is not known.
+    """
+
+    gap: float
+    fall: float | None
+    left: float | None
+    learned: float
+    unseen: float
+    part: str
+    steps: int
+
+    @property
+    def standing(self) -> bool:
+        """Whether the loss has come to a stand; what took few steps cannot have."""
+        return self.steps >= FEW_STEPS and self.fall is not None and self.fall < STILL_FALLING
+
+
+def fit_of(evidence: Evidence) -> Fit | None:
+    """By the soft loss where it is Hinton's, whose value on unseen images is computed here, else by the hard one.
+
+    None where it cannot be known: without a validation split, and where the student's training loss is that of
+    dropped units or shifted images, which its validation loss is not.
+    """
+    model, training, judged = evidence.run.model, evidence.run.training, evidence.judged
+    noisy = training.jitter_pixels or (model.name == "mlp" and (model.dropout_input or model.dropout_hidden))
+    if judged is None or noisy or not evidence.epochs:
+        return None
+    last = evidence.epochs[-1]
+    learned = unseen = left = None
+    part = "soft"
+    if _is_hintons(evidence.story) and judged.teacher is not None and last["soft_loss"] is not None:
+        learned, unseen = last["soft_loss"], _soft_loss(judged.student, judged.teacher, evidence.story)
+        left = learned / _soft_loss(np.zeros_like(judged.teacher), judged.teacher, evidence.story)
+    elif last["hard_loss"] is not None:
+        part, learned = "hard", last["hard_loss"]
+        unseen = evaluation.calibration(judged.student, judged.labels).negative_log_likelihood
+    if learned is None or unseen is None or learned <= 0:
+        return None
+    half = evidence.epochs[len(evidence.epochs) // 2 - 1]["loss"] if len(evidence.epochs) > 1 else None
+    fall = None if half is None or half <= 0 else 1 - last["loss"] / half
+    return Fit(unseen / learned, fall, left, learned, unseen, part, last["step"])
+
+
+def _soft_loss(student_logits: Logits, teacher_logits: Logits, story: StoryConfig) -> float:
+    import torch
+
+    from kd_core import losses
+
+    student, teacher = (torch.from_numpy(np.asarray(one, np.float64)) for one in (student_logits, teacher_logits))
+    told = losses.distillation_loss(
+        student, teacher, None, temperature=story.temperature, alpha=1.0, t_squared=story.t_squared
+    )
+    return float(told.soft_loss)
+
+
+def _is_hintons(story: StoryConfig) -> bool:
+    """Whether the soft loss is Hinton's with one T and one alpha all along."""
+    return story.objective == "hinton" and story.final_temperature is None and story.final_alpha is None
+
+
+def _too_short(evidence: Evidence) -> Advice | None:
+    """Unseen images cost hardly more than those learned from, and the loss was falling: time is what is missing."""
+    fit = fit_of(evidence)
+    if not evidence.finished or fit is None or fit.gap >= LEARNED:
+        return None
+    if fit.standing:
+        return None
+    epochs = 2 * evidence.story.training.epochs
+    fell = "" if fit.fall is None else f" The second half of the epochs took {fit.fall:.0%} of the loss away."
+    return Advice(
+        "short",
+        "Train longer: the student was still learning when its training ended.",
+        f"The {fit.part} loss is {fit.unseen:.3g} on images that it has not seen, only {fit.gap:.2f} times the"
+        f" {fit.learned:.3g} of those that it learns from: nothing is learned by heart yet.{fell}",
+        f"Train for {epochs} epochs",
+        _changed(evidence.story, training=evidence.story.training.replace(epochs=epochs)),
+    )
+
+
+def _too_small(evidence: Evidence) -> Advice | None:
+    """The student's loss stands still far from its teacher, on what it learns from as on unseen images.
+
+    A student that is merely trained too little shows the same gap, but its loss is falling (_too_short); one that is
+    large enough comes near its teacher on what it learns from, whatever it makes of the rest.
+    """
+    fit = fit_of(evidence)
+    student, teacher = evidence.parameters
+    if not evidence.finished or fit is None or fit.left is None:
+        return None
+    if _hard_dominates(evidence) is not None:  # then its teacher is not what it followed
+        return None
+    if fit.gap >= LEARNED or not fit.standing or fit.left < FAR or teacher is None or student >= teacher:
+        return None
+    change, story = _larger_student(evidence.story)
+    return Advice(
+        "small",
+        "The student is too small for what its teacher says: its capacity is the limit, not its training.",
+        f"On what it learns from, its soft loss is still {fit.left:.0%} of that of a student that knows nothing, the"
+        f" second half of the epochs took only {fit.fall:.0%} of the loss away,{_agreed(evidence)} and it has"
+        f" {student:,} parameters to its teacher's {teacher:,}.",
+        change,
+        story,
+    )
+
+
+def _agreed(evidence: Evidence) -> str:
+    if evidence.judged is None or evidence.judged.teacher is None:
+        return ""
+    share = evaluation.agreement(evidence.judged.student, evidence.judged.teacher)
+    return f" it agrees with its teacher on {share:.1%} of the validation images,"
+
+
+def _larger_student(story: StoryConfig) -> tuple[str, StoryConfig | None]:
+    model = story.student
+    if model.name == "mlp" and model.hidden:
+        wider = _model(model, hidden=tuple(2 * units for units in model.hidden))
+    elif model.name == "cnn":
+        wider = _model(model, channels=tuple(2 * channels for channels in model.channels))
+    else:
+        return "", None
+    if wider is None:
+        return "", None
+    return f"Double its width: {wider.label}", _changed(story, student=wider)
+
+
+def _model(model: ModelConfig, **changes: object) -> ModelConfig | None:
+    try:
+        return model.replace(**changes)
+    except ConfigError:
+        return None
+
+
+WORSENED = 2.0
+"""The most of the runs above was 0.9."""
+
+
+def _too_long(evidence: Evidence) -> Advice | None:
+    """Validation errors rose after the best epoch, by more than their noise, while the loss still fell.
+
+    The last quarter of the epochs against the best one, in standard deviations of a difference of two counts, √(a + b):
+    too much for two counts of the same images, which pays for the best having been picked among many.
+    """
+    errors = [one["validation_errors"] for one in evidence.epochs]
+    if len(errors) < 4 or any(one is None for one in errors):
+        return None
+    best = min(errors)
+    at = len(errors) - 1 - errors[::-1].index(best)
+    end = float(np.mean(errors[-(len(errors) // 4) :]))
+    if end - best <= WORSENED * (end + best) ** 0.5 or evidence.epochs[-1]["loss"] >= evidence.epochs[at]["loss"]:
+        return None
+    story = evidence.story
+    if OBJECTIVES[story.objective].mixed and story.alpha < 1:
+        change, better = "Raise alpha to 1", _changed(story, alpha=1.0, final_alpha=None)
+    else:
+        change = f"Stop after {at + 1} epochs"
+        better = _changed(story, training=_training(story, at + 1))
+    return Advice(
+        "long",
+        "The student overfits: it got worse on unseen images while its loss went on falling.",
+        f"{best:,} validation errors after epoch {at + 1}, {end:.1f} on average in the last quarter of the epochs; the"
+        " weights that were kept are those of the best epoch.",
+        change,
+        better,
+    )
+
+
+def _training(story: StoryConfig, epochs: int) -> TrainingConfig:
+    warmup = story.training.warmup_epochs
+    return story.training.replace(epochs=epochs, warmup_epochs=warmup if warmup < epochs else 0.0)
+
+
+# -------------------------------------------------------------------------------------- which gain is real
+
+FEWEST_SEEDS, ENOUGH_SEEDS = 3, 5
+"""Of which an interval is stated, and after which no more are asked for."""
+
+
+def _gain(evidence: Evidence) -> Advice | None:
+    """Whether student and baseline differ: over the seeds where there are enough, else on the images of the one run."""
+    if evidence.compared is None:
+        return None
+    saved = [baseline - student for baseline, student in evidence.pairs.values()]
+    if len(saved) >= FEWEST_SEEDS:
+        mean, low, high = evaluation.mean_interval(saved)
+        better, worse = low > 0, high < 0
+        said = (
+            f"Over {len(saved)} seeds the student makes {mean:.1f} test errors fewer than its baseline on average, 95%"
+            f" interval {low:.1f} to {high:.1f} (Student's t)."
+        )
+    else:
+        only_baseline, only_student, chance = evidence.compared
+        better = chance < SURE and only_student < only_baseline
+        worse = chance < SURE and only_student > only_baseline
+        said = (
+            f"On the test set {only_baseline:,} images are wrong for the baseline alone and {only_student:,} for the"
+            f" student alone: were both equally good, so uneven a split would come with probability {chance:.2g}"
+            " (McNemar)."
+        )
+    if better:
+        return None
+    if worse:
+        mixed = OBJECTIVES[evidence.story.objective].mixed
+        alpha = round(evidence.story.alpha / 2, 2)
+        return Advice(
+            "worse",
+            "The student is worse than its baseline: the teacher holds it back.",
+            said,
+            f"Lower alpha to {alpha:g}" if mixed else "Try Hinton's objective",
+            _changed(evidence.story, alpha=alpha)
+            if mixed
+            else _changed(evidence.story, objective="hinton", weights=()),
+        )
+    if len(saved) >= ENOUGH_SEEDS:
+        return Advice("chance", "What the student gains is too little to be seen over so many seeds.", said)
+    seed = max([evidence.run.seed, *evidence.pairs]) + 1
+    return Advice(
+        "chance",
+        "The gain over the baseline is within the noise: another seed may turn it round.",
+        said,
+        f"Repeat with seed {seed}",
+        _changed(evidence.story, seed=seed, baseline=True),
+    )
+
+
+def _changed(story: StoryConfig, **changes: object) -> StoryConfig | None:
+    """The story with changes, or None where they cannot be."""
+    try:
+        return story.replace(**changes)
+    except ConfigError:
+        return None
+
+
+RULES: tuple[Callable[[Evidence], Advice | None], ...] = (
+    _stopped,
+    _teacher_no_better,
+    _temperature,
+    _hard_dominates,
+    _too_short,
+    _too_small,
+    _too_long,
+    _gain,
+)

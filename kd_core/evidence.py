@@ -1,0 +1,206 @@
+"""What a distilled run and the runs around it left, read from the store for kd_core.diagnosis.
+
+Nothing is judged here. What is not there, or cannot be compared, is None.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_core import evaluation
+from kd_core.config import LabError, RunConfig
+from kd_core.evaluation import Labels, Logits, McNemar
+from kd_core.places import available
+from kd_core.recipes import StoryConfig, baseline_beside, repeats
+from kd_core.runs import ACTIVE, Run, Store
+
+SAMPLE = 2000
+"""Images of the transfer set whose soft targets are looked at: a mean over them is off by 1 / sqrt(2000) of its
+spread."""
+ASKED = 500
+"""As many where the teacher has to be asked, because it left no logits over the training set."""
+
+
+class Shown(NamedTuple):
+    """What the teacher says of images that the student learns from, (N, K), with their labels, (N,)."""
+
+    teacher_logits: Logits
+    labels: Labels
+
+
+class Judged(NamedTuple):
+    """Logits over the student's validation split, (N, K), with its labels, (N,)."""
+
+    labels: Labels
+    student: Logits
+    baseline: Logits | None
+    teacher: Logits | None
+
+
+class Evidence(NamedTuple):
+    """A distilled run by its own numbers.
+
+    story: what was done, its teachers being the trained runs. epochs: the run's epoch records. parameters: of the
+    student, and of the largest of its teachers. teacher_errors: how many of how many images that it has not learned
+    from the teacher gets wrong. compared: baseline and student on the test set. pairs: their test errors by seed.
+    """
+
+    run: RunConfig
+    story: StoryConfig
+    finished: bool
+    epochs: Sequence[Mapping[str, Any]]
+    epochs_done: float
+    parameters: tuple[int, int | None]
+    shown: Shown | None = None
+    judged: Judged | None = None
+    teacher_errors: tuple[int, int] | None = None
+    compared: McNemar | None = None
+    pairs: Mapping[int, tuple[int, int]] = {}
+
+
+def can_be_read(run: Run) -> bool:
+    """Whether there is something to say of a run: a distilled student that has come to an end and left weights."""
+    return run.config.distillation is not None and run.usable and run.status not in ACTIVE
+
+
+def related(store: Store, run: Run) -> list[Run]:
+    """The run, its baseline if there is one, its teachers, and its repeats: what evidence_of reads."""
+    finished = store.runs(statuses=["finished"])
+    teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
+    baseline = _baseline(run, finished)
+    others = [] if baseline is None else [baseline, *repeats(baseline, finished)]
+    return [*{one.id: one for one in (run, *teachers, *repeats(run, finished), *others)}.values()]
+
+
+def evidence_of(store: Store, run: Run) -> Evidence:
+    """All that is known of a run of which can_be_read. Raises LabError where its own files cannot be read."""
+    if not can_be_read(run) or run.config.distillation is None:
+        raise LabError(f"run {run.id} is no distilled student that has been trained: there is nothing to advise on")
+    finished = store.runs(statuses=["finished"])
+    teachers = store.some(run.config.distillation.teachers)
+    baseline = _baseline(run, finished)
+    configs = [run.config] if baseline is None else [baseline.config, run.config]
+    sizes = [teacher.results["parameters"] for teacher in teachers if teacher.usable]
+    here = available(run.config.dataset)  # advice is no reason to download anything
+    shown, judged, own = _logits(store, run, baseline, teachers) if here else (None, None, None)
+    return Evidence(
+        run=run.config,
+        story=StoryConfig.of_runs(configs, [teacher.config for teacher in teachers]),
+        finished=run.status == "finished",
+        epochs=store.records(run.id, "epoch"),
+        epochs_done=run.results["epochs"],
+        parameters=(run.results["parameters"], max(sizes, default=None)),
+        shown=shown,
+        judged=judged,
+        teacher_errors=own,
+        compared=_compared(store, run, baseline) if here and baseline is not None else None,
+        pairs={} if baseline is None else _pairs(repeats(baseline, finished), repeats(run, finished)),
+    )
+
+
+def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
+    alike = baseline_beside(run.config)
+    return next((other for other in finished if other.config == alike and other.usable), None)
+
+
+def _pairs(baselines: Sequence[Run], students: Sequence[Run]) -> dict[int, tuple[int, int]]:
+    """Test errors by seed, (baseline, student), of the seeds that both have."""
+    first, second = (
+        {run.config.seed: int(run.results["test_errors"]) for run in runs} for runs in (baselines, students)
+    )
+    return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
+
+
+def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
+    from kd_core import artifacts, datasets
+
+    labels = datasets.load(run.config.dataset, storage=store.storage).test_labels.numpy()
+    first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
+    return evaluation.mcnemar(first, second, labels)
+
+
+def _logits(
+    store: Store, run: Run, baseline: Run | None, teachers: Sequence[Run]
+) -> tuple[Shown | None, Judged | None, tuple[int, int] | None]:
+    """What the teacher says of the transfer set, what all say of the validation split, and the teacher's errors."""
+    from kd_core import artifacts, datasets
+
+    dataset = datasets.load(run.config.dataset, storage=store.storage)
+    learned, chosen_by = (part.numpy() for part in dataset.split_of(run.config))
+    kept = artifacts.validation_logits(store.storage, run.id)
+    rows = np.arange(len(chosen_by))
+    said = _said(store, run, teachers)
+    if said is not None:
+        rows = _spread_over(rows, said.most_judged)
+        learned = _spread_over(learned, said.most_shown)
+    shown = None if said is None else Shown(said.of(learned), dataset.train_labels.numpy()[learned])
+    judged = None
+    if kept is not None:
+        theirs = None if baseline is None else artifacts.validation_logits(store.storage, baseline.id)
+        judged = Judged(
+            kept[1][rows],
+            kept[0][rows],
+            None if theirs is None else theirs[0][rows],
+            None if said is None else said.of(chosen_by[rows]),
+        )
+    return shown, judged, _errors_unseen(run, teachers, judged)
+
+
+def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> tuple[int, int] | None:
+    """(errors, images) of the teacher on images that it has not learned from.
+
+    On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
+    one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them.
+    """
+
+    def left_out(teacher: RunConfig) -> bool:
+        same = teacher.dataset == run.config.dataset and teacher.seed == run.config.seed
+        return same and teacher.training.validation_fraction >= run.config.training.validation_fraction
+
+    if judged is not None and judged.teacher is not None and all(left_out(one.config) for one in teachers):
+        return evaluation.test_errors(judged.teacher, judged.labels), len(judged.labels)
+    if len(teachers) == 1 and teachers[0].results.get("validation_examples"):
+        return teachers[0].results["validation_errors"], teachers[0].results["validation_examples"]
+    return None
+
+
+class _Said(NamedTuple):
+    """What the teachers together say of training images: of maps their indices (N,) to logits (N, K)."""
+
+    of: Callable[[NDArray[np.int64]], Logits]
+    most_shown: int
+    most_judged: int
+
+
+def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
+    """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
+    import torch
+
+    from kd_core import artifacts, datasets, losses, models
+
+    distillation = run.config.distillation
+    if distillation is None or len(teachers) < len(set(distillation.teachers)):
+        return None
+    temperature, average = distillation.temperature, distillation.ensemble
+    dataset = datasets.load(run.config.dataset, storage=store.storage)
+    left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
+
+    asked = [] if left is not None else [artifacts.load_model(store.storage, one.id, dataset) for one in teachers]
+
+    def say(indices: NDArray[np.int64]) -> Logits:
+        chosen = torch.from_numpy(indices)
+        if left is not None:
+            members = left[:, chosen]
+        else:
+            images = dataset.train_images[chosen]
+            members = torch.stack([models.logits_of(model, images, dataset.normalise) for model in asked])
+        return losses.ensemble_logits(members, temperature=temperature, average=average).numpy()
+
+    return _Said(say, ASKED, ASKED) if asked else _Said(say, SAMPLE, len(dataset.train_labels))
+
+
+def _spread_over(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """At most so many of them, evenly spread."""
+    return indices if len(indices) <= most else indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]

@@ -1,0 +1,73 @@
+"""All objectives at equal budget on the page: on which data, with how many seeds, and how they stand."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from kd_core import comparison, figures, paper, places
+from kd_core.comparison import BASELINE, Standing
+from kd_core.config import info_of
+from pages.widgets import lab
+from pages.widgets.chart import chart
+from pages.widgets.redo import Redone
+from pages.widgets.words import literal
+
+SEEDS = (2, 3, 5, 10)
+
+
+def contest() -> Redone:
+    """The comparison on a data set, with its runs that are here and those that are missing."""
+    data, how_many = st.columns([3, 2], vertical_alignment="bottom")
+    choices = [name for name in lab.data_sets() if places.available(name)]
+    named = st.query_params.get("on")
+    first = "mnist" if "mnist" in choices else choices[0]
+    with data:
+        dataset = st.selectbox(
+            "Data set",
+            choices,
+            index=choices.index(named if named in choices else first),
+            format_func=lab.data_set_label,
+            key="contest_dataset",
+        )
+        if dataset != (named or first):
+            st.query_params["on"] = dataset
+    with how_many:
+        seeds = st.segmented_control(
+            "Seeds", SEEDS, default=5, required=True, key="contest_seeds", help="Students of each objective."
+        )
+    experiment = comparison.experiment(comparison.budget(dataset))
+    st.markdown(literal(experiment.shows))
+    plan = paper.plan(experiment, range(seeds), lab.store().runs())
+    here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
+    return Redone(dataset, experiment, seeds, plan, here)
+
+
+def result(redo: Redone) -> None:
+    """Figure and table of what has finished, and what may be said of it."""
+    seconds = {run.id: sum(lab.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"}
+    standings = comparison.standings(paper.rows(redo.experiment, redo.plan, redo.runs, seconds))
+    if not standings:
+        st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")
+        return
+    for sentence in comparison.verdict(standings):
+        st.info(literal(sentence), icon=":material/balance:")
+    points = [
+        (comparison.label(one.name), _role(one), *one.to_baseline[:3])
+        for one in standings
+        if one.to_baseline is not None
+    ]
+    if points:
+        chart(figures.objective_differences(points), key="contest", text="Test errors more than the baseline's")
+    _table(standings)
+    st.caption(f"Test errors, of {info_of(redo.dataset).test_examples:,}. {comparison.HOW_TO_READ}")
+
+
+def _table(standings: Sequence[Standing]) -> None:
+    rows = [dict(zip(comparison.HEAD, comparison.cells(one), strict=True)) for one in standings]
+    by_seed = [" ".join(str(one.errors[seed]) for seed in sorted(one.errors)) for one in standings]
+    st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
+
+
+def _role(standing: Standing) -> str:
+    return "baseline" if standing.name in (BASELINE, comparison.SMOOTHED) else "distilled"
