@@ -275,7 +275,7 @@ def what_it_cost(broken: Broken) -> None:
 
 def _say(sentence: str, found: Harm) -> None:
     show, icon = {
-        "hurts": (st.error, ":material/trending_down:"),
+        "hurts": (st.warning, ":material/trending_down:"),
         "helps": (st.info, ":material/trending_flat:"),
         "unclear": (st.info, ":material/help:"),
     }[found.word]
