@@ -22,7 +22,7 @@ from kd_core.config import (
     TransferSetConfig,
     info_of,
 )
-from kd_core.paper import Experiment, Line, Row
+from kd_core.paper import FEWEST_SEEDS, Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
@@ -139,7 +139,7 @@ class Difference(NamedTuple):
 class Standing(NamedTuple):
     """How an objective did: its test errors by seed, their mean with its 95% interval, and how it compares.
 
-    A comparison is None with itself, and without at least two seeds that both have.
+    A comparison is None with itself, and with fewer than FEWEST_SEEDS seeds that both have.
     """
 
     name: str
@@ -158,7 +158,7 @@ def standings(found: Sequence[Row]) -> list[Standing]:
     made = []
     for name, row in rows.items():
         errors = [row.errors[seed] for seed in sorted(row.errors)]
-        interval = evaluation.mean_interval(errors)[1:] if len(errors) > 1 else None
+        interval = evaluation.mean_interval(errors)[1:] if len(errors) >= FEWEST_SEEDS else None
         seconds = float(np.median(list(row.seconds.values()))) if row.seconds else None
         made.append(
             Standing(
@@ -181,7 +181,7 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
     paired = {}
     for name, row in rows.items():
         more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
-        if name != reference and len(more) > 1:
+        if name != reference and len(more) >= FEWEST_SEEDS:
             paired[name] = (*evaluation.mean_interval(more), chance_of_mean(more))
     sure = dict(zip(paired, holm([one[3] for one in paired.values()]), strict=True))
     return {name: Difference(*one, sure=sure[name] < SURE) for name, one in paired.items()}
@@ -190,12 +190,13 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
 def chance_of_mean(differences: Sequence[float]) -> float:
     """Student's one-sample t-test, two-sided: how likely a mean so far from 0 is, were the true one 0 (scipy's).
 
-    Differences that are all the same: 1 where they are 0, else 0, the limit of the test for no spread.
+    Differences that are all the same have no spread for it, as counts have now and then by luck: the sign test then,
+    2 / 2ⁿ, or 1 where they are 0.
     """
     from scipy.stats import ttest_1samp
 
     if len(set(differences)) == 1:
-        return float(differences[0] == 0)
+        return 1.0 if differences[0] == 0 else 2.0 ** (1 - len(differences))
     return float(ttest_1samp(differences, 0).pvalue)
 
 
@@ -215,11 +216,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 def verdict(found: Sequence[Standing]) -> list[str]:
     """What may be said of them, in sentences: gains that the correction leaves, and that all others are not gains."""
-    return [
+    said = [
         sentence
         for reference, name in ((BASELINE, "the baseline"), (HINTON, "Hinton's KD"))
         if (sentence := _said_of(found, reference, name))
     ]
+    return said or [f"It takes {FEWEST_SEEDS} seeds to say anything of differences."]
 
 
 def _said_of(found: Sequence[Standing], reference: str, name: str) -> str:

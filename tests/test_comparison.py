@@ -122,23 +122,24 @@ def test_among_equals_a_false_alarm_comes_in_no_more_than_5_percent_of_all_compa
     assert alarms <= stats.binom.ppf(0.999, 400, 0.05)
 
 
-def test_differences_that_are_all_the_same_have_no_spread_and_no_warning():
+def test_differences_that_are_all_the_same_are_judged_by_their_signs_and_are_no_certainty():
     found = {one.name: one for one in standings([row(BASELINE, 5, 6, 7), row(HINTON, 5, 6, 7), row("dkd", 4, 5, 6)])}
-    assert found[HINTON].to_baseline[:4] == (0, 0, 0, 1)
-    assert found["dkd"].to_baseline[:4] == (-1, -1, -1, 0)
+    assert found[HINTON].to_baseline == (0, 0, 0, 1, False)
+    assert found["dkd"].to_baseline[:4] == (-1, -1, -1, stats.binomtest(3, 3).pvalue)
+    assert not found["dkd"].to_baseline.sure
 
 
-def test_of_one_seed_there_is_a_mean_and_nothing_else():
-    (first, second) = standings([row(BASELINE, 10), row(HINTON, 9)])
+def test_of_two_seeds_there_is_a_mean_and_nothing_else():
+    (first, second) = standings([row(BASELINE, 10, 10), row(HINTON, 9, 9)])
     assert (first.mean, first.interval, first.to_baseline) == (9, None, None)
-    assert comparison.verdict([first, second]) == []
-    assert comparison.cells(first) == ("Hinton's KD", "9.0", "–", "–", "1 s")
+    assert comparison.verdict([first, second]) == ["It takes 3 seeds to say anything of differences."]
+    assert comparison.cells(first) == ("Hinton's KD", "9.0", "–", "–", "2 s")
 
 
 def test_only_seeds_that_both_have_are_compared():
-    partly = Row("dkd", None, {1: 300, 2: 280, 9: 0}, 1000, {})
+    partly = Row("dkd", None, {1: 300, 2: 280, 4: 290, 9: 0}, 1000, {})
     (standing,) = (one for one in standings([ROWS[0], partly]) if one.name == "dkd")
-    assert standing.to_baseline.mean == pytest.approx(((300 - 310) + (280 - 290)) / 2)
+    assert standing.to_baseline.mean == pytest.approx(((300 - 310) + (280 - 290) + (290 - 295)) / 3)
     assert standing.seconds is None
 
 
