@@ -43,6 +43,9 @@ Data flows one way, and the modules are named after its stations:
     recipes     the story of teacher, baseline and distilled student; named experiments
     paper       the MNIST experiments of Hinton, Vinyals and Dean, to be redone beside what they print
     advice      what is known before a run starts: how long it takes here, what is known to hurt
+    evidence    what a distilled run and the runs around it left, for diagnosis
+    diagnosis   after a run: what its own numbers say, and the next experiment
+    comparison  all objectives at equal budget: what it takes, and which differences are more than luck
     figures     plain records -> plotly figures
     __main__    the same engine from a shell: python -m kd_core
 """

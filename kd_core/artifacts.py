@@ -214,6 +214,15 @@ def weights_sha256(storage: AnyPath, run_id: str) -> str:
         raise SaveError(f"The weights of run {run_id} are missing in {path.parent}: run it again.") from error
 
 
+def brought_as(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
+    """How a teacher that was trained elsewhere wants its images, for JSON; None of one that was trained here.
+
+    Raises SaveError where its config is missing or damaged.
+    """
+    came = _config(folder_of(storage, run_id)).brought
+    return None if came is None else came.model_dump(mode="json")
+
+
 def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
     """What these teachers said of the training set of a data set, (M, N, K), or None where one has not kept it."""
     members = []

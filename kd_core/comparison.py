@@ -20,6 +20,7 @@ from kd_core.config import (
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
+    info_of,
 )
 from kd_core.paper import Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training
@@ -29,6 +30,8 @@ SMOOTHING = 0.1
 """Of the control without a teacher: Szegedy et al. 2016, arXiv:1512.00567, section 7."""
 SURE = 0.05
 MAX_SEEDS = 20
+FEW_EXAMPLES = 10_000
+"""Training images below which the students learn from all of them, and the teacher for longer."""
 
 
 class Budget(NamedTuple):
@@ -47,13 +50,13 @@ def budget(dataset: str) -> Budget:
 
     The student keeps its last weights: nothing is chosen, on any split.
     """
-    few = dataset == "digits"
+    few = info_of(dataset).train_examples < FEW_EXAMPLES
     return Budget(
         dataset,
         ModelConfig(name="cnn", channels=(16, 32)),
         default_training("teacher", dataset).replace(epochs=15 if few else 5, batch_size=64 if few else 256),
         ModelConfig(name="cnn", channels=(8, 16)),
-        TrainingConfig(epochs=10 if few else 15, batch_size=64, learning_rate=3e-3, validation_fraction=0),
+        TrainingConfig(epochs=10 if few else 12, batch_size=64, learning_rate=3e-3, validation_fraction=0),
         TransferSetConfig(fraction=1.0 if few else 0.1),
     )
 
@@ -70,7 +73,7 @@ def fits(objective: str, given: Budget) -> bool:
 
 def label(name: str) -> str:
     """How people call an objective, the baseline or the control."""
-    known = {BASELINE: "Baseline: labels alone", SMOOTHED: f"Label smoothing {SMOOTHING:g}, no teacher"}
+    known = {BASELINE: "Baseline", SMOOTHED: "Label smoothing"}
     return known[name] if name in known else OBJECTIVES[name].label
 
 
@@ -101,8 +104,8 @@ def experiment(given: Budget) -> Experiment:
         "objectives",
         "All objectives at equal budget",
         f"The same student ({given.student.label}), taught by the same teacher ({given.teacher.label}), for"
-        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.3g} of the training images."
-        " What it minimises is the only difference.",
+        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.0%} of the training images."
+        f" What it minimises is the only difference. Label smoothing is by {SMOOTHING:g}, without a teacher.",
         "",
         teacher,
         tuple(Line(name, None, make) for name, make in makers.items()),

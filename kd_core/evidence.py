@@ -61,8 +61,12 @@ class Evidence(NamedTuple):
 
 
 def can_be_read(run: Run) -> bool:
-    """Whether there is something to say of a run: a distilled student that has come to an end and left weights."""
-    return run.config.distillation is not None and run.usable and run.status not in ACTIVE
+    """Whether there is something to say of a run: a distilled student that has come to an end and left weights.
+
+    Not of one that was made with a mistake on purpose: what is wrong with it is known.
+    """
+    meant = run.config.distillation is not None and run.config.mistake is None
+    return meant and run.usable and run.status not in ACTIVE
 
 
 def related(store: Store, run: Run) -> list[Run]:
@@ -77,12 +81,14 @@ def related(store: Store, run: Run) -> list[Run]:
 def evidence_of(store: Store, run: Run) -> Evidence:
     """All that is known of a run of which can_be_read. Raises LabError where its own files cannot be read."""
     if not can_be_read(run) or run.config.distillation is None:
-        raise LabError(f"run {run.id} is no distilled student that has been trained: there is nothing to advise on")
+        raise LabError(
+            f"run {run.id} is no distilled student that was trained as it should be: there is nothing to advise on"
+        )
     finished = store.runs(statuses=["finished"])
     teachers = store.some(run.config.distillation.teachers)
     baseline = _baseline(run, finished)
     configs = [run.config] if baseline is None else [baseline.config, run.config]
-    sizes = [teacher.results["parameters"] for teacher in teachers if teacher.usable]
+    sizes = [size for teacher in teachers if (size := teacher.results.get("parameters"))]  # of a black box unknown
     here = available(run.config.dataset)  # advice is no reason to download anything
     shown, judged, own = _logits(store, run, baseline, teachers) if here else (None, None, None)
     return Evidence(
@@ -152,8 +158,11 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
     """(errors, images) of the teacher on images that it has not learned from.
 
     On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
-    one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them.
+    one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
+    teacher that was brought from elsewhere: nobody here knows what it learned from.
     """
+    if any(teacher.config.brought is not None for teacher in teachers):
+        return None
 
     def left_out(teacher: RunConfig) -> bool:
         same = teacher.dataset == run.config.dataset and teacher.seed == run.config.seed

@@ -253,7 +253,7 @@ def objective_differences(points: Sequence[tuple[str, str, float, float, float]]
         )  # fmt: skip
     figure.add_shape(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper",
                      line={"color": ROLE_COLOURS["baseline"], "width": 2, "dash": "dash"})  # fmt: skip
-    figure.update_xaxes(title_text="test errors more than the baseline (fewer is left), 95% interval", zeroline=False)
+    figure.update_xaxes(title_text="test errors, the baseline at 0", zeroline=False)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     return _styled(figure, height=110 + 34 * max(2, len(points)))
 

@@ -139,10 +139,10 @@ class StoryConfig(Config):
     def _consistent(self) -> Self:
         teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
         self.teacher_runs()  # a RunConfig refuses what cannot be
+        if not self.teachers and self.objective in OBJECTIVES:  # what is no objective, the student's run refuses
+            self.teacher.check_shows(self.objective, "teacher")
         self.assistant_run(teachers)
         self.student_runs(teachers if self.assistant is None else ("assistant",))
-        if not self.teachers:
-            self.teacher.check_shows(self.objective, "teacher")
         return self
 
     @classmethod

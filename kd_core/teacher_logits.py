@@ -1,8 +1,9 @@
 """What teachers say of a whole training set, asked once and kept: by the teacher's own run, or else in storage/logits.
 
 A file there is named by all that its numbers depend on: the teacher's weights, the data set's images and labels in
-their order, and how pixels are made ready. So logits of another teacher, other data, another order or another
-normalisation are never found under the same name; and a file that was renamed or damaged is not believed.
+their order, and how pixels are made ready, for all and for a teacher that was trained on others. So logits of another
+teacher, other data, another order or another normalisation are never found under the same name; and a file that was
+renamed or damaged is not believed.
 """
 
 import hashlib
@@ -38,7 +39,7 @@ def of_all(storage: AnyPath, run_ids: Sequence[str], dataset: Dataset, teachers:
 
 
 def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
-    """64 hexadecimal digits that change with the teacher's weights, the data, its order, and its normalisation."""
+    """64 hexadecimal digits that change with the teacher's weights, the data, its order, and its normalisations."""
     content = hashlib.sha256(dataset.train_labels.numpy().tobytes())
     for images in () if dataset.streamed else dataset.train_images.split(5000):  # a streamed one's name has its digest
         content.update(images.numpy().tobytes())
@@ -46,6 +47,7 @@ def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
         "weights": artifacts.weights_sha256(storage, run_id),
         "data": [dataset.name, dataset.class_names, list(dataset.train_images.shape), content.hexdigest()],
         "normalisation": [dataset.mean, dataset.std],
+        "brought": artifacts.brought_as(storage, run_id),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -334,7 +334,7 @@ def test_the_model_card_names_another_objective_with_its_source_and_numbers(ther
     told = run.config.distillation.replace(objective="dkd", weights={"nontarget": 4})
     text = model_card(
         replace(run, config=run.config.replace(distillation=told)),
-        image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer",
+        image_shape=(1, 28, 28), class_names=tuple("0123456789"), mean=0.1, std=0.3, layers="layer",
     )  # fmt: skip
     assert "`loss = soft + hard*CE`" in text
     assert "temperature T = 2 and hard = 1 and target = 1 and nontarget = 4" in text
@@ -342,7 +342,7 @@ def test_the_model_card_names_another_objective_with_its_source_and_numbers(ther
     told = run.config.distillation.replace(objective="jensen_shannon", final_temperature=1)
     text = model_card(
         replace(run, config=run.config.replace(distillation=told)),
-        image_shape=(1, 28, 28), mean=0.1, std=0.3, layers="layer",
+        image_shape=(1, 28, 28), class_names=tuple("0123456789"), mean=0.1, std=0.3, layers="layer",
     )  # fmt: skip
     assert "`loss = alpha*soft + (1-alpha)*CE`" in text
     assert "T = 2 at the first step, 1 at the last and alpha = 0.9 and beta = 0.5" in text

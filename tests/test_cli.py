@@ -259,7 +259,10 @@ def test_ctrl_c_pauses_and_resume_finishes(shell, home):
 
 def test_mistakes_in_a_real_shell_are_one_sentence_on_standard_error(home):
     for words, sentence in (
-        (["train", "--dataset", "imagenet"], "error: unknown data set 'imagenet': choose one of digits, mnist\n"),
+        (
+            ["train", "--dataset", "imagenet"],
+            "error: unknown data set 'imagenet': choose one of digits, mnist, fashion_mnist, kmnist, cifar10\n",
+        ),
         (["distill", "--teacher", "nobody"], "error: there is no run 'nobody': see the list of runs\n"),
     ):
         result = in_a_shell(*words)

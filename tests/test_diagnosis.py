@@ -7,10 +7,10 @@ from scipy import stats
 from tiny import tiny_config, train_here
 
 from kd_core import diagnosis, shipped
-from kd_core.config import LabError, ModelConfig
+from kd_core.config import DistillationConfig, LabError, ModelConfig
 from kd_core.diagnosis import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
 from kd_core.evaluation import McNemar
-from kd_core.evidence import Evidence, Judged, Shown, evidence_of
+from kd_core.evidence import Evidence, Judged, Shown, can_be_read, evidence_of
 from kd_core.recipes import TEMPERATURES, StoryConfig
 
 N, K = 600, 10
@@ -424,3 +424,17 @@ def test_what_is_no_distilled_student_is_refused_in_a_sentence(store):
     run = store.get(train_here(store, tiny_config(epochs=1)))
     with pytest.raises(LabError, match="no distilled student"):
         evidence_of(store, run)
+
+
+def test_a_mistake_made_on_purpose_is_no_matter_for_advice(store):
+    distillation = DistillationConfig(teachers=("t",), t_squared=False)
+    made = {
+        name: tiny_config("baseline").replace(role="distilled", distillation=distillation, mistake=mistake)
+        for name, mistake in (("right", None), ("wrong", "no_t_squared"))
+    }
+    store.create(made)
+    results = {"test_errors": 1, "test_examples": 10, "parameters": 1, "epochs": 2.0}
+    store.apply("right", {"kind": "finished", "results": results})
+    store.apply("wrong", {"kind": "finished", "results": results})
+    assert can_be_read(store.get("right"))
+    assert not can_be_read(store.get("wrong"))

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import tiny_config, train_here
 from torch import nn
 
-from kd_core import artifacts, black_box, brought, bundles, models, performing, trial
+from kd_core import artifacts, black_box, brought, bundles, models, performing, teacher_logits, trial
 from kd_core.config import BLACK_BOX, BroughtConfig, ConfigError, LabError, ModelConfig, RunConfig
 from kd_core.export import ExportError, export_run
 from kd_core.mending import bring_back
@@ -609,6 +609,15 @@ def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits
     )
     assert "MEAN, STD = 0.2, 0.4" in card
     assert found.config.brought.sha256 in card
+
+
+def test_what_a_teacher_said_of_other_pixels_is_not_taken_for_what_it_says_now(elsewhere, digits, store):
+    wide, narrow = (
+        taken(store, tried(elsewhere.files["state dict"], digits, mean=(0.2,), std=(std,))) for std in (0.4, 0.3)
+    )
+    assert artifacts.weights_sha256(store.storage, wide) == artifacts.weights_sha256(store.storage, narrow)
+    keys = {teacher_logits.key(store.storage, run_id, digits) for run_id in (wide, narrow, wide)}
+    assert len(keys) == 2
 
 
 def test_a_list_that_lost_a_brought_run_finds_it_in_its_folder(elsewhere, digits, store, tmp_path):

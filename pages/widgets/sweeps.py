@@ -89,6 +89,7 @@ def choose_sweep() -> str | None:
         batch: runs
         for batch, runs in found.items()
         if sum(run.config.role == "distilled" for run in runs) >= FEWEST_STUDENTS
+        and _one_objective(runs)
         and not any(run.config.mistake for run in runs)  # the lesson "Break it"
     }
     if not sweeps:
@@ -104,6 +105,11 @@ def choose_sweep() -> str | None:
     if picked != chosen:
         keys.choose_batch(picked)
     return picked
+
+
+def _one_objective(runs: Sequence[Run]) -> bool:
+    """Whether T and alpha are what these students differ in; the comparison of objectives has a page of its own."""
+    return len({run.config.distillation.objective for run in runs if run.config.distillation}) == 1
 
 
 def _described(runs: Sequence[Run]) -> str:
