@@ -47,12 +47,19 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
 
 def _kind(config: RunConfig) -> tuple[object, ...]:
     training = config.training
-    return config.model, training.batch_size, training.precision, training.device, training.jitter_pixels > 0
+    arithmetic = training.batch_size, training.precision, training.device
+    return config.model, *arithmetic, training.jitter_pixels > 0, _looks(config)
+
+
+def _looks(config: RunConfig) -> str | None:
+    """The objective for which the teacher looks at every batch, which takes its time."""
+    told = config.distillation
+    return told.objective if told is not None and told.info.needs != "logits" else None
 
 
 def _related(one: RunConfig, other: RunConfig) -> bool:
     ratio = one.training.batch_size / other.training.batch_size
-    return one.model.name == other.model.name and 0.5 <= ratio <= 2
+    return one.model.name == other.model.name and 0.5 <= ratio <= 2 and _looks(one) == _looks(other)
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
@@ -106,6 +113,8 @@ def warnings(
             )
     if training.jitter_pixels:
         said.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
+    elif OBJECTIVES[story.objective].needs != "logits":
+        said.append("To compare features the teacher looks at every image in every epoch, which costs time.")
     return said
 
 

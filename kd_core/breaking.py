@@ -24,6 +24,7 @@ from kd_core.paper import Experiment, Line
 
 RIGHT, WRONG = "right", "wrong"
 FEWEST_SEEDS = 3
+SURE = 0.05
 """Of which an interval is stated: of fewer it says nothing."""
 
 
@@ -144,6 +145,8 @@ class Harm(NamedTuple):
         if self.interval is None:
             return "unclear"
         low, high = self.interval
+        if low == high and 2.0 ** (1 - len(self.by_seed)) >= SURE:  # all alike: as the sign test has it
+            return "unclear"
         return "hurts" if low > 0 else "helps" if high < 0 else "unclear"
 
 
@@ -200,12 +203,12 @@ def finding(mistake: str, dataset: str, found: Harm) -> str:
     if found.interval is None:
         with_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
         return f"{said} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
-    low, high = found.interval
+    low, high = found.interval if found.mean >= 0 else (-found.interval[1], -found.interval[0])  # as it is said
     of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
     if found.word == "unclear":
         return (
             f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
-            " what seeds differ by."
+            " what so few seeds can tell."
         )
     if found.word == "helps":
         return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."

@@ -276,7 +276,7 @@ OBJECTIVES = {
     "nkd": ObjectiveInfo(
         "NKD",
         r"-w_\mathrm{t}\,p^t_y \log p^s_y"
-        r" \\ &\quad - w_\mathrm{n}\,T^2 \textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
+        r" \\ &\quad - w_\mathrm{n}\,T^2\,\textstyle\sum_{i \ne y} \hat p^t_{T,i} \log \hat p^s_{T,i}",
         "Yang et al. 2023, arXiv:2303.13005, section 3",
         "As DKD, with the label's own part bounded by how sure the teacher is of it.",
         "yzd-v/cls_KD, configs/distillers/cifar100/res34_distill_res18_cifar.py",
@@ -286,6 +286,7 @@ OBJECTIVES = {
             "nontarget": Weight(3.5, r"w_\mathrm{n}", "weight of the non-target part"),
         },
         temperature=3.0,
+        matches_logits=True,
         needs_labels=True,
         where=r"$p_y$ is the label's probability at T = 1, $\hat p$ those of the others among themselves",
     ),
@@ -579,6 +580,11 @@ class DistillationConfig(Config):
             raise ConfigError(f"{self.objective} is not weighed by alpha: leave final_alpha out")
         if self.info.needs != "logits" and len(self.teachers) > 1:
             raise ConfigError(f"{self.objective} compares a teacher's features with the student's: name one teacher")
+        if self.info.needs != "logits" and not self.all_weights["hard"]:
+            raise ConfigError(
+                f"{self.objective} teaches what feeds the last layer, not the layer itself: keep its weight hard above"
+                " 0"
+            )
         return self
 
     @property
@@ -878,6 +884,8 @@ def _how_without_labels(told: DistillationConfig | None) -> str:
         return "without labels only a distilled student with alpha = 1 can learn: set alpha to 1"
     if told.info.needs_labels:
         return f"{told.objective} reads the label of every example: choose another objective, or keep the labels"
+    if told.info.needs != "logits":
+        return f"{told.objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
     return f"without labels {told.objective} can only learn with its weight hard at 0: set it to 0"
 
 

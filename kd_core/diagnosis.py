@@ -217,6 +217,8 @@ def _hard_dominates(evidence: Evidence) -> Advice | None:
     if pull_of(repaired) < WEAK:
         repaired = repaired.replace(alpha=max(repaired.alpha, StoryConfig.default(story.dataset).alpha))
         change = f"Raise alpha to {repaired.alpha:g}" + ("" if story.t_squared else ", with T²")
+    if repaired == story:
+        return None
     return Advice(
         "hard",
         "The hard loss dominates: the teacher has hardly a say.",
@@ -270,7 +272,7 @@ def fit_of(evidence: Evidence) -> Fit | None:
     dropped units or shifted images, which its validation loss is not.
     """
     model, training, judged = evidence.run.model, evidence.run.training, evidence.judged
-    noisy = training.jitter_pixels or (model.name == "mlp" and (model.dropout_input or model.dropout_hidden))
+    noisy = training.jitter_pixels or model.drops
     if judged is None or noisy or not evidence.epochs:
         return None
     last = evidence.epochs[-1]
@@ -279,7 +281,7 @@ def fit_of(evidence: Evidence) -> Fit | None:
     if _is_hintons(evidence.story) and judged.teacher is not None and last["soft_loss"] is not None:
         learned, unseen = last["soft_loss"], _soft_loss(judged.student, judged.teacher, evidence.story)
         left = learned / _soft_loss(np.zeros_like(judged.teacher), judged.teacher, evidence.story)
-    elif last["hard_loss"] is not None:
+    elif last["hard_loss"] is not None and not training.label_smoothing:
         part, learned = "hard", last["hard_loss"]
         unseen = evaluation.calibration(judged.student, judged.labels).negative_log_likelihood
     if learned is None or unseen is None or learned <= 0:
@@ -430,7 +432,8 @@ def _gain(evidence: Evidence) -> Advice | None:
     saved = [baseline - student for baseline, student in evidence.pairs.values()]
     if len(saved) >= FEWEST_SEEDS:
         mean, low, high = evaluation.mean_interval(saved)
-        better, worse = low > 0, high < 0
+        sure = low < high or 2.0 ** (1 - len(saved)) < SURE  # all alike: as the sign test has it
+        better, worse = low > 0 and sure, high < 0 and sure
         said = (
             f"Over {len(saved)} seeds the student makes {mean:.1f} test errors fewer than its baseline on average, 95%"
             f" interval {low:.1f} to {high:.1f} (Student's t)."

@@ -159,9 +159,9 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
 
     On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
     one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
-    teacher that was brought from elsewhere: nobody here knows what it learned from.
+    teacher that was brought from elsewhere, or went on from another run: this one cannot say what it learned from.
     """
-    if any(teacher.config.brought is not None for teacher in teachers):
+    if any(teacher.config.brought is not None or teacher.config.continues is not None for teacher in teachers):
         return None
 
     def left_out(teacher: RunConfig) -> bool:
@@ -192,7 +192,7 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     distillation = run.config.distillation
     if distillation is None or len(teachers) < len(set(distillation.teachers)):
         return None
-    temperature, average = distillation.temperature, distillation.ensemble
+    temperature, average = distillation.temperature, distillation.average
     dataset = datasets.load(run.config.dataset, storage=store.storage)
     left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
 

@@ -405,14 +405,12 @@ def test_features_are_compared_in_float32_when_networks_compute_in_bfloat16(digi
     assert rounded.item() == pytest.approx(exact.item(), rel=0.05)
 
 
-def test_without_labels_none_is_read_and_features_still_teach(digits, teacher):
-    config = distilled("crd", weights={"hard": 0}, transfer_set=TransferSetConfig(labelled=False))
-    run = Training(config, digits, teachers=[teacher])
-    run.labels.fill_(-1)
-    (record,) = epochs_of(run)
-    assert record.hard_loss is None
-    assert math.isfinite(record.soft_loss)
-    assert (run.projector.names < 0).all()
+@pytest.mark.parametrize("objective", [name for name, info in OBJECTIVES.items() if info.needs != "logits"])
+def test_without_labels_nothing_would_teach_the_last_layer_so_it_is_refused(objective):
+    with pytest.raises(ConfigError, match="teaches what feeds the last layer, not the layer itself: keep its weight"):
+        distilled(objective, weights={"hard": 0})
+    with pytest.raises(ConfigError, match="teaches the last layer by labels alone: choose hinton, or keep the labels"):
+        distilled(objective, transfer_set=TransferSetConfig(labelled=False))
 
 
 def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits, plain_teacher):

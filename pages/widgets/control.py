@@ -74,7 +74,9 @@ def _again(run: Run) -> None:
     store = lab.store()
     teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
     beside = store.runs(batch=run.batch) if run.config.role != "teacher" else [run]
-    configs = {other.config.role: other.config for other in beside} | {run.config.role: run.config}
+    between = recipes.assistants({other.id: other.config for other in beside})
+    students = [other for other in beside if other.id not in between]
+    configs = {other.config.role: other.config for other in students} | {run.config.role: run.config}
     set_story(StoryConfig.of_runs(configs.values(), [teacher.config for teacher in teachers]))
     st.session_state[keys.VIEW] = keys.SET_UP
 

@@ -94,7 +94,8 @@ def _hinton(story: StoryConfig) -> None:
         rf" \,\big\|\, p^s_{{T={temperature}}}\big)"
     )
     hard = rf"{1 - alpha:.3g} \cdot \mathrm{{CE}}(y,\, p^s)"
-    parts = ([soft] if alpha else []) + ([hard] if alpha < 1 else [])
+    ends = alpha if story.final_alpha is None else story.final_alpha
+    parts = ([soft] if alpha or ends else []) + ([hard] if min(alpha, ends) < 1 else [])
     st.latex(r"\begin{aligned}\mathcal L \;=\; &" + r" \\ +\; &".join(parts) + r"\end{aligned}")
     st.caption(
         r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label."
