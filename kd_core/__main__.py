@@ -82,6 +82,10 @@ complaints = Console(stderr=True)
 def _dataset(text: str) -> str:
     """The full name of a data set, as a user may call it."""
     with _sentences():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
+            raise LabError("--dataset holds what is no text in UTF-8") from None
         return own_data.find(places.storage(), text)
 
 

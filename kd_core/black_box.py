@@ -89,6 +89,8 @@ class BlackBox(nn.Module):
         if not len(images):
             return torch.zeros(0, self.classes, device=images.device)
         given = images.detach().to("cpu", torch.float32)
+        if not self._dtype.is_floating_point:
+            given = given.round().clamp(0, 255)  # pixels that were normalised and back are not quite whole
         given = (given.flatten(1) if self._flat else given).to(self._dtype).contiguous()
         with torch.no_grad():
             logits = torch.cat([self._asked(part) for part in given.split(self._most)])

@@ -6,6 +6,7 @@ with nothing left behind. What was uploaded lies in home/incoming until it is a 
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import subprocess
@@ -121,10 +122,19 @@ class Intake:
 
     def _follow(self, work: Work, arguments: list[str]) -> None:
         command = [*COMMAND, *arguments, "--json"]  # never through a shell
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints:
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
+            tempfile.TemporaryDirectory(prefix="kd-lab-intake-", ignore_cleanup_errors=True) as scratch,
+        ):  # what a killed process leaves goes with its scratch folder
             try:
                 with subprocess.Popen(  # noqa: S603
-                    command, cwd=ROOT, stdout=subprocess.PIPE, stderr=complaints, text=True, encoding="utf-8"
+                    command,
+                    cwd=ROOT,
+                    stdout=subprocess.PIPE,
+                    stderr=complaints,
+                    text=True,
+                    encoding="utf-8",
+                    env={**os.environ, "TMPDIR": scratch},
                 ) as process:
                     work.process = process
                     if work.stopped:

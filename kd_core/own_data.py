@@ -10,11 +10,14 @@ could run code is opened. torch is imported where images are decoded.
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
+import math
 import os
 import re
+import secrets
 import shutil
 import stat as modes
 import tempfile
@@ -41,13 +44,17 @@ from kd_core.places import OWN, OWN_CARD, own_folder
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
 TRAIN, TEST, VALIDATION = ("train", "training"), ("test", "testing"), ("val", "valid", "validation")
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""That Pillow decodes by itself; an EPS, whatever its name, would start Ghostscript."""
 MAX_IMAGES = 2_000_000
+SPARE_BYTES = 500_000_000
+"""That stay free on the disk."""
 MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS = 50_000_000, 50_000_000
 MAX_CLASS_NAME, MAX_LABEL = 60, 40
 SAMPLED = 60
 """Images that look() opens, spread over all."""
 FEWEST_OF_A_CLASS = 4
-"""Images, so that training, validation and test each see every class."""
+"""Images, so that there are some to learn from and one to test on."""
 STREAMED_BYTES = 1_500_000_000
 """Of images, above which a data set stays on disk and its images are read as they are asked for."""
 PACKED = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
@@ -151,7 +158,7 @@ class _Source:
             if member.flag_bits & 1:
                 raise DatasetError(f"{self.path.name} is locked with a password: pack it without one.")
             (folders if member.is_dir() else files).append(member.filename.rstrip("/"))
-        return sorted(files), sorted(folders)
+        return sorted(set(files)), sorted(folders)
 
     def read(self, name: str) -> bytes:
         """At most MAX_IMAGE_BYTES + 1 of a file. Raises OSError where it cannot be read."""
@@ -188,9 +195,7 @@ def _content(source: _Source) -> _Content:
         start += 1  # folders that only wrap the rest
     loose = next((parts for parts in images if len(parts) < start + 2), None)
     if loose is not None:
-        raise DatasetError(
-            f"{'/'.join(loose)[:80]} lies in no class folder: put each image in the folder of its class."
-        )
+        raise DatasetError(_loose(loose))
     wrapped = images[0][:start]
     tops = {parts[start] for parts in images}
     named = {top: top.lower() for top in tops}
@@ -205,9 +210,7 @@ def _content(source: _Source) -> _Content:
         return _Content(train, {}, ignored)
     shallow = next((parts for parts in images if len(parts) < start + 3), None)
     if shallow is not None:
-        raise DatasetError(
-            f"{'/'.join(shallow)[:80]} lies in no class folder: put each image in the folder of its class."
-        )
+        raise DatasetError(_loose(shallow))
     has_test = any(low in TEST for low in named.values())
     in_test = TEST if has_test else VALIDATION
     train = _by_class([parts for parts in images if named[parts[start]] not in in_test], start + 1)
@@ -271,7 +274,7 @@ def _check_classes(said: str, classes: Mapping[str, list[str]], empty: Sequence[
         if len(members) < FEWEST_OF_A_CLASS:
             raise DatasetError(
                 f"Class '{name}' has {len(members)} of the {FEWEST_OF_A_CLASS} images that it needs at least: some to"
-                " learn from, some to choose by and some to test on."
+                " learn from and some to test on."
             )
 
 
@@ -313,7 +316,7 @@ def _opened(source: _Source, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image: Image.Image = Image.open(io.BytesIO(content))
+            image: Image.Image = Image.open(io.BytesIO(content), formats=FORMATS)
             if image.width * image.height > MAX_IMAGE_PIXELS:
                 raise OSError("it has too many pixels")
             image = ImageOps.exif_transpose(image)
@@ -329,6 +332,8 @@ def _opened(source: _Source, name: str) -> Image.Image:
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:
     """Grey of 16 bits has to be scaled: Pillow would cut it off at 255."""
+    if image.mode == "F":
+        raise OSError("its numbers have no known range")
     if not image.mode.startswith("I"):
         return image
     values = np.asarray(image, dtype=np.float64)
@@ -389,7 +394,7 @@ def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Pr
                 lost = [class_names[label] for label in range(len(class_names)) if not counts[label]]
                 if lost:
                     raise DatasetError(f"No image of class '{lost[0]}' in the {part} set can be read.")
-            return _publish(folder, class_names, preparation, kept, path.name, storage)
+            return _publish(folder, class_names, preparation, kept, path.name, storage, own_test_set=bool(content.test))
         except OSError as error:
             raise DatasetError(f"The data set cannot be saved: {error.strerror or error}. Free some space.") from error
 
@@ -427,6 +432,8 @@ def _pack(
     from torch.utils.data import DataLoader
 
     shape = (preparation.channels, preparation.side, preparation.side)
+    if shutil.disk_usage(folder).free < len(members) * math.prod(shape) + SPARE_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a mapped file that finds no room kills its process
     images = np.lib.format.open_memmap(
         folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=(len(members), *shape)
     )
@@ -468,6 +475,8 @@ def _publish(
     counts: Sequence[Counter[int]],
     source_name: str,
     storage: AnyPath,
+    *,
+    own_test_set: bool,
 ) -> str:
     """Give the packed files their name and place in storage, the card last."""
     checksums = {name: _sha256_of(folder / name) for name in PACKED}
@@ -491,6 +500,7 @@ def _publish(
         "std": std,
         "preparation": preparation.model_dump(mode="json"),
         "source": source_name,
+        "own_test_set": own_test_set,
         "checksums": checksums,
     }
     try:
@@ -498,7 +508,8 @@ def _publish(
             _copy(folder / packed, target / packed)
         write_atomic(target / OWN_CARD, json.dumps(card, indent=2).encode())
     except BaseException:
-        remove_folder(target)
+        if not is_file(target / OWN_CARD):  # else another process was quicker, and it is whole
+            remove_folder(target)
         raise
     return name
 
@@ -506,7 +517,12 @@ def _publish(
 def _copy(source: Path, target: AnyPath) -> None:
     if isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
+        partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
+        try:
+            shutil.copyfile(source, partial)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
     else:
         target.fs.put_file(str(source), target.path)
 
@@ -548,6 +564,7 @@ class Card(NamedTuple):
     counts: dict[str, list[int]]
     preparation: Preparation
     source: str
+    own_test_set: bool
     mean: float
     std: float
     checksums: dict[str, str]
@@ -585,6 +602,7 @@ def card(storage: AnyPath, name: str) -> Card:
             {part: [int(count) for count in values["counts"][part]] for part in ("train", "test")},
             Preparation(**values["preparation"]),
             str(values["source"]),
+            bool(values["own_test_set"]),
             float(values["mean"]),
             float(values["std"]),
             {file: str(values["checksums"][file]) for file in PACKED},

@@ -362,7 +362,9 @@ class Preset(NamedTuple):
 
 def _paper_student(dataset: str) -> StoryConfig:
     training = default_training("student", dataset).replace(epochs=20)
-    return StoryConfig.default(dataset).replace(student=PAPER_STUDENT, temperature=20.0, training=training)
+    return StoryConfig.default(dataset).replace(
+        teacher=PAPER_TEACHER, student=PAPER_STUDENT, temperature=20.0, training=training
+    )
 
 
 def _tiny_student(dataset: str) -> StoryConfig:

@@ -763,20 +763,28 @@ def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> No
         _widen(database, run_id, dict(row))
 
 
+_read: dict[str, tuple[tuple[Any, ...], Run]] = {}
+"""Of each run the newest row that was read, and what was made of it."""
+MOST_READ = 5000
+
+
 def _run(row: sqlite3.Row) -> Run:
-    return _run_of(tuple(row.keys()), tuple(row))
-
-
-@lru_cache(maxsize=2048)
-def _run_of(columns: tuple[str, ...], cells: tuple[Any, ...]) -> Run:
     """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
-    values = dict(zip(columns, cells, strict=True))
+    cells = tuple(row)
+    known = _read.get(row["id"])
+    if known is not None and known[0] == cells:
+        return known[1]
+    values = dict(row)
     del values["owner"]
     values["config"] = _config(values["config"])
     values["environment"] = json.loads(values["environment"] or "{}")
     values["results"] = json.loads(values["results"] or "{}")
     values["tags"] = tuple(json.loads(values["tags"]))
-    return Run(**values)
+    run = Run(**values)
+    if len(_read) >= MOST_READ:
+        _read.clear()
+    _read[run.id] = cells, run
+    return run
 
 
 @lru_cache(maxsize=1024)

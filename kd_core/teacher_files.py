@@ -105,8 +105,7 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
     errors = evaluation.test_errors(logits, labels)
     warning = ""
     if errors / len(labels) > (1 - 1 / len(dataset.class_names)) / 2:
-        tell("Looking for the cause of its errors", 1.0)
-        warning = _likely_causes(config, state, dataset, logits)
+        warning = _likely_causes(config, state, dataset, logits, tell)
     return Tried(config, state, notes, warning, errors, len(labels))
 
 
@@ -418,6 +417,7 @@ def _check_answers(model: nn.Module, dataset: Dataset) -> Any:
     images = dataset.test_images[: black_box.BATCH]
     asked = [models.logits_of(model, images, dataset.normalise) for _ in range(2)]
     few = models.logits_of(model, images[:3], dataset.normalise)
+    models.logits_of(model, images[:1], dataset.normalise)  # as somebody's drawing is asked for
     if bool(asked[0].isfinite().all()):
         if not torch.allclose(asked[0], asked[1], rtol=SAME, atol=SAME):
             raise TeacherError(
@@ -426,8 +426,8 @@ def _check_answers(model: nn.Module, dataset: Dataset) -> Any:
             )
         if not torch.allclose(asked[0][:3], few, rtol=SAME, atol=SAME):
             raise TeacherError(
-                "What this file says of an image depends on the others beside it, as in training: call model.eval()"
-                " before you export it."
+                "What this file says of an image depends on the others beside it: it was saved as in training (call"
+                " model.eval() before you export it), or it is quantised dynamically (bring it as it was before)."
             )
     sums_to_one = torch.allclose(asked[0].sum(dim=1), torch.ones(len(images)), atol=SAME)
     return "probabilities" if isinstance(model, BlackBox) and bool((asked[0] >= 0).all()) and sums_to_one else "logits"
@@ -446,7 +446,7 @@ def _called(dataset: Dataset) -> str:
     return info_of(dataset.name).label
 
 
-def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset, logits: Any) -> str:
+def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset, logits: Any, tell: Tell) -> str:
     """Why a teacher may err so often, each cause with what was measured of it."""
     from scipy.optimize import linear_sum_assignment
 
@@ -455,12 +455,18 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
     best = 1 - confusion[linear_sum_assignment(confusion, maximize=True)].sum() / len(labels)
     spread = torch.linspace(0, len(labels) - 1, min(TRIED_IMAGES, len(labels))).long()
     images, truth = dataset.test_images[spread], labels[spread.numpy()]
+    parts, answered = images.split(black_box.BATCH), 0
 
     def share(mean: Any, std: Any) -> float:
         assert config.brought is not None  # noqa: S101  made so by read
         other = config.replace(brought=config.brought.replace(mean=mean, std=std))
-        said = models.logits_of(_built(other, state, dataset), images, dataset.normalise).numpy()
-        return evaluation.test_errors(said, truth) / len(truth)
+        model, said = _built(other, state, dataset), []
+        for part in parts:
+            nonlocal answered
+            said.append(models.logits_of(model, part, dataset.normalise))
+            answered += 1
+            tell("Looking for the cause of its errors", answered / (2 * len(PIXELS) * len(parts)))
+        return evaluation.test_errors(torch.cat(said).numpy(), truth) / len(truth)
 
     known = {words: (mean, std) if mean and std else _own(dataset) for words, mean, std in PIXELS.values()}
     straight = {words: share(*one) for words, one in known.items()}

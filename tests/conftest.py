@@ -9,6 +9,7 @@ import streamlit as st
 # As in KD Lab's own processes, and before torch is imported. Spinning, the threads of tests that train fight for the
 # cores with whatever else runs: test_training took 43 s of processor time beside a load, and 5 s so.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ.pop("COLUMNS", None)  # xdist's; a console that is made under it keeps it whatever a test says
 
 from kd_core import datasets, places, shipped
 from kd_core.runs import Store

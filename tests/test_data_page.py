@@ -91,6 +91,18 @@ def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_fro
     assert "Only the presenter may bring in data here." in words(guest)
 
 
+def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, trees):
+    images = places.own_folder(places.storage(), trees) / "train_images.npy"
+    images.write_bytes(images.read_bytes()[:-1] + b"\0")
+    own_data.read.cache_clear()
+    lab.samples.clear()
+    lab.class_counts.clear()
+    app = open_page(data=trees)
+    assert any("is damaged: delete it on the Data page" in error.value for error in app.error)
+    app.button(key="remove_data").click().run()
+    assert own_data.names(places.storage()) == []
+
+
 def test_many_classes_are_shown_in_part(open_page, home, tmp_path, monkeypatch):
     monkeypatch.setattr(data_sets, "CLASSES_SHOWN", 2)
     name = own_data.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), places.storage())

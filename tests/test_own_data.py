@@ -218,6 +218,40 @@ def test_an_unreadable_image_is_named_or_left_out_as_asked(tmp_path, storage, by
     assert len(loaded(name, storage).train_images) == info.train_examples
 
 
+def test_an_eps_under_another_name_starts_no_other_program(tmp_path, monkeypatch):
+    from PIL import EpsImagePlugin
+
+    called = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *args, **named: called.append(args))
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
+    source = zipped(tmp_path / "e.zip", {f"{name}/{at}.png": eps for name in CLASSES for at in range(4)})
+    with pytest.raises(DatasetError, match="cannot be read as images"):
+        own_data.look(source)
+    assert called == []
+
+
+def test_a_disk_without_room_is_said_before_it_is_full(tmp_path, storage, monkeypatch):
+    monkeypatch.setattr(own_data, "SPARE_BYTES", 10**18)
+    with pytest.raises(DatasetError, match="cannot be saved: No space left on device"):
+        own_data.prepare(zipped(tmp_path / "f.zip", files()), Preparation(label="f", side=8), storage)
+    assert left_in(storage) == []
+
+
+def test_one_that_breaks_off_leaves_what_another_has_finished(tmp_path, storage, monkeypatch):
+    source = zipped(tmp_path / "two.zip", files())
+    settings = Preparation(label="two", side=8)
+    name = own_data.prepare(source, settings, storage)
+    seen = iter([False])
+    monkeypatch.setattr(own_data, "is_file", lambda path: next(seen, True))
+    monkeypatch.setattr(own_data, "_copy", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        own_data.prepare(source, settings, storage)
+    monkeypatch.undo()
+    assert own_data.names(storage) == [name]
+    own_data.read.cache_clear()
+    assert len(loaded(name, storage).train_images) == 24
+
+
 def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, storage, monkeypatch):
     monkeypatch.setattr(own_data, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DatasetError, match="cannot be read as an image: "):

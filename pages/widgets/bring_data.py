@@ -69,11 +69,14 @@ def _round() -> int:
 
 
 def _drop() -> None:
-    """Forget what was uploaded before, and remove it from the disk."""
+    """Forget what was uploaded before, end what is at work on it, and remove it from the disk."""
+    for key in (LOOKING, PREPARING):
+        work_id = st.session_state.pop(key, None)
+        if lab.intake().work(work_id) is not None:
+            lab.intake().stop(work_id)
+    st.session_state.pop(TAKEN, None)
     if SOURCE in st.session_state:
         lab.intake().discard(Path(st.session_state.pop(SOURCE)))
-    for key in (LOOKING, PREPARING, TAKEN):
-        st.session_state.pop(key, None)
 
 
 def _end(well: bool, sentence: str) -> None:

@@ -43,7 +43,11 @@ def preview(dataset: str) -> bool:
     if not places.available(dataset):
         _fetch(dataset)
         return False
-    names, rows = lab.samples(dataset, IMAGES_OF_A_CLASS)
+    try:
+        names, rows = lab.samples(dataset, IMAGES_OF_A_CLASS)
+    except LabError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return False
     shown = rows[:CLASSES_SHOWN]
     for start in range(0, len(shown), 2):
         for column, at in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(shown))), strict=False):
@@ -61,13 +65,20 @@ def _fetch(dataset: str) -> None:
     if is_own(dataset):
         st.warning(f"{literal(label)} is not on this machine: bring it in below, from the same images.")
         return
-    st.info(f"{label} is not on this machine yet. It is downloaded when a run first needs it, or now:")
-    if FETCHING not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
-        st.session_state[FETCHING] = lab.intake().fetch(dataset, lab.browser())
+    st.info(f"{label} is not on this machine yet. It is downloaded when a run first needs it.")
+    if not rights.presenter():
+        return
+    key = f"{FETCHING}_{dataset}"
+    if key not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
+        try:
+            st.session_state[key] = rights.fetch_data(dataset)
+        except LabError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            return
         st.rerun()
-    work = lab.intake().work(st.session_state.get(FETCHING))
-    if work is not None and follow(work, FETCHING):
-        del st.session_state[FETCHING]
+    work = lab.intake().work(st.session_state.get(key))
+    if work is not None and follow(work, key):
+        del st.session_state[key]
         if work.error is None:
             st.rerun()
         st.error(literal(work.error), icon=":material/error:")
@@ -117,7 +128,9 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
         facts |= {
             "Made of": made.source,
             "How": f"cropped to the middle square, scaled to {settings.side} x {settings.side}",
-            "Test set": f"{settings.test_fraction:.0%} of each class by seed {settings.seed}, or the source's own",
+            "Test set": "the source's own"
+            if made.own_test_set
+            else f"{settings.test_fraction:.0%} of each class by seed {settings.seed}",
             "Content": f"{dataset.split('.')[2]} (changes with any image or setting)",
         }
     st.markdown("\n".join(f"- {name}: **{literal(value)}**" for name, value in facts.items()))

@@ -1,5 +1,6 @@
 """The one store and the one queue of this server, shared by all sessions."""
 
+import atexit
 import os
 import secrets
 import threading
@@ -90,7 +91,9 @@ def intake() -> Intake:
 
 @st.cache_resource(show_spinner=False)
 def _intake(home: Path) -> Intake:
-    return Intake(home)
+    opened = Intake(home)
+    atexit.register(opened.close)  # what is being taken in ends with the server
+    return opened
 
 
 def begin_trial(trial: Trial) -> str:

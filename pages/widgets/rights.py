@@ -88,6 +88,12 @@ def keep_upload(file_name: str, content: memoryview) -> Path:
     return lab.intake().keep(file_name, content)
 
 
+def fetch_data(dataset: str) -> str:
+    """Begin to download a data set, and return the work's id. Raises LabError for a guest, or as fetch does."""
+    _presenter_alone("download data sets ahead of a run")
+    return lab.intake().fetch(dataset, lab.browser())
+
+
 def remove_data(dataset: str) -> None:
     """Delete a data set that was brought in. Raises LabError for a guest, and while a run learns from it."""
     _presenter_alone("delete data sets")
