@@ -225,9 +225,12 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     return artifacts.validation_logits(places.storage(), run_id)
 
 
-@st.cache_resource(show_spinner="Loading the model …", max_entries=12)
+@st.cache_resource(show_spinner="Loading the model …", max_entries=4)
 def trained(run_id: str) -> "artifacts.Trained":
-    """A run's trained model, ready for images that its user draws. Raises SaveError."""
+    """A run's trained model, ready for images that its user draws. Raises SaveError.
+
+    Few are kept: the paper's teacher takes 10 MB and a few milliseconds to read again.
+    """
     from kd_core import artifacts
 
     return artifacts.load_trained(places.storage(), run_id)
