@@ -71,7 +71,8 @@ function go(view) {
   view.start.textContent = "❚❚ Pause";
   let last = performance.now();
   const tick = (now) => {
-    view.elapsed += (now - last) / Number(view.slow.value);  // milliseconds of the models' own time
+    view.elapsed += Math.max(0, now - last) / Number(view.slow.value);  // milliseconds of the models' own time; a frame
+    // may have begun before the click that started the race
     last = now;
     draw(view);
     if (view.lanes.every((lane) => lane.done >= view.labels.length)) finish(view);
