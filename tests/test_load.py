@@ -25,7 +25,7 @@ def test_a_leak_is_not_flat_and_its_slope_is_told():
 
 
 def test_a_slow_leak_is_found_by_its_level_in_a_long_load():
-    found = memory(growing(8))
+    found = memory(growing(9))
     assert found.slope_mb_a_minute < 10
     assert not found.flat
 

@@ -1,6 +1,6 @@
 """A class of 30 opens the app at once: does it hold? Bounded, on loopback alone; not one of pytest's.
 
-    KD_DATA_DIR=... python tests/load/classroom.py [--minutes 3] [--seed 0] [--report tests/load/report.md]
+    KD_DATA_DIR=... python tests/load/classroom.py [--minutes 6] [--seed 0] [--report tests/load/report.md]
 
 The real app is started as it is served to a class: passwords, two runs at once, limits. A presenter opens it and starts
 two long stories on MNIST (on digits, where MNIST is not at hand). Once two runs train, 29 guests open the app at once,
@@ -552,7 +552,7 @@ def report(
         "",
         "## Memory",
         "",
-        f"MB resident, sampled every {SECONDS_BETWEEN_SAMPLES:g} s. Warm-up is the first third of the load. Flat is:"
+        f"MB resident, sampled every {SECONDS_BETWEEN_SAMPLES:g} s. Warm-up is the first half of the load. Flat is:"
         f" the Theil-Sen line over the rest rises by no more than {judging.MOST_MB_A_MINUTE:g} MB a minute, and the"
         f" level in the end is no more than {judging.MOST_GROWTH_SHARE:.0%} above the level after the warm-up.",
         "",
@@ -648,7 +648,7 @@ async def hold(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--minutes", type=float, default=6.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--report", type=Path, default=HERE / "report.md")
     arguments = parser.parse_args()
