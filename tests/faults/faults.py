@@ -61,6 +61,7 @@ SWEEP_EPOCHS = 60
 FEWEST_ACTIVE = 3
 PAGES = ("", "temperature", "train", "runs", "compare", "sweep", "paper", "export")
 
+SHIPPED = [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]
 TRAINING = TrainingConfig(epochs=60, batch_size=64, learning_rate=5e-3, precision="float32")
 STORIES = {
     "plain": StoryConfig.default("digits").replace(
@@ -152,7 +153,7 @@ class Lab:
         store.save_finding(
             "shipped",
             (),
-            {"ids": [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]},
+            {"ids": SHIPPED},
         )
         store.close()
         self.server.start()
@@ -279,12 +280,15 @@ class Lab:
     # ------------------------------------------------------------------------------------------- what the lab knows
 
     def rows(self) -> list[dict[str, Any]]:
-        """All runs as the database has them; nothing while it cannot be read."""
+        """All runs as the database has them but those that ship; nothing while it cannot be read.
+
+        What ships is offered again where the list that knew of it is removed, and taken in from its folders after that.
+        """
         try:
             with contextlib.closing(sqlite3.connect(f"file:{self.home / DATABASE}?mode=ro", uri=True)) as database:
                 database.row_factory = sqlite3.Row
-                query = "SELECT * FROM runs WHERE deleted_at IS NULL AND tags NOT LIKE '%shipped%'"
-                rows = [dict(row) for row in database.execute(query)]
+                rows = [dict(row) for row in database.execute("SELECT * FROM runs WHERE deleted_at IS NULL")]
+                rows = [row for row in rows if row["id"] not in SHIPPED]
                 return [{**row, "role": json.loads(row["config"])["role"]} for row in rows]
         except (sqlite3.Error, ValueError):
             return []
