@@ -98,7 +98,10 @@ def read_text(path: AnyPath) -> str:
 
 def sha256(path: AnyPath) -> str:
     """The checksum of a file's content, in hexadecimal digits. Raises OSError as read_bytes does."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
+    if not isinstance(path, Path):
+        return hashlib.sha256(read_bytes(path)).hexdigest()
+    with path.open("rb") as file:  # a data set may not fit in memory
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def is_file(path: AnyPath) -> bool:

@@ -479,7 +479,7 @@ def _publish(
     own_test_set: bool,
 ) -> str:
     """Give the packed files their name and place in storage, the card last."""
-    checksums = {name: _sha256_of(folder / name) for name in PACKED}
+    checksums = {name: sha256(folder / name) for name in PACKED}
     mean, std = _statistics(np.load(folder / PACKED[0], mmap_mode="r"))
     if std == 0:
         raise DatasetError("All images are of one and the same grey: there is nothing to learn from.")
@@ -525,11 +525,6 @@ def _copy(source: Path, target: AnyPath) -> None:
             partial.unlink(missing_ok=True)
     else:
         target.fs.put_file(str(source), target.path)
-
-
-def _sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
@@ -662,7 +657,7 @@ def _fetched(folder: AnyPath, about: Card) -> Path:
     here = Path(platformdirs.user_cache_dir("kd-lab")) / OWN / about.name
     try:
         for file in PACKED:
-            if not (here / file).is_file() or _sha256_of(here / file) != about.checksums[file]:
+            if not (here / file).is_file() or sha256(here / file) != about.checksums[file]:
                 write_atomic(here / file, read_bytes(folder / file))
     except OSError as error:
         raise DatasetError(f"The data set '{info_of(about.name).label}' cannot be fetched: {error}.") from error
