@@ -102,7 +102,8 @@ def _perform(
     if config.distillation is not None:
         teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
         if config.reads_teacher_logits:
-            said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, teachers)
+            loaded = dict(zip(config.distillation.teachers, teachers, strict=True))
+            said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, loaded.__getitem__)
 
     def begin() -> training.Training:
         start = None
@@ -216,8 +217,9 @@ def _perform_together(
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     said = None
     if teachers:
-        trained = [artifacts.load_model(storage, teacher, dataset) for teacher in teachers]
-        said = teacher_logits.of_all(storage, teachers, dataset, trained)
+        said = teacher_logits.of_all(
+            storage, teachers, dataset, lambda teacher: artifacts.load_model(storage, teacher, dataset)
+        )
     together, lost = sweep.Together(configs, dataset, said), None
     checkpoint = folder_of(storage, run_ids[0]).together
     if is_file(checkpoint):

@@ -9,7 +9,7 @@ renamed or damaged is not believed.
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import torch
@@ -26,16 +26,16 @@ MOST_BYTES = 2_000_000_000
 """Of all files there; the oldest beyond go."""
 
 
-def of_all(storage: AnyPath, run_ids: Sequence[str], dataset: Dataset, teachers: Sequence[nn.Module]) -> Tensor:
+def of_all(storage: AnyPath, run_ids: Sequence[str], dataset: Dataset, teacher: Callable[[str], nn.Module]) -> Tensor:
     """Logits of each teacher for each training image of a data set, in its order: (M, N, K).
 
-    teachers: the models of run_ids, on the CPU. Raises SaveError where a run's files are missing or damaged.
+    teacher: gives the model of a run, on the CPU; called for those alone that have to be asked.
+    Raises SaveError where a run's files are missing or damaged.
     """
     known = artifacts.training_logits(storage, tuple(run_ids), dataset.name)
     if known is not None:
         return known
-    asked = (_asked_once(storage, run_id, dataset, teacher) for run_id, teacher in zip(run_ids, teachers, strict=True))
-    return torch.stack(list(asked))
+    return torch.stack([_asked_once(storage, run_id, dataset, teacher) for run_id in run_ids])
 
 
 def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
@@ -52,7 +52,7 @@ def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: nn.Module) -> Tensor:
+def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: Callable[[str], nn.Module]) -> Tensor:
     """(N, K), from the cache or into it. A cache that cannot be written is done without."""
     name = key(storage, run_id, dataset)
     path = storage / FOLDER / f"{name}.safetensors"
@@ -68,7 +68,7 @@ def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: nn.Mod
             log.warning("%s does not hold what its name says: the teacher is asked again", path)
     except (SaveError, OSError, KeyError) as error:
         log.warning("%s cannot be read (%s): the teacher is asked again", path, error)
-    logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)
+    logits = models.logits_of(teacher(run_id), dataset.train_images, dataset.normalise)
     try:
         tensors.save_tensors(path, {"logits": logits, "key": mark, "checksum": _checksum(logits)})
         _prune(storage)

@@ -17,7 +17,7 @@ def teacher(store):
 
 def asked(store, teacher, dataset, model=None):
     model = model or artifacts.load_model(store.storage, teacher, dataset)
-    return teacher_logits.of_all(store.storage, (teacher,), dataset, [model])
+    return teacher_logits.of_all(store.storage, (teacher,), dataset, lambda _: model)
 
 
 def files(store):
