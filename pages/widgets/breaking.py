@@ -16,8 +16,7 @@ from pages.widgets import lab
 from pages.widgets.chart import chart
 from pages.widgets.images import picture
 from pages.widgets.live import live_view
-from pages.widgets.redo import expected_time, start
-from pages.widgets.words import say_refusal
+from pages.widgets.redo import start_button
 
 SEEDS = (5, 3, 10)
 SHOWN_RUNS = 12
@@ -219,20 +218,7 @@ def _jittered(broken: Broken) -> None:
 
 def launch(broken: Broken) -> None:
     """The button that trains what is missing of both, in one batch."""
-    missing, paused = len(broken.plan.to_train), len(broken.plan.to_resume)
-    if missing or paused:
-        parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                "Break it" if missing else "Go on",
-                type="primary",
-                icon=":material/play_arrow:",
-                key="break",
-                on_click=start,
-                args=(broken.plan,),
-            )
-            st.markdown(f"{' and '.join(parts)}{expected_time(broken.plan)}.")
-    say_refusal()
+    start_button(broken.plan, "Break it", key="break")
 
 
 def curves(broken: Broken) -> None:

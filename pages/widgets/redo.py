@@ -76,24 +76,29 @@ def launch(redo: Redone) -> None:
     """The button that trains what is missing, with the time that it takes; and how it goes."""
     teachers = [run for run in _teachers(redo) if run.status in (*ACTIVE, *RESUMABLE)]
     going = [run for run in (*teachers, *redo.runs.values()) if run.status in ACTIVE]
-    missing, paused = len(redo.plan.to_train), len(redo.plan.to_resume)
-    if missing or paused:
-        parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                "Redo it" if missing else "Go on",
-                type="primary",
-                icon=":material/play_arrow:",
-                key="redo",
-                on_click=start,
-                args=(redo.plan,),
-            )
-            st.markdown(f"{' and '.join(parts)}{expected_time(redo.plan)}.")
-    say_refusal()
+    start_button(redo.plan, "Redo it", key="redo")
     if going:
         live_view(going[:SHOWN_RUNS], key="redo_live")
         if len(going) > SHOWN_RUNS:
             st.caption(f"and {len(going) - SHOWN_RUNS} more that wait their turn")
+
+
+def start_button(plan: Redo, title: str, *, key: str) -> None:
+    """The button that trains what is missing of a plan, or goes on with what rests, and how much that is."""
+    missing, paused = len(plan.to_train), len(plan.to_resume)
+    if missing or paused:
+        parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.button(
+                title if missing else "Go on",
+                type="primary",
+                icon=":material/play_arrow:",
+                key=key,
+                on_click=start,
+                args=(plan,),
+            )
+            st.markdown(f"{' and '.join(parts)}{expected_time(plan)}.")
+    say_refusal()
 
 
 def _teachers(redo: Redone) -> Sequence[Run]:
