@@ -19,7 +19,8 @@ SEEDS = (3, 5, 10)
 def contest() -> Redone:
     """The comparison on a data set, with its runs that are here and those that are missing."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
-    choices = [name for name in lab.data_sets() if places.available(name)]
+    called = lab.data_sets()
+    choices = [name for name in called if places.available(name)]
     named = st.query_params.get("on")
     first = "mnist" if "mnist" in choices else choices[0]
     with data:
@@ -27,7 +28,7 @@ def contest() -> Redone:
             "Data set",
             choices,
             index=choices.index(named if named in choices else first),
-            format_func=lab.data_set_label,
+            format_func=called.__getitem__,
             key="contest_dataset",
         )
         if dataset != (named or first):

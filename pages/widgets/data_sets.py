@@ -22,12 +22,12 @@ PROGRESS_SECONDS = 0.5
 
 def pick_data_set() -> str:
     """Let the user choose among all data sets; the address remembers which."""
-    names = lab.data_sets()
+    called = lab.data_sets()
     named = st.query_params.get(DATA, "")
     chosen = st.session_state.get("data_set")
-    if chosen not in names:
-        st.session_state["data_set"] = named if named in names else next(filter(places.available, names))
-    dataset: str = st.selectbox("Data set", names, format_func=lab.data_set_label, key="data_set")
+    if chosen not in called:
+        st.session_state["data_set"] = named if named in called else next(filter(places.available, called))
+    dataset: str = st.selectbox("Data set", [*called], format_func=called.__getitem__, key="data_set")
     st.query_params[DATA] = dataset
     return dataset
 

@@ -88,10 +88,11 @@ def story_form() -> StoryConfig | None:
 def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
     _start("dataset", base.dataset)
+    called = lab.data_sets(base.dataset)
     dataset = st.selectbox(
         "Data set",
-        _data_sets(base.dataset),
-        format_func=lab.data_set_label,
+        [*called],
+        format_func=called.__getitem__,
         key="form_dataset",
         on_change=_change_dataset,
     )
@@ -445,11 +446,6 @@ def _change_dataset() -> None:
 
 def _default() -> StoryConfig:
     return StoryConfig.default("mnist" if available("mnist") else "digits")
-
-
-def _data_sets(chosen: str) -> list[str]:
-    names = lab.data_sets()
-    return names if chosen in names else [*names, chosen]
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

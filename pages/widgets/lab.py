@@ -5,6 +5,7 @@ import os
 import secrets
 import threading
 import zlib
+from collections import Counter
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -123,18 +124,21 @@ def _trials() -> dict[str, Trial]:
     return {}
 
 
-def data_sets() -> list[str]:
-    """All data sets: those known by name, then those that users brought."""
-    return [*DATASETS, *own_data.names(places.storage())]
+def data_sets(*others: str) -> dict[str, str]:
+    """All data sets and what people call them: those known by name, those that users brought, and others.
 
+    Of users' own of one label, the beginning of each one's checksum tells them apart. Storage is asked once.
+    """
+    own = own_data.names(places.storage())
+    of_label = Counter(info_of(name).label for name in own)
 
-def data_set_label(name: str) -> str:
-    """What people call a data set; of those of one label, the beginning of each one's checksum tells them apart."""
-    label = info_of(name).label
-    if is_own(name):
-        alike = sum(info_of(other).label == label for other in data_sets() if is_own(other))
-        return f"{label} (your own{', ' + name.split('.')[2][:4] if alike > 1 else ''})"
-    return label if places.available(name) else f"{label} (will be downloaded)"
+    def called(name: str) -> str:
+        label = info_of(name).label
+        if is_own(name):
+            return f"{label} (your own{', ' + name.split('.')[2][:4] if of_label[label] > 1 else ''})"
+        return label if places.available(name) else f"{label} (will be downloaded)"
+
+    return {name: called(name) for name in (*DATASETS, *own, *others)}
 
 
 @st.cache_data(show_spinner="Loading the data set …", max_entries=8)
