@@ -8,6 +8,7 @@ from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
 from pages.widgets.live import live_view
+from pages.widgets.pressing import pressed
 from pages.widgets.results import headline
 
 st.title("See what a teacher knows")
@@ -36,7 +37,7 @@ with demo, st.container(border=True):
         key="demo_dataset",
         help="Digits takes about 10 seconds on two cores, MNIST about 45.",
     )
-    if st.button("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
+    if pressed("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
         ids = rights.submit(recipes.plan(recipes.quick_demo(dataset)).to_train)
         keys.choose_batch(lab.store().get(ids[0]).batch)
         st.rerun()

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -34,6 +35,7 @@ from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, pickers
 
+ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
     "overview", "temperature", "data", "train", "runs", "compare", "export", "paper", "sweep", "mistakes", "objectives",
 )  # fmt: skip
@@ -223,6 +225,45 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
     assert not app.exception
 
 
+def test_what_was_typed_last_is_trained_though_the_button_is_pressed_before_the_page_has_followed(open_form, homes):
+    """A press sent with the number, as browsers do it, trained what had stood in the form before."""
+    app = open_form()
+    store = lab._opened(homes["trained"]).store
+    before = {run.id for run in store.runs()}
+    app.text_input(key="form_student_hidden").set_value("5").run()
+    app.number_input(key="form_epochs").set_value(3)
+    app.button(key="train").click().run()
+    assert not app.exception
+    assert app.session_state["view"] == "Watch"
+    students = [run for run in store.runs() if run.id not in before and run.config.role != "teacher"]
+    assert {run.config.training.epochs for run in students} == {3}
+    wait_until_idle(store)
+
+
+def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes, monkeypatch, at_this_machine):
+    def front(page):
+        import streamlit as st
+
+        from pages.widgets.frame import run_page
+
+        run_page(st.navigation([st.Page(page, default=True)]))
+
+    monkeypatch.setenv("KD_HOME", str(homes["trained"]))
+    app = AppTest.from_function(front, args=(ROOT / "pages" / "train.py",), default_timeout=60)
+    app.query_params["view"] = "Set up"
+    app.run()
+    app.selectbox(key="form_dataset").set_value("digits").run()
+    store = lab._opened(homes["trained"]).store
+    before = len(store.runs())
+    app.text_input(key="form_student_hidden").set_value("no number")
+    app.button(key="train").click().run()
+    assert len(app.error) == 1
+    app.text_input(key="form_student_hidden").set_value("7").run()
+    assert not app.error
+    assert app.button(key="train").label == "Train"
+    assert len(store.runs()) == before
+
+
 def test_an_objective_that_reads_labels_is_refused_without_them_and_the_form_stays_whole(open_form):
     app = open_form()
     app.selectbox(key="form_objective").set_value("dkd").run()
@@ -382,10 +423,11 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     assert "Likely causes" in words(app)
     bring("mine.onnx", black_box)
     assert app.metric[0].label == "Test errors"
-    app.text_input(key="teacher_name").set_value("From <b>elsewhere</b>").run()
+    app.text_input(key="teacher_name").set_value("From <b>elsewhere</b>")  # and the button pressed at once
     app.button(key="teacher_take").click().run()
     store = lab._opened(homes["trained"]).store
     (run,) = [run for run in store.runs() if run.config.brought]
+    assert run.name == "From <b>elsewhere</b>"
     wait_until_idle(store)
     app.run()
     assert "is ready to teach" in words(app)
@@ -641,12 +683,13 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     assert app.selectbox(key="sweep_teacher").value.config.role == "teacher"
     app.multiselect(key="sweep_temperatures").set_value([1.0, 4.0])
     app.multiselect(key="sweep_widths").set_value([10])
-    app.number_input(key="sweep_epochs").set_value(2).run()
+    app.number_input(key="sweep_epochs").set_value(2)  # and the button pressed before the page has followed
     app.button(key="sweep").click().run()
     assert not app.exception
     store = lab._opened(homes["trained"]).store
     batch = store.runs()[0].batch
     assert len(store.runs(batch=batch)) == 2 * (2 * 2 + 1)  # seeds, temperatures, alphas, and a baseline each
+    assert {run.config.training.epochs for run in store.runs(batch=batch)} == {2}
     wait_until_idle(store)
     app.run()
     assert {run.status for run in store.runs(batch=batch)} == {"finished"}
@@ -765,7 +808,7 @@ def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch)
     monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
     app = open_page("objectives", "empty", on="digits")
     assert "Nothing of it has been trained yet" in words(app)
-    app.segmented_control(key="contest_seeds").set_value(3).run()
+    app.segmented_control(key="contest_seeds").set_value(3)  # and the button pressed at once
     next(button for button in app.button if button.key == "redo").click().run()
     wait_until_idle(lab._opened(homes["empty"]).store)
     app.run()

@@ -11,7 +11,8 @@ from kd_core.runs import ACTIVE, MAX_NAME, Run
 from kd_core.trial import Outcome, Trial
 from pages.widgets import lab, rights
 from pages.widgets.forms import set_story
-from pages.widgets.words import literal, say_refusal
+from pages.widgets.pressing import pressed
+from pages.widgets.words import literal
 
 TRIAL, TAKEN, TRIED_AS = "teacher_trial", "teacher_taken", "teacher_tried_as"
 ENDINGS = ["pt", "pth", "safetensors", "pt2", "onnx"]
@@ -38,15 +39,8 @@ def bring_teacher(story: StoryConfig) -> None:
         if asked is None:
             return
         said = (uploaded.file_id, story.dataset, repr(asked))
-        st.button(
-            "Try it",
-            key="teacher_try",
-            icon=":material/troubleshoot:",
-            type="primary",
-            on_click=_try,
-            args=(uploaded.getvalue(), uploaded.name, story.dataset, asked, said),
-        )
-        say_refusal()
+        if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type="primary"):
+            _try(uploaded.getvalue(), uploaded.name, story.dataset, asked, said)
         trial = lab.trial(st.session_state.get(TRIAL))
         if trial is None:
             _taken(story)
@@ -117,7 +111,7 @@ def _try(content: bytes, file: str, dataset: str, asked: dict[str, Any], said: t
         st.session_state[TRIAL] = rights.try_teacher(content, file, dataset, asked)
         st.session_state[TRIED_AS] = said
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _progress(trial: Trial) -> None:
@@ -151,14 +145,15 @@ def _found(trial: Trial) -> None:
         st.warning(literal(found.warning), icon=":material/warning:")
     name, take = st.columns([3, 2], vertical_alignment="bottom")
     called = name.text_input("Name", max_chars=MAX_NAME, key="teacher_name", placeholder="what to call it")
-    take.button(
-        "Take it all the same" if found.warning else "Take it as a teacher",
-        key="teacher_take",
-        icon=":material/school:",
-        type="secondary" if found.warning else "primary",
-        on_click=_take,
-        args=(found, called),
-    )
+    with take:
+        asked = pressed(
+            "Take it all the same" if found.warning else "Take it as a teacher",
+            key="teacher_take",
+            icon=":material/school:",
+            type="secondary" if found.warning else "primary",
+        )
+    if asked:
+        _take(found, called)
 
 
 def _take(found: Outcome, name: str) -> None:
@@ -166,7 +161,9 @@ def _take(found: Outcome, name: str) -> None:
         st.session_state[TAKEN] = rights.take_teacher(found, name)
         lab.end_trial(st.session_state.pop(TRIAL, None))
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 def _taken(story: StoryConfig) -> None:

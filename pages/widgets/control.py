@@ -8,6 +8,7 @@ from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.forms import set_story
+from pages.widgets.pressing import pressed
 from pages.widgets.words import literal, say_refusal
 
 DELETED = "deleted"
@@ -45,14 +46,13 @@ def _controls(run: Run) -> None:
         epochs = st.number_input(
             "More epochs", 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
         )
-        st.button(
+        if pressed(
             "Continue",
             key=f"continue_{run.id}",
             icon=":material/fast_forward:",
-            on_click=_continue,
-            args=(run, int(epochs)),
             help="A new run from these weights, its learning rate scheduled anew; this one stays as it is.",
-        )
+        ):
+            _continue(run, int(epochs))
     if run.status not in ACTIVE and rights.presenter():
         _delete(run)
 
@@ -84,10 +84,11 @@ def _again(run: Run) -> None:
 def _continue(run: Run, epochs: int) -> None:
     try:
         ids = rights.submit({new_id(): recipes.continued(run, epochs)})
-        keys.choose_batch(lab.store().get(ids[0]).batch)
-        st.session_state[keys.VIEW] = keys.WATCH
+        batch = lab.store().get(ids[0]).batch
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        keys.watch(batch)
 
 
 def _delete(run: Run) -> None:

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
 from kd_core.config import LabError
-from pages.widgets import lab, rights
+from pages.widgets import lab, pressing, rights
 from pages.widgets.door import ENTER, the_door
 from pages.widgets.guide import guide
 from pages.widgets.server import wait_until_ready
@@ -26,6 +26,7 @@ def run_page(page: StreamlitPage) -> None:
         page.run()
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
+    pressing.forget()
     if the_door().asks_for_presenter and not rights.presenter():
         link = f'<small><a href="{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)

@@ -6,6 +6,7 @@ BATCH = "batch"
 BROWSER_COOKIE = "kd_browser"
 VIEW = "view"
 SET_UP, WATCH = "Set up", "Watch"
+_NEXT_VIEW = "next_view"
 
 
 def chosen_batch() -> str | None:
@@ -25,8 +26,17 @@ def choose_batch(batch: str) -> None:
     st.query_params[BATCH] = batch
 
 
+def watch(batch: str) -> None:
+    """Draw the train page anew, with a batch to watch. What is drawn after the control that chooses may call it."""
+    choose_batch(batch)
+    st.session_state[_NEXT_VIEW] = WATCH
+    st.rerun()
+
+
 def train_view() -> str:
     """Which half of the train page this session looks at, SET_UP or WATCH, with the control that chooses it."""
+    if _NEXT_VIEW in st.session_state:
+        st.session_state[VIEW] = st.session_state.pop(_NEXT_VIEW)
     if VIEW not in st.session_state:
         named = st.query_params.get(VIEW)
         st.session_state[VIEW] = named if named in (SET_UP, WATCH) else WATCH if chosen_batch() else SET_UP

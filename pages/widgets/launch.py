@@ -7,7 +7,8 @@ from kd_core import advice, recipes
 from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
-from pages.widgets.words import literal, say_refusal
+from pages.widgets.pressing import pressed
+from pages.widgets.words import literal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -25,26 +26,24 @@ def launch_panel(story: StoryConfig) -> None:
         st.warning(literal(sentence), icon=":material/lightbulb:")
     if not plan.to_train:
         st.info("All of this is trained already.", icon=":material/check_circle:")
-    show = st.button(
+    if pressed(
         "Train" if plan.to_train else "Show it",
         type="primary",
         key="train",
         icon=":material/play_arrow:",
-        on_click=_launch,
-        args=(plan,),
         width="stretch",
-    )
-    if show:
-        say_refusal()
+    ):
+        _launch(plan)
 
 
 def _launch(plan: Plan) -> None:
     try:
         ids = rights.submit(plan.to_train) if plan.to_train else plan.reused[-1:]
-        keys.choose_batch(lab.store().get(ids[0]).batch)
-        st.session_state[keys.VIEW] = keys.WATCH
+        batch = lab.store().get(ids[0]).batch
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        keys.watch(batch)
 
 
 def _formula(story: StoryConfig) -> None:

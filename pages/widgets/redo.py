@@ -16,8 +16,9 @@ from pages.widgets.chart import chart
 from pages.widgets.findings import found
 from pages.widgets.launch import duration
 from pages.widgets.live import live_view
+from pages.widgets.pressing import pressed
 from pages.widgets.sweeps import SPREAD_IN_WORDS
-from pages.widgets.words import say_refusal
+from pages.widgets.words import literal
 
 SEEDS = (1, 3, 5)
 SHOWN_RUNS = 12
@@ -89,16 +90,10 @@ def start_button(plan: Redo, title: str, *, key: str) -> None:
     if missing or paused:
         parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.button(
-                title if missing else "Go on",
-                type="primary",
-                icon=":material/play_arrow:",
-                key=key,
-                on_click=start,
-                args=(plan,),
-            )
+            asked = pressed(title if missing else "Go on", type="primary", icon=":material/play_arrow:", key=key)
             st.markdown(f"{' and '.join(parts)}{expected_time(plan)}.")
-    say_refusal()
+        if asked:
+            start(plan)
 
 
 def _teachers(redo: Redone) -> Sequence[Run]:
@@ -126,13 +121,15 @@ def expected_time(plan: Redo) -> str:
 
 
 def start(plan: Redo) -> None:
-    """Go on with what waits, and queue what is to be trained."""
+    """Go on with what waits, queue what is to be trained, and draw the page anew; a sentence where it is refused."""
     try:
         rights.resume(plan.to_resume)
         if plan.to_train:
             rights.submit(plan.to_train)
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 def result_table(redo: Redone) -> None:

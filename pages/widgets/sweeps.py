@@ -14,6 +14,7 @@ from pages.widgets import keys, lab, rights
 from pages.widgets.chart import chart
 from pages.widgets.control import offer_undo
 from pages.widgets.pickers import told_apart
+from pages.widgets.pressing import pressed
 from pages.widgets.words import literal
 
 WIDTHS = (10, 16, 30, 64, 128)
@@ -62,14 +63,8 @@ def sweep_form() -> None:
         except LabError as error:
             st.warning(literal(str(error)), icon=":material/error:")
             return
-        st.button(
-            f"Train {sweep.cell_count} students",
-            type="primary",
-            key="sweep",
-            icon=":material/grid_on:",
-            on_click=_launch,
-            args=(sweep,),
-        )
+        if pressed(f"Train {sweep.cell_count} students", type="primary", key="sweep", icon=":material/grid_on:"):
+            _launch(sweep)
 
 
 def _launch(sweep: SweepConfig) -> None:
@@ -77,7 +72,9 @@ def _launch(sweep: SweepConfig) -> None:
         ids = rights.submit({new_id(): cell for cell in sweep.cells()})
         keys.choose_batch(lab.store().get(ids[0]).batch)
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        st.rerun()
 
 
 def choose_sweep() -> str | None:

@@ -24,6 +24,21 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
+LOG_SHOWN = 20_000
+"""Characters of a server's log that a failed test shows."""
+_servers: list[Server] = []
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    """A failed test shows the end of its servers' logs: pages tell their users nothing of an exception."""
+    report = yield
+    if report.failed:
+        for server in _servers:
+            log = (server.home / "server.log").read_text(errors="replace")
+            report.sections.append((f"Log of the server at {server.address}", log[-LOG_SHOWN:]))
+    return report
+
 
 @pytest.fixture(scope="session")
 def chromium():
@@ -47,9 +62,11 @@ def serve(home: Path, *, ships=False):
         store.save_finding("shipped", (), {"ids": given})
         store.close()
     server = Server(home)
+    _servers.append(server)
     try:
         yield server
     finally:
+        _servers.remove(server)
         server.process.terminate()
         server.process.wait(timeout=30)
 

@@ -267,11 +267,15 @@ def test_a_run_is_named_continued_deleted_and_brought_back(own_server, new_page)
     expect(page.locator(".kd-who b", has_text="my first student")).to_be_visible()
 
     page.locator("[data-testid=stPopover] button", has_text="my first student").click()
+    page.get_by_label("More epochs").fill("7")  # and the button pressed at once
     page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.locator(".kd-who", has_text="goes on from")).to_be_visible()
     expect(page.locator(".kd-run", has_text="goes on from").locator(".kd-text")).to_contain_text(
         "test errors of 445", timeout=60_000
     )
+    with closing(sqlite3.connect(own_server.home / "lab.sqlite")) as database:
+        (newest,) = database.execute("SELECT config FROM runs ORDER BY created_at DESC LIMIT 1").fetchone()
+    assert json.loads(newest)["training"]["epochs"] == 7
 
     page.locator("[data-testid=stPopover] button", has_text="distilled").click()
     page.get_by_role("button", name="Delete", exact=True).click()

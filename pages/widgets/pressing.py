@@ -1,0 +1,34 @@
+"""Buttons that act on what stands in the fields at the moment of the press, however fast it came.
+
+Who types a number and presses a button at once sends both before the page has been drawn again. The arguments of a
+callback are those of the last drawing, so that it would act on the number before; and what a button returns is lost
+where another rerun interrupts the script on its way there.
+"""
+
+from typing import Any
+
+import streamlit as st
+
+_PRESSED = "pressed"
+
+
+def pressed(label: str, *, key: str, **options: Any) -> bool:
+    """Whether this button was pressed: said once, to the script run that has read every field above it.
+
+    options: as st.button takes them.
+    """
+    st.button(label, key=key, on_click=_remember, args=(key,), **options)
+    waiting: set[str] = st.session_state.get(_PRESSED, set())
+    if key not in waiting:
+        return False
+    waiting.discard(key)
+    return True
+
+
+def forget() -> None:
+    """At the end of a page: a press of what was not drawn this time, because a field is refused, is over."""
+    st.session_state.pop(_PRESSED, None)
+
+
+def _remember(key: str) -> None:
+    st.session_state.setdefault(_PRESSED, set()).add(key)
