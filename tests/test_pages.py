@@ -4,6 +4,7 @@ import dataclasses
 import io
 import shutil
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ from kd_core.evaluation import GALLERIES
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
-from pages.widgets import closer, forms, guide, lab, live, pickers
+from pages.widgets import closer, forms, guide, lab, live, pickers, pressing
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -240,6 +241,25 @@ def test_what_was_typed_last_is_trained_though_the_button_is_pressed_before_the_
     wait_until_idle(store)
 
 
+def test_a_double_click_starts_an_experiment_once(open_page, homes):
+    app = open_page("sweep")
+    store = lab._opened(homes["trained"]).store
+    before = len({run.batch for run in store.runs()})
+    app.multiselect(key="sweep_temperatures").set_value([2.0])
+    app.number_input(key="sweep_epochs").set_value(1).run()
+    for _ in range(2):
+        app.button(key="sweep").click().run()
+    assert len({run.batch for run in store.runs()}) == before + 1
+    wait_until_idle(store)
+
+
+def test_one_session_is_served_by_one_thread_at_a_time():
+    """With Streamlit's fast reruns two threads share a session's state, and one in some thousand page runs failed with
+    "dictionary keys changed during iteration" where runs changed their state while somebody clicked."""
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["runner"]["fastReruns"] is False
+
+
 def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes, monkeypatch, at_this_machine):
     def front(page):
         import streamlit as st
@@ -361,7 +381,7 @@ def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
     assert set(app.dataframe[0].value["role"]) == {"teacher"}
     app.text_input(key="runs_search").set_value("no such run").run()
     assert "No run is like this" in words(app)
-    two = [run.id for run in store.runs() if run.config.role != "teacher"][:2]
+    two = [next(run.id for run in store.runs() if run.config.role == role) for role in ("baseline", "distilled")]
     app = open_page("runs", runs=",".join(two))
     assert "What they differ in" in [heading.value for heading in app.subheader]
     assert "role" in set(app.dataframe[1].value["setting"])
@@ -394,7 +414,7 @@ def tried_here(monkeypatch):
     monkeypatch.setattr(Trial, "_watched", examine)
 
 
-def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes, tried_here, digits):
+def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes, tried_here, digits, monkeypatch):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     given = [helper.make_tensor_value_info("images", TensorProto.FLOAT, ("N", 784))]
     gives = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ("N", 10))]
@@ -407,6 +427,7 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     untrained = io.BytesIO()
     torch.save(model.state_dict(), untrained)
 
+    monkeypatch.setattr(pressing, "DOUBLE_CLICK_SECONDS", 0)  # three files within a second
     app = open_page("train")
     app.selectbox(key="form_dataset").set_value("digits").run()
 

@@ -28,8 +28,8 @@ def choose_batch(batch: str) -> None:
 
 def watch(batch: str) -> None:
     """Draw the train page anew, with a batch to watch. What is drawn after the control that chooses may call it."""
+    st.session_state[_NEXT_VIEW] = WATCH  # before the address: a click that comes now breaks this run off there
     choose_batch(batch)
-    st.session_state[_NEXT_VIEW] = WATCH
     st.rerun()
 
 

@@ -5,11 +5,13 @@ callback are those of the last drawing, so that it would act on the number befor
 where another rerun interrupts the script on its way there.
 """
 
+import time
 from typing import Any
 
 import streamlit as st
 
-_PRESSED = "pressed"
+DOUBLE_CLICK_SECONDS = 1.0
+_PRESSED, _PRESSED_AT = "pressed", "pressed_at"
 
 
 def pressed(label: str, *, key: str, **options: Any) -> bool:
@@ -31,4 +33,9 @@ def forget() -> None:
 
 
 def _remember(key: str) -> None:
-    st.session_state.setdefault(_PRESSED, set()).add(key)
+    """Unless it is the second click of a double click, which would start everything twice."""
+    pressed_at: dict[str, float] = st.session_state.setdefault(_PRESSED_AT, {})
+    now = time.monotonic()
+    if now - pressed_at.get(key, -DOUBLE_CLICK_SECONDS) >= DOUBLE_CLICK_SECONDS:
+        pressed_at[key] = now
+        st.session_state.setdefault(_PRESSED, set()).add(key)
