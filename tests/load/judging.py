@@ -8,18 +8,21 @@ from scipy.stats import theilslopes
 
 RESPONSE_P95_SECONDS = 1.5
 WARM_UP_SHARE = 1 / 2
-"""Of the load's time: what a process grows by in it is not held against it. In the first three minutes of six each kind
-of page is opened, and each cache filled, for the first time."""
-LEVEL_SECONDS = 30.0
-"""A level is the median of the samples of so many seconds."""
+"""Of the load's time: what a process grows by in it is not held against it. In the first minutes each kind of page is
+opened, and each cache filled, for the first time."""
+PEAK_SECONDS = 30.0
+"""Memory is judged by its peak in each span so long. A worker holds 60 MB more while it trains on MNIST than while it
+waits, so that its median says how busy it was."""
+LEVEL_SHARE = 1 / 3
+"""Of the spans after the warm-up: the median of so many peaks is the level at its beginning, and in its end."""
 MOST_MB_A_MINUTE = 10.0
-"""Of some 750 MB: what a load of six minutes, which leaves three to judge, cannot tell from wavering."""
+"""Of some 750 MB: what a load of ten minutes, which leaves five to judge, cannot tell from wavering."""
 MOST_GROWTH_SHARE = 0.05
 """What a longer load is held to."""
 
 
 class Memory(NamedTuple):
-    """One process over a load: MB after the warm-up and in the end, and the slope between, in MB a minute."""
+    """One process over a load: MB at its peaks after the warm-up and in the end, and their slope, in MB a minute."""
 
     warm_mb: float
     end_mb: float
@@ -30,19 +33,22 @@ class Memory(NamedTuple):
 def memory(samples: Sequence[tuple[float, float]]) -> Memory | None:
     """Whether a process stayed flat after its warm-up, of (seconds, MB); None of one that was there for a moment.
 
-    Flat is: the Theil-Sen line over the time after the warm-up rises by no more than MOST_MB_A_MINUTE, and the level
-    in the end is no more than MOST_GROWTH_SHARE above the level after the warm-up.
+    Flat is: the Theil-Sen line through the peaks after the warm-up rises by no more than MOST_MB_A_MINUTE, and their
+    level in the end is no more than MOST_GROWTH_SHARE above the level after the warm-up.
     """
     if len(samples) < 12:
         return None
     seconds, mb = np.array(samples).T
     began, ended = seconds[0], seconds[-1]
     warm = began + WARM_UP_SHARE * (ended - began)
-    span = min(LEVEL_SECONDS, (ended - warm) / 3)
-    after = seconds >= warm
-    slope = 60 * float(theilslopes(mb[after], seconds[after]).slope)
-    warm_mb = float(np.median(mb[after & (seconds <= warm + span)]))
-    end_mb = float(np.median(mb[seconds >= ended - span]))
+    count = max(3, int((ended - warm) / PEAK_SECONDS))
+    span = (ended - warm) / count
+    middles = warm + span * (np.arange(count) + 0.5)
+    within = (np.abs(seconds - middle) <= span / 2 for middle in middles)
+    peaks = np.array([mb[these].max() for these in within])
+    slope = 60 * float(theilslopes(peaks, middles).slope)
+    level = max(1, round(LEVEL_SHARE * count))
+    warm_mb, end_mb = float(np.median(peaks[:level])), float(np.median(peaks[-level:]))
     flat = slope <= MOST_MB_A_MINUTE and end_mb <= (1 + MOST_GROWTH_SHARE) * warm_mb
     return Memory(warm_mb, end_mb, slope, flat)
 
