@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from kd_core.runs import ACTIVE, Store
+from pages.widgets import live
 
 LONG, SHORT = 4000, 20
 """Epochs of a baseline on digits: minutes, and less than a second."""
@@ -152,6 +153,19 @@ def test_zoom_and_hidden_curves_survive_the_updates_of_a_run_that_trains(long_st
     assert page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range") == zoomed
     hidden = "() => document.querySelector('.kd-chart').data.filter((line) => line.visible === false).length"
     assert page.evaluate(hidden) == 7
+
+
+def test_a_time_is_told_in_whole_units(own_server, new_page):
+    """119.7 s read "1 min 60 s"."""
+    page = new_page()
+    page.goto(own_server.address)
+    told = page.evaluate(
+        """async ([script, times]) => {
+        const module = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
+        return times.map(module.duration); }""",
+        [live._SCRIPT, [0.2, 59.7, 119.7, 3599.8, 7199.9]],
+    )
+    assert told == ["1 s", "1 min 0 s", "2 min 0 s", "1 h 0 min", "2 h 0 min"]
 
 
 def test_smoothing_in_the_browser_is_the_debiased_moving_average(long_story):
