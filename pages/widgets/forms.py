@@ -275,8 +275,10 @@ def _between(base: StoryConfig) -> ModelConfig:
 
 def _change_objective() -> None:
     """Another objective: at its own temperature, which stays, as does alpha."""
-    dataset, objective = chosen_story().dataset, st.session_state["form_objective"]
-    st.session_state["form_temperature"] = recipes.default_temperature(dataset, objective)
+    objective = st.session_state.get("form_objective")
+    if objective is None:  # a tab may tell of a form that it no longer shows, where a run changes its state just then
+        return
+    st.session_state["form_temperature"] = recipes.default_temperature(chosen_story().dataset, objective)
     st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 
@@ -440,8 +442,9 @@ def _start(name: str, value: object) -> None:
 def _change_dataset() -> None:
     """Another data set: what serves it, with the seed and the choice of baseline kept."""
     base = chosen_story()
-    story = StoryConfig.default(st.session_state["form_dataset"])
-    set_story(story.replace(seed=base.seed, baseline=base.baseline))
+    dataset = st.session_state.get("form_dataset", base.dataset)
+    if dataset != base.dataset:
+        set_story(StoryConfig.default(dataset).replace(seed=base.seed, baseline=base.baseline))
 
 
 def _default() -> StoryConfig:

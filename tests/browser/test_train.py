@@ -7,9 +7,12 @@ import sqlite3
 import time
 from contextlib import closing
 
+import loops
 import pytest
+from load.session import Listener, Session
 from playwright.sync_api import expect
 
+from kd_core.config import OBJECTIVES, info_of
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import live
 
@@ -153,6 +156,39 @@ def test_zoom_and_hidden_curves_survive_the_updates_of_a_run_that_trains(long_st
     assert page.evaluate("() => document.querySelector('.kd-chart').layout.xaxis.range") == zoomed
     hidden = "() => document.querySelector('.kd-chart').data.filter((line) => line.visible === false).length"
     assert page.evaluate(hidden) == 7
+
+
+def test_a_tab_that_still_tells_of_a_form_it_no_longer_shows_is_shown_what_it_asks_for(own_server):
+    """A browser does so where a run changes its state just after Train was pressed; the page broke, and the story's
+    temperature would have been set back."""
+    loops.run(watch_and_tell_of_the_form(own_server.address))
+
+
+class Ear(Listener):
+    """Hears of error pages."""
+
+    def __init__(self):
+        self.heard = []
+
+    def wrong(self, what):
+        self.heard.append(what)
+
+
+async def watch_and_tell_of_the_form(address):
+    ear = Ear()
+    async with Session(address, ear) as tab:
+        await tab.open("train", "view=Set+up")
+        await tab.change("form_dataset", info_of("digits").label, "the form")
+        await tab.change("form_objective", OBJECTIVES["dkd"].label, "the form")
+        await tab.change("form_temperature", "8", "the form")
+        kept = [tab._states[tab.find(key).proto.id] for key in ("form_dataset", "form_objective")]
+        await tab.change("view", "Watch", "watch")
+        tab._states |= {state.id: state for state in kept}
+        await tab.change("view", "Watch", "watch")
+        assert ear.heard == []
+        await tab.change("view", "Set up", "the form")
+        temperature = tab.find("form_temperature").proto
+        assert temperature.options[int(temperature.default[0])] == "8"
 
 
 def test_a_time_is_told_in_whole_units(own_server, new_page):
