@@ -274,11 +274,16 @@ def _between(base: StoryConfig) -> ModelConfig:
 
 
 def _change_objective() -> None:
-    """Another objective: at its own temperature, which stays, as does alpha."""
-    objective = st.session_state.get("form_objective")
-    if objective is None:  # a tab may tell of a form that it no longer shows, where a run changes its state just then
+    """Another objective: at its own temperature, which stays, as does alpha.
+
+    The same one is heard of, too, where a tab tells of a form that it no longer shows: when a run changes its state
+    just then.
+    """
+    base = chosen_story()
+    objective = st.session_state.get("form_objective", base.objective)
+    if objective == base.objective:
         return
-    st.session_state["form_temperature"] = recipes.default_temperature(chosen_story().dataset, objective)
+    st.session_state["form_temperature"] = recipes.default_temperature(base.dataset, objective)
     st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from urllib.parse import parse_qs
 
 import loops
 import pytest
@@ -14,7 +15,7 @@ from playwright.sync_api import expect
 
 from kd_core.config import OBJECTIVES, info_of
 from kd_core.runs import ACTIVE, Store
-from pages.widgets import live
+from pages.widgets import forms, live
 
 LONG, SHORT = 4000, 20
 """Epochs of a baseline on digits: minutes, and less than a second."""
@@ -187,8 +188,8 @@ async def watch_and_tell_of_the_form(address):
         await tab.change("view", "Watch", "watch")
         assert ear.heard == []
         await tab.change("view", "Set up", "the form")
-        temperature = tab.find("form_temperature").proto
-        assert temperature.options[int(temperature.default[0])] == "8"
+        story = forms.of_address(parse_qs(tab.query)["setup"][0])
+        assert (story.dataset, story.objective, story.temperature) == ("digits", "dkd", 8)
 
 
 def test_a_time_is_told_in_whole_units(own_server, new_page):
