@@ -12,6 +12,7 @@ import loops
 import pytest
 from load.session import Listener, Session
 from playwright.sync_api import expect
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.config import OBJECTIVES, info_of
 from kd_core.runs import ACTIVE, Store
@@ -179,10 +180,11 @@ async def watch_and_tell_of_the_form(address):
     ear = Ear()
     async with Session(address, ear) as tab:
         await tab.open("train", "view=Set+up")
-        await tab.change("form_dataset", info_of("digits").label, "the form")
-        await tab.change("form_objective", OBJECTIVES["dkd"].label, "the form")
+        fields = {"form_dataset": info_of("digits").label, "form_objective": OBJECTIVES["dkd"].label}
+        for key, value in fields.items():
+            await tab.change(key, value, "the form")
         await tab.change("form_temperature", "8", "the form")
-        kept = [tab._states[tab.find(key).proto.id] for key in ("form_dataset", "form_objective")]
+        kept = [WidgetState(id=tab.find(key).proto.id, string_value=value) for key, value in fields.items()]
         await tab.change("view", "Watch", "watch")
         tab._states |= {state.id: state for state in kept}
         await tab.change("view", "Watch", "watch")
