@@ -59,9 +59,11 @@ def path_at(address: str) -> AnyPath:
 def write_atomic(path: AnyPath, content: bytes) -> None:
     """Write content to path so that, whatever happens, path holds either what it held before or all of content.
 
-    Storage elsewhere replaces whole objects by itself. Raises SaveError where the disk is full or the folder cannot be
-    written.
+    Storage elsewhere replaces whole objects by itself. Raises SaveError where the disk is full, the folder cannot be
+    written, or path is a folder.
     """
+    if isinstance(path, Path) and path.is_dir():
+        raise SaveError(f"{path} is a folder: name a file in it.")
     try:
         if isinstance(path, Path):
             _write_file(path, content)

@@ -138,11 +138,13 @@ def in_rounds(
         if last_size and a_round * size / last_size * (FEWEST_ROUNDS + WARM_UP_ROUNDS) > deadline - time.perf_counter():
             break  # a batch takes at most as much longer as it is larger
         batch = np.ascontiguousarray(pixels[np.arange(size) % len(pixels)])
+        warm_up = []
         for _ in range(WARM_UP_ROUNDS):  # the first calls allocate and choose kernels
             start = time.perf_counter()
             for candidate in candidates.values():
                 candidate(batch)
-            a_round, last_size = time.perf_counter() - start, size
+            warm_up.append(time.perf_counter() - start)
+        a_round, last_size = min(warm_up), size  # what else the machine did just then is not the candidates' time
         affordable = min(SECONDS_PER_CANDIDATE * len(order), deadline - time.perf_counter(), SECONDS / len(batch_sizes))
         rounds = min(MOST_ROUNDS, max(FEWEST_ROUNDS, int(affordable / max(a_round, 1e-9))))
         seconds: dict[Key, list[float]] = {key: [] for key in order}

@@ -1,10 +1,16 @@
 """Compare honestly: any models of one data set on the same work, each against the first."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import streamlit as st
 
+from kd_core import places
 from kd_core.config import BLACK_BOX
+from kd_core.runs import Run
 from pages.widgets import closer, lab, pickers
 from pages.widgets.advised import advice_on
+from pages.widgets.at_hand import at_hand
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
@@ -16,43 +22,55 @@ from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
 
+
+def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
+    """What takes the images of the test set, part by part, and all of it as a report."""
+    images, labels = lab.test_set(runs[0].config.dataset)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        part = st.segmented_control(
+            "Look closer",
+            [*closer.PARTS, DISAGREE, RACE],
+            default="Cost",
+            required=True,
+            key="closer",
+            bind="query-params",
+        )
+        report = st.container()
+
+    if part == closer.INSIDE:
+        for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
+            found("inside", [run], f"Looking inside {short_name(run)}")
+    inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
+    logits = {run.id: lab.test_logits(run.id) for run in runs}
+    compared = Compared(runs, logits, labels, speed, {key: one for key, one in inside.items() if "features" in one})
+    with report:
+        closer.report_button(compared)
+
+    if part == "Speed":
+        offer_runtimes(runs)
+    if part in closer.PARTS:
+        closer.show(closer.PARTS[part](compared), key=part)
+    elif part == DISAGREE:
+        disagreements(runs, logits)
+    else:
+        st.subheader("The race")
+        st.markdown(
+            f"Every model classifies the same {stream_length(images):,} test images, one at a time, at the speed"
+            " measured on this machine. What it says of each image is what it said when it was tested."
+        )
+        race_of(compared)
+
+
 st.title("Compare honestly")
 
-runs = pickers.comparison()
-speed = found("speed", runs, "Measuring the speed side by side")
-images, labels = lab.test_set(runs[0].config.dataset)
+compared_runs = pickers.comparison()
+dataset = compared_runs[0].config.dataset
+speed = found("speed", compared_runs, "Measuring the speed side by side") if places.available(dataset) else None
 
-say_mistakes(runs)
-st.markdown(headline(runs, speed))
-cards(runs, speed)
+say_mistakes(compared_runs)
+st.markdown(headline(compared_runs, speed))
+cards(compared_runs, speed)
+if at_hand(dataset, "Its test images are needed to measure speed and to look closer."):
+    look_closer(compared_runs, speed)
 
-with st.container(horizontal=True, vertical_alignment="center"):
-    part = st.segmented_control(
-        "Look closer", [*closer.PARTS, DISAGREE, RACE], default="Cost", required=True, key="closer", bind="query-params"
-    )
-    report = st.container()
-
-if part == closer.INSIDE:
-    for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
-        found("inside", [run], f"Looking inside {short_name(run)}")
-inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
-logits = {run.id: lab.test_logits(run.id) for run in runs}
-compared = Compared(runs, logits, labels, speed, {key: one for key, one in inside.items() if "features" in one})
-with report:
-    closer.report_button(compared)
-
-if part == "Speed":
-    offer_runtimes(runs)
-if part in closer.PARTS:
-    closer.show(closer.PARTS[part](compared), key=part)
-elif part == DISAGREE:
-    disagreements(runs, logits)
-else:
-    st.subheader("The race")
-    st.markdown(
-        f"Every model classifies the same {stream_length(images):,} test images, one at a time, at the speed"
-        " measured on this machine. What it says of each image is what it said when it was tested."
-    )
-    race_of(compared)
-
-advice_on(runs)
+advice_on(compared_runs)

@@ -3,11 +3,15 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 from test_own_data import CLASSES, files, zipped
+from tiny import tiny_config, train_here
 
-from kd_core import own_data, places
+from kd_core import datasets, own_data, places, shipped
+from kd_core.config import ModelConfig, RunConfig
 from kd_core.own_data import Preparation
 from kd_core.runs import Store
 from pages.widgets import data_sets, forms, lab, rights
+
+SHIPPED = shipped.FOLDER
 
 
 @pytest.fixture
@@ -70,14 +74,53 @@ def test_a_data_set_that_is_not_here_says_how_it_gets_here(open_page, monkeypatc
     assert open_page(data=trees).selectbox(key="data_set").value == "digits"
 
 
+@pytest.fixture
+def without_mnist(home, monkeypatch, tmp_path):
+    """A machine that has the shipped models and neither MNIST nor a way to download it within a page."""
+    monkeypatch.setattr(shipped, "FOLDER", SHIPPED)
+    monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "nothing"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setattr(datasets, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
+
+
+@pytest.mark.usefixtures("without_mnist")
+@pytest.mark.parametrize("page", ["overview", "temperature", "data", "train", "runs", "compare", "export", "paper"])
+def test_no_page_downloads_what_it_would_show(open_page, page):
+    app = open_page(page, batch=f"{shipped.TAG}mnist")
+    assert not app.error, [error.value for error in app.error]
+
+
+@pytest.mark.usefixtures("without_mnist")
+@pytest.mark.parametrize("page", ["compare", "export"])
+def test_models_without_their_test_set_say_what_it_is_needed_for_and_offer_it(open_page, page, monkeypatch):
+    app = open_page(page, batch=f"{shipped.TAG}mnist")
+    assert "MNIST is not on this machine yet" in words(app)
+    assert app.button(key="fetch").label == "Download it now"
+    if page == "compare":
+        assert "The distilled student keeps" in words(app)
+    monkeypatch.setattr(rights, "presenter", lambda: False)
+    guest = open_page(page, batch=f"{shipped.TAG}mnist")
+    assert "MNIST is not on this machine yet" in words(guest)
+    assert "fetch" not in [button.key for button in guest.button]
+
+
+def test_runs_whose_own_data_set_was_deleted_say_where_it_comes_from(open_page, home, trees):
+    store = Store(home)
+    teacher = store.get(train_here(store, tiny_config(epochs=1).replace(dataset=trees)))
+    store.close()
+    own_data.remove(places.storage(), trees)
+    app = open_page("compare", batch=teacher.batch)
+    assert "trees is not on this machine: bring it in on the Data page" in words(app)
+    assert not app.error
+    assert "errors on the test set" in words(app)
+
+
 def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_from_it(
     open_page, trees, monkeypatch, home
 ):
     app = open_page(data=trees)
     assert "Bring your own" in [title.value for title in app.subheader]
     store = Store(home)
-    from kd_core.config import ModelConfig, RunConfig
-
     store.create({"b" * 12: RunConfig(role="teacher", dataset=trees, model=ModelConfig(name="cnn"))})
     app.button(key="remove_data").click().run()
     assert any("1 runs wait for this data set or learn from it" in error.value for error in app.error)

@@ -42,6 +42,15 @@ def test_a_folder_that_cannot_be_made_is_said_in_words(tmp_path):
         files.write_atomic(tmp_path / "file" / "weights", b"x")
 
 
+@pytest.mark.parametrize("folder", [".", "/", "..", "here"])
+def test_a_folder_in_a_files_place_is_said_in_words(tmp_path, monkeypatch, folder):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SaveError, match="is a folder: name a file in it"):
+        files.write_atomic(Path(folder), b"x")
+    assert [path.name for path in tmp_path.rglob("*")] == ["here"]
+
+
 def test_tensors_come_back_as_they_were_saved(tmp_path):
     saved = {"a": torch.randn(3, 4), "b": torch.arange(5), "c": torch.randn(4, 6).T}
     tensors.save_tensors(tmp_path / "t", saved)

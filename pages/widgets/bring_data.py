@@ -9,6 +9,7 @@ import streamlit as st
 from kd_core.config import SIDES, ConfigError, LabError
 from kd_core.own_data import Preparation
 from pages.widgets import data_sets, lab, rights
+from pages.widgets.at_hand import follow
 from pages.widgets.words import cell, literal
 
 LOOKING, PREPARING, SOURCE, TAKEN = "looking", "preparing", "data_source", "data_taken"
@@ -44,7 +45,7 @@ def bring_your_own() -> None:
     work = lab.intake().work(st.session_state.get(LOOKING))
     if work is None:
         return
-    if not data_sets.follow(work, LOOKING):
+    if not follow(work, LOOKING):
         return
     if work.error is not None or work.result is None:
         _end(False, work.error or "Nothing was found in it.")
@@ -53,7 +54,7 @@ def bring_your_own() -> None:
     preparing = lab.intake().work(st.session_state.get(PREPARING))
     if preparing is None:
         _settings(work.result, Path(st.session_state[SOURCE]))
-    elif data_sets.follow(preparing, PREPARING):
+    elif follow(preparing, PREPARING):
         if preparing.error is not None or preparing.result is None:
             del st.session_state[PREPARING]
             st.session_state["data_said"] = False, preparing.error or "It could not be prepared."

@@ -5,19 +5,18 @@ import streamlit as st
 
 from kd_core import figures, own_data, places
 from kd_core.config import LabError, info_of, is_own
-from kd_core.intake import Work
 from kd_core.recipes import StoryConfig
 from pages.widgets import keys, lab, rights
+from pages.widgets.at_hand import at_hand
 from pages.widgets.chart import chart
 from pages.widgets.forms import set_story
 from pages.widgets.images import picture
 from pages.widgets.words import literal
 
-DATA, FETCHING = "data", "fetching"
+DATA = "data"
 CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
 ROW_PIXELS = 1600
 """Of a row of images, so that they are sharp where there is room."""
-PROGRESS_SECONDS = 0.5
 
 
 def pick_data_set() -> str:
@@ -40,8 +39,7 @@ def choose(dataset: str) -> None:
 
 def preview(dataset: str) -> bool:
     """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
-    if not places.available(dataset):
-        _fetch(dataset)
+    if not at_hand(dataset, "It is downloaded when a run first needs it."):
         return False
     try:
         names, rows = lab.samples(dataset, IMAGES_OF_A_CLASS)
@@ -57,49 +55,6 @@ def preview(dataset: str) -> bool:
     if len(rows) > CLASSES_SHOWN:
         st.caption(f"The first {CLASSES_SHOWN} of {len(rows):,} classes.")
     return True
-
-
-def _fetch(dataset: str) -> None:
-    """What is to be said of a data set that is not here, and the button that downloads it."""
-    label = info_of(dataset).label
-    if is_own(dataset):
-        st.warning(f"{literal(label)} is not on this machine: bring it in below, from the same images.")
-        return
-    st.info(f"{label} is not on this machine yet. It is downloaded when a run first needs it.")
-    if not rights.presenter():
-        return
-    key = f"{FETCHING}_{dataset}"
-    if key not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
-        try:
-            st.session_state[key] = rights.fetch_data(dataset)
-        except LabError as error:
-            st.error(literal(str(error)), icon=":material/error:")
-            return
-        st.rerun()
-    work = lab.intake().work(st.session_state.get(key))
-    if work is not None and follow(work, key):
-        del st.session_state[key]
-        if work.error is None:
-            st.rerun()
-        st.error(literal(work.error), icon=":material/error:")
-
-
-def follow(work: Work, key: str) -> bool:
-    """Show how far a work is, with a button that stops it; returns whether it has ended."""
-    if work.ended.is_set():
-        return True
-
-    @st.fragment(run_every=PROGRESS_SECONDS)
-    def progress() -> None:
-        if work.ended.is_set():
-            st.rerun()
-        bar, stop = st.columns([5, 1], vertical_alignment="center")
-        bar.progress(work.share, literal(work.text))
-        if stop.button("Stop", key=f"stop_{key}", icon=":material/stop:"):
-            lab.intake().stop(st.session_state[key])
-
-    progress()
-    return False
 
 
 def balance_and_numbers(dataset: str, here: bool) -> None:

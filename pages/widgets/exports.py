@@ -11,6 +11,7 @@ from kd_core.config import BLACK_BOX, HANDWRITTEN, LabError, info_of
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
 from pages.widgets import lab, rights
+from pages.widgets.at_hand import at_hand
 from pages.widgets.findings import found
 from pages.widgets.words import literal, say_refusal
 
@@ -31,7 +32,9 @@ def checks_of(run: Run) -> dict[str, Any] | None:
         )
         return None
     checks = exported.read_checks(places.storage(), run.id)
-    if checks is None:
+    if checks is None and at_hand(
+        run.config.dataset, "Each file is checked on its whole test set before it is offered."
+    ):
         kept = lab.store().finding("export", [run.id])
         if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
             lab.store().forget_finding("export", [run.id])

@@ -142,6 +142,18 @@ def _view(page: str) -> dict[str, str]:
         return {"T": "1"} | ({keys.BATCH: batch} if lab.store().runs(batch=batch) else {})
     if page == "train":
         return {keys.VIEW: keys.SET_UP}
+    if page == "compare":
+        return _comparable()
     if page == "paper":
         return {"experiment": "no_3", "on": "mnist" if places.available("mnist") else "digits"}
+    return {}
+
+
+def _comparable() -> dict[str, str]:
+    """The address of an experiment whose test images are here: the one last looked at, or else the shipped digits."""
+    chosen, digits = keys.chosen_batch(), f"{shipped.TAG}digits"
+    for batch in (chosen, digits):
+        runs = lab.store().runs(batch=batch) if batch else []
+        if any(run.usable for run in runs) and places.available(runs[0].config.dataset):
+            return {keys.BATCH: runs[0].batch}
     return {}

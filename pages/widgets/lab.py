@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, info_of, is_own
+from kd_core.downloads import DatasetError
 from kd_core.intake import Intake
 from kd_core.jobs import Jobs, Limits
 from kd_core.runs import Run, Store
@@ -24,7 +25,7 @@ from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import artifacts, diagnosis
+    from kd_core import artifacts, datasets, diagnosis
 
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
@@ -141,15 +142,22 @@ def data_sets(*others: str) -> dict[str, str]:
     return {name: called(name) for name in (*DATASETS, *own, *others)}
 
 
+def _loaded(name: str) -> "datasets.Dataset":
+    """A data set that is on this machine: a page downloads none, as it would stand still. Raises DatasetError."""
+    from kd_core import datasets
+
+    if not places.available(name):
+        raise DatasetError(f"{info_of(name).label} is not on this machine: fetch it on the Data page first.")
+    return datasets.load(name)
+
+
 @st.cache_data(show_spinner="Loading the data set …", max_entries=8)
 def samples(name: str, count: int) -> tuple[tuple[str, ...], list[NDArray[np.uint8]]]:
     """The names of a data set's classes, and of each the first training images, (count or fewer, C, H, W).
 
     Raises DatasetError.
     """
-    from kd_core import datasets
-
-    loaded = datasets.load(name)
+    loaded = _loaded(name)
     labels = loaded.train_labels.numpy()
     rows = [np.flatnonzero(labels == label)[:count] for label in range(len(loaded.class_names))]
     return loaded.class_names, [loaded.train_images[indices].numpy() for indices in rows]
@@ -158,9 +166,7 @@ def samples(name: str, count: int) -> tuple[tuple[str, ...], list[NDArray[np.uin
 @st.cache_data(show_spinner=False, max_entries=16)
 def class_counts(name: str) -> tuple[tuple[str, ...], list[int], list[int]]:
     """The names of a data set's classes, and how many training and test images each has. Raises DatasetError."""
-    from kd_core import datasets
-
-    loaded = datasets.load(name)
+    loaded = _loaded(name)
     counts = (
         np.bincount(labels.numpy(), minlength=len(loaded.class_names))
         for labels in (loaded.train_labels, loaded.test_labels)
@@ -172,9 +178,7 @@ def class_counts(name: str) -> tuple[tuple[str, ...], list[int], list[int]]:
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=4)
 def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, C, H, W) and labels (N,) of a data set's test set. Raises DatasetError."""
-    from kd_core import datasets
-
-    loaded = datasets.load(name)
+    loaded = _loaded(name)
     return loaded.test_images.numpy(), loaded.test_labels.numpy()
 
 
@@ -193,11 +197,9 @@ def class_names_of(run: Run) -> tuple[str, ...]:
 
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
-    from kd_core import datasets, own_data
-
     if is_own(dataset):  # whose images need not be opened for it
         return own_data.card(places.storage(), dataset).class_names
-    return datasets.load(dataset).class_names
+    return _loaded(dataset).class_names
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -206,9 +208,7 @@ def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.
 
     Raises DatasetError.
     """
-    from kd_core import datasets
-
-    loaded = datasets.load(name)
+    loaded = _loaded(name)
     indices = loaded.probes
     return loaded.test_images[indices].numpy(), loaded.test_labels[indices].numpy(), indices.numpy()
 

@@ -31,6 +31,8 @@ def test_the_lesson_leads_through_five_pages(offline_address, new_page):
         expect(page.get_by_text("The lesson goes on, on another page")).to_have_count(0)
         expect(page.locator("h1").first).to_be_visible()
         expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+        if step.page == "compare":
+            expect(page.get_by_text("Is it real?")).to_be_visible()
         if number < len(STEPS):
             page.get_by_role("button", name=f"Next: {STEPS[number].title}").click()
     page.get_by_role("button", name="Back", exact=True).click()
@@ -46,9 +48,10 @@ def test_the_lesson_leads_through_five_pages(offline_address, new_page):
 def test_the_last_step_of_the_lesson_brings_the_threes_back(offline_address, new_page):
     page = new_page()
     page.goto(f"{offline_address}/paper?lesson=5&experiment=no_3&on=digits")
+    expect(page.get_by_role("button", name="Redo it")).to_be_visible()
     page.get_by_role("button", name="Redo it").click()
     expect(page.get_by_text("Bring them back")).to_be_visible(timeout=90_000)
-    expect(page.get_by_text("as you set it (+0.00)")).to_be_visible()
+    expect(page.get_by_text("as you set it (+0.00)").first).to_be_visible()
 
 
 def test_the_shipped_mnist_teacher_reads_what_is_drawn_where_there_is_no_mnist(offline_address, new_page):
@@ -71,6 +74,15 @@ def test_shipped_digits_models_are_compared_like_any_others(offline_address, new
     page.goto(f"{offline_address}/compare?batch=shippeddigits")
     expect(page.get_by_text("The distilled student keeps")).to_be_visible()
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+
+
+def test_shipped_mnist_models_without_mnist_offer_it_and_say_why_it_cannot_be_had(offline_address, new_page):
+    page = new_page()
+    page.goto(f"{offline_address}/compare?batch=shippedmnist")
+    expect(page.get_by_text("The distilled student keeps")).to_be_visible()
+    page.get_by_role("button", name="Download it now").click()
+    expect(page.get_by_text("MNIST could not be downloaded")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("button", name="Download it now")).to_be_visible()
 
 
 @pytest.mark.usefixtures("mnist")

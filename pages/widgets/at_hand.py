@@ -1,0 +1,65 @@
+"""What pages show of a data set that is not on this machine, as none loads one through the network itself."""
+
+import streamlit as st
+
+from kd_core import places
+from kd_core.config import LabError, info_of, is_own
+from kd_core.intake import Work
+from pages.widgets import lab, rights
+from pages.widgets.words import literal
+
+FETCHING = "fetching"
+PROGRESS_SECONDS = 0.5
+
+
+def at_hand(dataset: str, why: str) -> bool:
+    """Whether a data set is on this machine; where it is not, says so, and offers to download it.
+
+    why: a sentence on what it is needed for.
+    """
+    if places.available(dataset):
+        return True
+    label = literal(info_of(dataset).label)
+    if is_own(dataset):
+        st.warning(f"{label} is not on this machine: bring it in on the Data page, from the same images. {why}")
+        return False
+    st.info(f"{label} is not on this machine yet. {why}")
+    if rights.presenter():
+        _fetch(dataset)
+    return False
+
+
+def _fetch(dataset: str) -> None:
+    """The button that downloads a data set, and how far it is."""
+    key = f"{FETCHING}_{dataset}"
+    if key not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
+        try:
+            st.session_state[key] = rights.fetch_data(dataset)
+        except LabError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+            return
+        st.rerun()
+    work = lab.intake().work(st.session_state.get(key))
+    if work is not None and follow(work, key):
+        del st.session_state[key]
+        if work.error is None:
+            st.rerun()
+        st.error(literal(work.error), icon=":material/error:")
+
+
+def follow(work: Work, key: str) -> bool:
+    """Show how far a work is, with a button that stops it; returns whether it has ended."""
+    if work.ended.is_set():
+        return True
+
+    @st.fragment(run_every=PROGRESS_SECONDS)
+    def progress() -> None:
+        if work.ended.is_set():
+            st.rerun()
+        bar, stop = st.columns([5, 1], vertical_alignment="center")
+        bar.progress(work.share, literal(work.text))
+        if stop.button("Stop", key=f"stop_{key}", icon=":material/stop:"):
+            lab.intake().stop(st.session_state[key])
+
+    progress()
+    return False
