@@ -15,7 +15,9 @@ from types import SimpleNamespace
 import loops
 import pytest
 from starlette.requests import Request
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from tiny import tiny_config
 
 from kd_core.runs import new_id
@@ -149,7 +151,8 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
 
 
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
-    monkeypatch.setattr(AppSession, "register_file_watchers", AppSession.register_file_watchers)  # put back at the end
+    for patched in ("register_file_watchers", "request_rerun"):
+        monkeypatch.setattr(AppSession, patched, getattr(AppSession, patched))  # put back at the end
     monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=lambda: None))
 
     async def live():
@@ -159,6 +162,22 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
             return session._local_sources_watcher
 
     assert loops.run(live()) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "heard"),
+    [(ScriptRequestType.CONTINUE, 2), (ScriptRequestType.RERUN, 2), (ScriptRequestType.STOP, 3), (None, 3)],
+)
+def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(monkeypatch, state, heard):
+    asked = []
+    monkeypatch.setattr(server, "_streamlits_request_rerun", lambda session, client_state: asked.append(client_state))
+    runner = None if state is None else SimpleNamespace(_requests=SimpleNamespace(_state=state))
+    session = SimpleNamespace(_scriptrunner=runner)
+    timer, click = ClientState(fragment_id="f", is_auto_rerun=True), ClientState(fragment_id="f")
+    for client_state in (timer, click, None):
+        server._request_rerun(session, client_state)
+    assert len(asked) == heard
+    assert asked[-2:] == [click, None]
 
 
 def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypatch):

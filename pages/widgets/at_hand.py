@@ -32,19 +32,21 @@ def at_hand(dataset: str, why: str) -> bool:
 def _fetch(dataset: str) -> None:
     """The button that downloads a data set, and how far it is."""
     key = f"{FETCHING}_{dataset}"
-    if key not in st.session_state and st.button("Download it now", key="fetch", icon=":material/download:"):
-        try:
-            st.session_state[key] = rights.fetch_data(dataset)
-        except LabError as error:
-            st.error(literal(str(error)), icon=":material/error:")
-            return
-        st.rerun()
     work = lab.intake().work(st.session_state.get(key))
-    if work is not None and follow(work, key):
+    if work is not None:
+        if not follow(work, key):
+            return
         del st.session_state[key]
         if work.error is None:
             st.rerun()
         st.error(literal(work.error), icon=":material/error:")
+    if st.button("Download it now", key="fetch", icon=":material/download:"):
+        try:
+            st.session_state[key] = rights.fetch_data(dataset)
+        except LabError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+        else:
+            st.rerun()
 
 
 def follow(work: Work, key: str) -> bool:

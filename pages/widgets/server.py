@@ -22,8 +22,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.pages_manager import PagesManager
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 from kd_core import cluster, live
 from kd_core.config import LabError
@@ -167,6 +169,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     # A session that comes back after a lost connection is made to look for changed source files even where that is
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
     AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
+    AppSession.request_rerun = _request_rerun  # type: ignore[method-assign]
     _getting_ready.start()
     ended = threading.Event()
     threading.Thread(target=_collect_garbage, args=(ended,), name="kd-lab-garbage", daemon=True).start()
@@ -176,6 +179,23 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 def _watch_no_files(self: AppSession) -> None:
     """In place of AppSession.register_file_watchers."""
+
+
+_streamlits_request_rerun = AppSession.request_rerun
+
+
+def _request_rerun(self: AppSession, client_state: ClientState | None) -> None:
+    """In place of AppSession.request_rerun: deaf to a fragment's timer while the session's script runs or waits to.
+
+    The timer asks again. Streamlit (1.67) would draw the fragment afterwards, on the page that the browser showed when
+    the timer rang: a page that was opened meanwhile would lose all but what stands above it, and a click on a link that
+    waits for its turn would be taken for one on the old page.
+    """
+    runner = self._scriptrunner
+    at_work = runner is not None and runner._requests._state != ScriptRequestType.STOP
+    if at_work and client_state is not None and client_state.is_auto_rerun:
+        return
+    _streamlits_request_rerun(self, client_state)
 
 
 def _get_ready() -> None:
