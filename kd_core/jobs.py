@@ -664,7 +664,8 @@ class Jobs:
             if teacher is None:
                 return f"Not started: its teacher, run {teacher_id}, was deleted."
             if teacher.status in ("stopped", "failed", "interrupted") and not teacher.usable:
-                return f"Not started: its teacher, run {teacher_id}, is {teacher.status} and left no weights."
+                state = f"is {teacher.status} and left no weights"
+                return f"Not started: its teacher, run {teacher_id}, {state}: resume that one first, then this."
         return None
 
     def _after(self, run_id: str, work: "_Work") -> None:

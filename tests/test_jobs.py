@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 import torch
+from load.judging import REFUSED
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
 from kd_core import artifacts, jobs, models, performing, tensors
@@ -146,7 +147,8 @@ def test_a_failed_teacher_stops_its_students_in_words(running_jobs):
     assert failed.status == "failed"
     assert failed.message == "this machine has no cuda device: choose device auto or cpu"
     assert student.status == "stopped"
-    assert student.message.startswith("Not started: its teacher")
+    assert student.message.startswith(REFUSED)
+    assert student.message.endswith("is failed and left no weights: resume that one first, then this.")
 
 
 def test_a_student_whose_teacher_was_deleted_is_stopped_in_words_and_holds_nobody_up(running_jobs):

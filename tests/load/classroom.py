@@ -453,6 +453,7 @@ def checked_runs(store: Store, ledger: Ledger, stopped: set[str]) -> tuple[list[
     home, runs = store.home, store.runs()
     status = {run.id: run.status for run in runs}
     teachers = {run.id: run.config.distillation.teachers if run.config.distillation else () for run in runs}
+    stopped = stopped | {run.id for run in runs if (run.message or "").startswith(judging.REFUSED)}
     lost = []
     for batch, promised in ledger.batches.items():
         of_batch = [run.id for run in runs if run.batch == batch]

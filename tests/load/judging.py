@@ -60,10 +60,15 @@ class Told(NamedTuple):
     asked: str = ""
 
 
+REFUSED = "Not started: its teacher"
+"""So begins what a student says that was to start while its teacher was stopped."""
+
+
 def lost(run_id: str, told: Told, status: Mapping[str, str], teachers: Sequence[str], stopped: set[str]) -> str | None:
     """Why a run counts as lost, in words, or None. status: of every run that the store holds, once the queue is empty.
 
-    teachers: those of the run. stopped: what was stopped when the load had ended, because it would have gone on.
+    teachers: those of the run. stopped: what was stopped when the load had ended, because it would have gone on, and
+    what was REFUSED: its teacher may have been resumed since.
     """
     if run_id not in status:
         return f"run {run_id} is not in the store"
