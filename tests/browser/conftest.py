@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import BrowserContext, expect, sync_playwright
+from playwright.sync_api import Error as PlaywrightError
 from serving import Server
 
 from kd_core import shipped
@@ -27,13 +28,17 @@ CHROMIUM_FLAGS = [
 LOG_SHOWN = 20_000
 """Characters of a server's log that a failed test shows."""
 _servers: list[Server] = []
+_contexts: list[BrowserContext] = []
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport():
-    """A failed test shows the end of its servers' logs: pages tell their users nothing of an exception."""
+    """A failed test shows what stood on its pages, and its servers' logs: pages say nothing of an exception."""
     report = yield
     if report.failed:
+        for page in [page for context in _contexts for page in context.pages]:
+            with contextlib.suppress(PlaywrightError):
+                report.sections.append((f"Page {page.url}", page.locator("body").aria_snapshot(timeout=5_000)))
         for server in _servers:
             log = (server.home / "server.log").read_text(errors="replace")
             report.sections.append((f"Log of the server at {server.address}", log[-LOG_SHOWN:]))
@@ -102,19 +107,19 @@ def own_server(tmp_path_factory):
 @pytest.fixture
 def new_page(chromium):
     """new_page(width=…, dark=…) -> a page in a browser context of its own; script errors on it fail the test."""
-    contexts, errors = [], []
+    errors = []
 
     def open_it(width=1280, height=900, *, dark=False, **options):
         context = chromium.new_context(
             viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light", **options
         )
-        contexts.append(context)
+        _contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
     yield open_it
-    for context in contexts:
-        context.close()
+    while _contexts:
+        _contexts.pop().close()
     assert not errors, errors

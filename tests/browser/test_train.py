@@ -1,5 +1,6 @@
 """Distillation as a live show, as its user sees it: set up, watch, steer, and survive what happens to laptops."""
 
+import contextlib
 import itertools
 import json
 import re
@@ -11,6 +12,7 @@ from urllib.parse import parse_qs
 import loops
 import pytest
 from load.session import Listener, Session
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
@@ -29,10 +31,21 @@ def set_up(page, address, *, epochs, seed=0, teacher_epochs=2):
     page.get_by_label("Data set").first.click()
     page.get_by_role("option", name="Digits").click()
     fill(page, "Epochs of each student", epochs, was="60")
-    page.get_by_text("Teacher's training").click()
+    unfold(page, "Teacher's training", "Epochs of a new teacher")
     fill(page, "Epochs of a new teacher", teacher_epochs, was="40")
-    page.get_by_text("Loss and seed").click()
+    unfold(page, "Loss and seed", "Seed")
     fill(page, "Seed", seed, was="0")
+
+
+def unfold(page, title, label):
+    """Open a part of the form, as often as it takes: where the page is drawn anew just then, it is closed again."""
+    field = page.get_by_label(label, exact=True)
+    for _ in range(3):
+        page.get_by_text(title).click()
+        with contextlib.suppress(PlaywrightTimeout):
+            field.wait_for(timeout=10_000)
+            return
+    expect(field).to_be_visible()
 
 
 def fill(page, label, value, *, was):
