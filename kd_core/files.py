@@ -62,8 +62,6 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
     Storage elsewhere replaces whole objects by itself. Raises SaveError where the disk is full, the folder cannot be
     written, or path is a folder.
     """
-    if isinstance(path, Path) and path.is_dir():
-        raise SaveError(f"{path} is a folder: name a file in it.")
     try:
         if isinstance(path, Path):
             _write_file(path, content)
@@ -74,6 +72,8 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
 
 
 def _write_file(path: Path, content: bytes) -> None:
+    if path.is_dir():
+        raise SaveError(f"{path} is a folder: name a file in it.")
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,17 +5,16 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core import places
 from kd_core.config import BLACK_BOX
 from kd_core.runs import Run
 from pages.widgets import closer, lab, pickers
 from pages.widgets.advised import advice_on
-from pages.widgets.at_hand import at_hand
 from pages.widgets.cards import cards
 from pages.widgets.closer import Compared
 from pages.widgets.disagreements import disagreements
 from pages.widgets.exports import offer_runtimes
 from pages.widgets.findings import found
+from pages.widgets.missing import say_missing
 from pages.widgets.race import race_of, stream_length
 from pages.widgets.results import headline, say_mistakes
 from pages.widgets.verdicts import short_name
@@ -64,13 +63,16 @@ def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
 st.title("Compare honestly")
 
 compared_runs = pickers.comparison()
-dataset = compared_runs[0].config.dataset
-speed = found("speed", compared_runs, "Measuring the speed side by side") if places.available(dataset) else None
+here = pickers.test_set_is_here(compared_runs)
+speed = found("speed", compared_runs, "Measuring the speed side by side") if here else None
 
 say_mistakes(compared_runs)
 st.markdown(headline(compared_runs, speed))
 cards(compared_runs, speed)
-if at_hand(dataset, "Its test images are needed to measure speed and to look closer."):
+if here:
     look_closer(compared_runs, speed)
+else:
+    why = "Its test images are needed to measure speed and to look closer."
+    say_missing(compared_runs[0].config.dataset, why)
 
 advice_on(compared_runs)

@@ -9,7 +9,7 @@ import streamlit as st
 from kd_core.config import SIDES, ConfigError, LabError
 from kd_core.own_data import Preparation
 from pages.widgets import data_sets, lab, rights
-from pages.widgets.at_hand import follow
+from pages.widgets.missing import follow
 from pages.widgets.words import cell, literal
 
 LOOKING, PREPARING, SOURCE, TAKEN = "looking", "preparing", "data_source", "data_taken"

@@ -7,10 +7,10 @@ from kd_core import figures, own_data, places
 from kd_core.config import LabError, info_of, is_own
 from kd_core.recipes import StoryConfig
 from pages.widgets import keys, lab, rights
-from pages.widgets.at_hand import at_hand
 from pages.widgets.chart import chart
 from pages.widgets.forms import set_story
 from pages.widgets.images import picture
+from pages.widgets.missing import say_missing
 from pages.widgets.words import literal
 
 DATA = "data"
@@ -39,7 +39,8 @@ def choose(dataset: str) -> None:
 
 def preview(dataset: str) -> bool:
     """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
-    if not at_hand(dataset, "It is downloaded when a run first needs it."):
+    if not places.available(dataset):
+        say_missing(dataset, "It is downloaded when a run first needs it.")
         return False
     try:
         names, rows = lab.samples(dataset, IMAGES_OF_A_CLASS)

@@ -10,9 +10,9 @@ from kd_core import browser_page, exported, places, snippets
 from kd_core.config import BLACK_BOX, HANDWRITTEN, LabError, info_of
 from kd_core.files import AnyPath, read_bytes
 from kd_core.runs import Run, folder_of
-from pages.widgets import lab, rights
-from pages.widgets.at_hand import at_hand
+from pages.widgets import lab, pickers, rights
 from pages.widgets.findings import found
+from pages.widgets.missing import say_missing
 from pages.widgets.words import literal, say_refusal
 
 MEANINGS = {
@@ -32,9 +32,9 @@ def checks_of(run: Run) -> dict[str, Any] | None:
         )
         return None
     checks = exported.read_checks(places.storage(), run.id)
-    if checks is None and at_hand(
-        run.config.dataset, "Each file is checked on its whole test set before it is offered."
-    ):
+    if checks is None and not pickers.test_set_is_here([run]):
+        say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
+    elif checks is None:
         kept = lab.store().finding("export", [run.id])
         if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
             lab.store().forget_finding("export", [run.id])

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import streamlit as st
 
 from kd_core import places, shipped
-from pages.widgets import keys, lab
+from pages.widgets import keys, lab, pickers
 
 LESSON = "lesson"
 _WANTED = "lesson_wanted"
@@ -151,9 +151,8 @@ def _view(page: str) -> dict[str, str]:
 
 def _comparable() -> dict[str, str]:
     """The address of an experiment whose test images are here: the one last looked at, or else the shipped digits."""
-    chosen, digits = keys.chosen_batch(), f"{shipped.TAG}digits"
-    for batch in (chosen, digits):
-        runs = lab.store().runs(batch=batch) if batch else []
-        if any(run.usable for run in runs) and places.available(runs[0].config.dataset):
-            return {keys.BATCH: runs[0].batch}
+    for batch in filter(None, (keys.chosen_batch(), f"{shipped.TAG}digits")):
+        runs = lab.store().runs(batch=batch)
+        if any(run.usable for run in runs) and pickers.test_set_is_here(runs):
+            return {keys.BATCH: batch}
     return {}

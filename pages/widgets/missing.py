@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from kd_core import places
 from kd_core.config import LabError, info_of, is_own
 from kd_core.intake import Work
 from pages.widgets import lab, rights
@@ -12,21 +11,15 @@ FETCHING = "fetching"
 PROGRESS_SECONDS = 0.5
 
 
-def at_hand(dataset: str, why: str) -> bool:
-    """Whether a data set is on this machine; where it is not, says so, and offers to download it.
-
-    why: a sentence on what it is needed for.
-    """
-    if places.available(dataset):
-        return True
+def say_missing(dataset: str, why: str) -> None:
+    """Say that a data set is not on this machine, and offer to download it. why: what it is needed for, a sentence."""
     label = literal(info_of(dataset).label)
     if is_own(dataset):
         st.warning(f"{label} is not on this machine: bring it in on the Data page, from the same images. {why}")
-        return False
+        return
     st.info(f"{label} is not on this machine yet. {why}")
     if rights.presenter():
         _fetch(dataset)
-    return False
 
 
 def _fetch(dataset: str) -> None:
