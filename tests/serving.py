@@ -17,21 +17,21 @@ ROOT = Path(__file__).resolve().parents[1]
 class Server:
     """The app as its user starts it, on a free port, with a home that outlives it."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, *, base_path: str = "", **environment: str) -> None:
+        self.home, self.base_path, self.environment = home, base_path, environment
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.address = f"http://localhost:{self.port}"
+        self.address = f"http://localhost:{self.port}" + (f"/{base_path}" if base_path else "")
         self.start()
 
     def start(self) -> None:
         """Start it and wait until it answers; nobody has opened a page yet."""
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(self.port)],
+                [sys.executable, "-m", "streamlit", "run", "app.py", *self._options()],
                 cwd=ROOT,
-                env={**os.environ, "KD_HOME": str(self.home)},
+                env={**os.environ, "KD_HOME": str(self.home), **self.environment},
                 stdout=log,
                 stderr=log,
             )
@@ -42,6 +42,9 @@ class Server:
             assert self.process.poll() is None, (self.home / "server.log").read_text()
             assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.05)
+
+    def _options(self) -> list[str]:
+        return ["--server.port", str(self.port), "--server.baseUrlPath", self.base_path]
 
     def kill(self) -> None:
         """End it without warning."""

@@ -1,6 +1,7 @@
 """Strangers stay out, guests stay guests, and what was given for a password cannot be made without it."""
 
 import re
+from urllib.parse import urljoin
 
 import pytest
 from starlette.applications import Starlette
@@ -12,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from kd_core.config import LabError
-from pages.widgets import door
+from pages.widgets import base_path, door
 from pages.widgets.door import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
@@ -191,7 +192,7 @@ def test_the_password_opens_pages_and_sockets_and_leads_to_where_one_was_going(v
     asked = client.get("/temperature?T=20&image=test-3")
     target = re.search(r'name="to" type="hidden" value="([^"]*)"', asked.text)[1].replace("&amp;", "&")
     answer = client.post("/enter", data={"password": "class", "to": target})
-    assert (answer.status_code, answer.headers["location"]) == (303, "/temperature?T=20&image=test-3")
+    assert (answer.status_code, answer.headers["location"]) == (303, "./temperature?T=20&image=test-3")
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=lax" in cookie
@@ -214,11 +215,86 @@ def test_a_wrong_password_is_said_in_words_and_opens_nothing(visit):
 
 
 @pytest.mark.parametrize(
-    "to", ["https://evil.example", "//evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nX: y", "é"]
+    "to",
+    [
+        "https://evil.example",
+        "//evil.example",
+        "/\\evil.example",
+        "javascript:alert(1)",
+        "",
+        "/a\r\nX: y",
+        "é",
+        "/../x",
+    ],
 )
 def test_the_password_leads_nowhere_else(visit, to):
     answer = visit(password="class").post("/enter", data={"password": "class", "to": to})
-    assert answer.headers["location"] == "/"
+    assert answer.headers["location"] == "./"
+
+
+def test_the_password_leads_to_a_path_that_reads_like_a_scheme(visit):
+    answer = visit(password="class").post("/enter", data={"password": "class", "to": "/javascript:alert(1)"})
+    assert answer.headers["location"] == "./javascript:alert(1)"
+
+
+@pytest.mark.parametrize("odd", ['prefs={"a":1}', "name=é", 'quote="open', "=; ;;", "a b=c"])
+def test_another_programs_odd_cookie_keeps_nobody_out(visit, odd):
+    """Cookies know no port: any program on the same host leaves its own beside ours."""
+    client = visit(password="class")
+    cookie = client.post("/enter", data={"password": "class", "to": "/"}).cookies[COOKIE]
+    client.cookies.clear()
+    for header in (f"{odd}; {COOKIE}={cookie}", f"{COOKIE}={cookie}; {odd}"):
+        assert client.get("/", headers={"Cookie": header.encode("latin-1")}).text == "the lab"
+
+
+# ------------------------------------------------------------------------------------------------- below a base path
+
+
+@pytest.fixture
+def visit_below(visit, monkeypatch):
+    """visit_below(password=…) -> a client of an app behind the door that is served below /kd."""
+    monkeypatch.setattr(base_path.st, "get_option", lambda name: {"server.baseUrlPath": "kd"}[name])
+
+    def open_it(**passwords):
+        client = visit(**passwords)
+        below = TestClient(base_path.AddBasePath(client.app), client=(THERE, 5000), follow_redirects=False)
+        below.reached = client.reached
+        return below
+
+    return open_it
+
+
+@pytest.mark.parametrize("prefix", ["/kd", ""])
+@pytest.mark.parametrize("path", ["/", "/temperature?T=20", "/a/b"])
+def test_the_door_leads_back_below_a_base_path_kept_or_stripped(visit_below, prefix, path):
+    """The browser is below /kd; the proxy before us hands that prefix on or not."""
+    seen = f"https://uni.example/kd{path}"
+    client = visit_below(password="class")
+    page = client.get(prefix + path).text
+    action, to = (re.search(rf'{name}="([^"]*)"', page)[1] for name in ("action", 'name="to" type="hidden" value'))
+    enter = urljoin(seen, action)
+    assert enter == "https://uni.example/kd/enter"
+    answer = client.post(f"{prefix}/enter", data={"password": "class", "to": to})
+    assert urljoin(enter, answer.headers["location"]) == seen
+    assert "path=" not in answer.headers["set-cookie"].lower()
+
+
+def test_the_form_posts_below_a_base_path_that_was_typed_without_its_last_slash(visit_below):
+    action = re.search('action="([^"]*)"', visit_below(password="class").get("/kd").text)[1]
+    assert urljoin("https://uni.example/kd", action) == "https://uni.example/kd/enter"
+
+
+@pytest.mark.parametrize("prefix", ["/kd", ""])
+def test_health_below_a_base_path_is_never_asked_for_a_password(visit_below, prefix):
+    assert visit_below(password="class").get(f"{prefix}/_stcore/health").text == "the lab"
+    assert visit_below(password="class").get(f"{prefix}/_stcore/host-config").status_code == 401
+
+
+def test_an_address_that_begins_like_the_base_path_lies_below_it_all_the_same(visit_below):
+    client, paths = visit_below(), {"/kd/live": "/kd/live", "/kd": "/kd", "/kdx": "/kd/kdx", "/": "/kd/"}
+    for path in paths:
+        client.get(path)
+    assert client.reached == [*paths.values()]
 
 
 @pytest.mark.parametrize(

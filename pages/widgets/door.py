@@ -19,19 +19,19 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
-from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core import places
 from kd_core.config import LabError
 from kd_core.files import write_atomic
+from pages.widgets.base_path import absolute, relative, within
 
 Role = Literal["presenter", "guest"]
 
@@ -170,11 +170,12 @@ class KeepDoor:
             return
         if scope["type"] == "http":
             send = _with_headers(send)
-        if scope["path"] in OPEN_PATHS:
+        path = within(scope["path"])
+        if path in OPEN_PATHS:
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket" and not from_our_pages(scope):
             await send({"type": "websocket.close", "code": 4403, "reason": "not from a page of this server"})
-        elif scope["type"] == "http" and scope["path"] == ENTER:
+        elif scope["type"] == "http" and path == ENTER:
             await (await _enter(Request(scope, receive)))(scope, receive, send)
         elif the_door().role_of(_cookie(scope), _address(scope)) is not None:
             await self._app(scope, receive, send)
@@ -182,8 +183,8 @@ class KeepDoor:
             await send({"type": "websocket.close", "code": 4401, "reason": "password needed"})
         else:
             query = scope.get("query_string", b"").decode("latin-1")
-            target = scope["path"] + (f"?{query}" if query else "")
-            await _asking(target, status=401)(scope, receive, send)
+            target = path + (f"?{query}" if query else "")
+            await _asking(scope, target, status=401)(scope, receive, send)
 
 
 def _with_headers(send: Send) -> Send:
@@ -203,43 +204,43 @@ def _with_headers(send: Send) -> Send:
 
 async def _enter(request: Request) -> Response:
     if request.method != "POST" or not from_our_pages(request.scope):
-        return _asking(_inside(request.query_params.get("to", "/")))
+        return _asking(request.scope, _inside(request.query_params.get("to", "/")))
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > MAX_FORM_BYTES:
-            return _asking("/", "That is too long for a password.", status=413)
+            return _asking(request.scope, "/", "That is too long for a password.", status=413)
     form = parse_qs(body.decode("utf-8", errors="replace"), keep_blank_values=True)
     target = _inside(form.get("to", ["/"])[0])
     try:
         cookie = the_door().let_in(form.get("password", [""])[0], source_of(request.scope))
     except LabError as error:
-        return _asking(target, str(error), status=429)
+        return _asking(request.scope, target, str(error), status=429)
     if cookie is None:
-        return _asking(target, "This is not the password. Ask whoever invited you for it.", status=403)
-    answer = RedirectResponse(target, status_code=303)
-    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="lax", secure=request.url.scheme == "https")
+        return _asking(request.scope, target, "This is not the password. Ask whoever invited you for it.", status=403)
+    answer = RedirectResponse(relative(absolute(target), request.scope["path"]), status_code=303)
+    secure = request.url.scheme == "https"
+    # Without a path of its own it holds below the folder that the browser sees, whatever a proxy makes of it.
+    answer.set_cookie(COOKIE, cookie, path=None, httponly=True, samesite="lax", secure=secure)
     return answer
 
 
-def _asking(target: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    filled = _PAGE.replace("{{problem}}", html.escape(problem)).replace("{{to}}", html.escape(target, quote=True))
+def _asking(scope: Scope, target: str, problem: str = "", status: int = 200) -> HTMLResponse:
+    fields = {"action": relative(absolute(ENTER), scope["path"]), "problem": problem, "to": target}
+    filled = re.sub(r"{{(\w+)}}", lambda field: html.escape(fields[field[1]], quote=True), _PAGE)
     policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": policy}
     return HTMLResponse(filled, status_code=status, headers=headers)
 
 
 def _inside(target: str) -> str:
-    """A path of this server, whatever was asked for."""
-    plain = target.isascii() and target.isprintable() and len(target) < MAX_FORM_BYTES
+    """A path in the app, whatever was asked for."""
+    plain = target.isascii() and target.isprintable() and len(target) < MAX_FORM_BYTES and ".." not in target
     return target if plain and target.startswith("/") and not target.startswith(("//", "/\\")) else "/"
 
 
 def _cookie(scope: Scope) -> str | None:
-    cookies: SimpleCookie = SimpleCookie()
-    with contextlib.suppress(Exception):  # whatever a stranger sends as a cookie
-        cookies.load(Headers(scope=scope).get("cookie", ""))
-    return cookies[COOKIE].value if COOKIE in cookies else None
+    return HTTPConnection(scope).cookies.get(COOKIE)
 
 
 def presents(scope: Scope) -> bool:

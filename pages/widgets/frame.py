@@ -28,7 +28,7 @@ def run_page(page: StreamlitPage) -> None:
         st.error(literal(str(error)), icon=":material/error:")
     pressing.forget()
     if the_door().asks_for_presenter and not rights.presenter():
-        link = f'<small><a href="{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
+        link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)
 
 

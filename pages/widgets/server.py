@@ -31,6 +31,7 @@ from kd_core import cluster, live
 from kd_core.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
+from pages.widgets.base_path import AddBasePath, absolute
 from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
@@ -128,9 +129,9 @@ class _Watchers:
 _WATCHERS = _Watchers()
 
 ROUTES: list[BaseRoute] = [
-    Route("/assets/plotly.min.js", _send_plotly),
-    Route("/live", _tell),
-    Route("/probes", _tell_probes),
+    Route(absolute("/assets/plotly.min.js"), _send_plotly),
+    Route(absolute("/live"), _tell),
+    Route(absolute("/probes"), _tell_probes),
 ]
 
 
@@ -148,8 +149,9 @@ class _NameBrowsers:
         async def send_with_cookie(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                if headers.get("content-type", "").startswith("text/html"):
-                    cookie = f"{keys.BROWSER_COOKIE}={secrets.token_hex(8)}; Path=/; Max-Age=31536000; HttpOnly"
+                # 304: the browser kept the page, and may have lost the cookie since.
+                if headers.get("content-type", "").startswith("text/html") or message["status"] == 304:
+                    cookie = f"{keys.BROWSER_COOKIE}={secrets.token_hex(8)}; Max-Age=31536000; HttpOnly"
                     secure = "; Secure" if scope["scheme"] == "https" else ""
                     headers.append("set-cookie", f"{cookie}; SameSite=Lax{secure}")
             await send(message)
@@ -157,7 +159,7 @@ class _NameBrowsers:
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(KeepDoor), Middleware(KeepBounds), Middleware(_NameBrowsers)]
+MIDDLEWARE = [Middleware(AddBasePath), Middleware(KeepDoor), Middleware(KeepBounds), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager

@@ -59,14 +59,14 @@ def chromium():
 
 
 @contextlib.contextmanager
-def serve(home: Path, *, ships=False):
+def serve(home: Path, *, ships=False, **options):
     """A running Server for as long as the block lasts. ships: whether it offers the models that come with KD Lab."""
     if not ships:
         given = [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]
         store = Store(home)
         store.save_finding("shipped", (), {"ids": given})
         store.close()
-    server = Server(home)
+    server = Server(home, **options)
     _servers.append(server)
     try:
         yield server
