@@ -24,6 +24,7 @@ Data flows one way, and the modules are named after its stations:
     tensors     tensors on disk: safetensors and checkpoints, nothing that runs code
     artifacts   what a run leaves behind: weights, logits, a card; and how they are read back
     evaluation  pure functions of logits and labels: test errors, significance, calibration, confusion, agreement
+    claims      what measured numbers allow one to say, and how they are written
     features    what a model's last layer is given, and its plane of largest variance
     landscape   the loss on a plane through a model's weights
     speed       latency, throughput and size, measured side by side

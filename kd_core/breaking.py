@@ -2,13 +2,14 @@
 
 For every mistake and data set there is one right and one wrong student a seed: the same network, start, order of
 examples and teacher, so that the mistake is all that differs. Which runs these are is planned as the paper's
-experiments are (paper.plan); harm says what came of them. Nothing here trains.
+experiments are (paper.plan); kd_core.claims says what came of them. Nothing here trains.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
+from kd_core.claims import FEWEST_SEEDS, SeedDifference, seed_difference
 from kd_core.config import (
     MISTAKES,
     PAPER_STUDENT,
@@ -19,13 +20,10 @@ from kd_core.config import (
     TransferSetConfig,
     info_of,
 )
-from kd_core.evaluation import Labels, Logits, halves, mean_interval, test_errors
+from kd_core.evaluation import Labels, Logits, halves, test_errors
 from kd_core.paper import Experiment, Line
 
 RIGHT, WRONG = "right", "wrong"
-FEWEST_SEEDS = 3
-SURE = 0.05
-"""Of which an interval is stated: of fewer it says nothing."""
 
 
 class Setting(NamedTuple):
@@ -129,38 +127,6 @@ def experiment(mistake: str, dataset: str) -> Experiment:
     )
 
 
-class Harm(NamedTuple):
-    """What a mistake costs: test errors more with it than without, seed by seed; mean and 95% interval (Student's t).
-
-    interval: (low, high), None of fewer than FEWEST_SEEDS seeds.
-    """
-
-    by_seed: dict[int, float]
-    mean: float
-    interval: tuple[float, float] | None
-
-    @property
-    def word(self) -> str:
-        """'hurts', 'helps' or 'unclear': whether the interval leaves out 0, and on which side."""
-        if self.interval is None:
-            return "unclear"
-        low, high = self.interval
-        if low == high and 2.0 ** (1 - len(self.by_seed)) >= SURE:  # all alike: as the sign test has it
-            return "unclear"
-        return "hurts" if low > 0 else "helps" if high < 0 else "unclear"
-
-
-def harm(right: Mapping[int, float], wrong: Mapping[int, float]) -> Harm | None:
-    """What a mistake costs, of test errors by seed without it and with it; None while no seed has both."""
-    by_seed = {seed: float(wrong[seed] - right[seed]) for seed in sorted(right.keys() & wrong.keys())}
-    if not by_seed:
-        return None
-    if len(by_seed) < FEWEST_SEEDS:
-        return Harm(by_seed, sum(by_seed.values()) / len(by_seed), None)
-    mean, low, high = mean_interval(list(by_seed.values()))
-    return Harm(by_seed, mean, (low, high))
-
-
 class Choice(NamedTuple):
     """Test errors on the half of the test set that chose the epoch, and on the other half, of one student."""
 
@@ -186,16 +152,18 @@ def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
     return Choice(of_own, of_other, len(own), len(other))
 
 
-def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> Harm | None:
+def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> SeedDifference | None:
     """By how many errors the number is too good that the half which chose the epoch gives; None without any seed.
 
     The other half's errors less the own one's, of the student whose epoch the own half chose, less the same of the
     student whose epoch the validation split chose: so what one half is harder than the other takes itself out.
     """
-    return harm({seed: one.gap for seed, one in right.items()}, {seed: one.gap for seed, one in wrong.items()})
+    return seed_difference(
+        {seed: one.gap for seed, one in right.items()}, {seed: one.gap for seed, one in wrong.items()}
+    )
 
 
-def finding(mistake: str, dataset: str, found: Harm) -> str:
+def finding(mistake: str, dataset: str, found: SeedDifference) -> str:
     """What was found, in a sentence of Markdown, also where that is nothing."""
     chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(found.by_seed)
     where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
@@ -205,12 +173,12 @@ def finding(mistake: str, dataset: str, found: Harm) -> str:
         return f"{said} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
     low, high = found.interval if found.mean >= 0 else (-found.interval[1], -found.interval[0])  # as it is said
     of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
-    if found.word == "unclear":
+    if not found.sign:
         return (
             f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
             " what so few seeds can tell."
         )
-    if found.word == "helps":
+    if found.sign < 0:
         return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."
     return f"**{said}** {where}, {of_seeds}."
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core import evaluation
+from kd_core.claims import FEWEST_SEEDS, SURE
 from kd_core.config import (
     OBJECTIVES,
     ConfigError,
@@ -22,13 +23,12 @@ from kd_core.config import (
     TransferSetConfig,
     info_of,
 )
-from kd_core.paper import FEWEST_SEEDS, Experiment, Line, Row
+from kd_core.paper import Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
 SMOOTHING = 0.1
 """Of the control without a teacher: Szegedy et al. 2016, arXiv:1512.00567, section 7."""
-SURE = 0.05
 MAX_SEEDS = 20
 FEW_EXAMPLES = 10_000
 """Training images below which the students learn from all of them, and the teacher for longer."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from kd_core import evaluation
 from kd_core.advice import FEW_STEPS
+from kd_core.claims import SURE, over_seeds, seed_difference
 from kd_core.config import OBJECTIVES, ConfigError, ModelConfig, TrainingConfig
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
@@ -63,8 +64,6 @@ def _stopped(evidence: Evidence) -> Advice | None:
 
 # ------------------------------------------------------------------------------------------------------- the teacher
 
-SURE = 0.05
-"""The level of every test here."""
 TEACHER_SEEDS = 3
 
 
@@ -421,23 +420,18 @@ def _training(story: StoryConfig, epochs: int) -> TrainingConfig:
 
 # -------------------------------------------------------------------------------------- which gain is real
 
-FEWEST_SEEDS, ENOUGH_SEEDS = 3, 5
-"""Of which an interval is stated, and after which no more are asked for."""
+ENOUGH_SEEDS = 5
+"""After which no more are asked for."""
 
 
 def _gain(evidence: Evidence) -> Advice | None:
     """Whether student and baseline differ: over the seeds where there are enough, else on the images of the one run."""
     if evidence.compared is None:
         return None
-    saved = [baseline - student for baseline, student in evidence.pairs.values()]
-    if len(saved) >= FEWEST_SEEDS:
-        mean, low, high = evaluation.mean_interval(saved)
-        sure = low < high or 2.0 ** (1 - len(saved)) < SURE  # all alike: as the sign test has it
-        better, worse = low > 0 and sure, high < 0 and sure
-        said = (
-            f"Over {len(saved)} seeds the student makes {mean:.1f} test errors fewer than its baseline on average, 95%"
-            f" interval {low:.1f} to {high:.1f} (Student's t)."
-        )
+    saved = seed_difference(*({seed: pair[of] for seed, pair in evidence.pairs.items()} for of in (1, 0)))
+    several = saved is not None and saved.interval is not None
+    if saved is not None and several:
+        better, worse, said = saved.sign > 0, saved.sign < 0, over_seeds(saved)
     else:
         only_baseline, only_student, chance = evidence.compared
         better = chance < SURE and only_student < only_baseline
@@ -447,26 +441,28 @@ def _gain(evidence: Evidence) -> Advice | None:
             f" student alone: were both equally good, so uneven a split would come with probability {chance:.2g}"
             " (McNemar)."
         )
-    if better:
+    if better and several:
         return None
     if worse:
         mixed = OBJECTIVES[evidence.story.objective].mixed
         alpha = round(evidence.story.alpha / 2, 2)
         return Advice(
             "worse",
-            "The student is worse than its baseline: the teacher holds it back.",
+            f"The student is worse than its baseline{'' if several else ' on this seed'}: the teacher holds it back.",
             said,
             f"Lower alpha to {alpha:g}" if mixed else "Try Hinton's objective",
             _changed(evidence.story, alpha=alpha)
             if mixed
             else _changed(evidence.story, objective="hinton", weights=()),
         )
-    if len(saved) >= ENOUGH_SEEDS:
+    if len(evidence.pairs) >= ENOUGH_SEEDS:
         return Advice("chance", "What the student gains is too little to be seen over so many seeds.", said)
     seed = max([evidence.run.seed, *evidence.pairs]) + 1
     return Advice(
         "chance",
-        "The gain over the baseline is within the noise: another seed may turn it round.",
+        "The student is better than its baseline on this seed; another seed may say otherwise."
+        if better
+        else "The gain over the baseline is within the noise: another seed may turn it round.",
         said,
         f"Repeat with seed {seed}",
         _changed(evidence.story, seed=seed, baseline=True),

@@ -215,12 +215,12 @@ def calibration(logits: Logits, labels: Labels, temperature: float = 1.0) -> Cal
     bins: the examples by confidence in CALIBRATION_BINS ranges of equal width, those without any left out
     (scikit-learn's calibration_curve). expected_calibration_error: the mean over the examples of
     |accuracy − confidence| of their bin, 0 to 1 (Guo et al. 2017, arXiv:1706.04599, equation 3).
-    negative_log_likelihood: mean −log p of the label, in nats (scikit-learn's log_loss). brier_score: mean squared
+    negative_log_likelihood: mean −log p of the label, in nats. brier_score: mean squared
     distance of the probabilities from the label's one-hot vector, summed over classes, 0 to 2 (Brier 1950;
     scikit-learn's brier_score_loss). Raises ValueError unless temperature > 0.
     """
     from sklearn.calibration import calibration_curve
-    from sklearn.metrics import brier_score_loss, log_loss
+    from sklearn.metrics import brier_score_loss
 
     probabilities = softened(logits, temperature)
     classes, confidence = np.arange(logits.shape[1]), probabilities.max(axis=1)
@@ -231,7 +231,7 @@ def calibration(logits: Logits, labels: Labels, temperature: float = 1.0) -> Cal
     counts = counts[counts > 0]
     return Calibration(
         expected_calibration_error=float(np.average(np.abs(shares - means), weights=counts)),
-        negative_log_likelihood=float(log_loss(labels, probabilities, labels=classes)),
+        negative_log_likelihood=negative_log_likelihood(logits, labels, temperature),
         brier_score=float(brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)),
         bins=tuple(
             CalibrationBin(float(mean), float(share), int(count))
@@ -240,29 +240,42 @@ def calibration(logits: Logits, labels: Labels, temperature: float = 1.0) -> Cal
     )
 
 
-COLDEST, HOTTEST = 0.05, 20.0
-"""Between these temperature scaling looks. Either end says that the split cannot tell, such as one without mistakes."""
+def negative_log_likelihood(logits: Logits, labels: Labels, temperature: float = 1.0) -> float:
+    """Mean −log softmax(z / T) of the labels, in nats, in float64 and of the logits themselves.
 
-
-def fitted_temperature(logits: Logits, labels: Labels) -> float:
-    """Temperature scaling: the T at which softmax(z / T) has the least negative log-likelihood on these examples.
-
-    Guo et al. 2017, arXiv:1706.04599, section 4.2. Fit it on the validation split and use it on the test set. In log T
-    the likelihood has one peak, as it is concave in 1 / T (scipy's bounded minimisation, COLDEST to HOTTEST).
+    Of probabilities it could not be: sure and wrong, they round to 0, and scikit-learn's log_loss takes at most 36 nats
+    an example for that.
     """
-    from scipy.optimize import minimize_scalar
     from scipy.special import logsumexp
 
+    exact = np.asarray(logits, dtype=np.float64) / temperature
+    return float(np.mean(logsumexp(exact, axis=1) - exact[np.arange(len(labels)), labels]))
+
+
+COLDEST, HOTTEST = 0.05, 20.0
+"""Between these temperature scaling looks."""
+
+
+def fitted_temperature(logits: Logits, labels: Labels) -> float | None:
+    """Temperature scaling: the T at which softmax(z / T) has the least negative log-likelihood on these examples.
+
+    Guo et al. 2017, arXiv:1706.04599, section 4.2. Fit it on the validation split and use it on the test set. None
+    where no T between COLDEST and HOTTEST fits best: of examples without a mistake every colder T is better still. In
+    1 / T the negative log-likelihood is convex, its slope mean(E[z] − z of the label), whose root scipy's brentq finds.
+    """
+    from scipy.optimize import brentq
+
     exact = np.asarray(logits, dtype=np.float64)
-    told = exact[np.arange(len(labels)), labels]
+    of_label = exact[np.arange(len(labels)), labels]
 
-    def negative_log_likelihood(log_temperature: float) -> float:
-        temperature = np.exp(log_temperature)
-        return float(np.mean(logsumexp(exact / temperature, axis=1) - told / temperature))
+    def slope(log_temperature: float) -> float:
+        expected = (softened(exact, float(np.exp(log_temperature))) * exact).sum(axis=1)
+        return float(np.mean(expected - of_label))
 
-    bounds = (np.log(COLDEST), np.log(HOTTEST))
-    found = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    coldest, hottest = np.log(COLDEST), np.log(HOTTEST)
+    if slope(coldest) <= 1e-12 or slope(hottest) >= 0:  # at the coldest it falls still, or is flat but for rounding
+        return None
+    return float(np.exp(brentq(slope, coldest, hottest, xtol=1e-9)))
 
 
 def likest_pairs(mean_soft: NDArray[np.float64], count: int) -> list[tuple[int, int, float]]:

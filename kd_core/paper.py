@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
+from kd_core.claims import FEWEST_SEEDS, seed_difference
 from kd_core.config import (
     PAPER_STUDENT,
     DistillationConfig,
@@ -19,7 +20,6 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
 )
-from kd_core.evaluation import mean_interval
 from kd_core.recipes import (
     DIGITS_STUDENT_TRAINING,
     DIGITS_TEACHER_TRAINING,
@@ -401,9 +401,6 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-FEWEST_SEEDS = 3
-
-
 def verdicts(experiment: Experiment, found: Sequence[Row]) -> list[Verdict]:
     """What came of the experiment: of its contest, if it has one, and of each line that the paper prints a number for.
 
@@ -432,13 +429,13 @@ def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:
     """saved: test errors fewer than the other's, by seed."""
     if not saved:
         return None
-    if len(saved) < FEWEST_SEEDS:
+    over = seed_difference(dict.fromkeys(range(len(saved)), 0), dict(enumerate(saved)))
+    if over is None or over.interval is None:
         seen = f", {_fewer(saved[0])} with one seed" if len(saved) == 1 else ""
         return Verdict("inconclusive", f"{pair}{seen}: it takes {FEWEST_SEEDS} seeds to say anything.")
-    mean, low, high = mean_interval(saved)
-    word: Word = "wins" if low > 0 else "loses" if high < 0 else "inconclusive"
-    interval = f"95% interval of what it saves {low:.1f} to {high:.1f}"
-    return Verdict(word, f"{pair}: {_fewer(mean)}, mean of {len(saved)} seeds; {interval}.")
+    word: Word = "wins" if over.sign > 0 else "loses" if over.sign < 0 else "inconclusive"
+    interval = "95% interval of what it saves {:.1f} to {:.1f}".format(*over.interval)
+    return Verdict(word, f"{pair}: {_fewer(over.mean)}, mean of {len(saved)} seeds; {interval}.")
 
 
 def _fewer(difference: float) -> str:

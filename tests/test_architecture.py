@@ -44,6 +44,7 @@ ENGINE_ARROWS = {
     },
     "sweep": {"arithmetic", "config", "datasets", "files", "losses", "models", "tensors", "training"},
     "evaluation": set(),
+    "claims": {"evaluation"},
     "speed": {"models"},
     "programs": {"config"},
     "black_box": {"config", "programs"},
@@ -74,12 +75,12 @@ ENGINE_ARROWS = {
     },
     "jobs": {"cluster", "config", "files", "performing", "runs", "sweep"},
     "recipes": {"config", "runs"},
-    "paper": {"config", "evaluation", "recipes", "runs"},
-    "breaking": {"config", "evaluation", "paper", "recipes", "shipped"},
-    "comparison": {"config", "evaluation", "paper", "recipes"},
+    "paper": {"claims", "config", "recipes", "runs"},
+    "breaking": {"claims", "config", "evaluation", "paper", "recipes", "shipped"},
+    "comparison": {"claims", "config", "evaluation", "paper", "recipes"},
     "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "places", "recipes", "runs"},
-    "diagnosis": {"advice", "config", "evaluation", "evidence", "losses", "recipes"},
-    "report": set(),
+    "diagnosis": {"advice", "claims", "config", "evaluation", "evidence", "losses", "recipes"},
+    "report": {"claims"},
     "advice": {"config", "recipes"},
     "shipped": {
         "artifacts",
@@ -132,6 +133,7 @@ ENGINE_ARROWS = {
         "artifacts",
         "browser_page",
         "bundles",
+        "claims",
         "cluster",
         "comparison",
         "config",
@@ -204,7 +206,7 @@ def test_pages_hold_no_torch_and_no_sql(path):
     "module",
     [
         "config", "places", "files", "runs", "cluster", "performing", "jobs", "recipes", "figures", "evaluation",
-        "exported", "snippets", "browser_page", "shipped", "breaking", "trial",
+        "exported", "snippets", "browser_page", "shipped", "breaking", "trial", "claims",
     ],
 )  # fmt: skip
 def test_what_a_page_needs_first_does_not_import_torch(module):

@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
 from kd_core import breaking, jobs, paper, performing, shipped
-from kd_core.breaking import RIGHT, WRONG, Choice, Harm, Setting
+from kd_core.breaking import RIGHT, WRONG, Choice, Setting
+from kd_core.claims import SeedDifference, seed_difference
 from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, differences
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
@@ -50,32 +51,32 @@ def test_the_teachers_of_the_lesson_are_those_that_ship(store, monkeypatch):
 def test_harm_is_the_mean_of_the_paired_differences_with_students_interval():
     generator = np.random.default_rng(0)
     right, wrong = generator.normal(100, 10, 5), generator.normal(115, 10, 5)
-    found = breaking.harm(dict(enumerate(right)), dict(enumerate(wrong)))
+    found = seed_difference(dict(enumerate(right)), dict(enumerate(wrong)))
     interval = ttest_rel(wrong, right).confidence_interval(0.95)
     assert found.mean == pytest.approx((wrong - right).mean())
     assert found.interval == pytest.approx((interval.low, interval.high))
 
 
 def test_harm_counts_the_seeds_that_have_both_and_states_no_interval_of_two():
-    assert breaking.harm({0: 1.0}, {}) is None
-    found = breaking.harm({0: 10, 1: 12, 5: 1}, {0: 13, 1: 13, 4: 99})
-    assert found == Harm({0: 3.0, 1: 1.0}, 2.0, None)
-    assert found.word == "unclear"
+    assert seed_difference({0: 1.0}, {}) is None
+    found = seed_difference({0: 10, 1: 12, 5: 1}, {0: 13, 1: 13, 4: 99})
+    assert found == SeedDifference({0: 3.0, 1: 1.0}, 2.0, None)
+    assert found.sign == 0
 
 
 @pytest.mark.parametrize(
-    ("interval", "word", "said"),
+    ("interval", "sign", "said"),
     [
-        ((1.0, 5.0), "hurts", "**3.0 test errors more with the mistake** on Digits"),
-        ((-1.0, 7.0), "unclear", "**We cannot tell them apart**"),
-        ((-5.0, -1.0), "helps", "**Here the mistake does no harm**: 3.0 test errors fewer"),
-        (None, "unclear", "with 2 seeds: it takes 3 to say how sure that is"),
+        ((1.0, 5.0), 1, "**3.0 test errors more with the mistake** on Digits"),
+        ((-1.0, 7.0), 0, "**We cannot tell them apart**"),
+        ((-5.0, -1.0), -1, "**Here the mistake does no harm**: 3.0 test errors fewer"),
+        (None, 0, "with 2 seeds: it takes 3 to say how sure that is"),
     ],
 )
-def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, word, said):
-    mean = -3.0 if word == "helps" else 3.0
-    found = Harm(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
-    assert found.word == word
+def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, sign, said):
+    mean = -3.0 if sign < 0 else 3.0
+    found = SeedDifference(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
+    assert found.sign == sign
     assert said in breaking.finding("class_mean", "digits", found)
 
 

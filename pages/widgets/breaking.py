@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import breaking, figures, paper, places
-from kd_core.breaking import RIGHT, WRONG, Choice, Harm
+from kd_core.breaking import RIGHT, WRONG, Choice
+from kd_core.claims import SeedDifference, seed_difference
 from kd_core.config import MISTAKES, info_of
 from kd_core.paper import Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
@@ -242,7 +243,7 @@ def what_it_cost(broken: Broken) -> None:
         found, table = breaking.optimism(*choices), _choice_table(*choices)
     else:
         errors = [{seed: float(run.results["test_errors"]) for seed, run in runs.items()} for runs in (right, wrong)]
-        found, table = breaking.harm(*errors), _error_table(*errors)
+        found, table = seed_difference(*errors), _error_table(*errors)
     if found is None:
         return
     st.subheader("What it costs")
@@ -259,12 +260,12 @@ def what_it_cost(broken: Broken) -> None:
         )
 
 
-def _say(sentence: str, found: Harm) -> None:
+def _say(sentence: str, found: SeedDifference) -> None:
     show, icon = {
-        "hurts": (st.warning, ":material/trending_down:"),
-        "helps": (st.info, ":material/trending_flat:"),
-        "unclear": (st.info, ":material/help:"),
-    }[found.word]
+        1: (st.warning, ":material/trending_down:"),
+        -1: (st.info, ":material/trending_flat:"),
+        0: (st.info, ":material/help:"),
+    }[found.sign]
     show(sentence, icon=icon)
 
 

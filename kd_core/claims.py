@@ -1,0 +1,178 @@
+"""What measured numbers allow one to say, and how they are written: speed, the gap to the teacher, several seeds.
+
+Pages, reports and the shell take their figures and sentences from here, so that no two of them differ. Nothing is
+measured here, and no torch is imported.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kd_core.evaluation import mean_interval
+
+SURE = 0.05
+FEWEST_SEEDS = 3
+"""Of which an interval is stated: of two it says nothing."""
+NO_DIFFERENCE = "no difference in speed could be measured"
+
+
+def in_figures(value: Any, column: str = "") -> Any:
+    """A number as people read it: counts whole, the rest to three figures, without exponent; text stays as it is.
+
+    column: what the number is of; p has two figures, what is in % two decimals. Missing numbers are a dash.
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, str | bool | np.bool_):
+        return value
+    if float(value).is_integer() or abs(value) >= 100:
+        return f"{value:,.0f}"
+    if 0 < value < 1e-4:
+        return "< 0.0001"
+    if "%" in column:
+        return f"{value:.2f}"
+    figures = 2 if column == "p" else 3
+    return f"{value:.{max(0, min(4, figures - 1 - math.floor(math.log10(abs(value)))))}f}"
+
+
+# ---------------------------------------------------------------------------------------------------------- speed
+
+
+@dataclass(frozen=True)
+class SpeedClaim:
+    """How many times as fast as another a model is, with its 95% interval, of both models' seconds in the same rounds.
+
+    null: (ratio, low, high) of a model against itself, measured in these rounds.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    null: tuple[float, float, float]
+
+    @property
+    def measurable(self) -> bool:
+        """Whether it is more than noise: its interval leaves out 1, and a model against itself never reads so much.
+
+        Which of two equal models comes first means nothing, so the null's interval is taken both ways.
+        """
+        reach = max(self.null[2], 1 / self.null[1])
+        return not (self.low <= 1 <= self.high or 1 / reach <= self.ratio <= reach)
+
+    @property
+    def cell(self) -> str:
+        """Such as '1.73 (1.70 to 1.76)', for a table."""
+        figures = f"{in_figures(self.ratio)} ({in_figures(self.low)} to {in_figures(self.high)})"
+        return figures if self.measurable else f"{figures}, not measurable"
+
+    @property
+    def sentence(self) -> str:
+        """Such as '**1.73 times** as fast (95% interval 1.70 to 1.76)', in Markdown, or NO_DIFFERENCE."""
+        if not self.measurable:
+            return NO_DIFFERENCE
+        if self.ratio > 1:
+            ratio, low, high, fast = self.ratio, self.low, self.high, "fast"
+        else:
+            ratio, low, high, fast = 1 / self.ratio, 1 / self.high, 1 / self.low, "slow"
+        return f"**{in_figures(ratio)} times** as {fast} (95% interval {in_figures(low)} to {in_figures(high)})"
+
+
+def speed_claim(
+    speed: Mapping[str, Any], run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
+) -> SpeedClaim | None:
+    """How many times as fast as the other a run is, as kd_core.speed.measure found; None where it timed not both."""
+    ratio = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
+    null = speed["itself"].get(str(batch))
+    return SpeedClaim(*ratio, tuple(null)) if ratio and null else None
+
+
+def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
+    """Milliseconds of one image: the first's median, and the others by their ratio to it.
+
+    What cannot be told apart is level: a race and a figure show the ratios that the tables state, and no order of noise.
+    """
+    first, *others = run_ids
+    own = {first: float(speed["models"][first]["latency_ms_p50"])}
+    own |= {one: own[first] / claim.ratio for one in others if (claim := speed_claim(speed, one, first))}
+    leading: list[str] = []
+    level = {}
+    for run_id in sorted(own, key=own.__getitem__):
+        alike = (one for one in leading if (claim := speed_claim(speed, run_id, one)) and not claim.measurable)
+        leader = next(alike, run_id)
+        leading += [leader] if leader == run_id else []
+        level[run_id] = own[leader]
+    return level
+
+
+# ------------------------------------------------------------------------------------- what the teacher has added
+
+
+def gap_closed(teacher: int, baseline: int, distilled: int) -> str:
+    """How much of the gap between baseline and teacher the distilled student closes, in Markdown, to follow 'it'.
+
+    All three are test errors on the same images. A share of the teacher's accuracy would flatter: the baseline keeps
+    nearly as much of it.
+    """
+    gap, saved = baseline - teacher, baseline - distilled
+    of_gap = f"of the {gap:,} errors between baseline and teacher"
+    if gap <= 0:
+        than = f"makes {_fewer(saved)} than its baseline" if saved else "makes as many errors as its baseline"
+        return f"{than}, which is no worse than the teacher: there is no gap to close"
+    if saved <= 0:
+        return f"closes **none** {of_gap}" + (f" and makes {_fewer(saved)} than its baseline" if saved else "")
+    if saved > gap:
+        return f"closes **all** {of_gap} and makes {_fewer(saved - gap)} than its teacher"
+    return f"closes **{saved:,} of the {gap:,}** errors between baseline and teacher ({saved / gap:.0%})"
+
+
+def _fewer(saved: int) -> str:
+    """Such as '5 errors fewer', or '1 error more' of -1."""
+    return f"{abs(saved):,} error{'' if abs(saved) == 1 else 's'} {'fewer' if saved > 0 else 'more'}"
+
+
+class SeedDifference(NamedTuple):
+    """What one has more than another by seed, such as test errors; mean and 95% interval (Student's t).
+
+    interval: (low, high), None of fewer than FEWEST_SEEDS seeds.
+    """
+
+    by_seed: dict[int, float]
+    mean: float
+    interval: tuple[float, float] | None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves out 0 on that side, else 0: then it could be luck."""
+        if self.interval is None:
+            return 0
+        low, high = self.interval
+        if low == high and 2.0 ** (1 - len(self.by_seed)) >= SURE:  # all alike: as the sign test has it
+            return 0
+        return (low > 0) - (high < 0)
+
+
+def seed_difference(fewer: Mapping[int, float], more: Mapping[int, float]) -> SeedDifference | None:
+    """How much more the second has, over the seeds that both have; None where there are none."""
+    by_seed = {seed: float(more[seed] - fewer[seed]) for seed in sorted(fewer.keys() & more.keys())}
+    if not by_seed:
+        return None
+    if len(by_seed) < FEWEST_SEEDS:
+        return SeedDifference(by_seed, sum(by_seed.values()) / len(by_seed), None)
+    mean, low, high = mean_interval(list(by_seed.values()))
+    return SeedDifference(by_seed, mean, (low, high))
+
+
+def over_seeds(saved: SeedDifference) -> str:
+    """What a distilled student saves against its baseline, and whether that could be luck, in a sentence."""
+    seeds, low_high = len(saved.by_seed), saved.interval
+    word, mean = ("more", -saved.mean) if saved.mean < 0 else ("fewer", saved.mean)
+    said = f"the distilled student makes {mean:.1f} test errors {word} than its baseline"
+    if low_high is None:
+        on = "On this seed alone" if seeds == 1 else f"Over {seeds} seeds"
+        return f"{on} {said}: it takes {FEWEST_SEEDS} seeds to say how sure that is."
+    low, high = low_high if word == "fewer" else (-low_high[1], -low_high[0])
+    verdict = {1: "it is better", -1: "it is worse", 0: "that could be luck"}[saved.sign]
+    return f"Over {seeds} seeds {said} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}."
