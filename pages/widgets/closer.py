@@ -156,22 +156,30 @@ def real(compared: Compared) -> Section:
 
 def calibration(compared: Compared) -> Section:
     """Whether the probabilities mean what they say, and what one temperature does about it."""
-    rows, bins = [], {}
+    rows, bins, without = [], {}, []
     for run in compared.runs:
         logits = compared.logits[run.id]
         plain = evaluation.calibration(logits, compared.labels)
         bins[short_name(run)] = (run.config.role, plain.bins)
         rows.append({"model": short_name(run), "T": 1.0, **_scores(plain)})
         kept = lab.validation_logits(run.id)
-        if kept is not None:
-            fitted = evaluation.fitted_temperature(*kept)
+        fitted = None if kept is None else evaluation.fitted_temperature(*kept)
+        if fitted is not None:
             rows.append({"model": "", "T": fitted, **_scores(evaluation.calibration(logits, compared.labels, fitted))})
+        elif kept is not None:
+            wrong = evaluation.test_errors(*kept)
+            without.append(
+                f"No temperature can be fitted to {short_name(run)}: it gets {wrong or 'none'} of its {len(kept[1]):,}"
+                f" validation images wrong, and {'the hottest' if wrong else 'the colder a T is, the better it'} looks"
+                f"{' best' if wrong else ', without end'}."
+            )
     return Section(
         "May it be believed?",
         [
             "On the diagonal, a model that is 80% sure is right 80% of the time; below it, it is too sure.",
-            "The second line of each model is temperature scaling: the one T that fits its validation split best,"
+            "A model's second line is temperature scaling: the one T that fits its validation split best,"
             " measured on the test set (Guo et al. 2017). It changes no top class.",
+            *without,
         ],
         pd.DataFrame(rows),
         [figures.reliability(bins)],
