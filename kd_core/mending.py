@@ -224,7 +224,8 @@ def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
     text = read_text(folder.config)
     alike = json.loads(text) == json.loads(row["config"])
     known = json.loads(row["results"] or "{}")
-    if alike and ended and json.loads(read_text(folder.card))["results"] == known:
+    stopped_before_it_began = row["status"] == "stopped" and not known and not is_file(folder.card)
+    if alike and ended and (stopped_before_it_began or json.loads(read_text(folder.card))["results"] == known):
         return False
     results, config = _results(folder), RunConfig.from_json(text)
     finished = _all_epochs(config, results)

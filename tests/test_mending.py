@@ -351,3 +351,19 @@ def test_an_epoch_without_its_seconds_is_damage(store):
     assert "The list of runs was damaged" in notice
     assert opened.get(run_id).status == "finished"
     opened.close()
+
+
+@pytest.mark.parametrize("request_at", ["in the queue", "at its first step"])
+def test_a_run_stopped_before_it_began_raises_no_alarm(store, caplog, request_at):
+    if request_at == "in the queue":
+        run_id = new_id()
+        store.create({run_id: tiny_config()})
+        store.apply(run_id, {"kind": "stopped"})
+    else:
+        run_id = train_here(store, tiny_config(), requested=lambda: "stop")
+    assert store.get(run_id).status == "stopped"
+    store.close()
+    opened, notice = mending.open_store(store.home)
+    assert notice is None
+    assert caplog.messages == []
+    opened.close()
