@@ -19,6 +19,9 @@ ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a3
 GREY = "#888888"
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of several runs of one role, by their order."""
+OPTIONS = {"responsive": True, "displayModeBar": False}
+"""Of plotly.js, for every chart. Its buttons cover titles, and one of them uploads the chart; a double click zooms out.
+"""
 
 PANELS = {
     "loss": "Total loss, training set",
@@ -588,7 +591,6 @@ _LAYOUT = {
     "plot_bgcolor": "rgba(0,0,0,0)",
     "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     "hovermode": "closest",
-    "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": ROLE_COLOURS["distilled"]},
     "uirevision": "keep",  # zoom and hidden curves survive an update
 }
 _AXIS = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "automargin": True}

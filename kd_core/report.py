@@ -11,6 +11,8 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
+from kd_core.figures import OPTIONS
+
 
 class Section(NamedTuple):
     """A part of a report under its title. text: plain sentences, a paragraph each."""
@@ -48,7 +50,7 @@ footer {{ margin-top: 3rem; opacity: 0.7; font-size: 0.9rem; }}
 for (const box of document.querySelectorAll(".figure")) {{
   const figure = JSON.parse(box.querySelector("script").textContent);
   figure.layout.font = {{ color: getComputedStyle(document.body).color, size: 13 }};
-  Plotly.newPlot(box, figure.data, figure.layout, {{ responsive: true, displaylogo: false }});
+  Plotly.newPlot(box, figure.data, figure.layout, {options});
 }}
 </script>
 </body>
@@ -61,6 +63,7 @@ def report(title: str, sections: Sequence[Section]) -> bytes:
     page = _PAGE.format(
         title=html.escape(title),
         plotly=get_plotlyjs(),
+        options=json.dumps(OPTIONS),
         sections="\n".join(_section(section) for section in sections),
         date=time.strftime("%d %B %Y"),
     )

@@ -80,7 +80,7 @@ ENGINE_ARROWS = {
     "comparison": {"claims", "config", "evaluation", "paper", "recipes"},
     "evidence": {"artifacts", "config", "datasets", "evaluation", "losses", "models", "places", "recipes", "runs"},
     "diagnosis": {"advice", "claims", "config", "evaluation", "evidence", "losses", "recipes"},
-    "report": {"claims"},
+    "report": {"claims", "figures"},
     "advice": {"config", "recipes"},
     "shipped": {
         "artifacts",

@@ -9,8 +9,12 @@ from pathlib import Path
 import plotly.graph_objects as go
 import streamlit as st
 
+from kd_core import figures
+
 _HERE = Path(__file__)
-PLOTLY_JS = _HERE.with_name("plotly.js").read_text(encoding="utf-8")
+PLOTLY_JS = (
+    f"const PLOTLY_OPTIONS = {json.dumps(figures.OPTIONS)};\n{_HERE.with_name('plotly.js').read_text(encoding='utf-8')}"
+)
 """What every component that draws with plotly begins with."""
 _SCRIPT = PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
 

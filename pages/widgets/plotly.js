@@ -9,7 +9,6 @@ function plotly() {
     document.head.append(script);
   });
 }
-const PLOTLY_OPTIONS = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
 function themedFont(parentElement) {
   const style = getComputedStyle(parentElement);
   return { color: style.getPropertyValue("--st-text-color") || "#888", family: style.getPropertyValue("--st-font"), size: 13 };
