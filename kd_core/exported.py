@@ -58,6 +58,20 @@ def for_runtime(storage: AnyPath, run_id: str) -> dict[str, AnyPath]:
     return {runtime: folder / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
 
 
+def download_name(run_id: str, name: str) -> str:
+    """What an exported file of this name is called in its user's downloads, where those of several runs may lie."""
+    return f"{run_id}-{name}"
+
+
+def as_downloaded(storage: AnyPath, run_id: str, name: str) -> bytes:
+    """The content of an exported file; a card names the files beside it as they are downloaded. Raises OSError."""
+    content = files.read_bytes(folder_of(storage, run_id).export / name)
+    if name == CARD:
+        for other in (WEIGHTS, CONFIG):
+            content = content.replace(f'"{other}"'.encode(), f'"{download_name(run_id, other)}"'.encode())
+    return content
+
+
 def file_checks(checks: dict[str, Any], name: str) -> dict[str, Any]:
     """What the checks say of one of MODEL_FILES."""
     found: dict[str, Any] = next(file for file in checks["files"] if file["name"] == name)

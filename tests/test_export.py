@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,10 @@ import onnx
 import pytest
 import torch
 from PIL import Image
-from tiny import tiny_config, train_here
+from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import artifacts, browser_page, datasets, export, exported, recipes, snippets, tensors
+from kd_core import artifacts, browser_page, datasets, drawing, export, exported, recipes, snippets, tensors
 from kd_core.__main__ import app
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig, RunConfig
 from kd_core.export import ExportError
@@ -130,17 +131,26 @@ def test_exported_graphs_hold_no_file_name_of_this_machine(store, run):
         assert [value.name for value in (*graph.input, *graph.output)] == ["images", "logits"]
 
 
-def test_the_model_card_names_the_file_beside_it(store, run):
-    folder = store.folder(run.id).export
-    code = (folder / exported.CARD).read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
-    assert 'load_file("model.safetensors")' in code
-    checked = "\nimport torch\nprint(tuple(logits(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape))"
-    said = subprocess.run(
-        [sys.executable, "-c", code + checked],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert said.stdout.strip() == "(3, 10)"
+def as_in_downloads(store, run, folder, *names):
+    """Files of an export in a folder of their own, as Export's buttons hand them out."""
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / exported.download_name(run.id, name)).write_bytes(exported.as_downloaded(store.home, run.id, name))
+    return folder
+
+
+def test_the_model_card_names_the_files_beside_it_here_and_as_downloaded(store, run, tmp_path):
+    downloads = as_in_downloads(store, run, tmp_path / "new", exported.CARD, exported.WEIGHTS, exported.CONFIG)
+    here = store.folder(run.id).export
+    for card in (here / exported.CARD, downloads / exported.download_name(run.id, exported.CARD)):
+        code = card.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+        checked = "\nimport torch\nprint(tuple(logits(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape))"
+        said = subprocess.run(
+            [sys.executable, "-c", code + checked],
+            cwd=card.parent, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert said.stdout.strip() == "(3, 10)"
 
 
 @pytest.mark.parametrize("name", [*exported.MODEL_FILES, exported.CARD, exported.CONFIG])
@@ -263,31 +273,84 @@ def test_progress_is_told_and_may_cancel(store):
     assert exported.read_checks(store.home, run.id) is None
 
 
-def test_the_python_snippet_says_what_the_original_says(store, run, digits, tmp_path):
-    program = snippets.python_snippet(digits.image_shape, digits.class_names)
-    (tmp_path / "classify.py").write_text(program, encoding="utf-8")
-    (tmp_path / exported.ONNX).write_bytes((store.folder(run.id).export / exported.ONNX).read_bytes())
-    image = digits.test_images[5]
-    Image.fromarray(image[0].numpy()).save(tmp_path / "picture.png")
-    logits = torch.from_numpy(artifacts.load_trained(store.home, run.id)(image[None].numpy()))[0]
-    for words, temperature in (([], 1.0), (["4"], 4.0)):
-        said = subprocess.run(
-            [sys.executable, "classify.py", "picture.png", *words],
-            cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60,
-        ).stdout  # fmt: skip
+def images_of(store, run, *, digits=True):
+    """What its export's snippets are given by the page."""
+    trained = artifacts.load_trained(store.home, run.id)
+    return snippets.Images((1, 28, 28), trained.class_names, trained.mean, trained.std, digits)
+
+
+def in_this_process(folder, words, monkeypatch, capsys):
+    """The output of folder's classify.py, without the seconds that torch takes to be imported."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["classify.py", *words])
+    runpy.run_path("classify.py", run_name="__main__")
+    return capsys.readouterr().out
+
+
+def in_a_process_of_its_own(folder, words):
+    """The same of a program that must leave nothing in its user's home."""
+    home = folder / "home"
+    home.mkdir(exist_ok=True)
+    environment = {
+        key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY", "PYTHONPATH")
+    }
+    said = subprocess.run(
+        [sys.executable, "classify.py", *words],
+        cwd=folder, env={**environment, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert list(home.iterdir()) == []
+    return said.stdout
+
+
+@pytest.mark.parametrize("kind", exported.MODEL_FILES)
+def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
+    store, run, digits, tmp_path, monkeypatch, capsys, kind
+):
+    folder = as_in_downloads(store, run, tmp_path / "new", kind)
+    images = images_of(store, run)
+    program = snippets.python_snippet(kind, exported.download_name(run.id, kind), images)
+    (folder / "classify.py").write_text(program, encoding="utf-8")
+    photographed(digits.test_images[5][0].numpy()).save(folder / "photo.jpg")
+    digit = drawing.read_picture((folder / "photo.jpg").read_bytes())[None, None]
+    if kind == exported.ONNX_INT8:
+        logits = export.run_onnx(store.folder(run.id).export / kind)(digit.astype(np.float32))[0]
+    else:
+        logits = artifacts.load_trained(store.home, run.id)(digit)[0]
+    for words, temperature in (["photo.jpg"], 1.0), (["photo.jpg", "4"], 4.0):
+        if kind in (exported.ONNX, exported.ONNX_INT8):
+            said = in_a_process_of_its_own(folder, words)
+        else:
+            said = in_this_process(folder, words, monkeypatch, capsys)
         rows = [line.split("\t") for line in said.splitlines()]
         assert [name for name, _ in rows] == list(digits.class_names)
-        expected = torch.softmax(logits / temperature, dim=0).numpy()
+        expected = torch.softmax(torch.from_numpy(logits) / temperature, dim=0).numpy()
         np.testing.assert_allclose([float(share) for _, share in rows], expected, atol=1e-5)
 
 
+def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, monkeypatch, capsys):
+    folder = as_in_downloads(store, run, tmp_path / "new", exported.PROGRAM)
+    file = exported.download_name(run.id, exported.PROGRAM)
+    program = snippets.python_snippet(exported.PROGRAM, file, images_of(store, run, digits=False))
+    (folder / "classify.py").write_text(program, encoding="utf-8")
+    small = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
+    Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "picture.png")
+    said = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
+    image = drawing.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
+    logits = artifacts.load_trained(store.home, run.id)(image)[0]
+    expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
+    np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=0.02)
+
+
 def test_the_browser_snippet_pins_its_library_and_names_the_classes():
-    text = snippets.browser_snippet((3, 32, 32), ("cat", "</script>"))
+    images = snippets.Images((3, 32, 32), ("cat", "</script>"), 0.5, 0.25, digits=False)
+    text = snippets.browser_snippet("ab-model.onnx", images)
     assert f"onnxruntime-web@{snippets.ORT_WEB}/" in text
     assert snippets.ORT_WEB_INTEGRITY in text
     assert text.count("</script>") == 2
     assert "CHANNELS = 3, HEIGHT = 32, WIDTH = 32" in text
-    compile(snippets.python_snippet((3, 32, 32), ("cat", "dog")), "classify.py", "exec")
+    for kind in exported.MODEL_FILES:
+        compile(snippets.python_snippet(kind, kind, images), "classify.py", "exec")
 
 
 def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):

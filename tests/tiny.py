@@ -51,6 +51,16 @@ def coloured_classes(folder: Path, names: Sequence[str] = LONG_NAMES, *, count: 
     return folder
 
 
+def photographed(digit: np.ndarray) -> Image.Image:
+    """A digit (28, 28), light on black, as somebody's photo: dark on grey paper, in a corner, in uneven light."""
+    large = Image.fromarray(digit).resize((196, 196), Image.Resampling.BICUBIC)
+    ink = np.zeros((480, 640))
+    ink[250:446, 30:226] = np.asarray(large) / 255
+    light = np.linspace(225, 190, 640) + np.random.default_rng(0).normal(0, 3, (480, 640))
+    grey = (light * (1 - 0.8 * ink)).clip(0, 255).astype(np.uint8)
+    return Image.merge("RGB", [Image.fromarray(grey)] * 3)
+
+
 def colour_story(dataset: str, **changes) -> StoryConfig:
     """Teacher, baseline and distilled student, small cnns, on a data set of colour images."""
     return StoryConfig.default(dataset).replace(

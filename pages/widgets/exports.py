@@ -1,6 +1,7 @@
 """The files of an export, with what each did on the test set, and what to do with them."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -8,8 +9,8 @@ import streamlit as st
 
 from kd_core import browser_page, exported, places, snippets
 from kd_core.config import BLACK_BOX, HANDWRITTEN, LabError, info_of
-from kd_core.files import AnyPath, read_bytes
-from kd_core.runs import Run, folder_of
+from kd_core.runs import Run
+from kd_core.snippets import Images
 from pages.widgets import lab, pickers, rights
 from pages.widgets.findings import found
 from pages.widgets.missing import say_missing
@@ -99,31 +100,49 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
     for file in checks["files"]:
         if not file["passed"]:
             st.warning(literal(file["sentence"]), icon=":material/block:")
-    folder = folder_of(places.storage(), run.id).export
     with st.container(horizontal=True, gap="small"):
-        for name in [file["name"] for file in checks["files"] if file["passed"]] + [exported.CARD]:
-            _download(folder / name, f"{run.id}-{name}", f"export_{name}")
+        for name in [*_passed(checks), exported.CONFIG, exported.CARD]:
+            st.download_button(
+                name,
+                partial(exported.as_downloaded, places.storage(), run.id, name),
+                file_name=exported.download_name(run.id, name),
+                key=f"export_{name}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
 
 
-def _download(path: AnyPath, file_name: str, key: str) -> None:
-    st.download_button(
-        path.name, lambda: read_bytes(path), file_name=file_name, key=key, icon=":material/download:", on_click="ignore"
-    )
+def _passed(checks: Mapping[str, Any]) -> list[str]:
+    return [file["name"] for file in checks["files"] if file["passed"]]
 
 
 def ready_made(run: Run, checks: dict[str, Any]) -> None:
-    """Programs that run the ONNX file, to copy, and a page that needs nothing else, to download."""
-    if not exported.file_checks(checks, exported.ONNX)["passed"]:
+    """Programs that run the files as they are downloaded, to copy, and a page that needs nothing else, to download."""
+    passed, trained = _passed(checks), lab.trained(run.id)
+    if exported.ONNX not in passed:
         return
-    info = info_of(run.config.dataset)
-    names = lab.class_names_of(run)
+    images = Images(
+        info_of(run.config.dataset).image_shape,
+        trained.class_names,
+        trained.mean,
+        trained.std,
+        run.config.dataset in HANDWRITTEN,
+    )
     st.subheader("Run it")
-    st.markdown("It reads pixels from 0 to 255 and normalises them itself.")
+    st.markdown(
+        "Each program stands beside a file as it is downloaded here, and reads a picture as this app does"
+        + (": a digit on paper, wherever it stands." if images.digits else ".")
+    )
     python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
     with python:
-        st.code(snippets.python_snippet(info.image_shape, names), language="python")
+        kind = st.segmented_control(
+            "File", passed, default=exported.ONNX, required=True, key="python_of", bind="query-params"
+        )
+        file = exported.download_name(run.id, kind)
+        st.code(snippets.python_snippet(kind, file, images), language="python")
     with browser:
-        st.code(snippets.browser_snippet(info.image_shape, names), language="html")
+        file = exported.download_name(run.id, exported.ONNX)
+        st.code(snippets.browser_snippet(file, images), language="html")
     with page:
         problem = browser_page.browser_page_problem(places.storage(), run.id)
         if problem:
