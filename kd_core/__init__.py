@@ -50,3 +50,9 @@ Data flows one way, and the modules are named after its stations:
     figures     plain records -> plotly figures
     __main__    the same engine from a shell: python -m kd_core
 """
+
+import os
+
+# ONNX Runtime looks up its maker's host and leaves a device id in the user's cache folder as soon as it is imported.
+# No module of ours, and none of the processes that it starts, imports it before this line.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

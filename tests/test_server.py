@@ -15,8 +15,12 @@ from types import SimpleNamespace
 import loops
 import pytest
 from starlette.requests import Request
+from streamlit import net_util
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.media_file_manager import MediaFileManager
+from streamlit.runtime.media_file_storage import MediaFileStorageError
+from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from tiny import tiny_config
 
@@ -199,6 +203,29 @@ def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypa
 def test_a_page_does_not_wait_for_a_server_that_is_not_there():
     assert not server._getting_ready.is_alive()
     server.wait_until_ready()
+
+
+def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypatch):
+    """Streamlit forgets it at the second end of any run of any page."""
+    monkeypatch.setattr(MediaFileManager, "remove_orphaned_files", server._remove_orphaned_files)
+    storage = MemoryMediaFileStorage("/media")
+    manager = MediaFileManager(storage)
+    button = manager.add_deferred(lambda: b"report", "text/html", "1.2", file_name="report.html")
+    file = manager.execute_deferred(button).removeprefix("/media/")
+    manager.clear_session_refs()  # the page runs anew, with another button in the old one's place
+    for _ in range(20):
+        manager.remove_orphaned_files()
+    assert storage.get_file(file).content == b"report"
+    assert manager.execute_deferred(button)
+    monkeypatch.setattr(server, "SECONDS_A_DOWNLOAD_WAITS", 0.0)
+    for _ in range(2):
+        manager.remove_orphaned_files()
+    with pytest.raises(MediaFileStorageError):
+        storage.get_file(file)
+
+
+def test_nothing_asks_the_internet_for_this_machines_address():
+    assert net_util.get_external_ip() is None
 
 
 def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 import plotly
 import streamlit as st
@@ -22,8 +23,10 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from streamlit import net_util
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
+from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
@@ -37,9 +40,11 @@ from pages.widgets.door import KeepDoor
 
 cluster.let_threads_sleep()
 cluster.keep_heaps_few()
+net_util.get_external_ip = lambda: None  # Streamlit asks a host of Amazon's, to print an address that may serve nobody
 
 AFTER_START_SECONDS = 3.0
 SECONDS_BETWEEN_COLLECTIONS = 30.0
+SECONDS_A_DOWNLOAD_WAITS = 60.0
 MAX_WATCHED = 60
 """Runs of one live view."""
 QUEUE_SHOWN = 12
@@ -172,6 +177,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
     AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
     AppSession.request_rerun = _request_rerun  # type: ignore[method-assign]
+    MediaFileManager.remove_orphaned_files = _remove_orphaned_files  # type: ignore[method-assign]
     _getting_ready.start()
     ended = threading.Event()
     threading.Thread(target=_collect_garbage, args=(ended,), name="kd-lab-garbage", daemon=True).start()
@@ -198,6 +204,22 @@ def _request_rerun(self: AppSession, client_state: ClientState | None) -> None:
     if at_work and client_state is not None and client_state.is_auto_rerun:
         return
     _streamlits_request_rerun(self, client_state)
+
+
+_streamlits_remove_orphaned_files = MediaFileManager.remove_orphaned_files
+_removed_at: WeakKeyDictionary[MediaFileManager, float] = WeakKeyDictionary()
+
+
+def _remove_orphaned_files(self: MediaFileManager) -> None:
+    """In place of MediaFileManager.remove_orphaned_files: not before SECONDS_A_DOWNLOAD_WAITS have gone by.
+
+    A file that is made when its button is pressed belongs to no page (Streamlit 1.67), and is gone at the second end
+    of any run of any visitor's page: of one that polls, before its own browser has fetched it.
+    """
+    now = time.monotonic()
+    if now - _removed_at.setdefault(self, now) >= SECONDS_A_DOWNLOAD_WAITS:
+        _removed_at[self] = now
+        _streamlits_remove_orphaned_files(self)
 
 
 def _get_ready() -> None:
