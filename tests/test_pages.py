@@ -480,8 +480,9 @@ def test_deleting_asks_first_and_can_be_undone(open_page, homes):
 
 
 @pytest.fixture
-def story_runs(homes):
+def story_runs(homes, monkeypatch):
     """The finished story of the trained home: teacher, baseline, distilled."""
+    monkeypatch.setenv("KD_HOME", str(homes["trained"]))
     store = lab._opened(homes["trained"]).store
     ids = recipes.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
     return sorted(store.some(ids), key=lambda run: ("teacher", "baseline", "distilled").index(run.config.role))
@@ -918,3 +919,43 @@ def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_a
     assert len(app.multiselect[0].value) == pickers.MAX_COMPARED
     for run in copies:
         store.delete(run.id)
+
+
+@pytest.fixture
+def more_batches(homes, story_runs):
+    """The batches of the trained story, and of two copies of it."""
+    store, story = lab._opened(homes["trained"]).store, story_runs
+    batches = [new_id(), new_id()]
+    copies = [dataclasses.replace(run, id=new_id(), batch=batch) for batch in batches for run in story]
+    for run, original in zip(copies, story * 2, strict=True):
+        store.adopt(run, [], [])
+        shutil.copytree(store.folder(original.id).path, store.folder(run.id).path)
+    yield [story[0].batch, *batches]
+    for run in copies:
+        store.delete(run.id)
+
+
+@pytest.mark.parametrize("page", ["temperature", "compare", "train"])
+def test_every_choice_of_an_experiment_stands(open_page, more_batches, page):
+    """The picker's key was made of what it chose, and so every second choice was lost."""
+    app = open_page(page, **({"view": "Watch"} if page == "train" else {}))
+    for batch in (*more_batches, *more_batches):
+        app.selectbox(key=pickers.PICKED).set_value(batch).run()
+        assert not app.exception
+        assert app.selectbox(key=pickers.PICKED).value == batch
+        assert app.query_params["batch"] == batch
+    app.query_params["batch"] = more_batches[0]  # as the browser's back does it
+    app.run()
+    assert app.selectbox(key=pickers.PICKED).value == more_batches[0]
+    app.switch_page("pages/compare.py").run()
+    assert app.selectbox(key=pickers.PICKED).value == more_batches[0]
+
+
+def test_another_experiment_brings_its_own_models_to_compare(open_page, more_batches, homes):
+    store = lab._opened(homes["trained"]).store
+    first, second = ([run.id for run in store.runs(batch=batch)] for batch in more_batches[:2])
+    app = open_page("compare", batch=more_batches[0], compared=first[0])
+    assert app.multiselect[0].value == [first[0]]
+    app.selectbox(key=pickers.PICKED).set_value(more_batches[1]).run()
+    assert {*second} <= {*app.multiselect[0].value}
+    assert "compared" not in app.query_params

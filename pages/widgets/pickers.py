@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import streamlit as st
 
@@ -13,6 +13,7 @@ from pages.widgets import keys, lab
 from pages.widgets.words import literal
 
 COMPARED = "compared"
+PICKED = "batch_picker"
 MAX_COMPARED = 6
 
 
@@ -38,20 +39,29 @@ def test_set_is_here(runs: list[Run]) -> bool:
     return places.available(runs[0].config.dataset)
 
 
-def batch_picker(found: dict[str, list[Run]]) -> str:
-    """The batch to look at, the session's last choice preselected. found must not be empty."""
-    ids = list(found)
+def batch_picker(
+    found: dict[str, list[Run]], title: str = "Experiment", said: Callable[[list[Run]], str] | None = None
+) -> str:
+    """The batch to look at: that of the address or the session, else the first. found must not be empty.
+
+    said: what a batch is called, describe by default. The address alone says what is chosen, and the control follows
+    it: a choice is written there before anything else is run, so that none is lost.
+    """
     chosen = keys.chosen_batch()
-    picked = st.selectbox(
-        "Experiment",
-        ids,
-        index=ids.index(chosen) if chosen in ids else 0,
-        format_func=lambda batch: describe(found[batch]),
-        key=f"batch_picker_{chosen}",
+    if chosen not in found:
+        chosen = next(iter(found))
+        keys.choose_batch(chosen)
+    if st.session_state.get(PICKED) != chosen:
+        st.session_state[PICKED] = chosen
+    st.selectbox(
+        title, list(found), format_func=lambda batch: (said or describe)(found[batch]), key=PICKED, on_change=_choose
     )
-    if picked != chosen:
-        keys.choose_batch(picked)
-    return picked
+    return chosen
+
+
+def _choose() -> None:
+    keys.choose_batch(st.session_state[PICKED])
+    st.query_params.pop(COMPARED, None)  # models of the experiment before
 
 
 def describe(runs: list[Run]) -> str:

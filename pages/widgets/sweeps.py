@@ -10,10 +10,9 @@ import streamlit as st
 from kd_core import evaluation, figures, recipes
 from kd_core.config import LabError, ModelConfig, SweepConfig, info_of
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
-from pages.widgets import keys, lab, rights
+from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.chart import chart
 from pages.widgets.control import offer_undo
-from pages.widgets.pickers import told_apart
 from pages.widgets.pressing import pressed
 from pages.widgets.words import literal
 
@@ -35,7 +34,7 @@ def sweep_form() -> None:
         st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
         st.page_link("pages/overview.py", label="To the quick demo", icon=":material/play_arrow:")
         return
-    labels = told_apart(teachers)
+    labels = pickers.told_apart(teachers)
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
         with left:
@@ -91,17 +90,7 @@ def choose_sweep() -> str | None:
     }
     if not sweeps:
         return None
-    ids, chosen = list(sweeps), keys.chosen_batch()
-    picked = st.selectbox(
-        "Sweep",
-        ids,
-        index=ids.index(chosen) if chosen in ids else 0,
-        format_func=lambda batch: _described(sweeps[batch]),
-        key=f"sweep_{chosen if chosen in ids else ids[0]}",
-    )
-    if picked != chosen:
-        keys.choose_batch(picked)
-    return picked
+    return pickers.batch_picker(sweeps, "Sweep", _described)
 
 
 def _one_objective(runs: Sequence[Run]) -> bool:

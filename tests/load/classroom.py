@@ -227,9 +227,8 @@ class Client(Listener):
         return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
     async def choose_batch(self) -> None:
-        picker = next((key for key in self.tab.keys("selectbox") if key.startswith("batch_picker_")), None)
-        if picker is not None:
-            await self.choose(picker)
+        if "batch_picker" in self.tab.keys("selectbox"):
+            await self.choose("batch_picker")
 
     async def watch(self) -> None:
         """Look at a story, mostly one's own; stop, pause or resume what is one's own."""
