@@ -51,10 +51,17 @@ def batch_picker(
     if chosen not in found:
         chosen = next(iter(found))
         keys.choose_batch(chosen)
-    if st.session_state.get(PICKED) != chosen:
+    ids, stands = list(found), st.session_state.get(PICKED)
+    moved = stands not in (None, chosen)  # by a link, or on another page, whose control was another one
+    if moved:
         st.session_state[PICKED] = chosen
     st.selectbox(
-        title, list(found), format_func=lambda batch: (said or describe)(found[batch]), key=PICKED, on_change=_choose
+        title,
+        ids,
+        index=0 if moved else ids.index(chosen),
+        format_func=lambda batch: (said or describe)(found[batch]),
+        key=PICKED,
+        on_change=_choose,
     )
     return chosen
 
