@@ -86,7 +86,7 @@ def speed_claim(
     """How many times as fast as the other a run is, as kd_core.speed.measure found; None where it timed not both."""
     ratio = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
     null = speed["itself"].get(str(batch))
-    return SpeedClaim(*ratio, tuple(null)) if ratio and null else None
+    return SpeedClaim(*ratio, null=tuple(null)) if ratio and null else None
 
 
 def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
