@@ -84,15 +84,18 @@ def speed_claim(
     speed: Mapping[str, Any], run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
 ) -> SpeedClaim | None:
     """How many times as fast as the other a run is, as kd_core.speed.measure found; None where it timed not both."""
-    ratio = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
+    measured = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
     null = speed["itself"].get(str(batch))
-    return SpeedClaim(*ratio, null=tuple(null)) if ratio and null else None
+    if not measured or not null:
+        return None
+    ratio, low, high = measured
+    return SpeedClaim(ratio, low, high, tuple(null))
 
 
 def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
     """Milliseconds of one image: the first's median, and the others by their ratio to it.
 
-    What cannot be told apart is level: a race and a figure show the ratios that the tables state, and no order of noise.
+    What cannot be told apart is level: race and a figure show the ratios that the tables state, and no order of noise.
     """
     first, *others = run_ids
     own = {first: float(speed["models"][first]["latency_ms_p50"])}

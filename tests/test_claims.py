@@ -51,7 +51,8 @@ def test_a_quiet_machine_tells_a_ratio_with_its_interval():
     assert claim.measurable
     assert claim.low < 1.7 < claim.high
     assert claim.ratio == pytest.approx(1.7, rel=0.02)
-    assert claim.sentence.startswith("**1.") and "times** as fast (95% interval 1." in claim.sentence
+    assert claim.sentence.startswith("**1.")
+    assert "times** as fast (95% interval 1." in claim.sentence
 
 
 def test_a_slower_student_is_said_to_be_slower():
@@ -131,8 +132,14 @@ def test_numbers_are_written_for_people(value, column, said):
     ("errors", "said"),
     [
         ((65, 154, 74), "closes **80 of the 89** errors between baseline and teacher (90%)"),
-        ((65, 154, 60), "closes **all** of the 89 errors between baseline and teacher and makes 5 errors fewer than its"),
-        ((65, 154, 160), "closes **none** of the 89 errors between baseline and teacher and makes 6 errors more than its"),
+        (
+            (65, 154, 60),
+            "closes **all** of the 89 errors between baseline and teacher and makes 5 errors fewer than its",
+        ),
+        (
+            (65, 154, 160),
+            "closes **none** of the 89 errors between baseline and teacher and makes 6 errors more than its",
+        ),
         ((65, 154, 154), "closes **none** of the 89 errors between baseline and teacher"),
         ((65, 154, 65), "closes **89 of the 89** errors between baseline and teacher (100%)"),
         ((20, 19, 18), "makes 1 error fewer than its baseline, which is no worse than the teacher: there is no gap"),
@@ -169,4 +176,6 @@ def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, said):
 
 
 def test_a_single_seed_is_called_so():
-    assert over_seeds(seed_difference({0: 12}, {0: 19})).startswith("On this seed alone the distilled student makes 7.0")
+    assert over_seeds(seed_difference({0: 12}, {0: 19})).startswith(
+        "On this seed alone the distilled student makes 7.0"
+    )
