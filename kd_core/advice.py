@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core.config import HANDWRITTEN, OBJECTIVES, RunConfig, in_words
+from kd_core.config import HANDWRITTEN, OBJECTIVES, ModelConfig, RunConfig, in_words
 from kd_core.recipes import StoryConfig
 
 TINY_UNITS = 64
@@ -68,6 +68,11 @@ def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
     return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
 
 
+def is_tiny(model: ModelConfig) -> bool:
+    """Whether a student is too small to match every logit of a teacher: an mlp of at most TINY_UNITS a layer."""
+    return model.name == "mlp" and max(model.hidden, default=0) <= TINY_UNITS
+
+
 def warnings(
     story: StoryConfig,
     teacher_parameters: int | None,
@@ -82,7 +87,7 @@ def warnings(
     """
     said: list[str] = []
     training, part = story.training, story.transfer_set
-    tiny = story.student.name == "mlp" and max(story.student.hidden, default=0) <= TINY_UNITS
+    tiny = is_tiny(story.student)
     student = story.student_runs(("teacher",))[-1]
     said += _of_the_loss(story, tiny)
     if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
@@ -93,7 +98,10 @@ def warnings(
             "An assistant helps where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
         )
     if teacher_parameters is not None and student_parameters >= teacher_parameters:
-        said.append("The student is no smaller than its teacher: it has little to gain but the soft targets.")
+        said.append(
+            "The student is no smaller than its teacher: it can still gain from the soft targets (born-again networks,"
+            " Furlanello et al. 2018), but saves neither size nor time."
+        )
     if training.optimizer != "sgd" and training.learning_rate > 0.02:
         said.append(
             f"A learning rate of {training.learning_rate:g} is high for {training.optimizer}: it may not settle."
@@ -128,16 +136,16 @@ def _of_the_loss(story: StoryConfig, tiny: bool) -> list[str]:
         return said
     if alpha > 0 and not story.t_squared and temperature > 1 and alpha < 1:
         said.append(
-            f"Without T² the soft loss has gradients about {temperature**2:.3g} times smaller (paper, section 2):"
-            " the labels decide nearly alone."
+            f"Without T² the soft loss pulls {temperature**2:.3g} times less than with it (paper, section 2): the"
+            " labels weigh more than alpha says."
         )
     if temperature <= 1 and alpha > 0:
-        said.append("At T of 1 and less, the soft targets of a sure teacher are little more than its labels.")
+        said.append("At T of 1 and less, the soft targets of a sure teacher are almost identical to the labels.")
     if temperature > 8 and tiny and alpha > 0:
         said.append("For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3).")
     elif temperature > 20 and alpha > 0:
         said.append(
-            "Far above T = 20 the student matches the teacher's logits one and all, also the very negative ones, which"
-            " are hardly more than noise (paper, section 2.1)."
+            "Far above T = 20 the student has to match every logit of its teacher, also the very negative ones: these"
+            " may be noise or carry knowledge, and which of the two counts is to be measured (paper, section 2.1)."
         )
     return said

@@ -51,7 +51,7 @@ _MNIST = Setting(
     TransferSetConfig(fraction=0.06),
 )
 BASE = {"digits": _DIGITS, "mnist": _MNIST}
-"""Few images, as there a teacher is worth most, and as many again to choose the epoch by."""
+"""Few images, as there a teacher helps most, and as many again to choose the epoch by."""
 CHANGED = {
     "digits": {
         "no_t_squared": _DIGITS._replace(temperature=20.0),
@@ -153,7 +153,7 @@ def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
 
 
 def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> SeedDifference | None:
-    """By how many errors the number is too good that the half which chose the epoch gives; None without any seed.
+    """Optimism: errors on the other half minus those on the half that chose the epoch; None without any seed.
 
     The other half's errors less the own one's, of the student whose epoch the own half chose, less the same of the
     student whose epoch the validation split chose: so what one half is harder than the other takes itself out.
@@ -176,7 +176,7 @@ def finding(mistake: str, dataset: str, found: SeedDifference) -> str:
     if not found.sign:
         return (
             f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
-            " what so few seeds can tell."
+            " what this many seeds can show."
         )
     if found.sign < 0:
         return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."
@@ -186,4 +186,4 @@ def finding(mistake: str, dataset: str, found: SeedDifference) -> str:
 def _many(errors: float, mistake: str) -> str:
     if mistake == "test_choice":
         return f"The number is {abs(errors):.1f} errors too {'good' if errors >= 0 else 'bad'}"
-    return f"{abs(errors):.1f} test errors {'more' if errors >= 0 else 'fewer'} with the mistake"
+    return f"{abs(errors):.1f} {'extra' if errors >= 0 else 'fewer'} test errors with the mistake"

@@ -95,11 +95,12 @@ MISTAKES = {
     "no_t_squared": MistakeInfo(
         "T² left out",
         "The soft loss is taken at T and added to the hard one as it is.",
-        "Softening makes soft gradients smaller as 1/T². Times T², they keep their size beside the hard ones (section 2"
-        " of the paper).",
+        "Where T is large against the logits, the gradient of the soft loss falls as 1/T²: times T², it keeps its size"
+        " beside the hard loss (section 2 of the paper).",
         "loss = alpha * soft_loss + (1 - alpha) * hard_loss",
         "loss = alpha * T**2 * soft_loss + (1 - alpha) * hard_loss",
-        "The teacher is hardly heard: the labels decide nearly alone, and the more so the higher T is.",
+        "The teacher hardly influences training: the soft loss pulls T² times less, and at a high T the labels decide"
+        " nearly alone.",
     ),
     "class_mean": MistakeInfo(
         "Soft loss averaged over classes",
@@ -115,8 +116,8 @@ MISTAKES = {
         "The teacher is in eval mode while it teaches: the same image, the same soft targets.",
         "with torch.no_grad(): teacher_logits = teacher(images)  # still in train mode",
         "teacher.eval()\nwith torch.no_grad(): teacher_logits = teacher(images)",
-        "Half a teacher speaks, another half at every batch. The noise averages out in part; how much is lost depends"
-        " on how much is dropped.",
+        "Each batch hears a different random part of the teacher. The noise averages out in part; how much is lost"
+        " depends on how much is dropped.",
     ),
     "stale_cache": MistakeInfo(
         "Teacher cache out of step",
@@ -126,7 +127,7 @@ MISTAKES = {
         "for i, (images, labels) in enumerate(shuffled):\n    teacher_logits = cache[i]",
         "for index, images, labels in shuffled:\n    teacher_logits = cache[index]",
         "Each image is taught what the teacher said of some other one. All that is left of the soft targets is their"
-        " mean over the classes, and the labels have to win against it.",
+        " mean over the images, and the labels have to win against it.",
     ),
     "colour_jitter": MistakeInfo(
         "Colour jitter for pixel jitter",
@@ -140,7 +141,9 @@ MISTAKES = {
     "hasty_teacher": MistakeInfo(
         "A teacher trained for one epoch",
         "The teacher is trained for one epoch, to save time, and its student is then held against a baseline.",
-        "A teacher is trained until it is good: a student copies its mistakes too.",
+        "A teacher is trained until its soft targets are worth learning: a student copies its mistakes too. Longer is"
+        " not always better: a small student can learn less from a teacher that trained longer (Cho and Hariharan"
+        " 2019).",
         "train(teacher, epochs=1)",
         "train(teacher, epochs=80)  # until the validation split says so",
         "The student matches what a bad teacher says, and may do worse than without any.",
@@ -267,8 +270,8 @@ OBJECTIVES = {
         "Jensen-Shannon",
         r"T^2\,\big[\beta\,\mathrm{KL}(p^t_T \| m) \\ &\quad + (1-\beta)\,\mathrm{KL}(p^s_T \| m)\big]",
         "Agarwal et al. 2023 (GKD), arXiv:2306.13649, section 2",
-        "To choose what a small student gives up: near beta 0 it spreads over all the teacher says, near 1 it keeps to"
-        " the likeliest.",
+        "To choose what a small student gives up: near beta 0 it covers all that the teacher holds possible, near 1 it"
+        " keeps to the likeliest.",
         "huggingface/trl, trl/trainer/gkd_config.py",
         {"beta": Weight(0.5, r"\beta", "exactly 0: forward KL, as Hinton's; exactly 1: reverse KL", most=1.0)},
         where=r"$m = \beta p^t_T + (1-\beta) p^s_T$",
@@ -547,7 +550,7 @@ class DistillationConfig(Config):
         4.0, gt=0, le=1000, description="T in softmax(z / T), for teacher and student alike in the soft loss"
     )
     alpha: float = Field(0.9, ge=0, le=1, description="weight of the soft loss; 1 - alpha weighs the hard one")
-    t_squared: bool = Field(True, description="multiply the soft loss by T², so that its gradients keep their size")
+    t_squared: bool = Field(True, description="multiply the soft loss by T², which makes up for softening at a high T")
     ensemble: Average = Field("probabilities", description="what is averaged over several teachers")
     objective: str = Field("hinton", description="what the student minimises, one of kd_core.config.OBJECTIVES")
     weights: tuple[tuple[str, float], ...] = Field(

@@ -278,6 +278,12 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float | None:
     return float(np.exp(brentq(slope, coldest, hottest, xtol=1e-9)))
 
 
+def likest(mean_soft: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Of a map of mean soft targets, (K, K), the class beside its own that each true class gives most, (K,)."""
+    others = np.where(np.eye(len(mean_soft), dtype=bool), -1.0, np.nan_to_num(mean_soft))
+    return np.asarray(others.argmax(axis=1), dtype=np.int64)
+
+
 def likest_pairs(mean_soft: NDArray[np.float64], count: int) -> list[tuple[int, int, float]]:
     """Of a (K, K) map of mean soft targets the `count` largest shares that one class gives another, largest first.
 

@@ -528,7 +528,7 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
 
 
 def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequence[str]) -> go.Figure:
-    """Gradient on every logit of the student: soft and hard parts stacked, their sum marked. Down lowers the logit.
+    """Gradient on every logit of the student: soft and hard loss stacked, their sum marked. Down raises the logit.
 
     Of more than MANY classes, the FELT with the largest parts, and the sum over all others.
     """
@@ -543,7 +543,7 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
     }
     figure = go.Figure()
     for name, values in parts.items():
-        figure.add_bar(x=places, y=values, name=f"{name} part", marker_color=GRADIENT_COLOURS[name],
+        figure.add_bar(x=places, y=values, name=f"{name} loss", marker_color=GRADIENT_COLOURS[name],
                        hovertemplate="%{x}: %{y:.4g}")  # fmt: skip
     total = [a + b for a, b in zip(parts["soft"], parts["hard"], strict=True)]
     figure.add_scatter(x=places, y=total, mode="markers", name="sum", hovertemplate="%{x}: %{y:.4g}",
@@ -556,13 +556,26 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
 
 
 def gradient_sizes(
-    temperatures: Sequence[float], bare: Sequence[float], repaired: Sequence[float], limit: Sequence[float], now: float
+    temperatures: Sequence[float],
+    bare: Sequence[float],
+    repaired: Sequence[float],
+    limit: Sequence[float],
+    now: float,
+    law_from: float | None,
 ) -> go.Figure:
-    """Size of the soft gradient over T on log axes: bare, times T², and the high-temperature limit (section 2.1)."""
+    """Size of the soft gradient over T on log axes: bare, times T², and the high-temperature limit (section 2.1).
+
+    law_from: the T from which on the bare one falls as 1/T²; that region is shaded.
+    """
     figure = go.Figure()
+    if law_from is not None:
+        figure.add_shape(type="rect", x0=law_from, x1=max(temperatures), y0=0, y1=1, yref="paper", layer="below",
+                         fillcolor="rgba(128,128,128,0.14)", line={"width": 0})  # fmt: skip
+        figure.add_annotation(x=math.log10(max(temperatures)), y=0.02, yref="paper", text="here it falls as 1/T²",
+                              showarrow=False, xanchor="right", yanchor="bottom")  # fmt: skip
     series = (
-        ("without T²: falls as 1/T²", bare, GRADIENT_COLOURS["hard"], "solid"),
-        ("with T²: keeps its size", repaired, GRADIENT_COLOURS["soft"], "solid"),
+        ("without T²", bare, GRADIENT_COLOURS["hard"], "solid"),
+        ("with T²", repaired, GRADIENT_COLOURS["soft"], "solid"),
         ("limit (z_s − z_t) / (K·T²)", limit, GREY, "dot"),
     )
     for name, values, colour, dash in series:
@@ -574,7 +587,7 @@ def gradient_sizes(
     figure.add_annotation(x=math.log10(now), y=1, yref="paper", text=f"T = {now:g}", showarrow=False, xanchor="left")
     figure.update_xaxes(title_text="temperature T", type="log", range=[-1, 2], tickvals=[0.1, 1, 2, 4, 8, 20, 100],
                         ticktext=["0.1", "1", "2", "4", "8", "20", "100"])  # fmt: skip
-    figure.update_yaxes(title_text="norm of the soft gradient", type="log", exponentformat="power")
+    figure.update_yaxes(title_text="norm of the soft loss's gradient", type="log", exponentformat="power")
     return _styled(figure, height=360)
 
 

@@ -22,13 +22,21 @@ class Felt(NamedTuple):
     hard_gradient: list[float]
 
 
+LAW_WITHIN = 0.1
+"""The 1/T² law is said to hold where the bare gradient is within this share of the paper's limit."""
+
+
 class GradientSizes(NamedTuple):
-    """Euclidean norm of the soft gradient (alpha 1) at each temperature: bare, times T², and in the paper's limit."""
+    """Euclidean norm of the soft gradient (alpha 1) at each temperature: bare, times T², and in the paper's limit.
+
+    law_from: the lowest of the temperatures from which on all are within LAW_WITHIN of the limit, None where none is.
+    """
 
     temperatures: list[float]
     bare: list[float]
     times_t_squared: list[float]
     limit: list[float]
+    law_from: float | None
 
 
 def felt(
@@ -62,7 +70,11 @@ def felt(
 def gradient_sizes(
     student_logits: Sequence[float], teacher_logits: Sequence[float], temperatures: Sequence[float]
 ) -> GradientSizes:
-    """How large the soft gradient is over T: it falls as 1/T² (section 2), which the factor T² repairs."""
+    """How large the soft gradient is over T. temperatures: rising.
+
+    It falls as 1/T² where T is large against the logits (section 2.1), which the factor T² repairs (section 2). Below
+    that it may rise: on a sure example both softmax functions are nearly the label's one-hot vector at T = 1.
+    """
     student, teacher, labels = _one(student_logits), _one(teacher_logits), torch.tensor([0])
     bare, limit = [], []
     for temperature in temperatures:
@@ -72,7 +84,12 @@ def gradient_sizes(
         bare.append(float(gradient.soft.norm()))
         limit.append(float(losses.high_temperature_gradient(student, teacher, temperature).norm()))
     repaired = [size * temperature**2 for size, temperature in zip(bare, temperatures, strict=True)]
-    return GradientSizes(list(temperatures), bare, repaired, limit)
+    law_from = None
+    for temperature, size, limiting in zip(temperatures[::-1], bare[::-1], limit[::-1], strict=True):
+        if abs(size - limiting) > LAW_WITHIN * limiting:
+            break
+        law_from = temperature
+    return GradientSizes(list(temperatures), bare, repaired, limit, law_from)
 
 
 def _one(logits: Sequence[float]) -> torch.Tensor:

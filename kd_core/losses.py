@@ -54,7 +54,7 @@ def distillation_loss(
     loss = alpha · T² · KL(softmax(z_t/T) ‖ softmax(z_s/T)) + (1 − alpha) · CE(labels, z_s)
 
     student_logits, teacher_logits: (N, K). labels: (N,) int64, or None where alpha is 1: no labels are read then.
-    t_squared=False drops the T², to show what it is for: soft gradients then shrink as 1/T².
+    t_squared=False drops the T², to show what it is for: where T is large, soft gradients then fall as 1/T².
     Raises ValueError unless temperature > 0 and 0 <= alpha <= 1, and where labels are missing though alpha < 1.
     """
     if not 0 <= alpha <= 1:
@@ -81,7 +81,7 @@ def soft_target_loss(
         reduction="batchmean",
         log_target=True,
     )
-    return soft_loss * temperature**2 if t_squared else soft_loss  # keeps the soft gradients' size as T grows
+    return soft_loss * temperature**2 if t_squared else soft_loss  # keeps the soft gradients' size where T is large
 
 
 def weighted(soft_loss: Tensor, hard_loss: Tensor | None, soft_weight: float, hard_weight: float) -> Losses:

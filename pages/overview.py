@@ -13,8 +13,8 @@ from pages.widgets.results import headline
 
 st.title("See what a teacher knows")
 st.markdown(
-    "A trained network says more than *this is a 2*: it says *this is a 2 that is a bit of a 3*."
-    " **Knowledge distillation** lets a small student learn from those soft targets. Here you can watch it happen:"
+    "A trained network says more than *this is a 2*: it also says how much like a 7, a 3 or a 0 this 2 looks."
+    " **Knowledge distillation** lets a small student learn from these soft targets. Here you can watch it happen:"
     " soften a teacher with temperature, train a student with and without it, and compare the two honestly."
 )
 guide.start()
@@ -75,7 +75,7 @@ st.divider()
 feel, train, compare = st.columns(3, gap="large")
 with feel:
     st.page_link("pages/temperature.py", label="**Feel temperature**", icon=":material/thermostat:")
-    st.markdown("Drag T and watch the teacher's bars soften: the dark knowledge between the classes appears.")
+    st.markdown("Drag T and watch the teacher's bars soften: you see which other classes it considered.")
 with train:
     st.page_link("pages/train.py", label="**Distill live**", icon=":material/model_training:")
     st.markdown("Pick temperature and alpha, press one button, and watch three networks learn side by side.")

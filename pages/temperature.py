@@ -2,17 +2,17 @@
 
 import streamlit as st
 
-from kd_core.config import HANDWRITTEN
 from pages.widgets import lab, pickers
 from pages.widgets.address import temperature_of_address
-from pages.widgets.lesson import dark_knowledge_map, what_the_student_feels
+from pages.widgets.lesson import dark_knowledge_map, likeness_of, what_the_student_feels
 from pages.widgets.subject import choose_subject, invitation, show_subject
 from pages.widgets.temperature_bars import Bars, temperature_bars
 
 st.title("Feel temperature")
 st.markdown(
     "The teacher gives every class a number, its *logit*. Temperature divides the logits before softmax turns them into"
-    " probabilities. Cold bars name a winner; warm bars say **what else it could have been**."
+    " probabilities. At a low T the bars name a winner; at a higher T you see **which other classes the teacher"
+    " considered**."
 )
 
 found = pickers.batches_with_teacher()
@@ -43,20 +43,24 @@ with bars:
             )
             st.query_params["T"] = f"{temperature:g}"
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
-        digit = models[0].config.dataset in HANDWRITTEN
-        likeness = "that this 8 is nearer to a 9 than to a 1" if digit else "what it is like, and what it is not like"
+        likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
         st.markdown(
             "The **hard target** (dashed) is the label: all or nothing. The teacher's **soft target** is the whole row"
-            " of bars. At **T = 1** it is often as good as the label. Turn T **up** and the small probabilities grow:"
-            f" {likeness}. A student that matches the warm bars gets, with each image,"
-            f" {'ten' if len(class_names) == 10 else f'{len(class_names):,}'} numbers to learn from instead of one."
+            " of bars. At **T = 1** it is often almost identical to the label. Turn T **up** and the small"
+            f" probabilities grow: you see {likeness or 'which other classes the image is like'}. A student that"
+            " matches the softened bars gets, with each image,"
+            f" {'ten' if len(class_names) == 10 else f'{len(class_names):,}'} numbers to learn from instead of one"
+            " label."
         )
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
     with st.expander("Why not as hot as possible?", icon=":material/local_fire_department:"):
         st.markdown(
-            "At **T = 100** all bars are alike, whatever the image: the knowledge drowns. Large students do well with"
-            " any T above about 8 in the paper's experiments; one with 30 units a layer did best between 2.5 and 4,"
-            " since it cannot match everything and should not spend itself on the least likely classes (section 3)."
+            "At **T = 100** all bars look alike, but their order stays, and T² in the loss restores the scale of what"
+            " they differ by: nothing is lost. The student then has to match every logit, the least likely classes' as"
+            " closely as the likeliest's. That takes a student large enough: in the paper, students of 300 units or"
+            " more a layer did about equally well at every T above 8, and one of 30 did best between 2.5 and 4 (section"
+            " 3). The paper's reason: a student too small for all its teacher knows does better to pass over the very"
+            " negative logits, as a lower T lets it (section 2.1)."
         )
 
 if pickers.test_set_is_here(models):

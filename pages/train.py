@@ -34,4 +34,4 @@ else:
         replay(runs)
         st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")
     else:
-        st.info("Here the curves will move. Set up an experiment and press Train.", icon=":material/show_chart:")
+        st.info("Here the curves will move. Set up a story and press Train.", icon=":material/show_chart:")

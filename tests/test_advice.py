@@ -84,7 +84,7 @@ MINI = ModelConfig(hidden=(30, 30))
 WARNED = [
     (story(alpha=0.0), "With alpha = 0 the soft loss counts for nothing"),
     (story(alpha=0.0, temperature=100.0), "With alpha = 0 the soft loss counts for nothing"),
-    (story(temperature=4.0, t_squared=False), "Without T² the soft loss has gradients about 16 times smaller"),
+    (story(temperature=4.0, t_squared=False), "Without T² the soft loss pulls 16 times less than with it"),
     (story(temperature=1.0), "At T of 1 and less"),
     (story(temperature=0.5), "At T of 1 and less"),
     (story(temperature=9.0), "For a student this small"),

@@ -124,7 +124,7 @@ def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_large
     soft, hard = np.random.default_rng(1).normal(0, 1, (2, 100)).tolist()
     figure = figures.gradients(soft, hard, NAMES[100])
     bars = {trace.name: dict(zip(trace.x, trace.y, strict=True)) for trace in figure.data}
-    for name, whole in (("soft part", soft), ("hard part", hard)):
+    for name, whole in (("soft loss", soft), ("hard loss", hard)):
         assert sum(bars[name].values()) == pytest.approx(sum(whole))
         assert all(value == whole[int(place)] for place, value in bars[name].items() if place != "others")
     largest = int(np.maximum(np.abs(soft), np.abs(hard)).argmax())

@@ -67,9 +67,9 @@ def test_harm_counts_the_seeds_that_have_both_and_states_no_interval_of_two():
 @pytest.mark.parametrize(
     ("interval", "sign", "said"),
     [
-        ((1.0, 5.0), 1, "**3.0 test errors more with the mistake** on Digits"),
+        ((1.0, 5.0), 1, "**3.0 extra test errors with the mistake** on Digits"),
         ((-1.0, 7.0), 0, "**We cannot tell them apart**"),
-        ((-5.0, -1.0), -1, "**Here the mistake does no harm**: 3.0 test errors fewer"),
+        ((-5.0, -1.0), -1, "**Here the mistake does no harm**: 3.0 fewer test errors"),
         (None, 0, "with 2 seeds: it takes 3 to say how sure that is"),
     ],
 )

@@ -152,7 +152,12 @@ def test_just_soft_enough_is_soft_enough():
     assert advise(told_by(height_of(1.1 * SHARP, 1.0), 1.0)) == []
 
 
-def test_targets_that_are_almost_uniform_are_said_to_be_with_the_last_that_are_not():
+def test_flat_targets_are_no_reason_to_lower_t_for_a_student_that_is_not_tiny():
+    story = STORY.replace(temperature=100.0, student=ModelConfig(hidden=(100,)))
+    assert advise(good(story, shown=Shown(sure_logits(6.0), LABELS), judged=None)) == []
+
+
+def test_a_tiny_student_of_targets_that_are_almost_uniform_is_offered_the_last_t_at_which_they_are_not():
     evidence = told_by(6.0, 100.0)
     advice = only(evidence)
     assert advice.about == "flat"

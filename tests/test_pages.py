@@ -715,7 +715,7 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     wait_until_idle(store)
     app.run()
     assert {run.status for run in store.runs(batch=batch)} == {"finished"}
-    assert "10 units without a teacher" in words(app)
+    assert "Baseline of 10 units" in words(app)
     assert len(app.get("bidi_component")) == 2
 
 

@@ -1,6 +1,7 @@
 """Runs so small that a test can afford them."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import comparison, paper, performing, tensors
+from kd_core import comparison, datasets, models, paper, performing, shipped, tensors
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig, TransferSetConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
@@ -70,6 +71,19 @@ def colour_story(dataset: str, **changes) -> StoryConfig:
         training=tiny_config(epochs=2, batch_size=32).training,
         **changes,
     )
+
+
+def shipped_logits(dataset: str) -> list[np.ndarray]:
+    """Logits of the teacher, baseline and distilled student that ship over their test set, in float64; its labels."""
+    data, found = datasets.load(dataset), []
+    for role in ("teacher", "baseline", "distilled"):
+        folder = shipped.FOLDER / f"{dataset}-{role}"
+        config = RunConfig.model_validate(json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"])
+        model = models.build(config.model, data.image_shape, len(data.class_names))
+        model.load_state_dict(tensors.load_tensors(folder / "weights.safetensors"))
+        logits = models.logits_of(model.eval(), data.test_images, data.normalise)
+        found.append(logits.double().numpy())
+    return [*found, data.test_labels.numpy()]
 
 
 def tiny_story() -> StoryConfig:

@@ -42,7 +42,7 @@ def advice_on(runs: Sequence[Run]) -> None:
                     key=f"advice_{place}",
                     icon=":material/science:",
                     type="primary" if place == 0 else "secondary",
-                    help="Fills the form with this experiment; nothing starts yet.",
+                    help="Fills the form with this story; nothing starts yet.",
                     on_click=_fill,
                     args=(advice.next,),
                 )

@@ -126,9 +126,9 @@ def side_by_side(broken: Broken) -> None:
     learned = setting.part.fraction * (1 - setting.training.validation_fraction)
     st.caption(
         f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
-        f" for {setting.training.epochs} epochs on {learned:.0%} of the training images, so few that a teacher is worth"
-        f" much, with as many others to choose the best epoch by, at T = {setting.temperature:g} and alpha ="
-        f" {setting.alpha:g}. The teacher is the one that ships ({teacher.model.label})."
+        f" for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g}. Only"
+        f" {learned:.0%} of the training images are used for training, where a teacher helps most; as many others"
+        f" choose the epoch. The teacher is the one that ships ({teacher.model.label})."
     )
 
 
@@ -159,9 +159,9 @@ def _gradients(broken: Broken) -> None:
     names = [str(name) for name in range(len(told))]
     st.subheader("What the student feels, before it has learned anything")
     st.markdown(
-        f"On one test image the soft part of the gradient has the size **{soft_wrong:.3g}** with the mistake and"
-        f" **{soft_right:.3g}** without it: it is **{soft_right / soft_wrong:.4g} times** too small. The hard part is"
-        f" {hard:.3g} in both, so the soft part is {_share(soft_wrong, hard)} of what pulls, where"
+        f"On one test image the gradient of the soft loss has the size **{soft_wrong:.3g}** with the mistake and"
+        f" **{soft_right:.3g}** without it: it is **{soft_right / soft_wrong:.4g} times** too small. That of the hard"
+        f" loss is {hard:.3g} in both, so the soft loss has {_share(soft_wrong, hard)} of the pull, where"
         f" {_share(soft_right, hard)} is meant."
     )
     largest = max(abs(value) for felt in (right, wrong) for value in (*felt.gradient, *felt.soft_gradient))
@@ -292,11 +292,11 @@ def _choice_table(right: dict[int, Choice], wrong: dict[int, Choice]) -> pd.Data
         [
             {
                 "seed": str(seed),
-                "chosen on half A: errors on A, told": wrong[seed].own,
-                "the same on half B, honest": wrong[seed].other,
+                "chosen on half A: errors on A": wrong[seed].own,
+                "the same on half B": wrong[seed].other,
                 "chosen by validation: A": right[seed].own,
                 "B": right[seed].other,
-                "told too good by": f"{wrong[seed].gap - right[seed].gap:+.3g}",
+                "optimism, in errors": f"{wrong[seed].gap - right[seed].gap:+.3g}",
             }
             for seed in sorted(right.keys() & wrong.keys())
         ]
@@ -309,9 +309,9 @@ def _explained(broken: Broken) -> str:
     if broken.mistake == "test_choice":
         return (
             f"Each seed cuts the {info.test_examples:,} test images into random halves. The mistaken student chooses"
-            " its epoch on A and tells its errors there; B has had no say, so that the errors there are honest. The"
-            " right student chooses by a validation split: for it A and B differ by chance alone, and that difference"
-            " is taken off."
+            " its epoch on A and reports its errors there; B played no part, so the errors there are honest. The right"
+            " student chooses by a validation split: for it A and B differ by chance alone, and that difference is"
+            " taken off."
         )
     said = f"Test errors of {info.test_examples:,}, with the weights of the best epoch on the validation split."
     teachers = [run for run in broken.teachers if run.usable]
@@ -329,4 +329,4 @@ def _explained(broken: Broken) -> str:
 
 
 def _axis(broken: Broken) -> str:
-    return "errors that are not told" if broken.mistake == "test_choice" else "test errors more with the mistake"
+    return "optimism, in errors" if broken.mistake == "test_choice" else "extra test errors caused by the mistake"

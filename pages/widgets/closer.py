@@ -146,7 +146,8 @@ def real(compared: Compared) -> Section:
     """Whether the differences could be chance."""
     text = [
         "McNemar's exact test looks only at the images that just one of two models gets wrong: were the models equally"
-        " good, each such image would fall to either with probability one half. p is the chance of so uneven a split.",
+        " good, each such image would fall to either with probability one half. p is the chance of a split at least"
+        " this uneven, if both were equally good.",
     ]
     once = ["Each model was trained once. Train it with other seeds to see how much luck is in its errors."]
     text += verdicts.seeds_said(compared.runs) or once
@@ -174,11 +175,11 @@ def calibration(compared: Compared) -> Section:
                 f"{' best' if wrong else ', without end'}."
             )
     return Section(
-        "May it be believed?",
+        "Can its confidence be trusted?",
         [
             "On the diagonal, a model that is 80% sure is right 80% of the time; below it, it is too sure.",
             "A model's second line is temperature scaling: the one T that fits its validation split best,"
-            " measured on the test set (Guo et al. 2017). It changes no top class.",
+            " measured on the test set (Guo et al. 2017). It never changes which class is first.",
             *without,
         ],
         pd.DataFrame(rows),
@@ -248,14 +249,14 @@ def inside(compared: Compared) -> Section:
         "What they see, and where they stand",
         [
             f"Above, what the last layer is given for each of the first {seen:,} test images, in the plane in which it"
-            " varies most (principal components). A student of soft targets often lays its classes out as"
-            " its teacher does; the axes have no meaning of their own.",
+            " varies most (principal components). Does the distilled student lay its classes out as its teacher does?"
+            " The axes have no meaning of their own.",
             f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
             " each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A wide valley"
             " forgives small changes. One scale for all; a slice, not the whole.",
         ]
         if known
-        else ["Not looked at yet: open this part of the page first."],
+        else ["Not measured yet: it is measured once this part of the page is open."],
         None,
         drawn,
     )

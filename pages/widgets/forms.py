@@ -105,7 +105,9 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
     _start("baseline", base.baseline)
     baseline = right.toggle(
-        "Train the baseline too", key="form_baseline", help="The same student without a teacher, for comparison."
+        "Train the baseline too",
+        key="form_baseline",
+        help="The same network trained without a teacher, for comparison.",
     )
     with st.expander("Transfer set", icon=":material/filter_alt:", expanded=not base.transfer_set.whole):
         transfer_set = _transfer_fields(base, wrong)
@@ -130,7 +132,8 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             "Multiply the soft loss by T²",
             key="form_t_squared",
             disabled=not info.uses_temperature,
-            help="Keeps the soft gradients the same size as T grows. Switch it off to see what it is for.",
+            help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
+            " to see what it is for.",
         )
         _start("ensemble", base.ensemble)
         ensemble = st.selectbox(
@@ -184,7 +187,8 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         key="form_temperature",
         format_func=lambda value: f"{value:g}",
         disabled=not info.uses_temperature,
-        help="softmax(z / T) for teacher and student in the soft loss. Small students do better with less.",
+        help="softmax(z / T) for teacher and student in the soft loss. In the paper, very small students did better"
+        " with less.",
     )
     _start("alpha", base.alpha)
     alpha = st.slider(
@@ -194,7 +198,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         step=0.05,
         key="form_alpha",
         disabled=not info.mixed,
-        help="1 learns from the teacher alone and reads no labels; 0 is the baseline.",
+        help="1 learns from the teacher alone: the loss reads no label; 0 is the baseline.",
     )
     weights = {}
     if info.weights:
@@ -381,7 +385,7 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
         step=0.05,
         key=f"form_{key}_smoothing",
         help="This share of each hard target is spread over all classes. On the baseline it is the control for soft"
-        " targets that know nothing; a teacher trained with it teaches less (Müller et al. 2019).",
+        " targets that know nothing; a teacher trained with it can teach worse (Müller et al. 2019).",
     )
     try:
         learning_rate = float(rate)

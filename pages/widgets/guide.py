@@ -9,6 +9,9 @@ from pages.widgets import keys, lab, pickers
 
 LESSON = "lesson"
 _WANTED = "lesson_wanted"
+SURE_2 = {"mnist": 35, "digits": 15}
+"""By data set, the first test image of a 2 of which the teacher that ships is sure (over 99%), with the class beside it
+that this teacher finds a 2 most like: on MNIST the 7, on digits the 3."""
 
 
 class Step(NamedTuple):
@@ -27,24 +30,28 @@ STEPS = (
         "What is it?",
         1,
         "A large network is accurate and slow, a small one is quick and less accurate. **Distillation** lets the large"
-        " one teach: the student learns not only *this is a 2*, but all that its teacher says about it.",
-        "Ask: what could a network know about a picture of a 2, beside that it is a 2?",
+        " one teach: the student learns not only *this is a 2*, but how its teacher rates every other digit too.",
+        "Ask: what could a network know about an image of a 2, besides the fact that it is a 2? Which other digit is a"
+        " 2 most like?",
     ),
     Step(
         "temperature",
         "Feel T",
         3,
-        "At **T = 1** the teacher is sure: one bar. Its other bars are there, too small to see. **Temperature** divides"
-        " the logits before softmax, and they grow: this digit is a bit of another. That is the dark knowledge.",
-        "Let the class guess the second choice, then drag T from 1 to 8, and on to 100, where all is alike. Then draw a"
-        " digit that is half a 4 and half a 9.",
+        "At **T = 1** a teacher is mostly sure of one class: one bar. Its other bars are there, too small to see."
+        " **Temperature** divides the logits before softmax, and they grow: you see what else the teacher considered."
+        " That is the dark knowledge.",
+        "Let the class guess the second choice, then drag T from 1 to 8, and on to 100: the bars look alike, but their"
+        " order stays. Then choose a doubtful image, the first of those below, and draw a digit that is half a 4 and"
+        " half a 9.",
     ),
     Step(
         "train",
         "Distill",
         2,
         "Three networks: the **teacher**, a **baseline** student that reads labels alone, and the same student, from"
-        " the same start, that also reads the teacher's softened bars. That is the only difference between the two.",
+        " the same start, that also learns from the teacher's soft targets. That is the only difference between the"
+        " two.",
         "Choose the quick demo on digits and press **Train**: it takes some ten seconds. Watch validation accuracy, and"
         " below the curves the student's bars as they approach the teacher's.",
     ),
@@ -61,9 +68,9 @@ STEPS = (
         "The missing 3",
         2,
         "A student that was **never shown a 3**. All that it knows of threes, it has from what its teacher says of"
-        " other digits: that this 2 is a bit of a 3. It still gets most of them right, once its bias is raised.",
-        "If it is not trained here yet, press **Redo it**. Then drag the bias slider, and watch the threes come back."
-        " Whoever writes such code at home goes on to **Break it**: the mistakes of others, and what each costs.",
+        " other digits: how much like a 3 each of them looks. It still gets most threes right, and nearly all of them"
+        " once its bias is raised.",
+        "If it is not trained here yet, press **Run it**. Then drag the bias slider, and watch the threes come back.",
     ),
 )
 
@@ -96,6 +103,9 @@ def guide(page: str) -> None:
             if number < len(STEPS):
                 ahead = f"Next: {STEPS[number].title}"
                 _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", primary=True)
+            else:
+                next_one = "Writing your own? Next: Break it"
+                st.page_link("pages/mistakes.py", label=next_one, icon=":material/bug_report:")
             st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)
 
 
@@ -138,8 +148,11 @@ def _go_to(number: int) -> None:
 def _view(page: str) -> dict[str, str]:
     """The address in which a step's page opens."""
     if page == "temperature":
-        batch = f"{shipped.TAG}mnist"
-        return {"T": "1"} | ({keys.BATCH: batch} if lab.store().runs(batch=batch) else {})
+        for dataset, index in SURE_2.items():
+            batch = f"{shipped.TAG}{dataset}"
+            if places.available(dataset) and lab.store().runs(batch=batch):
+                return {"T": "1", keys.BATCH: batch, "image": f"test-{index}"}
+        return {"T": "1"}
     if page == "train":
         return {keys.VIEW: keys.SET_UP}
     if page == "compare":

@@ -36,7 +36,9 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         key=f"runs_table_{'_'.join(run.id[:4] for run in shown[:50])}_{len(shown)}",
         placeholder="–",
         column_config={
-            "●": st.column_config.TextColumn(width=30, help="One colour a browser; grey are runs from a shell."),
+            "●": st.column_config.TextColumn(
+                width=30, help="Each browser has a colour; grey runs came from the command line."
+            ),
             "T": st.column_config.NumberColumn(format="%.3g"),
             "alpha": st.column_config.NumberColumn(format="%.3g"),
             "progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
@@ -112,7 +114,7 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
         "epochs": None if config.brought else config.training.epochs,
         "seed": config.seed,
         "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
-        "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "shell",
+        "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "command line",
         "tags": list(map(cell, run.tags)),
         "note": cell(run.note),
         "id": run.id,

@@ -129,7 +129,7 @@ def _forecast(plan: Plan) -> None:
     known = [one for one in seconds if one is not None]
     if known:
         more = "" if len(known) == len(seconds) else ", and what was not measured yet"
-        st.markdown(f"About **{duration(sum(known))}** on this machine{more}, once it is this experiment's turn.")
+        st.markdown(f"About **{duration(sum(known))}** on this machine{more}, after the runs ahead of it in the queue.")
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:

@@ -1,13 +1,14 @@
 """Two lessons under the bars: what the teacher knows of all classes, and what the student feels from one image."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core import figures
-from kd_core.evaluation import likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
+from kd_core.evaluation import likest, likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.chart import chart
@@ -34,8 +35,9 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     """
     st.subheader("The dark knowledge map")
     st.markdown(
-        "Each row is a true class, each cell what the teacher gives another class on average over the test set."
-        " Fade the diagonal, the right answers, and turn T up: what remains is what the teacher knows about likeness."
+        "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
+        " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what"
+        " the teacher knows about likeness."
     )
     mean_soft = _mean_soft(teacher.id, teacher.config.dataset, temperature)
     shown = most_alike(mean_soft, MOST_MAPPED)
@@ -65,7 +67,10 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
                 text="Classes joined by likeness, in the order of the tree: "
                 + ", ".join(class_names[shown[leaf]] for leaf in joined.leaves),
             )
-            st.caption("The lower two classes are joined, the more probability they lend each other at this T.")
+            st.caption(
+                "The lower two classes are joined, the larger the share that they lend each other, at this T, of what"
+                " they give classes other than their own."
+            )
     if many:
         _likest(mean_soft, class_names, temperature)
     places = {str(label): label for label in order}
@@ -104,10 +109,16 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
     )
 
 
+def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -> str | None:
+    """What a teacher's logits of an image, (K,), say beside its first class, in words; None of two classes."""
+    _, *others = (one(class_names[label]) for label in np.argsort(-logits))
+    if len(others) < 2:
+        return None
+    return f"that to the teacher this image is more like {literal(others[0])} than like {literal(others[-1])}"
+
+
 def _map_in_words(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> str:
-    likest = np.nan_to_num(mean_soft)
-    np.fill_diagonal(likest, -1)
-    likeness = [f"{name} {one(class_names[row.argmax()])}" for name, row in zip(class_names, likest, strict=True)]
+    likeness = [f"{name} {one(class_names[other])}" for name, other in zip(class_names, likest(mean_soft), strict=True)]
     return f"Mean soft target by true class. Most like: {', '.join(likeness[:MOST_MAPPED])}"
 
 
@@ -120,7 +131,7 @@ def what_the_student_feels(
     st.subheader("What the student feels")
     students = [run for run in models if run.config.role != "teacher"]
     if not students:
-        st.info("This experiment has no student yet. Train one on the Train page.", icon=":material/school:")
+        st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
         return
     settings, numbers = st.columns([1, 3], gap="large")
     with settings:
@@ -144,7 +155,7 @@ def what_the_student_feels(
                     index=int(teacher_logits.argmax()),
                     format_func=class_names.__getitem__,
                     key=f"felt_label_{int(teacher_logits.argmax())}",
-                    help="Nobody has labelled your image: say what it is.",
+                    help="Nobody has labelled your picture: say what it is.",
                 )
             )
     felt = lessons.felt(
@@ -174,24 +185,33 @@ def what_the_student_feels(
             "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
         )
     sizes = lessons.gradient_sizes(student_logits.tolist(), teacher_logits.tolist(), TEMPERATURES)
+    law = (
+        "On this image it does not hold for this student at any T up to 100."
+        if sizes.law_from is None
+        else f"On this image it holds for this student from T = {sizes.law_from:.2g} on: the grey part of the plot."
+    )
     curve, words = st.columns([3, 2], gap="large")
     with curve:
         chart(
-            figures.gradient_sizes(sizes.temperatures, sizes.bare, sizes.times_t_squared, sizes.limit, temperature),
+            figures.gradient_sizes(
+                sizes.temperatures, sizes.bare, sizes.times_t_squared, sizes.limit, temperature, sizes.law_from
+            ),
             key="gradient_sizes",
-            text="Size of the soft gradient over temperature, with and without T squared, and its limit",
+            text=f"Size of the soft loss's gradient over temperature, with and without T squared, and its limit. {law}",
         )
     with words:
         st.markdown(
-            "**Why T²?** Softening divides the soft gradient twice by T: once in the logits, once because the two"
-            " distributions move together. Multiplying by T² keeps soft and hard parts in proportion when T changes."
+            "**Why T²?** Where T is large against the logits, softening divides the gradient of the soft loss twice by"
+            " T: once in the logits, once because the two softened distributions come closer to each other. T² makes up"
+            f" for it, so that soft and hard loss stay in proportion when T changes. {law} At lower T the gradient may"
+            " even grow with T: while both networks are sure of the same class, they hardly differ."
         )
         st.latex(
             r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
             r"\;\xrightarrow{\;T \to \infty\;}\; \frac{z_i^s - z_i^t}{K\,T^2}"
         )
         st.markdown(
-            "**Very hot**, distillation only matches the (centred) logits, however unlikely the class: that is the"
-            " dotted limit of the paper's section 2.1. **In between**, it pays less heed to logits far below the rest,"
-            " which may be noise."
+            "That limit, dotted in the plot, is of logits that are centred in each example, that is, of mean zero"
+            " (section 2.1). **At a very high T** distillation only matches these, however unlikely the class. **At a"
+            " lower one** it pays less heed to logits far below the rest, which may be noise, or may carry knowledge."
         )

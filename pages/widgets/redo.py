@@ -77,7 +77,7 @@ def launch(redo: Redone) -> None:
     """The button that trains what is missing, with the time that it takes; and how it goes."""
     teachers = [run for run in _teachers(redo) if run.status in (*ACTIVE, *RESUMABLE)]
     going = [run for run in (*teachers, *redo.runs.values()) if run.status in ACTIVE]
-    start_button(redo.plan, "Redo it", key="redo")
+    start_button(redo.plan, "Run it", key="redo")
     if going:
         live_view(going[:SHOWN_RUNS], key="redo_live")
         if len(going) > SHOWN_RUNS:
@@ -187,9 +187,9 @@ def bias_lesson(redo: Redone) -> None:
     name = _listed(missing) if few else f"all but {_listed(run.config.transfer_set.only_classes or ())}"
     st.subheader("Bring them back")
     st.markdown(
-        f"The student never saw a **{_listed(missing)}**, so its bias for it fell. Raise it and watch."
+        f"The student never saw a **{_listed(missing)}**, so its bias for it is too low. Raise it and watch."
         if few
-        else f"The student saw nothing else, so its biases for the others fell. Raise them (or lower those of"
+        else f"The student saw nothing else, so its biases for the others are too low. Raise them (or lower those of"
         f" {_listed(run.config.transfer_set.only_classes or ())}, which is the same) and watch."
     )
     st.caption(f"The paper: {redo.experiment.corrected}.")
@@ -224,7 +224,7 @@ def bias_lesson(redo: Redone) -> None:
         text="Test errors over the bias of the missing classes",
     )
     st.caption(
-        "The paper chose its bias on the test set, so its number is a little too good. The class prior needs no test"
+        "The paper chose its bias on the test set, so its number is a little optimistic. The class prior needs no test"
         " label: the bias is the one with which the student calls as many training images a missing class as there are."
     )
 

@@ -62,7 +62,13 @@ def sweep_form() -> None:
         except LabError as error:
             st.warning(literal(str(error)), icon=":material/error:")
             return
-        if pressed(f"Train {sweep.cell_count} students", type="primary", key="sweep", icon=":material/grid_on:"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            asked = pressed(
+                f"Train {sweep.cell_count} students", type="primary", key="sweep", icon=":material/grid_on:"
+            )
+            baselines = sum(cell.role == "baseline" for cell in sweep.cells())
+            st.markdown(f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed.")
+        if asked:
             _launch(sweep)
 
 
@@ -198,7 +204,7 @@ def _curves(finished: Sequence[Run]) -> None:
             }
         baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
         if baselines:
-            said.append(f"{width} units without a teacher: {_spread(baselines)} test errors.")
+            said.append(f"Baseline of {width} units: {_spread(baselines)} test errors.")
     chart(figures.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
     st.caption(SPREAD_IN_WORDS)
     st.markdown("  \n".join(said))

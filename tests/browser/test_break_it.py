@@ -11,7 +11,7 @@ def test_a_mistake_is_made_beside_the_right_way_and_a_reload_still_tells_what_it
     page.get_by_role("button", name="Break it").click()
     for _ in range(2):
         expect(page.locator(".kd-text", has_text="test errors of 445")).to_have_count(6, timeout=90_000)
-        expect(page.get_by_text("test errors more with the mistake").first).to_be_visible()
+        expect(page.get_by_text("extra test errors with the mistake").first).to_be_visible()
         expect(page.get_by_text("mean of 3 seeds, 95% interval")).to_be_visible()
         expect(page.get_by_text("wrong, seed 2")).to_be_visible()
         expect(page.get_by_role("button", name="Break it")).to_have_count(0)

@@ -94,8 +94,8 @@ async def go_on_while_the_old_page_looks(address):
 def test_the_last_step_of_the_lesson_brings_the_threes_back(offline_address, new_page):
     page = new_page()
     page.goto(f"{offline_address}/paper?lesson=5&experiment=no_3&on=digits")
-    expect(page.get_by_role("button", name="Redo it")).to_be_visible()
-    page.get_by_role("button", name="Redo it").click()
+    expect(page.get_by_role("button", name="Run it")).to_be_visible()
+    page.get_by_role("button", name="Run it").click()
     expect(page.get_by_text("Bring them back")).to_be_visible(timeout=90_000)
     expect(page.get_by_text("as you set it (+0.00)").first).to_be_visible()
 
