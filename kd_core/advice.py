@@ -91,7 +91,7 @@ def warnings(
     student = story.student_runs(("teacher",))[-1]
     said += _of_the_loss(story, tiny)
     if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
-        said.append("We measured students of 30 units on MNIST: in few epochs they did better without a teacher.")
+        said.append("We measured students of 30 units on MNIST: in so few epochs a teacher gained them nothing.")
     above = math.inf if teacher_parameters is None else teacher_parameters
     if assistant_parameters is not None and not student_parameters < assistant_parameters < above:
         said.append(

@@ -106,7 +106,7 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
         raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
     if continued.config.brought is not None and continued.config.brought.mean is not None:
         raise ConfigError(
-            f"run {run_id} reads other pixels than KD Lab trains on, so its weights cannot go on here: distil from it"
+            f"run {run_id} reads other pixels than KD Lab trains on, so its weights cannot go on here: distill from it"
         )
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(

@@ -8,8 +8,7 @@ from pages.widgets.redo import launch
 st.title("Objectives at equal budget")
 st.markdown(
     "Many objectives are published as better than Hinton's. Here each gets the same student, teacher, images, epochs"
-    " and seeds, with the weights of its own paper's code, beside a student without a teacher and one with label"
-    " smoothing."
+    " and seeds, with the weights of its own paper's code, beside a baseline and one with label smoothing."
 )
 
 redo = contest()

@@ -53,7 +53,7 @@ with bars:
             " label."
         )
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
-    with st.expander("Why not as hot as possible?", icon=":material/local_fire_department:"):
+    with st.expander("Why not a T as high as possible?", icon=":material/local_fire_department:"):
         st.markdown(
             "At **T = 100** all bars look alike, but their order stays, and T² in the loss restores the scale of what"
             " they differ by: nothing is lost. The student then has to match every logit, the least likely classes' as"

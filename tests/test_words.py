@@ -1,5 +1,8 @@
 """What people wrote is shown as they wrote it, and does nothing."""
 
+import ast
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_config
@@ -8,7 +11,7 @@ from kd_core import figures
 from kd_core.figures import Curve
 from kd_core.runs import new_id
 from pages.widgets import history, lab, pickers
-from pages.widgets.words import NOTHING, cell, literal
+from pages.widgets.words import GLOSSARY, NOTHING, cell, explained, literal
 
 
 @pytest.mark.parametrize(
@@ -87,3 +90,54 @@ def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_th
 def test_whatever_a_browser_calls_its_time_zone_the_list_has_times(monkeypatch, zone):
     monkeypatch.setattr(type(history.st.context), "timezone", zone)
     assert str(history._zone()) == (zone if zone == "Europe/Berlin" else "UTC")
+
+
+RETIRED = (
+    # false of our own models (tests/test_teaching.py measures them)
+    "knowledge drowns", "all is alike", "bit of a 3", "keeps its size\"", "without T²: falls", "has little to gain",
+    "hardly more than noise", "overconfident", "mean over the classes,", "until it is good", "errors come from dropout",
+    "there is little to learn from it", "Fade the diagonal", "often lays its classes out",
+    # not as the field says it
+    "warm bars", "as good as the label", "beside that it is", "all that its teacher says", "move together",
+    "Whoever writes such code", "errors more with the mistake", "told too good", "too good (", "that are not told",
+    "May it be believed", "changes no top class", "Half a teacher", "is worth much", "learned by heart",
+    "One colour a browser", "asks for another setting", "hardly heard", "chance of so uneven", "experiment's turn",
+    "hardly a say", "Not looked at yet", "says what the original says", "Redo it",
+    # one word each: distill, soft loss, baseline
+    "distil ", "distils", "soft part", "hard part", "without a teacher {", "student, hard labels",
+)  # fmt: skip
+TOP = Path(__file__).resolve().parents[1]
+TEXTS = [*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "checkpoints" / "README.md"]
+SOURCES = [path for folder in ("pages", "kd_core") for path in (TOP / folder).rglob("*.py")]
+SCRIPTS = [*(TOP / "pages").rglob("*.js")]
+
+
+def sentences(path):
+    """What a file says to people: its whole text, or of a program the strings that are no docstrings."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        return " ".join(text.split())
+    tree = ast.parse(text)
+    of_formats = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    said = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            said.append("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            said += [] if id(node) in of_formats | docstrings else [node.value]
+    return "\n".join(said)
+
+
+def test_no_retired_phrase_comes_back():
+    said = {path.relative_to(TOP): sentences(path) for path in (*TEXTS, *SOURCES, *SCRIPTS)}
+    assert len(said) > 50
+    assert [(str(path), phrase) for path, text in said.items() for phrase in RETIRED if phrase in text] == []
+
+
+def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
+    assert explained("latency p50, ms").startswith("**p50**: The median")
+    assert explained("In nats, after Holm's correction").count("\n") == 1
+    assert explained("latency p95, ms") is None
+    heads = (TOP / "pages" / "widgets" / "temperature_bars.js").read_text(encoding="utf-8")
+    assert {"effective classes", "KL from"} <= {term for term in GLOSSARY if term in heads}

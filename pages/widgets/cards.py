@@ -9,7 +9,7 @@ from kd_core import evaluation
 from kd_core.config import MISTAKES
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 
 def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
@@ -49,7 +49,7 @@ def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
         f"{name} **{value}**" + ("" if run is first or ratio is None else f" · {ratio:.3g}×")
         for name, value, ratio in costs
     ]
-    st.markdown("  \n".join(lines))
+    st.markdown("  \n".join(lines), help=explained(" ".join(lines)))
 
 
 def _count(number: int | None) -> str:

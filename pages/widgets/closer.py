@@ -15,7 +15,7 @@ from pages.widgets.chart import chart
 from pages.widgets.exchange import in_turn
 from pages.widgets.results import accuracy_of, headline
 from pages.widgets.verdicts import short_name
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 INSIDE = "Inside"
 
@@ -276,14 +276,16 @@ def show(section: Section, key: str) -> None:
     """A part of the comparison on the page."""
     st.subheader(section.title)
     for text in section.text:
-        st.markdown(literal(text))
+        st.markdown(literal(text), help=explained(text))
     if section.table is not None:
         numbers = section.table.select_dtypes("number").columns
         st.dataframe(
             section.table,
             hide_index=True,
             placeholder="–",
-            column_config={name: st.column_config.NumberColumn(format=_format(name)) for name in numbers},
+            column_config={
+                name: st.column_config.NumberColumn(format=_format(name), help=explained(name)) for name in numbers
+            },
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))
     columns = st.columns(wide) if len(section.figures) > 1 else [st.container()]

@@ -27,6 +27,12 @@ const topOf = (row) => row.indexOf(Math.max(...row));
 // Long names want bars that lie: a name fits beside one, not under it.
 const lie = (classes) => classes.some((name) => name.length > 3) || classes.length > MOST_CLASSES;
 
+// A heading with a term of the glossary, {term: what it means}, is explained where it stands.
+function explained(text, parent, glossary) {
+  const known = Object.keys(glossary).find((term) => text.includes(term));
+  element(known ? "abbr" : "span", "", parent, text).title = known ? glossary[known] : "";
+}
+
 function element(tag, className, parent, text) {
   const made = document.createElement(tag);
   if (className) made.className = className;

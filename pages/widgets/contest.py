@@ -11,7 +11,7 @@ from kd_core.config import info_of
 from pages.widgets import lab
 from pages.widgets.chart import chart
 from pages.widgets.redo import Redone
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 SEEDS = (3, 5, 10)
 
@@ -61,7 +61,10 @@ def result(redo: Redone) -> None:
     if points:
         chart(figures.objective_differences(points), key="contest", text="Test errors more than the baseline's")
     _table(standings)
-    st.caption(f"Test errors, of {info_of(redo.dataset).test_examples:,}. {comparison.HOW_TO_READ}")
+    st.caption(
+        f"Test errors, of {info_of(redo.dataset).test_examples:,}. {comparison.HOW_TO_READ}",
+        help=explained(comparison.HOW_TO_READ),
+    )
 
 
 def _table(standings: Sequence[Standing]) -> None:

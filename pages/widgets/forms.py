@@ -27,7 +27,7 @@ from kd_core.places import available
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.words import literal, one
+from pages.widgets.words import explained, literal, one
 
 SETUP = "setup"
 LONGEST_ADDRESS = 4000
@@ -408,7 +408,13 @@ def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     classes = list(range(len(class_names)))
     _start("fraction", 100 * part.fraction)
     percent = st.number_input(
-        "Share of the training images, %", 0.01, 100.0, step=1.0, key="form_fraction", format="%.4g"
+        "Share of the training images, %",
+        0.01,
+        100.0,
+        step=1.0,
+        key="form_fraction",
+        format="%.4g",
+        help=explained("transfer set"),
     )
     if len(classes) <= LISTED_CLASSES:
         _start("classes", list(part.only_classes or classes))

@@ -8,7 +8,7 @@ from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunCo
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.pressing import pressed
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -82,7 +82,8 @@ def _other(info: ObjectiveInfo, story: StoryConfig) -> None:
     numbers += [f"${one.symbol} = {weights.get(name, one.default):g}$" for name, one in info.weights.items()]
     meaning = f"{info.where}. " if info.where else ""
     unit = "In nats, mean" if info.nats else "Mean"
-    st.caption(f"{meaning}{', '.join(numbers)}. {literal(info.source)}. {unit} over the batch.")
+    said = f"{meaning}{', '.join(numbers)}. {literal(info.source)}. {unit} over the batch."
+    st.caption(said, help=explained(unit))
 
 
 def _hinton(story: StoryConfig) -> None:
@@ -98,7 +99,8 @@ def _hinton(story: StoryConfig) -> None:
     st.latex(r"\begin{aligned}\mathcal L \;=\; &" + r" \\ +\; &".join(parts) + r"\end{aligned}")
     st.caption(
         r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label."
-        " In nats, mean over the batch (Hinton et al., section 2)."
+        " In nats, mean over the batch (Hinton et al., section 2).",
+        help=explained("nats"),
     )
 
 
@@ -121,9 +123,7 @@ def _forecast(plan: Plan) -> None:
         placeholder="–",
         column_config={
             "parameters": st.column_config.NumberColumn(format="localized"),
-            "multiply-adds": st.column_config.NumberColumn(
-                format="localized", help="Of one image; additions of biases do not count."
-            ),
+            "multiply-adds": st.column_config.NumberColumn(format="localized", help=explained("multiply-adds")),
         },
     )
     known = [one for one in seconds if one is not None]

@@ -14,7 +14,7 @@ from pages.widgets import lab
 from pages.widgets.chart import chart
 from pages.widgets.images import image_grid
 from pages.widgets.subject import Subject
-from pages.widgets.words import literal, one
+from pages.widgets.words import explained, literal, one
 
 CELL_IMAGES = 16
 MOST_MAPPED = 100
@@ -173,7 +173,8 @@ def what_the_student_feels(
             rf" \underbrace{{{squared} \cdot \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
             rf" + \underbrace{{{1 - alpha:.2g}}}_{{1 - \alpha}} \cdot"
             rf" \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}}"
-            rf" = {felt.loss:.4g}\ \text{{nats}}"
+            rf" = {felt.loss:.4g}\ \text{{nats}}",
+            help=explained("nats"),
         )
         chart(
             figures.gradients(felt.soft_gradient, felt.hard_gradient, class_names),

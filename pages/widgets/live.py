@@ -17,7 +17,7 @@ from kd_core.runs import RESUMABLE, Run
 from pages.widgets import lab, pickers, rights
 from pages.widgets.chart import PLOTLY_JS, as_json
 from pages.widgets.temperature_bars import COMMON_JS
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 _HERE = Path(__file__)
 _SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
@@ -58,6 +58,8 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
         nats = all(distillation.info.nats for distillation in distilled)
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
+        if nats:
+            st.caption("Losses are in nats.", help=explained("nats"))
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
         _do(str(asked.get("run")), str(asked.get("what")))

@@ -115,7 +115,7 @@ function draw(view) {
   });
   view.readouts.replaceChildren();
   const head = element("tr", "", element("thead", "", view.readouts));
-  for (const text of ["", "takes it for", "KL from the teacher at this T"]) element("th", "", head, text);
+  for (const text of ["", "takes it for", "KL from the teacher at this T"]) explained(text, element("th", "", head), data.glossary);
   const body = element("tbody", "", view.readouts);
   for (const one of shown) {
     const row = element("tr", "", body);

@@ -12,7 +12,7 @@ from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab, pickers
 from pages.widgets.images import GRID_CSS, smooth, strip
 from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
-from pages.widgets.words import one
+from pages.widgets.words import GLOSSARY, one
 
 _HERE = Path(__file__)
 START = 9
@@ -50,6 +50,7 @@ def replay(runs: Sequence[Run]) -> None:
             "temperature": distillation.temperature if distillation else 1.0,
             "ensemble": distillation.average if distillation else "probabilities",
             "classes": class_names,
+            "glossary": GLOSSARY,
             "labels": labels.tolist(),
             "captions": [one(class_names[label]) for label in labels],
             "strip": strip(images),

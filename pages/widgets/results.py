@@ -49,7 +49,7 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
     )
     text += "".join(f", the assistant {run.results['test_errors']:,}" for run in runs if run.id in between)
     if baseline is not None:
-        text += f", the same student without a teacher {baseline.results['test_errors']:,}"
+        text += f", the baseline {baseline.results['test_errors']:,}"
     return text + "."
 
 

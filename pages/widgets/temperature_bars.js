@@ -21,7 +21,7 @@ function build(root) {
   view.value = element("output", "value", label);
   view.play = element("button", "play", controls, "▶ Sweep");
   view.play.type = "button";
-  view.play.title = "Let T run from cold to hot and back";
+  view.play.title = "Let T run from low to high and back";
   const logLabel = element("label", "switch", controls);
   view.logBox = element("input", "", logLabel);
   view.logBox.type = "checkbox";
@@ -131,13 +131,13 @@ function layOut(view) {
   });
   view.readouts.replaceChildren();
   const head = element("tr", "", element("thead", "", view.readouts));
-  for (const title of ["", "entropy", "effective classes", "largest", "runner-up"]) element("th", "", head, title);
-  if (models.length > 1) element("th", "", head, "KL from teacher");
+  const titles = ["", "entropy", "effective classes", "largest", "runner-up", ...(models.length > 1 ? ["KL from the teacher"] : [])];
+  for (const title of titles) explained(title, element("th", "", head), view.data.glossary);
   const body = element("tbody", "", view.readouts);
   view.rows = models.map((model) => {
     const row = element("tr", "", body);
     element("th", "", row, model.name);
-    return Array.from({ length: models.length > 1 ? 5 : 4 }, () => element("td", "", row));
+    return Array.from({ length: titles.length - 1 }, () => element("td", "", row));
   });
 }
 

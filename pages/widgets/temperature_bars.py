@@ -7,6 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from kd_core.figures import ROLE_COLOURS
+from pages.widgets.words import GLOSSARY
 
 _HERE = Path(__file__)
 COMMON_JS = _HERE.with_name("common.js").read_text(encoding="utf-8")
@@ -45,6 +46,7 @@ def temperature_bars(
             "classes": list(class_names),
             "label": label,
             "temperature": temperature,
+            "glossary": GLOSSARY,
         },
         default={"temperature": temperature},
         on_temperature_change=lambda: None,
