@@ -16,6 +16,7 @@ from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.runs import RunFolder, folder_of
+from kd_core.split import split_of
 
 
 class Learned(Protocol):
@@ -53,11 +54,11 @@ class BroughtTeacher(NamedTuple):
 
     @property
     def validation_images(self) -> Tensor:
-        return self.dataset.train_images[self.dataset.split_of(self.config)[1]]
+        return self.dataset.train_images[split_of(self.dataset, self.config)[1]]
 
     @property
     def validation_labels(self) -> Tensor:
-        return self.dataset.train_labels[self.dataset.split_of(self.config)[1]]
+        return self.dataset.train_labels[split_of(self.dataset, self.config)[1]]
 
     def best_model(self) -> nn.Module:
         return self.model
@@ -136,7 +137,7 @@ def _ask_again(folder: RunFolder) -> None:
     """
     dataset = datasets.load(_config(folder).dataset, storage=folder.path.parent.parent)
     model = load_model(folder.path.parent.parent, folder.path.name, dataset)
-    validation_images = dataset.train_images[dataset.split_of(_config(folder))[1]]
+    validation_images = dataset.train_images[split_of(dataset, _config(folder))[1]]
     card = json.loads(read_text(folder.card))
     tensors.save_tensors(folder.logits, _asked(model, dataset, validation_images))
     write_atomic(folder.card, json.dumps({**card, "logits_sha256": sha256(folder.logits)}, indent=2).encode())
@@ -159,7 +160,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
                 f"run {run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
                 f" {info.image_shape}"
             )
-        return brought.build(config, weights, dataset.image_shape, classes, **statistics)
+        return brought.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
     model = models.blueprint(config.model, dataset.image_shape, classes)
     expected = model.state_dict()
     for name, tensor in expected.items():
@@ -170,7 +171,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
                 f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
             )
     state = {name: weights[name] for name in expected}
-    return brought.build(config, state, dataset.image_shape, classes, **statistics)
+    return brought.build(config.model, config.brought, state, dataset.image_shape, classes, **statistics)
 
 
 class Trained(NamedTuple):
@@ -199,7 +200,7 @@ def load_trained(storage: AnyPath, run_id: str) -> Trained:
         raise SaveError(f"The card of run {run_id} is missing or damaged in {folder.path}: run it again.") from error
     config, weights = _config(folder), tensors.load_tensors(folder.weights)
     try:
-        model = brought.build(config, weights, shape, len(class_names), mean=mean, std=std)
+        model = brought.build(config.model, config.brought, weights, shape, len(class_names), mean=mean, std=std)
     except RuntimeError as error:
         raise SaveError(f"The weights of run {run_id} are not those that its card describes: run it again.") from error
     return Trained(model, mean, std, class_names)
@@ -254,7 +255,7 @@ def validation_logits(storage: AnyPath, run_id: str) -> tuple[NDArray[np.float32
         return None
     config = _config(folder)
     dataset = datasets.load(config.dataset, storage=storage)
-    labels = dataset.train_labels[dataset.split_of(config)[1]]
+    labels = dataset.train_labels[split_of(dataset, config)[1]]
     if len(labels) != len(logits):
         raise SaveError(f"The results of run {run_id} tell of another validation split than its config: run it again.")
     return logits.numpy(), labels.numpy()

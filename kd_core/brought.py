@@ -7,14 +7,15 @@ import torch
 from torch import Tensor, nn
 
 from kd_core import models
-from kd_core.config import BLACK_BOX, BroughtConfig, RunConfig
+from kd_core.config import BLACK_BOX, BroughtConfig, ModelConfig
 
 Statistic = float | Sequence[float]
 """Of pixels from 0 to 1: one number, or one a channel."""
 
 
 def build(
-    config: RunConfig,
+    config: ModelConfig,
+    brought: BroughtConfig | None,
     state: dict[str, Tensor],
     image_shape: models.ImageShape,
     classes: int,
@@ -24,16 +25,16 @@ def build(
 ) -> nn.Module:
     """The trained model of any run, in eval mode: state is its state_dict; mean and std are those of its data set.
 
-    Raises RuntimeError where the state is not the model's, and as black_box.BlackBox does.
+    config, brought: of the run. Raises RuntimeError where the state is not the model's, and as black_box.BlackBox does.
     """
-    if config.model.name == BLACK_BOX and config.brought is not None:
+    if config.name == BLACK_BOX and brought is not None:
         from kd_core import black_box  # and ONNX Runtime, which most runs do without
 
-        model: nn.Module = black_box.of_state(state, image_shape, classes, config.brought.gives)
+        model: nn.Module = black_box.of_state(state, image_shape, classes, brought.gives)
     else:
-        model = models.build(config.model, image_shape, classes)
+        model = models.build(config, image_shape, classes)
         model.load_state_dict(state)
-    return expecting(model, config.brought, mean=mean, std=std).eval()
+    return expecting(model, brought, mean=mean, std=std).eval()
 
 
 def expecting(model: nn.Module, brought: BroughtConfig | None, *, mean: Statistic, std: Statistic) -> nn.Module:

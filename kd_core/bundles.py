@@ -36,6 +36,7 @@ from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, r
 from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
+from kd_core.split import split_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -493,7 +494,7 @@ def _check_against_data(bundle: _Bundle) -> None:
     images = {"test": dataset.test_images, "train": dataset.train_images}
     if "validation" in said:
         try:
-            chosen_by = dataset.split_of(card.config)[1]
+            chosen_by = split_of(dataset, card.config)[1]
         except ConfigError as error:
             raise _FlawError("its transfer set holds no image") from error
         _expect(len(chosen_by) == len(said["validation"]), "it tells of another validation split than its config's")

@@ -21,6 +21,7 @@ from kd_core.config import (
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
+    check_shows,
     info_of,
 )
 from kd_core.paper import Experiment, Line, Row
@@ -65,7 +66,7 @@ def fits(objective: str, given: Budget) -> bool:
     """Whether both networks show what an objective compares."""
     try:
         for model, role in ((given.student, "student"), (given.teacher, "teacher")):
-            model.check_shows(objective, role)
+            check_shows(model, objective, role)
     except ConfigError:
         return False
     return True

@@ -487,25 +487,6 @@ class ModelConfig(Config):
             return f"cnn {'-'.join(map(str, self.channels))}"
         return MODELS[self.name]
 
-    def check_shows(self, objective: str, whose: str) -> None:
-        """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
-        info = OBJECTIVES[objective]
-        if info.needs == "maps" and self.name not in CONVOLUTIONAL:
-            raise ConfigError(
-                f"{objective} compares maps, and the {whose}, {self.label}, has none: choose"
-                f" {' or '.join(CONVOLUTIONAL)} for it, or another objective"
-            )
-        if info.needs == "features" and self.name == "mlp" and not self.hidden:
-            raise ConfigError(
-                f"{objective} compares what feeds the last layer, and the {whose}, {self.label}, has only its images"
-                " there: give it hidden units, or choose another objective"
-            )
-        if info.needs != "logits" and self.name not in ("mlp", *CONVOLUTIONAL):
-            raise ConfigError(
-                f"{objective} compares features, and the {whose}, {self.label}, shows its logits alone: choose an"
-                " objective that compares logits, such as hinton"
-            )
-
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
 """The large net of Hinton et al., section 3: 784-1200-1200-10 with dropout."""
@@ -744,6 +725,26 @@ class BroughtConfig(Config):
         return self
 
 
+def check_shows(model: ModelConfig, objective: str, whose: str) -> None:
+    """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
+    info = OBJECTIVES[objective]
+    if info.needs == "maps" and model.name not in CONVOLUTIONAL:
+        raise ConfigError(
+            f"{objective} compares maps, and the {whose}, {model.label}, has none: choose"
+            f" {' or '.join(CONVOLUTIONAL)} for it, or another objective"
+        )
+    if info.needs == "features" and model.name == "mlp" and not model.hidden:
+        raise ConfigError(
+            f"{objective} compares what feeds the last layer, and the {whose}, {model.label}, has only its images"
+            " there: give it hidden units, or choose another objective"
+        )
+    if info.needs != "logits" and model.name not in ("mlp", *CONVOLUTIONAL):
+        raise ConfigError(
+            f"{objective} compares features, and the {whose}, {model.label}, shows its logits alone: choose an"
+            " objective that compares logits, such as hinton"
+        )
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -769,7 +770,7 @@ class RunConfig(Config):
         self._check_transfer_set()
         self._check_mistake()
         if self.distillation is not None:
-            self.model.check_shows(self.distillation.objective, "student")
+            check_shows(self.model, self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
             raise ConfigError(
                 f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"

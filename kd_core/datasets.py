@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core import own_data, places
-from kd_core.config import ConfigError, RunConfig, TransferSetConfig, info_of, is_own, probed_classes
+from kd_core.config import ConfigError, TransferSetConfig, info_of, is_own, probed_classes
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
 from kd_core.files import AnyPath
@@ -85,17 +85,6 @@ class Dataset:
         if len(indices) and not kept.any():
             raise ConfigError("this transfer set holds no image: choose more classes")
         return indices[kept]
-
-    def split_of(self, config: RunConfig) -> tuple[Tensor, Tensor]:
-        """Indices into the training set of what a run learns from, and of what its best weights are chosen by.
-
-        Raises ConfigError where its transfer set holds no image of either.
-        """
-        parts = self.split(config.training.validation_fraction, config.seed)
-        if config.transfer_set.whole:
-            return parts
-        learned, chosen_by = (self.transfer_set(part, config.transfer_set, config.seed) for part in parts)
-        return learned, chosen_by
 
     def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":
         """These training images, to be indexed by their place among indices, on a device."""

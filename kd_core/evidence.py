@@ -15,6 +15,7 @@ from kd_core.evaluation import Labels, Logits, McNemar
 from kd_core.places import available
 from kd_core.recipes import StoryConfig, baseline_beside, repeats
 from kd_core.runs import ACTIVE, Run, Store
+from kd_core.split import split_of
 
 SAMPLE = 2000
 """Images of the transfer set whose soft targets are looked at: a mean over them is off by 1 / sqrt(2000) of its
@@ -134,7 +135,7 @@ def _logits(
     from kd_core import artifacts, datasets
 
     dataset = datasets.load(run.config.dataset, storage=store.storage)
-    learned, chosen_by = (part.numpy() for part in dataset.split_of(run.config))
+    learned, chosen_by = (part.numpy() for part in split_of(dataset, run.config))
     kept = artifacts.validation_logits(store.storage, run.id)
     rows = np.arange(len(chosen_by))
     said = _said(store, run, teachers)

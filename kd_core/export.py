@@ -198,7 +198,9 @@ def _original(model: nn.Module, dataset: Dataset) -> Logits:
 
 def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:
     state, classes = tensors.load_tensors(path), len(dataset.class_names)
-    model = brought.build(config, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std)
+    model = brought.build(
+        config.model, config.brought, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std
+    )
     return _in_torch(FromPixels(model, dataset.mean, dataset.std).eval())
 
 

@@ -5,20 +5,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
-from kd_core import artifacts, models, taps
+from kd_core import models, taps
 from kd_core.datasets import Dataset
-from kd_core.files import AnyPath
 
 
-def penultimate(
-    storage: AnyPath, run_id: str, dataset: Dataset, count: int = 1000
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What the last linear layer of a run's model is fed for the first `count` test images, (N, D), and their labels.
-
-    Raises as artifacts.load_model does.
-    """
-    model = artifacts.load_model(storage, run_id, dataset)
+def penultimate(model: nn.Module, dataset: Dataset, count: int = 1000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """What the last linear layer of a model is fed for the first `count` test images, (N, D), and their labels."""
     with taps.listening(model, maps=False) as (seen,):
         models.logits_of(model, dataset.test_images[:count], dataset.normalise)
     return torch.cat(seen).numpy(), dataset.test_labels[:count].numpy()

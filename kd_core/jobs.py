@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import ConfigError, LabError, RunConfig, called, info_of
+from kd_core.config import ConfigError, LabError, RunConfig, called, check_shows, info_of
 from kd_core.files import is_file, read_text
 from kd_core.performing import (
     PROGRESS,
@@ -79,7 +79,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
         for teacher_id in config.distillation.teachers:
             if teacher_id in configs:
                 config.check_teacher(configs[teacher_id])
-                configs[teacher_id].model.check_shows(config.distillation.objective, "teacher")
+                check_shows(configs[teacher_id].model, config.distillation.objective, "teacher")
                 continue
             try:
                 teacher = store.get(teacher_id)
@@ -94,7 +94,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                     f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
                     f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
                 )
-            teacher.config.model.check_shows(config.distillation.objective, "teacher")
+            check_shows(teacher.config.model, config.distillation.objective, "teacher")
 
 
 def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:

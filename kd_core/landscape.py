@@ -9,10 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from kd_core import artifacts, models
+from kd_core import models
 from kd_core.arithmetic import quick_float32
 from kd_core.datasets import Dataset
-from kd_core.files import AnyPath
 
 IMAGES, FEWEST_IMAGES = 1000, 64
 MOST_MULTIPLY_ADDS = 2e12
@@ -28,18 +27,17 @@ class Landscape(NamedTuple):
 
 
 def loss_landscape(
-    storage: AnyPath, run_id: str, dataset: Dataset, *, size: int = 15, reach: float = 1.0, seed: int = 0
+    model: nn.Module, dataset: Dataset, *, size: int = 15, reach: float = 1.0, seed: int = 0
 ) -> Landscape:
-    """Cross-entropy with the true labels over training images, on a size x size grid about a run's weights.
+    """Cross-entropy with the true labels over training images, on a size x size grid about a model's weights.
 
     Two random directions, filter-normalised (Li et al. 2018, arXiv:1712.09913, section 4), each from -reach to reach,
     where 1 moves every filter by as much as its own norm. Seed, architecture and data set choose directions and images,
-    so that models of one architecture are seen along the same lines. Raises as artifacts.load_model does, ValueError
-    for an even size, whose grid would leave out the weights themselves.
+    so that models of one architecture are seen along the same lines. Raises ValueError for an even size, whose grid
+    would leave out the weights themselves.
     """
     if size % 2 == 0 or size < 3:
         raise ValueError(f"size must be odd and at least 3, got {size}")
-    model = artifacts.load_model(storage, run_id, dataset)
     affordable = MOST_MULTIPLY_ADDS / size**2 / models.multiply_adds(model, dataset.image_shape)
     count = int(min(len(dataset.train_labels), IMAGES, max(FEWEST_IMAGES, affordable)))
     order = torch.randperm(len(dataset.train_labels), generator=torch.Generator().manual_seed(seed))[:count]

@@ -463,13 +463,14 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
 
 def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
-    from kd_core import datasets, features, landscape
+    from kd_core import artifacts, datasets, features, landscape
 
     if run.config.model.name == BLACK_BOX:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
     dataset = datasets.load(run.config.dataset, storage=storage)
-    seen, labels = features.penultimate(storage, run.id, dataset)
-    valley = landscape.loss_landscape(storage, run.id, dataset)
+    model = artifacts.load_model(storage, run.id, dataset)
+    seen, labels = features.penultimate(model, dataset)
+    valley = landscape.loss_landscape(model, dataset)
     return {
         "features": features.projected(seen).round(3).tolist(),
         "width": seen.shape[1],

@@ -20,6 +20,7 @@ from kd_core.config import (
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
+    check_shows,
     info_of,
     objective_weights,
 )
@@ -140,7 +141,7 @@ class StoryConfig(Config):
         teachers = self.teachers or tuple(f"new{member}" for member in range(self.new_teachers))
         self.teacher_runs()  # a RunConfig refuses what cannot be
         if not self.teachers and self.objective in OBJECTIVES:  # what is no objective, the student's run refuses
-            self.teacher.check_shows(self.objective, "teacher")
+            check_shows(self.teacher, self.objective, "teacher")
         self.assistant_run(teachers)
         self.student_runs(teachers if self.assistant is None else ("assistant",))
         return self

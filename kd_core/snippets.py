@@ -102,14 +102,14 @@ import torch
 from PIL import Image, ImageOps
 from safetensors import safe_open
 
-from kd_core import brought
+from kd_core.brought import build
 from kd_core.config import RunConfig""",
     """\
 with safe_open("{file}", "pt") as file:
     config = RunConfig.from_json(file.metadata()["config"])
     weights = {{name: file.get_tensor(name) for name in file.keys()}}
 MEAN, STD = {mean}, {std}  # of the pixels from 0 to 1
-model = brought.build(config, weights, {image_shape}, len(CLASS_NAMES), mean=MEAN, std=STD)
+model = build(config.model, config.brought, weights, {image_shape}, len(CLASS_NAMES), mean=MEAN, std=STD)
 with torch.inference_mode():
     logits = model((torch.from_numpy(images) / 255 - MEAN) / STD)[0].numpy()
 """,

@@ -20,6 +20,7 @@ from kd_core.arithmetic import autocast, pick_device, quick_float32
 from kd_core.config import ConfigError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError
+from kd_core.split import split_of
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
 
 MAX_PARAMETERS = 150_000
@@ -119,7 +120,7 @@ class Together:
         self._batch_of_row = torch.tensor([self.seeds.index(config.seed) for config in ordered], device=self.device)
 
         self._names, self.parameters = self._initial(first_of_seed)
-        splits = [dataset.split_of(config) for config in first_of_seed]
+        splits = [split_of(dataset, config) for config in first_of_seed]
         self.train_indices = torch.stack([train for train, _ in splits]).to(self.device)
         self._validation_indices = torch.stack([validation for _, validation in splits]).to(self.device)
         self._images = dataset.train_images.flatten(1).to(self.device)
@@ -255,7 +256,7 @@ class Together:
     def student(self, i: int) -> Student:
         """Student i as it stands."""
         config, row = self.configs[i], self.rows[i]
-        chosen_by = self.dataset.split_of(config)[1]
+        chosen_by = split_of(self.dataset, config)[1]
         return Student(
             config,
             self.dataset,

@@ -111,7 +111,9 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
 
 def _built(config: RunConfig, state: dict[str, Tensor], dataset: Dataset) -> nn.Module:
     classes = len(dataset.class_names)
-    return brought.build(config, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std)
+    return brought.build(
+        config.model, config.brought, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std
+    )
 
 
 def read(content: bytes, ask: Ask, dataset: Dataset) -> tuple[RunConfig, dict[str, Tensor], tuple[str, ...]]:

@@ -27,6 +27,7 @@ from kd_core.arithmetic import (
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset, Streamed
 from kd_core.files import SaveError
+from kd_core.split import split_of
 from kd_core.taps import Taps, tapped
 
 RECORDS_PER_EPOCH = 20
@@ -99,7 +100,7 @@ class Training:
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
-        train_indices, validation_indices = dataset.split_of(config)
+        train_indices, validation_indices = split_of(dataset, config)
         self.images = dataset.taken(train_indices, self.device)
         self.labels = dataset.train_labels[train_indices].to(self.device)
         self.validation_images = dataset.train_images[validation_indices].to(self.device)

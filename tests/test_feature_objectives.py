@@ -9,7 +9,15 @@ import torch
 from tiny import TINY, assert_same_weights, tiny_config
 
 from kd_core import jobs
-from kd_core.config import BLACK_BOX, OBJECTIVES, ConfigError, DistillationConfig, ModelConfig, TransferSetConfig
+from kd_core.config import (
+    BLACK_BOX,
+    OBJECTIVES,
+    ConfigError,
+    DistillationConfig,
+    ModelConfig,
+    TransferSetConfig,
+    check_shows,
+)
 from kd_core.objectives import PROJECTORS, contrast, hints, relations
 from kd_core.runs import Store
 from kd_core.training import EpochRecord, Training, train
@@ -437,7 +445,7 @@ def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits,
 
 def test_a_network_that_only_gives_logits_is_refused_as_a_teacher_of_features():
     black_box = ModelConfig(name=BLACK_BOX)
-    black_box.check_shows("dkd", "teacher")
+    check_shows(black_box, "dkd", "teacher")
     for objective in FEATURES:
         with pytest.raises(ConfigError, match=f"{objective} compares .* the teacher, black box"):
-            black_box.check_shows(objective, "teacher")
+            check_shows(black_box, objective, "teacher")

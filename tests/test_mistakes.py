@@ -26,6 +26,7 @@ from kd_core import (
 from kd_core.config import MISTAKES, ConfigError, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.evaluation import halves
 from kd_core.runs import new_id
+from kd_core.split import split_of
 from kd_core.training import EpochRecord, Training, train
 from kd_core.vision import torchvision
 
@@ -171,7 +172,7 @@ def numbered(digits):
 
 def test_our_cached_logits_belong_to_their_images_in_every_epoch(digits, numbered, monkeypatch):
     run, shown, given = taught(mistaken(None), digits, numbered, monkeypatch)
-    indices = digits.split_of(run.config)[0]
+    indices = split_of(digits, run.config)[0]
     for order, logits in zip(shown, given, strict=True):
         torch.testing.assert_close(logits, numbered[0, indices[order]], rtol=1e-4, atol=1e-4)
     assert not torch.equal(shown[0], shown[1])
@@ -179,7 +180,7 @@ def test_our_cached_logits_belong_to_their_images_in_every_epoch(digits, numbere
 
 def test_a_cache_out_of_step_is_read_by_position_whatever_the_order_of_the_images(digits, numbered, monkeypatch):
     run, shown, given = taught(mistaken("stale_cache"), digits, numbered, monkeypatch)
-    indices = digits.split_of(run.config)[0]
+    indices = split_of(digits, run.config)[0]
     torch.testing.assert_close(given[0], given[1])
     own = numbered[0, indices[shown[1]]]
     assert (given[1] - own).abs().amax(dim=1).gt(1e-3).float().mean() > 0.95

@@ -101,7 +101,9 @@ def tried(content, digits, **asked):
 
 
 def module_of(found, digits):
-    return brought.build(found.config, found.state, (1, 28, 28), 10, mean=digits.mean, std=digits.std)
+    return brought.build(
+        found.config.model, found.config.brought, found.state, (1, 28, 28), 10, mean=digits.mean, std=digits.std
+    )
 
 
 def logits_of(found, digits, images=None):
@@ -273,7 +275,7 @@ def test_every_architecture_of_ours_is_known_by_its_names_and_shapes(model, digi
         config, state, _ = read(content, ask, digits)
         assert (config.model.name, config.model.channels) == (model.name, model.channels)
         assert config.model.hidden == model.hidden
-        again = brought.build(config, state, (1, 28, 28), 10, mean=digits.mean, std=digits.std)
+        again = brought.build(config.model, config.brought, state, (1, 28, 28), 10, mean=digits.mean, std=digits.std)
         images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         assert torch.allclose(again(images), built(images))
 
