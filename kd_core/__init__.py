@@ -8,6 +8,7 @@ Data flows one way, and the modules are named after its stations:
     datasets    name -> images and labels in memory, with their normalisation
     vision      the only door to torchvision, and the repair it needs beside a CPU build of torch
     arithmetic  the device and the precision that a model computes in
+    precision   float32 or bfloat16: a rule, by which every run is settled before it is queued
     models      name -> nn.Module; parameters and multiply-adds
     losses      pure functions of logits: softened probabilities, the objective, its closed-form gradient
     objectives  what a student minimises, Hinton's loss or another: formulas, and the one place that computes them

@@ -53,6 +53,7 @@ from kd_core.config import (
     is_own,
 )
 from kd_core.files import read_bytes, write_atomic
+from kd_core.precision import settled
 from kd_core.runs import Run, Store, new_id
 
 FAILED, REFUSED, PAUSED = 1, 2, 3
@@ -111,7 +112,9 @@ ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learn
 WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
 Smoothing = Annotated[float, typer.Option("--label-smoothing", help="Share of each hard target given to all classes.")]
 Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
-PrecisionName = Annotated[Precision, typer.Option("--precision", help="auto measures bfloat16 before using it.")]
+PrecisionName = Annotated[
+    Precision, typer.Option("--precision", help="auto: bfloat16 for large networks where the machine has it.")
+]
 DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
 Fraction = Annotated[float, typer.Option("--fraction", help="Share of each class's training images, above 0 to 1.")]
 OnlyClasses = Annotated[
@@ -940,7 +943,7 @@ def _store() -> Store:
 def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
     run_id = run_id or new_id()
     jobs.check(store, {run_id: config})
-    store.create({run_id: config})
+    store.create({run_id: settled(config)})
     console.print(f"run [bold]{run_id}[/]: {config.label}, {called(config.dataset)}")
     _watch(store, run_id)
 

@@ -1,17 +1,14 @@
-"""Where and in which numbers a model computes: the device, bfloat16 where it is measured faster, quick float32 on CPUs.
+"""Where and in which numbers a model computes: the device, bfloat16 by autocast, quick float32 on CPUs.
 
 Nothing here changes a result beyond the rounding of the arithmetic it names.
 """
 
-import math
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
-from torch import nn
 
 from kd_core.config import ConfigError
 
@@ -72,56 +69,6 @@ def _onednn_keeps_float32() -> bool:
         return True
     finally:
         setting.fp32_precision = before
-
-
-_measured_precisions: dict[tuple[str, ...], str] = {}
-
-
-def faster_precision(model: nn.Module, inputs: torch.Tensor, device: torch.device) -> str:
-    """'bfloat16' where a forward and backward pass is measured at least 1.2 times as fast so, else 'float32'.
-
-    Measured once a process for each shape of model and batch, in turns, taking the best of each. Gradients, statistics
-    of the model and the random generators are left as they were: what a run draws must not depend on whether its
-    process has measured before.
-    """
-    key = (str(device), str(tuple(inputs.shape)), repr(model))
-    if key not in _measured_precisions:
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        best = {"float32": math.inf, "bfloat16": math.inf}
-        deadline = time.perf_counter() + 0.2
-        random = random_state(device)
-        try:
-            for turn in range(4):
-                for precision in best:
-                    seconds = _seconds_of_step(model, inputs, precision, device)
-                    if turn:  # the first turn warms up
-                        best[precision] = min(best[precision], seconds)
-                if turn and time.perf_counter() > deadline:
-                    break
-        except RuntimeError:  # a device without bfloat16
-            best["bfloat16"] = math.inf
-        set_random_state(random, device)
-        model.zero_grad(set_to_none=True)
-        for name, buffer in model.named_buffers():
-            buffer.copy_(buffers[name])
-        _measured_precisions[key] = "bfloat16" if best["bfloat16"] * 1.2 < best["float32"] else "float32"
-    return _measured_precisions[key]
-
-
-def _seconds_of_step(model: nn.Module, inputs: torch.Tensor, precision: str, device: torch.device) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    with quick_float32(device):
-        with autocast(precision, device):
-            logits = model(inputs)
-        logits.float().logsumexp(dim=1).sum().backward()
-    _synchronize(device)
-    return time.perf_counter() - start
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize()
 
 
 def random_state(device: torch.device) -> list[torch.Tensor]:

@@ -67,7 +67,7 @@ class BroughtTeacher(NamedTuple):
 def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     """Save the best weights of a run with their logits and card, and return its results.
 
-    The test set is looked at here, once, after the weights are chosen. A teacher leaves its logits over the training
+    Test errors are counted here, after the weights are chosen. A teacher leaves its logits over the training
     set as well: its students read them instead of asking it again. Raises SaveError.
     """
     folder, dataset, model = folder_of(storage, run_id), run.dataset, run.best_model()

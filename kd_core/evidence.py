@@ -88,13 +88,13 @@ def evidence_of(store: Store, run: Run) -> Evidence:
     finished = store.runs(statuses=["finished"])
     teachers = store.some(run.config.distillation.teachers)
     baseline = _baseline(run, finished)
-    configs = [run.config] if baseline is None else [baseline.config, run.config]
+    configs = [run.settled] if baseline is None else [baseline.settled, run.settled]
     sizes = [size for teacher in teachers if (size := teacher.results.get("parameters"))]  # of a black box unknown
     here = available(run.config.dataset)  # advice is no reason to download anything
     shown, judged, own = _logits(store, run, baseline, teachers) if here else (None, None, None)
     return Evidence(
         run=run.config,
-        story=StoryConfig.of_runs(configs, [teacher.config for teacher in teachers]),
+        story=StoryConfig.of_runs(configs, [teacher.settled for teacher in teachers]),
         finished=run.status == "finished",
         epochs=store.records(run.id, "epoch"),
         epochs_done=run.results["epochs"],
@@ -108,8 +108,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
 
 
 def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
-    alike = baseline_beside(run.config)
-    return next((other for other in finished if other.config == alike and other.usable), None)
+    alike = baseline_beside(run.settled)
+    return next((other for other in finished if other.settled == alike and other.usable), None)
 
 
 def _pairs(baselines: Sequence[Run], students: Sequence[Run]) -> dict[int, tuple[int, int]]:

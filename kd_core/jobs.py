@@ -32,6 +32,7 @@ from kd_core.performing import (
     sentence_of,
     warm_up,
 )
+from kd_core.precision import settled
 from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError
 
 if TYPE_CHECKING:
@@ -223,6 +224,7 @@ class Jobs:
         Raises ConfigError where one could not run, the queue or the disk is full; none is queued then.
         """
         check(self.store, configs)
+        configs = {run_id: settled(config) for run_id, config in configs.items()}
         with self._admission:
             self._check_room(len(configs), None if privileged else browser)
             self.store.create(configs, browser=browser)

@@ -106,12 +106,12 @@ def model_card(
     if config.mistake is not None:
         facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
     judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
-    chosen = "last epoch; the test set was looked at once, afterwards"
+    chosen = "last epoch; the test errors were counted afterwards"
     if results["validation_examples"]:
         chosen = (
             f"best epoch by a validation split of the training set ({results['validation_errors']:,} errors in"
             f" {results['validation_examples']:,} images, against the {judge});"
-            " the test set was looked at once, afterwards"
+            " the test errors were counted afterwards"
         )
     if config.mistake == "test_choice":
         chosen = "best epoch by a half of the test set, which is the mistake"

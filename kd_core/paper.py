@@ -20,6 +20,7 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
 )
+from kd_core.precision import settled, settled_alike
 from kd_core.recipes import (
     DIGITS_STUDENT_TRAINING,
     DIGITS_TEACHER_TRAINING,
@@ -320,17 +321,18 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
     """The runs of an experiment with these seeds. known: all runs that may serve; the best of equal ones is taken.
 
     The same config gives the same weights, so that a finished run serves every experiment that asks for it, and what
-    was interrupted goes on instead of starting anew.
+    was interrupted goes on instead of starting anew. Precision is settled here, one for the students of a seed.
     """
     by_config: dict[RunConfig, Run] = {}
     for run in sorted(known, key=_readiness):
         if _readiness(run) < 3:
-            by_config.setdefault(run.config, run)
+            by_config.setdefault(settled(run.settled), run)
     to_train: dict[str, RunConfig] = {}
     to_resume: dict[str, None] = {}
     asked: dict[RunConfig, str] = {}
 
     def have(config: RunConfig) -> str:
+        (config,) = settled_alike([config], by_config)
         if config not in asked:
             run = by_config.get(config)
             asked[config] = run.id if run else new_id()
@@ -343,7 +345,12 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
     runs: dict[Cell, str] = {}
     for seed in seeds:
         teachers = tuple(have(config) for config in experiment.teachers(seed))
-        runs |= {(line.label, seed): have(line.make(seed, teachers)) for line in experiment.lines}
+        lines = {line.label: line.make(seed, teachers) for line in experiment.lines}
+        students = {label: config for label, config in lines.items() if config.role != "teacher"}
+        for model in {config.model for config in students.values()}:
+            labels = [label for label, config in students.items() if config.model == model]
+            lines |= zip(labels, settled_alike([students[label] for label in labels], by_config), strict=True)
+        runs |= {(label, seed): have(config) for label, config in lines.items()}
     return Redo(runs, to_train, tuple(to_resume))
 
 

@@ -24,6 +24,7 @@ from kd_core.config import (
     info_of,
     objective_weights,
 )
+from kd_core.precision import settled, settled_alike
 from kd_core.runs import Run, new_id
 
 TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2)
@@ -277,13 +278,15 @@ def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
     """The runs of a story as one linked batch, without those that trained holds already.
 
     trained: runs that may serve. The same config and seed give the same weights, so a finished run with the very config
-    that the story asks for is as good as a new one. Raises ConfigError where a setting cannot be used.
+    that the story asks for is as good as a new one. Precision is settled here, the same for baseline and distilled
+    student. Raises ConfigError where a setting cannot be used.
     """
-    known = {run.config: run.id for run in trained if run.status == "finished" and run.usable}
+    known = {settled(run.settled): run.id for run in trained if run.status == "finished" and run.usable}
     to_train: dict[str, RunConfig] = {}
     reused: list[str] = list(story.teachers)
 
     def have(config: RunConfig) -> str:
+        (config,) = settled_alike([config], known)
         if config in known:
             reused.append(known[config])
             return known[config]
@@ -293,7 +296,8 @@ def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
 
     teachers = story.teachers or tuple(have(config) for config in story.teacher_runs())
     assistant = story.assistant_run(teachers)
-    for config in story.student_runs(teachers if assistant is None else (have(assistant),)):
+    students = story.student_runs(teachers if assistant is None else (have(assistant),))
+    for config in settled_alike(students, known):
         have(config)
     return Plan(to_train, tuple(dict.fromkeys(reused)))
 
@@ -324,7 +328,7 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
     A distilled run's teachers may differ in theirs as well.
     """
     others = [other for other in finished if other.usable]
-    known = {other.id: other.config for other in others}
+    known = {other.id: other.settled for other in others}
 
     def essence(config: RunConfig) -> tuple[object, ...]:
         distillation, teachers = config.distillation, []
@@ -333,7 +337,7 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
             distillation = distillation.replace(teachers=("any",))
         return config.replace(seed=0, distillation=distillation), *teachers
 
-    return [other for other in others if essence(other.config) == essence(run.config)]
+    return [other for other in others if essence(other.settled) == essence(run.settled)]
 
 
 def continued(run: Run, epochs: int) -> RunConfig:
@@ -341,7 +345,7 @@ def continued(run: Run, epochs: int) -> RunConfig:
 
     The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
     """
-    training = run.config.training
+    training = run.settled.training
     if run.config.brought is not None:
         training = default_training("teacher", run.config.dataset)
     warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0

@@ -32,7 +32,7 @@ from typing import Any, Literal
 
 import psutil
 
-from kd_core.config import LabError, RunConfig, called
+from kd_core.config import PRECISIONS, LabError, RunConfig, called
 from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
 
 log = logging.getLogger(__name__)
@@ -146,6 +146,11 @@ class Run:
         if self.name:
             return self.name + self.config.mistake_said
         return f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
+
+    @property
+    def settled(self) -> RunConfig:
+        """Its config, with the precision that it was trained in where an older config leaves that open."""
+        return _settled(self.config, str(self.environment.get("precision")))
 
     @property
     def progress(self) -> float:
@@ -791,6 +796,12 @@ def _run(row: sqlite3.Row) -> Run:
 def _config(text: str) -> RunConfig:
     """A run's config never changes; reading it anew for every page that lists runs was a tenth of a class's time."""
     return RunConfig.from_json(text)
+
+
+@lru_cache(maxsize=1024)
+def _settled(config: RunConfig, precision: str) -> RunConfig:
+    trained = next((one for one in PRECISIONS if one == precision), None)
+    return config if trained is None else config.in_precision(trained)
 
 
 def _run_or_none(row: sqlite3.Row) -> Run | None:

@@ -20,6 +20,7 @@ from kd_core.arithmetic import autocast, pick_device, quick_float32
 from kd_core.config import ConfigError, RunConfig, info_of
 from kd_core.datasets import Dataset
 from kd_core.files import SaveError
+from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
 
@@ -99,7 +100,7 @@ class Together:
 
     configs: runs that one list of groups holds, in any order; i counts in their order everywhere. teacher_logits:
     logits of the M teachers over the whole training set in its own order, (M, N, K); None where all are baselines.
-    precision auto is float32 here. Raises ConfigError where the configs cannot train together, where teacher logits
+    Raises ConfigError where the configs cannot train together, where teacher logits
     are missing or of another data set, and where the device is not there.
     """
 
@@ -108,7 +109,7 @@ class Together:
         self.configs, self.dataset = tuple(configs), dataset
         self.training = configs[0].training
         self.device = pick_device(self.training.device)
-        self.precision = "float32" if self.training.precision == "auto" else self.training.precision
+        self.precision = settled(configs[0]).training.precision
 
         # Rows of the stacked tensors lie by seed, so that the students of one seed are one slice of them.
         order = sorted(range(len(configs)), key=lambda i: configs[i].seed)

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from kd_core import losses, mistakes, models, objectives, tensors
 from kd_core.arithmetic import (
     autocast,
-    faster_precision,
     pick_device,
     quick_float32,
     random_state,
@@ -27,6 +26,7 @@ from kd_core.arithmetic import (
 from kd_core.config import ConfigError, RunConfig, TrainingConfig
 from kd_core.datasets import Dataset, Streamed
 from kd_core.files import SaveError
+from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.taps import Taps, tapped
 
@@ -121,10 +121,7 @@ class Training:
         self.projector = self._projector()
         trained = [*self.model.parameters(), *(self.projector.parameters() if self.projector else ())]
         self.optimizer = optimizer_of(trained, config.training, self.device)
-        self.precision: str = config.training.precision
-        if self.precision == "auto":
-            sample = dataset.normalise(self.images[: config.training.batch_size])
-            self.precision = faster_precision(self.model, sample, self.device)
+        self.precision: str = settled(config).training.precision
 
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples

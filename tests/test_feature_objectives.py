@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from tiny import TINY, assert_same_weights, tiny_config
+from torch.nn import functional as F
 
 from kd_core import jobs
 from kd_core.config import (
@@ -449,3 +450,24 @@ def test_a_network_that_only_gives_logits_is_refused_as_a_teacher_of_features():
     for objective in FEATURES:
         with pytest.raises(ConfigError, match=f"{objective} compares .* the teacher, black box"):
             check_shows(black_box, objective, "teacher")
+
+
+def test_relations_are_as_much_larger_than_the_authors_as_is_said():
+    """Their means are over all N² pairs and N³ triples, also of an image with itself, whose difference is 0."""
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(64, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    unlike = ~torch.eye(64, dtype=torch.bool)
+
+    def distances(features):
+        apart = torch.cdist(features, features)
+        return apart / apart[unlike].mean()
+
+    def cosines(features):
+        directions = F.normalize(features[:, None] - features[None], dim=2)
+        return directions @ directions.transpose(1, 2)
+
+    theirs = F.smooth_l1_loss(distances(student), distances(teacher))
+    assert float(relations.distance_loss(student, teacher) / theirs) == pytest.approx(64 / 63)
+    theirs = F.smooth_l1_loss(cosines(student), cosines(teacher))
+    assert float(relations.angle_loss(student, teacher) / theirs) == pytest.approx(64**2 / (63 * 62))
+    assert f"{64 / 63 - 1:.1%} (distances) and {64**2 / (63 * 62) - 1:.1%} (angles)" in OBJECTIVES["rkd"].differs

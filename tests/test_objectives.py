@@ -137,6 +137,7 @@ def test_the_readme_tells_of_every_objective_with_its_weights_at_first():
             assert f"{weight} {known.default:g}" in weights
         assert ("alpha 0.9" in weights) == info.mixed
         assert info.temperature is None or f"T {info.temperature:g}" in weights
+        assert not info.differs or f"- `{name}`: {info.differs}" in " ".join(text.split())
 
 
 def test_every_objective_that_can_be_chosen_is_computed_and_tested():

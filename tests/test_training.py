@@ -261,17 +261,6 @@ def test_jitter_stays_within_its_pixels(digits):
     assert not torch.equal(shifts, later)
 
 
-def test_measuring_the_precision_leaves_the_model_and_the_randomness_as_they_were(digits):
-    model = models.build(ModelConfig(name="cnn"), digits.image_shape, 10).append(torch.nn.Dropout(0.5)).train()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    generator_before = torch.get_rng_state()
-    chosen = arithmetic.faster_precision(model, digits.normalise(digits.train_images[:32]), torch.device("cpu"))
-    assert chosen in ("float32", "bfloat16")
-    assert torch.equal(torch.get_rng_state(), generator_before)
-    assert_same_weights(before, model.state_dict())
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
 def test_quick_float32_is_as_near_to_float64_as_float32_is():
     generator = torch.Generator().manual_seed(1)
     left, right = torch.randn(256, 784, generator=generator), torch.randn(784, 800, generator=generator)

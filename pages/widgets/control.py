@@ -76,8 +76,8 @@ def _again(run: Run) -> None:
     beside = store.runs(batch=run.batch) if run.config.role != "teacher" else [run]
     between = recipes.assistants({other.id: other.config for other in beside})
     students = [other for other in beside if other.id not in between]
-    configs = {other.config.role: other.config for other in students} | {run.config.role: run.config}
-    set_story(StoryConfig.of_runs(configs.values(), [teacher.config for teacher in teachers]))
+    configs = {other.config.role: other.settled for other in students} | {run.config.role: run.settled}
+    set_story(StoryConfig.of_runs(configs.values(), [teacher.settled for teacher in teachers]))
     st.session_state[keys.VIEW] = keys.SET_UP
 
 

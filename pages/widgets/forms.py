@@ -221,7 +221,7 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
             key=f"form_weight_{objective}_{name}",
             format="%.4g",
         )
-    st.caption(f"At first as in {literal(info.defaults_from)}.")
+    st.caption(f"At first as in {literal(info.defaults_from)}. {literal(info.differs)}")
     return chosen
 
 

@@ -254,7 +254,7 @@ def timings() -> list[Timing]:
     from kd_core.speed import processor
 
     here = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
-    timed = [Timing(run.config, run.results["multiply_adds"], _epoch_seconds(run.id)) for run in here[:RUNS_TIMED]]
+    timed = [Timing(run.settled, run.results["multiply_adds"], _epoch_seconds(run.id)) for run in here[:RUNS_TIMED]]
     return [timing for timing in timed if timing.epoch_seconds > 0]
 
 

@@ -18,7 +18,7 @@ def launch_panel(story: StoryConfig) -> None:
         "Use what is trained already",
         value=True,
         key="form_reuse",
-        help="The same settings and seed give the same weights, so a finished run serves as well as a new one.",
+        help="On such a machine the same settings and seed give the same weights: a finished run serves as a new one.",
     )
     plan = recipes.plan(story, pickers.trained(story.dataset) if reuse else ())
     _forecast(plan)

@@ -108,8 +108,8 @@ def linked(runs: list[Run]) -> list[Run]:
         asked += new
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
-        alike = recipes.baseline_beside(distilled[-1].config)
-        found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.config == alike}
+        alike = recipes.baseline_beside(distilled[-1].settled)
+        found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.settled == alike}
     order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
     return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
 

@@ -61,8 +61,8 @@ def replay(runs: Sequence[Run]) -> None:
     )
     shown = "each class" if len(labels) >= 2 * len(class_names) else f"each of {len(labels) // 2} classes"
     st.caption(
-        f"Two test images of {shown}: its first, and the one nearest the border to another class. Watching them"
-        " changes nothing: no epoch is chosen by them."
+        f"Two test images of {shown}: its first, and the one nearest the border to another class. No epoch is chosen by"
+        " them; a run that somebody stops for what they show is."
     )
 
 

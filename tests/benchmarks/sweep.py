@@ -1,6 +1,6 @@
 """How fast 16 small students train together beside one after another, in one run on one machine. Reports the ratio.
 
-    KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20] [--seeds 2]
+    KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20] [--seeds 2] [--rounds 3]
 
 The grid that the Sweep page starts with: students of 784-30-10 at 4 temperatures and 2 alphas with 2 seeds each, on
 MNIST, from one teacher 784-100-10; more seeds and fewer alphas on request (--seeds 4: 4 temperatures, 1 alpha). What
@@ -8,23 +8,19 @@ is shared is a seed's batches: the more students a seed has, the more there is t
 
 One after another goes through training.train with the same config and the same teacher logits, known beforehand to
 both. Both times hold everything from the configs to the last epoch's validation. The contenders take turns: the first
-half of the students one by one, then all together, then the other half, so that a machine that slows down slows both.
+half of the students one by one, then all together, then the other half, so that a machine that slows down slows both;
+the ratio is of each round, its spread over the rounds. What it prints is what the README shows: paste it.
 """
 
 import argparse
 import time
 
-import torch
+from measured import machine, ratios, spread, test_errors
 
-from kd_core import datasets, models, speed
+from kd_core import datasets, models
 from kd_core.config import ModelConfig, RunConfig, SweepConfig, TrainingConfig
 from kd_core.sweep import Together, train_together
 from kd_core.training import Training, train
-
-
-def test_errors(model, dataset):
-    logits = models.logits_of(model, dataset.test_images, dataset.normalise)
-    return int((logits.argmax(1) != dataset.test_labels).sum())
 
 
 def trained(config, dataset, teacher_logits=None):
@@ -54,13 +50,12 @@ def main():
     parser.add_argument("--seeds", type=int, choices=(1, 2, 4), default=2)
     parser.add_argument("--width", type=int, default=30)
     parser.add_argument("--precision", default="auto")
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     dataset = datasets.load("mnist")
-    print(f"{speed.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     teacher = trained(
         RunConfig(role="teacher", model=ModelConfig(hidden=(100,)), training=TrainingConfig(epochs=2)), dataset
     )
-    print(f"teacher: {test_errors(teacher, dataset)} test errors")
     teacher_logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
 
     sweep = SweepConfig(
@@ -72,13 +67,22 @@ def main():
     )
     configs = [config for config in sweep.cells() if config.role == "distilled"]
     half = len(configs) // 2
-    first, first_errors = one_by_one(configs[:half], dataset, teacher_logits)
-    seconds, errors = together(configs, dataset, teacher_logits)
-    second, second_errors = one_by_one(configs[half:], dataset, teacher_logits)
-    alone, alone_errors = first + second, first_errors + second_errors
-    print(f"one after another: {alone:6.1f} s, halves {first:.1f} and {second:.1f} s; test errors {alone_errors}")
-    print(f"together:          {seconds:6.1f} s; test errors {errors}")
-    print(f"together is {alone / seconds:.1f} times as fast")
+    alone, joined, errors = [], [], []
+    for _ in range(arguments.rounds):
+        first, first_errors = one_by_one(configs[:half], dataset, teacher_logits)
+        seconds, errors_together = together(configs, dataset, teacher_logits)
+        second, second_errors = one_by_one(configs[half:], dataset, teacher_logits)
+        alone.append(first + second)
+        joined.append(seconds)
+        errors = [first_errors + second_errors, errors_together]
+    print(
+        f"{len(configs)} students 784-{arguments.width}-10 of {arguments.seeds} seeds, {arguments.epochs} epochs of"
+        f" MNIST; {machine()}; medians of {arguments.rounds} rounds (range)."
+    )
+    print(f"The teacher makes {test_errors(teacher, dataset)} test errors.\n")
+    print("| students | seconds | times as fast | test errors |\n| --- | --- | --- | --- |")
+    print(f"| one after another | {spread(alone, 1)} | 1 | {' '.join(map(str, errors[0]))} |")
+    print(f"| together | {spread(joined, 1)} | {spread(ratios(alone, joined), 1)} | {' '.join(map(str, errors[1]))} |")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,14 @@ without an update, and how long the page took to run after a click while trainin
 
 import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlencode
 
+import measured
 import numpy as np
-
-sys.path.append(str(Path(__file__).parents[1]))
-
 from load.session import Listener, Session
 from serving import Server
 
@@ -62,7 +59,7 @@ async def clicks(tab: Session, seconds: list[float]) -> None:
 
 
 async def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--watchers", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--dataset", default="mnist")
@@ -85,27 +82,30 @@ async def main() -> None:
             while not (runs := [run for run in store.runs() if run.config.role == "baseline" and run.step]):
                 await asyncio.sleep(0.2)
             run_id, batch = runs[0].id, runs[0].batch
-            alone, watched, gaps, answers = [], [], [], []
+            rounds, gaps, answers = [], [], []
             for _ in range(arguments.rounds):
                 count = len(store.epoch_seconds(run_id))
                 await asyncio.sleep(SECONDS_A_PHASE)
-                alone += store.epoch_seconds(run_id)[count + 1 :]
+                alone = store.epoch_seconds(run_id)[count + 1 :]
                 until = time.monotonic() + SETTLE_SECONDS + SECONDS_A_PHASE
                 watchers = (watch(server.address, run_id, batch, until, gaps) for _ in range(arguments.watchers))
                 phase = asyncio.gather(*watchers)
                 await asyncio.sleep(SETTLE_SECONDS)
                 count = len(store.epoch_seconds(run_id))
                 await phase
-                watched += store.epoch_seconds(run_id)[count + 1 :]
+                rounds.append((median(alone), median(store.epoch_seconds(run_id)[count + 1 :])))
                 await asyncio.sleep(SETTLE_SECONDS)
             await clicks(first, answers)
-            print(f"epochs timed: {len(alone)} alone, {len(watched)} with {arguments.watchers} watchers")
-            print(f"epoch, median: {median(alone):.3f} s alone, {median(watched):.3f} s watched,"
-                  f" ratio {median(watched) / median(alone):.3f}")  # fmt: skip
-            print(f"seconds between updates of a watcher: median {median(gaps):.2f}, p95 {np.quantile(gaps, 0.95):.2f},"
-                  f" longest {max(gaps):.2f}")  # fmt: skip
-            print(f"train page, run whole while training: median {1e3 * median(answers):.0f} ms,"
-                  f" p95 {1e3 * np.quantile(answers, 0.95):.0f} ms")  # fmt: skip
+            alone, watched = zip(*rounds, strict=True)
+            print(f"{arguments.watchers} watchers of a run on {arguments.dataset}; {measured.machine()}.\n")
+            print(f"| | median of {arguments.rounds} rounds (range) |\n| --- | --- |")
+            print(f"| seconds an epoch, unwatched | {measured.spread(alone)} |")
+            print(f"| seconds an epoch, watched | {measured.spread(watched)} |")
+            print(f"| watched over unwatched | {measured.spread(measured.ratios(watched, alone))} |\n")
+            print(f"Seconds between updates of a watcher: median {median(gaps):.2f}, 95th percentile"
+                  f" {np.quantile(gaps, 0.95):.2f}, longest {max(gaps):.2f}.")  # fmt: skip
+            print(f"The train page while training: median {1e3 * median(answers):.0f} ms, 95th percentile"
+                  f" {1e3 * np.quantile(answers, 0.95):.0f} ms.")  # fmt: skip
     finally:
         server.process.terminate()
         server.process.wait(timeout=30)

@@ -1,0 +1,88 @@
+"""Float32 or bfloat16: what a config's precision 'auto' means, by a rule that gives the same answer every time.
+
+A run is settled before it is queued, so that its config says how it computes wherever and whenever it goes on. The rule
+asks for the network, the batch and the kind of machine; no clock. torch is imported by what needs it, not here.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Container, Sequence
+from functools import lru_cache
+
+from kd_core.config import PRECISIONS, Device, ModelConfig, Precision, RunConfig, info_of
+
+LEAST_WORK = {"cpu": 100e6, "cuda": 2e9}
+"""Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies.
+
+CPU: a step in float32 takes 0.6 to 0.9 of the time in bfloat16 at up to 20 million (perceptrons; convolutions 0.8 to
+1.1), 1.0 to 1.5 at 80 million, 1.2 to 1.6 at 150 million, and 2.3 to 2.6 at 650 million and more: two cores of an Intel
+Xeon with AMX, torch 2.13. cuda is an estimate: KD Lab is made without a GPU.
+"""
+LEAST_USE = 128
+"""How often a step multiplies by each weight, at least: a perceptron as often as the batch has images. Below it casting
+the weights costs what it brings: ResNet-18 on images of 8x8 pixels, 32 a batch, 99 times: 0.8 of float32's speed."""
+DEPTHWISE = ("mobilenet_v3_small",)
+"""Whose many small convolutions bfloat16 slows down: 0.7 of float32's speed at batches of 32 to 256, on that Xeon."""
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The config with precision as the rule has it on this machine; as it is where it names one, or nothing trains."""
+    if config.training.precision != "auto" or config.brought is not None:
+        return config
+    if config.model.name in DEPTHWISE:
+        return config.in_precision("float32")
+    info = info_of(config.dataset)
+    costs = _costs(config.model, info.image_shape, info.classes)
+    work, use = (config.training.batch_size * cost for cost in costs)
+    return config.in_precision(by_rule(work, use, *_machine(config.training.device)))
+
+
+def settled_alike(configs: Sequence[RunConfig], known: Container[RunConfig] = ()) -> list[RunConfig]:
+    """Runs of one network, which are to be compared, settled in one precision.
+
+    known: what is trained already. Where more of these runs are there in the other precision than in that of the rule,
+    from another kind of machine, all take that one.
+    """
+    asked = Counter(settled(config).training.precision for config in configs)
+    made = [
+        [config.in_precision(precision) for config in configs]
+        for precision in sorted(PRECISIONS, key=lambda one: -asked[one])
+    ]
+    return max(made, key=lambda runs: sum(run in known for run in runs))
+
+
+def by_rule(work: float, use: float, device: str, has_bfloat16: bool) -> Precision:
+    """The rule. work: multiply-adds of a step's forward pass. use: the same for each weight. device: cpu, cuda or mps.
+
+    has_bfloat16: the device multiplies it in hardware, faster than float32.
+    """
+    pays = use >= LEAST_USE and work >= LEAST_WORK.get(device, math.inf)
+    return "bfloat16" if has_bfloat16 and pays else "float32"
+
+
+@lru_cache(maxsize=512)
+def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> tuple[float, float]:
+    """Multiply-adds of an image, and how many of them there are for each weight."""
+    from kd_core import models
+
+    network = models.blueprint(model, image_shape, classes)
+    count = models.multiply_adds(network, image_shape)
+    return count, count / models.parameter_count(network)
+
+
+@lru_cache(maxsize=4)
+def _machine(device: Device) -> tuple[str, bool]:
+    """The device that this name means here, and whether it multiplies bfloat16 faster than float32.
+
+    Of processors that is AMX, and AVX-512's bfloat16 on others than Intel's: there it runs at the rate of float32, and
+    a step of 784-800-800-10 took 1.4 times as long (oneDNN kept from AMX on the Xeon above).
+    """
+    import torch
+
+    from kd_core.arithmetic import pick_device
+
+    name = pick_device(device).type if device == "auto" else device
+    if name == "cuda":
+        return name, torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return name, bool(has.get("amx_bf16") or (has.get("avx512_bf16") and "Intel" not in has["cpu_name"]))
