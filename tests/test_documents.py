@@ -1,0 +1,134 @@
+"""Every command that a document gives works as written: run, or as far as it goes without a network or minutes.
+
+The block of README's "In a shell" is run whole elsewhere; here its words are held against the command line.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from distributed.cli import dask_worker
+from streamlit.web import cli as streamlit_cli
+from tiny import coloured_classes
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from kd_core.__main__ import app
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]
+SHELL = get_command(app)
+STARTS = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(python3?|pip|streamlit|dask|docker|apt-get|echo) ")
+ELSEWHERE = {
+    "python -m pytest": "CI, which takes this very line from the README",
+    "python -m venv": "CI",
+    "apt-get install": "CI, where the package is missing",
+    "docker": "tests/test_docker.py, as far as one gets without an engine",
+    "echo KD_PRESENTER_PASSWORD=pears >> .env": "the shell",
+}
+SCRIPTS_AS_HELP = """
+import runpy, sys
+root, *scripts = sys.argv[1:]
+path = [entry for entry in sys.path[1:] if not entry.startswith(root)]
+for script in scripts:
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(root):
+            del sys.modules[name]
+    sys.path[:], sys.argv = [script.rpartition("/")[0], *path], [script, "--help"]
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit as ended:
+        assert not ended.code, script
+"""
+
+
+def commands(document):
+    """What it gives to type: lines of its blocks for a shell, and commands within its sentences."""
+    text = document.read_text(encoding="utf-8")
+    for block in re.findall(r"```sh\n(.*?)```", text, re.S):
+        for line in block.splitlines():
+            yield from filter(None, (part.strip() for part in line.partition("  #")[0].split("&&")))
+    for code in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S)):
+        subcommand = code.split()[0] in SHELL.commands and "--" in code and "NAME" not in code
+        if subcommand or (STARTS.match(code) and code != "docker build" and code != "docker compose up"):
+            yield f"python -m kd_core {code}" if subcommand else code
+
+
+GIVEN = [(document.name, command) for document in DOCUMENTS for command in commands(document)]
+RUN_WHOLE = [(name, command) for name, command in GIVEN if re.search("FOLDER_OR_ZIP|--dataset leaves", command)]
+"""On data of one's own, in a test of their own."""
+
+
+def plain(command):
+    """Without the settings before it, and without the folder of the program."""
+    command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", command)
+    return re.sub(r"^(?:\.venv/bin/)?(python)3?(?= )|^\.venv/bin/", r"\1", command)
+
+
+def parsed(command, words):
+    """Parse words as the command would, group by group, and run nothing."""
+    while hasattr(command, "commands"):
+        assert words[0] in command.commands, f"there is no command {words[0]}"
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, list(words))
+
+
+def scripts():
+    """Those that the documents name to be run."""
+    named = set()
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        for code, more in re.findall(r"`python (tests/\S+\.py)[^`]*`((?: \((?:`\w+\.py`(?:, )?)+\))?)", text):
+            named |= {code, *(f"{Path(code).parent}/{other}" for other in re.findall(r"\w+\.py", more))}
+    return sorted(named)
+
+
+@pytest.mark.parametrize(("document", "command"), [one for one in GIVEN if one not in RUN_WHOLE])
+def test_a_command_of_a_document_is_understood(document, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    command = plain(command)
+    words = shlex.split(command)
+    if command.startswith("python -m kd_core "):
+        for name in ("mine.pt", "mine.pt2", "mine.onnx", "run.zip"):
+            Path(name).touch()
+        parsed(SHELL, words[3:])
+    elif command.startswith("streamlit run "):
+        parsed(streamlit_cli.main, [str(ROOT / word) if word == "app.py" else word for word in words[1:]])
+    elif command.startswith("dask worker "):
+        parsed(dask_worker.main, words[2:])
+    elif command.startswith("python tests/"):
+        assert words[1] in scripts()
+    elif command.startswith("pip install "):
+        assert all((ROOT / name).is_file() for name in words if name.endswith(".txt"))
+    else:
+        assert any(command.startswith(known) for known in ELSEWHERE), f"nothing runs '{command}' of {document}"
+
+
+def test_the_scripts_that_documents_name_start_from_anywhere(tmp_path):
+    """As programs: each finds the engine by itself, whatever the folder and without a PYTHONPATH."""
+    assert {f"tests/benchmarks/{name}.py" for name in ("distillation", "sweep", "watchers")} <= {*scripts()}
+    paths = [str(ROOT / script) for script in scripts()]
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SCRIPTS_AS_HELP, str(ROOT), *paths],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--help") == len(paths)
+
+
+def test_every_benchmark_is_named_in_a_document():
+    programs = {file for file in (ROOT / "tests" / "benchmarks").glob("*.py") if "__main__" in file.read_text()}
+    assert programs <= {ROOT / script for script in scripts()}
+
+
+def test_the_readmes_way_to_own_data_works_as_written(home, tmp_path):
+    folder = coloured_classes(tmp_path / "leaves", ("oak", "elm", "ash"), count=8)
+    assert len(RUN_WHOLE) == 3
+    for _, command in RUN_WHOLE:
+        words = shlex.split(plain(command).replace("FOLDER_OR_ZIP", str(folder)))[3:]
+        cut = ["--epochs", "1"] if words[0] == "train" else []
+        done = CliRunner().invoke(app, [*words, *cut])
+        assert done.exit_code == 0, done.output
