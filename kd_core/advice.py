@@ -95,7 +95,7 @@ def warnings(
     above = math.inf if teacher_parameters is None else teacher_parameters
     if assistant_parameters is not None and not student_parameters < assistant_parameters < above:
         said.append(
-            "An assistant helps where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
+            "An assistant can help where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
         )
     if teacher_parameters is not None and student_parameters >= teacher_parameters:
         said.append(

@@ -239,7 +239,7 @@ def _said_of(found: Sequence[Standing], reference: str, name: str) -> str:
         f"{'; '.join(those)}: {word} test errors than {name}"
         for those, word in ((fewer, "fewer"), (more, "more"))
         if those
-    ] or [f"none can be told from {name}"]
+    ] or [f"none can be told apart from {name}"]
     return (
         f"After Holm's correction for {len(compared)} comparisons at 5%: {'. '.join(parts)}. Whatever else differs may"
         " be luck: it is no gain and no loss."

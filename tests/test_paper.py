@@ -1,5 +1,7 @@
 """The paper's experiments: which runs they take, what is said of them, and the correction of biases."""
 
+import re
+
 import numpy as np
 import pytest
 from tiny import PAPER as TINY
@@ -192,3 +194,12 @@ def test_raising_some_biases_is_lowering_the_others():
     raised = evaluation.with_bias(logits, others, 7.6)
     lowered = evaluation.with_bias(logits, (7, 8), -7.6)
     assert np.allclose(raised - lowered, 7.6)
+
+
+@pytest.mark.parametrize("name", paper.experiments())
+def test_on_digits_the_papers_numbers_are_said_to_be_of_its_own_data(name):
+    experiment = paper.experiments(paper.SMALL)[name]
+    for text in (experiment.shows, experiment.corrected):
+        printed = re.findall(r"\d[\d,.]*%?", text.replace("T = 20", ""))
+        assert not printed or "MNIST" in text or "speech" in text
+    assert "MNIST's, not to be expected here" in experiment.differs

@@ -1,5 +1,6 @@
 """What the pages, the README and the lesson claim of the models that ship, measured on these models."""
 
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +9,7 @@ from tiny import shipped_logits
 
 from kd_core import evaluation, lessons
 from kd_core.evaluation import likest, mean_soft_targets, softened
+from pages.widgets import guide
 from pages.widgets.guide import SURE_2
 
 TEMPERATURES = (0.5, 1, 2, 4, 8, 20, 100)
@@ -130,3 +132,16 @@ def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(st
         assert sizes.law_from == (None if off[-1] else grid[np.flatnonzero(off).max() + 1])
         found.append(np.inf if sizes.law_from is None else sizes.law_from)
     assert 8 < np.median(found) < 40  # above the T that are used, and within the plot
+
+
+@pytest.mark.parametrize(
+    ("here", "view"),
+    [
+        ({"mnist", "digits"}, {"batch": "shippedmnist", "image": "test-35"}),
+        ({"digits"}, {"batch": "shippeddigits", "image": "test-15"}),
+    ],
+)
+def test_the_lesson_opens_on_the_sure_2_with_and_without_mnist(monkeypatch, here, view):
+    monkeypatch.setattr(guide.places, "available", here.__contains__)
+    monkeypatch.setattr(guide.lab, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
+    assert guide._view("temperature") == {"T": "1", **view}

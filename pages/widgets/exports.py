@@ -19,7 +19,7 @@ from pages.widgets.words import literal, say_refusal
 MEANINGS = {
     exported.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
     exported.ONNX: "ONNX, float32, any number of images at once",
-    exported.ONNX_INT8: "ONNX, weights and activations in 8 bits: a quarter of the size",
+    exported.ONNX_INT8: "ONNX, weights and activations in 8 bits instead of 32",
     exported.PROGRAM: "A program of torch.export: PyTorch without this project's code",
 }
 
