@@ -112,7 +112,8 @@ def _unprinted(experiment: Experiment) -> Experiment:
     lines = tuple(line._replace(printed=None) for line in experiment.lines)
     return experiment._replace(
         lines=lines,
-        differs="Another data set and smaller nets than the paper's: its numbers are MNIST's, not to be expected here.",
+        differs="Another data set and smaller nets than the paper's, whose numbers are MNIST's: do not expect them"
+        " here.",
     )
 
 

@@ -202,4 +202,4 @@ def test_on_digits_the_papers_numbers_are_said_to_be_of_its_own_data(name):
     for text in (experiment.shows, experiment.corrected):
         printed = re.findall(r"\d[\d,.]*%?", text.replace("T = 20", ""))
         assert not printed or "MNIST" in text or "speech" in text
-    assert "MNIST's, not to be expected here" in experiment.differs
+    assert "whose numbers are MNIST's" in experiment.differs

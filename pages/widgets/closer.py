@@ -171,7 +171,7 @@ def calibration(compared: Compared) -> Section:
             wrong = evaluation.test_errors(*kept)
             without.append(
                 f"No temperature can be fitted to {short_name(run)}: it gets {wrong or 'none'} of its {len(kept[1]):,}"
-                f" validation images wrong, and {'the hottest' if wrong else 'the colder a T is, the better it'} looks"
+                f" validation images wrong, and {'the highest T' if wrong else 'the lower T is, the better it'} looks"
                 f"{' best' if wrong else ', without end'}."
             )
     return Section(

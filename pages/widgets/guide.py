@@ -95,7 +95,7 @@ def guide(page: str) -> None:
             st.markdown(f"{step.say}  \n:material/arrow_forward: {step.do}")
         else:
             st.markdown("The lesson goes on, on another page.")
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="center"):
             if page != step.page:
                 _button("Back to the lesson", number, key="lesson_return", icon=":material/undo:")
             if number > 1:

@@ -40,7 +40,7 @@ def test_set_is_here(runs: list[Run]) -> bool:
 
 
 def batch_picker(
-    found: dict[str, list[Run]], title: str = "Experiment", said: Callable[[list[Run]], str] | None = None
+    found: dict[str, list[Run]], title: str = "Story", said: Callable[[list[Run]], str] | None = None
 ) -> str:
     """The batch to look at: that of the address or the session, else the first. found must not be empty.
 
