@@ -173,7 +173,7 @@ def _main_result(protocol: Protocol) -> Experiment:
         " pixels. The small net sees neither. On labels it makes 146 errors; on the large net's soft targets at T = 20,"
         " 74.",
         "Both students see the original images only, start from the same weights and train equally long. Optimiser,"
-        " rate, dropout and epochs are ours, chosen on a validation split: the paper does not print them. So are alpha"
+        " rate, dropout and epochs are ours, chosen by hand on images kept apart: the paper prints none. So are alpha"
         f" = {protocol.alpha:g}, where the paper adds the labels' loss with a small weight, and weight decay in place"
         " of its weight constraints. The students of a seed learn from the teacher of that seed.",
         lambda seed: (_teacher(protocol, seed),),
