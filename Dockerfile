@@ -39,15 +39,13 @@ RUN useradd --uid 10001 --user-group --home-dir /data --no-create-home --shell /
 COPY . .
 USER 10001:10001
 
-# Nothing here is edited, so no file is watched. With a server address to print, Streamlit does not ask the internet for
-# its own.
+# Nothing here is edited, so no file is watched.
 ENV HOME=/data \
     XDG_CACHE_HOME=/data/cache \
     KD_HOME=/data/home \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    STREAMLIT_SERVER_FILE_WATCHER_TYPE=none \
-    STREAMLIT_BROWSER_SERVER_ADDRESS=localhost
+    STREAMLIT_SERVER_FILE_WATCHER_TYPE=none
 
 # The scheduler's port is not named: it runs what anybody sends it, and --publish-all must not let anybody.
 EXPOSE 8501

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import loops
 import pytest
 from starlette.requests import Request
-from streamlit import net_util
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
@@ -222,10 +221,6 @@ def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypat
         manager.remove_orphaned_files()
     with pytest.raises(MediaFileStorageError):
         storage.get_file(file)
-
-
-def test_nothing_asks_the_internet_for_this_machines_address():
-    assert net_util.get_external_ip() is None
 
 
 def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):

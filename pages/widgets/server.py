@@ -23,7 +23,6 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import net_util
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
@@ -40,7 +39,6 @@ from pages.widgets.door import KeepDoor
 
 cluster.let_threads_sleep()
 cluster.keep_heaps_few()
-net_util.get_external_ip = lambda: None  # Streamlit asks a host of Amazon's, to print an address that may serve nobody
 
 AFTER_START_SECONDS = 3.0
 SECONDS_BETWEEN_COLLECTIONS = 30.0
