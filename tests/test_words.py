@@ -2,15 +2,18 @@
 
 import ast
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_config
 
 from kd_core import figures
+from kd_core.config import BLACK_BOX
 from kd_core.figures import Curve
 from kd_core.runs import new_id
-from pages.widgets import history, lab, pickers
+from pages.widgets import closer, history, lab, pickers
 from pages.widgets.words import GLOSSARY, NOTHING, cell, explained, literal
 
 
@@ -141,3 +144,10 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
     assert explained("latency p95, ms") is None
     heads = (TOP / "pages" / "widgets" / "temperature_bars.js").read_text(encoding="utf-8")
     assert {"effective classes", "KL from"} <= {term for term in GLOSSARY if term in heads}
+
+
+@pytest.mark.parametrize(("model", "said"), [("mlp", "Not measured yet"), (BLACK_BOX, "nothing inside to look at")])
+def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
+    run = SimpleNamespace(id="run", config=SimpleNamespace(model=SimpleNamespace(name=model)))
+    (text,) = closer.inside(closer.Compared([run], {}, np.zeros(0), None, {})).text
+    assert said in text

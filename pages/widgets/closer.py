@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import evaluation, figures
+from kd_core.config import BLACK_BOX
 from kd_core.evaluation import Labels, Logits
 from kd_core.report import Section, report
 from kd_core.runs import Run
@@ -219,6 +220,10 @@ def classes(compared: Compared) -> Section:
     )
 
 
+_NOT_MEASURED = "Not measured yet: it is measured once this part of the page is open."
+_NOTHING_INSIDE = "Black boxes give logits alone: there is nothing inside to look at."
+
+
 def inside(compared: Compared) -> Section:
     """Where each model puts the images before it decides, and how the loss rises around its weights."""
     known = [run for run in compared.runs if run.id in compared.inside]
@@ -251,12 +256,12 @@ def inside(compared: Compared) -> Section:
             f"Above, what the last layer is given for each of the first {seen:,} test images, in the plane in which it"
             " varies most (principal components). Does the distilled student lay its classes out as its teacher does?"
             " The axes have no meaning of their own.",
-            f"Below, the cross-entropy of {images:,} training images around the weights, along two random directions of"
-            " each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A wide valley"
-            " forgives small changes. One scale for all; a slice, not the whole.",
+            f"Below, the cross-entropy, in nats, of {images:,} training images around the weights, along two random"
+            " directions of each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A"
+            " wide valley forgives small changes. One scale for all; a slice, not the whole.",
         ]
         if known
-        else ["Not measured yet: it is measured once this part of the page is open."],
+        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in compared.runs) else _NOT_MEASURED],
         None,
         drawn,
     )

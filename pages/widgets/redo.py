@@ -18,7 +18,7 @@ from pages.widgets.launch import duration
 from pages.widgets.live import live_view
 from pages.widgets.pressing import pressed
 from pages.widgets.sweeps import SPREAD_IN_WORDS
-from pages.widgets.words import literal
+from pages.widgets.words import explained, literal
 
 SEEDS = (1, 3, 5)
 SHOWN_RUNS = 12
@@ -65,7 +65,7 @@ def redone() -> Redone:
             "Seeds", SEEDS, default=SEEDS[0], required=True, key="seeds", help="Runs of each line: one is an anecdote."
         )
     experiment = made[name]
-    st.markdown(experiment.shows)
+    st.markdown(experiment.shows, help=explained(experiment.shows))
     if experiment.differs:
         st.caption(experiment.differs)
     plan = paper.plan(experiment, range(seeds), lab.store().runs())
