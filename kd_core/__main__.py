@@ -1,21 +1,30 @@
-"""The same engine from a shell: python -m kd_core. Runs started here show in the browser, and the other way round."""
+"""The same engine from a shell: python -m kd_core. Runs started here show in the browser, and the other way round.
+
+Results go to standard output, and all else (progress, notices, errors) to standard error.
+"""
+
+import os
+import signal
+
+if __name__ == "__main__":  # Ctrl-C while the imports below run, which take a second: there is nothing to save yet
+    signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))
 
 import io
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.status import Status
 from rich.table import Table
+from rich.text import Text
 
 from kd_core import (
     cluster,
@@ -43,27 +52,31 @@ from kd_core.config import (
     ModelConfig,
     Optimizer,
     Precision,
+    Role,
     RunConfig,
     Schedule,
     TrainingConfig,
     TransferSetConfig,
     called,
     differences,
+    flattened,
     info_of,
     is_own,
 )
 from kd_core.files import read_bytes, write_atomic
 from kd_core.precision import settled
-from kd_core.runs import Run, Store, new_id
+from kd_core.runs import RESUMABLE, Run, Status, Store, new_id
 
-FAILED, REFUSED, PAUSED = 1, 2, 3
+FAILED, REFUSED, PAUSED, INTERRUPTED = 1, 2, 3, 130
 MAX_CLASS = 9999
+PAGE = "draw.html"
+LAST = "last"
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # rich's tables cut names that one must type
     help=(
         "KD Lab's engine: train a teacher, distill a student, compare them.\n\n"
         "A first round:\n\n"
@@ -71,17 +84,27 @@ app = typer.Typer(
         "  python -m kd_core distill --teacher last --temperature 2\n\n"
         "  python -m kd_core runs\n\n"
         "  python -m kd_core compare ID ID\n\n"
-        "Exit codes: 0 done; 1 a run failed; 2 something asked for cannot be done; 3 paused by Ctrl-C, and"
-        " 'resume' goes on. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
+        "Where a run is named, the start of its id will do, or 'last': the newest that the command can use, of those"
+        " started in a shell; if there is none, of those from browsers, and then of those that came with KD Lab.\n\n"
+        "Results go to standard output, progress and notices to standard error. Exit codes: 0 done; 1 a run failed or"
+        " a check does not hold; 2 something asked for cannot be done; 3 paused by Ctrl-C, and 'resume' goes on; 130"
+        " broken off by Ctrl-C. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
 cluster.let_threads_sleep()
 console = Console()
-complaints = Console(stderr=True)
+notices = Console(stderr=True)
 
 
-def _dataset(text: str) -> str:
+def _say(text: str, to: Console = console, style: str | None = None) -> None:
+    """Print a line as it is: no markup, no wrapping."""
+    to.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _dataset(text: str | None) -> str | None:
     """The full name of a data set, as a user may call it."""
+    if text is None:
+        return None
     with _sentences():
         try:
             text.encode()
@@ -121,6 +144,10 @@ OnlyClasses = Annotated[
     str | None, typer.Option("--only-classes", help="Use images of these classes only, such as 7,8 or 0-2,4-9.")
 ]
 Seed = Annotated[int, typer.Option(help="Same config, device and seed: same weights.")]
+NewName = Annotated[str, typer.Option("--name", help="What to call the run.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
+RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs; errors too.")]
 
 
 @app.command()
@@ -148,6 +175,7 @@ def train(
     precision: PrecisionName = "auto",
     device: DeviceName = "auto",
     seed: Seed = 0,
+    name: NewName = "",
 ) -> None:
     """Train a teacher (the paper's 1200-1200 with dropout) or a baseline student (its 800-800) on labels."""
     with _sentences():
@@ -163,7 +191,7 @@ def train(
             ),
             seed=seed,
         )  # fmt: skip
-        _run(_store(), config)
+        _run(_store(), config, name=name)
 
 
 @app.command()
@@ -187,9 +215,15 @@ def distill(
         float | None, typer.Option(help="T at the last step, which it changes to in a straight line.")
     ] = None,
     final_alpha: Annotated[float | None, typer.Option(help="alpha at the last step, likewise.")] = None,
-    t_squared: Annotated[bool, typer.Option(help="Multiply the soft loss by T squared.")] = True,
-    ensemble: Annotated[Average, typer.Option(help="What several teachers average.")] = "probabilities",
-    dataset: Annotated[str | None, typer.Option(help="Data set of the student; the teacher's by default.")] = None,
+    t_squared: Annotated[
+        bool | None, typer.Option("--t-squared/--no-t-squared", help="Multiply the soft loss by T squared, or not.")
+    ] = None,
+    ensemble: Annotated[
+        Average | None, typer.Option(help="What several teachers average, probabilities by default.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set of the student; the teacher's by default.", callback=_dataset)
+    ] = None,
     model: ModelName = "mlp",
     hidden: Hidden = None,
     channels: Channels = None,
@@ -210,6 +244,7 @@ def distill(
     precision: PrecisionName = "auto",
     device: DeviceName = "auto",
     seed: Seed = 0,
+    name: NewName = "",
 ) -> None:
     """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels).
 
@@ -217,7 +252,12 @@ def distill(
     """
     with _sentences():
         store = _store()
-        teachers = [store.find(name) for name in teacher]
+        teaches = _finished(
+            "finished teacher" + (f" on {info_of(dataset).label}" if dataset else ""),
+            lambda run: run.config.role == "teacher" and dataset in (None, run.config.dataset),
+            f"train one with 'python -m kd_core train --dataset {called(dataset or 'mnist')}', or name a run",
+        )
+        teachers = [_find(store, text, "learns from", teaches) for text in teacher]
         dataset = dataset or teachers[0].config.dataset
         config = RunConfig(
             role="distilled",
@@ -242,7 +282,9 @@ def distill(
             ),
             seed=seed,
         )  # fmt: skip
-        _run(store, config)
+        if label_smoothing and config.distillation and not config.distillation.has_hard_loss:
+            raise LabError("without a hard loss no label is read: leave --label-smoothing out, or lower --alpha")
+        _run(store, config, name=name)
 
 
 @app.command()
@@ -271,7 +313,9 @@ def teacher(
             raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
         stated = PIXELS[pixels][1:] if mean is None and std is None else (_reals("--mean", mean), _reals("--std", std))
         chosen = None
-        if model is not None or hidden is not None:
+        if pixels != "own" and (mean is not None or std is not None):
+            raise LabError("--pixels stands for a --mean and a --std: state one or the other")
+        if model is not None or hidden is not None or channels is not None or batch_norm:
             chosen = _model(ModelConfig(), model or "mlp", hidden, channels, None, None, batch_norm)
         try:
             content = file.read_bytes()
@@ -282,22 +326,22 @@ def teacher(
                 content, file=file.name, dataset=dataset, model=chosen, mean=stated[0], std=stated[1], inverted=inverted
             )
         )
-        console.print(" ".join(tried.notes), markup=False, highlight=False, soft_wrap=True)
+        _say(" ".join(tried.notes))
         console.print(f"{tried.test_errors:,} test errors of {tried.test_examples:,}", highlight=False)
         if tried.warning:
-            complaints.print(tried.warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            _say(tried.warning, notices, "yellow")
             if not (anyway or look):
                 raise LabError("it is not taken in: correct what is wrong, or add --anyway")
         if not look:
             store = _store()
             run_id = trial.take(store, tried, lambda configs: _queued(store, configs), name=name)
-            _watch(store, run_id)
+            _say(_watch(store, run_id))
 
 
 def _tried(running: trial.Trial) -> trial.Outcome:
     """Its outcome, with a progress bar until then."""
     try:
-        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             while not running.done:
                 text, share = running.told
@@ -323,55 +367,126 @@ def _reals(option: str, text: str | None) -> tuple[float, ...]:
 
 
 @app.command()
-def resume(run: Annotated[str, typer.Argument(help="Run id, or its start.")]) -> None:
+def resume(run: RunId) -> None:
     """Go on with a paused, stopped, failed or interrupted run from its last checkpoint."""
     with _sentences():
         store = _store()
-        found = store.find(run)
+
+        def rests(run: Run) -> bool:
+            return run.status in RESUMABLE
+
+        found = _find(store, run, "resumes", Fit("unfinished run", rests, "start one with 'train'", rests))
+        jobs.check_devices([found.config])
         store.take_up(found.id)
-        _watch(store, found.id)
+        _say(_watch(store, found.id))
 
 
 @app.command("continue")
 def continue_run(
-    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    run: RunId,
     epochs: Annotated[int, typer.Option(help="How many more.")],
+    name: NewName = "",
 ) -> None:
     """Train on from a finished run's weights, as a new run with its learning rate scheduled anew."""
     with _sentences():
         store = _store()
-        _run(store, recipes.continued(store.find(run), epochs))
+        goes_on = _finished("finished run that was trained here", lambda run: run.config.brought is None)
+        _run(store, recipes.continued(_find(store, run, "goes on from", goes_on), epochs), name=name)
 
 
 @app.command()
 def pack(
-    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    run: RunId,
     file: Annotated[Path, typer.Argument(help="Where to write the bundle, a zip file.")],
+    force: Force = False,
 ) -> None:
     """Write a whole run, weights and metrics and model card, into one file for another machine."""
     from kd_core import bundles
 
     with _sentences():
+        _check_free([file], force)
         store = _store()
-        write_atomic(file, bundles.pack(store, store.find(run).id))
-        console.print(f"{file} holds the run", markup=False, highlight=False, soft_wrap=True)
+        write_atomic(file, bundles.pack(store, _find(store, run, "packs").id))
+        _say(f"{file} holds the run")
+
+
+class Fit(NamedTuple):
+    """Which runs 'last' may be to a command. words: what they are; otherwise: what to do where there is none.
+
+    can: which runs the command can do anything with, where an id names them.
+    """
+
+    words: str
+    takes: Callable[[Run], bool]
+    otherwise: str
+    can: Callable[[Run], bool] = lambda run: run.usable
+
+
+def _finished(
+    words: str = "finished run",
+    takes: Callable[[Run], bool] = lambda run: True,
+    otherwise: str = "see 'python -m kd_core runs', and name one",
+) -> Fit:
+    """Finished runs with weights, none that makes a mistake on purpose."""
+    return Fit(
+        words, lambda run: run.status == "finished" and run.usable and not run.config.mistake and takes(run), otherwise
+    )
+
+
+def _find(store: Store, text: str, verb: str, fit: Fit = _finished()) -> Run:  # noqa: B008
+    """The run that an id names, or for 'last' the newest that fits; says on standard error which it is, and why.
+
+    In a store that a class shares, whoever works in a shell means what was started there.
+    """
+    why = ""
+    if text == LAST:
+        fitting = [run for run in store.runs() if fit.takes(run)]
+        if not fitting:
+            raise LabError(f"there is no {fit.words} to be the 'last': {fit.otherwise}")
+        run = min(fitting, key=_strangeness)  # of several the first, which is the newest
+        why = f" (last: the newest {fit.words}{_ORIGINS[_strangeness(run)]})"
+    else:
+        run = store.find(text)
+    errors = f"{run.results['test_errors']:,} test errors" if run.results else run.status
+    if fit.can(run):
+        _say(f"{verb} {run.id[:4]}, {run.config.label} on {info_of(run.config.dataset).label}, {errors}{why}", notices)
+    return run
+
+
+_ORIGINS = (" started in a shell", " from a browser, as a shell started none", " that came with KD Lab")
+
+
+def _strangeness(run: Run) -> int:
+    """How unlikely somebody in a shell means it: the index of its origin in _ORIGINS."""
+    return 2 if shipped.TAG in run.tags else int(bool(run.browser))
+
+
+def _check_free(files: Iterable[Path], force: bool) -> None:
+    """Raise LabError where one of these files is there already, unless it may be replaced."""
+    for file in files:
+        if file.exists() and not force:
+            raise LabError(f"{file} is there already: name another place, or replace it with --force")
 
 
 @app.command("export")
 def export_model(
-    run: Annotated[str, typer.Argument(help="Run id, or its start.")],
+    run: RunId,
     out: Annotated[
         Path | None, typer.Option(help="Copy the files here as well; by default they lie in the run's own folder.")
     ] = None,
+    force: Force = False,
 ) -> None:
     """Write a run's model as safetensors, ONNX (float32 and int8) and a torch.export program, each checked."""
     from kd_core import browser_page, export, exported
 
     with _sentences():
+        if out is not None:
+            texts = (exported.CONFIG, exported.CARD, exported.CHECKS, PAGE)
+            _check_free([out / name for name in (*exported.MODEL_FILES, *texts)], force)
         store = _store()
-        found = store.find(run)
+        found = _find(store, run, "exports", _finished("finished network", lambda run: run.config.model.name in MODELS))
         folder = store.folder(found.id).export
-        with Progress(TextColumn("{task.description}"), BarColumn(), console=console, transient=True) as bar:
+        with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
             checks = export.export_run(
                 store.storage, found, lambda text, share: bar.update(task, description=text, completed=share)
@@ -381,7 +496,7 @@ def export_model(
             for name in (*kept, *checks["texts"], exported.CHECKS):
                 write_atomic(out / name, read_bytes(folder / name))
             if page := browser_page.browser_page(store.storage, found.id):
-                write_atomic(out / "draw.html", page)
+                write_atomic(out / PAGE, page)
         table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
         for file in checks["files"]:
             table.add_row(
@@ -395,7 +510,7 @@ def export_model(
         console.print(table)
         versions = ", ".join(f"{name} {version}" for name, version in checks["versions"].items())
         console.print(f"{checks['processor']}, {checks['threads']} threads; {versions}.", highlight=False)
-        console.print(f"The files lie in {out or folder}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"The files lie in {out or folder}")
 
 
 @app.command()
@@ -437,9 +552,9 @@ def redo_recipe(
 def _redo(store: Store, redo: paper.Redo) -> None:
     for run_id in redo.to_resume:
         store.take_up(run_id)
-        _watch(store, run_id)
+        _say(_watch(store, run_id), notices)
     for run_id, config in redo.to_train.items():
-        _run(store, config, run_id)
+        _say(_start(store, run_id, config), notices)
 
 
 def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, markdown: bool) -> None:
@@ -452,7 +567,7 @@ def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, m
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
     _print_table([head, *cells], experiment.title, markdown)
     for said in paper.verdicts(experiment, found):
-        console.print(f"{said.word}: {said.sentence}", markup=False, highlight=False, soft_wrap=True)
+        _say(f"{said.word}: {said.sentence}")
     _print_machines(runs.values())
 
 
@@ -476,7 +591,7 @@ def _print_machines(runs: Iterable[Run]) -> None:
         for run in runs
         if run.status == "finished"
     }
-    console.print("Trained on " + "; ".join(sorted(machines)), markup=False, highlight=False, soft_wrap=True)
+    _say("Trained on " + "; ".join(sorted(machines)))
 
 
 @app.command()
@@ -498,7 +613,7 @@ def objectives(
         standings = comparison.standings(found)
         _print_table([comparison.HEAD, *(comparison.cells(one) for one in standings)], experiment.title, markdown)
         for sentence in (experiment.shows, *comparison.verdict(standings), comparison.HOW_TO_READ):
-            console.print(sentence, markup=False, highlight=False, soft_wrap=True)
+            _say(sentence)
         _print_machines(runs.values())
 
 
@@ -527,31 +642,91 @@ def ship() -> None:
         _redo(store, main)
         small = recipes.plan(shipped.digits_story(), mine)
         for run_id, config in small.to_train.items():
-            _run(store, config, run_id)
+            _say(_start(store, run_id, config), notices)
         for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
             console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
 
 
 @app.command("runs")
 def list_runs(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")] = False,
+    role: Annotated[Role | None, typer.Option(help="Of this role only.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="On this data set only.", callback=_dataset)] = None,
+    status: Annotated[Status | None, typer.Option(help="In this state only.")] = None,
+    name: Annotated[str, typer.Option(help="With this in their name, in capitals or not.")] = "",
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
+    as_json: AsJson = False,
 ) -> None:
-    """List all runs, newest first."""
-    with _sentences():
-        found = _store().runs()
+    """List runs, newest first."""
+    with _sentences(as_json):
+        listed = [
+            run
+            for run in _store().runs(statuses=(status,) if status else None)
+            if role in (None, run.config.role)
+            and dataset in (None, run.config.dataset)
+            and name.lower() in run.name.lower()
+        ][:limit]
         if as_json:
-            for run in found:
-                row = {"id": run.id, "status": run.status, "results": run.results}
-                print(json.dumps({**row, "config": run.config.model_dump(mode="json")}))
+            for run in listed:
+                print(json.dumps(_account(run)))
             return
-        if not found:
-            console.print("There is no run yet: try [bold]python -m kd_core train --dataset digits[/]")
+        if not listed:
+            _say("There is no such run. To make one: python -m kd_core train --dataset digits", notices)
             return
-        table = Table("id", "status", "data", "run", "test errors")
-        for run in found:
-            errors = f"{run.results['test_errors']} of {run.results['test_examples']}" if run.results else ""
-            table.add_row(run.id, run.status, called(run.config.dataset), run.config.label, errors)
+        table = Table(box=None, padding=(0, 1, 0, 0))
+        for head in ("id", "created", "status", "data", "run", "teacher", "errors"):
+            table.add_column(head, no_wrap=head == "id", overflow="fold")
+        for run in listed:
+            told = _account(run)
+            called_ = f"{run.name}: " if run.name else ""
+            settings = f"{called_}{run.config.label}, {told['epochs']} epochs, seed {told['seed']}"
+            teachers = " ".join(teacher[:4] for teacher in told["teachers"])
+            errors = f"{run.results['test_errors']:,}" if run.results else ""
+            created = told["created"][:16].replace("T", " ")
+            cells = (run.id, created, run.status, called(run.config.dataset), settings, teachers, errors)
+            table.add_row(*map(Text, cells))
         console.print(table)
+
+
+@app.command()
+def show(run: RunId, as_json: AsJson = False) -> None:
+    """Show all that is known of a run: its settings, what it learned from, how it stands and its results."""
+    with _sentences(as_json):
+        store = _store()
+        told = _account(_find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
+        if as_json:
+            print(json.dumps(told))
+            return
+        for setting, value in flattened(told).items():
+            if value not in (None, "", []):
+                _say(f"{setting}: {_in_words(value)}")
+        _say(f"files: {store.folder(told['id']).path}")
+
+
+def _account(run: Run) -> dict[str, Any]:
+    """All that is known of a run, for programs and for people; times in ISO 8601 with this machine's zone."""
+    config = run.config
+
+    def when(seconds: float | None) -> str | None:
+        return None if seconds is None else datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")
+
+    return {
+        "id": run.id,
+        "name": run.name,
+        "status": run.status,
+        "message": run.message,
+        "created": when(run.created_at),
+        "ended": when(run.ended_at),
+        "role": config.role,
+        "dataset": config.dataset,
+        "label": config.label,
+        "seed": config.seed,
+        "epochs": config.training.epochs,
+        "teachers": list(config.distillation.teachers) if config.distillation else [],
+        "note": run.note,
+        "tags": list(run.tags),
+        "results": run.results,
+        "config": config.model_dump(mode="json"),
+    }
 
 
 @app.command()
@@ -563,7 +738,9 @@ def compare(
 
     with _sentences():
         store = _store()
-        found = [store.find(name) for name in runs]
+        dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
+        fits = _finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
+        found = [_find(store, text, "compares", fits) for text in runs]
         for run in found:
             if not run.usable:
                 raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
@@ -590,13 +767,18 @@ def compare(
 
 
 @app.command()
-def advise(run: Annotated[str, typer.Argument(help="Run id of a distilled student, or its start, or 'last'.")]) -> None:
+def advise(run: RunId) -> None:
     """Say what a distilled run's own numbers suggest, most important first, and the next experiment for each."""
     from kd_core import diagnosis, evidence
 
     with _sentences():
         store = _store()
-        read = evidence.evidence_of(store, store.find(run))
+        student = _finished(
+            "finished distilled student",
+            lambda run: run.config.role == "distilled",
+            "distil one with 'python -m kd_core distill --teacher last'",
+        )
+        read = evidence.evidence_of(store, _find(store, run, "advises on", student))
         found = diagnosis.advise(read)
         for number, advice in enumerate(found, 1):
             lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
@@ -606,9 +788,9 @@ def advise(run: Annotated[str, typer.Argument(help="Run id of a distilled studen
                     f"{name} {_in_words(before)} -> {_in_words(after)}" for name, (before, after) in changes
                 )
                 lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
-            console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+            _say("\n".join(lines))
         if not found:
-            console.print(diagnosis.ALL_WELL, markup=False, highlight=False, soft_wrap=True)
+            _say(diagnosis.ALL_WELL)
 
 
 def _in_words(value: Any) -> str:
@@ -657,6 +839,14 @@ def _model(
     dropout_input: float | None,
     batch_norm: bool,
 ) -> ModelConfig:
+    given = {"hidden": hidden, "dropout": dropout, "dropout-input": dropout_input, "batch-norm": batch_norm or None}
+    for option, value in {**given, "channels": channels}.items():
+        reader = "cnn" if option == "channels" else "mlp"
+        if value is not None and name in MODELS and name != reader:
+            raise LabError(f"{name} does not read --{option}: leave it out, or choose --model {reader}")
+    if hidden is not None and not hidden.strip(" ,-") and (dropout is not None or batch_norm):
+        unread = "--dropout" if dropout is not None else "--batch-norm"
+        raise LabError(f"a linear model does not read {unread}: leave it out, or give it --hidden units")
     changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
     for setting, text in (("hidden", hidden), ("channels", channels)):
         if text is None:
@@ -678,10 +868,24 @@ def _is_number(text: str) -> bool:
 
 
 def _distillation(
-    dataset: str, objective: str, weights: list[str], temperature: float | None, alpha: float | None, **settings: Any
+    dataset: str,
+    objective: str,
+    weights: list[str],
+    temperature: float | None,
+    alpha: float | None,
+    t_squared: bool | None,
+    ensemble: Average | None,
+    **settings: Any,
 ) -> DistillationConfig:
     """The settings asked for, the objective's own where nothing is; what it does not read is refused."""
     told = DistillationConfig(objective=objective, weights=_weights(weights), **settings)
+    if t_squared is not None and not told.info.uses_temperature:
+        raise LabError(f"{objective} has no temperature: leave --t-squared and --no-t-squared out")
+    if ensemble is not None and len(told.teachers) == 1:
+        raise LabError("one teacher has nothing to average: leave --ensemble out, or name several teachers")
+    if ensemble == "probabilities" and told.info.matches_logits:
+        raise LabError(f"{objective} averages the logits of several teachers: leave --ensemble out")
+    told = told.replace(t_squared=t_squared is not False, ensemble=ensemble or told.ensemble)
     if temperature is not None and not told.info.uses_temperature:
         raise LabError(f"{objective} has no temperature: leave --temperature out")
     if alpha is not None and not told.info.mixed:
@@ -752,7 +956,6 @@ def _training(
 
 data = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")
 app.add_typer(data, name="data")
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs.")]
 Source = Annotated[Path, typer.Argument(help="A folder of class folders, or a zip of them.", exists=True)]
 
 
@@ -860,23 +1063,20 @@ def _told(as_json: bool) -> Iterator[Callable[..., None]]:
 
     def tell(**said: Any) -> None:
         if as_json:
-            print(json.dumps(said), flush=True)
+            print(json.dumps(said), file=sys.stdout if "result" in said else sys.stderr, flush=True)
         elif status is not None and "share" in said:
             status.update(f"{said['text']}: {said['share']:.0%}")
 
     before = signal.signal(signal.SIGTERM, end)
     try:
-        with Status("Looking at it", console=complaints) if not as_json else nullcontext() as status:
+        with notices.status("Looking at it") if not as_json else nullcontext() as status:
             yield tell
-    except LabError as error:
-        if as_json:
-            print(json.dumps({"error": str(error)}), flush=True)
-            return
-        with _sentences():
+    except LabError:
+        with _sentences(as_json):
             raise
     except KeyboardInterrupt:
-        console.print("stopped; nothing was kept")
-        raise typer.Exit(PAUSED) from None
+        _say("stopped; nothing was kept", notices)
+        raise typer.Exit(INTERRUPTED) from None
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -891,9 +1091,7 @@ def scheduler(
     The app finds it through KD_SCHEDULER, workers are told its address.
     """
     with _sentences(), _ended_by_ctrl_c():
-        cluster.serve_scheduler(
-            host, port, lambda address: console.print(f"scheduler at {address}", markup=False, soft_wrap=True)
-        )
+        cluster.serve_scheduler(host, port, lambda address: _say(f"scheduler at {address}"))
 
 
 @app.command()
@@ -911,7 +1109,7 @@ def worker(
         cluster.serve_workers(
             address,
             offer,
-            lambda: console.print(f"{offer.runs} runs at once{shared}, for {address}", markup=False, soft_wrap=True),
+            lambda: _say(f"{offer.runs} runs at once{shared}, for {address}"),
         )
 
 
@@ -926,7 +1124,7 @@ def _ended_by_ctrl_c() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        console.print("ended")
+        _say("ended", notices)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -934,29 +1132,35 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 def _store() -> Store:
     store, notice = mending.open_store(places.home(), places.storage())
     if notice:
-        complaints.print(notice, markup=False, highlight=False, soft_wrap=True)
+        _say(notice, notices)
     store.interrupt_orphans()
     shipped.offer(store)
     return store
 
 
-def _run(store: Store, config: RunConfig, run_id: str | None = None) -> None:
-    run_id = run_id or new_id()
+def _run(store: Store, config: RunConfig, *, name: str) -> None:
+    _say(_start(store, new_id(), config, name))
+
+
+def _start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
     jobs.check(store, {run_id: config})
+    jobs.check_devices([config])
     store.create({run_id: settled(config)})
-    console.print(f"run [bold]{run_id}[/]: {config.label}, {called(config.dataset)}")
-    _watch(store, run_id)
+    if name:
+        store.describe(run_id, name=name, note="", tags=())
+    _say(f"run {run_id}: {config.label}, {called(config.dataset)}", notices)
+    return _watch(store, run_id)
 
 
-def _watch(store: Store, run_id: str) -> None:
-    """Do the run here, with a progress bar; Ctrl-C pauses it. Exits as the help says."""
+def _watch(store: Store, run_id: str) -> str:
+    """Do the run here, with a progress bar; Ctrl-C pauses it. Returns how it ended, or exits as the help says."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
     )
-    with _interrupts() as interrupted, Progress(*columns, console=console) as bar:
+    with _interrupts() as interrupted, Progress(*columns, console=notices) as bar:
         task = bar.add_task("starting", total=None)
 
         def show(event: performing.Event) -> None:
@@ -978,22 +1182,15 @@ def _watch(store: Store, run_id: str) -> None:
         performing.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
     run = store.get(run_id)
     if run.status == "failed":
-        complaints.print(f"run {run_id} failed: {run.message}", style="red", markup=False, soft_wrap=True)
+        _say(f"run {run_id} failed: {run.message}", notices, "red")
         raise typer.Exit(FAILED)
     if run.status == "paused":
-        console.print(f"paused: [bold]python -m kd_core resume {run_id}[/] goes on")
+        _say(f"paused: python -m kd_core resume {run_id} goes on", notices)
         raise typer.Exit(PAUSED)
-    if run.results:
-        results = run.results
-        console.print(
-            f"{run.status}: {results['test_errors']} test errors of {results['test_examples']};"
-            f" weights in {store.folder(run_id).weights}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
-    else:
-        console.print(f"{run.status}. {run.message or ''}", markup=False, soft_wrap=True)
+    if not run.results:
+        return f"run {run_id} {run.status}. {run.message or ''}"
+    errors, examples = run.results["test_errors"], run.results["test_examples"]
+    return f"run {run_id} {run.status}: {errors} test errors of {examples}; weights in {store.folder(run_id).weights}"
 
 
 @contextmanager
@@ -1015,12 +1212,18 @@ def _interrupts() -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _sentences() -> Iterator[None]:
-    """What a user can cause is one sentence on standard error and exit code 2, never a traceback."""
+def _sentences(as_json: bool = False) -> Iterator[None]:
+    """What a user can cause is one sentence on standard error and exit code 2, never a traceback.
+
+    as_json: for programs that read standard output it is an object there.
+    """
     try:
         yield
     except LabError as error:
-        complaints.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        if as_json:
+            print(json.dumps({"error": str(error)}), flush=True)
+        else:
+            _say(f"error: {error}", notices, "red")
         raise typer.Exit(REFUSED) from None
 
 
@@ -1029,4 +1232,8 @@ if __name__ == "__main__":
         sys.stdout.reconfigure(
             errors="backslashreplace"
         )  # a file's name may be no text, a terminal know few characters
-    app()
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        app()
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(INTERRUPTED)

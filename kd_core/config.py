@@ -988,16 +988,17 @@ def cell_key(config: RunConfig) -> str:
 
 def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
     """The settings in which configs differ: dotted name -> one value a config, None where it has no such setting."""
-    flat = [_flattened(config.model_dump(mode="json")) for config in configs]
+    flat = [flattened(config.model_dump(mode="json")) for config in configs]
     names = list(dict.fromkeys(name for values in flat for name in values))
     columns = {name: [values.get(name) for values in flat] for name in names}
     return {name: values for name, values in columns.items() if any(value != values[0] for value in values)}
 
 
-def _flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
     return flat
 
 

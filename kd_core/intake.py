@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -122,30 +123,30 @@ class Intake:
 
     def _follow(self, work: Work, arguments: list[str]) -> None:
         command = [*COMMAND, *arguments, "--json"]  # never through a shell
-        with (
-            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as complaints,
-            tempfile.TemporaryDirectory(prefix="kd-lab-intake-", ignore_cleanup_errors=True) as scratch,
-        ):  # what a killed process leaves goes with its scratch folder
+        complaints: deque[str] = deque(maxlen=50)
+        with tempfile.TemporaryDirectory(prefix="kd-lab-intake-", ignore_cleanup_errors=True) as scratch:
+            # what a killed process leaves goes with its scratch folder
             try:
                 with subprocess.Popen(  # noqa: S603
                     command,
                     cwd=ROOT,
                     stdout=subprocess.PIPE,
-                    stderr=complaints,
+                    stderr=subprocess.STDOUT,  # its progress comes there
                     text=True,
                     encoding="utf-8",
+                    errors="replace",
                     env={**os.environ, "TMPDIR": scratch},
                 ) as process:
                     work.process = process
                     if work.stopped:
                         process.terminate()
                     for line in process.stdout or ():
-                        self._hear(work, line)
+                        if not self._hear(work, line):
+                            complaints.append(line)
             except OSError as error:
                 work.error = f"The process that takes data in cannot start: {error.strerror or error}."
             if work.result is None and work.error is None:
-                complaints.seek(0)
-                sys.stderr.write(complaints.read()[-4000:])  # to the app's log
+                sys.stderr.writelines(complaints)  # to the app's log
                 work.error = (
                     "Stopped; nothing was kept."
                     if work.stopped
@@ -154,8 +155,9 @@ class Intake:
         work.ended.set()
 
     @staticmethod
-    def _hear(work: Work, line: str) -> None:
-        with contextlib.suppress(ValueError):
+    def _hear(work: Work, line: str) -> bool:
+        """Take in what a line says. False for one that is no part of the protocol."""
+        try:
             said = json.loads(line)
             if "error" in said:
                 work.error = str(said["error"])
@@ -163,6 +165,9 @@ class Intake:
                 work.result = dict(said["result"])
             else:
                 work.text, work.share = str(said["text"]), float(said["share"])
+        except (ValueError, TypeError, KeyError):
+            return False
+        return True
 
     def _forget_old(self) -> None:
         for folder in self._folder.glob("*"):

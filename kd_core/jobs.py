@@ -98,6 +98,14 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             check_shows(teacher.config.model, config.distillation.objective, "teacher")
 
 
+def check_devices(configs: Iterable[RunConfig]) -> None:
+    """Raise ConfigError where a run names a device that this machine, which is to do it, has not."""
+    for device in {config.training.device for config in configs} - {"auto", "cpu"}:
+        from kd_core.arithmetic import pick_device  # it takes torch
+
+        pick_device(device)
+
+
 def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
     try:
         continued = store.get(run_id)
@@ -224,6 +232,8 @@ class Jobs:
         Raises ConfigError where one could not run, the queue or the disk is full; none is queued then.
         """
         check(self.store, configs)
+        if self._scheduler is None:
+            check_devices(configs.values())
         configs = {run_id: settled(config) for run_id, config in configs.items()}
         with self._admission:
             self._check_room(len(configs), None if privileged else browser)

@@ -483,13 +483,8 @@ class Store:
         raise StoreError(f"there is no run '{run_id}': see the list of runs")
 
     def find(self, text: str) -> Run:
-        """The run whose id starts with text, or for 'last' the newest. Raises StoreError unless there is just one."""
-        if text == "last":
-            rows = self._rows(
-                "SELECT * FROM runs WHERE deleted_at IS NULL ORDER BY created_at DESC, rowid DESC LIMIT 1"
-            )
-        else:
-            rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
+        """The run whose id starts with text. Raises StoreError unless there is just one."""
+        rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
         if len(rows) == 1:
             return _run(rows[0])
         problem = "there is no run" if not rows else "several runs have an id that starts with"

@@ -123,7 +123,7 @@ def test_a_batch_is_older_than_a_run_created_after_it(store):
     store.create({new_id(): tiny_config(seed=n) for n in range(20)})
     newest = new_id()
     store.create({newest: tiny_config()})
-    assert store.find("last").id == newest
+    assert store.runs()[0].id == newest
 
 
 def test_a_killed_owner_that_nobody_reaped_is_gone(store):

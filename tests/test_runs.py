@@ -90,7 +90,7 @@ def test_two_stores_on_one_home_follow_a_run_together(store, run_id):
     assert other.records(run_id, "step") == store.records(run_id, "step")
     theirs = new_id()
     other.create({theirs: tiny_config(seed=1)})
-    assert store.find("last").id == theirs
+    assert store.runs()[0].id == theirs
     other.close()
     assert store.get(theirs).config == tiny_config(seed=1)
 
@@ -115,11 +115,11 @@ def test_two_stores_on_one_home_see_each_other(store, run_id):
     other.close()
 
 
-def test_runs_are_found_by_the_start_of_their_id_and_last_is_the_newest(store, run_id):
+def test_runs_are_found_by_the_start_of_their_id_and_newest_come_first(store, run_id):
     newest = new_id()
     store.create({newest: tiny_config(seed=1)})
     assert store.find(newest[:6]).id == newest
-    assert store.find("last").id == newest
+    assert store.runs()[0].id == newest
     with pytest.raises(StoreError, match="several runs"):
         store.find("")
     with pytest.raises(StoreError, match="there is no run 'zz'"):
@@ -146,8 +146,8 @@ def test_no_method_follows_such_an_id_and_none_is_created(store, name):
 def test_unknown_runs_are_said_in_words_by_whoever_is_asked(store):
     with pytest.raises(StoreError, match=r"^there is no run 'abc': see the list of runs$"):
         store.get("abc")
-    with pytest.raises(StoreError, match=r"^there is no run 'last': see the list of runs$"):
-        store.find("last")
+    with pytest.raises(StoreError, match=r"^there is no run 'zz': see the list of runs$"):
+        store.find("zz")
     assert store.request("abc") is None
     assert store.records("abc", "step") == []
     store.ask("abc", "stop")
