@@ -101,16 +101,18 @@ def _say(text: str, to: Console = console, style: str | None = None) -> None:
     to.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
+def _full_name(text: str) -> str:
+    """The full name of a data set, as a user may call it. Raises LabError."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
+        raise LabError("--dataset holds what is no text in UTF-8") from None
+    return own_data.find(places.storage(), text)
+
+
 def _dataset(text: str | None) -> str | None:
-    """The full name of a data set, as a user may call it."""
-    if text is None:
-        return None
     with _sentences():
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
-            raise LabError("--dataset holds what is no text in UTF-8") from None
-        return own_data.find(places.storage(), text)
+        return None if text is None else _full_name(text)
 
 
 DatasetName = Annotated[
@@ -650,7 +652,7 @@ def ship() -> None:
 @app.command("runs")
 def list_runs(
     role: Annotated[Role | None, typer.Option(help="Of this role only.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="On this data set only.", callback=_dataset)] = None,
+    dataset: Annotated[str | None, typer.Option(help="On this data set only.")] = None,
     status: Annotated[Status | None, typer.Option(help="In this state only.")] = None,
     name: Annotated[str, typer.Option(help="With this in their name, in capitals or not.")] = "",
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
@@ -658,6 +660,7 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     with _sentences(as_json):
+        dataset = dataset and _full_name(dataset)
         listed = [
             run
             for run in _store().runs(statuses=(status,) if status else None)
@@ -1031,13 +1034,12 @@ def add_data(
 
 
 @data.command()
-def fetch(
-    dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.", callback=_dataset)], as_json: AsJson = False
-) -> None:
+def fetch(dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.")], as_json: AsJson = False) -> None:
     """Download a data set, if it is not here already."""
     from kd_core import datasets
 
     with _told(as_json) as tell:
+        dataset = _full_name(dataset)
         datasets.load(dataset, lambda text, share: tell(text=text, share=share))
         tell(result={"name": dataset})
         if not as_json:
