@@ -738,6 +738,7 @@ def compare(
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
     from kd_core import artifacts, datasets, evaluation, speed
+    from kd_core.claims import null_said
 
     with _sentences():
         store = _store()
@@ -755,7 +756,7 @@ def compare(
         logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
         measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
         table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
-        rows = _comparison_rows(found, measured["models"])
+        rows = _comparison_rows(found, measured)
         rows["agreement with the first"] = [
             f"{evaluation.agreement(logits[run.id], logits[found[0].id]):.2%}" for run in found
         ]
@@ -766,6 +767,7 @@ def compare(
         console.print(
             f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
             f" {conditions['torch']}, {conditions['precision']}; medians of models taking turns."
+            f" {null_said(measured)}"
         )
 
 
@@ -802,18 +804,21 @@ def _in_words(value: Any) -> str:
 
 
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
+    from kd_core.claims import in_figures, speed_claim
+    from kd_core.evaluation import wilson_interval
+
     first = runs[0]
+    timed = [measured["models"][run.id] for run in runs]
+    faster = [speed_claim(measured, run.id, first.id) for run in runs]
 
     def ratios(values: dict[str, Any], format_value: Callable[[float], str]) -> list[str]:
         """A black box has costs that nobody knows."""
         base = values[first.id]
         return [
             "–" if (value := values[run.id]) is None
-            else format_value(value) + ("" if base is None else f" ({value / base:.3g}x)")
+            else format_value(value) + ("" if base is None else f" ({in_figures(value / base)}x)")
             for run in runs
         ]  # fmt: skip
-
-    from kd_core.evaluation import wilson_interval
 
     intervals = []
     for run in runs:
@@ -827,9 +832,10 @@ def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, lis
         "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),
         "size, bytes": ratios({run.id: run.results["size_bytes"] for run in runs}, lambda n: f"{n:,}"),
         "multiply-adds": ratios({run.id: run.results["multiply_adds"] for run in runs}, lambda n: f"{n:,}"),
-        "latency p50, ms": ratios({key: m["latency_ms_p50"] for key, m in measured.items()}, lambda ms: f"{ms:.3f}"),
-        "latency p95, ms": ratios({key: m["latency_ms_p95"] for key, m in measured.items()}, lambda ms: f"{ms:.3f}"),
-        "images a second": ratios({key: m["images_per_second"] for key, m in measured.items()}, lambda n: f"{n:,.0f}"),
+        "latency p50, ms": [in_figures(one["latency_ms_p50"]) for one in timed],
+        "latency p95, ms": [in_figures(one["latency_ms_p95"]) for one in timed],
+        "images a second": [f"{one['images_per_second']:,.0f}" for one in timed],
+        "times as fast (95% interval)": [claim.cell if claim else "–" for claim in faster],
     }
 
 

@@ -22,7 +22,7 @@ NO_DIFFERENCE = "no difference in speed could be measured"
 def in_figures(value: Any, column: str = "") -> Any:
     """A number as people read it: counts whole, the rest to three figures, without exponent; text stays as it is.
 
-    column: what the number is of; p has two figures, what is in % two decimals. Missing numbers are a dash.
+    column: what the number is of; p has two figures, what ends in % two decimals. Missing numbers are a dash.
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
@@ -32,7 +32,7 @@ def in_figures(value: Any, column: str = "") -> Any:
         return f"{value:,.0f}"
     if 0 < value < 1e-4:
         return "< 0.0001"
-    if "%" in column:
+    if column.endswith("%"):
         return f"{value:.2f}"
     figures = 2 if column == "p" else 3
     return f"{value:.{max(0, min(4, figures - 1 - math.floor(math.log10(abs(value)))))}f}"
@@ -92,6 +92,15 @@ def speed_claim(
     return SpeedClaim(ratio, low, high, tuple(null))
 
 
+def null_said(speed: Mapping[str, Any]) -> str:
+    """What a measurement says of two things that are the same, in a sentence, and what follows from that."""
+    ratio, low, high = map(in_figures, speed["itself"]["1"])
+    return (
+        f"The first model measured against itself in the same rounds: {ratio}, 95% interval {low} to {high}. A ratio"
+        " that is no farther from 1 than that, or whose own interval holds 1, is noise: not measurable."
+    )
+
+
 def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
     """Milliseconds of one image: the first's median, and the others by their ratio to it.
 
@@ -107,7 +116,7 @@ def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, 
         leader = next(alike, run_id)
         leading += [leader] if leader == run_id else []
         level[run_id] = own[leader]
-    return level
+    return level if len(leading) > 1 else dict.fromkeys(level, own[first])
 
 
 # ------------------------------------------------------------------------------------- what the teacher has added
@@ -172,10 +181,10 @@ def over_seeds(saved: SeedDifference) -> str:
     """What a distilled student saves against its baseline, and whether that could be luck, in a sentence."""
     seeds, low_high = len(saved.by_seed), saved.interval
     word, mean = ("more", -saved.mean) if saved.mean < 0 else ("fewer", saved.mean)
-    said = f"the distilled student makes {mean:.1f} test errors {word} than its baseline"
+    said = f"the distilled student makes {mean:.{int(seeds > 1)}f} test errors {word} than its baseline"
     if low_high is None:
-        on = "On this seed alone" if seeds == 1 else f"Over {seeds} seeds"
-        return f"{on} {said}: it takes {FEWEST_SEEDS} seeds to say how sure that is."
+        on = "On this seed" if seeds == 1 else f"Over {seeds} seeds"
+        return f"{on} {said}. It takes {FEWEST_SEEDS} seeds to say how sure that is."
     low, high = low_high if word == "fewer" else (-low_high[1], -low_high[0])
     verdict = {1: "it is better", -1: "it is worse", 0: "that could be luck"}[saved.sign]
     return f"Over {seeds} seeds {said} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}."

@@ -252,7 +252,7 @@ def negative_log_likelihood(logits: Logits, labels: Labels, temperature: float =
     return float(np.mean(logsumexp(exact, axis=1) - exact[np.arange(len(labels)), labels]))
 
 
-COLDEST, HOTTEST = 0.05, 20.0
+LOWEST, HIGHEST = 0.05, 20.0
 """Between these temperature scaling looks."""
 
 
@@ -260,7 +260,7 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float | None:
     """Temperature scaling: the T at which softmax(z / T) has the least negative log-likelihood on these examples.
 
     Guo et al. 2017, arXiv:1706.04599, section 4.2. Fit it on the validation split and use it on the test set. None
-    where no T between COLDEST and HOTTEST fits best: of examples without a mistake every colder T is better still. In
+    where no T between LOWEST and HIGHEST fits best: of examples without a mistake every lower T is better still. In
     1 / T the negative log-likelihood is convex, its slope mean(E[z] − z of the label), whose root scipy's brentq finds.
     """
     from scipy.optimize import brentq
@@ -272,10 +272,10 @@ def fitted_temperature(logits: Logits, labels: Labels) -> float | None:
         expected = (softened(exact, float(np.exp(log_temperature))) * exact).sum(axis=1)
         return float(np.mean(expected - of_label))
 
-    coldest, hottest = np.log(COLDEST), np.log(HOTTEST)
-    if slope(coldest) <= 1e-12 or slope(hottest) >= 0:  # at the coldest it falls still, or is flat but for rounding
+    lowest, highest = np.log(LOWEST), np.log(HIGHEST)
+    if slope(lowest) <= 1e-12 or slope(highest) >= 0:  # at the lowest it falls still, or is flat but for rounding
         return None
-    return float(np.exp(brentq(slope, coldest, hottest, xtol=1e-9)))
+    return float(np.exp(brentq(slope, lowest, highest, xtol=1e-9)))
 
 
 def likest(mean_soft: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from kd_core import evaluation
 from kd_core.config import LabError, RunConfig
 from kd_core.evaluation import Labels, Logits, McNemar
 from kd_core.places import available
-from kd_core.recipes import StoryConfig, baseline_beside, repeats
+from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs import ACTIVE, Run, Store
 from kd_core.split import split_of
 
@@ -103,21 +103,13 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         judged=judged,
         teacher_errors=own,
         compared=_compared(store, run, baseline) if here and baseline is not None else None,
-        pairs={} if baseline is None else _pairs(repeats(baseline, finished), repeats(run, finished)),
+        pairs={} if baseline is None else pairs(baseline, run, finished),
     )
 
 
 def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
     alike = baseline_beside(run.settled)
     return next((other for other in finished if other.settled == alike and other.usable), None)
-
-
-def _pairs(baselines: Sequence[Run], students: Sequence[Run]) -> dict[int, tuple[int, int]]:
-    """Test errors by seed, (baseline, student), of the seeds that both have."""
-    first, second = (
-        {run.config.seed: int(run.results["test_errors"]) for run in runs} for runs in (baselines, students)
-    )
-    return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
 
 
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:

@@ -45,8 +45,8 @@ tags:
 ## Intended use and limits
 
 Made for learning about distillation and for comparison on {info.label}. It sorts any picture whatever into one of
-{info.classes} classes, and is untested on pictures from elsewhere. Its test errors are those of one seed: differences
-within the interval mean little.
+{info.classes} classes, and is untested on pictures from elsewhere. Its test errors are those of one seed: what one
+run has over another may be luck even outside the interval, and only more seeds tell.
 
 ## Use
 

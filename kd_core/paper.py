@@ -27,6 +27,7 @@ from kd_core.recipes import (
     LIGHT_TEACHER,
     PAPER_STUDENT_TRAINING,
     PAPER_TEACHER_TRAINING,
+    baseline_beside,
 )
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 
@@ -304,6 +305,16 @@ def _few_labels(protocol: Protocol) -> Experiment:
 
 Cell = tuple[str, int]
 """A line's label, and a seed."""
+
+
+def again(student: RunConfig) -> Experiment:
+    """A distilled student and its baseline, with the same teachers: to be planned with other seeds than theirs."""
+
+    def of(config: RunConfig) -> Callable[[int, tuple[str, ...]], RunConfig]:
+        return lambda seed, _: config.replace(seed=seed)
+
+    lines = Line("baseline", None, of(baseline_beside(student))), Line("distilled", None, of(student))
+    return Experiment("again", "Other seeds", "", "", lambda _: (), lines)
 
 
 class Redo(NamedTuple):

@@ -3,7 +3,7 @@
 A StoryConfig says all of it in one value; plan turns it into linked runs, leaving out what is trained already.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -338,6 +338,15 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
         return config.replace(seed=0, distillation=distillation), *teachers
 
     return [other for other in others if essence(other.settled) == essence(run.settled)]
+
+
+def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tuple[int, int]]:
+    """Test errors by seed, (baseline, student), of the seeds that repeats of both have."""
+    first, second = (
+        {one.config.seed: int(one.results["test_errors"]) for one in repeats(run, finished)}
+        for run in (baseline, student)
+    )
+    return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
 
 
 def continued(run: Run, epochs: int) -> RunConfig:

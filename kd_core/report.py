@@ -4,13 +4,16 @@ import html
 import json
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import pandas as pd
 import plotly.graph_objects as go
+from pandas.io.formats.style import Styler
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
+from kd_core.claims import in_figures
 from kd_core.figures import OPTIONS
 
 
@@ -58,6 +61,11 @@ for (const box of document.querySelectorAll(".figure")) {{
 """
 
 
+def written(table: pd.DataFrame) -> Styler:
+    """A table whose numbers read as in_figures writes them, and sort as the numbers that they are."""
+    return table.style.format({name: partial(in_figures, column=str(name)) for name in table})
+
+
 def report(title: str, sections: Sequence[Section]) -> bytes:
     """One HTML page that needs no network; text and tables may hold anything, they are shown as they are."""
     page = _PAGE.format(
@@ -74,7 +82,8 @@ def _section(section: Section) -> str:
     parts = [f"<h2>{html.escape(section.title)}</h2>"]
     parts += [f"<p>{html.escape(text)}</p>" for text in section.text]
     if section.table is not None:
-        parts.append(section.table.to_html(index=False, escape=True, border=0, na_rep="–"))
+        table = section.table.apply(lambda column: [in_figures(value, str(column.name)) for value in column])
+        parts.append(table.to_html(index=False, escape=True, border=0))
     parts += [_figure(figure) for figure in section.figures]
     return "\n".join(parts)
 

@@ -17,6 +17,7 @@ from pages.widgets.findings import found
 from pages.widgets.missing import say_missing
 from pages.widgets.race import race_of, stream_length
 from pages.widgets.results import headline, say_mistakes
+from pages.widgets.seeds import other_seeds
 from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
@@ -68,6 +69,7 @@ speed = found("speed", compared_runs, "Measuring the speed side by side") if her
 
 say_mistakes(compared_runs)
 st.markdown(headline(compared_runs, speed))
+other_seeds(compared_runs)
 cards(compared_runs, speed)
 if here:
     look_closer(compared_runs, speed)

@@ -7,6 +7,7 @@ import re
 
 import numpy as np
 import pytest
+from measured import machine
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
@@ -331,8 +332,8 @@ def test_the_form_of_a_hundred_classes_lists_those_it_leaves_out(open_page):
 @pytest.mark.parametrize("part", ["Classes", "Disagreements", "The race"])
 def test_each_closer_look_opens_on_colour_images(open_page, lab_home, part, monkeypatch):
     ids = [run.id for run in lab._opened(lab_home[0]).store.runs()]
-    measured = {"latency_ms_p50": 1.0, "latency_ms_p95": 2.0, "images_per_second": 100.0}
-    known = {"speed": {"models": dict.fromkeys(ids, measured)}}  # in place of what a worker may be measuring meanwhile
+    times = {run_id: 1.5**place for place, run_id in enumerate(ids)}
+    known = {"speed": machine(times)}  # in place of what a worker may be measuring meanwhile
     monkeypatch.setattr(Store, "finding", lambda store, kind, run_ids: known.get(kind))
     app = open_page("compare", closer=part)
     assert app.segmented_control(key="closer").value == part

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from measured import busy, machine
 from scipy.stats import ttest_rel
 
 from kd_core.claims import (
@@ -15,39 +16,10 @@ from kd_core.claims import (
     seed_difference,
     speed_claim,
 )
-from kd_core.speed import ratio
-
-
-def measured(seconds, itself):
-    """What kd_core.speed.measure returns of each model's seconds in the same rounds, and the first's a second time."""
-    first = next(iter(seconds))
-    return {
-        "models": {name: {"latency_ms_p50": 1e3 * float(np.median(taken))} for name, taken in seconds.items()},
-        "ratios": {
-            "pytorch": {
-                "1": {
-                    one: {other: list(ratio(mine, theirs)) for other, theirs in seconds.items() if other != one}
-                    for one, mine in seconds.items()
-                }
-            }
-        },
-        "itself": {"1": list(ratio(itself, seconds[first]))},
-    }
-
-
-def machine(noise, *, stalls=0.0, rounds=200, **times):
-    """A measurement of models that take so many milliseconds, on a machine whose every call varies by so much."""
-    generator = np.random.default_rng(0)
-
-    def draw(milliseconds):
-        stalled = 1 + 20 * (generator.random(rounds) < stalls)
-        return 1e-3 * milliseconds * generator.lognormal(0, noise, rounds) * stalled
-
-    return measured({name: draw(one) for name, one in times.items()}, draw(next(iter(times.values()))))
 
 
 def test_a_quiet_machine_tells_a_ratio_with_its_interval():
-    claim = speed_claim(machine(0.05, teacher=1.7, student=1.0), "student", "teacher")
+    claim = speed_claim(machine({"teacher": 1.7, "student": 1.0}), "student", "teacher")
     assert claim.measurable
     assert claim.low < 1.7 < claim.high
     assert claim.ratio == pytest.approx(1.7, rel=0.02)
@@ -62,7 +34,7 @@ def test_a_slower_student_is_said_to_be_slower():
 
 def test_a_noisy_machine_measures_no_difference():
     """One median over the other says 1.5 times and more; a model against itself says so too, now and then."""
-    claim = speed_claim(machine(2.5, stalls=0.3, rounds=40, teacher=1.3, student=1.0), "student", "teacher")
+    claim = speed_claim(busy({"teacher": 1.3, "student": 1.0}), "student", "teacher")
     assert not claim.measurable
     assert claim.sentence == NO_DIFFERENCE
     assert claim.cell.endswith("not measurable")
@@ -84,14 +56,14 @@ def test_a_claim_that_the_null_covers_is_no_claim(claim, null, measurable):
 
 
 def test_of_what_was_not_timed_there_is_no_claim():
-    speed = machine(0.05, teacher=1.7, student=1.0)
+    speed = machine({"teacher": 1.7, "student": 1.0})
     assert speed_claim(speed, "student", "stranger") is None
     assert speed_claim(speed, "student", "teacher", runtime="onnx") is None
     assert speed_claim(speed, "student", "teacher", batch=512) is None
 
 
 def test_latencies_have_the_ratios_that_are_claimed_and_level_what_cannot_be_told_apart():
-    speed = machine(0.05, teacher=1.7, baseline=1.0, student=1.0)
+    speed = machine({"teacher": 1.7, "baseline": 1.0, "student": 1.0})
     latencies = latencies_ms(speed, ["teacher", "baseline", "student"])
     assert latencies["baseline"] == latencies["student"]
     fastest = speed_claim(speed, "baseline", "teacher"), speed_claim(speed, "student", "teacher")
@@ -99,7 +71,7 @@ def test_latencies_have_the_ratios_that_are_claimed_and_level_what_cannot_be_tol
 
 
 def test_on_a_noisy_machine_all_latencies_are_level():
-    speed = machine(2.5, stalls=0.3, rounds=40, teacher=1.3, student=1.0)
+    speed = busy({"teacher": 1.3, "student": 1.0})
     assert len(set(latencies_ms(speed, ["teacher", "student"]).values())) == 1
 
 
@@ -167,7 +139,7 @@ def test_a_difference_over_seeds_is_paired_with_students_interval():
         ((2.0, (-1.1, 5.1)), "Student's t): that could be luck."),
         ((-2.0, (-3.0, -1.0)), "makes 2.0 test errors more than its baseline on average (95% interval 1.0 to 3.0, "),
         ((-2.0, (-3.0, -1.0)), "Student's t): it is worse."),
-        ((7.0, None), "it takes 3 seeds to say how sure that is."),
+        ((7.0, None), "It takes 3 seeds to say how sure that is."),
     ],
 )
 def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, said):
@@ -176,6 +148,5 @@ def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, said):
 
 
 def test_a_single_seed_is_called_so():
-    assert over_seeds(seed_difference({0: 12}, {0: 19})).startswith(
-        "On this seed alone the distilled student makes 7.0"
-    )
+    said = over_seeds(seed_difference({0: 12}, {0: 19}))
+    assert said.startswith("On this seed the distilled student makes 7 test errors fewer than its baseline. It takes 3")

@@ -97,7 +97,7 @@ def test_models_without_their_test_set_say_what_it_is_needed_for_and_offer_it(op
     assert "MNIST is not on this machine yet" in words(app)
     assert app.button(key="fetch").label == "Download it now"
     if page == "compare":
-        assert "The distilled student keeps" in words(app)
+        assert "The distilled student makes" in words(app)
     monkeypatch.setattr(rights, "presenter", lambda: False)
     guest = open_page(page, batch=f"{shipped.TAG}mnist")
     assert "MNIST is not on this machine yet" in words(guest)

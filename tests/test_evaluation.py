@@ -368,7 +368,7 @@ def test_temperature_scaling_calibrates_and_changes_no_verdict():
 
 @pytest.mark.parametrize("margin", [1, 5, 1000])
 def test_a_split_without_mistakes_fits_no_temperature(margin):
-    """Every colder T is better still, down to a plateau where float64 sees no loss at all (margin 5: T = 0.12)."""
+    """Every lower T is better still, down to a plateau where float64 sees no loss at all (margin 5: T = 0.12)."""
     assert evaluation.fitted_temperature(margin * np.eye(4), np.arange(4)) is None
 
 

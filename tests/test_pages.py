@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 import shutil
 import time
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from measured import busy, machine
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
@@ -29,12 +31,15 @@ from kd_core import (
     shipped,
     teacher_files,
 )
+from kd_core.claims import NO_DIFFERENCE, speed_claim
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
-from kd_core.evaluation import GALLERIES
+from kd_core.evaluation import GALLERIES, mean_interval
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, pickers, pressing
+from pages.widgets.results import headline
+from pages.widgets.verdicts import short_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -515,7 +520,79 @@ def test_compare_shows_what_the_store_holds(open_compare, story_runs):
     assert shown == [f"{run.results['test_errors']} of 445" for run in story_runs]
     table = app.dataframe[0].value
     assert list(table["test errors"]) == [run.results["test_errors"] for run in story_runs]
-    assert "times** as fast" in words(app)
+    assert "errors between baseline and teacher" in words(app)  # by tiny models, of a shared machine, no speed
+
+
+def compared_at(runs, speed):
+    return closer.Compared(
+        runs, {run.id: lab.test_logits(run.id) for run in runs}, lab.test_set("digits")[1], speed, {}
+    )
+
+
+def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compare, story_runs):
+    open_compare()
+    teacher, baseline, distilled = [run.id for run in story_runs]
+    speed = machine({teacher: 1.7, baseline: 1.0, distilled: 1.0})
+    claim = speed_claim(speed, distilled, teacher)
+    said = f"{claim.ratio:.2f} times** as fast (95% interval {claim.low:.2f} to {claim.high:.2f})"
+    assert said in headline(story_runs, speed)
+    cell = f"{claim.ratio:.2f} ({claim.low:.2f} to {claim.high:.2f})"
+    for part in (closer.costs, closer.speeds):
+        table = part(compared_at(story_runs, speed)).table
+        rows = table[table["model"] == short_name(story_runs[-1])]
+        assert rows[closer.FASTER].iloc[0] == cell
+    assert cell in closer._report(compared_at(story_runs, speed)).decode()
+
+
+def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, story_runs, homes):
+    ids = [run.id for run in story_runs]
+    store, speed = lab._opened(homes["trained"]).store, busy(dict(zip(ids, (1.3, 1.0, 1.0), strict=True)))
+    open_compare()
+    before = store.finding("speed", ids)
+    store.save_finding("speed", ids, speed)
+    app = open_compare("The race")
+    store.save_finding("speed", ids, before)
+    assert "a race would run on noise" in words(app)
+    assert words(app).count(NO_DIFFERENCE) >= 2  # in the headline, on the cards, in place of the race
+    assert "times** as" not in words(app)
+    assert not app.get("bidi_component")
+
+
+def test_the_report_prints_no_raw_float(open_compare, story_runs):
+    open_compare()
+    page = closer._report(compared_at(story_runs, busy({run.id: 1.3 for run in story_runs}))).decode()
+    cells = re.findall("<td>(.*?)</td>", page)
+    assert len(cells) > 50
+    assert [cell for cell in cells if re.search(r"\d\.\d{5}|\de[-+]?\d", cell)] == []
+
+
+def test_other_seeds_are_trained_at_once_and_a_verdict_over_them_is_shown(open_compare, story_runs, homes):
+    store = lab._opened(homes["trained"]).store
+    app = open_compare()
+    assert "On this seed the distilled student makes" in words(app)
+    app.button(key="other_seeds").click().run()
+    assert not app.exception
+    student = story_runs[-1].config.model
+    new = [run for run in store.runs() if run.config.seed in range(1, 9) and run.config.model == student]
+    assert sorted((run.config.role, run.config.seed) for run in new) == [
+        (role, seed) for role in ("baseline", "distilled") for seed in range(1, 9)
+    ]
+    deadline = time.monotonic() + 120
+    while not all(run.status == "finished" for run in store.some([one.id for one in new])):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    app = open_compare()
+    errors = {"baseline": {}, "distilled": {}, "teacher": {}}
+    for run in [*story_runs, *store.some([one.id for one in new])]:
+        errors[run.config.role][run.config.seed] = run.results["test_errors"]
+    mean, low, high = mean_interval([errors["baseline"][seed] - errors["distilled"][seed] for seed in range(9)])
+    if mean < 0:
+        mean, low, high = -mean, -high, -low
+    assert f"Over 9 seeds the distilled student makes {mean:.1f} test errors" in words(app)
+    assert f"(95% interval {low:.1f} to {high:.1f}, Student's t)" in words(app)
+    assert "other_seeds" not in [button.key for button in app.button]
+    for run in new:
+        store.delete(run.id)
 
 
 def test_compare_tests_whether_differences_are_real(open_compare, story_runs):

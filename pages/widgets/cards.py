@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core import evaluation
+from kd_core import claims, evaluation
 from kd_core.config import MISTAKES
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
@@ -29,26 +29,24 @@ def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
         st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")
     st.metric("Test errors", f"{errors:,} of {examples:,}")
     st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
-    costs: list[tuple[str, str, float | None]] = [
+    costs = [
         ("parameters", _count(run.results["parameters"]), _ratio(run, first, "parameters")),
         ("size", f"{run.results['size_bytes'] / 1e6:.2f} MB", _ratio(run, first, "size_bytes")),
         ("multiply-adds", _count(run.results["multiply_adds"]), _ratio(run, first, "multiply_adds")),
     ]
     if speed is not None:
-        mine, theirs = speed["models"][run.id], speed["models"][first.id]
+        mine = speed["models"][run.id]
+        batch = mine["batch_size"]
         costs += [
-            ("latency p50", f"{mine['latency_ms_p50']:.3f} ms", mine["latency_ms_p50"] / theirs["latency_ms_p50"]),
-            ("latency p95", f"{mine['latency_ms_p95']:.3f} ms", mine["latency_ms_p95"] / theirs["latency_ms_p95"]),
+            ("latency p50", f"{mine['latency_ms_p50']:.3f} ms", _faster(speed, run, first, 1)),
+            ("latency p95", f"{mine['latency_ms_p95']:.3f} ms", ""),
             (
-                "images a second, in batches",
+                f"images a second, {batch} at once",
                 f"{mine['images_per_second']:,.0f}",
-                mine["images_per_second"] / theirs["images_per_second"],
+                _faster(speed, run, first, batch),
             ),
         ]
-    lines = [
-        f"{name} **{value}**" + ("" if run is first or ratio is None else f" · {ratio:.3g}×")
-        for name, value, ratio in costs
-    ]
+    lines = [f"{name} **{value}**" + (f" · {beside}" if beside else "") for name, value, beside in costs]
     st.markdown("  \n".join(lines), help=explained(" ".join(lines)))
 
 
@@ -56,7 +54,12 @@ def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
-def _ratio(run: Run, first: Run, name: str) -> float | None:
-    """None where a black box is one of them, of which nobody knows it."""
-    known = run.results[name] is not None and first.results[name] is not None
-    return float(run.results[name] / first.results[name]) if known else None
+def _ratio(run: Run, first: Run, name: str) -> str:
+    """Nothing where a black box is one of them, of which nobody knows it."""
+    mine, theirs = run.results[name], first.results[name]
+    return "" if run is first or mine is None or theirs is None else f"{claims.in_figures(mine / theirs)}×"
+
+
+def _faster(speed: Mapping[str, Any], run: Run, first: Run, batch: int) -> str:
+    claim = claims.speed_claim(speed, run.id, first.id, batch=batch)
+    return claim.sentence.replace("**", "") if claim else ""

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from kd_core import evaluation, figures
+from kd_core import claims, evaluation, figures
 from kd_core.config import BLACK_BOX
 from kd_core.evaluation import Labels, Logits
-from kd_core.report import Section, report
+from kd_core.report import Section, report, written
 from kd_core.runs import Run
 from pages.widgets import lab, verdicts
 from pages.widgets.chart import chart
@@ -38,12 +38,14 @@ class Compared(NamedTuple):
 
 def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
-    points = [_point(run, compared.speed) for run in compared.runs]
-    axes = (["latency_ms"] if compared.speed else []) + ["size_bytes", "multiply_adds"]
+    speed = compared.speed
+    latencies = claims.latencies_ms(speed, [run.id for run in compared.runs]) if speed else {}
+    points = [_point(run) | {"latency_ms": latencies.get(run.id)} for run in compared.runs]
+    axes = ["latency_ms", "size_bytes", "multiply_adds"]
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
-    if compared.speed:
-        text.append(_conditions(compared.speed))
+    if speed:
+        text += [claims.null_said(speed), _conditions(speed)]
     return Section(
         "Accuracy against cost",
         text,
@@ -52,10 +54,10 @@ def costs(compared: Compared) -> Section:
     )
 
 
-def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
+def _point(run: Run) -> dict[str, Any]:
     examples = run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
-    point = {
+    return {
         "name": f"{short_name(run)} {run.config.network}",
         "role": run.config.role,
         "accuracy": accuracy_of(run),
@@ -64,7 +66,6 @@ def _point(run: Run, speed: Mapping[str, Any] | None) -> dict[str, Any]:
         "multiply_adds": run.results["multiply_adds"],
         "size_bytes": run.results["size_bytes"],
     }
-    return point | ({"latency_ms": speed["models"][run.id]["latency_ms_p50"]} if speed else {})
 
 
 def _costs_table(compared: Compared) -> pd.DataFrame:
@@ -81,15 +82,18 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
             "multiply-adds": run.results["multiply_adds"],
         }
         if compared.speed:
-            mine, theirs = compared.speed["models"][run.id], compared.speed["models"][first.id]
+            mine, claim = compared.speed["models"][run.id], claims.speed_claim(compared.speed, run.id, first.id)
             row |= {
                 "latency p50, ms": mine["latency_ms_p50"],
                 "latency p95, ms": mine["latency_ms_p95"],
-                "times as fast as the first": theirs["latency_ms_p50"] / mine["latency_ms_p50"],
+                FASTER: claim.cell if claim else None,
                 "images a second": round(mine["images_per_second"]),
             }
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+FASTER = "times as fast as the first (95% interval)"
 
 
 def _conditions(speed: Mapping[str, Any]) -> str:
@@ -118,9 +122,8 @@ def speeds(compared: Compared) -> Section:
             lines.append(
                 (name, run.config.role, runtime, sizes, [one["images_per_second"] for one in by_size.values()])
             )
-            ratios = compared.speed["ratios"][runtime]
             for size, one in by_size.items():
-                ratio = (1.0, 1.0, 1.0) if run.id == first else ratios[size].get(first, {}).get(run.id)
+                claim = claims.speed_claim(compared.speed, run.id, first, runtime=runtime, batch=int(size))
                 rows.append(
                     {
                         "model": short_name(run),
@@ -130,16 +133,10 @@ def speeds(compared: Compared) -> Section:
                         "spread, ms": one["latency_ms_spread"],
                         "95% within, ms": one["latency_ms_p95"],
                         "images a second": round(one["images_per_second"]),
-                        "times as fast as the first": ratio[0] if ratio else None,
-                        "95% interval": f"{ratio[1]:.3g} to {ratio[2]:.3g}" if ratio and run.id != first else "",
+                        FASTER: claim.cell if claim else None,
                     }
                 )
-    low, high = compared.speed["itself"]["1"][1:]
-    text = [
-        _conditions(compared.speed),
-        f"The first model measured against itself in the same rounds: {compared.speed['itself']['1'][0]:.3f}, 95%"
-        f" interval {low:.3f} to {high:.3f}. A ratio closer to 1 than that says nothing.",
-    ]
+    text = [_conditions(compared.speed), claims.null_said(compared.speed)]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
@@ -151,7 +148,7 @@ def real(compared: Compared) -> Section:
         " this uneven, if both were equally good.",
     ]
     once = ["Each model was trained once. Train it with other seeds to see how much luck is in its errors."]
-    text += verdicts.seeds_said(compared.runs) or once
+    text += verdicts.over_seeds_said(compared.runs) + verdicts.seeds_said(compared.runs) or once
     table = verdicts.differences_table(compared.runs, compared.logits, compared.labels)
     return Section("Is the difference real?", text, table if len(table) else None)
 
@@ -170,10 +167,10 @@ def calibration(compared: Compared) -> Section:
             rows.append({"model": "", "T": fitted, **_scores(evaluation.calibration(logits, compared.labels, fitted))})
         elif kept is not None:
             wrong = evaluation.test_errors(*kept)
+            why = f"{wrong:,} are wrong, and no T up to {evaluation.HIGHEST:g} is best"
             without.append(
-                f"No temperature can be fitted to {short_name(run)}: it gets {wrong or 'none'} of its {len(kept[1]):,}"
-                f" validation images wrong, and {'the highest T' if wrong else 'the lower T is, the better it'} looks"
-                f"{' best' if wrong else ', without end'}."
+                f"No temperature can be fitted to {short_name(run)}: of its {len(kept[1]):,} validation images"
+                f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
             )
     return Section(
         "Can its confidence be trusted?",
@@ -283,28 +280,17 @@ def show(section: Section, key: str) -> None:
     for text in section.text:
         st.markdown(literal(text), help=explained(text))
     if section.table is not None:
-        numbers = section.table.select_dtypes("number").columns
         st.dataframe(
-            section.table,
+            written(section.table),
             hide_index=True,
             placeholder="–",
-            column_config={
-                name: st.column_config.NumberColumn(format=_format(name), help=explained(name)) for name in numbers
-            },
+            column_config={name: st.column_config.Column(help=explained(name)) for name in map(str, section.table)},
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))
     columns = st.columns(wide) if len(section.figures) > 1 else [st.container()]
     for index, figure in enumerate(section.figures):
         with columns[index % len(columns)]:
             chart(figure, key=f"{key}_{index}", text=section.title)
-
-
-def _format(name: str) -> str:
-    if name in ("p",):
-        return "%.2g"
-    if name in ("test errors", "parameters", "multiply-adds", "images a second"):
-        return "localized"
-    return "%.3g" if "%" not in name else "%.2f"
 
 
 def report_button(compared: Compared) -> None:
@@ -321,5 +307,6 @@ def report_button(compared: Compared) -> None:
 
 
 def _report(compared: Compared) -> bytes:
-    opening = Section("In short", [headline(compared.runs, compared.speed, str).replace("**", "")])
+    text = [headline(compared.runs, compared.speed, str).replace("**", "")]
+    opening = Section("In short", text + verdicts.over_seeds_said(compared.runs))
     return report("Teacher and students, compared", [opening, *(make(compared) for make in PARTS.values())])

@@ -85,8 +85,8 @@ function finish(view) {
   view.running = false;
   view.start.textContent = "▶ Race again";
   const order = [...view.lanes].sort((a, b) => a.latency_ms - b.latency_ms);
-  view.result.textContent = order.map((lane, place) =>
-    `${place + 1}. ${lane.title}: ${((lane.latency_ms * view.labels.length) / 1000).toFixed(2)} s for all`
+  view.result.textContent = order.map((lane) =>  // who is level shares a place
+    `${1 + order.findIndex((other) => other.latency_ms === lane.latency_ms)}. ${lane.title}: ${((lane.latency_ms * view.labels.length) / 1000).toFixed(2)} s for all`
     + ` ${view.labels.length.toLocaleString("en")} images, ${lane.wrong[view.labels.length].toLocaleString("en")} wrong`).join(" · ");
 }
 

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core import claims
 from kd_core.evaluation import predictions
 from kd_core.figures import ROLE_COLOURS
 from pages.widgets import lab
@@ -87,16 +88,26 @@ def _packed(classes: NDArray[np.int64]) -> str:
 
 
 def race_of(compared: Compared) -> None:
-    """The race of compared models; nothing while their speed is not known."""
+    """The race of compared models; nothing while their speed is not known, a sentence where it would run on noise."""
     if compared.speed is None:
         return
+    ids = [run.id for run in compared.runs]
+    latencies = claims.latencies_ms(compared.speed, ids)
+    level = len(latencies) - len(set(latencies.values()))
+    if level and level == len(latencies) - 1:
+        st.info(f"Between these models {claims.NO_DIFFERENCE}: a race would run on noise.", icon=":material/sync_alt:")
+        again = lab.store().forget_finding
+        st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=("speed", ids))
+        return
+    if level:
+        st.caption(f"Lanes at one speed are those between which {claims.NO_DIFFERENCE}.")
     images, labels = lab.test_set(compared.runs[0].config.dataset)
     lanes = [
         Lane(
             f"{short_name(run)} · {run.config.network}",
             ROLE_COLOURS[run.config.role],
             predictions(compared.logits[run.id]),
-            compared.speed["models"][run.id]["latency_ms_p50"],
+            latencies[run.id],
         )
         for run in compared.runs
     ]

@@ -1,11 +1,12 @@
 """What results mean, in words."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
-from kd_core.recipes import assistants
+from kd_core.claims import gap_closed, speed_claim
+from kd_core.recipes import assistants, baseline_beside
 from kd_core.runs import Run
 from pages.widgets.words import literal
 
@@ -22,43 +23,58 @@ def say_mistakes(runs: Sequence[Run]) -> None:
         st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(run.label for run in wrong)}."))
 
 
+class Story(NamedTuple):
+    """What a headline is of: a teacher, a distilled student that is no assistant, and the baseline beside it."""
+
+    teacher: Run | None
+    baseline: Run | None
+    distilled: Run | None
+
+
+def story_of(runs: Sequence[Run]) -> Story:
+    """The first of each among runs, those made with a mistake on purpose left out."""
+    meant = [run for run in runs if not run.config.mistake]
+    between = assistants({run.id: run.config for run in runs})
+    teacher = next((run for run in meant if run.config.role == "teacher"), None)
+    distilled = next((run for run in meant if run.config.role == "distilled" and run.id not in between), None)
+    alike = None if distilled is None else baseline_beside(distilled.settled)
+    return Story(teacher, next((run for run in meant if run.settled == alike), None), distilled)
+
+
 def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown: Callable[[str], str] = literal) -> str:
-    """One sentence in Markdown: what the student keeps of its teacher, at which cost, and whether the teacher helped.
+    """In Markdown: the errors, how much of the gap to its teacher the student closes, and at which cost.
 
     speed: the measured speeds of these runs, where they are known. shown: what makes text of a run's label.
     """
-    told = [run for run in runs if not run.config.mistake]
-    teacher = next((run for run in told if run.config.role == "teacher"), None)
-    between = assistants({run.id: run.config for run in runs})
-    distilled = next((run for run in told if run.config.role == "distilled" and run.id not in between), None)
-    baseline = next((run for run in runs if run.config.role == "baseline"), None)
+    teacher, baseline, distilled = story_of(runs)
     if teacher is None or distilled is None:
         first, *others = runs
         text = f"{shown(first.label)} makes **{first.results['test_errors']:,}** errors on the test set"
         return (
             "; ".join([text, *(f"{shown(run.label)} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
         )
-    kept = accuracy_of(distilled) / max(accuracy_of(teacher), 1e-9)
-    known = teacher.results["parameters"] is not None and distilled.results["parameters"] is not None
-    of_size = "parameters" if known else "size_bytes"
-    size = teacher.results[of_size] / distilled.results[of_size]
+    errors = {run.id: run.results["test_errors"] for run in runs}
     text = (
-        f"The distilled student keeps **{kept:.1%}** of its teacher's accuracy"
-        f" {_in_size(size)}{_in_time(teacher, distilled, speed)}: {distilled.results['test_errors']:,} test errors"
-        f" of {distilled.results['test_examples']:,}, the teacher {teacher.results['test_errors']:,}"
+        f"The distilled student makes **{errors[distilled.id]:,}** test errors of"
+        f" {distilled.results['test_examples']:,}, its teacher {errors[teacher.id]:,}"
     )
-    text += "".join(f", the assistant {run.results['test_errors']:,}" for run in runs if run.id in between)
+    between = assistants({run.id: run.config for run in runs})
+    text += "".join(f", the assistant {errors[run.id]:,}" for run in runs if run.id in between)
     if baseline is not None:
-        text += f", the baseline {baseline.results['test_errors']:,}"
-    return text + "."
+        closed = gap_closed(errors[teacher.id], errors[baseline.id], errors[distilled.id])
+        text += f", the baseline {errors[baseline.id]:,}: on this seed it {closed}"
+    return f"{text}. It has {_size(teacher, distilled)}{_in_time(teacher, distilled, speed)}."
 
 
 def _in_time(teacher: Run, distilled: Run, speed: Mapping[str, Any] | None) -> str:
-    if speed is None or "problem" in speed:
+    claim = None if speed is None or "problem" in speed else speed_claim(speed, distilled.id, teacher.id)
+    if claim is None:
         return ""
-    latency = {run.id: speed["models"][run.id]["latency_ms_p50"] for run in (teacher, distilled)}
-    return f", **{latency[teacher.id] / latency[distilled.id]:.1f} times** as fast"
+    return f" and is {claim.sentence}" if claim.measurable else f"; {claim.sentence}"
 
 
-def _in_size(ratio: float) -> str:
-    return f"at 1/{ratio:.0f} of its size" if ratio >= 2 else f"at {1 / ratio:.0%} of its size"
+def _size(teacher: Run, distilled: Run) -> str:
+    known = teacher.results["parameters"] is not None and distilled.results["parameters"] is not None
+    of = "parameters" if known else "size_bytes"
+    ratio = teacher.results[of] / distilled.results[of]
+    return f"{f'1/{ratio:.0f}' if ratio >= 2 else f'{1 / ratio:.0%}'} of the teacher's size"

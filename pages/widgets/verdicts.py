@@ -5,13 +5,13 @@ from itertools import combinations
 
 import pandas as pd
 
-from kd_core import evaluation
+from kd_core import evaluation, recipes
+from kd_core.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_difference
 from kd_core.evaluation import Labels, Logits
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.results import story_of
 from pages.widgets.words import cell
-
-SURE = 0.05
 
 
 def differences_table(runs: Sequence[Run], logits: Mapping[str, Logits], labels: Labels) -> pd.DataFrame:
@@ -36,11 +36,24 @@ def _verdict(first: Run, second: Run, test: evaluation.McNemar) -> str:
     if test.p_value >= SURE:
         return "could be chance"
     better = first if test.only_first_wrong < test.only_second_wrong else second
-    return f"{short_name(better)} is better"
+    return f"{short_name(better)} is better on this seed"
 
 
-FEWEST_SEEDS = 3
-"""Of which an interval is stated: of two it says nothing."""
+def saved_over_seeds(runs: Sequence[Run]) -> SeedDifference | None:
+    """What the distilled student among runs saves against its baseline, by seed; None where one of both is missing."""
+    _, baseline, distilled = story_of(runs)
+    if baseline is None or distilled is None:
+        return None
+    by_seed = recipes.pairs(baseline, distilled, lab.store().runs(statuses=["finished"]))
+    return seed_difference(
+        {seed: two for seed, (_, two) in by_seed.items()}, {seed: one for seed, (one, _) in by_seed.items()}
+    )
+
+
+def over_seeds_said(runs: Sequence[Run]) -> list[str]:
+    """The sentence on that, where there is one."""
+    saved = saved_over_seeds(runs)
+    return [] if saved is None else [over_seeds(saved)]
 
 
 def seeds_said(runs: Sequence[Run]) -> list[str]:

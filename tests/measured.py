@@ -1,0 +1,35 @@
+"""Measurements of speed as a quiet and a busy machine would give them, made up, in the form of kd_core.speed."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kd_core import speed
+
+
+def machine(
+    times: Mapping[str, float], noise: float = 0.05, *, stalls: float = 0.0, rounds: int = 200
+) -> dict[str, Any]:
+    """What kd_core.speed.measure returns of models that take so many milliseconds an image; the first is the null's.
+
+    Every call varies by a factor (noise: its standard deviation, in logs); a share of them stalls, 21 times as long.
+    """
+    generator = np.random.default_rng(0)
+
+    def draw(milliseconds: float) -> list[float]:
+        stalled = 1 + 20 * (generator.random(rounds) < stalls)
+        return list(1e-3 * milliseconds * generator.lognormal(0, noise, rounds) * stalled)
+
+    first = next(iter(times.values()))
+    seconds = {
+        size: {("", "itself"): draw(size * first)}
+        | {(name, "pytorch"): draw(size * one) for name, one in times.items()}
+        for size in (1, 64)
+    }
+    return speed._told(list(times), seconds) | {"conditions": speed._conditions(threads=1)}
+
+
+def busy(times: Mapping[str, float]) -> dict[str, Any]:
+    """The same on a machine that does much else."""
+    return machine(times, 2.5, stalls=0.3, rounds=40)
