@@ -780,6 +780,8 @@ def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
 def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     app = open_page("sweep")
     assert app.selectbox(key="sweep_teacher").value.config.role == "teacher"
+    assert app.button(key="sweep").label == "Train 18 students"
+    assert "16 of the grid, and 2 baselines, one a width and seed." in words(app)
     app.multiselect(key="sweep_temperatures").set_value([1.0, 4.0])
     app.multiselect(key="sweep_widths").set_value([10])
     app.number_input(key="sweep_epochs").set_value(2)  # and the button pressed before the page has followed
