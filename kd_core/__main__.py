@@ -781,7 +781,7 @@ def advise(run: RunId) -> None:
         student = _finished(
             "finished distilled student",
             lambda run: run.config.role == "distilled",
-            "distil one with 'python -m kd_core distill --teacher last'",
+            "distill one with 'python -m kd_core distill --teacher last'",
         )
         read = evidence.evidence_of(store, _find(store, run, "advises on", student))
         found = diagnosis.advise(read)

@@ -97,7 +97,7 @@ def test_whatever_a_browser_calls_its_time_zone_the_list_has_times(monkeypatch, 
 
 RETIRED = (
     # false of our own models (tests/test_teaching.py measures them)
-    "knowledge drowns", "all is alike", "bit of a 3", "keeps its size\"", "without T²: falls", "has little to gain",
+    "knowledge drowns", "with T²: keeps", "all is alike", "bit of a 3", "without T²: falls", "has little to gain",
     "hardly more than noise", "overconfident", "mean over the classes,", "until it is good", "errors come from dropout",
     "there is little to learn from it", "Fade the diagonal", "often lays its classes out",
     # not as the field says it
