@@ -233,6 +233,7 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
             error_y={"type": "data", "symmetric": False, "thickness": 1,
                      "array": [high - mean for mean, _, high in points],
                      "arrayminus": [mean - low for mean, low, _ in points]},
+            hovertemplate="T = %{x}: %{y:.4~g}",
         )  # fmt: skip
     ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
     figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])

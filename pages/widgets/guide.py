@@ -61,7 +61,8 @@ STEPS = (
         2,
         "Is the small one good enough, and what does it save? Errors come with their interval, as a test set is a"
         " sample; size and speed are measured here.",
-        "Open **Is it real?**: could the difference be chance? Then let them run **The race**.",
+        "Open **Is it real?**: could the difference be chance? Press **Train 8 other seeds** (seconds on digits): is it"
+        " still there? Then let them run **The race**.",
     ),
     Step(
         "paper",
