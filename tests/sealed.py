@@ -224,6 +224,7 @@ def shell(folder: Path) -> dict[str, Any]:
         "ship": [],
         "verify": [],
         "runs": [],
+        "show": [teacher],
         "compare": [teacher, student],
         "advise": [student],
         "data list": [],

@@ -5,6 +5,8 @@ import os
 import pytest
 import sealed
 
+pytestmark = pytest.mark.timeout(400)
+
 
 def seen_in(part, folder):
     if message := sealed.problem():
