@@ -12,7 +12,19 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import datasets, drawing, evaluation, figures, live, own_data, performing, recipes, shipped, snippets
+from kd_core import (
+    datasets,
+    drawing,
+    evaluation,
+    exported,
+    figures,
+    live,
+    own_data,
+    performing,
+    recipes,
+    shipped,
+    snippets,
+)
 from kd_core.config import TransferSetConfig, in_words, info_of, probed_classes
 from kd_core.own_data import Preparation
 from kd_core.runs import Store
@@ -356,7 +368,8 @@ def test_without_their_data_set_models_still_name_their_classes(lab_home, monkey
 
 
 def test_a_snippet_cuts_the_middle_out_and_names_the_classes():
-    program = snippets.python_snippet((3, 16, 16), LONG_NAMES)
+    images = snippets.Images((3, 16, 16), LONG_NAMES, 0.5, 0.25, digits=False)
+    program = snippets.python_snippet(exported.ONNX, "model.onnx", images)
     compile(program, "classify.py", "exec")
     assert repr(list(LONG_NAMES)) in program
-    assert 'ImageOps.fit(Image.open(sys.argv[1]).convert("RGB"), (16, 16)' in program
+    assert 'ImageOps.fit(picture, (16, 16), Image.Resampling.BILINEAR).convert("RGB")' in program
