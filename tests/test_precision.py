@@ -189,6 +189,6 @@ def test_the_queue_and_the_shell_settle_what_they_take(store, monkeypatch):
     queue = jobs.Jobs(store)
     monkeypatch.setattr(queue, "_inbox", type("Nobody", (), {"put": lambda *_: None})())
     queue.submit({"abc": tiny_config(precision="auto")})
-    monkeypatch.setattr(__main__, "_watch", lambda *_: None)
-    __main__._run(store, tiny_config(precision="auto"), "def")
+    monkeypatch.setattr(__main__, "_watch", lambda *_: "finished")
+    __main__._start(store, "def", tiny_config(precision="auto"))
     assert precisions(store.get(run_id).config for run_id in ("abc", "def")) == {"float32"}
