@@ -933,33 +933,15 @@ def _transfer_set(fraction: float, only_classes: str | None, labelled: bool = Tr
     )
 
 
-def _training(
-    role: str,
-    dataset: str,
-    epochs: int | None,
-    batch_size: int | None,
-    learning_rate: float | None,
-    optimizer: Optimizer | None,
-    schedule: Schedule | None,
-    weight_decay: float | None,
-    jitter: int | None,
-    label_smoothing: float,
-    precision: Precision,
-    device: Device,
-) -> TrainingConfig:
-    asked = {
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "learning_rate": learning_rate,
-        "optimizer": optimizer,
-        "schedule": schedule,
-        "weight_decay": weight_decay,
-        "jitter_pixels": jitter,
-        "label_smoothing": label_smoothing,
-        "precision": precision,
-        "device": device,
-    }
-    changes = {name: value for name, value in asked.items() if value is not None}
+_SETTINGS = (
+    "epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay", "jitter_pixels",
+    "label_smoothing", "precision", "device",
+)  # fmt: skip
+
+
+def _training(role: str, dataset: str, *values: Any) -> TrainingConfig:
+    """The training of that role on that data set, with other values of _SETTINGS where they are not None."""
+    changes = {name: value for name, value in zip(_SETTINGS, values, strict=True) if value is not None}
     return recipes.default_training(role, dataset).replace(**changes)
 
 
