@@ -660,10 +660,11 @@ def list_runs(
 ) -> None:
     """List runs, newest first."""
     with _sentences(as_json):
+        store = _store()
         dataset = dataset and _full_name(dataset)
         listed = [
             run
-            for run in _store().runs(statuses=(status,) if status else None)
+            for run in store.runs(statuses=(status,) if status else None)
             if role in (None, run.config.role)
             and dataset in (None, run.config.dataset)
             and name.lower() in run.name.lower()
@@ -678,6 +679,7 @@ def list_runs(
         table = Table(box=None, padding=(0, 1, 0, 0))
         for head in ("id", "created", "status", "data", "run", "teacher", "errors"):
             table.add_column(head, no_wrap=head == "id", overflow="fold")
+        blocked = store.blocked(run for run in listed if run.status == "queued")
         for run in listed:
             told = _account(run)
             called_ = f"{run.name}: " if run.name else ""
@@ -685,7 +687,8 @@ def list_runs(
             teachers = " ".join(teacher[:4] for teacher in told["teachers"])
             errors = f"{run.results['test_errors']:,}" if run.results else ""
             created = told["created"][:16].replace("T", " ")
-            cells = (run.id, created, run.status, called(run.config.dataset), settings, teachers, errors)
+            status_ = "waits for its teacher" if run.id in blocked else run.status
+            cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
             table.add_row(*map(Text, cells))
         console.print(table)
 

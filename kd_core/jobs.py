@@ -5,7 +5,9 @@ and the process that owns the queue is the only writer of its runs.
 """
 
 import atexit
+import bisect
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -15,8 +17,9 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
@@ -33,7 +36,7 @@ from kd_core.performing import (
     warm_up,
 )
 from kd_core.precision import settled
-from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError
+from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError, shared
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -130,25 +133,72 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
 Item = TypeVar("Item")
 
 
-def turns(waiting: Mapping[Item, str], at_work: Mapping[str, int], served: Mapping[str, float]) -> list[Item]:
+def turns(
+    waiting: Mapping[Item, str],
+    at_work: Mapping[str, int],
+    served: Mapping[str, float],
+    blocked: Collection[Item] = (),
+    joined: Mapping[Item, Collection[str]] = MappingProxyType({}),
+) -> list[Item]:
     """The order in which what waits (run id, say -> browser, by their coming) gets workers, as Jobs says.
 
-    at_work: browser -> how many of its own are at work. served: browser -> when it last got a worker.
+    at_work: browser -> how many of its own are at work. served: browser -> when it last got a worker. blocked: what
+    cannot begin yet, which takes no turn and is left out. joined: other browsers that asked for an item; it comes with
+    the first turn of any of them, and is a turn of each.
     """
     queues: dict[str, list[Item]] = {}
-    for item, browser in waiting.items():
-        queues.setdefault(browser, []).append(item)
+    whose = {item: {browser, *joined.get(item, ())} for item, browser in waiting.items() if item not in blocked}
+    for item, browsers in whose.items():
+        for browser in sorted(browsers):
+            queues.setdefault(browser, []).append(item)
     load = Counter(at_work)
     turn: dict[str, int] = {}
     order: list[Item] = []
     while queues:
-        browser = min(queues, key=lambda one: (load[one], turn.get(one, -1), served.get(one, -math.inf)))
-        turn[browser] = len(order)
-        order.append(queues[browser].pop(0))
-        load[browser] += 1
-        if not queues[browser]:
-            del queues[browser]
+        item = queues[min(queues, key=lambda one: (load[one], turn.get(one, -1), served.get(one, -math.inf)))][0]
+        for browser in whose[item]:
+            turn[browser] = len(order)
+            load[browser] += 1
+            queues[browser].remove(item)
+            if not queues[browser]:
+                del queues[browser]
+        order.append(item)
     return order
+
+
+class Span(NamedTuple):
+    """When a run is expected to begin and to end, in seconds from now."""
+
+    begins: float
+    ends: float
+
+
+def forecast(
+    order: Iterable[str],
+    seconds: Mapping[str, float],
+    teachers: Mapping[str, Collection[str]],
+    workers: Iterable[float],
+    at_work: Mapping[str, Span] = MappingProxyType({}),
+) -> dict[str, Span]:
+    """When each run begins and ends if each in turn goes to the first free worker once its teachers are done.
+
+    order: run ids, in turn order. seconds: what each trains. workers: in how many seconds each is free. at_work: what
+    has begun, teachers among them.
+    """
+    left, free, spans = [*order], sorted(workers) or [0.0], dict(at_work)
+
+    def taught_at(run_id: str) -> float:
+        known = [teacher for teacher in teachers.get(run_id, ()) if teacher in spans or teacher in left]
+        return max((spans[teacher].ends if teacher in spans else math.inf for teacher in known), default=0.0)
+
+    while left:
+        at = free.pop(0)
+        run_id = next((one for one in left if taught_at(one) <= at), None) or min(left, key=taught_at)
+        begins = max(at, taught_at(run_id))
+        spans[run_id] = Span(begins, begins + seconds[run_id])
+        bisect.insort(free, spans[run_id].ends)
+        left.remove(run_id)
+    return spans
 
 
 class Limits(NamedTuple):
@@ -179,8 +229,9 @@ class Jobs:
     """The queue of one process: runs wait here for a worker.
 
     Browsers take turns: the next run is of the browser that has the fewest at work, among equals of the one that was
-    served longest ago; a browser's own runs keep their order. A run that has been at work for SLICE_SECONDS while a
-    browser without any waits leaves it its worker, and goes on from its checkpoint when its turn comes again.
+    served longest ago; a browser's own runs keep their order, and those that cannot begin yet take no turn. A run that
+    has been at work for SLICE_SECONDS while a browser without any waits leaves it its worker, keeps its place, and goes
+    on from its checkpoint when its turn comes again. Of equal configs one is trained, for all browsers that ask for it.
     From FEWEST_TOGETHER on, the small students of one batch go to one worker and train there as one model
     (kd_core.sweep).
 
@@ -197,13 +248,15 @@ class Jobs:
         self.trouble: str | None = None
         self._scheduler = scheduler
         self._inbox: queue.Queue[tuple[Any, ...]] = queue.Queue()
-        self._waiting: dict[str, str] = {}  # run id -> browser, in the order of their coming
+        self._waiting: dict[str, Run] = {}  # by id, in the order of their coming
+        self._came: dict[str, int] = {}  # run id -> its number by their coming
         self._works: dict[str, _Work] = {}  # key -> what a worker has
         self._given: dict[str, str] = {}  # run id -> key of the work it is part of, until it has ended
         self._losses: Counter[str] = Counter()  # workers that a run has lost
         self._served: dict[str, float] = {}  # browser -> when it last got a worker
-        self._lineup: tuple[tuple[str, int], ...] = ()
+        self._lineup: tuple[tuple[str, int | None], ...] = ()
         self._crew: dict[str, list[bool]] = {}
+        self._numbers = itertools.count(1)
         self._admission = threading.Lock()
         self._ticked_at = self._purged_at = time.monotonic()
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
@@ -228,30 +281,49 @@ class Jobs:
     def submit(self, configs: dict[str, RunConfig], browser: str = "", *, privileged: bool = False) -> list[str]:
         """Queue runs as one batch and return their ids, in order. A distilled run waits for its teacher.
 
-        browser: on whose behalf, for taking turns and limits; privileged: its own limit does not hold.
+        What waits or is at work with the same config is joined, not repeated: its id stands in the place of the one
+        given. browser: on whose behalf, for taking turns and limits; privileged: its own limit does not hold.
         Raises ConfigError where one could not run, the queue or the disk is full; none is queued then.
         """
         check(self.store, configs)
         if self._scheduler is None:
             check_devices(configs.values())
-        configs = {run_id: settled(config) for run_id, config in configs.items()}
         with self._admission:
-            self._check_room(len(configs), None if privileged else browser)
-            self.store.create(configs, browser=browser)
-        self._inbox.put(("queue", dict.fromkeys(configs, browser)))
-        return list(configs)
+            new, same = self._shared(configs)
+            self._check_room(len(new), None if privileged else browser)
+            self.store.create(new, browser=browser)
+            for run_id in same.values():
+                self.store.join(run_id, browser)
+        self._inbox.put(("queue", list(new)))
+        return [same.get(run_id, run_id) for run_id in configs]
+
+    def _shared(self, configs: Mapping[str, RunConfig]) -> tuple[dict[str, RunConfig], dict[str, str]]:
+        """Which of these are to be trained, and which are to be joined, as kd_core.runs.shared says it.
+
+        A grid of students, which trains as one model and is looked at as one batch, is joined whole or not at all.
+        """
+        configs = {run_id: settled(config) for run_id, config in configs.items()}
+        new, same = shared(configs, self.store.joinable())
+        grid = sum(config.role != "teacher" for config in configs.values()) >= FEWEST_TOGETHER
+        return (configs, {}) if grid and new else (new, same)
+
+    def join(self, run_ids: Iterable[str], browser: str) -> None:
+        """Ask for runs that wait or are at work: who asked for them before no longer ends them alone."""
+        with self._admission:
+            for run_id in run_ids:
+                self.store.join(run_id, browser)
 
     def _check_room(self, count: int, browser: str | None) -> None:
         """Raise ConfigError where so many more runs are more than the queue, the browser or the disk may hold."""
-        browsers = self.store.active_browsers()
-        if sum(browsers.values()) + count > self.limits.queue:
-            room = max(0, self.limits.queue - sum(browsers.values()))
+        active = self.store.active_browsers()
+        if len(active) + count > self.limits.queue:
+            room = max(0, self.limits.queue - len(active))
             raise ConfigError(
                 f"the queue of this server is full: it holds {self.limits.queue} runs at most and has room for {room},"
                 f" not {count}; wait until some have ended"
             )
-        own, most = 0 if browser is None else browsers.get(browser, 0), self.limits.browser
-        if browser is not None and own + count > most:
+        own, most = sum(browser in browsers for browsers in active), self.limits.browser
+        if count and browser is not None and own + count > most:
             raise ConfigError(
                 f"{own} of your runs wait or are at work, and this server takes {most} at most from one browser: with"
                 f" {count} more it would be {own + count}; wait until some have ended, or stop some"
@@ -265,10 +337,17 @@ class Jobs:
                         f" learns: free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
                     )
 
-    def ask(self, run_id: str, request: Request) -> None:
-        """Stop or pause a run. It ends at its next record, with what it learned saved."""
-        self.store.ask(run_id, request)
+    def ask(self, run_id: str, request: Request, browser: str | None = None) -> bool:
+        """Stop or pause a run. It ends at its next record, with what it learned saved.
+
+        browser: on whose behalf; one that others asked for too goes on, for them alone. False where it does.
+        """
+        with self._admission:
+            if browser and self.store.leave(run_id, browser):
+                return False
+            self.store.ask(run_id, request)
         self._inbox.put(("ask", run_id))
+        return True
 
     def resume(self, *run_ids: str, privileged: bool = True) -> None:
         """Go on with paused, stopped, failed or interrupted runs from their last checkpoint.
@@ -284,11 +363,45 @@ class Jobs:
                     self.store.take_up(run_id)
                 taken.append(run_id)
         finally:
-            self._inbox.put(("queue", {run.id: run.browser for run in self.store.some(taken)}))
+            self._inbox.put(("queue", taken))
 
-    def lineup(self) -> tuple[tuple[str, int], ...]:
-        """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn."""
+    def lineup(self) -> tuple[tuple[str, int | None], ...]:
+        """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn.
+
+        Last, with None for a place, those that wait for their teacher.
+        """
         return self._lineup
+
+    def forecast(
+        self,
+        seconds: Callable[[RunConfig], float | None],
+        configs: Mapping[str, RunConfig] = MappingProxyType({}),
+        browser: str = "",
+    ) -> dict[str, Span]:
+        """When the runs of the queue, and a browser's new ones, are expected to begin and to end; by id.
+
+        seconds: what a run of a config trains on this machine, None where nobody knows: it is taken for nothing.
+        """
+        runs = {run.id: run for run in self.store.some([run_id for run_id, _ in self.lineup()])}
+        new, same = self._shared(configs)
+        left = {run.id: (seconds(run.config) or 0.0) * (1 - run.progress) for run in runs.values()}
+        left |= {run_id: seconds(config) or 0.0 for run_id, config in new.items()}
+        works = [*self._works.values()]
+        busy = {run_id for work in works for run_id in work.run_ids}
+        waiting = {run.id: run for run in runs.values() if run.id not in busy}
+        known = {run_id: run.config for run_id, run in waiting.items()} | dict(new)
+        order = turns(
+            {run_id: run.browser for run_id, run in waiting.items()} | dict.fromkeys(new, browser),
+            self._loads(),
+            self._served,
+            joined={run_id: run.joined for run_id, run in waiting.items()},
+        )
+        teachers = {run_id: config.distillation.teachers for run_id, config in known.items() if config.distillation}
+        taken = [max((left.get(run_id, 0.0) for run_id in work.run_ids), default=0.0) for work in works]
+        idle = max(sum(map(len, self.crew().values())), 1) - len(works)
+        at_work = {run_id: Span(0.0, left[run_id]) for run_id in busy & left.keys()}
+        spans = at_work | forecast(order, left, teachers, taken + [0.0] * idle, at_work)
+        return spans | {run_id: spans[other] for run_id, other in same.items() if other in spans}
 
     def crew(self) -> dict[str, list[bool]]:
         """The workers as of a moment ago: host -> for each of its workers, whether it has something to do."""
@@ -370,10 +483,14 @@ class Jobs:
                     self._purged_at = time.monotonic()
                     self.store.purge()
                     self.store.prune()
+                    self._came = {
+                        one: came for one, came in self._came.items() if one in {*self._waiting, *self._given}
+                    }
                 if self._back_up_at is not None and time.monotonic() > self._back_up_at:
                     self._back_up()
-            case ("queue", browsers):
-                self._waiting |= browsers
+            case ("queue", run_ids):
+                self._came |= {run_id: next(self._numbers) for run_id in run_ids}
+                self._wait(run_ids)
                 self._plan_back_up()
             case ("ask", run_id):
                 self._pass_on_request(run_id)
@@ -384,7 +501,7 @@ class Jobs:
                 if events[-1]["kind"] in ("finished", "stopped", "paused", "failed"):
                     self._given.pop(run_id)
                 if events[-1]["kind"] == "queued" and key not in self._works:  # it yielded, and left before saying so
-                    self._waiting.setdefault(run_id, self.store.get(run_id).browser)
+                    self._yielded(run_id)
                 if events[-1]["kind"] == "started":  # a replaced worker has forgotten what it was asked
                     self._pass_on_request(run_id)
             case ("done", key):
@@ -415,9 +532,9 @@ class Jobs:
         for work in long:
             if work.worker.host == held:
                 self._cluster.tell(work.worker, note_request, work.run_ids[0], "yield")
-        at_work = Counter(work.browser for work in runs)
-        waiting = [run_id for run_id, browser in self._waiting.items() if not at_work[browser]]
-        if long and not self._free_workers() and any(self._teachers_ready(run_id) for run_id in waiting):
+        at_work = self._loads()
+        waiting = [run for run in self._waiting.values() if not any(at_work[browser] for browser in run.browsers)]
+        if long and not self._free_workers() and len(waiting) > len(self.store.blocked(waiting)):
             longest = min(long, key=lambda work: work.began)
             self._cluster.tell(longest.worker, note_request, longest.run_ids[0], "yield")
 
@@ -457,7 +574,7 @@ class Jobs:
             self._lost(key, blamed=False)
 
     def _lost(self, key: str, *, blamed: bool) -> None:
-        """What was given to a worker that is gone waits for another, in front of what waits already.
+        """What was given to a worker that is gone waits for another, in its place.
 
         blamed: the worker alone is gone, and the work may be what it died of. Work that has lost MOST_LOSSES workers so
         is given up. What the store cannot take is tried again.
@@ -473,10 +590,10 @@ class Jobs:
                 self.store.apply(run_id, {"kind": "interrupted", "text": GIVEN_UP})
             else:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
+        self._wait([run_id for run_id in going if run_id not in given_up])
         for run_id in going:
             del self._given[run_id]
             self._losses[run_id] += blamed
-        self._waiting = {run_id: work.browser for run_id in going if run_id not in given_up} | self._waiting
         del self._works[key]
         with contextlib.suppress(Exception):  # its scheduler may be gone
             work.task.cancel()
@@ -501,32 +618,54 @@ class Jobs:
 
     def _running(self) -> dict[str, "_Work"]:
         """The runs at work: id -> what they are part of."""
-        return {run_id: work for work in self._works.values() if not work.finding for run_id in work.run_ids}
+        return {run_id: work for work in [*self._works.values()] if not work.finding for run_id in work.run_ids}
+
+    def _wait(self, run_ids: Iterable[str]) -> None:
+        """Have runs wait, each in its place by their coming: one that leaves its worker does not lose it."""
+        waiting = self._waiting | {run.id: run for run in self.store.some([*run_ids])}
+        self._waiting = dict(sorted(waiting.items(), key=lambda item: self._came.get(item[0], 0)))
+
+    def _yielded(self, run_id: str) -> None:
+        """Have a run wait that has left its worker to another browser: it has had its turn."""
+        self._wait([run_id])
+        for run in self.store.some([run_id]):
+            self._serve_now(run)
+
+    def _loads(self) -> Counter[str]:
+        """How many runs of each browser are at work; one that several asked for counts for each."""
+        return Counter(browser for run in self.store.some([*self._running()]) for browser in run.browsers)
+
+    def _turns(self, blocked: Collection[str]) -> list[str]:
+        """The order in which what waits gets workers, without what cannot begin."""
+        waiting = {run_id: run.browser for run_id, run in self._waiting.items()}
+        joined = {run_id: run.joined for run_id, run in self._waiting.items()}
+        return turns(waiting, self._loads(), self._served, blocked, joined)
 
     def _dispatch(self) -> None:
-        at_work = Counter(work.browser for work in self._running().values())
         free, trouble = self._free_workers_or_trouble()
-        for run_id in turns(self._waiting, at_work, self._served):
-            if run_id not in self._waiting:  # it went with one before it
-                continue
-            request = self.store.request(run_id)
-            if request:
-                self.store.apply(run_id, {"kind": "stopped" if request == "stop" else "paused"})
+        self._waiting = {run.id: run for run in self.store.some([*self._waiting])}
+        for run_id, run in [*self._waiting.items()]:
+            lost = None if run.request else self._lost_teacher(run)
+            if run.request or lost:
+                self.store.apply(run_id, {"kind": "paused" if run.request == "pause" else "stopped", "text": lost})
                 del self._waiting[run_id]  # not before: on a full disk it is asked again
-                continue
-            lost = self._lost_teacher(run_id)
-            if lost:
-                self.store.apply(run_id, {"kind": "stopped", "text": lost})
-                del self._waiting[run_id]
-                continue
-            if free and self._teachers_ready(run_id) and (worker := self._suited(free, self.store.get(run_id))):
-                self._give(worker, self._together(run_id))
-                free = self._free_workers()
+        blocked = self.store.blocked(self._waiting.values())
+        while free:
+            fits = {run_id: self._suited(free, run) for run_id, run in self._waiting.items()}
+            order = self._turns({run_id for run_id, worker in fits.items() if worker is None or run_id in blocked})
+            if not order:
+                break
+            worker = fits[order[0]]
+            assert worker is not None  # noqa: S101
+            self._give(worker, self._together(order[0]))
+            free = self._free_workers()
         if not trouble:
             self._dispatch_findings()
-        running = self._running()
-        order = turns(self._waiting, Counter(work.browser for work in running.values()), self._served)
-        self._lineup = (*((run_id, 0) for run_id in running), *((one, i) for i, one in enumerate(order, start=1)))
+        self._lineup = (
+            *((run_id, 0) for run_id in self._running()),
+            *((run_id, place) for place, run_id in enumerate(self._turns(blocked), start=1)),
+            *((run_id, None) for run_id in self._waiting if run_id in blocked),
+        )
         if trouble:
             raise trouble
 
@@ -547,13 +686,16 @@ class Jobs:
     def _give(self, worker: Worker, run_ids: list[str]) -> None:
         """Give runs to a worker. Those that do not wait train along for the others' sake, and leave nothing."""
         going = [run_id for run_id in run_ids if run_id in self._waiting]
-        key, browser = f"{run_ids[0]}-{time.time_ns()}", self._waiting[going[0]]
+        key = f"{run_ids[0]}-{time.time_ns()}"
         absent = [run_id for run_id in run_ids if run_id not in going]
         self._given |= dict.fromkeys(going, key)
-        self._submit(key, worker, perform_on_worker, run_ids, absent, run_ids=tuple(going), browser=browser)
+        self._submit(key, worker, perform_on_worker, run_ids, absent, run_ids=tuple(going))
         for run_id in going:
-            del self._waiting[run_id]
-        self._served[browser] = time.monotonic()
+            self._serve_now(self._waiting.pop(run_id))
+
+    def _serve_now(self, run: Run) -> None:
+        """Note that the browsers of a run have had a turn."""
+        self._served |= dict.fromkeys(run.browsers, time.monotonic())
 
     def _dispatch_findings(self) -> None:
         wishes = {what: wish.browser for what, wish in list(self._to_find.items())}
@@ -660,19 +802,11 @@ class Jobs:
         except (OSError, ValueError, TypeError):
             return []
 
-    def _teachers(self, run_id: str) -> dict[str, Run | None]:
-        """The teachers that a run names, by id; None where one was deleted since."""
-        distillation = self.store.get(run_id).config.distillation
-        named = distillation.teachers if distillation else ()
-        found = {teacher.id: teacher for teacher in self.store.some(named)}
-        return {teacher_id: found.get(teacher_id) for teacher_id in named}
-
-    def _teachers_ready(self, run_id: str) -> bool:
-        teachers = self._teachers(run_id).values()
-        return all(teacher and teacher.usable and teacher.status not in ACTIVE for teacher in teachers)
-
-    def _lost_teacher(self, run_id: str) -> str | None:
-        for teacher_id, teacher in self._teachers(run_id).items():
+    def _lost_teacher(self, run: Run) -> str | None:
+        named = run.config.distillation.teachers if run.config.distillation else ()
+        teachers = {teacher.id: teacher for teacher in self.store.some(named)}
+        for teacher_id in named:
+            teacher = teachers.get(teacher_id)
             if teacher is None:
                 return f"Not started: its teacher, run {teacher_id}, was deleted."
             if teacher.status in ("stopped", "failed", "interrupted") and not teacher.usable:
@@ -684,7 +818,7 @@ class Jobs:
         """Enter how a run left its worker."""
         if work.task.status == "finished":
             if self.store.status(run_id) == "queued":  # it yielded
-                self._waiting[run_id] = work.browser
+                self._yielded(run_id)
         elif run_id in self._given:
             error = work.task.exception() if work.task.status == "error" else None
             log.warning("run %s broke off: %s", run_id, error or work.task.status)

@@ -31,12 +31,14 @@ def parse_seen(text: str) -> dict[str, Seen]:
 def told(store: Store, runs: Iterable[Run], seen: Mapping[str, Seen]) -> list[dict[str, Any]]:
     """For each run its state, and its records since it was seen; all of them, thinned, where it was not or began anew.
 
-    A state has id, role, status, request, message, attempt, step, progress (0 to 1), epochs_done, epochs_total,
-    seconds_left, samples_per_second, learning_rate, test_errors, test_examples; None where unknown. Records come as
-    steps {part: ([epoch, …], [value, …])} and epochs {epoch, loss, soft_loss, hard_loss, validation_accuracy: […]};
-    where whole is true they replace what the watcher had, else they go on from it.
+    A state has id, role, status, request, message, waits_for_teacher, attempt, step, progress (0 to 1), epochs_done,
+    epochs_total, seconds_left, samples_per_second, learning_rate, test_errors, test_examples; None where unknown.
+    Records come as steps {part: ([epoch, …], [value, …])} and epochs {epoch, loss, soft_loss, hard_loss,
+    validation_accuracy: […]}; where whole is true they replace what the watcher had, else they go on from it.
     """
-    return [_told(store, run, seen.get(run.id, NOTHING)) for run in runs]
+    runs = [*runs]
+    blocked = store.blocked(run for run in runs if run.status == "queued")
+    return [_told(store, run, seen.get(run.id, NOTHING)) | {"waits_for_teacher": run.id in blocked} for run in runs]
 
 
 def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:

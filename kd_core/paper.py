@@ -29,7 +29,7 @@ from kd_core.recipes import (
     PAPER_TEACHER_TRAINING,
     baseline_beside,
 )
-from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
+from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id, serving
 
 Member = Literal["soft", "hard"]
 MAX_SEEDS = 10
@@ -321,12 +321,13 @@ class Redo(NamedTuple):
     """What redoing an experiment takes.
 
     runs: the run of each cell, there or to come. to_train: run id -> config, in running order, teachers first.
-    to_resume: ids of runs that wait to go on from their checkpoint.
+    to_resume: ids of runs that wait to go on from their checkpoint. at_work: of runs that wait or train already.
     """
 
     runs: dict[Cell, str]
     to_train: dict[str, RunConfig]
     to_resume: tuple[str, ...]
+    at_work: tuple[str, ...] = ()
 
 
 def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()) -> Redo:
@@ -335,10 +336,8 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
     The same config gives the same weights, so that a finished run serves every experiment that asks for it, and what
     was interrupted goes on instead of starting anew. Precision is settled here, one for the students of a seed.
     """
-    by_config: dict[RunConfig, Run] = {}
-    for run in sorted(known, key=_readiness):
-        if _readiness(run) < 3:
-            by_config.setdefault(settled(run.settled), run)
+    by_config = {settled(config): run for config, run in reversed(serving(known).items())}  # of equal ones the first
+    at_work: dict[str, None] = {}
     to_train: dict[str, RunConfig] = {}
     to_resume: dict[str, None] = {}
     asked: dict[RunConfig, str] = {}
@@ -352,6 +351,8 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
                 to_train[asked[config]] = config
             elif run.status in RESUMABLE:
                 to_resume[run.id] = None
+            elif run.status in ACTIVE:
+                at_work[run.id] = None
         return asked[config]
 
     runs: dict[Cell, str] = {}
@@ -363,13 +364,7 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
             labels = [label for label, config in students.items() if config.model == model]
             lines |= zip(labels, settled_alike([students[label] for label in labels], by_config), strict=True)
         runs |= {(label, seed): have(config) for label, config in lines.items()}
-    return Redo(runs, to_train, tuple(to_resume))
-
-
-def _readiness(run: Run) -> int:
-    if run.status == "finished" and run.usable:
-        return 0
-    return 1 if run.status in ACTIVE else 2 if run.status in RESUMABLE else 3
+    return Redo(runs, to_train, tuple(to_resume), tuple(at_work))
 
 
 class Row(NamedTuple):

@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,7 +86,7 @@ CREATE TABLE IF NOT EXISTS runs (
     request TEXT, owner TEXT NOT NULL, message TEXT, step INTEGER NOT NULL DEFAULT 0, total_steps INTEGER,
     started_at REAL, ended_at REAL, environment TEXT, results TEXT, browser TEXT NOT NULL DEFAULT '',
     name TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', tags TEXT NOT NULL DEFAULT '[]', deleted_at REAL,
-    attempt INTEGER NOT NULL DEFAULT 0
+    attempt INTEGER NOT NULL DEFAULT 0, joined TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
 CREATE INDEX IF NOT EXISTS runs_by_batch ON runs (batch);
@@ -117,7 +117,8 @@ class Run:
     """One row, as it stood when it was read. Times are seconds since 1970; message is a sentence for people.
 
     browser: whose it is, an id that the server gave a browser; empty for a run from a shell. attempt: how often it was
-    started; one that goes on from a checkpoint records its steps from there anew.
+    started; one that goes on from a checkpoint records its steps from there anew. joined: other browsers that asked for
+    the same config while it waited or was at work.
     """
 
     id: str
@@ -139,6 +140,12 @@ class Run:
     tags: tuple[str, ...]
     deleted_at: float | None
     attempt: int
+    joined: tuple[str, ...] = ()
+
+    @property
+    def browsers(self) -> tuple[str, ...]:
+        """All that asked for it, the first of them first."""
+        return self.browser, *self.joined
 
     @property
     def label(self) -> str:
@@ -192,6 +199,42 @@ def new_id() -> str:
     return secrets.token_hex(5)
 
 
+def readiness(run: Run) -> int:
+    """How soon a run serves who asks for its config: 0 finished, 1 waits or is at work, 2 may go on, 3 never."""
+    if run.status == "finished" and run.usable:
+        return 0
+    return 1 if run.status in ACTIVE else 2 if run.status in RESUMABLE else 3
+
+
+def serving(known: Iterable[Run]) -> dict[RunConfig, Run]:
+    """Of each config the run that serves soonest: the same config gives the same weights."""
+    by_config: dict[RunConfig, Run] = {}
+    for run in sorted(known, key=readiness):
+        if readiness(run) < 3:
+            by_config.setdefault(run.settled, run)
+    return by_config
+
+
+def shared(configs: Mapping[str, RunConfig], known: Iterable[Run]) -> tuple[dict[str, RunConfig], dict[str, str]]:
+    """Which of these runs (id -> config, teachers first) are to be trained, and which are known: id -> the known one's.
+
+    A student whose teacher is known learns from that one.
+    """
+    there = serving(known)
+    new: dict[str, RunConfig] = {}
+    same: dict[str, str] = {}
+    for run_id, config in configs.items():
+        told = config.distillation
+        if told is not None and same.keys() & {*told.teachers}:
+            teachers = tuple(same.get(teacher, teacher) for teacher in told.teachers)
+            config = config.replace(distillation=told.replace(teachers=teachers))
+        if config in there:
+            same[run_id] = there[config].id
+        else:
+            new[run_id] = config
+    return new, same
+
+
 class Store:
     """All runs of one KD_HOME. Safe to share between threads; other processes may use the same home.
 
@@ -203,7 +246,8 @@ class Store:
         self.home = home
         self.storage: AnyPath = storage or home
         self._lock = threading.RLock()
-        self._me = json.dumps(_this_process())
+        self._me = _this_process()
+        self._heard: dict[str, tuple[float, float]] = {}  # owner -> its last sign, and when it came on our own clock
         try:
             home.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -211,6 +255,8 @@ class Store:
         with self._database_errors():
             self._connect()
             self._database.executescript(_SCHEMA)
+            with suppress(sqlite3.OperationalError):  # it is there, or the disk is read-only: older stores had none
+                self._database.execute("ALTER TABLE runs ADD COLUMN joined TEXT NOT NULL DEFAULT ''")
 
     def _connect(self) -> None:
         path = self.home / DATABASE
@@ -281,6 +327,7 @@ class Store:
             "environment": json.dumps(run.environment),
             "results": json.dumps(run.results),
             "tags": json.dumps(run.tags),
+            "joined": ",".join(run.joined),
         }
         marks = ", ".join("?" * len(row))
         ends = {0: 0}  # epoch -> its last step
@@ -328,6 +375,25 @@ class Store:
                 f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({_quoted(ACTIVE)})",
                 (request, run_id),
             )
+
+    def join(self, run_id: str, browser: str) -> None:
+        """Enter a browser beside those that asked for a run."""
+        with self._transaction() as database:
+            run = self.get(run_id)
+            if browser and browser not in run.browsers:
+                joined = ",".join((*run.joined, browser))
+                database.execute("UPDATE runs SET joined = ? WHERE id = ?", (joined, run_id))
+
+    def leave(self, run_id: str, browser: str) -> bool:
+        """Take a browser from those that asked for a run, whose it then is; False where no other asked for it."""
+        with self._transaction() as database:
+            run = self.get(run_id)
+            others = [other for other in run.browsers if other != browser]
+            if not others or browser not in run.browsers:
+                return False
+            first, *others = others
+            database.execute("UPDATE runs SET browser = ?, joined = ? WHERE id = ?", (first, ",".join(others), run_id))
+            return True
 
     def describe(self, run_id: str, *, name: str, note: str, tags: Iterable[str]) -> None:
         """Set what people say of a run: a name instead of the made one, a note, and tags."""
@@ -427,9 +493,9 @@ class Store:
         The owner is gone from this machine where its process is. On another host, which may be this machine's last
         container, it is gone once it has given no sign of life for SECONDS_UNTIL_GONE.
         """
-        seen = self._signs()
+        silent = self._silence()
         rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
-        orphans = [row["id"] for row in map(dict, rows) if not _owned(row, seen)]
+        orphans = [row["id"] for row in map(dict, rows) if not self._owned(row, silent)]
         for run_id in orphans:
             self.apply(
                 run_id,
@@ -462,19 +528,48 @@ class Store:
     def accounts(self) -> list[dict[str, Any]]:
         """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
         rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
-        seen = self._signs()
-        return [{**row, "at_work": row["status"] in ACTIVE and _owned(row, seen)} for row in map(dict, rows)]
+        silent = self._silence()
+        return [{**row, "at_work": row["status"] in ACTIVE and self._owned(row, silent)} for row in map(dict, rows)]
 
-    def _signs(self) -> dict[str, float]:
-        """When each owner of runs gave its last sign of life."""
-        return {row["owner"]: row["seen_at"] for row in self._rows("SELECT owner, seen_at FROM owners")}
+    def _silence(self) -> dict[str, float]:
+        """For how many seconds each owner of runs has given no sign of life.
 
-    def active_browsers(self) -> dict[str, int]:
-        """How many runs wait or are at work: browser -> count."""
-        rows = self._rows(
-            f"SELECT browser, count(*) AS runs FROM runs WHERE status IN ({_quoted(ACTIVE)}) GROUP BY browser"
-        )
-        return {row["browser"]: row["runs"] for row in rows}
+        Its first sign that is seen here is dated by the clock on the wall, which both hosts share; from then on our own
+        clock counts, which nobody sets.
+        """
+        now = time.monotonic()
+        for row in self._rows("SELECT owner, seen_at FROM owners"):
+            owner, seen_at = row["owner"], row["seen_at"]
+            if owner not in self._heard:
+                self._heard[owner] = seen_at, now - max(0.0, time.time() - seen_at)
+            elif self._heard[owner][0] != seen_at:
+                self._heard[owner] = seen_at, now
+        return {owner: now - heard_at for owner, (_, heard_at) in self._heard.items()}
+
+    def _owned(self, row: Mapping[str, Any], silent: Mapping[str, float]) -> bool:
+        """Whether the owner of a run still lives; one on another host does that has not been silent for too long."""
+        if row["owner"] == self._me:
+            return True
+        owner: dict[str, Any] = json.loads(row["owner"])
+        if owner["host"] != socket.gethostname():
+            return bool(silent.get(row["owner"], time.time() - row["created_at"]) < SECONDS_UNTIL_GONE)
+        return _lives(owner)
+
+    def active_browsers(self) -> list[tuple[str, ...]]:
+        """Who asked for each of the runs that wait or are at work."""
+        return [run.browsers for run in self.runs(statuses=ACTIVE)]
+
+    def joinable(self) -> list[Run]:
+        """The runs that wait or are at work in this process, and that nobody has asked to end."""
+        query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({_quoted(ACTIVE)})"
+        return [run for run in map(_run_or_none, self._rows(query, self._me)) if run is not None]
+
+    def blocked(self, runs: Iterable[Run]) -> set[str]:
+        """The ids of those of these runs that wait for a teacher, which is not there yet or has left no weights."""
+        taught = {run.id: run.config.distillation.teachers for run in runs if run.config.distillation}
+        named = {teacher for teachers in taught.values() for teacher in teachers}
+        ready = {run.id for run in self.some([*named]) if run.usable and run.status not in ACTIVE}
+        return {run_id for run_id, teachers in taught.items() if not ready.issuperset(teachers)}
 
     def get(self, run_id: str) -> Run:
         """The run with this id. Raises StoreError where there is none."""
@@ -780,6 +875,7 @@ def _run(row: sqlite3.Row) -> Run:
     values["environment"] = json.loads(values["environment"] or "{}")
     values["results"] = json.loads(values["results"] or "{}")
     values["tags"] = tuple(json.loads(values["tags"]))
+    values["joined"] = tuple(filter(None, str(values.get("joined", "")).split(",")))
     run = Run(**values)
     if len(_read) >= MOST_READ:
         _read.clear()
@@ -816,19 +912,36 @@ def _quoted(words: Iterable[str]) -> str:
     return ", ".join(f"'{word}'" for word in words)
 
 
-def _this_process() -> dict[str, Any]:
-    process = psutil.Process()
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()}
+def _this_process() -> str:
+    """What tells this process from every other, now and later: JSON, always the same."""
+    return json.dumps({"host": socket.gethostname(), **_birth(os.getpid())})
 
 
-def _owned(row: Mapping[str, Any], signs: Mapping[str, float]) -> bool:
-    """Whether the owner of a run still lives; one on another host does while its last sign of life is not too old."""
-    owner = json.loads(row["owner"])
-    if owner["host"] != socket.gethostname():
-        seen_at: float = signs.get(row["owner"], row["created_at"])
-        return time.time() - seen_at < SECONDS_UNTIL_GONE
+@cache
+def _birth(pid: int) -> dict[str, Any]:
+    return {"pid": pid, "started": psutil.Process(pid).create_time(), "life": _life(pid)}
+
+
+def _life(pid: int) -> str:
+    """What only one process with this id has, and no clock moves: Linux's boot and the tick of it that it began at.
+
+    Empty where the system does not say. psutil's time of the start moves with the clock on the wall.
+    """
+    with suppress(OSError, IndexError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        facts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # a name may hold what it likes
+        return f"{boot} {facts[19]}"
+    return ""
+
+
+def _lives(owner: Mapping[str, Any]) -> bool:
+    """Whether a process of this machine is there. Owners that earlier versions entered tell the time of their start."""
     try:
         process = psutil.Process(owner["pid"])
-        return process.status() != psutil.STATUS_ZOMBIE and abs(process.create_time() - owner["started"]) < 1
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if owner.get("life"):
+            return bool(owner["life"] == _life(owner["pid"]))
+        return bool(abs(process.create_time() - owner["started"]) < 1)
     except psutil.NoSuchProcess:
         return False

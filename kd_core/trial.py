@@ -60,10 +60,13 @@ def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]]
     folder = store.folder(run_id)
     try:
         write_atomic(folder.weights, outcome.state)
-        submit({run_id: outcome.config})
+        (taken,) = submit({run_id: outcome.config})
     except BaseException:
         remove_folder(folder.path)
         raise
+    if taken != run_id:  # the same file is being asked already
+        remove_folder(folder.path)
+        return taken
     told = [f"Brought by its user: {brought.file}, SHA-256 {brought.sha256}."] if brought else []
     store.describe(run_id, name=name, note=" ".join([*told, *outcome.notes]), tags=[TAG])
     return run_id

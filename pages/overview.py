@@ -7,6 +7,8 @@ from kd_core.config import DATASETS, HANDWRITTEN, info_of
 from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
+from pages.widgets.interrupted import interrupted, link_to
+from pages.widgets.launch import expected_time
 from pages.widgets.live import live_view
 from pages.widgets.pressing import pressed
 from pages.widgets.results import headline
@@ -18,6 +20,7 @@ st.markdown(
     " soften a teacher with temperature, train a student with and without it, and compare the two honestly."
 )
 guide.start()
+interrupted()
 
 demo, state = st.columns([3, 2], gap="large")
 
@@ -35,19 +38,21 @@ with demo, st.container(border=True):
         required=True,
         format_func=lambda name: info_of(name).label,
         key="demo_dataset",
-        help="Digits takes about 10 seconds on two cores, MNIST about 45.",
     )
+    to_train = recipes.plan(recipes.quick_demo(dataset)).to_train
     if pressed("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
-        ids = rights.submit(recipes.plan(recipes.quick_demo(dataset)).to_train)
-        keys.choose_batch(lab.store().get(ids[0]).batch)
+        ids = rights.submit(to_train)
+        keys.choose_batch(lab.store().get(ids[-1]).batch)
         st.rerun()
+    takes = expected_time(to_train) or "about 10 seconds on two free cores with digits, 45 with MNIST"
+    st.caption(f"Takes {takes}.")
     st.page_link("pages/data.py", label="Or bring images of your own", icon=":material/photo_library:")
 
 batch = keys.chosen_batch()
 found = pickers.batches()
 if batch in found:
     with demo:
-        live_view(found[batch], curves=False, key="demo")
+        live_view(pickers.linked(found[batch]), curves=False, key="demo")
         if all(run.usable for run in found[batch]):
             st.success(headline(pickers.with_teacher(found[batch])), icon=":material/celebration:")
         see, feel, compare = st.columns(3)
@@ -67,7 +72,7 @@ with state, st.container(border=True):
         st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
     for batch_runs in list(found.values())[:5]:
         states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
-        st.markdown(f"{pickers.describe(batch_runs)}  \n:small[{states}]")
+        link_to(batch_runs, states)
     if not found:
         st.markdown("Nothing has been trained here yet. Press the button.")
 

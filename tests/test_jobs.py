@@ -1,6 +1,7 @@
 """The queue and its workers: a run goes from row to weights, and stops, pauses, resumes and survives as promised."""
 
 import contextlib
+import itertools
 import os
 import random
 import signal
@@ -37,7 +38,7 @@ def wait_until(condition, seconds=90):
 
 def long_config(**training):
     """A run of seconds, with many chances to be stopped."""
-    return tiny_config("baseline", epochs=LONG, batch_size=64, **training)
+    return tiny_config("baseline", **{"epochs": LONG, "batch_size": 64, **training})
 
 
 @pytest.fixture(scope="module")
@@ -186,11 +187,15 @@ def test_the_list_is_backed_up_when_a_run_has_ended(running_jobs):
 
 def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_turns(running_jobs):
     queue = running_jobs
-    endless = tiny_config("baseline", epochs=10_000, batch_size=64)
-    busy = queue.submit({new_id(): endless}, browser="greedy")
+    seeds = itertools.count(100)
+
+    def ask(browser, count=1):
+        return queue.submit({new_id(): long_config(seed=next(seeds), epochs=10_000) for _ in range(count)}, browser)
+
+    busy = ask("greedy")
     wait_until(lambda: dict(queue.lineup()) == dict.fromkeys(busy, 0))
-    theirs = queue.submit({new_id(): endless, new_id(): endless}, browser="greedy")
-    other, mine = (queue.submit({new_id(): endless}, browser=browser)[0] for browser in ("other", "mine"))
+    theirs = ask("greedy", 2)
+    (other,), (mine,) = ask("other"), ask("mine")
     waiting = [(other, 1), (mine, 2), (theirs[0], 3), (theirs[1], 4)]
     wait_until(lambda: queue.lineup()[1:] == tuple(waiting))
     assert [queue.store.get(run_id).browser for run_id, _ in queue.lineup()[-2:]] == ["greedy", "greedy"]
@@ -511,8 +516,11 @@ def limited(store, monkeypatch):
     queue.close()
 
 
+SEEDS = itertools.count(1000)
+
+
 def some(count):
-    return {new_id(): tiny_config(seed=seed) for seed in range(count)}
+    return {new_id(): tiny_config(seed=next(SEEDS)) for _ in range(count)}
 
 
 def test_a_browser_is_held_to_its_limit_and_others_are_not(limited):
@@ -654,6 +662,7 @@ def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it
     idle._closing = False
     for run_id in (first, second):
         idle._works[run_id], idle._given[run_id] = work_of(run_id), run_id
+    idle._came = {first: 1, second: 2}
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
         idle._look_after_workers()
@@ -674,7 +683,7 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
     idle._lost("key", blamed=True)
     run = idle.store.get(run_id)
     assert (run.status, run.message) == (("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs.GIVEN_UP))
-    assert idle._waiting == ({run_id: ""} if losses < 3 else {})
+    assert [*idle._waiting] == ([run_id] if losses < 3 else [])
     assert idle._works == {}
 
 
@@ -700,7 +709,7 @@ def test_a_waiting_run_whose_stop_the_store_could_not_enter_is_stopped_at_the_ne
     idle.store.create({run_id: config})
     if reason == "stop":
         idle.store.ask(run_id, "stop")
-    idle._handle(("queue", {run_id: ""}))
+    idle._handle(("queue", [run_id]))
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
         idle._dispatch()
@@ -737,7 +746,7 @@ def test_a_run_that_was_deleted_as_it_ended_does_not_hold_the_queue_up(idle):
 
 
 def test_the_list_is_to_be_backed_up_once_runs_were_queued(idle):
-    idle._handle(("queue", {}))
+    idle._handle(("queue", []))
     idle._ticked_at = 0.0
     idle._handle(("tick",))
     assert (idle.store.home / BACKUP).exists()

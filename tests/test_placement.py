@@ -1,6 +1,7 @@
 """Which worker gets which run, and what becomes of work whose worker, host or scheduler is lost."""
 
 import ctypes
+import itertools
 import json
 import socket
 import subprocess
@@ -105,8 +106,12 @@ def submit(queue, *configs):
     return queue.submit({new_id(): config for config in configs})
 
 
+SEEDS = itertools.count()
+
+
 def seeds(count, **training):
-    return [tiny_config("baseline", seed=seed, **training) for seed in range(count)]
+    """Configs that no other test run here has: equal ones would be joined."""
+    return [tiny_config("baseline", seed=next(SEEDS), **training) for _ in range(count)]
 
 
 def started(there, run_id, device="cpu"):
@@ -116,6 +121,12 @@ def started(there, run_id, device="cpu"):
         {"kind": "step", "step": 7, "epoch": 0.1, "loss": 1.0},
     ]
     there.hear({"key": there.of(run_id).key, "run_id": run_id, "events": events})
+
+
+def finish(there, run_id):
+    """Its worker says that it has trained to its end."""
+    there.hear({"key": there.of(run_id).key, "run_id": run_id, "events": [{"kind": "finished", "results": {"a": 1}}]})
+    there.of(run_id).task.end()
 
 
 def test_runs_spread_over_the_hosts_before_they_share_one(lab):
@@ -145,7 +156,7 @@ def test_a_run_that_asks_for_a_gpu_waits_for_one_that_is_busy(lab):
     first, second = submit(queue, *seeds(2, device="cuda"))
     wait_until(lambda: there.of(first))
     wait_until(lambda: queue.lineup() == ((first, 0), (second, 1)))
-    there.of(first).task.end()
+    finish(there, first)
     wait_until(lambda: there.of(second))
     assert there.of(second).worker == G1
 
@@ -312,8 +323,10 @@ def test_an_owner_on_another_host_is_gone_when_it_gives_no_sign_of_life(store, m
         other.give_sign()
         other.close()
     assert store.interrupt_orphans() == []
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 600)
+    now, began = time.time(), time.monotonic()
+    monkeypatch.setattr(time, "time", lambda: now + 1_000_000)  # a clock that is set makes nobody silent
+    assert store.interrupt_orphans() == []
+    monkeypatch.setattr(time, "monotonic", lambda: began + 600)
     assert store.interrupt_orphans() == ["abc"]
     assert store.get("abc").status == "interrupted"
 

@@ -12,8 +12,9 @@ from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
 from kd_core.config import LabError
+from kd_core.jobs import Jobs
 from kd_core.runs import Store, new_id
-from pages.widgets import door, lab, rights
+from pages.widgets import door, lab, live, rights
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ class Asked:
         self.calls = []
 
     def __getattr__(self, name):
-        return lambda *arguments, **named: self.calls.append((name, *arguments))
+        return lambda *arguments, **named: self.calls.append((name, *arguments)) or True
 
 
 @pytest.fixture
@@ -132,6 +133,53 @@ def test_a_guests_runs_are_counted_and_the_presenters_are_not(as_visitor, monkey
 
 
 @pytest.fixture
+def both(store, monkeypatch):
+    """The id of a run that anna and ben asked for, and a queue that starts none."""
+    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    queue = Jobs(store)
+    monkeypatch.setattr(lab, "jobs", lambda: queue)
+    (run_id,) = queue.submit({new_id(): tiny_config()}, "anna")
+    assert queue.submit({new_id(): tiny_config()}, "ben") == [run_id]
+    yield run_id
+    queue.close()
+
+
+@pytest.mark.parametrize("presenter", [False, True])
+def test_who_stops_what_another_asked_for_too_leaves_it_to_them(as_visitor, both, store, presenter):
+    as_visitor("ben", presenter=presenter)
+    assert rights.may_control(store.get(both))
+    rights.ask([both], "stop")
+    assert (store.request(both), store.get(both).browsers) == (None, ("anna",))
+    assert rights.may_control(store.get(both)) == presenter
+    if presenter:  # an app without a password has presenters alone
+        rights.ask([both], "stop")
+        assert store.request(both) == "stop"
+
+
+def test_a_stop_that_is_heard_twice_is_one_stop(as_visitor, both, store):
+    """The live view asks again what may have been lost on the way: the second must not be the presenter's for all."""
+    as_visitor("ben", presenter=True)
+    for _ in range(2):
+        live._do(both, "stop", mine=True)
+    assert (store.request(both), store.get(both).browsers) == (None, ("anna",))
+
+
+def test_what_two_asked_for_is_gone_when_it_was_deleted_twice(as_visitor, both, store):
+    store.apply(both, {"kind": "finished", "results": {"test_errors": 1}})
+    as_visitor("ben", presenter=True)
+    assert not rights.delete(store.get(both))
+    assert store.get(both).browsers == ("anna",)
+    assert rights.delete(store.get(both))
+    assert store.runs() == []
+
+
+def test_who_redoes_an_experiment_asks_for_what_trains_already(as_visitor, store, both):
+    as_visitor("cora")
+    rights.join([both])
+    assert store.get(both).browsers == ("anna", "ben", "cora")
+
+
+@pytest.fixture
 def open_as(home, monkeypatch, at_this_machine):
     """open_as(role, page, …) -> a page as a guest or the presenter finds it, in a home with one finished run."""
     monkeypatch.setenv("KD_HOME", str(home))
@@ -181,6 +229,26 @@ def test_a_sweep_of_somebody_else_is_stopped_by_the_presenter_alone(open_as, hom
     )
     app, _ = open_as(role, "sweep")
     assert any(button.key == "sweep_stop" for button in app.button) == (role == "presenter")
+
+
+@pytest.mark.parametrize(("role", "resumed"), [("guest", 1), ("presenter", 3)])
+def test_overview_resumes_all_that_was_interrupted_and_its_visitor_may_resume(
+    open_as, home, monkeypatch, role, resumed
+):
+    store = lab._opened(home).store
+    ids = {whose: new_id() for whose in ("anna", "ben", "")}
+    for seed, (whose, run_id) in enumerate(ids.items()):
+        store.create({run_id: tiny_config("baseline", seed=seed)}, browser=whose)
+        store.apply(run_id, {"kind": "interrupted", "text": "for this test"})
+    monkeypatch.setattr(lab, "browser", lambda: "ben")
+    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    app, _ = open_as(role, "overview")
+    assert any(f"{resumed} run" in text.value and "interrupted" in text.value for text in app.markdown)
+    app.button(key="resume_all").click().run()
+    assert not app.exception
+    assert sum(run.status == "queued" for run in store.runs()) == resumed
+    assert store.status(ids["ben"]) == "queued"
+    assert all(button.key != "resume_all" for button in app.button)
 
 
 def test_a_guest_finds_the_presenters_door_and_the_presenter_does_not_look_for_it(open_as):

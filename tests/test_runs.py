@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -10,10 +11,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import psutil
 import pytest
 from test_places_and_files import in_a_small_file_system
 from tiny import tiny_config
 
+from kd_core import runs
 from kd_core.runs import (
     BACKUP,
     BUCKET_STEPS,
@@ -770,3 +773,67 @@ def test_a_config_is_read_once_however_many_pages_list_its_run(store):
     run_id = new_id()
     store.create({run_id: tiny_config()})
     assert store.get(run_id).config is store.runs()[0].config
+
+
+# ----------------------------------------------------------------------------------------------- whose runs these are
+
+
+def owned_by(store, run_id, **owner):
+    """Have a run belong to another process, as it would have entered it."""
+    store.create({run_id: tiny_config()})
+    with store._transaction() as database:
+        database.execute("UPDATE runs SET owner = ? WHERE id = ?", (json.dumps(owner), run_id))
+
+
+@pytest.fixture
+def neighbour():
+    """A living process of this machine that is not this one, as it enters itself."""
+    return {"host": socket.gethostname(), **runs._birth(os.getppid())}
+
+
+def test_a_clock_that_is_set_makes_no_living_process_an_orphan(store, neighbour, monkeypatch):
+    """psutil tells the start of a process by the clock on the wall: set by an hour, all seem to have begun then."""
+    store.create({"mine": tiny_config()})
+    owned_by(store, "theirs", **neighbour)
+    true_start = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: true_start(process) + 3600)
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    assert store.interrupt_orphans() == []
+    assert Store(store.home).interrupt_orphans() == [], "a second store of the same process"
+
+
+def test_a_process_that_has_the_number_of_one_that_ended_owns_none_of_its_runs(store, neighbour):
+    """As in a container, where the app has the same number in every life."""
+    owned_by(store, "former", **{**neighbour, "pid": os.getpid(), "life": "another-boot 12"})
+    assert store.interrupt_orphans() == ["former"]
+
+
+def test_owners_that_earlier_versions_entered_are_still_read(store, neighbour):
+    del neighbour["life"]
+    owned_by(store, "living", **neighbour)
+    owned_by(store, "gone", **{**neighbour, "started": neighbour["started"] - 60})
+    assert store.interrupt_orphans() == ["gone"]
+
+
+def test_a_store_without_a_column_for_those_who_joined_opens(home):
+    old = Store(home)
+    old.create({"abc": tiny_config()}, browser="anna")
+    with old._transaction() as database:
+        database.execute("ALTER TABLE runs DROP COLUMN joined")
+    assert old.get("abc").browsers == ("anna",)
+    old.close()
+    store = Store(home)
+    store.join("abc", "ben")
+    assert store.get("abc").browsers == ("anna", "ben")
+    assert store.leave("abc", "anna")
+    assert not store.leave("abc", "ben")
+    assert store.get("abc").browsers == ("ben",)
+    store.close()
+
+
+def test_a_run_waits_for_its_teacher_until_that_has_left_weights(store):
+    store.create({"teacher": tiny_config(), "student": tiny_config("distilled", teachers=("teacher",))})
+    assert store.blocked(store.runs()) == {"student"}
+    store.apply("teacher", {"kind": "finished", "results": {"test_errors": 1}})
+    assert store.blocked(store.runs()) == set()

@@ -23,6 +23,7 @@ from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from tiny import tiny_config
 
+from kd_core.jobs import Span
 from kd_core.runs import new_id
 from pages.widgets import keys, lab, server
 
@@ -39,6 +40,9 @@ class Queue:
 
     def __init__(self, *ids):
         self.ids = ids
+
+    def forecast(self, seconds):
+        return {run_id: Span(60.0 * place, 70.0 * place) for run_id, place in self.lineup() if place}
 
     def lineup(self):
         return tuple((run_id, place) for place, run_id in enumerate(self.ids))
@@ -135,7 +139,7 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert [entry["yours"] for entry in told["queue"]] == [True, False, False]
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
-    assert told["runs"][0]["position"] == 1
+    assert (told["runs"][0]["position"], told["runs"][0]["begins_in"]) == (1, 60.0)
 
 
 def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_cannot_unpack_it():

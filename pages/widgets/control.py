@@ -121,8 +121,8 @@ def delete_runs(runs: list[Run]) -> None:
     for run in runs:
         st.session_state.pop(f"sure_{run.id}", None)
         try:
-            rights.delete(run)
-            st.session_state[DELETED] = {**st.session_state.get(DELETED, {}), run.id: run.label}
+            if rights.delete(run):
+                st.session_state[DELETED] = {**st.session_state.get(DELETED, {}), run.id: run.label}
         except LabError as error:
             st.session_state["refused"] = str(error)
 

@@ -52,8 +52,8 @@ STEPS = (
         "Three networks: the **teacher**, a **baseline** student that reads labels alone, and the same student, from"
         " the same start, that also learns from the teacher's soft targets. That is the only difference between the"
         " two.",
-        "Choose the quick demo on digits and press **Train**: it takes some ten seconds. Watch validation accuracy, and"
-        " below the curves the student's bars as they approach the teacher's.",
+        "Choose the quick demo on digits and press **Train**; the page says how long it takes. Watch validation"
+        " accuracy, and below the curves the student's bars as they approach the teacher's.",
     ),
     Step(
         "compare",

@@ -26,7 +26,8 @@ def pick_runs(runs: list[Run]) -> list[Run]:
     rows = [row for row, run in enumerate(shown) if run.id in named]
     me, zone = lab.browser(), _zone()
     colours = [lab.owner_colour(run.browser) for run in shown]
-    table = pd.DataFrame([_row(run, me, zone) for run in shown])
+    blocked = lab.store().blocked(run for run in shown if run.status == "queued")
+    table = pd.DataFrame([_row(run, me, zone, waits=run.id in blocked) for run in shown])
     picked = st.dataframe(
         table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["●"]),
         hide_index=True,
@@ -97,7 +98,13 @@ def _searched(run: Run) -> str:
     return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, *data, run.status)).lower()
 
 
-def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
+def _whose(run: Run, me: str) -> str:
+    if me and me in run.browsers:
+        return "yours and another browser's" if run.joined else "yours"
+    return "another browser's" if run.browser else "command line"
+
+
+def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, object]:
     config, results, told = run.config, run.results, run.config.distillation
     return {
         "●": "●",
@@ -107,14 +114,14 @@ def _row(run: Run, me: str, zone: ZoneInfo) -> dict[str, object]:
         "objective": told.info.label if told else None,
         "T": told.temperature if told and told.info.uses_temperature else None,
         "alpha": told.alpha if told and told.info.mixed else None,
-        "status": run.status,
+        "status": "waits for its teacher" if waits else run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
         "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
         "epochs": None if config.brought else config.training.epochs,
         "seed": config.seed,
         "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
-        "whose": "yours" if me and run.browser == me else "another browser's" if run.browser else "command line",
+        "whose": _whose(run, me),
         "tags": list(map(cell, run.tags)),
         "note": cell(run.note),
         "id": run.id,

@@ -6,6 +6,7 @@ import secrets
 import threading
 import zlib
 from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -14,12 +15,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core import advice as advice_before
 from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
-from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, info_of, is_own
+from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, RunConfig, info_of, is_own
 from kd_core.downloads import DatasetError
 from kd_core.intake import Intake
-from kd_core.jobs import Jobs, Limits
+from kd_core.jobs import Jobs, Limits, Span
 from kd_core.runs import Run, Store
 from kd_core.trial import Trial
 from pages.widgets import keys
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
 RUNS_TIMED = 50
+FORECAST_SECONDS = 2.0
+"""How old a forecast may be."""
 TRIALS_KEPT = 5
 """Teachers' files that are being tried, or were and are not taken yet."""
 
@@ -247,6 +251,33 @@ def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
 
     info = info_of(dataset)
     return speed.costs(models.blueprint(model, info.image_shape, info.classes), info.image_shape)
+
+
+def expected_seconds() -> Callable[[RunConfig], float | None]:
+    """How long a run of a config is expected to train on this machine; None where nothing measured compares."""
+    timed = timings()
+
+    def seconds(config: RunConfig) -> float | None:
+        if config.brought is not None:
+            return None
+        return advice_before.expected_seconds(config, costs(config.model, config.dataset)["multiply_adds"], timed)
+
+    return seconds
+
+
+def forecast(configs: Mapping[str, RunConfig]) -> dict[str, Span]:
+    """When new runs of this session's browser, and those of the queue, are expected to begin and to end."""
+    return jobs().forecast(expected_seconds(), configs, browser())
+
+
+def queue_forecast() -> dict[str, Span]:
+    """The same of the queue as it is, for all who watch: not anew for each."""
+    return _queue_forecast(str(places.home()))
+
+
+@st.cache_data(show_spinner=False, ttl=FORECAST_SECONDS)
+def _queue_forecast(home: str) -> dict[str, Span]:
+    return jobs().forecast(expected_seconds())
 
 
 def timings() -> list[Timing]:

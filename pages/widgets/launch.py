@@ -1,5 +1,7 @@
 """Before the button is pressed: the loss with its numbers, what will be trained, what it costs, what may hurt."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 import streamlit as st
 
@@ -39,7 +41,7 @@ def launch_panel(story: StoryConfig) -> None:
 def _launch(plan: Plan) -> None:
     try:
         ids = rights.submit(plan.to_train) if plan.to_train else plan.reused[-1:]
-        batch = lab.store().get(ids[0]).batch
+        batch = lab.store().get(ids[-1]).batch  # the student's: its teacher may be another's, who asked before
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     else:
@@ -105,14 +107,12 @@ def _hinton(story: StoryConfig) -> None:
 
 
 def _forecast(plan: Plan) -> None:
-    timings = lab.timings()
     reused = {run.id: run.config for run in lab.store().some(plan.reused)}
     between = recipes.assistants(reused | plan.to_train)
     rows = [_row(run_id in between, config, f"trained already ({run_id[:4]})") for run_id, config in reused.items()]
-    seconds = []
+    seconds = lab.expected_seconds()
     for run_id, config in plan.to_train.items():
-        expected = advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
-        seconds.append(expected)
+        expected = seconds(config)
         time = "not measured here yet" if expected is None else f"about {duration(expected)}"
         rows.append(_row(run_id in between, config, time))
     order = {"teacher": 0, "assistant": 1, "baseline": 2, "distilled": 3}
@@ -126,10 +126,21 @@ def _forecast(plan: Plan) -> None:
             "multiply-adds": st.column_config.NumberColumn(format="localized", help=explained("multiply-adds")),
         },
     )
-    known = [one for one in seconds if one is not None]
-    if known:
-        more = "" if len(known) == len(seconds) else ", and what was not measured yet"
-        st.markdown(f"About **{duration(sum(known))}** on this machine{more}, after the runs ahead of it in the queue.")
+    if time := expected_time(plan.to_train):
+        st.markdown(f"Done in {time}.")
+
+
+def expected_time(configs: Mapping[str, RunConfig]) -> str:
+    """In how long new runs are expected to be done, with what waits before them; empty where nothing is known."""
+    seconds = lab.expected_seconds()
+    known = [seconds(config) is not None for config in configs.values()]
+    if not any(known):
+        return ""
+    spans = lab.forecast(configs)
+    begins, ends = (function(spans[run_id][end] for run_id in configs) for end, function in enumerate((min, max)))
+    waits = f", of which about {duration(begins)} until its turn" if begins >= 1 else ""
+    more = "" if all(known) else ", and what was not measured yet"
+    return f"about **{duration(ends)}** on this machine{waits}{more}"
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:

@@ -36,8 +36,11 @@ function sentence(run, asked) {
   const request = run.request || asked;
   if (run.status === "running" && request && run.message) return run.message;
   if (run.status === "running" && request) return `${request === "stop" ? "Stopping" : "Pausing"} at the next step`;
-  if (run.status === "queued")
-    return run.message || (run.position ? `Waiting for its turn, place ${run.position} in the queue` : "Waiting for its turn");
+  if (run.status === "queued") {
+    const place = run.position ? `, place ${run.position} in the queue` : "";
+    const begins = run.begins_in >= 1 ? `, begins in about ${duration(run.begins_in)}` : "";
+    return run.message || (run.waits_for_teacher ? "Waits for its teacher" : `Waiting for its turn${place}`) + begins;
+  }
   if (run.test_errors !== null && run.status !== "running")
     return `${run.status}: ${run.test_errors.toLocaleString("en")} test errors of ${run.test_examples.toLocaleString("en")}`;
   if (run.status === "running" && run.message && !run.step) return run.message;
@@ -109,7 +112,7 @@ function layOutRows(view, known) {
     fill.style.background = run.colour;
     const text = element("div", "kd-text", how);
     const message = element("div", "kd-message", how);
-    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role, yours: run.yours });
+    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role, yours: run.yours, mine: run.mine });
   }
 }
 
@@ -149,8 +152,8 @@ function showState(view, run) {
 }
 
 function askFor(view) {  // all that is open: of two triggers before the script runs, Streamlit keeps the later
-  view.askedAt = Date.now();
-  view.ask([...view.asked].map(([id, what]) => ({ run: id, what })));
+  view.askedAt = performance.now();
+  view.ask([...view.asked].map(([id, what]) => ({ run: id, what, mine: view.cells.get(id)?.mine })));
 }
 
 function showQueue(view, queue, more) {
@@ -166,7 +169,8 @@ function showQueue(view, queue, more) {
     const item = element("li", "", list);
     const dot = element("i", "", item);
     dot.style.background = entry.colour;
-    item.append(`${entry.place ? entry.place + "." : "training:"} ${entry.label}${entry.yours ? " (yours)" : ""}`);
+    const place = entry.place ? `${entry.place}.` : entry.place === 0 ? "training:" : "waits for its teacher:";
+    item.append(`${place} ${entry.label}${entry.yours ? " (yours)" : ""}`);
   }
   if (more) element("li", "", list, `and ${more} more`);
 }
@@ -205,7 +209,7 @@ async function poll(view) {
     view.trouble.textContent = "";
     const grown = told.runs.map((run) => take(view, run)).some(Boolean);
     for (const run of told.runs) showState(view, run);
-    if (view.asked.size && Date.now() - view.askedAt > ASK_AGAIN_MS) askFor(view);  // it was lost on the way
+    if (view.asked.size && performance.now() - view.askedAt > ASK_AGAIN_MS) askFor(view);  // it was lost on the way
     showQueue(view, told.queue, told.queue_more);
     const statuses = told.runs.map((run) => `${run.id}:${run.status}`).join();
     if (statuses !== view.statuses) {

@@ -46,6 +46,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
                 "colour": figures.ROLE_COLOURS[kind],
                 "dash": dash,
                 "yours": rights.may_control(run),
+                "mine": lab.browser() in run.browsers,
             }
             for run, kind, dash in zip(runs, kinds, dashes, strict=True)
         ],
@@ -62,7 +63,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
             st.caption("Losses are in nats.", help=explained("nats"))
     told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
     for asked in told.asked or []:
-        _do(str(asked.get("run")), str(asked.get("what")))
+        _do(str(asked.get("run")), str(asked.get("what")), mine=bool(asked.get("mine")))
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
@@ -72,12 +73,13 @@ def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str
     return as_json(wide), json.dumps(narrow.layout.to_plotly_json())
 
 
-def _do(run_id: str, what: str) -> None:
-    """What a button of the view was pressed for; a request may come twice."""
+def _do(run_id: str, what: str, *, mine: bool) -> None:
+    """What a button of the view was pressed for; a request may come twice. mine: this browser had asked for the run."""
     try:
-        if what == "resume" and lab.store().get(run_id).status in RESUMABLE:
+        run = lab.store().get(run_id)
+        if what == "resume" and run.status in RESUMABLE:
             rights.resume([run_id])
-        elif what in ("stop", "pause"):
+        elif what in ("stop", "pause") and mine == (lab.browser() in run.browsers):  # else it was heard before
             rights.ask([run_id], "stop" if what == "stop" else "pause")
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
@@ -102,4 +104,8 @@ def _details(run: Run) -> str:
         parts.append(f"mistake: {MISTAKES[config.mistake].label}")
     if config.continues is not None:
         parts.append(f"goes on from {config.continues[:4]}")
+    if run.browser and lab.browser() not in run.browsers:
+        parts.append("another browser's")
+    elif run.joined:
+        parts.append("also watched by another browser")
     return " · ".join(parts)

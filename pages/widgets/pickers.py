@@ -8,7 +8,7 @@ import streamlit as st
 
 from kd_core import places, recipes, shipped
 from kd_core.config import info_of
-from kd_core.runs import ACTIVE, Run
+from kd_core.runs import ACTIVE, Run, serving
 from pages.widgets import keys, lab
 from pages.widgets.words import literal
 
@@ -109,7 +109,8 @@ def linked(runs: list[Run]) -> list[Run]:
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
         alike = recipes.baseline_beside(distilled[-1].settled)
-        found |= {run.id: run for run in trained(distilled[-1].config.dataset) if run.settled == alike}
+        beside = serving(lab.store().runs()).get(alike)
+        found |= {} if beside is None else {beside.id: beside}
     order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
     return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
 

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import advice, evaluation, figures, paper, places
+from kd_core import evaluation, figures, paper, places
 from kd_core.config import LabError, info_of
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
 from pages.widgets.chart import chart
 from pages.widgets.findings import found
-from pages.widgets.launch import duration
+from pages.widgets.launch import expected_time
 from pages.widgets.live import live_view
 from pages.widgets.pressing import pressed
 from pages.widgets.sweeps import SPREAD_IN_WORDS
@@ -91,7 +91,8 @@ def start_button(plan: Redo, title: str, *, key: str) -> None:
         parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
         with st.container(horizontal=True, vertical_alignment="center"):
             asked = pressed(title if missing else "Go on", type="primary", icon=":material/play_arrow:", key=key)
-            st.markdown(f"{' and '.join(parts)}{expected_time(plan)}.")
+            time = expected_time(plan.to_train)
+            st.markdown(f"{' and '.join(parts)}{', ' * bool(time)}{time}.")
         if asked:
             start(plan)
 
@@ -106,26 +107,13 @@ def _teachers(redo: Redone) -> Sequence[Run]:
     return [run for run in lab.store().some([*ids]) if run.id not in redo.runs]
 
 
-def expected_time(plan: Redo) -> str:
-    """How long its runs are expected to train here, as the end of a sentence; nothing where nothing is known."""
-    timings = lab.timings()
-    seconds = [
-        advice.expected_seconds(config, lab.costs(config.model, config.dataset)["multiply_adds"], timings)
-        for config in plan.to_train.values()
-    ]
-    known = [one for one in seconds if one is not None]
-    if not known:
-        return ""
-    more = "" if len(known) == len(seconds) else " and what was not measured here yet"
-    return f", about **{duration(sum(known))}** on this machine{more}"
-
-
 def start(plan: Redo) -> None:
     """Go on with what waits, queue what is to be trained, and draw the page anew; a sentence where it is refused."""
     try:
         rights.resume(plan.to_resume)
         if plan.to_train:
             rights.submit(plan.to_train)
+        rights.join(plan.at_work)
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     else:

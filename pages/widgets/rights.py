@@ -1,7 +1,8 @@
 """What the visitor of this session may do: everything that changes runs goes through here.
 
 The presenter may do everything. A guest starts runs within the limits of the server, and stops, pauses, resumes and
-describes those of their own browser; nobody but the presenter deletes, or brings runs in from files.
+describes those of their own browser; nobody but the presenter deletes, or brings runs in from files. What others asked
+for too is not taken from them: who stops or deletes it leaves it to them, and the presenter's second press ends it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,7 @@ from kd_core.runs import ACTIVE, Run
 from kd_core.trial import Outcome, Trial, take
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door
+from pages.widgets.words import literal
 
 
 def presenter() -> bool:
@@ -27,7 +29,7 @@ def presenter() -> bool:
 
 def may_control(run: Run) -> bool:
     """Whether this session may stop, pause, resume and describe a run."""
-    return presenter() or bool(lab.browser() and run.browser == lab.browser())
+    return presenter() or bool(lab.browser() and lab.browser() in run.browsers)
 
 
 def submit(configs: dict[str, RunConfig]) -> list[str]:
@@ -37,8 +39,19 @@ def submit(configs: dict[str, RunConfig]) -> list[str]:
 
 def ask(run_ids: Iterable[str], request: Literal["stop", "pause"]) -> None:
     """Stop or pause runs. Raises LabError for those of others."""
-    for run in _own(run_ids):
-        lab.jobs().ask(run.id, request)
+    going = [run for run in _own(run_ids) if not lab.jobs().ask(run.id, request, lab.browser())]
+    if going:
+        which = f"{going[0].label} goes" if len(going) == 1 else f"{len(going)} runs go"
+        _say_left(f"{which} on for another browser.", request)
+
+
+def _say_left(text: str, request: str) -> None:
+    st.toast(literal(f"{text} Press again to {request} it for all." if presenter() else text), icon=":material/group:")
+
+
+def join(run_ids: Iterable[str]) -> None:
+    """Ask for runs that wait or are at work as one who pressed their button would."""
+    lab.jobs().join(run_ids, lab.browser())
 
 
 def resume(run_ids: Iterable[str]) -> None:
@@ -52,10 +65,14 @@ def describe(run: Run, *, name: str, note: str, tags: Sequence[str]) -> None:
     lab.store().describe(run.id, name=name, note=note, tags=tags)
 
 
-def delete(run: Run) -> None:
-    """Delete a run. Raises LabError for a guest, StoreError as Store.delete does."""
+def delete(run: Run) -> bool:
+    """Delete a run, and say whether it is gone. Raises LabError for a guest, StoreError as Store.delete does."""
     _presenter_alone("delete runs")
+    if lab.store().leave(run.id, lab.browser()):
+        _say_left(f"{run.label} stays for another browser.", "delete")
+        return False
     lab.store().delete(run.id)
+    return True
 
 
 def restore(run_id: str) -> None:

@@ -74,11 +74,13 @@ def _tell(request: Request) -> JSONResponse:
         store, lineup = lab.store(), lab.jobs().lineup()
         told = live.told(store, store.some(named), live.parse_seen(asked.get("seen", "")))
         shown = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
+        spans = lab.queue_forecast() if any(run["status"] == "queued" for run in told) else {}
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
     places, me = dict(lineup), request.cookies.get(keys.BROWSER_COOKIE, "")
     for run in told:
         run["position"] = places.get(run["id"])
+        run["begins_in"] = spans[run["id"]].begins if run["id"] in spans else None
     starting = any(run["status"] in ACTIVE and not run["step"] for run in told)
     answer = {
         "runs": told,
@@ -88,7 +90,7 @@ def _tell(request: Request) -> JSONResponse:
                 "label": run.label,
                 "place": places[run.id],
                 "colour": lab.owner_colour(run.browser),
-                "yours": bool(me) and run.browser == me,
+                "yours": bool(me) and me in run.browsers,
             }
             for run in shown
         ],

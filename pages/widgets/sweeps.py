@@ -75,7 +75,7 @@ def sweep_form() -> None:
 def _launch(sweep: SweepConfig) -> None:
     try:
         ids = rights.submit({new_id(): cell for cell in sweep.cells()})
-        keys.choose_batch(lab.store().get(ids[0]).batch)
+        keys.choose_batch(lab.store().get(ids[-1]).batch)
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     else:
@@ -87,21 +87,17 @@ def choose_sweep() -> str | None:
     found: dict[str, list[Run]] = {}
     for run in lab.store().runs():
         found.setdefault(run.batch, []).append(run)
-    sweeps = {
-        batch: runs
-        for batch, runs in found.items()
-        if sum(run.config.role == "distilled" for run in runs) >= FEWEST_STUDENTS
-        and _one_objective(runs)
-        and not any(run.config.mistake for run in runs)  # the lesson "Break it"
-    }
+    sweeps = {batch: runs for batch, runs in found.items() if is_sweep(runs)}
     if not sweeps:
         return None
     return pickers.batch_picker(sweeps, "Sweep", _described)
 
 
-def _one_objective(runs: Sequence[Run]) -> bool:
-    """Whether T and alpha are what these students differ in; the comparison of objectives has a page of its own."""
-    return len({run.config.distillation.objective for run in runs if run.config.distillation}) == 1
+def is_sweep(runs: Sequence[Run]) -> bool:
+    """Whether a batch is shown as a grid: T and alpha are what its students differ in, and not for "Break it"."""
+    objectives = [run.config.distillation.objective for run in runs if run.config.distillation]
+    mistaken = any(run.config.mistake for run in runs)
+    return len(objectives) >= FEWEST_STUDENTS and len({*objectives}) == 1 and not mistaken
 
 
 def _described(runs: Sequence[Run]) -> str:
