@@ -29,7 +29,7 @@ def interrupted() -> None:
             of_batch = lab.store().runs(batch=runs[0].batch)[::-1]
             link_to(of_batch, ", ".join(_roles(runs)))
         if len(batches) > SHOWN:
-            st.caption(f"and {len(batches) - SHOWN} more experiments")
+            st.caption(f"and {len(batches) - SHOWN} more stories")
         st.button(
             "Resume all",
             key="resume_all",
