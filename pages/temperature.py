@@ -34,14 +34,12 @@ with bars:
         with image:
             show_subject(subject, models, class_names)
         with soft:
-            temperature = temperature_bars(
+            temperature_bars(
                 [Bars(run.config.role, subject.logits[run.id].tolist()) for run in models],
                 class_names,
                 subject.label,
-                temperature=temperature,
                 key="temperature_bars",
             )
-            st.query_params["T"] = f"{temperature:g}"
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
         st.markdown(

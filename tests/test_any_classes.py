@@ -314,7 +314,7 @@ def test_the_temperature_page_names_classes_and_offers_no_canvas(open_page, lab_
     names = sorted(LONG_NAMES)
     for run in lab._opened(lab_home[0]).store.runs():
         assert f"{run.config.role} says **{literal(names[lab.test_logits(run.id)[5].argmax()])}**" in words(app)
-    assert list(app.segmented_control(key="image_source_without_drawing").options) == ["Test images", "Upload"]
+    assert list(app.segmented_control(key="image_source").options) == ["Test images", "Upload"]
     assert list(app.selectbox(key="gallery_class").options) == ["any", *names]
     app.selectbox(key="gallery_class").set_value(names[4]).run()
     assert not app.exception

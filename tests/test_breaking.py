@@ -164,7 +164,7 @@ def test_every_mistake_is_shown_beside_the_right_way(open_lesson, mistake):
 def test_an_address_that_names_no_mistake_opens_the_first(open_lesson, query):
     app = open_lesson(**query)
     assert app.selectbox(key="break_mistake").value == next(iter(MISTAKES))
-    assert app.segmented_control(key="break_seeds").value == "5"
+    assert app.segmented_control(key="break_seeds").value == 5
 
 
 def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, lesson_home, monkeypatch):

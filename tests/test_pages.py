@@ -748,7 +748,7 @@ def test_the_student_of_another_experiment_is_that_experiments_own(home, store, 
         app.query_params["batch"] = batch
         app.run()
         assert not app.exception, [error.value for error in app.exception]
-        students.add(next(box for box in app.selectbox if box.label == "Student").value.id)
+        students.add(next(box for box in app.selectbox if box.label == "Student").value)
     assert students == runs
     lab._jobs(home).close()
     lab._opened(home).store.close()

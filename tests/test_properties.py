@@ -612,7 +612,7 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
         assert keys.chosen_batch() == text
     story = forms.of_address(text)
     assert story is None or isinstance(story, StoryConfig)
-    index = subject._index(subject.TEST + text, 10)
+    index = subject.index_of_address(subject.TEST + text, 10)
     assert index is None or 0 <= index < 10
     assert door._inside(text).startswith("/")
     assert not door._inside(text).startswith(("//", "/\\"))

@@ -1,16 +1,55 @@
-"""Reading numbers from the address: anything that is not one reads as the default."""
+"""The view of a page in its address. Whatever stands there and is no value of a control reads as its default."""
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import streamlit as st
 
 LOWEST, HIGHEST = 0.1, 100.0
+T = TypeVar("T")
+
+
+def chosen(
+    widget: Callable[..., Any], label: str, options: Sequence[T], *, name: str, key: str, default: T, **look: Any
+) -> T:
+    """Draw a control that chooses one of options; its choice stands in the address under name.
+
+    widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen, and
+    the control gets no index or default: one that follows its own choice is another control, and the choice is lost.
+    An address that somebody else wrote, as a link does, wins over what the session has.
+    """
+    named, written = st.query_params.get(name), f"{key}_written"
+    if st.session_state.get(written, named) != named or st.session_state.get(key) not in options:
+        st.session_state[key] = {str(option): option for option in options}.get(named or "", default)
+    choice: T = widget(label, options, key=key, **look)
+    if named != str(choice):
+        st.query_params[name] = str(choice)
+    st.session_state[written] = str(choice)
+    return choice
+
+
+def callbacks(key: str, *names: str) -> dict[str, Any]:
+    """Arguments for a component, so that the address has its states of these names before the page is drawn."""
+    return {f"on_{name}_change": partial(_write, key, name) for name in names}
+
+
+def _write(key: str, name: str) -> None:
+    value = st.session_state[key].get(name)
+    if value is not None:
+        st.query_params[name] = value if isinstance(value, str) else f"{value:g}"
+
+
+def number(name: str, default: float, low: float, high: float) -> float:
+    """A number of the address, brought within low and high."""
+    try:
+        named = float(st.query_params.get(name, default))
+    except ValueError:
+        return default
+    return min(high, max(low, named)) if math.isfinite(named) else default
 
 
 def temperature_of_address(default: float = 4.0) -> float:
     """T of the address, within the slider's range."""
-    try:
-        named = float(st.query_params.get("T", default))
-    except ValueError:
-        return default
-    return min(HIGHEST, max(LOWEST, named)) if math.isfinite(named) else default
+    return number("T", default, LOWEST, HIGHEST)

@@ -9,6 +9,7 @@ from kd_core.config import LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Run
 from pages.widgets import keys, lab
+from pages.widgets.address import chosen
 from pages.widgets.forms import set_story
 from pages.widgets.words import literal
 
@@ -22,8 +23,14 @@ def advice_on(runs: Sequence[Run]) -> None:
     student = students[-1]
     if len(students) > 1:
         labels = {run.id: run for run in students}
-        named = st.selectbox(
-            "Advice on", list(labels), index=len(labels) - 1, format_func=lambda one: labels[one].label, key="advice_on"
+        named = chosen(
+            st.selectbox,
+            "Advice on",
+            list(labels),
+            name="advice",
+            key="advice_on",
+            default=student.id,
+            format_func=lambda one: labels[one].label,
         )
         student = labels[named]
     try:

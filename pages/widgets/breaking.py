@@ -14,6 +14,7 @@ from kd_core.config import MISTAKES, info_of
 from kd_core.paper import Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab
+from pages.widgets.address import chosen
 from pages.widgets.chart import chart
 from pages.widgets.images import picture
 from pages.widgets.live import live_view
@@ -60,53 +61,41 @@ def choose_mistake() -> Broken:
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with choose:
         mistakes = list(MISTAKES)
-        mistake = st.selectbox(
+        mistake = chosen(
+            st.selectbox,
             "Mistake",
             mistakes,
-            index=mistakes.index(_named("mistake", mistakes)),
-            format_func=lambda name: MISTAKES[name].label,
+            name="mistake",
             key="break_mistake",
+            default=mistakes[0],
+            format_func=lambda name: MISTAKES[name].label,
         )
-        _note("mistake", mistake, mistakes)
     with data:
         datasets = [name for name in breaking.BASE if places.available(name)]
-        dataset = st.segmented_control(
+        dataset = chosen(
+            st.segmented_control,
             "Data set",
             datasets,
-            default=_named("on", datasets),
+            name="on",
+            key="break_dataset",
+            default=datasets[0],
             required=True,
             format_func=lambda name: info_of(name).label,
-            key="break_dataset",
         )
-        _note("on", dataset, datasets)
     with how_many:
-        counts = [str(count) for count in SEEDS]
-        seeds = st.segmented_control(
+        seeds = chosen(
+            st.segmented_control,
             "Seeds",
-            sorted(counts, key=int),
-            default=_named("seeds", counts),
-            required=True,
+            sorted(SEEDS),
+            name="seeds",
             key="break_seeds",
+            default=SEEDS[0],
+            required=True,
             help="Of each, right and wrong: it takes three to say how sure a difference is.",
         )
-        _note("seeds", seeds, counts)
-    plan = paper.plan(breaking.experiment(mistake, dataset), range(int(seeds)), lab.store().runs())
+    plan = paper.plan(breaking.experiment(mistake, dataset), range(seeds), lab.store().runs())
     here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
-    return Broken(mistake, dataset, int(seeds), plan, here)
-
-
-def _named(name: str, options: list[str]) -> str:
-    """What the address has under name, where it is one of options, else the first of them."""
-    named = st.query_params.get(name)
-    return named if named in options else options[0]
-
-
-def _note(name: str, chosen: str, options: list[str]) -> None:
-    """Keep a choice in the address; the first of options needs no word there."""
-    if chosen == options[0]:
-        st.query_params.pop(name, None)
-    elif st.query_params.get(name) != chosen:
-        st.query_params[name] = chosen
+    return Broken(mistake, dataset, seeds, plan, here)
 
 
 def side_by_side(broken: Broken) -> None:

@@ -9,6 +9,7 @@ from kd_core import comparison, figures, paper, places
 from kd_core.comparison import BASELINE, Standing
 from kd_core.config import info_of
 from pages.widgets import lab
+from pages.widgets.address import chosen
 from pages.widgets.chart import chart
 from pages.widgets.redo import Redone
 from pages.widgets.words import explained, literal
@@ -21,21 +22,26 @@ def contest() -> Redone:
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
     called = lab.data_sets()
     choices = [name for name in called if places.available(name)]
-    named = st.query_params.get("on")
-    first = "mnist" if "mnist" in choices else choices[0]
     with data:
-        dataset = st.selectbox(
+        dataset = chosen(
+            st.selectbox,
             "Data set",
             choices,
-            index=choices.index(named if named in choices else first),
-            format_func=called.__getitem__,
+            name="on",
             key="contest_dataset",
+            default="mnist" if "mnist" in choices else choices[0],
+            format_func=called.__getitem__,
         )
-        if dataset != (named or first):
-            st.query_params["on"] = dataset
     with how_many:
-        seeds = st.segmented_control(
-            "Seeds", SEEDS, default=5, required=True, key="contest_seeds", help="Students of each objective."
+        seeds = chosen(
+            st.segmented_control,
+            "Seeds",
+            SEEDS,
+            name="seeds",
+            key="contest_seeds",
+            default=5,
+            required=True,
+            help="Students of each objective.",
         )
     experiment = comparison.experiment(comparison.budget(dataset))
     st.markdown(literal(experiment.shows))

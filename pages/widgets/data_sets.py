@@ -7,6 +7,7 @@ from kd_core import figures, own_data, places
 from kd_core.config import LabError, info_of, is_own
 from kd_core.recipes import StoryConfig
 from pages.widgets import keys, lab, rights
+from pages.widgets.address import chosen
 from pages.widgets.chart import chart
 from pages.widgets.forms import set_story
 from pages.widgets.images import picture
@@ -22,19 +23,20 @@ ROW_PIXELS = 1600
 def pick_data_set() -> str:
     """Let the user choose among all data sets; the address remembers which."""
     called = lab.data_sets()
-    named = st.query_params.get(DATA, "")
-    chosen = st.session_state.get("data_set")
-    if chosen not in called:
-        st.session_state["data_set"] = named if named in called else next(filter(places.available, called))
-    dataset: str = st.selectbox("Data set", [*called], format_func=called.__getitem__, key="data_set")
-    st.query_params[DATA] = dataset
-    return dataset
+    return chosen(
+        st.selectbox,
+        "Data set",
+        [*called],
+        name=DATA,
+        key="data_set",
+        default=next(filter(places.available, called)),
+        format_func=called.__getitem__,
+    )
 
 
 def choose(dataset: str) -> None:
     """Look at this one from the next run on."""
     st.query_params[DATA] = dataset
-    st.session_state.pop("data_set", None)
 
 
 def preview(dataset: str) -> bool:

@@ -7,9 +7,10 @@ import streamlit as st
 from kd_core.evaluation import Logits, gallery
 from kd_core.runs import Run
 from pages.widgets import lab
-from pages.widgets.address import temperature_of_address
+from pages.widgets.address import chosen
 from pages.widgets.images import image_grid, picture, width_of
 from pages.widgets.pickers import told_apart
+from pages.widgets.subject import IMAGE, TEST, index_of_address
 from pages.widgets.temperature_bars import Bars, temperature_bars
 from pages.widgets.words import literal, one
 
@@ -26,7 +27,15 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     class_names = lab.class_names(first.config.dataset)
     labels_of = told_apart(others.values())
     title = literal(f"Where {first.label} differs from")
-    other = st.selectbox(title, list(others), format_func=labels_of.__getitem__, key="differs_from")
+    other = chosen(
+        st.selectbox,
+        title,
+        list(others),
+        name="other",
+        key="differs_from",
+        default=next(iter(others)),
+        format_func=labels_of.__getitem__,
+    )
     found = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
     if len(found) == 0:
         st.success("They name the same class for every test image.", icon=":material/handshake:")
@@ -35,18 +44,19 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         f"They differ on **{len(found):,}** of {len(labels):,} test images; first what the first is least sure of."
     )
     shown = found[:TILES]
-    key = f"differing_{first.id}_{other}"
+    index = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
+    if index not in shown:
+        index = int(shown[0])
     picked = image_grid(
         images[shown],
         [int(index) for index in shown],
         [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
-        selected=st.session_state.get(f"{key}_chosen", int(shown[0])),
-        key=key,
+        selected=index,
+        key=f"differing_{first.id}_{other}",
     )
     if picked is not None:
-        st.session_state[f"{key}_chosen"] = picked
+        st.query_params[IMAGE] = f"{TEST}{picked}"
         st.rerun()
-    index = st.session_state.get(f"{key}_chosen", int(shown[0]))
     image, bars = st.columns([1, 4], gap="large")
     caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
@@ -55,6 +65,5 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
             [Bars(run.config.role, logits[run.id][index].tolist()) for run in runs],
             class_names,
             int(labels[index]),
-            temperature=temperature_of_address(),
             key="differing_bars",
         )

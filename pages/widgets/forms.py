@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from kd_core import recipes
 from kd_core.config import (
@@ -109,7 +110,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         key="form_baseline",
         help="The same network trained without a teacher, for comparison.",
     )
-    with st.expander("Transfer set", icon=":material/filter_alt:", expanded=not base.transfer_set.whole):
+    with _folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
         transfer_set = _transfer_fields(base, wrong)
     with st.expander("Optimiser and schedule", icon=":material/tune:"):
         training = _training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
@@ -121,9 +122,9 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             _start("teacher_epochs", teacher_training.epochs)
             teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
             teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with st.expander("Teaching assistant", icon=":material/group:", expanded=base.assistant is not None):
+    with _folded("Teaching assistant", ":material/group:", base.assistant is not None):
         assistant = _assistant_fields(base, training, wrong)
-    with st.expander("Changes over training", icon=":material/trending_down:", expanded=_changes(base)):
+    with _folded("Changes over training", ":material/trending_down:", _changes(base)):
         loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
     with st.expander("Loss and seed", icon=":material/functions:"):
         info = OBJECTIVES[loss["objective"]]
@@ -202,7 +203,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     )
     weights = {}
     if info.weights:
-        with st.expander(f"Weights of {info.label}", icon=":material/balance:", expanded=bool(base.weights)):
+        with _folded(f"Weights of {info.label}", ":material/balance:", bool(base.weights)):
             weights = _weight_fields(base, objective)
     return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
@@ -452,6 +453,11 @@ def _start(name: str, value: object) -> None:
     """Give a field its value from the story where the session has none for it."""
     if f"form_{name}" not in st.session_state:
         st.session_state[f"form_{name}"] = value
+
+
+def _folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
+    """A part of the form, open at first where opened; what is changed in it later does not fold it."""
+    return st.expander(title, icon=icon, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
 
 
 def _change_dataset() -> None:

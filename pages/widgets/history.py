@@ -64,15 +64,20 @@ def _filtered(runs: list[Run]) -> list[Run]:
     text = search.text_input(
         "Search", key="runs_search", max_chars=MAX_SEARCH, placeholder="name, network, note, id", bind="query-params"
     )
-    statuses = status.multiselect("Status", sorted({run.status for run in runs}), key="runs_status")
-    roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role")
+    statuses = status.multiselect(
+        "Status", sorted({run.status for run in runs}), key="runs_status", bind="query-params"
+    )
+    roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role", bind="query-params")
     datasets = dataset.multiselect(
         "Data set",
         list(dict.fromkeys(run.config.dataset for run in runs)),
         format_func=lambda name: info_of(name).label,
         key="runs_dataset",
+        bind="query-params",
     )
-    tags = tag.multiselect("Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag")
+    tags = tag.multiselect(
+        "Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag", bind="query-params"
+    )
     words = (text or "").lower().split()
     return [
         run

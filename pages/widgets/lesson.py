@@ -11,12 +11,13 @@ from kd_core import figures
 from kd_core.evaluation import likest, likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.address import chosen
 from pages.widgets.chart import chart
 from pages.widgets.images import image_grid
 from pages.widgets.subject import Subject
 from pages.widgets.words import explained, literal, one
 
-CELL_IMAGES = 16
+CELL, CELL_IMAGES = "cell", 16
 MOST_MAPPED = 100
 """Classes of a map and a tree that can still be read."""
 PAIRS = 10
@@ -46,7 +47,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     order = [int(shown[leaf]) for leaf in joined.leaves] if many else [int(label) for label in shown]
     if len(shown) < len(class_names):
         st.caption(f"Of {len(class_names):,} classes these are the {len(shown)} that share most with another one.")
-    fade = st.slider("Show the diagonal", 0, 100, 0, 10, format="%d%%", key="diagonal", persist_state="session")
+    fade = st.slider("Show the diagonal", 0, 100, 0, 10, format="%d%%", key="diagonal", bind="query-params")
     heat, tree = (st.container(), st.container()) if many else st.columns(2, gap="large")
     with heat:
         clicked = chart(
@@ -56,7 +57,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
             clickable=True,
         )
         if clicked is not None:
-            st.session_state["cell"] = clicked
+            st.query_params[CELL] = ",".join(clicked)
     with tree:
         if len(shown) > 2:
             chart(
@@ -74,7 +75,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     if many:
         _likest(mean_soft, class_names, temperature)
     places = {str(label): label for label in order}
-    column, row = st.session_state.get("cell", ("", ""))
+    column, _, row = st.query_params.get(CELL, "").partition(",")
     if column in places and row in places:
         _cell_images(teacher, temperature, class_names, places[column], places[row])
     else:
@@ -135,14 +136,18 @@ def what_the_student_feels(
         return
     settings, numbers = st.columns([1, 3], gap="large")
     with settings:
-        student = st.selectbox(
-            "Student",
-            students,
-            index=len(students) - 1,
-            format_func=lambda run: run.config.role,
-            # Streamlit keeps a choice whose label is still offered: of another experiment, it would be another run.
-            key=f"felt_student_{'_'.join(run.id for run in students)}",
-        )
+        by_id = {run.id: run for run in students}
+        student = by_id[
+            chosen(
+                st.selectbox,
+                "Student",
+                list(by_id),
+                name="student",
+                key="felt_student",
+                default=students[-1].id,
+                format_func=lambda run_id: by_id[run_id].config.role,
+            )
+        ]
         alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
         t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
         teacher_logits, student_logits = subject.logits[models[0].id], subject.logits[student.id]
@@ -155,6 +160,7 @@ def what_the_student_feels(
                     index=int(teacher_logits.argmax()),
                     format_func=class_names.__getitem__,
                     key=f"felt_label_{int(teacher_logits.argmax())}",
+                    bind="query-params",
                     help="Nobody has labelled your picture: say what it is.",
                 )
             )

@@ -63,15 +63,16 @@ function build(root) {
   view.smooth = element("input", "", smooth);
   Object.assign(view.smooth, { type: "range", min: 0, max: 0.98, step: 0.02, value: 0 });
   view.smooth.oninput = () => { view.smoothing = Number(view.smooth.value); draw(view); };
+  view.smooth.onchange = () => view.keep("smoothing", view.smoothing); // the hand rests
   const log = element("label", "", view.tools);
-  const logBox = element("input", "", log);
-  Object.assign(logBox, { type: "checkbox", checked: true });
+  view.logBox = element("input", "", log);
+  view.logBox.type = "checkbox";
   log.append(" log axis");
-  logBox.onchange = () => { view.log = logBox.checked; view.rescale = true; draw(view); };
+  view.logBox.onchange = () => { view.log = view.logBox.checked; draw(view); view.keep("axis", view.log ? "log" : "linear"); };
   const each = element("label", "", view.tools, "A point ");
-  const select = element("select", "", each);
-  for (const [value, text] of [["step", "every few steps"], ["epoch", "every epoch"]]) element("option", "", select, text).value = value;
-  select.onchange = () => { view.by = select.value; draw(view); };
+  view.points = element("select", "", each);
+  for (const [value, text] of [["step", "every few steps"], ["epoch", "every epoch"]]) element("option", "", view.points, text).value = value;
+  view.points.onchange = () => { view.by = view.points.value; draw(view); view.keep("points", view.by); };
   view.waiting = element("div", "kd-waiting", root, "The curves start with the first training step.");
   view.chart = element("div", "kd-chart", root);
   view.said = element("div", "kd-said", root);
@@ -281,9 +282,18 @@ function draw(view) {
     .catch((error) => { view.trouble.textContent = `The curves cannot be drawn: ${error.message}. Reload the page.`; });
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
+function look(view, { smoothing, axis, points }) { // as the address has it
+  view.smooth.value = view.smoothing = smoothing;
+  view.logBox.checked = view.log = axis === "log";
+  view.points.value = view.by = points;
+}
+
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".kd-live");
   const view = root.kdView ??= build(root);
+  view.keep = setStateValue;
+  if (!view.looked && data.look) look(view, data.look);
+  view.looked ||= Boolean(data.look);
   view.gone = false;
   view.parent = parentElement;
   view.ask = (requests) => setTriggerValue("asked", requests);

@@ -15,6 +15,7 @@ from kd_core.config import MISTAKES, LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
 from pages.widgets import lab, pickers, rights
+from pages.widgets.address import callbacks, number
 from pages.widgets.chart import PLOTLY_JS, as_json
 from pages.widgets.temperature_bars import COMMON_JS
 from pages.widgets.words import explained, literal
@@ -58,10 +59,21 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         lines = tuple(Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True))
         distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
         nats = all(distillation.info.nats for distillation in distilled)
+        shown["look"] = {
+            "smoothing": number("smoothing", 0, 0, 0.98),
+            "axis": "linear" if st.query_params.get("axis") == "linear" else "log",
+            "points": "epoch" if st.query_params.get("points") == "epoch" else "step",
+        }
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
-    told = component(key=key, data=shown, on_asked_change=lambda: None, on_changed_change=lambda: None)
+    told = component(
+        key=key,
+        data=shown,
+        on_asked_change=lambda: None,
+        on_changed_change=lambda: None,
+        **callbacks(key, "smoothing", "axis", "points"),
+    )
     for asked in told.asked or []:
         _do(str(asked.get("run")), str(asked.get("what")), mine=bool(asked.get("mine")))
 

@@ -9,7 +9,7 @@ import streamlit as st
 from kd_core import places, recipes, shipped
 from kd_core.config import info_of
 from kd_core.runs import ACTIVE, Run, serving
-from pages.widgets import keys, lab
+from pages.widgets import address, keys, lab
 from pages.widgets.words import literal
 
 COMPARED = "compared"
@@ -204,10 +204,9 @@ def usable_run(title: str) -> Run:
         st.stop()
     batch = keys.chosen_batch()
     of_batch = [run.id for run in usable.values() if run.batch == batch]
-    named = st.query_params.get("run")
     labels = told_apart(usable.values())
-    ids = sorted(usable, key=lambda run_id: (run_id != named, run_id not in of_batch, -usable[run_id].created_at))
-    picked = st.selectbox(title, ids, format_func=labels.__getitem__, key="usable_run")
-    if st.query_params.get("run") != picked:
-        st.query_params["run"] = picked
+    ids = sorted(usable, key=lambda run_id: (run_id not in of_batch, -usable[run_id].created_at))
+    picked = address.chosen(
+        st.selectbox, title, ids, name="run", key="usable_run", default=ids[0], format_func=labels.__getitem__
+    )
     return usable[picked]

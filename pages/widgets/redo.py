@@ -12,6 +12,7 @@ from kd_core.config import LabError, info_of
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
+from pages.widgets.address import chosen
 from pages.widgets.chart import chart
 from pages.widgets.findings import found
 from pages.widgets.launch import expected_time
@@ -40,29 +41,39 @@ def redone() -> Redone:
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with data:
         choices = [name for name in paper.PROTOCOLS if places.available(name)]
-        named = st.query_params.get("on")
-        dataset = st.segmented_control(
+        dataset = chosen(
+            st.segmented_control,
             "Data set",
             choices,
-            default=named if named in choices else choices[0],
+            name="on",
+            key="paper_dataset",
+            default=choices[0],
             required=True,
             format_func=lambda name: info_of(name).label,
-            key="paper_dataset",
             help="The paper's is MNIST. On digits the same experiments take seconds, with smaller nets.",
         )
-        if dataset != (named or choices[0]):
-            st.query_params["on"] = dataset
     made = paper.experiments(paper.PROTOCOLS[dataset])
     names = {name: experiment.title for name, experiment in made.items()}
     with choose:
-        asked = st.query_params.get("experiment")
-        index = list(names).index(asked) if asked in names else 0
-        name = st.selectbox("Experiment", list(names), index=index, format_func=names.__getitem__)
-        if name != asked:
-            st.query_params["experiment"] = name
+        name = chosen(
+            st.selectbox,
+            "Experiment",
+            list(names),
+            name="experiment",
+            key="paper_experiment",
+            default=next(iter(names)),
+            format_func=names.__getitem__,
+        )
     with how_many:
-        seeds = st.segmented_control(
-            "Seeds", SEEDS, default=SEEDS[0], required=True, key="seeds", help="Runs of each line: one is an anecdote."
+        seeds = chosen(
+            st.segmented_control,
+            "Seeds",
+            SEEDS,
+            name="seeds",
+            key="paper_seeds",
+            default=SEEDS[0],
+            required=True,
+            help="Runs of each line: one is an anecdote.",
         )
     experiment = made[name]
     st.markdown(experiment.shows, help=explained(experiment.shows))
@@ -185,7 +196,9 @@ def bias_lesson(redo: Redone) -> None:
     logits, labels = lab.test_logits(run.id), lab.test_set(run.config.dataset)[1]
     best = evaluation.best_bias(logits, labels, missing)
     strongest = max(STRONGEST, 2.5 * best)
-    raised = st.slider(f"Bias of {name} raised by", 0.0, float(np.ceil(strongest)), 0.0, 0.1, key=f"bias_{run.id}")
+    raised = st.slider(
+        f"Bias of {name} raised by", 0.0, float(np.ceil(strongest)), 0.0, 0.1, key=f"bias_{run.id}", bind="query-params"
+    )
     for column, (title, bias) in zip(
         st.columns(3),
         {

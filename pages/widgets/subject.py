@@ -13,6 +13,7 @@ from kd_core.drawing import PictureError
 from kd_core.evaluation import GALLERIES, gallery, predictions
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.address import chosen
 from pages.widgets.canvas import canvas
 from pages.widgets.images import image_grid, picture, width_of
 from pages.widgets.words import literal, one
@@ -42,13 +43,15 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     possible = {"test": places.available(dataset), "draw": dataset in HANDWRITTEN, "upload": True}
     sources = [source for source in SOURCES if possible[source]]
     preferred = "draw" if named.startswith(DRAWN) and possible["draw"] else sources[0]
-    source = st.segmented_control(
+    source = chosen(
+        st.segmented_control,
         "Image",
         sources,
+        name="source",
+        key="image_source",
         default=preferred,
         required=True,
-        format_func=lambda name: SOURCES[name],
-        key="image_source" if possible["draw"] else "image_source_without_drawing",
+        format_func=SOURCES.__getitem__,
         label_visibility="collapsed",
     )
     if source == "test":
@@ -95,9 +98,10 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     pages = -(-len(found) // TILES)
     page = 1
     if pages > 1:
-        page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=f"gallery_page_{kind}_{wanted}"))
+        key = f"gallery_page_{kind}_{wanted}"
+        page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
     shown = found[TILES * (page - 1) : TILES * page]
-    index = _index(named, len(labels))
+    index = index_of_address(named, len(labels))
     if index is None:
         index = int(found[0])
     picked = image_grid(
@@ -118,7 +122,8 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     )
 
 
-def _index(named: str, size: int) -> int | None:
+def index_of_address(named: str, size: int) -> int | None:
+    """The test image that an address names, where there are size of them."""
     digits = named.removeprefix(TEST)
     if named.startswith(TEST) and digits.isascii() and digits.isdigit() and len(digits) < 9 and int(digits) < size:
         return int(digits)

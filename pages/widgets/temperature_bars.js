@@ -14,7 +14,7 @@ const percent = (p) => p >= 0.0995 ? (100 * p).toFixed(0) + "%" : p >= 0.001 ? (
 
 function build(root) {
   root.replaceChildren();
-  const view = { root, T: undefined, log: false, asked: undefined };
+  const view = { root, T: undefined, asked: undefined, sent: [] };
   const controls = element("div", "controls", root);
   const label = element("label", "label", controls);
   element("span", "", label, "Temperature T = ");
@@ -49,7 +49,7 @@ function build(root) {
     clearTimeout(view.timer);
     view.timer = setTimeout(() => {
       say(view);
-      if (view.sent !== view.T) { view.sent = view.T; view.send(view.T); }
+      if ((view.sent.at(-1) ?? view.asked) !== view.T) { view.sent.push(view.T); view.send("T", view.T); }
     }, SETTLE_MS);
   };
   view.set = (T, final) => {
@@ -63,7 +63,7 @@ function build(root) {
     const step = { ArrowRight: 1.05, ArrowUp: 1.05, ArrowLeft: 1 / 1.05, ArrowDown: 1 / 1.05, PageUp: 2, PageDown: 0.5 }[event.key];
     if (step) { event.preventDefault(); stop(view); view.set(view.T * step, true); }
   };
-  view.logBox.onchange = () => { view.log = view.logBox.checked; draw(view); };
+  view.logBox.onchange = () => { view.log = view.logBox.checked; draw(view); view.send("axis", view.log ? "log" : "linear"); };
   view.play.onclick = () => (view.sweeping ? stop(view) : sweep(view));
   return view;
 }
@@ -184,9 +184,12 @@ export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".kd-bars");
   const view = (root.kdView ??= build(root));
   view.data = data;
-  view.send = (T) => setStateValue("temperature", T);
+  view.send = setStateValue;
   layOut(view);
-  const asked = view.asked !== data.temperature && view.sent !== data.temperature;
+  if (view.log === undefined) view.log = view.logBox.checked = data.log;
+  const echo = view.sent.indexOf(data.temperature); // of what was sent, while the hand may have moved on
+  view.sent.splice(0, echo + 1);
+  const asked = view.asked !== data.temperature && echo === -1;
   view.asked = data.temperature;
   view.set(view.T === undefined || asked ? data.temperature : view.T, false);
   say(view);

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import streamlit as st
 
 from kd_core.figures import ROLE_COLOURS
+from pages.widgets.address import callbacks, temperature_of_address
 from pages.widgets.words import GLOSSARY
 
 _HERE = Path(__file__)
@@ -21,14 +22,11 @@ class Bars(NamedTuple):
     logits: Sequence[float]
 
 
-def temperature_bars(
-    models: Sequence[Bars], class_names: Sequence[str], label: int | None, *, temperature: float, key: str
-) -> float:
-    """Bars of softmax(z / T) for each model, under a slider for T; returns the T where the slider came to rest.
+def temperature_bars(models: Sequence[Bars], class_names: Sequence[str], label: int | None, *, key: str) -> None:
+    """Bars of softmax(z / T) for each model, under a slider for T, which the address keeps, as it does the axis.
 
     The teacher comes first: the others' KL is measured from it. Of many classes, those that it finds likeliest have
     bars, and the rest one together. label: the true class, or None where nobody knows.
-    temperature: where the slider starts, 0.1 to 100; a later change from Python moves it.
     """
     component = st.components.v2.component(
         "kd_lab_temperature_bars",
@@ -36,7 +34,7 @@ def temperature_bars(
         css=BARS_CSS,
         js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
-    result = component(
+    component(
         key=key,
         data={
             "models": [
@@ -45,10 +43,9 @@ def temperature_bars(
             ],
             "classes": list(class_names),
             "label": label,
-            "temperature": temperature,
             "glossary": GLOSSARY,
+            "temperature": temperature_of_address(),
+            "log": st.query_params.get("axis") == "log",
         },
-        default={"temperature": temperature},
-        on_temperature_change=lambda: None,
+        **callbacks(key, "T", "axis"),
     )
-    return float(result.temperature or temperature)
