@@ -1,0 +1,369 @@
+"""Every control of a page, discovered in its document, changed and read again.
+
+A control is known by its role, not by the page that it stands on: one that is added later is walked too.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlsplit
+
+from playwright.sync_api import ElementHandle, Locator, Page
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
+
+CHANGES = 3
+SEVERAL = 6
+"""Options of a list that are looked at: a list of a thousand is like one of six."""
+NO_OPTIONS = ("Select all", "No results")
+"""What Streamlit adds to a list."""
+PATIENCE = 60_000
+"""Milliseconds that a page may take to come to rest."""
+HEARD_OF = 700
+"""Milliseconds until Python has heard of a change at the latest: a slider waits for the hand to rest."""
+STANDS = 3_000
+"""Milliseconds that a page at rest has to show what was chosen."""
+
+SCRIPT = r"""
+window.walk = (() => {
+  // What the page and its script say to each other: when the one has asked, and the other has begun and ended.
+  const clock = { time: 0, asked: 0, begun: 0, ended: -1, early: false };
+  const varint = (bytes, at) => {
+    let value = 0, shift = 0, byte;
+    do { byte = bytes[at.at++]; value += (byte & 127) * 2 ** shift; shift += 7; } while (byte & 128);
+    return value;
+  };
+  const fields = (bytes) => { // the top fields of a protobuf message: number -> its varint, or 0
+    const found = new Map(), at = { at: 0 };
+    while (at.at < bytes.length) {
+      const tag = varint(bytes, at), wire = tag & 7;
+      found.set(tag >> 3, wire === 0 ? varint(bytes, at) : 0);
+      const size = { 1: () => 8, 2: () => varint(bytes, at), 5: () => 4 }[wire]?.() ?? 0;
+      at.at += size;
+    }
+    return found;
+  };
+  const heard = async (data) => {
+    const message = fields(new Uint8Array(data instanceof Blob ? await data.arrayBuffer() : data));
+    if (message.has(NEW_SESSION)) clock.begun = ++clock.time;
+    if (!message.has(SCRIPT_FINISHED)) return;
+    clock.ended = ++clock.time;
+    clock.early = message.get(SCRIPT_FINISHED) === EARLY;
+  };
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (data) {
+    if (!this.walked) { this.walked = true; this.addEventListener("message", (event) => heard(event.data)); }
+    if (typeof data !== "string" && fields(new Uint8Array(data.buffer ?? data)).has(RERUN)) clock.asked = ++clock.time;
+    return send.call(this, data);
+  };
+  const settled = () => clock.begun > clock.asked && clock.ended > clock.begun && !clock.early
+    && document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "notRunning"
+    && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]');
+
+  function* elements(root) {
+    for (const element of root.querySelectorAll("*")) {
+      yield element;
+      if (element.shadowRoot) yield* elements(element.shadowRoot);
+    }
+  }
+  const KINDS = [
+    ["several", '[data-testid="stMultiSelect"] input[role="combobox"]'],
+    ["list", 'input[role="combobox"]'],
+    ["select", "select"],
+    ["choice", '[role="radiogroup"]'],
+    ["switch", 'input[type="checkbox"]'],
+    ["slider", 'input[type="range"]'],
+    ["number", 'input[type="number"]'],
+    ["text", 'input[type="text"], input[type="search"], input:not([type]), textarea'],
+  ];
+  const NOT_OURS = '[inert], [aria-hidden="true"], [data-testid="stDataFrame"], [aria-disabled="true"]';
+  const tags = (element) => [...element.closest('[data-testid="stMultiSelect"]').querySelectorAll("[data-tag]")]
+    .map((tag) => tag.ariaLabel);
+  const checked = (element) => element.querySelector('[aria-checked="true"], input:checked')?.closest("button, label");
+  const VALUES = {
+    several: tags,
+    list: (element) => element.value,
+    select: (element) => element.selectedOptions[0]?.innerText ?? null,
+    choice: (element) => checked(element)?.innerText ?? null,
+    switch: (element) => element.checked,
+    slider: (element) => Number(element.value),
+    number: (element) => Number(element.value),
+    text: (element) => element.value,
+  };
+  const named = (element) => {
+    const label = element.ariaLabel || element.labels?.[0]?.innerText.split("\n")[0] || element.title || element.id;
+    return label.replaceAll(/\d[\d,.]*/g, "#").trim(); // "Page of 12" is the same control as "Page of 3"
+  };
+  const all = () => {
+    const found = [], times = {};
+    const roots = document.querySelectorAll('[data-testid="stMain"], [data-testid="stPopoverBody"]');
+    for (const root of roots) for (const element of elements(root)) {
+      const kind = KINDS.find(([, selector]) => element.matches(selector))?.[0];
+      if (!kind || element.disabled || element.closest(NOT_OURS) || !element.checkVisibility()) continue;
+      const name = `${kind} ${named(element)}`;
+      times[name] = (times[name] ?? 0) + 1;
+      found.push({ kind, label: named(element), nth: times[name], element, value: VALUES[kind](element) });
+    }
+    return found;
+  };
+  const find = (kind, label, nth) => all().find((one) => one.kind === kind && one.label === label && one.nth === nth);
+  return { clock, settled, all: () => all().map(({ element, ...rest }) => rest), find };
+})();
+"""
+
+
+def _script() -> str:
+    """SCRIPT with the numbers of the messages that it listens to, of the installed Streamlit."""
+    from streamlit.proto.BackMsg_pb2 import BackMsg
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+
+    numbers = {
+        "NEW_SESSION": ForwardMsg.NEW_SESSION_FIELD_NUMBER,
+        "SCRIPT_FINISHED": ForwardMsg.SCRIPT_FINISHED_FIELD_NUMBER,
+        "EARLY": ForwardMsg.FINISHED_EARLY_FOR_RERUN,
+        "RERUN": BackMsg.RERUN_SCRIPT_FIELD_NUMBER,
+    }
+    return "".join(f"const {name} = {number};" for name, number in numbers.items()) + SCRIPT
+
+
+class Name(NamedTuple):
+    """By what a control is known again after the page has been drawn anew."""
+
+    kind: str
+    label: str
+    nth: int
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.label}'" + (f" ({self.nth})" if self.nth > 1 else "")
+
+
+class Walk:
+    """The walk over one page.
+
+    failures: a sentence for each choice that did not stand, or not after a reload though the address has it.
+    not_carried: label -> a sentence on each that a reload lost because it never was in the address.
+    """
+
+    def __init__(self, page: Page, address: str) -> None:
+        page.add_init_script(_script())
+        self.page, self.address = page, address
+        self.failures: list[str] = []
+        self.visited: list[Name] = []
+        self.carried: set[Name] = set()
+        self.not_carried: dict[str, str] = {}
+        self.changes = 0
+        self.first: dict[Name, str] = {}
+
+    def open(self) -> None:
+        """Open the page, and whatever is folded on it."""
+        self.page.goto(self.address)
+        self._settle()
+        table = self.page.get_by_test_id("stDataFrame").first
+        if table.is_visible():  # what stands below belongs to the rows that are ticked
+            asked = self._asked()
+            table.click(position={"x": 16, "y": 52})
+            self._settle(asked)
+        self._unfold()
+
+    def visit(self) -> None:
+        """Change each control that was not visited, and each that a change uncovers; then reload, once."""
+        while new := self._not_visited(self._present()):
+            self._change(new[0])
+        self._reload()
+        buttons = self.page.locator('[data-testid="stPopover"] button')
+        if buttons.count():  # one menu is like another
+            asked = self._asked()
+            buttons.first.click()
+            self._settle(asked)
+            while new := self._not_visited(self._present()):
+                self._change(new[0])
+
+    def _change(self, name: Name) -> None:
+        """Change a control at least three times; of a few things side by side, choose each."""
+        self.visited.append(name)
+        for turn in range(max(CHANGES, self._options(name) - 1)):
+            before, address = set(self._present()), self.page.url
+            asked = self._asked()
+            chosen = self._choose(name, turn)
+            if chosen is None:  # there is but one thing to choose
+                return
+            self.changes += 1
+            self._settle(asked)
+            self._unfold()
+            self._check(name, chosen, turn)
+            if set(parse_qsl(urlsplit(self.page.url).query)) - set(parse_qsl(urlsplit(address).query)):
+                self.carried.add(name)
+            uncovered = [one for one in self._not_visited(self._present()) if one not in before]
+            for new in uncovered:
+                if new not in self.visited and new in self._present():
+                    self._change(new)
+            if uncovered:
+                self._check(name, chosen, turn)
+                self._reload()
+
+    def _check(self, name: Name, chosen: object, turn: int) -> None:
+        if not self._stands(name, chosen):
+            found = f"chose {chosen!r}, but {self._read(name)!r} stands there"
+            self.failures.append(f"{name}, change {turn + 1}: {found}")
+
+    def _stands(self, name: Name, chosen: object) -> bool:
+        read = "({name, chosen}) => JSON.stringify(walk.find(...name)?.value) === JSON.stringify(chosen)"
+        try:
+            self.page.wait_for_function(read, arg={"name": name, "chosen": chosen}, timeout=STANDS)
+        except PlaywrightTimeoutError:
+            return False
+        return True
+
+    def _read(self, name: Name) -> object:
+        return self._present().get(name, "no such control")
+
+    def _reload(self) -> None:
+        """Open the address anew: what it carries stands again."""
+        before = self._present()
+        self.page.goto(self.page.url)
+        self._settle()
+        self._unfold()
+        for name, value in before.items():
+            if name not in self.visited or self._stands(name, value):
+                continue
+            stands = f"chose {value!r}, but after a reload {self._read(name)!r} stands there"
+            if name in self.carried:
+                self.failures.append(f"{name}: {stands}")
+            else:
+                self.not_carried[name.label] = f"{name}: {stands}"
+
+    def _present(self) -> dict[Name, object]:
+        """The controls that can be changed now, with their values; last those that may take others off the page."""
+        found = {Name(one["kind"], one["label"], one["nth"]): one["value"] for one in self.page.evaluate("walk.all()")}
+        return dict(sorted(found.items(), key=lambda one: one[0].kind == "choice"))
+
+    def _not_visited(self, present: dict[Name, object]) -> list[Name]:
+        return [name for name in present if name not in self.visited]
+
+    def _element(self, name: Name) -> ElementHandle | None:
+        return self.page.evaluate_handle("(name) => walk.find(...name)?.element ?? null", name).as_element()
+
+    def _options(self, name: Name) -> int:
+        element = self._element(name)
+        return len(element.query_selector_all('[role="radio"]')) if element and name.kind == "choice" else 0
+
+    def _choose(self, name: Name, turn: int) -> object:
+        """Choose something else by mouse or keyboard, and return it as it reads at once; None where nothing else is."""
+        element, value = self._element(name), self._present().get(name)
+        if element is None:
+            return None
+        element.scroll_into_view_if_needed()
+        match name.kind:
+            case "choice":
+                options = {one.inner_text(): one for one in element.query_selector_all('[role="radio"]')}
+                chosen = self._another(name, [*options], value, turn)
+                if chosen is not None:
+                    options[chosen].click()
+                return chosen
+            case "select":
+                texts = [one.inner_text() for one in element.query_selector_all("option")]
+                chosen = self._another(name, texts, value, turn)
+                if chosen is not None:
+                    element.select_option(label=chosen)
+                return chosen
+            case "list" | "several":
+                return self._choose_of_list(name, element, value, turn)
+            case "switch":
+                element.evaluate("(box) => box.click()")
+                return not value
+            case "slider":
+                element.focus()
+                self.page.keyboard.press("ArrowLeft" if self._at_its_end(element) else "ArrowRight")
+            case "number":
+                step = -1 if self._at_its_end(element) else 1
+                least, size = (float(element.get_attribute(one) or 1) for one in ("min", "step"))
+                wanted = max(float(value) + step * max(size, 0.01), least)
+                element.fill(f"{wanted:.6g}")
+                self.page.keyboard.press("Enter")
+            case "text":
+                element.fill(_other_text(str(value), turn))
+                self.page.keyboard.press(
+                    "Control+Enter" if element.evaluate("(e) => e.matches('textarea')") else "Enter"
+                )
+        return self._present().get(name)
+
+    def _choose_of_list(self, name: Name, element: ElementHandle, value: object, turn: int) -> object:
+        """Take one away of several that are chosen, else choose another of what the list offers."""
+        if name.kind == "several" and (len(value) > 1 or (value and turn % 2)):
+            element.evaluate(
+                "(input) => input.closest('[data-testid=stMultiSelect]').querySelector('[data-tag] button').click()"
+            )
+            return value[1:]
+        offered = self._offered(element)
+        if name.kind == "several" and not offered:  # of one's own
+            element.fill(_other_text("", turn))
+            offered = self._offered(element)
+        chosen = (
+            next(reversed(offered), None) if name.kind == "several" else self._another(name, [*offered], value, turn)
+        )
+        if chosen is not None:
+            offered[chosen].click()
+        if chosen is None or name.kind == "several":
+            self.page.keyboard.press("Escape")
+        self.page.locator('[role="listbox"]').wait_for(state="detached")  # while it is open, nothing else is a control
+        return [*value, chosen.removeprefix("Add: ")] if chosen and name.kind == "several" else chosen
+
+    def _offered(self, element: ElementHandle) -> dict[str, Locator]:
+        """The first options of a list, which this opens."""
+        listed = self.page.locator('[role="listbox"] [role="option"]')
+        while not listed.count():  # a page that scrolls closes the list again
+            element.focus()
+            self.page.keyboard.press("ArrowDown")
+            with contextlib.suppress(PlaywrightTimeoutError):
+                listed.first.wait_for(timeout=1_000)
+        texts = {
+            one.inner_text(): one for one in listed.all()[:SEVERAL] if one.get_attribute("aria-disabled") != "true"
+        }
+        return {text: one for text, one in texts.items() if text not in NO_OPTIONS}
+
+    def _at_its_end(self, element: ElementHandle) -> bool:
+        return element.evaluate("(e) => e.max !== '' && Number(e.value) + Number(e.step || 1) > Number(e.max)")
+
+    def _another(self, name: Name, options: list[str], value: str, turn: int) -> str | None:
+        """One option after the other, from the first choice on, and never that one last: a reload would not show it."""
+        first = self.first.setdefault(name, value)
+        start = options.index(first) if first in options else 0
+        others = [option for option in options[start:] + options[:start] if option != first]
+        if not others:
+            return None
+        return first if value == others[0] and len(others) == 1 else others[turn % len(others)]
+
+    def _unfold(self) -> None:
+        """Open what is folded, one after the other: each may bring others."""
+        folded = self.page.locator('[data-testid="stMain"] details:not([open]) > summary')
+        while folded.count():
+            folded.first.click()
+
+    def _asked(self) -> int:
+        return self.page.evaluate("walk.clock.asked")
+
+    def _settle(self, asked: int | None = None) -> None:
+        """Wait until the script has run for what was asked after `asked`, and the page shows what came of it."""
+        if asked is not None:
+            try:
+                self.page.wait_for_function("(before) => walk.clock.asked > before", arg=asked, timeout=HEARD_OF)
+            except PlaywrightTimeoutError:
+                return  # what changed is the browser's own
+        self.page.wait_for_function("walk.settled()", timeout=PATIENCE)
+
+
+def _other_text(text: str, turn: int) -> str:
+    """Another text of the same sort: numbers stay numbers, as a field of hidden units wants them."""
+    digits = [place for place, letter in enumerate(text) if letter.isdigit()]
+    if not digits:
+        return ("first", "second", "third")[turn % CHANGES]
+    place = digits[-1]
+    return f"{text[:place]}{int(text[place]) % 9 + 1}{text[place + 1 :]}"
+
+
+def pages_of(page: Page, address: str) -> Iterator[tuple[str, str]]:
+    """Title and address of each page that the navigation leads to."""
+    page.goto(address)
+    links = page.get_by_test_id("stTopNavLink")
+    links.first.wait_for()
+    for link in links.all():
+        yield link.locator("p").inner_text(), link.evaluate("(a) => a.href")
