@@ -63,6 +63,7 @@ def test_each_page_of_the_navigation_is_walked(address, new_page):
     assert [title for title, _ in pages_of(new_page(), address)] == TITLES
 
 
+@pytest.mark.timeout(600)  # of the train page on a machine that does other things beside
 @pytest.mark.parametrize("title", TITLES)
 def test_what_is_chosen_stands(address, new_page, title):
     page = new_page()
