@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -25,6 +26,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 
+HERE = re.compile(r"(data|blob|file|about|chrome-error):|(http|ws)s?://(localhost|127\.0\.0\.1)[:/]")
 LOG_SHOWN = 20_000
 """Characters of a server's log that a failed test shows."""
 _servers: list[Server] = []
@@ -104,10 +106,36 @@ def own_server(tmp_path_factory):
         yield running
 
 
+LEAVING = """() => {
+  const found = [], prose = "[data-testid=stMarkdownContainer]";
+  const control = "button, [role=button], [data-testid=stLinkButton]";
+  const leaves = (address) => /^https?:/.test(address) && new URL(address).origin !== location.origin;
+  const look = (root) => {
+    for (const one of root.querySelectorAll("*")) {
+      if (one.shadowRoot) look(one.shadowRoot);
+      const address = String(one.href?.baseVal ?? one.href ?? one.action ?? one.src ?? "");
+      const reference = one.matches("a") && one.closest(prose) && !one.closest(control);
+      if (one.matches("a, form, iframe") && leaves(address) && !reference) found.push(address);
+      if (one.matches(".modebar-btn")) found.push("a button of plotly's: " + one.dataset.title);
+    }
+  };
+  look(document);
+  return found;
+}"""
+
+
+def leaving(page):
+    """The page's controls that lead off this machine, or could: a link in its prose is a reference, not a control."""
+    return page.evaluate(LEAVING)
+
+
 @pytest.fixture
 def new_page(chromium):
-    """new_page(width=…, dark=…) -> a page in a browser context of its own; script errors on it fail the test."""
-    errors = []
+    """new_page(width=…, dark=…) -> a page in a browser context of its own.
+
+    Script errors on it fail the test, and so do requests that leave this machine.
+    """
+    errors, elsewhere = [], []
 
     def open_it(width=1280, height=900, *, dark=False, **options):
         context = chromium.new_context(
@@ -117,9 +145,11 @@ def new_page(chromium):
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: HERE.match(request.url) or elsewhere.append(request.url))
         return page
 
     yield open_it
     while _contexts:
         _contexts.pop().close()
     assert not errors, errors
+    assert not elsewhere, elsewhere

@@ -63,6 +63,21 @@ def test_the_report_opens_offline_with_its_figures_drawn(with_story, new_page, t
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
+def test_a_file_is_there_though_pages_ran_before_its_browser_fetched_it(with_story, new_page):
+    """As they do all the time: while something is measured, a part of the page runs twice a second."""
+    server, _ = with_story
+    page, other = new_page(), new_page()
+    page.goto(f"{server.address}/compare")
+    with page.expect_request(f"{server.address}/media/**") as fetched:
+        page.get_by_role("button", name="Report for a hand-out").click(timeout=90_000)
+    for _ in range(3):
+        other.goto(server.address)
+        other.get_by_role("heading", level=1).wait_for()
+        other.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    again = page.request.get(fetched.value.url)
+    assert (again.status, b"Teacher and students, compared" in again.body()) == (200, True)
+
+
 def test_a_students_files_are_made_checked_and_downloaded(with_story, new_page, tmp_path):
     server, runs = with_story
     page = new_page(accept_downloads=True)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import leaving
 from PIL import Image
 from playwright.sync_api import expect
 
@@ -130,6 +131,23 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page.wait_for_timeout(500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
+
+
+def test_no_control_of_any_page_leads_off_this_machine(demo_address, new_page):
+    page = new_page()
+    page.goto(demo_address)
+    links = page.get_by_test_id("stTopNavLink")
+    links.first.wait_for()
+    addresses = [link.get_attribute("href") for link in links.all()]
+    assert len(addresses) >= len(PAGES)
+    for address in addresses:
+        page.goto(address if "://" in address else f"{demo_address}{address}")
+        page.get_by_role("heading", level=1).wait_for()
+        page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.kd-chart')].every((box) => box.querySelector('svg'))"
+        )
+        assert leaving(page) == [], address
 
 
 def test_a_sweep_is_trained_from_the_page_and_its_address_shows_it_elsewhere(demo_address, new_page):
