@@ -879,6 +879,11 @@ class RunConfig(Config):
         return "" if self.mistake is None else f", mistake: {MISTAKES[self.mistake].label}"
 
     @property
+    def kind(self) -> str:
+        """What its colour stands for: its role, or 'mistake' where it makes one on purpose."""
+        return self.role if self.mistake is None else "mistake"
+
+    @property
     def reads_teacher_logits(self) -> bool:
         """Whether it learns from what its teacher says of the training set as it lies, to be asked once for all epochs.
 

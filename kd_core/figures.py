@@ -53,14 +53,15 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
         rows=rows, cols=columns, shared_xaxes="all", horizontal_spacing=0.1,
         vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=list(PANELS.values()),
     )  # fmt: skip
-    dashes = dashes_of([curve.role for curve in curves])
+    kinds = [curve.role for curve in curves]
+    styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), strict=True))
     for place, panel in enumerate(PANELS):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
         unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
-        for curve, dash in zip(curves, dashes, strict=True):
+        for curve, colour, dash in styles:
             for raw in (False,) if accuracy else (True, False):
-                line = {"color": ROLE_COLOURS[curve.role], "dash": "solid" if raw else dash, "width": 1 if raw else 2}
+                line = {"color": colour, "dash": "solid" if raw else dash, "width": 1 if raw else 2}
                 figure.add_scatter(
                     x=[], y=[], name=_plain(curve.name), showlegend=False,
                     mode="lines+markers" if accuracy else "lines", line=line,
@@ -77,6 +78,21 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
 def _plain(text: str) -> str:
     """What people called a run, for plotly, which takes text for HTML: it must draw no link."""
     return html.escape(text, quote=False)
+
+
+def colours_of(kinds: Sequence[str]) -> list[str]:
+    """A colour for each run by its kind, of ROLE_COLOURS; several of one kind have its shades, from dark to light."""
+    counts, places = Counter(kinds), Counter[str]()
+    colours = []
+    for kind in kinds:
+        colour, shade = ROLE_COLOURS[kind], 0.0
+        if counts[kind] > 1:
+            shade = 2 * places[kind] / (counts[kind] - 1) - 1
+        places[kind] += 1
+        parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+        mixed = (part * (1 + 0.4 * shade) if shade < 0 else part + 0.6 * shade * (255 - part) for part in parts)
+        colours.append("#" + "".join(f"{round(part):02x}" for part in mixed))
+    return colours
 
 
 def dashes_of(roles: Sequence[str]) -> list[str]:
@@ -99,7 +115,7 @@ COSTS = {
 def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
     """Test accuracy in percent, with its 95% interval, against a cost; a line joins what nothing beats in both.
 
-    points: name, role, accuracy, low, high (shares), and the cost. x: one of COSTS.
+    points: name, colour, accuracy, low, high (shares), and the cost. x: one of COSTS.
     """
     figure = go.Figure()
     front: list[Mapping[str, Any]] = []
@@ -111,7 +127,7 @@ def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
         line={"shape": "hv", "color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", showlegend=False,
     )  # fmt: skip
     for point in points:
-        accuracy, colour = 100 * point["accuracy"], ROLE_COLOURS[point["role"]]
+        accuracy, colour = 100 * point["accuracy"], point["colour"]
         figure.add_scatter(
             x=[point[x]], y=[accuracy], mode="markers", name=_plain(point["name"]),
             marker={"color": colour, "size": 14},
@@ -160,11 +176,11 @@ RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
 
 
 def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[float]]]) -> go.Figure:
-    """Images a second over batch size, on log axes. lines: name, role, runtime, batch sizes, images a second."""
+    """Images a second over batch size, on log axes. lines: name, colour, runtime, batch sizes, images a second."""
     figure = go.Figure()
-    for name, role, runtime, sizes, rates in lines:
+    for name, colour, runtime, sizes, rates in lines:
         figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=_plain(name),
-                           line={"color": ROLE_COLOURS[role], "dash": RUNTIME_DASHES[runtime]},
+                           line={"color": colour, "dash": RUNTIME_DASHES[runtime]},
                            hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
     sizes = sorted({size for line in lines for size in line[3]})
     ticks = _decade_ticks([rate for line in lines for rate in line[4]])
@@ -334,7 +350,7 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
 
 
 def landscape(
-    steps: Sequence[float], losses: Sequence[Sequence[float]], role: str, title: str, *, least: float, most: float
+    steps: Sequence[float], losses: Sequence[Sequence[float]], colour: str, title: str, *, least: float, most: float
 ) -> go.Figure:
     """Loss over a plane through a model's weights, on a log scale from least to most, so that models compare."""
     logs = [[math.log10(max(loss, least)) for loss in row] for row in losses]
@@ -344,7 +360,7 @@ def landscape(
         go.Contour(
             z=logs, x=list(steps), y=list(steps), zmin=low, zmax=high, customdata=losses,
             contours={"start": low, "end": high, "size": (high - low) / 12},
-            colorscale=[[0, ROLE_COLOURS[role]], [1, "rgba(128,128,128,0.10)"]], line={"width": 0.5},
+            colorscale=[[0, colour], [1, "rgba(128,128,128,0.10)"]], line={"width": 0.5},
             colorbar={"title": {"text": "nats"}, "thickness": 10, "outlinewidth": 0,
                       "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [_short(tick) for tick in ticks]},
             hovertemplate="%{customdata:.3g} nats<extra></extra>",
@@ -358,16 +374,14 @@ def landscape(
 
 
 def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
-    """Share that is right against confidence, in percent, for each model: name -> (role, bins of evaluation)."""
+    """Share that is right against confidence, in percent, for each model: name -> (colour, bins of evaluation)."""
     figure = go.Figure()
     figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"color": GREY, "width": 1, "dash": "dot"},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
-    for (name, (role, bins)), dash in zip(
-        models.items(), dashes_of([role for role, _ in models.values()]), strict=True
-    ):
+    for name, (colour, bins) in models.items():
         figure.add_scatter(
             x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=_plain(name),
-            mode="lines+markers", line={"color": ROLE_COLOURS[role], "dash": dash},
+            mode="lines+markers", line={"color": colour},
             marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
             customdata=[one.examples for one in bins],
             hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",
@@ -378,7 +392,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
 
 
 def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str]) -> go.Figure:
-    """Errors of each class in percent of its images, for each model: name -> (role, accuracies by class).
+    """Errors of each class in percent of its images, for each model: name -> (colour, accuracies by class).
 
     A class without images has no bar. Of more than MANY classes, the MANY with most errors of any model are shown.
     """
@@ -393,9 +407,9 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
         shown = sorted(shown, key=lambda label: -worst[label])[:MANY]
         figure.update_layout(title={"text": f"The {MANY} of {len(labels):,} classes with most errors",
                                     "font": {"size": 14}, "y": 0.99})  # fmt: skip
-    for name, (role, _) in models.items():
+    for name, (colour, _) in models.items():
         figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=_plain(name),
-                       marker_color=ROLE_COLOURS[role], hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
+                       marker_color=colour, hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
     axis = _class_axis({str(label): labels[label] for label in shown})
     figure.update_xaxes(title_text="true class", **axis)
     figure.update_yaxes(title_text="errors, % of the class")

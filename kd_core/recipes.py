@@ -3,7 +3,8 @@
 A StoryConfig says all of it in one value; plan turns it into linked runs, leaving out what is trained already.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -21,6 +22,7 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
     check_shows,
+    differences,
     info_of,
     objective_weights,
 )
@@ -306,6 +308,56 @@ def assistants(runs: Mapping[str, RunConfig]) -> set[str]:
     """The ids of those of these runs that learn from a teacher and teach another of them."""
     teach = {teacher for config in runs.values() if config.distillation for teacher in config.distillation.teachers}
     return {run_id for run_id, config in runs.items() if config.role == "distilled" and run_id in teach}
+
+
+def is_story(runs: Mapping[str, RunConfig]) -> bool:
+    """Whether a batch has what the train page sets up: one distilled student, at most one baseline, and no mistake."""
+    distilled = {run_id for run_id, config in runs.items() if config.role == "distilled"}
+    return bool(distilled) and not is_experiment(runs)
+
+
+def is_experiment(runs: Mapping[str, RunConfig]) -> bool:
+    """Whether a batch compares many students, or makes a mistake on purpose: a sweep, a contest, "Break it"."""
+    between = assistants(runs)
+    roles = Counter(config.role for run_id, config in runs.items() if run_id not in between)
+    return max(roles["distilled"], roles["baseline"]) > 1 or any(config.mistake for config in runs.values())
+
+
+def names(runs: Sequence[Run]) -> dict[str, str]:
+    """What each run is called beside these others: its user's name for it, else its role and what sets it apart there.
+
+    E.g. 'distilled, T 4, seed 1'. Whose name would still be another's has the start of its id.
+    """
+    between = assistants({run.id: run.config for run in runs})
+    roles = {run.id: "assistant" if run.id in between else run.config.role for run in runs}
+    called = {}
+    for role in dict.fromkeys(roles.values()):
+        alike = [run for run in runs if roles[run.id] == role]
+        differing = differences([run.config for run in alike])
+        for place, run in enumerate(alike):
+            settings = {name: values[place] for name, values in differing.items()}
+            apart = ", ".join([role, *_what_sets_apart(run.config, settings)])
+            called[run.id] = (run.name or apart) + run.config.mistake_said
+    counts = Counter(called.values())
+    return {run.id: called[run.id] + (f" · {run.id[:4]}" if counts[called[run.id]] > 1 else "") for run in runs}
+
+
+def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
+    """These of a config's settings, dotted name -> value, each in short; of lists nothing."""
+    told = config.distillation
+    if any(name.startswith("model.") for name in settings):
+        yield config.model.label
+    for name, value in settings.items():
+        if name == "distillation.objective" and told:
+            yield told.info.label
+        elif name == "distillation.temperature" and told:
+            if told.info.uses_temperature:
+                yield f"T {value:g}"
+        elif name == "distillation.alpha" and told:
+            if told.info.mixed:
+                yield f"alpha {value:g}"
+        elif not name.startswith(("model.", "mistake")) and isinstance(value, (int, float)):
+            yield f"{name.rpartition('.')[2].replace('_', ' ')} {value:g}"
 
 
 def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:

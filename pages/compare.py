@@ -18,7 +18,6 @@ from pages.widgets.missing import say_missing
 from pages.widgets.race import race_of, stream_length
 from pages.widgets.results import headline, say_mistakes
 from pages.widgets.seeds import other_seeds
-from pages.widgets.verdicts import short_name
 
 DISAGREE, RACE = "Disagreements", "The race"
 
@@ -39,7 +38,7 @@ def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
 
     if part == closer.INSIDE:
         for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
-            found("inside", [run], f"Looking inside {short_name(run)}")
+            found("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: lab.store().finding("inside", [run.id]) or {} for run in runs}
     logits = {run.id: lab.test_logits(run.id) for run in runs}
     compared = Compared(runs, logits, labels, speed, {key: one for key, one in inside.items() if "features" in one})

@@ -2,9 +2,11 @@
 
 import streamlit as st
 
+from kd_core import recipes
 from pages.widgets import lab, pickers
 from pages.widgets.address import temperature_of_address
 from pages.widgets.lesson import dark_knowledge_map, likeness_of, what_the_student_feels
+from pages.widgets.naming import shades
 from pages.widgets.subject import choose_subject, invitation, show_subject
 from pages.widgets.temperature_bars import Bars, temperature_bars
 
@@ -21,6 +23,7 @@ if not found:
     st.stop()
 models = pickers.with_teacher(found[pickers.batch_picker(found)])
 class_names = lab.class_names_of(models[0])
+names, colours = recipes.names(models), shades(models)
 temperature = temperature_of_address()
 
 look, bars = st.columns([2, 5], gap="large")
@@ -35,7 +38,7 @@ with bars:
             show_subject(subject, models, class_names)
         with soft:
             temperature_bars(
-                [Bars(run.config.role, subject.logits[run.id].tolist()) for run in models],
+                [Bars(names[run.id], colours[run.id], subject.logits[run.id].tolist()) for run in models],
                 class_names,
                 subject.label,
                 key="temperature_bars",

@@ -105,7 +105,7 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
     second = second[:, :classes]
     mean_soft = evaluation.mean_soft_targets(first, labels, 4.0)
     models = {name: (role, evaluation.per_class_accuracy(logits, labels))
-              for name, role, logits in (("a", "teacher", first), ("b", "distilled", second))}  # fmt: skip
+              for name, role, logits in (("a", "#4a7fe0", first), ("b", "#12a37a", second))}  # fmt: skip
     difference = evaluation.confusion_difference(first, second, labels)
     soft, hard = np.random.default_rng(0).normal(0, 1, (2, classes)).tolist()
     shown = evaluation.most_alike(mean_soft, 100)
@@ -148,7 +148,7 @@ def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_large
 def test_of_many_classes_those_with_most_errors_are_drawn_by_numpy():
     logits, labels = logits_of(100, 3000)
     accuracies = evaluation.per_class_accuracy(logits, labels)
-    figure = figures.per_class({"a": ("teacher", accuracies)}, NAMES[100])
+    figure = figures.per_class({"a": ("#4a7fe0", accuracies)}, NAMES[100])
     errors = np.nan_to_num(100 * (1 - accuracies))
     assert sorted(figure.data[0].y, reverse=True) == pytest.approx(np.sort(errors)[::-1][:20])
 

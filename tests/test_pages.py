@@ -37,9 +37,8 @@ from kd_core.evaluation import GALLERIES, mean_interval
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
 from kd_core.trial import Outcome, Trial
-from pages.widgets import closer, forms, guide, lab, live, pickers, pressing
+from pages.widgets import closer, forms, guide, lab, live, naming, pickers, pressing
 from pages.widgets.results import headline
-from pages.widgets.verdicts import short_name
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -226,7 +225,7 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
     wait_until_idle(store)
     assert {store.get(run.id).status for run in new} == {"finished"}
     runs = pickers.linked(store.runs(batch=student.batch))
-    assert [pickers.role_of(run, runs) for run in runs] == ["teacher", "baseline", "assistant", "distilled"]
+    assert [*recipes.names(runs).values()] == ["teacher", "baseline", "assistant", "distilled"]
     app.run()
     assert not app.exception
 
@@ -539,7 +538,7 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
     cell = f"{claim.ratio:.2f} ({claim.low:.2f} to {claim.high:.2f})"
     for part in (closer.costs, closer.speeds):
         table = part(compared_at(story_runs, speed)).table
-        rows = table[table["model"] == short_name(story_runs[-1])]
+        rows = table[table["model"] == naming.short_names(story_runs)[story_runs[-1].id]]
         assert rows[closer.FASTER].iloc[0] == cell
     assert cell in closer._report(compared_at(story_runs, speed)).decode()
 
@@ -1038,3 +1037,94 @@ def test_another_experiment_brings_its_own_models_to_compare(open_page, more_bat
     app.selectbox(key=pickers.PICKED).set_value(more_batches[1]).run()
     assert {*second} <= {*app.multiselect[0].value}
     assert "compared" not in app.query_params
+
+
+def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batches, homes, monkeypatch):
+    """Whatever anybody ran last opened, also five runs with a mistake made on purpose."""
+    store = lab._opened(homes["trained"]).store
+    found = {batch: store.runs(batch=batch)[::-1] for batch in more_batches}
+    mine, theirs, contest = more_batches
+    found[mine] = [dataclasses.replace(run, browser="me") for run in found[mine]]
+    found[theirs] = [dataclasses.replace(run, browser="they") for run in found[theirs]]
+    found[contest] = [dataclasses.replace(run, browser="me", id=new_id()) for run in found[contest] * 2]
+    order = {name: found[name] for name in (contest, theirs, mine)}
+    monkeypatch.setattr(lab, "browser", lambda: "me")
+    assert pickers.opening(order) == mine
+    unfinished = [dataclasses.replace(run, results={}) for run in found[mine]]
+    assert pickers.opening({"new": unfinished, **order}) == mine
+    ships = {f"{shipped.TAG}{name}": found[theirs] for name in ("digits", "mnist")}
+    for browser in ("another", ""):
+        monkeypatch.setattr(lab, "browser", lambda browser=browser: browser)
+        assert pickers.opening({**order, **ships}) == f"{shipped.TAG}mnist"
+    ships[f"{shipped.TAG}mnist"] = [*found[theirs]]
+    monkeypatch.setattr(pickers, "test_set_is_here", lambda runs: runs is not ships[f"{shipped.TAG}mnist"])
+    assert pickers.opening({**order, **ships}) == f"{shipped.TAG}digits"
+    assert pickers.opening(order) == theirs
+    assert contest not in pickers._offered(order, None)
+    assert contest in pickers._offered(order, contest)
+
+
+@pytest.mark.parametrize("page", ["temperature", "compare"])
+def test_a_link_to_what_is_not_trained_says_so_and_stays_in_the_address(open_page, story_runs, homes, page):
+    store = lab._opened(homes["trained"]).store
+    app = open_page(page, batch="nowhere")
+    assert "There is no story nowhere here" in words(app)
+    assert app.query_params["batch"] == "nowhere"
+    ids = [new_id(), new_id()]
+    store.create({ids[0]: tiny_config(seed=77), ids[1]: tiny_config("distilled", teachers=(ids[0],))}, f"unready{page}")
+    app = open_page(page, batch=f"unready{page}")
+    assert "is still training (teacher 0%, distilled 0%)" in words(app)
+    assert app.query_params["batch"] == f"unready{page}"
+    for run_id in ids:
+        store.apply(run_id, {"kind": "interrupted", "text": "for this test"})
+    app.run()
+    assert "is interrupted, and has nothing to show here" in words(app)
+    app.selectbox(key=pickers.PICKED).set_value(story_runs[0].batch).run()
+    for run_id in ids:
+        store.delete(run_id)
+
+
+def test_a_link_to_a_run_that_is_not_here_says_so_on_export_and_stays_in_the_address(open_page, story_runs):
+    app = open_page("export", run="nowhere")
+    assert "There is no run nowhere here" in words(app)
+    assert app.query_params["run"] == "nowhere"
+    for run in (*story_runs, *story_runs):
+        app.selectbox(key=pickers.USABLE).set_value(run.id).run()
+        assert app.selectbox(key=pickers.USABLE).value == run.id
+        assert app.query_params["run"] == run.id
+
+
+def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
+    """Five green bars were all called "distilled"."""
+    teacher, _, distilled = story_runs
+
+    def student(**changes):
+        told = distilled.config.distillation.replace(**changes)
+        return dataclasses.replace(distilled, id=new_id(), config=distilled.config.replace(distillation=told))
+
+    assert [*recipes.names(story_runs).values()] == ["teacher", "baseline", "distilled"]
+    assert naming.shades(story_runs) == {run.id: figures.ROLE_COLOURS[run.config.role] for run in story_runs}
+    grid = [student(temperature=t, alpha=alpha) for t in (1.0, 8.0) for alpha in (0.5, 0.9)]
+    assert [*recipes.names([teacher, *grid]).values()] == [
+        "teacher", "distilled, T 1, alpha 0.5", "distilled, T 1, alpha 0.9", "distilled, T 8, alpha 0.5",
+        "distilled, T 8, alpha 0.9",
+    ]  # fmt: skip
+    assert len({*naming.shades([teacher, *grid]).values()}) == 5
+    seeds = [dataclasses.replace(run, config=run.config.replace(seed=place)) for place, run in enumerate(grid[:1] * 2)]
+    seeds[1] = dataclasses.replace(seeds[1], id=new_id())
+    assert [*recipes.names(seeds).values()] == ["distilled, seed 0", "distilled, seed 1"]
+    objectives = [student(objective=name) for name in ("hinton", "dkd")]
+    assert recipes.names(objectives)[objectives[1].id].startswith(f"distilled, {OBJECTIVES['dkd'].label}")
+    twice = [distilled, dataclasses.replace(distilled, id=new_id())]
+    assert len({*recipes.names(twice).values()}) == 2
+    bare = distilled.config.distillation.replace(t_squared=False)
+    config = distilled.config.replace(mistake="no_t_squared", distillation=bare)
+    wrong = dataclasses.replace(distilled, id=new_id(), config=config)
+    assert "mistake: " in recipes.names([distilled, wrong])[wrong.id]
+    assert naming.shades([distilled, wrong])[wrong.id] == figures.ROLE_COLOURS["mistake"]
+
+
+def test_a_lesson_step_on_a_page_with_a_button_of_its_own_fills_one_button(open_front):
+    app = open_front(lesson="1")
+    assert app.button(key="quick_demo").proto.type == "primary"
+    assert app.button(key="lesson_next").proto.type == "secondary"

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core import claims, evaluation
+from kd_core import claims, evaluation, recipes
 from kd_core.config import MISTAKES
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
@@ -14,17 +14,18 @@ from pages.widgets.words import explained, literal
 
 def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
     """A card a model. speed: their measured speeds, or None while these are unknown."""
+    names = recipes.names(runs)
     for start in range(0, len(runs), 3):
         row = runs[start : start + 3]
         for column, run in zip(st.columns(3), row, strict=False):
             with column, st.container(border=True):
-                _card(run, runs[0], speed)
+                _card(run, names[run.id], runs[0], speed)
 
 
-def _card(run: Run, first: Run, speed: Mapping[str, Any] | None) -> None:
+def _card(run: Run, name: str, first: Run, speed: Mapping[str, Any] | None) -> None:
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - errors, examples)
-    st.markdown(f"**{literal(run.name or run.config.role)}** · {run.config.network}")
+    st.markdown(f"**{literal(name)}** · {run.config.network}")
     if run.config.mistake is not None:
         st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")
     st.metric("Test errors", f"{errors:,} of {examples:,}")

@@ -14,8 +14,8 @@ from kd_core.runs import Run
 from pages.widgets import lab, verdicts
 from pages.widgets.chart import chart
 from pages.widgets.exchange import in_turn
+from pages.widgets.naming import shades, short_names
 from pages.widgets.results import accuracy_of, headline
-from pages.widgets.verdicts import short_name
 from pages.widgets.words import explained, literal
 
 INSIDE = "Inside"
@@ -35,12 +35,22 @@ class Compared(NamedTuple):
         """Of the data set that all were tested on."""
         return lab.class_names(self.runs[0].config.dataset)
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Run id -> what it is called beside the others."""
+        return short_names(self.runs)
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Run id -> its colour."""
+        return shades(self.runs)
+
 
 def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
     speed = compared.speed
     latencies = claims.latencies_ms(speed, [run.id for run in compared.runs]) if speed else {}
-    points = [_point(run) | {"latency_ms": latencies.get(run.id)} for run in compared.runs]
+    points = [_point(compared, run) | {"latency_ms": latencies.get(run.id)} for run in compared.runs]
     axes = ["latency_ms", "size_bytes", "multiply_adds"]
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
@@ -54,12 +64,12 @@ def costs(compared: Compared) -> Section:
     )
 
 
-def _point(run: Run) -> dict[str, Any]:
+def _point(compared: Compared, run: Run) -> dict[str, Any]:
     examples = run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
     return {
-        "name": f"{short_name(run)} {run.config.network}",
-        "role": run.config.role,
+        "name": f"{compared.names[run.id]} {run.config.network}",
+        "colour": compared.colours[run.id],
         "accuracy": accuracy_of(run),
         "low": low,
         "high": high,
@@ -73,7 +83,7 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
     rows = []
     for run in compared.runs:
         row = {
-            "model": short_name(run),
+            "model": compared.names[run.id],
             "network": run.config.network,
             "test errors": run.results["test_errors"],
             "agreement with the first, %": 100
@@ -117,16 +127,16 @@ def speeds(compared: Compared) -> Section:
     first = compared.runs[0].id
     for run in compared.runs:
         for runtime, by_size in compared.speed["runtimes"][run.id].items():
-            name = f"{short_name(run)}, {RUNTIMES[runtime]}"
+            name = f"{compared.names[run.id]}, {RUNTIMES[runtime]}"
             sizes = [int(size) for size in by_size]
             lines.append(
-                (name, run.config.role, runtime, sizes, [one["images_per_second"] for one in by_size.values()])
+                (name, compared.colours[run.id], runtime, sizes, [one["images_per_second"] for one in by_size.values()])
             )
             for size, one in by_size.items():
                 claim = claims.speed_claim(compared.speed, run.id, first, runtime=runtime, batch=int(size))
                 rows.append(
                     {
-                        "model": short_name(run),
+                        "model": compared.names[run.id],
                         "runtime": RUNTIMES[runtime],
                         "batch": int(size),
                         "median, ms": one["latency_ms_p50"],
@@ -159,8 +169,8 @@ def calibration(compared: Compared) -> Section:
     for run in compared.runs:
         logits = compared.logits[run.id]
         plain = evaluation.calibration(logits, compared.labels)
-        bins[short_name(run)] = (run.config.role, plain.bins)
-        rows.append({"model": short_name(run), "T": 1.0, **_scores(plain)})
+        bins[compared.names[run.id]] = (compared.colours[run.id], plain.bins)
+        rows.append({"model": compared.names[run.id], "T": 1.0, **_scores(plain)})
         kept = lab.validation_logits(run.id)
         fitted = None if kept is None else evaluation.fitted_temperature(*kept)
         if fitted is not None:
@@ -169,7 +179,7 @@ def calibration(compared: Compared) -> Section:
             wrong = evaluation.test_errors(*kept)
             why = f"{wrong:,} are wrong, and no T up to {evaluation.HIGHEST:g} is best"
             without.append(
-                f"No temperature can be fitted to {short_name(run)}: of its {len(kept[1]):,} validation images"
+                f"No temperature can be fitted to {compared.names[run.id]}: of its {len(kept[1]):,} validation images"
                 f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
             )
     return Section(
@@ -197,7 +207,10 @@ def classes(compared: Compared) -> Section:
     """Class by class, and which mistakes one model makes more often than the first."""
     first = compared.runs[0]
     accuracies = {
-        short_name(run): (run.config.role, evaluation.per_class_accuracy(compared.logits[run.id], compared.labels))
+        compared.names[run.id]: (
+            compared.colours[run.id],
+            evaluation.per_class_accuracy(compared.logits[run.id], compared.labels),
+        )
         for run in compared.runs
     }
     drawn = [figures.per_class(accuracies, compared.class_names)]
@@ -205,7 +218,7 @@ def classes(compared: Compared) -> Section:
         figures.confusion_difference(
             evaluation.confusion_difference(compared.logits[run.id], compared.logits[first.id], compared.labels),
             compared.class_names,
-            f"{short_name(run)} against {short_name(first)}",
+            f"{compared.names[run.id]} against {compared.names[first.id]}",
         )
         for run in compared.runs[1:]
     ]
@@ -231,15 +244,15 @@ def inside(compared: Compared) -> Section:
             compared.inside[run.id]["features"],
             compared.inside[run.id]["labels"],
             compared.class_names,
-            f"{short_name(run)}: {compared.inside[run.id]['width']:,} features",
+            f"{compared.names[run.id]}: {compared.inside[run.id]['width']:,} features",
         )
         for run in known
     ] + [
         figures.landscape(
             compared.inside[run.id]["steps"],
             compared.inside[run.id]["losses"],
-            run.config.role,
-            f"{short_name(run)}: loss around its weights",
+            compared.colours[run.id],
+            f"{compared.names[run.id]}: loss around its weights",
             least=least,
             most=most,
         )

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from kd_core import recipes
 from kd_core.evaluation import Logits, gallery
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.images import image_grid, picture, width_of
+from pages.widgets.naming import shades
 from pages.widgets.pickers import told_apart
 from pages.widgets.subject import IMAGE, TEST, index_of_address
 from pages.widgets.temperature_bars import Bars, temperature_bars
@@ -60,9 +62,10 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     image, bars = st.columns([1, 4], gap="large")
     caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
+    names, colours = recipes.names(runs), shades(runs)
     with bars:
         temperature_bars(
-            [Bars(run.config.role, logits[run.id][index].tolist()) for run in runs],
+            [Bars(names[run.id], colours[run.id], logits[run.id][index].tolist()) for run in runs],
             class_names,
             int(labels[index]),
             key="differing_bars",

@@ -9,6 +9,8 @@ from pages.widgets import keys, lab, pickers
 
 LESSON = "lesson"
 _WANTED = "lesson_wanted"
+HAVE_A_PRIMARY_BUTTON = ("overview", "train")
+"""Pages whose own button is what a visitor should press next."""
 SURE_2 = {"mnist": 35, "digits": 15}
 """By data set, the first test image of a 2 of which the teacher that ships is sure (over 99%), with the class beside it
 that this teacher finds a 2 most like: on MNIST the 7, on digits the 3."""
@@ -103,7 +105,8 @@ def guide(page: str) -> None:
                 _button("Back", number - 1, key="lesson_back", icon=":material/chevron_left:")
             if number < len(STEPS):
                 ahead = f"Next: {STEPS[number].title}"
-                _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", primary=True)
+                alone = step.page not in HAVE_A_PRIMARY_BUTTON
+                _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", primary=alone)
             else:
                 next_one = "Writing your own? Next: Break it"
                 st.page_link("pages/mistakes.py", label=next_one, icon=":material/bug_report:")
@@ -164,9 +167,12 @@ def _view(page: str) -> dict[str, str]:
 
 
 def _comparable() -> dict[str, str]:
-    """The address of an experiment whose test images are here: the one last looked at, or else the shipped digits."""
+    """The address of an experiment whose test images are here: the one last looked at, or else the shipped digits.
+
+    Of one that is not trained yet, the page says when it will be.
+    """
     for batch in filter(None, (keys.chosen_batch(), f"{shipped.TAG}digits")):
         runs = lab.store().runs(batch=batch)
-        if any(run.usable for run in runs) and pickers.test_set_is_here(runs):
+        if runs and pickers.test_set_is_here(runs):
             return {keys.BATCH: batch}
     return {}

@@ -2,27 +2,30 @@
 
 import streamlit as st
 
-BATCH = "batch"
+BATCH, SWEEP = "batch", "sweep_batch"
 BROWSER_COOKIE = "kd_browser"
 VIEW = "view"
 SET_UP, WATCH = "Set up", "Watch"
 _NEXT_VIEW = "next_view"
 
 
-def chosen_batch() -> str | None:
-    """The batch this session looks at: the address's, else the session's own."""
+def chosen_batch(memory: str = BATCH) -> str | None:
+    """The batch this session looks at: the address's, else the session's own.
+
+    memory: SWEEP on the page that shows nothing else, so that it does not change what the others look at.
+    """
     named = st.query_params.get(BATCH)
     if named is not None:
-        st.session_state[BATCH] = named
-    elif st.session_state.get(BATCH) is not None:
-        st.query_params[BATCH] = st.session_state[BATCH]
-    chosen: str | None = st.session_state.get(BATCH)
+        st.session_state[memory] = named
+    elif st.session_state.get(memory) is not None:
+        st.query_params[BATCH] = st.session_state[memory]
+    chosen: str | None = st.session_state.get(memory)
     return chosen
 
 
-def choose_batch(batch: str) -> None:
-    """Look at this batch from now on, on every page of this session."""
-    st.session_state[BATCH] = batch
+def choose_batch(batch: str, memory: str = BATCH) -> None:
+    """Look at this batch from now on, on every page of this session that shares the memory."""
+    st.session_state[memory] = batch
     st.query_params[BATCH] = batch
 
 

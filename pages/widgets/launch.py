@@ -10,7 +10,7 @@ from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunCo
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.pressing import pressed
-from pages.widgets.words import explained, literal
+from pages.widgets.words import duration, explained, literal
 
 
 def launch_panel(story: StoryConfig) -> None:
@@ -161,12 +161,3 @@ def _warnings(story: StoryConfig) -> list[str]:
     student = lab.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
     return advice.warnings(story, largest, student, lab.class_names(story.dataset), between)
-
-
-def duration(seconds: float) -> str:
-    """In the largest unit that fits."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures
+from kd_core import figures, recipes
 from kd_core.evaluation import likest, likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
 from kd_core.runs import Run
 from pages.widgets import lab
@@ -131,6 +131,7 @@ def what_the_student_feels(
 
     st.subheader("What the student feels")
     students = [run for run in models if run.config.role != "teacher"]
+    names = recipes.names(models)
     if not students:
         st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
         return
@@ -145,7 +146,7 @@ def what_the_student_feels(
                 name="student",
                 key="felt_student",
                 default=students[-1].id,
-                format_func=lambda run_id: by_id[run_id].config.role,
+                format_func=names.__getitem__,
             )
         ]
         alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")

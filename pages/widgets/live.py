@@ -10,13 +10,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from kd_core import figures
+from kd_core import figures, recipes
 from kd_core.config import MISTAKES, LabError
 from kd_core.figures import Curve
 from kd_core.runs import RESUMABLE, Run
-from pages.widgets import lab, pickers, rights
+from pages.widgets import lab, rights
 from pages.widgets.address import callbacks, number
 from pages.widgets.chart import PLOTLY_JS, as_json
+from pages.widgets.naming import shades
 from pages.widgets.temperature_bars import COMMON_JS
 from pages.widgets.words import explained, literal
 
@@ -35,28 +36,28 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
     component = st.components.v2.component(
         "kd_lab_live", html='<div class="kd-live"></div>', css=_STYLE, js=_SCRIPT, isolate_styles=False
     )
-    kinds = ["mistake" if run.config.mistake else run.config.role for run in runs]
-    dashes = figures.dashes_of(kinds)
+    kinds = [run.config.kind for run in runs]
+    colours, dashes, names = shades(runs), figures.dashes_of(kinds), recipes.names(runs)
     shown = {
         "runs": [
             {
                 "id": run.id,
                 "role": run.config.role,
-                "title": (titles or {}).get(run.id) or run.name or pickers.role_of(run, runs),
+                "title": (titles or {}).get(run.id) or names[run.id],
                 "details": _details(run),
-                "colour": figures.ROLE_COLOURS[kind],
+                "colour": colours[run.id],
                 "dash": dash,
                 "yours": rights.may_control(run),
                 "mine": lab.browser() in run.browsers,
             }
-            for run, kind, dash in zip(runs, kinds, dashes, strict=True)
+            for run, dash in zip(runs, dashes, strict=True)
         ],
         "statuses": ",".join(f"{run.id}:{run.status}" for run in runs),
         "panels": list(figures.PANELS),
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
-        lines = tuple(Curve(run.id, run.name or run.config.label, kind) for run, kind in zip(runs, kinds, strict=True))
+        lines = tuple(Curve(run.id, names[run.id], kind) for run, kind in zip(runs, kinds, strict=True))
         distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
         nats = all(distillation.info.nats for distillation in distilled)
         shown["look"] = {

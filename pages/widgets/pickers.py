@@ -2,19 +2,22 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import streamlit as st
 
 from kd_core import places, recipes, shipped
-from kd_core.config import info_of
+from kd_core.config import RunConfig, info_of
 from kd_core.runs import ACTIVE, Run, serving
-from pages.widgets import address, keys, lab
-from pages.widgets.words import literal
+from pages.widgets import keys, lab
+from pages.widgets.words import duration, literal
 
-COMPARED = "compared"
-PICKED = "batch_picker"
+COMPARED, MODELS, NOTHING = "compared", "compared_models", "none"
+PICKED, EXPERIMENTS = "batch_picker", "experiments"
+EXPERIMENTS_IN_WORDS = "Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose."
+REFRESH_SECONDS = 2.0
 MAX_COMPARED = 6
+RUN, USABLE = "run", "usable_run"
 
 
 def batches() -> dict[str, list[Run]]:
@@ -40,35 +43,112 @@ def test_set_is_here(runs: list[Run]) -> bool:
 
 
 def batch_picker(
-    found: dict[str, list[Run]], title: str = "Story", said: Callable[[list[Run]], str] | None = None
+    found: dict[str, list[Run]],
+    *,
+    title: str = "Story",
+    said: Callable[[list[Run]], str] | None = None,
+    memory: str = keys.BATCH,
 ) -> str:
-    """The batch to look at: that of the address or the session, else the first. found must not be empty.
+    """The batch to look at: that of the address or the session, else what a page opens on. found must not be empty.
 
-    said: what a batch is called, describe by default. The address alone says what is chosen, and the control follows
-    it: a choice is written there before anything else is run, so that none is lost.
+    said: what a batch is called, describe by default. memory: the name under which the session keeps the choice.
+    The address says what is chosen, and the control follows it: a choice is written there before anything else is run,
+    so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
     """
-    chosen = keys.chosen_batch()
-    if chosen not in found:
-        chosen = next(iter(found))
-        keys.choose_batch(chosen)
-    ids, stands = list(found), st.session_state.get(PICKED)
-    moved = stands not in (None, chosen)  # by a link, or on another page, whose control was another one
+    chosen = keys.chosen_batch(memory)
+    if chosen is not None:
+        _say_how_far(chosen, here=chosen in found)
+    shown = chosen if chosen in found else opening(found)
+    stands = st.session_state.get(PICKED)
+    moved = stands not in (None, shown)  # by a link, or on another page, whose control was another one
     if moved:
-        st.session_state[PICKED] = chosen
-    st.selectbox(
-        title,
-        ids,
-        index=0 if moved else ids.index(chosen),
-        format_func=lambda batch: (said or describe)(found[batch]),
-        key=PICKED,
-        on_change=_choose,
-    )
-    return chosen
+        st.session_state[PICKED] = shown
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        picker = st.container()
+        if memory == keys.BATCH:
+            _offer_experiments(found)
+        ids = list(_offered(found, shown) if memory == keys.BATCH else found)
+        picker.selectbox(
+            title,
+            ids,
+            index=0 if moved else ids.index(shown),
+            format_func=lambda batch: (said or describe)(found[batch]),
+            key=PICKED,
+            on_change=_choose,
+            args=(memory,),
+        )
+    if chosen is None:
+        keys.choose_batch(shown, memory)
+    return shown
 
 
-def _choose() -> None:
-    keys.choose_batch(st.session_state[PICKED])
+def _choose(memory: str) -> None:
+    keys.choose_batch(st.session_state[PICKED], memory)
     st.query_params.pop(COMPARED, None)  # models of the experiment before
+
+
+def _offer_experiments(found: Mapping[str, list[Run]]) -> None:
+    """The switch that adds experiments to what is offered, where there are any."""
+    if any(recipes.is_experiment(_configs(runs)) for runs in found.values()):
+        st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
+
+
+def _offered(found: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
+    """Those of these batches that are offered: experiments only where they are asked for, and the one that is shown."""
+    asked = bool(st.session_state.get(EXPERIMENTS))
+    return {
+        batch: runs
+        for batch, runs in found.items()
+        if asked or batch == shown or not recipes.is_experiment(_configs(runs))
+    }
+
+
+def opening(found: Mapping[str, list[Run]]) -> str:
+    """The batch that a page opens on: this browser's own last story that has finished, else the one that ships.
+
+    Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
+    all. found must not be empty.
+    """
+    me = lab.browser()
+    stories = [batch for batch, runs in found.items() if recipes.is_story(_configs(runs))]
+    own = [batch for batch in stories if all(me and run.browser == me and run.usable for run in found[batch])]
+    come = [f"{shipped.TAG}{name}" for name in ("mnist", "digits")]
+    come = sorted((batch for batch in come if batch in found), key=lambda batch: not test_set_is_here(found[batch]))
+    return next(iter([*own, *come, *stories, *found]))
+
+
+def _configs(runs: Iterable[Run]) -> dict[str, RunConfig]:
+    return {run.id: run.config for run in runs}
+
+
+def _say_how_far(batch: str, *, here: bool) -> None:
+    """Why an experiment cannot be shown, or not whole; once it can, the page is drawn anew."""
+    runs = lab.store().runs(batch=batch)[::-1]
+    if any(run.status in ACTIVE for run in runs):
+        st.fragment(_wait, run_every=REFRESH_SECONDS)(batch, [run.id for run in runs if run.status in ACTIVE], here)
+    elif not here:
+        st.warning(literal(_why_not(batch, runs)), icon=":material/error:")
+
+
+def _why_not(batch: str, runs: list[Run]) -> str:
+    if not runs:
+        return f"There is no story {batch[:12]} here: it was deleted, or trained elsewhere. This is another one."
+    states = " and ".join(dict.fromkeys(run.status for run in runs))
+    return f"{describe(runs)} is {states}, and has nothing to show here. This is another one."
+
+
+def _wait(batch: str, active: list[str], here: bool) -> None:
+    going = [run for run in lab.store().some(active) if run.status in ACTIVE]
+    if len(going) < len(active):
+        st.rerun(scope="app")
+    left = seconds_left(going)
+    time = "" if left is None else f", ready in about {duration(left)}"
+    names = recipes.names(going)
+    states = ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in going)
+    experiment = describe(lab.store().runs(batch=batch)[::-1])
+    until = "They appear" if here else "This is another one: it appears"
+    text = f"{experiment} is still training ({states}){time}. {until} here by itself."
+    st.info(literal(text), icon=":material/hourglass:")
 
 
 def describe(runs: list[Run]) -> str:
@@ -119,11 +199,6 @@ def _assistants(runs: Iterable[Run]) -> set[str]:
     return recipes.assistants({run.id: run.config for run in runs})
 
 
-def role_of(run: Run, runs: Iterable[Run]) -> str:
-    """What a run is to others: its role, or an assistant where it learned from a teacher and taught one of these."""
-    return "assistant" if run.id in _assistants(runs) else run.config.role
-
-
 def with_teacher(runs: list[Run]) -> list[Run]:
     """The runs of a batch's story that left weights, those on another data set than the first left out."""
     usable = [run for run in linked(runs) if run.usable]
@@ -146,24 +221,23 @@ def comparison() -> list[Run]:
         st.stop()
     batch = batch_picker(found)
     usable = {run.id: run for run in lab.store().runs() if run.usable}
-    labels = told_apart(usable.values())
     default = [run.id for run in with_teacher(found[batch])][:MAX_COMPARED]
-    key = f"compare_{batch}"
-    if key not in st.session_state:
-        st.session_state[key] = _of_address(usable) or default
-    st.session_state[key] = [run_id for run_id in st.session_state[key] if run_id in usable]
+    named = _of_address(usable)
+    compared = named or ([] if st.query_params.get(COMPARED) == NOTHING else default)
+    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union(compared)
+    labels = told_apart(run for run in usable.values() if run.id in offered)
+    if st.session_state.get(MODELS) != compared:
+        st.session_state[MODELS] = compared
     picked = st.multiselect(
         "Models",
-        list(usable),
-        key=key,
+        list(labels),
+        key=MODELS,
         format_func=labels.__getitem__,
         max_selections=MAX_COMPARED,
         help="The first teacher, or else the first of all, is what the others are held to.",
+        on_change=_choose_models,
+        args=(default,),
     )
-    if picked == default:
-        st.query_params.pop(COMPARED, None)
-    elif st.query_params.get(COMPARED) != ",".join(picked):
-        st.query_params[COMPARED] = ",".join(picked)
     runs = sorted((usable[run_id] for run_id in picked), key=lambda run: run.config.role != "teacher")
     if not runs:
         st.info("Choose the models to compare.", icon=":material/balance:")
@@ -182,31 +256,74 @@ def comparison() -> list[Run]:
     return runs
 
 
+def _choose_models(default: list[str]) -> None:
+    picked = st.session_state[MODELS]
+    if picked == default:
+        st.query_params.pop(COMPARED, None)
+    else:
+        st.query_params[COMPARED] = ",".join(picked) or NOTHING
+
+
 def _of_address(usable: dict[str, Run]) -> list[str]:
     """The runs that the address names; a sentence on each that cannot be compared."""
-    named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id][:MAX_COMPARED]
+    named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id not in ("", NOTHING)]
+    say_what_is_not_here(named[:MAX_COMPARED], usable, "It is left out.")
+    return [run_id for run_id in named[:MAX_COMPARED] if run_id in usable]
+
+
+def say_what_is_not_here(named: Sequence[str], shown: Container[str], instead: str) -> None:
+    """A sentence on each run that an address names and that is not among those shown."""
     known = {run.id: run for run in lab.store().some(named)}
     for run_id in named:
         if run_id not in known:
-            st.warning(literal(f"There is no run {run_id[:12]} here: it is left out."), icon=":material/error:")
-        elif run_id not in usable:
+            text = f"There is no run {run_id[:12]} here: it was deleted, or trained elsewhere. {instead}"
+        elif run_id not in shown:
             run = known[run_id]
-            reason = "wait until it has ended" if run.status in ACTIVE else "it left no weights"
-            st.warning(literal(f"{run.label} is {run.status}: {reason}. It is left out."), icon=":material/error:")
-    return [run_id for run_id in named if run_id in usable]
+            left = seconds_left([run]) if run.status in ACTIVE else None
+            ready = f"{run.progress:.0%} done" + ("" if left is None else f", ready in about {duration(left)}")
+            reason = f"wait until it has ended ({ready})" if run.status in ACTIVE else "it left no weights"
+            text = f"{run.label} is {run.status}: {reason}. {instead}"
+        else:
+            continue
+        st.warning(literal(text), icon=":material/error:")
 
 
 def usable_run(title: str) -> Run:
-    """One trained run to choose, that of the address or the session's experiment first; stops the page without any."""
+    """One trained run to choose, that of the address or the session's experiment first; stops the page without any.
+
+    Without either it is the distilled student of what pages open on.
+    """
     usable = {run.id: run for run in lab.store().runs() if run.usable}
     if not usable:
         no_models_yet()
         st.stop()
-    batch = keys.chosen_batch()
-    of_batch = [run.id for run in usable.values() if run.batch == batch]
-    labels = told_apart(usable.values())
-    ids = sorted(usable, key=lambda run_id: (run_id not in of_batch, -usable[run_id].created_at))
-    picked = address.chosen(
-        st.selectbox, title, ids, name="run", key="usable_run", default=ids[0], format_func=labels.__getitem__
-    )
+    found = {batch: runs for batch, runs in batches().items() if any(run.id in usable for run in runs)}
+    batch, named = keys.chosen_batch(), st.query_params.get(RUN)
+    batch = batch if batch in found else opening(found)
+    say_what_is_not_here([named] if named else [], usable, "This is another one.")
+    _offer_experiments(found)
+    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union([named])
+    labels = told_apart(run for run in usable.values() if run.id in offered)
+
+    def near(run_id: str) -> tuple[bool, bool, bool]:
+        run = usable[run_id]
+        return run_id != named, run.batch != batch, run.config.role != "distilled"
+
+    ids = sorted(labels, key=near)
+    if st.session_state.get(USABLE) not in (None, ids[0]):
+        st.session_state[USABLE] = ids[0]
+    picked: str = st.selectbox(title, ids, format_func=labels.__getitem__, key=USABLE, on_change=_choose_run)
+    if named is None:
+        st.query_params[RUN] = picked
     return usable[picked]
+
+
+def _choose_run() -> None:
+    st.query_params[RUN] = st.session_state[USABLE]
+
+
+def seconds_left(runs: Iterable[Run]) -> float | None:
+    """In how long these runs of the queue are expected to end, those before them included; None where nobody knows."""
+    spans = lab.queue_forecast()
+    ends = [spans[run.id][1] for run in runs if run.id in spans]
+    return max(ends, default=None)

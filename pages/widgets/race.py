@@ -11,12 +11,10 @@ from numpy.typing import NDArray
 
 from kd_core import claims
 from kd_core.evaluation import predictions
-from kd_core.figures import ROLE_COLOURS
 from pages.widgets import lab
 from pages.widgets.closer import Compared
 from pages.widgets.images import sprite, thumbnails
 from pages.widgets.temperature_bars import COMMON_JS
-from pages.widgets.verdicts import short_name
 from pages.widgets.words import one
 
 _HERE = Path(__file__)
@@ -104,8 +102,8 @@ def race_of(compared: Compared) -> None:
     images, labels = lab.test_set(compared.runs[0].config.dataset)
     lanes = [
         Lane(
-            f"{short_name(run)} · {run.config.network}",
-            ROLE_COLOURS[run.config.role],
+            f"{compared.names[run.id]} · {run.config.network}",
+            compared.colours[run.id],
             predictions(compared.logits[run.id]),
             latencies[run.id],
         )

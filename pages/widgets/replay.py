@@ -7,10 +7,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import evaluation, figures, places
+from kd_core import evaluation, figures, places, recipes
 from kd_core.runs import ACTIVE, Run
-from pages.widgets import lab, pickers
+from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, smooth, strip
+from pages.widgets.naming import shades
 from pages.widgets.temperature_bars import BARS_CSS, COMMON_JS
 from pages.widgets.words import GLOSSARY, one
 
@@ -34,6 +35,7 @@ def replay(runs: Sequence[Run]) -> None:
         css=BARS_CSS + GRID_CSS + _HERE.with_suffix(".css").read_text(encoding="utf-8"),
         js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
+    names, colours = recipes.names(runs), shades(runs)
     component(
         key="replay",
         data={
@@ -41,8 +43,8 @@ def replay(runs: Sequence[Run]) -> None:
                 {
                     "id": run.id,
                     "role": run.config.role,
-                    "title": run.name or pickers.role_of(run, runs),
-                    "colour": figures.ROLE_COLOURS[run.config.role],
+                    "title": names[run.id],
+                    "colour": colours[run.id],
                 }
                 for run in runs
             ],

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import drawing, places
+from kd_core import drawing, places, recipes
 from kd_core.config import HANDWRITTEN, info_of
 from kd_core.drawing import PictureError
 from kd_core.evaluation import GALLERIES, gallery, predictions
@@ -156,7 +156,8 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """The image itself, and what each model takes it for."""
     st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
+    names = recipes.names(models)
     for run in models:
         top = int(predictions(subject.logits[run.id][None])[0])
         mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
-        st.markdown(f"{mark}{run.config.role} says **{literal(class_names[top])}**")
+        st.markdown(f"{mark}{literal(names[run.id])} says **{literal(class_names[top])}**")

@@ -75,7 +75,7 @@ def sweep_form() -> None:
 def _launch(sweep: SweepConfig) -> None:
     try:
         ids = rights.submit({new_id(): cell for cell in sweep.cells()})
-        keys.choose_batch(lab.store().get(ids[-1]).batch)
+        keys.choose_batch(lab.store().get(ids[-1]).batch, keys.SWEEP)
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     else:
@@ -90,7 +90,7 @@ def choose_sweep() -> str | None:
     sweeps = {batch: runs for batch, runs in found.items() if is_sweep(runs)}
     if not sweeps:
         return None
-    return pickers.batch_picker(sweeps, "Sweep", _described)
+    return pickers.batch_picker(sweeps, title="Sweep", said=_described, memory=keys.SWEEP)
 
 
 def is_sweep(runs: Sequence[Run]) -> bool:

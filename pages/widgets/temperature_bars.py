@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from kd_core.figures import ROLE_COLOURS
 from pages.widgets.address import callbacks, temperature_of_address
 from pages.widgets.words import GLOSSARY
 
@@ -16,9 +15,10 @@ BARS_CSS = _HERE.with_suffix(".css").read_text(encoding="utf-8")
 
 
 class Bars(NamedTuple):
-    """One model to show: its role and its K logits for the chosen image."""
+    """One model to show: its name, its colour and its K logits for the chosen image."""
 
-    role: str
+    name: str
+    colour: str
     logits: Sequence[float]
 
 
@@ -38,8 +38,7 @@ def temperature_bars(models: Sequence[Bars], class_names: Sequence[str], label: 
         key=key,
         data={
             "models": [
-                {"name": bars.role, "colour": ROLE_COLOURS[bars.role], "logits": [float(z) for z in bars.logits]}
-                for bars in models
+                {"name": bars.name, "colour": bars.colour, "logits": [float(z) for z in bars.logits]} for bars in models
             ],
             "classes": list(class_names),
             "label": label,

@@ -10,33 +10,33 @@ from kd_core.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_
 from kd_core.evaluation import Labels, Logits
 from kd_core.runs import Run
 from pages.widgets import lab
+from pages.widgets.naming import short_names
 from pages.widgets.results import story_of
-from pages.widgets.words import cell
 
 
 def differences_table(runs: Sequence[Run], logits: Mapping[str, Logits], labels: Labels) -> pd.DataFrame:
     """McNemar's exact test for every pair, a row each."""
-    rows = []
+    rows, names = [], short_names(runs)
     for first, second in combinations(runs, 2):
         test = evaluation.mcnemar(logits[first.id], logits[second.id], labels)
         rows.append(
             {
-                "first": short_name(first),
-                "second": short_name(second),
+                "first": names[first.id],
+                "second": names[second.id],
                 "only the first is wrong": test.only_first_wrong,
                 "only the second is wrong": test.only_second_wrong,
                 "p": test.p_value,
-                "verdict": _verdict(first, second, test),
+                "verdict": _verdict(names[first.id], names[second.id], test),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _verdict(first: Run, second: Run, test: evaluation.McNemar) -> str:
+def _verdict(first: str, second: str, test: evaluation.McNemar) -> str:
     if test.p_value >= SURE:
         return "could be chance"
     better = first if test.only_first_wrong < test.only_second_wrong else second
-    return f"{short_name(better)} is better on this seed"
+    return f"{better} is better on this seed"
 
 
 def saved_over_seeds(runs: Sequence[Run]) -> SeedDifference | None:
@@ -58,23 +58,18 @@ def over_seeds_said(runs: Sequence[Run]) -> list[str]:
 
 def seeds_said(runs: Sequence[Run]) -> list[str]:
     """A sentence on each model that was trained with several seeds: its mean test errors, with a 95% interval."""
-    said = []
+    said, names = [], short_names(runs)
     for run in runs:
         errors = sorted(repeat.results["test_errors"] for repeat in lab.repeats(run))
         if len(errors) < 2:
             continue
         listed = ", ".join(map(str, errors))
         if len(errors) < FEWEST_SEEDS:
-            said.append(f"{short_name(run)}: {listed} test errors with {len(errors)} seeds, too few for an interval.")
+            said.append(f"{names[run.id]}: {listed} test errors with {len(errors)} seeds, too few for an interval.")
             continue
         mean, low, high = evaluation.mean_interval(errors)
         said.append(
-            f"{short_name(run)}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval"
+            f"{names[run.id]}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval"
             f" {low:.1f} to {high:.1f} (Student's t)."
         )
     return said
-
-
-def short_name(run: Run) -> str:
-    """What a run is called in a table with others; that it makes a mistake on purpose is said too."""
-    return (cell(run.name) or f"{run.config.role} {run.id[:4]}") + (" (mistake)" if run.config.mistake else "")

@@ -42,6 +42,15 @@ def one(class_name: str) -> str:
     return f"a {class_name}" if len(class_name) == 1 else class_name
 
 
+def duration(seconds: float) -> str:
+    """In the largest unit that fits."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 5400:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def say_refusal() -> None:
     """What a button was refused, in words, once."""
     if "refused" in st.session_state:

@@ -1,0 +1,18 @@
+"""What runs that stand side by side are called, and their colours: one name and one shade a run, on every page."""
+
+from collections.abc import Sequence
+
+from kd_core import figures, recipes
+from kd_core.runs import Run
+from pages.widgets.words import cell
+
+
+def short_names(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id -> what it is called beside the others, for tables, figures and components."""
+    return {run_id: cell(name) for run_id, name in recipes.names(runs).items()}
+
+
+def shades(runs: Sequence[Run]) -> dict[str, str]:
+    """Run id -> its role's colour, or a shade of it where several have the role."""
+    colours = figures.colours_of([run.config.kind for run in runs])
+    return {run.id: colour for run, colour in zip(runs, colours, strict=True)}
