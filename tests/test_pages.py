@@ -116,7 +116,7 @@ def test_quick_demo_trains_three_models_to_the_end(open_page, homes):
         time.sleep(0.1)
     app.run()
     assert {run.status for run in store.runs()} == {"finished"}
-    assert "of its teacher's accuracy" in words(app)
+    assert "The distilled student makes" in words(app)
 
 
 def wait_until_idle(store):

@@ -42,7 +42,7 @@ def demo_address(server, chromium):
     page.goto(server)
     page.get_by_role("radio", name="Digits").or_(page.get_by_role("button", name="Digits")).first.click()
     page.get_by_role("button", name="Run the quick demo").click()
-    expect(page.get_by_text("of its teacher's accuracy")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("The distilled student makes").first).to_be_visible(timeout=120_000)
     page.get_by_role("link", name="Compare the three").click()
     expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
     expect(page.get_by_text("latency p50").first).to_be_visible(timeout=60_000)
