@@ -93,7 +93,10 @@ async def main() -> None:
                 await asyncio.sleep(SETTLE_SECONDS)
                 count = len(store.epoch_seconds(run_id))
                 await phase
-                rounds.append((median(alone), median(store.epoch_seconds(run_id)[count + 1 :])))
+                watched = store.epoch_seconds(run_id)[count + 1 :]
+                if not (alone and watched):
+                    raise SystemExit("Nothing was measured: no epoch lay within a phase. Try a quiet machine.")
+                rounds.append((median(alone), median(watched)))
                 await asyncio.sleep(SETTLE_SECONDS)
             await clicks(first, answers)
             alone, watched = zip(*rounds, strict=True)
