@@ -264,6 +264,12 @@ def test_one_session_is_served_by_one_thread_at_a_time():
     assert config["runner"]["fastReruns"] is False
 
 
+def test_no_page_is_parsed_for_streamlits_magic():
+    """Two threads that parse at once fail now and then in Python 3.11: "AST constructor recursion depth mismatch"."""
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["runner"]["magicEnabled"] is False
+
+
 def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes, monkeypatch, at_this_machine):
     def front(page):
         import streamlit as st
