@@ -111,8 +111,8 @@ def test_the_shipped_mnist_teacher_reads_what_is_drawn_where_there_is_no_mnist(o
     page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.8 * box["height"], steps=12)
     page.mouse.up()
     expect(page.locator(".kd-bars")).to_be_visible()
-    expect(page.get_by_text("teacher says 1")).to_be_visible()
-    expect(page.get_by_text("distilled says 1")).to_be_visible()
+    expect(page.get_by_text("teacher, shipped says 1")).to_be_visible()
+    expect(page.get_by_text("distilled, shipped says 1")).to_be_visible()
 
 
 def test_shipped_digits_models_are_compared_like_any_others(offline_address, new_page):
