@@ -252,7 +252,7 @@ OBJECTIVES = {
         temperature=2.0,
         matches_logits=True,
         where=r"$\tilde p$ is softmax of each example's logits brought to mean 0 and standard deviation 1",
-        differs="The weight hard 1 is ours; the authors' mdistiller/engine/cfg.py has 0.1.",
+        differs="The weight hard 1 is ours; the authors' mdistiller/engine/cfg.py has had 1 and 0.1.",
     ),
     "dist": ObjectiveInfo(
         "DIST",
