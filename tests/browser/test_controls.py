@@ -18,7 +18,7 @@ TITLES = re.findall(r'st\.Page\([^)]*title="([^"]+)"', (ROOT / "app.py").read_te
 ASKED_ANEW = {
     "Overview": {"Data set"},
     "Temperature": {"Width of the brush"},
-    "Train": {"Use what is trained already", "With labels", "Epoch"},
+    "Train": {"Use what is trained already", "Epoch"},
     "Compare": {"Speed"},
     "Sweep": {
         "Teacher",

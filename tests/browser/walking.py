@@ -16,6 +16,7 @@ SEVERAL = 6
 """Options of a list that are looked at: a list of a thousand is like one of six."""
 NO_OPTIONS = ("Select all", "No results")
 """What Streamlit adds to a list."""
+REFUSED = '[data-testid="stMain"] [data-testid="stAlertContentError"]'
 PATIENCE = 60_000
 """Milliseconds that a page may take to come to rest."""
 HEARD_OF = 700
@@ -199,6 +200,10 @@ class Walk:
             if uncovered:
                 self._check(name, chosen, turn)
                 self._reload()
+        if name.kind == "switch" and self.page.locator(REFUSED).count():  # a form that is refused keeps nothing
+            asked = self._asked()
+            self._choose(name, CHANGES)
+            self._settle(asked)
 
     def _check(self, name: Name, chosen: object, turn: int) -> None:
         if not self._stands(name, chosen):
