@@ -10,7 +10,7 @@ from pages.widgets import guide, keys, lab, pickers, rights
 from pages.widgets.interrupted import interrupted, link_to
 from pages.widgets.launch import expected_time
 from pages.widgets.live import live_view
-from pages.widgets.pressing import pressed
+from pages.widgets.pressing import filled, pressed
 from pages.widgets.results import headline
 
 st.title("See what a teacher knows")
@@ -40,7 +40,7 @@ with demo, st.container(border=True):
         key="demo_dataset",
     )
     to_train = recipes.plan(recipes.quick_demo(dataset)).to_train
-    if pressed("Run the quick demo", type="primary", key="quick_demo", icon=":material/play_arrow:"):
+    if pressed("Run the quick demo", type=filled("quick_demo"), key="quick_demo", icon=":material/play_arrow:"):
         ids = rights.submit(to_train)
         keys.choose_batch(lab.store().get(ids[-1]).batch)
         st.rerun()
@@ -56,7 +56,8 @@ if batch in found:
         if all(run.usable for run in found[batch]):
             st.success(headline(pickers.with_teacher(found[batch])), icon=":material/celebration:")
         see, feel, compare = st.columns(3)
-        see.page_link("pages/train.py", label="Watch the curves", icon=":material/show_chart:")
+        watched = {keys.VIEW: keys.WATCH}
+        see.page_link("pages/train.py", label="Watch the curves", icon=":material/show_chart:", query_params=watched)
         feel.page_link("pages/temperature.py", label="Feel temperature", icon=":material/thermostat:")
         compare.page_link("pages/compare.py", label="Compare the three", icon=":material/balance:")
 

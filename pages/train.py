@@ -13,7 +13,9 @@ from pages.widgets.replay import replay
 
 st.title("Distill live")
 
-if keys.train_view() == keys.SET_UP:
+found = pickers.batches()
+going = pickers.going(found)
+if keys.train_view(busy=going is not None) == keys.SET_UP:
     preset_buttons()
     choose, means = st.columns([4, 5], gap="large")
     with choose, st.container(border=True):
@@ -24,14 +26,12 @@ if keys.train_view() == keys.SET_UP:
             if rights.presenter():
                 bring_teacher(story)
         live_view([], curves=False, key="queue")
+elif found:
+    runs = pickers.linked(found[pickers.batch_picker(found, opens=going)])
+    live_view(runs, key="live")
+    advice_on(runs)
+    manage_runs(runs)
+    replay(runs)
+    st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")
 else:
-    found = pickers.batches()
-    if found:
-        runs = pickers.linked(found[pickers.batch_picker(found)])
-        live_view(runs, key="live")
-        advice_on(runs)
-        manage_runs(runs)
-        replay(runs)
-        st.page_link("pages/compare.py", label="Compare what they learned", icon=":material/balance:")
-    else:
-        st.info("Here the curves will move. Set up a story and press Train.", icon=":material/show_chart:")
+    st.info("Here the curves will move. Set up a story and press Train.", icon=":material/show_chart:")

@@ -1058,12 +1058,23 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
     assert pickers.opening(order) == mine
     unfinished = [dataclasses.replace(run, results={}) for run in found[mine]]
     assert pickers.opening({"new": unfinished, **order}) == mine
-    ships = {f"{shipped.TAG}{name}": found[theirs] for name in ("digits", "mnist")}
+    joined = [dataclasses.replace(run, browser="they", joined=("me",)) for run in found[mine]]
+    assert pickers.opening({theirs: found[theirs], mine: joined}) == mine
+    unfinished[0] = dataclasses.replace(unfinished[0], status="paused")
+    assert pickers.going({**order, "new": unfinished}) == "new"
+    ships = {
+        f"{shipped.TAG}{name}": [
+            dataclasses.replace(run, tags=(shipped.TAG,), config=run.config.replace(dataset=name))
+            for run in found[theirs]
+        ]
+        for name in ("digits", "mnist")
+    }
+    monkeypatch.setattr(places, "available", lambda name: True)
     for browser in ("another", ""):
         monkeypatch.setattr(lab, "browser", lambda browser=browser: browser)
         assert pickers.opening({**order, **ships}) == f"{shipped.TAG}mnist"
-    ships[f"{shipped.TAG}mnist"] = [*found[theirs]]
-    monkeypatch.setattr(pickers, "test_set_is_here", lambda runs: runs is not ships[f"{shipped.TAG}mnist"])
+        assert pickers.going({**order, "new": unfinished}) is None
+    monkeypatch.setattr(places, "available", lambda name: name != "mnist")
     assert pickers.opening({**order, **ships}) == f"{shipped.TAG}digits"
     assert pickers.opening(order) == theirs
     assert contest not in pickers._offered(order, None)
@@ -1132,5 +1143,80 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
 
 def test_a_lesson_step_on_a_page_with_a_button_of_its_own_fills_one_button(open_front):
     app = open_front(lesson="1")
+    assert [button.key for button in app.button if button.proto.type == "primary"] == ["quick_demo"]
+    app.run()
     assert app.button(key="quick_demo").proto.type == "primary"
-    assert app.button(key="lesson_next").proto.type == "secondary"
+
+
+@pytest.fixture
+def teachers(homes, story_runs, monkeypatch):
+    """The teacher of a story by this browser, "me", and a copy that another browser trained after it."""
+    store, teacher = lab._opened(homes["trained"]).store, story_runs[0]
+    monkeypatch.setattr(lab, "browser", lambda: "me")
+    copies = [
+        dataclasses.replace(teacher, id=new_id(), batch=browser, browser=browser, created_at=time.time() + place)
+        for place, browser in enumerate(("me", "they"))
+    ]
+    for run in copies:
+        store.adopt(run, [], [])
+        shutil.copytree(store.folder(teacher.id).path, store.folder(run.id).path)
+    yield copies
+    for run in copies:
+        store.delete(run.id)
+
+
+def test_who_starts_to_teach_is_this_browsers_own(open_page, open_form, teachers):
+    """The newest teacher by anybody was."""
+    mine, theirs = teachers
+    app = open_form()
+    app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
+    assert app.multiselect(key="form_teachers").value == [mine.id]
+    app = open_page("sweep")
+    assert app.selectbox(key="sweep_teacher").value.id == mine.id
+    assert theirs.id[:4] in " ".join(app.selectbox(key="sweep_teacher").options)
+
+
+def test_sweep_opens_on_this_browsers_own_and_not_on_anothers(open_page, homes, teachers):
+    store = lab._opened(homes["trained"]).store
+    ids = [new_id() for _ in range(4)]
+    for batch, browser in (("own", "me"), ("other", "they")):
+        pair = {ids.pop(): tiny_config("distilled", teachers=(teachers[0].id,), seed=seed) for seed in (0, 1)}
+        store.create(pair, batch, browser=browser)
+        for run_id in pair:
+            store.apply(run_id, {"kind": "interrupted", "text": "for this test"})
+    assert open_page("sweep").selectbox(key=pickers.PICKED).value == "own"
+    for run in store.runs(batch="own"):
+        store.delete(run.id)
+    app = open_page("sweep")
+    assert app.selectbox(key=pickers.PICKED).value is None
+    assert "batch" not in app.query_params
+    app.selectbox(key=pickers.PICKED).set_value("other").run()
+    assert app.query_params["batch"] == "other"
+    assert "Go on with 2" not in words(app)  # another browser's
+    app = open_page("sweep", batch="nowhere")
+    assert "There is no sweep nowhere here" in words(app)
+    assert "This is another one" not in words(app)
+    for run in store.runs(batch="other"):
+        store.delete(run.id)
+
+
+def test_train_opens_on_its_form_unless_this_browsers_own_story_is_unfinished(open_page, homes, teachers):
+    """Once any page had opened on an experiment by itself, the train page opened on its curves."""
+    app = open_page("temperature")
+    app.query_params.clear()  # as the navigation does
+    app.switch_page("pages/train.py").run()
+    assert app.session_state["view"] == "Set up"
+    store, mine = lab._opened(homes["trained"]).store, new_id()
+    store.create({mine: tiny_config("distilled", teachers=(teachers[0].id,))}, "unfinished", browser="me")
+    store.apply(mine, {"kind": "interrupted", "text": "for this test"})
+    app = open_page("train")
+    assert app.session_state["view"] == "Watch"
+    assert app.selectbox(key=pickers.PICKED).value == "unfinished"
+    store.delete(mine)
+
+
+def test_a_link_to_runs_that_are_not_here_says_so_and_stays_in_the_address(open_page, story_runs):
+    named = f"{story_runs[0].id},nowhere"
+    app = open_page("runs", runs=named)
+    assert "There is no run nowhere here" in words(app)
+    assert app.query_params["runs"] == named

@@ -11,6 +11,7 @@ from kd_core.runs import Run
 from pages.widgets import keys, lab
 from pages.widgets.address import chosen
 from pages.widgets.forms import set_story
+from pages.widgets.pressing import filled
 from pages.widgets.words import literal
 
 
@@ -48,7 +49,7 @@ def advice_on(runs: Sequence[Run]) -> None:
                     advice.change,
                     key=f"advice_{place}",
                     icon=":material/science:",
-                    type="primary" if place == 0 else "secondary",
+                    type=filled("advice_0") if place == 0 else "secondary",
                     help="Fills the form with this story; nothing starts yet.",
                     on_click=_fill,
                     args=(advice.next,),

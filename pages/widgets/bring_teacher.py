@@ -11,7 +11,7 @@ from kd_core.runs import ACTIVE, MAX_NAME, Run
 from kd_core.trial import Outcome, Trial
 from pages.widgets import lab, rights
 from pages.widgets.forms import set_story
-from pages.widgets.pressing import pressed
+from pages.widgets.pressing import filled, pressed
 from pages.widgets.words import literal
 
 TRIAL, TAKEN, TRIED_AS = "teacher_trial", "teacher_taken", "teacher_tried_as"
@@ -39,7 +39,7 @@ def bring_teacher(story: StoryConfig) -> None:
         if asked is None:
             return
         said = (uploaded.file_id, story.dataset, repr(asked))
-        if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type="primary"):
+        if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type=filled("teacher_try")):
             _try(uploaded.getvalue(), uploaded.name, story.dataset, asked, said)
         trial = lab.trial(st.session_state.get(TRIAL))
         if trial is None:
@@ -150,7 +150,7 @@ def _found(trial: Trial) -> None:
             "Take it all the same" if found.warning else "Take it as a teacher",
             key="teacher_take",
             icon=":material/school:",
-            type="secondary" if found.warning else "primary",
+            type="secondary" if found.warning else filled("teacher_take"),
         )
     if asked:
         _take(found, called)
@@ -177,7 +177,7 @@ def _taken(story: StoryConfig) -> None:
                 "Teach with it",
                 key="teacher_use",
                 icon=":material/school:",
-                type="primary",
+                type=filled("teacher_use"),
                 on_click=_use,
                 args=(story, run),
             )

@@ -27,7 +27,7 @@ from kd_core.config import (
 from kd_core.places import available
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
-from pages.widgets import lab
+from pages.widgets import lab, pickers
 from pages.widgets.words import explained, literal, one
 
 SETUP = "setup"
@@ -476,7 +476,8 @@ def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
     def may_teach(run: Run) -> bool:
         return (run.config.role == "teacher" and not run.config.mistake) or run.id in story.teachers
 
-    return [run for run in lab.store().runs() if run.usable and run.config.dataset == story.dataset and may_teach(run)]
+    known = [run for run in lab.store().runs() if run.usable and run.config.dataset == story.dataset]
+    return sorted(filter(may_teach, known), key=pickers.rank)
 
 
 def _teacher_label(run: Run) -> str:

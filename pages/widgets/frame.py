@@ -15,6 +15,7 @@ DEFAULT_PAGE = "overview"
 
 def run_page(page: StreamlitPage) -> None:
     """Run a page; what its user can cause or meet is shown as one sentence in its place."""
+    pressing.empty()
     try:
         trouble = lab.jobs().trouble
         if trouble:

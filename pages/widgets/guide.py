@@ -1,11 +1,12 @@
 """The ten-minute lesson: a path through the pages for a teacher in front of a class, a next button on each."""
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import streamlit as st
 
 from kd_core import places, shipped
 from pages.widgets import keys, lab, pickers
+from pages.widgets.pressing import filled
 
 LESSON = "lesson"
 _WANTED = "lesson_wanted"
@@ -105,8 +106,8 @@ def guide(page: str) -> None:
                 _button("Back", number - 1, key="lesson_back", icon=":material/chevron_left:")
             if number < len(STEPS):
                 ahead = f"Next: {STEPS[number].title}"
-                alone = step.page not in HAVE_A_PRIMARY_BUTTON
-                _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", primary=alone)
+                leads = page == step.page and page not in HAVE_A_PRIMARY_BUTTON
+                _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", leads=leads)
             else:
                 next_one = "Writing your own? Next: Break it"
                 st.page_link("pages/mistakes.py", label=next_one, icon=":material/bug_report:")
@@ -127,10 +128,9 @@ def _step() -> int | None:
     return number
 
 
-def _button(label: str, number: int, *, key: str, icon: str, primary: bool = False) -> None:
+def _button(label: str, number: int, *, key: str, icon: str, leads: bool = False) -> None:
     """A button to a step. It notes the step, so that a rerun that comes between does not lose the click."""
-    kind: Literal["primary", "secondary"] = "primary" if primary else "secondary"
-    st.button(label, key=key, icon=icon, type=kind, on_click=_want, args=(number,))
+    st.button(label, key=key, icon=icon, type=filled(key) if leads else "secondary", on_click=_want, args=(number,))
 
 
 def _want(number: int) -> None:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from kd_core.config import info_of
 from kd_core.runs import Run
-from pages.widgets import lab
+from pages.widgets import lab, pickers
 from pages.widgets.words import cell
 
 RUNS = "runs"
@@ -18,11 +18,12 @@ MAX_SEARCH = 200
 
 def pick_runs(runs: list[Run]) -> list[Run]:
     """Show runs as a table under its filters; returns the selected ones, which the address remembers."""
+    named = [run_id for run_id in st.query_params.get(RUNS, "").split(",") if run_id]
+    pickers.say_what_is_not_here(named[:MAX_SELECTED], {run.id for run in runs}, "It is left out.")
     shown = _filtered(runs)
     if not shown:
         st.info("No run is like this. Change the search or the filters.", icon=":material/search_off:")
         return []
-    named = {*st.query_params.get(RUNS, "").split(",")}
     rows = [row for row, run in enumerate(shown) if run.id in named]
     me, zone = lab.browser(), _zone()
     colours = [lab.owner_colour(run.browser) for run in shown]
@@ -50,10 +51,9 @@ def pick_runs(runs: list[Run]) -> list[Run]:
         },
     )
     chosen = [shown[row] for row in picked.selection.rows if row < len(shown)][:MAX_SELECTED]
-    ids = ",".join(run.id for run in chosen)
-    if ids != st.query_params.get(RUNS, ""):
-        if ids:
-            st.query_params[RUNS] = ids
+    if {run.id for run in chosen} != {run.id for run in shown if run.id in named}:  # else it names what is not here too
+        if chosen:
+            st.query_params[RUNS] = ",".join(run.id for run in chosen)
         else:
             st.query_params.pop(RUNS, None)
     return chosen

@@ -9,7 +9,7 @@ from kd_core import advice, recipes
 from kd_core.config import BLACK_BOX, OBJECTIVES, LabError, ObjectiveInfo, RunConfig
 from kd_core.recipes import Plan, StoryConfig
 from pages.widgets import keys, lab, pickers, rights
-from pages.widgets.pressing import pressed
+from pages.widgets.pressing import filled, pressed
 from pages.widgets.words import duration, explained, literal
 
 
@@ -30,7 +30,7 @@ def launch_panel(story: StoryConfig) -> None:
         st.info("All of this is trained already.", icon=":material/check_circle:")
     if pressed(
         "Train" if plan.to_train else "Show it",
-        type="primary",
+        type=filled("train"),
         key="train",
         icon=":material/play_arrow:",
         width="stretch",

@@ -48,37 +48,41 @@ def batch_picker(
     title: str = "Story",
     said: Callable[[list[Run]], str] | None = None,
     memory: str = keys.BATCH,
+    opens: str | None = None,
 ) -> str:
     """The batch to look at: that of the address or the session, else what a page opens on. found must not be empty.
 
     said: what a batch is called, describe by default. memory: the name under which the session keeps the choice.
+    opens: what this page opens on, opening by default; where it is empty, on none, and none is the answer.
     The address says what is chosen, and the control follows it: a choice is written there before anything else is run,
     so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
     """
     chosen = keys.chosen_batch(memory)
+    shown = chosen if chosen in found else opening(found) if opens is None else opens
     if chosen is not None:
-        _say_how_far(chosen, here=chosen in found)
-    shown = chosen if chosen in found else opening(found)
+        _say_how_far(chosen, title.lower(), shown)
     stands = st.session_state.get(PICKED)
     moved = stands not in (None, shown)  # by a link, or on another page, whose control was another one
     if moved:
-        st.session_state[PICKED] = shown
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        picker = st.container()
-        if memory == keys.BATCH:
-            _offer_experiments(found)
-        ids = list(_offered(found, shown) if memory == keys.BATCH else found)
-        picker.selectbox(
-            title,
-            ids,
-            index=0 if moved else ids.index(shown),
-            format_func=lambda batch: (said or describe)(found[batch]),
-            key=PICKED,
-            on_change=_choose,
-            args=(memory,),
-        )
-    if chosen is None:
-        keys.choose_batch(shown, memory)
+        st.session_state[PICKED] = shown or None
+    stories, picker = memory == keys.BATCH, st.container()
+    if stories and _has_experiments(found):
+        picker, beside = picker.columns([4, 1], vertical_alignment="bottom")  # one above the other on a phone
+        with beside:
+            _offer_experiments()
+    ids = list(_offered(found, shown) if stories else found)
+    picker.selectbox(
+        title,
+        ids,
+        index=None if not shown else 0 if moved else ids.index(shown),
+        format_func=lambda batch: (said or describe)(found[batch]),
+        key=PICKED,
+        placeholder="Choose one",
+        on_change=_choose,
+        args=(memory,),
+    )
+    if chosen is None and shown:
+        keys.open_on(shown)
     return shown
 
 
@@ -87,10 +91,12 @@ def _choose(memory: str) -> None:
     st.query_params.pop(COMPARED, None)  # models of the experiment before
 
 
-def _offer_experiments(found: Mapping[str, list[Run]]) -> None:
-    """The switch that adds experiments to what is offered, where there are any."""
-    if any(recipes.is_experiment(_configs(runs)) for runs in found.values()):
-        st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
+def _has_experiments(found: Mapping[str, list[Run]]) -> bool:
+    return any(recipes.is_experiment(_configs(runs)) for runs in found.values())
+
+
+def _offer_experiments() -> None:
+    st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
 
 
 def _offered(found: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
@@ -109,35 +115,56 @@ def opening(found: Mapping[str, list[Run]]) -> str:
     Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
     all. found must not be empty.
     """
-    me = lab.browser()
     stories = [batch for batch, runs in found.items() if recipes.is_story(_configs(runs))]
-    own = [batch for batch in stories if all(me and run.browser == me and run.usable for run in found[batch])]
-    come = [f"{shipped.TAG}{name}" for name in ("mnist", "digits")]
-    come = sorted((batch for batch in come if batch in found), key=lambda batch: not test_set_is_here(found[batch]))
-    return next(iter([*own, *come, *stories, *found]))
+    return min(stories or found, key=lambda batch: max(map(rank, found[batch])))
+
+
+def rank(run: Run) -> tuple[int, ...]:
+    """How soon a page starts on a run, the least first: this browser's own, those that ship as above, any other."""
+    if mine(run) and run.usable:
+        return (0,)
+    if shipped.TAG in run.tags:
+        return (1, not places.available(run.config.dataset), run.config.dataset != "mnist")
+    return (2,)
+
+
+def mine(run: Run) -> bool:
+    """Whether this browser asked for a run."""
+    me = lab.browser()
+    return bool(me) and me in run.browsers
+
+
+def going(found: Mapping[str, list[Run]]) -> str | None:
+    """This browser's own newest story that trains, waits or was interrupted; None where none does."""
+    unfinished = (*ACTIVE, "paused", "interrupted")
+    for batch, runs in found.items():
+        if recipes.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
+            return batch
+    return None
 
 
 def _configs(runs: Iterable[Run]) -> dict[str, RunConfig]:
     return {run.id: run.config for run in runs}
 
 
-def _say_how_far(batch: str, *, here: bool) -> None:
-    """Why an experiment cannot be shown, or not whole; once it can, the page is drawn anew."""
+def _say_how_far(batch: str, kind: str, shown: str) -> None:
+    """Why a story or another kind cannot be shown, or not whole; once it can, the page is drawn anew."""
     runs = lab.store().runs(batch=batch)[::-1]
     if any(run.status in ACTIVE for run in runs):
-        st.fragment(_wait, run_every=REFRESH_SECONDS)(batch, [run.id for run in runs if run.status in ACTIVE], here)
-    elif not here:
-        st.warning(literal(_why_not(batch, runs)), icon=":material/error:")
+        st.fragment(_wait, run_every=REFRESH_SECONDS)(batch, [run.id for run in runs if run.status in ACTIVE], shown)
+    elif batch != shown:
+        other = " This is another one." if shown else ""
+        st.warning(literal(_why_not(batch, kind, runs) + other), icon=":material/error:")
 
 
-def _why_not(batch: str, runs: list[Run]) -> str:
+def _why_not(batch: str, kind: str, runs: list[Run]) -> str:
     if not runs:
-        return f"There is no story {batch[:12]} here: it was deleted, or trained elsewhere. This is another one."
+        return f"There is no {kind} {batch[:12]} here: it was deleted, or trained elsewhere."
     states = " and ".join(dict.fromkeys(run.status for run in runs))
-    return f"{describe(runs)} is {states}, and has nothing to show here. This is another one."
+    return f"{describe(runs)} is {states}, and has nothing to show here."
 
 
-def _wait(batch: str, active: list[str], here: bool) -> None:
+def _wait(batch: str, active: list[str], shown: str) -> None:
     going = [run for run in lab.store().some(active) if run.status in ACTIVE]
     if len(going) < len(active):
         st.rerun(scope="app")
@@ -146,7 +173,7 @@ def _wait(batch: str, active: list[str], here: bool) -> None:
     names = recipes.names(going)
     states = ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in going)
     experiment = describe(lab.store().runs(batch=batch)[::-1])
-    until = "They appear" if here else "This is another one: it appears"
+    until = "They appear" if batch == shown else "This is another one: it appears" if shown else "It appears"
     text = f"{experiment} is still training ({states}){time}. {until} here by itself."
     st.info(literal(text), icon=":material/hourglass:")
 
@@ -301,7 +328,8 @@ def usable_run(title: str) -> Run:
     batch, named = keys.chosen_batch(), st.query_params.get(RUN)
     batch = batch if batch in found else opening(found)
     say_what_is_not_here([named] if named else [], usable, "This is another one.")
-    _offer_experiments(found)
+    if _has_experiments(found):
+        _offer_experiments()
     offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union([named])
     labels = told_apart(run for run in usable.values() if run.id in offered)
 

@@ -6,12 +6,12 @@ where another rerun interrupts the script on its way there.
 """
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
 DOUBLE_CLICK_SECONDS = 1.0
-_PRESSED, _PRESSED_AT = "pressed", "pressed_at"
+_PRESSED, _PRESSED_AT, _FILLED = "pressed", "pressed_at", "filled"
 
 
 def pressed(label: str, *, key: str, **options: Any) -> bool:
@@ -25,6 +25,17 @@ def pressed(label: str, *, key: str, **options: Any) -> bool:
         return False
     waiting.discard(key)
     return True
+
+
+def filled(key: str) -> Literal["primary", "secondary"]:
+    """The type of the button with this key: filled if it is the first of its page that asks, so that only one is."""
+    first = st.session_state.setdefault(_FILLED, key)
+    return "primary" if first == key else "secondary"
+
+
+def empty() -> None:
+    """At the start of a page: no button of it is filled yet."""
+    st.session_state.pop(_FILLED, None)
 
 
 def forget() -> None:

@@ -17,7 +17,7 @@ from pages.widgets.chart import chart
 from pages.widgets.findings import found
 from pages.widgets.launch import expected_time
 from pages.widgets.live import live_view
-from pages.widgets.pressing import pressed
+from pages.widgets.pressing import filled, pressed
 from pages.widgets.sweeps import SPREAD_IN_WORDS
 from pages.widgets.words import explained, literal
 
@@ -101,7 +101,7 @@ def start_button(plan: Redo, title: str, *, key: str) -> None:
     if missing or paused:
         parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
         with st.container(horizontal=True, vertical_alignment="center"):
-            asked = pressed(title if missing else "Go on", type="primary", icon=":material/play_arrow:", key=key)
+            asked = pressed(title if missing else "Go on", type=filled(key), icon=":material/play_arrow:", key=key)
             time = expected_time(plan.to_train)
             st.markdown(f"{' and '.join(parts)}{', ' * bool(time)}{time}.")
         if asked:

@@ -13,7 +13,7 @@ from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.chart import chart
 from pages.widgets.control import offer_undo
-from pages.widgets.pressing import pressed
+from pages.widgets.pressing import filled, pressed
 from pages.widgets.words import literal
 
 WIDTHS = (10, 16, 30, 64, 128)
@@ -29,6 +29,7 @@ def sweep_form() -> None:
     """The axes of a grid, and the button that trains it."""
     finished = lab.store().runs(statuses=["finished"])
     teachers = [run for run in finished if run.config.role == "teacher" and not run.config.mistake]
+    teachers.sort(key=pickers.rank)
     offer_undo()
     if not teachers:
         st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
@@ -64,7 +65,7 @@ def sweep_form() -> None:
             return
         with st.container(horizontal=True, vertical_alignment="center"):
             asked = pressed(
-                f"Train {sweep.cell_count} students", type="primary", key="sweep", icon=":material/grid_on:"
+                f"Train {sweep.cell_count} students", type=filled("sweep"), key="sweep", icon=":material/grid_on:"
             )
             baselines = sum(cell.role == "baseline" for cell in sweep.cells())
             st.markdown(f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed.")
@@ -83,14 +84,12 @@ def _launch(sweep: SweepConfig) -> None:
 
 
 def choose_sweep() -> str | None:
-    """The sweep to look at: the address's, else the newest."""
-    found: dict[str, list[Run]] = {}
-    for run in lab.store().runs():
-        found.setdefault(run.batch, []).append(run)
-    sweeps = {batch: runs for batch, runs in found.items() if is_sweep(runs)}
+    """The sweep to look at: the address's, else this browser's own newest, else none until one is chosen."""
+    sweeps = {batch: runs for batch, runs in pickers.batches().items() if is_sweep(runs)}
     if not sweeps:
         return None
-    return pickers.batch_picker(sweeps, title="Sweep", said=_described, memory=keys.SWEEP)
+    own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
+    return pickers.batch_picker(sweeps, title="Sweep", said=_described, memory=keys.SWEEP, opens=own) or None
 
 
 def is_sweep(runs: Sequence[Run]) -> bool:

@@ -39,6 +39,8 @@ def test_the_lesson_leads_through_five_pages(offline_address, new_page):
         expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
         if step.page == "compare":
             expect(page.get_by_role("radio", name="Is it real?")).to_be_visible()
+            expect(page.get_by_role("button", name="Train 8 other seeds")).to_be_visible()
+        expect(page.get_by_test_id("stBaseButton-primary")).to_have_count(1)  # what to press next, and nothing else
         if number < len(STEPS):
             page.get_by_role("button", name=f"Next: {STEPS[number].title}").click()
     page.get_by_role("button", name="Back", exact=True).click()
