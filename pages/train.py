@@ -27,7 +27,7 @@ if keys.train_view(busy=going is not None) == keys.SET_UP:
                 bring_teacher(story)
         live_view([], curves=False, key="queue")
 elif found:
-    runs = pickers.linked(found[pickers.batch_picker(found, opens=going)])
+    runs = pickers.linked(found[pickers.batch_picker(found, opens=going or pickers.opening(found))])
     live_view(runs, key="live")
     advice_on(runs)
     manage_runs(runs)

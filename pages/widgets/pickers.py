@@ -53,13 +53,13 @@ def batch_picker(
     """The batch to look at: that of the address or the session, else what a page opens on. found must not be empty.
 
     said: what a batch is called, describe by default. memory: the name under which the session keeps the choice.
-    opens: what this page opens on, opening by default; where it is empty, on none, and none is the answer.
+    opens: what a page opens on that shows also what still trains; where it is empty, on none, and none is the answer.
     The address says what is chosen, and the control follows it: a choice is written there before anything else is run,
     so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
     """
     chosen = keys.chosen_batch(memory)
     shown = chosen if chosen in found else opening(found) if opens is None else opens
-    if chosen is not None:
+    if chosen is not None and (opens is None or chosen != shown):
         _say_how_far(chosen, title.lower(), shown)
     stands = st.session_state.get(PICKED)
     moved = stands not in (None, shown)  # by a link, or on another page, whose control was another one
@@ -173,8 +173,15 @@ def _wait(batch: str, active: list[str], shown: str) -> None:
     names = recipes.names(going)
     states = ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in going)
     experiment = describe(lab.store().runs(batch=batch)[::-1])
-    until = "They appear" if batch == shown else "This is another one: it appears" if shown else "It appears"
-    text = f"{experiment} is still training ({states}){time}. {until} here by itself."
+    appears = "it appears here by itself."
+    until = (
+        "They appear here by themselves."
+        if batch == shown
+        else f"This is another one: {appears}"
+        if shown
+        else appears.capitalize()
+    )
+    text = f"{experiment} is still training ({states}){time}. {until}"
     st.info(literal(text), icon=":material/hourglass:")
 
 
