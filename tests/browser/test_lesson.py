@@ -15,6 +15,8 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 from kd_core import shipped
 from pages.widgets.guide import STEPS
 
+HEADLINE = re.compile("^The distilled student makes")
+
 
 @pytest.fixture(scope="module")
 def offline_address(tmp_path_factory):
@@ -120,14 +122,14 @@ def test_the_shipped_mnist_teacher_reads_what_is_drawn_where_there_is_no_mnist(o
 def test_shipped_digits_models_are_compared_like_any_others(offline_address, new_page):
     page = new_page()
     page.goto(f"{offline_address}/compare?batch=shippeddigits")
-    expect(page.get_by_text("The distilled student makes")).to_be_visible()
+    expect(page.get_by_text(HEADLINE)).to_be_visible()
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
 
 
 def test_shipped_mnist_models_without_mnist_offer_it_and_say_why_it_cannot_be_had(offline_address, new_page):
     page = new_page()
     page.goto(f"{offline_address}/compare?batch=shippedmnist")
-    expect(page.get_by_text("The distilled student makes")).to_be_visible()
+    expect(page.get_by_text(HEADLINE)).to_be_visible()
     page.get_by_role("button", name="Download it now").click()
     expect(page.get_by_text("no mirror answers")).to_be_visible(timeout=120_000)
     expect(page.get_by_role("button", name="Download it now")).to_be_visible()
@@ -137,6 +139,6 @@ def test_shipped_mnist_models_without_mnist_offer_it_and_say_why_it_cannot_be_ha
 def test_shipped_mnist_models_are_compared_where_mnist_is(server_as_it_ships, new_page):
     page = new_page()
     page.goto(f"{server_as_it_ships}/compare?batch=shippedmnist")
-    expect(page.get_by_text("The distilled student makes")).to_be_visible()
+    expect(page.get_by_text(HEADLINE)).to_be_visible()
     page.get_by_text("Disagreements", exact=True).click()
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
