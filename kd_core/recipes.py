@@ -356,8 +356,12 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
         elif name == "distillation.alpha" and told:
             if told.info.mixed:
                 yield f"alpha {value:g}"
+        elif name == "distillation.t_squared":
+            if value is False and config.mistake is None:  # else the mistake says it
+                yield "T² left out"
         elif not name.startswith(("model.", "mistake")) and isinstance(value, (int, float)):
-            yield f"{name.rpartition('.')[2].replace('_', ' ')} {value:g}"
+            shown = f"{value:g}" if not isinstance(value, bool) else "yes" if value else "no"
+            yield f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
 def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:

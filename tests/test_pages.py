@@ -1137,7 +1137,8 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
     bare = distilled.config.distillation.replace(t_squared=False)
     config = distilled.config.replace(mistake="no_t_squared", distillation=bare)
     wrong = dataclasses.replace(distilled, id=new_id(), config=config)
-    assert "mistake: " in recipes.names([distilled, wrong])[wrong.id]
+    assert [*recipes.names([distilled, wrong]).values()] == ["distilled", "distilled, mistake: T² left out"]
+    assert "2 distilled, mlp 8, mistake: T² left out · " in pickers.describe([distilled, wrong])
     assert naming.shades([distilled, wrong])[wrong.id] == figures.ROLE_COLOURS["mistake"]
 
 

@@ -67,7 +67,7 @@ def batch_picker(
         st.session_state[PICKED] = shown or None
     stories, picker = memory == keys.BATCH, st.container()
     if stories and _has_experiments(found):
-        picker, beside = picker.columns([4, 1], vertical_alignment="bottom")  # one above the other on a phone
+        picker, beside = picker.columns([3, 1], vertical_alignment="bottom")  # one above the other on a phone
         with beside:
             _offer_experiments()
     ids = list(_offered(found, shown) if stories else found)
@@ -189,10 +189,13 @@ def describe(runs: list[Run]) -> str:
     """One line for a batch: on what, which student and settings, when."""
     last = runs[-1].config
     settings = f", {last.distillation.label}" if last.distillation else ""
+    what = f"{last.role} {last.model.label}{settings}"
+    if recipes.is_experiment(_configs(runs)):
+        what = f"{sum(run.config.role == last.role for run in runs)} {last.role}, {last.model.label}"
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
     mistake = next((run.config.mistake_said for run in runs if run.config.mistake), "")
-    return f"{info_of(last.dataset).label}: {last.role} {last.model.label}{settings}{mistake} · {came}"
+    return f"{info_of(last.dataset).label}: {what}{mistake} · {came}"
 
 
 def told_apart(runs: Iterable[Run]) -> dict[str, str]:
