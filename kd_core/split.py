@@ -1,12 +1,16 @@
 """Which images of a data set a run learns from, and which choose its best weights."""
 
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from kd_core.config import RunConfig
-from kd_core.datasets import Dataset
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kd_core.datasets import Dataset
 
 
-def split_of(dataset: Dataset, config: RunConfig) -> tuple[Tensor, Tensor]:
+def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
     """Indices into the training set of what a run learns from, and of what its best weights are chosen by.
 
     Raises ConfigError where its transfer set holds no image of either.

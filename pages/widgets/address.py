@@ -16,14 +16,24 @@ def chosen(
 ) -> T:
     """Draw a control that chooses one of options; its choice stands in the address under name.
 
-    widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen, and
-    the control gets no index or default: one that follows its own choice is another control, and the choice is lost.
-    An address that somebody else wrote, as a link does, wins over what the session has.
+    widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen. An
+    address that somebody else wrote, as a link does, wins over what the session has.
+
+    The choice is also where the control starts. What is set in the session reaches a browser once: where that run of
+    the page was cut off, the control would start on its first option and send that as a choice.
     """
     named, written = st.query_params.get(name), f"{key}_written"
-    if st.session_state.get(written, named) != named or st.session_state.get(key) not in options:
-        st.session_state[key] = {str(option): option for option in options}.get(named or "", default)
-    choice: T = widget(label, options, key=key, **look)
+    stands = st.session_state.get(key)
+    if st.session_state.get(written, named) != named or stands not in options:
+        stands = {str(option): option for option in options}.get(named or "", default)
+    start: dict[str, Any] = {}
+    if st.session_state.get(key, stands) != stands:
+        st.session_state[key] = stands  # and no start, which Streamlit takes for a contradiction
+    elif widget.__name__ == "selectbox":
+        start["index"] = options.index(stands)
+    else:
+        start["default"] = stands
+    choice: T = widget(label, options, key=key, **start, **look)
     if named != str(choice):
         st.query_params[name] = str(choice)
     st.session_state[written] = str(choice)

@@ -146,7 +146,8 @@ def test_no_control_of_any_page_leads_off_this_machine(demo_address, new_page):
         page.get_by_role("heading", level=1).wait_for()
         page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
         page.wait_for_function(
-            "() => [...document.querySelectorAll('.kd-chart')].every((box) => box.querySelector('svg'))"
+            "() => [...document.querySelectorAll('.kd-chart')]"
+            ".every((box) => !box.offsetParent || box.querySelector('svg'))"
         )
         assert leaving(page) == [], address
 
