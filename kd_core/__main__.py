@@ -741,7 +741,7 @@ def compare(
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
     from kd_core import artifacts, datasets, evaluation, speed
-    from kd_core.claims import null_said
+    from kd_core.claims import TIMES_SAID, null_said
 
     with _sentences():
         store = _store()
@@ -769,7 +769,7 @@ def compare(
         conditions = measured["conditions"]
         console.print(
             f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
-            f" {conditions['torch']}, {conditions['precision']}; medians of models taking turns."
+            f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
             f" {null_said(measured)}"
         )
 
@@ -807,11 +807,12 @@ def _in_words(value: Any) -> str:
 
 
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
-    from kd_core.claims import in_figures, speed_claim
+    from kd_core.claims import in_figures, speed_claim, times
     from kd_core.evaluation import wilson_interval
 
     first = runs[0]
-    timed = [measured["models"][run.id] for run in runs]
+    ids, batch = [run.id for run in runs], measured["models"][first.id]["batch_size"]
+    timed, many = times(measured, ids), times(measured, ids, batch=batch)
     faster = [speed_claim(measured, run.id, first.id) for run in runs]
 
     def ratios(values: dict[str, Any], format_value: Callable[[float], str]) -> list[str]:
@@ -835,9 +836,9 @@ def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, lis
         "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),
         "size, bytes": ratios({run.id: run.results["size_bytes"] for run in runs}, lambda n: f"{n:,}"),
         "multiply-adds": ratios({run.id: run.results["multiply_adds"] for run in runs}, lambda n: f"{n:,}"),
-        "latency p50, ms": [in_figures(one["latency_ms_p50"]) for one in timed],
-        "latency p95, ms": [in_figures(one["latency_ms_p95"]) for one in timed],
-        "images a second": [f"{one['images_per_second']:,.0f}" for one in timed],
+        "latency p50, ms": [in_figures(timed[one]["latency_ms_p50"]) for one in ids],
+        "latency p95, ms": [in_figures(timed[one]["latency_ms_p95"]) for one in ids],
+        f"images a second, {batch} at once": [f"{many[one]['images_per_second']:,.0f}" for one in ids],
         "times as fast (95% interval)": [claim.cell if claim else "–" for claim in faster],
     }
 

@@ -101,22 +101,50 @@ def null_said(speed: Mapping[str, Any]) -> str:
     )
 
 
-def latencies_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
-    """Milliseconds of one image: the first's median, and the others by their ratio to it.
+TIMES_SAID = (
+    "Times: of the first model the median; of the others what the paired ratio makes of it, level where none could be"
+    " measured."
+)
 
-    What cannot be told apart is level: race and a figure show the ratios that the tables state, and no order of noise.
+
+def times(
+    speed: Mapping[str, Any], run_ids: Sequence[str], *, runtime: str = "pytorch", batch: int = 1
+) -> dict[str, dict[str, float]]:
+    """What a call takes, by run, as everything shows it: latency_ms_p50, _p95, _spread, and images_per_second.
+
+    As TIMES_SAID says it, so that the quotient of two figures is the ratio that stands beside them; p95 and spread are
+    in proportion. Left out is what was not timed so; a run without a ratio to the first has its own median.
     """
-    first, *others = run_ids
-    own = {first: float(speed["models"][first]["latency_ms_p50"])}
-    own |= {one: own[first] / claim.ratio for one in others if (claim := speed_claim(speed, one, first))}
+    measured = {one: speed["runtimes"][one].get(runtime, {}).get(str(batch)) for one in run_ids}
+    shown = {}
+    for run_id, own in measured.items():
+        if own is None:
+            continue
+        claim, median = speed_claim(speed, run_id, run_ids[0], runtime=runtime, batch=batch), own["latency_ms_p50"]
+        if claim is not None:
+            median = measured[run_ids[0]]["latency_ms_p50"] / (claim.ratio if claim.measurable else 1.0)
+        shown[run_id] = {
+            "latency_ms_p50": median,
+            "latency_ms_p95": own["latency_ms_p95"] * median / own["latency_ms_p50"],
+            "latency_ms_spread": own["latency_ms_spread"] * median / own["latency_ms_p50"],
+            "images_per_second": 1e3 * batch / median,
+        }
+    return shown
+
+
+def paces_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
+    """Milliseconds of one image as they race: the times shown, and level too what cannot be told apart otherwise."""
+    shown = {run_id: one["latency_ms_p50"] for run_id, one in times(speed, run_ids).items()}
     leading: list[str] = []
     level = {}
-    for run_id in sorted(own, key=own.__getitem__):
-        alike = (one for one in leading if (claim := speed_claim(speed, run_id, one)) and not claim.measurable)
+    for run_id in sorted(shown, key=shown.__getitem__):
+        alike = (
+            one for one in reversed(leading) if (claim := speed_claim(speed, run_id, one)) and not claim.measurable
+        )
         leader = next(alike, run_id)
         leading += [leader] if leader == run_id else []
-        level[run_id] = own[leader]
-    return level if len(leading) > 1 else dict.fromkeys(level, own[first])
+        level[run_id] = shown[leader]
+    return level
 
 
 # ------------------------------------------------------------------------------------- what the teacher has added

@@ -106,7 +106,7 @@ def dashes_of(roles: Sequence[str]) -> list[str]:
 
 
 COSTS = {
-    "latency_ms": "latency of one image, ms (median)",
+    "latency_ms": "latency of one image, ms",
     "size_bytes": "size, bytes",
     "multiply_adds": "multiply-adds of one image",
 }

@@ -11,10 +11,11 @@ from kd_core.claims import (
     SpeedClaim,
     gap_closed,
     in_figures,
-    latencies_ms,
     over_seeds,
+    paces_ms,
     seed_difference,
     speed_claim,
+    times,
 )
 
 
@@ -62,17 +63,36 @@ def test_of_what_was_not_timed_there_is_no_claim():
     assert speed_claim(speed, "student", "teacher", batch=512) is None
 
 
-def test_latencies_have_the_ratios_that_are_claimed_and_level_what_cannot_be_told_apart():
+@pytest.mark.parametrize("batch", [1, 64])
+def test_the_quotient_of_two_shown_times_is_the_ratio_beside_them(batch):
+    speed = machine({"teacher": 1.7, "baseline": 1.0, "student": 0.9}, 0.4)
+    shown = times(speed, ["teacher", "baseline", "student"], batch=batch)
+    for one in ("baseline", "student"):
+        claim = speed_claim(speed, one, "teacher", batch=batch)
+        assert claim.measurable
+        assert shown["teacher"]["latency_ms_p50"] / shown[one]["latency_ms_p50"] == pytest.approx(claim.ratio)
+        assert shown[one]["images_per_second"] / shown["teacher"]["images_per_second"] == pytest.approx(claim.ratio)
+        assert shown[one]["latency_ms_p50"] <= shown[one]["latency_ms_p95"]
+    own = speed["runtimes"]["teacher"]["pytorch"][str(batch)]
+    assert shown["teacher"]["latency_ms_p50"] == own["latency_ms_p50"]
+
+
+def test_what_was_not_timed_so_has_no_time():
+    assert times(machine({"teacher": 1.7, "student": 1.0}), ["teacher", "student"], batch=512) == {}
+
+
+def test_paces_are_the_shown_times_and_level_what_cannot_be_told_apart():
     speed = machine({"teacher": 1.7, "baseline": 1.0, "student": 1.0})
-    latencies = latencies_ms(speed, ["teacher", "baseline", "student"])
-    assert latencies["baseline"] == latencies["student"]
-    fastest = speed_claim(speed, "baseline", "teacher"), speed_claim(speed, "student", "teacher")
-    assert latencies["teacher"] / latencies["student"] == pytest.approx(max(claim.ratio for claim in fastest))
+    ids = ["teacher", "baseline", "student"]
+    paces, shown = paces_ms(speed, ids), {one: row["latency_ms_p50"] for one, row in times(speed, ids).items()}
+    assert paces["baseline"] == paces["student"] == min(shown.values())
+    assert paces["teacher"] == shown["teacher"]
 
 
-def test_on_a_noisy_machine_all_latencies_are_level():
+def test_on_a_noisy_machine_all_times_are_level():
     speed = busy({"teacher": 1.3, "student": 1.0})
-    assert len(set(latencies_ms(speed, ["teacher", "student"]).values())) == 1
+    assert len(set(paces_ms(speed, ["teacher", "student"]).values())) == 1
+    assert len({row["latency_ms_p50"] for row in times(speed, ["teacher", "student"]).values()}) == 1
 
 
 @pytest.mark.parametrize(

@@ -546,6 +546,10 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
         table = part(compared_at(story_runs, speed)).table
         rows = table[table["model"] == naming.short_names(story_runs)[story_runs[-1].id]]
         assert rows[closer.FASTER].iloc[0] == cell
+        shown = {name: table[table["model"] == name].iloc[0] for name in naming.short_names(story_runs).values()}
+        first, last = (shown[naming.short_names(story_runs)[one]] for one in (teacher, distilled))
+        latency = next(name for name in table if name.startswith("latency") and name.endswith("ms"))
+        assert first[latency] / last[latency] == pytest.approx(claim.ratio)
     assert cell in closer._report(compared_at(story_runs, speed)).decode()
 
 
@@ -645,12 +649,22 @@ def test_speed_is_shown_by_runtime_and_batch_size_with_what_it_is_worth(open_com
 
 def test_the_report_holds_every_part(open_compare, story_runs):
     open_compare()
-    logits = {run.id: lab.test_logits(run.id) for run in story_runs}
-    labels = lab.test_set("digits")[1]
-    compared = closer.Compared(story_runs, logits, labels, None, {})
+    compared = compared_at(story_runs, machine({run.id: 1.0 for run in story_runs}))
+    known = {"features": [], "labels": [], "width": 30, "steps": [0.0], "losses": [[1.0]], "images": 1000}
+    compared = compared._replace(inside={run.id: known for run in story_runs})
     page = closer._report(compared).decode()
     for part in closer.PARTS.values():
         assert part(compared).title.replace("'", "&#x27;") in page
+
+
+def test_the_report_leaves_out_what_is_still_being_measured(open_compare, story_runs):
+    open_compare()
+    compared = compared_at(story_runs, None)
+    page = closer._report(compared).decode()
+    for part in (closer.speeds, closer.inside):
+        assert "It is being measured" in part(compared).text[0]
+        assert part(compared).title.replace("'", "&#x27;") not in page
+    assert "measured;" not in page
 
 
 def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, homes):

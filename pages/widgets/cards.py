@@ -19,10 +19,13 @@ def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
         row = runs[start : start + 3]
         for column, run in zip(st.columns(3), row, strict=False):
             with column, st.container(border=True):
-                _card(run, names[run.id], runs[0], speed)
+                _card(run, names[run.id], runs, speed)
+    if speed is not None:
+        st.caption(claims.TIMES_SAID)
 
 
-def _card(run: Run, name: str, first: Run, speed: Mapping[str, Any] | None) -> None:
+def _card(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
+    first, ids = runs[0], [one.id for one in runs]
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     low, high = evaluation.wilson_interval(examples - errors, examples)
     st.markdown(f"**{literal(name)}** · {run.config.network}")
@@ -36,14 +39,14 @@ def _card(run: Run, name: str, first: Run, speed: Mapping[str, Any] | None) -> N
         ("multiply-adds", _count(run.results["multiply_adds"]), _ratio(run, first, "multiply_adds")),
     ]
     if speed is not None:
-        mine = speed["models"][run.id]
-        batch = mine["batch_size"]
+        batch = speed["models"][run.id]["batch_size"]
+        mine, many = claims.times(speed, ids)[run.id], claims.times(speed, ids, batch=batch)[run.id]
         costs += [
             ("latency p50", f"{mine['latency_ms_p50']:.3f} ms", _faster(speed, run, first, 1)),
             ("latency p95", f"{mine['latency_ms_p95']:.3f} ms", ""),
             (
                 f"images a second, {batch} at once",
-                f"{mine['images_per_second']:,.0f}",
+                f"{many['images_per_second']:,.0f}",
                 _faster(speed, run, first, batch),
             ),
         ]

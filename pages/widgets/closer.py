@@ -19,6 +19,8 @@ from pages.widgets.results import accuracy_of, headline
 from pages.widgets.words import explained, literal
 
 INSIDE = "Inside"
+_BEING_MEASURED = "It is being measured; should anything be in its way, that stands above."
+"""The whole text of a part that waits for its numbers: a file leaves such a part out."""
 
 
 class Compared(NamedTuple):
@@ -49,13 +51,15 @@ class Compared(NamedTuple):
 def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
     speed = compared.speed
-    latencies = claims.latencies_ms(speed, [run.id for run in compared.runs]) if speed else {}
-    points = [_point(compared, run) | {"latency_ms": latencies.get(run.id)} for run in compared.runs]
+    shown = claims.times(speed, [run.id for run in compared.runs]) if speed else {}
+    points = [
+        _point(compared, run) | {"latency_ms": shown.get(run.id, {}).get("latency_ms_p50")} for run in compared.runs
+    ]
     axes = ["latency_ms", "size_bytes", "multiply_adds"]
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if speed:
-        text += [claims.null_said(speed), _conditions(speed)]
+        text += [claims.TIMES_SAID, claims.null_said(speed), _conditions(speed)]
     return Section(
         "Accuracy against cost",
         text,
@@ -92,12 +96,14 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
             "multiply-adds": run.results["multiply_adds"],
         }
         if compared.speed:
-            mine, claim = compared.speed["models"][run.id], claims.speed_claim(compared.speed, run.id, first.id)
+            ids, batch = [one.id for one in compared.runs], compared.speed["models"][run.id]["batch_size"]
+            mine, many = claims.times(compared.speed, ids), claims.times(compared.speed, ids, batch=batch)
+            claim = claims.speed_claim(compared.speed, run.id, first.id)
             row |= {
-                "latency p50, ms": mine["latency_ms_p50"],
-                "latency p95, ms": mine["latency_ms_p95"],
+                "latency p50, ms": mine[run.id]["latency_ms_p50"],
+                "latency p95, ms": mine[run.id]["latency_ms_p95"],
                 FASTER: claim.cell if claim else None,
-                "images a second": round(mine["images_per_second"]),
+                f"images a second, {batch} at once": round(many[run.id]["images_per_second"]),
             }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -122,31 +128,30 @@ def speeds(compared: Compared) -> Section:
     """Latency and throughput by runtime and batch size, each with what its measurement is worth."""
     title = "Speed, by runtime and batch size"
     if compared.speed is None:
-        return Section(title, ["The speed is being measured."])
+        return Section(title, [_BEING_MEASURED])
     rows, lines = [], []
-    first = compared.runs[0].id
+    ids = [run.id for run in compared.runs]
     for run in compared.runs:
         for runtime, by_size in compared.speed["runtimes"][run.id].items():
             name = f"{compared.names[run.id]}, {RUNTIMES[runtime]}"
-            sizes = [int(size) for size in by_size]
-            lines.append(
-                (name, compared.colours[run.id], runtime, sizes, [one["images_per_second"] for one in by_size.values()])
-            )
-            for size, one in by_size.items():
-                claim = claims.speed_claim(compared.speed, run.id, first, runtime=runtime, batch=int(size))
+            shown = {int(n): claims.times(compared.speed, ids, runtime=runtime, batch=int(n))[run.id] for n in by_size}
+            rates = [one["images_per_second"] for one in shown.values()]
+            lines.append((name, compared.colours[run.id], runtime, [*shown], rates))
+            for size, one in shown.items():
+                claim = claims.speed_claim(compared.speed, run.id, ids[0], runtime=runtime, batch=size)
                 rows.append(
                     {
                         "model": compared.names[run.id],
                         "runtime": RUNTIMES[runtime],
-                        "batch": int(size),
-                        "median, ms": one["latency_ms_p50"],
+                        "batch": size,
+                        "latency, ms": one["latency_ms_p50"],
                         "spread, ms": one["latency_ms_spread"],
                         "95% within, ms": one["latency_ms_p95"],
                         "images a second": round(one["images_per_second"]),
                         FASTER: claim.cell if claim else None,
                     }
                 )
-    text = [_conditions(compared.speed), claims.null_said(compared.speed)]
+    text = [claims.TIMES_SAID, _conditions(compared.speed), claims.null_said(compared.speed)]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
@@ -230,7 +235,6 @@ def classes(compared: Compared) -> Section:
     )
 
 
-_NOT_MEASURED = "Not measured yet: it is measured once this part of the page is open."
 _NOTHING_INSIDE = "Black boxes give logits alone: there is nothing inside to look at."
 
 
@@ -271,7 +275,7 @@ def inside(compared: Compared) -> Section:
             " wide valley forgives small changes. One scale for all; a slice, not the whole.",
         ]
         if known
-        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in compared.runs) else _NOT_MEASURED],
+        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in compared.runs) else _BEING_MEASURED],
         None,
         drawn,
     )
@@ -322,4 +326,5 @@ def report_button(compared: Compared) -> None:
 def _report(compared: Compared) -> bytes:
     text = [headline(compared.runs, compared.speed, str).replace("**", "")]
     opening = Section("In short", text + verdicts.over_seeds_said(compared.runs))
-    return report("Teacher and students, compared", [opening, *(make(compared) for make in PARTS.values())])
+    parts = [part for make in PARTS.values() if (part := make(compared)).text != [_BEING_MEASURED]]
+    return report("Teacher and students, compared", [opening, *parts])

@@ -106,7 +106,7 @@ function draw(view) {
     lane.said.textContent = `${right ? "✓" : "✗"} ${data.classes[told]}${right ? "" : `, it is ${data.captions[labels[current]]}`}`;
     lane.said.className = right ? "said-class" : "said-class wrong";
     lane.counts.textContent = `${lane.done.toLocaleString("en")} of ${labels.length.toLocaleString("en")} images ·`
-      + ` ${lane.wrong[lane.done].toLocaleString("en")} wrong · ${Math.round(1000 / lane.latency_ms).toLocaleString("en")} a second, measured`;
+      + ` ${lane.wrong[lane.done].toLocaleString("en")} wrong · ${Math.round(lane.per_second).toLocaleString("en")} a second, measured`;
     lane.row.dataset.done = lane.done;
     lane.row.dataset.wrong = lane.wrong[lane.done];
   }

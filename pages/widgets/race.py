@@ -27,12 +27,13 @@ PICTURE = 48
 
 
 class Lane(NamedTuple):
-    """One model in the race: its top class for every test image, (N,), and the measured latency of one image."""
+    """One model in the race: its top class for every test image, (N,), its pace in ms an image, and its speed shown."""
 
     title: str
     colour: str
     predictions: NDArray[np.int64]
     latency_ms: float
+    per_second: float
 
 
 def stream_length(images: NDArray[np.uint8]) -> int:
@@ -67,6 +68,7 @@ def race(
                     "colour": lane.colour,
                     "predictions": _packed(lane.predictions[:length]),
                     "latency_ms": lane.latency_ms,
+                    "per_second": lane.per_second,
                 }
                 for lane in lanes
             ],
@@ -90,9 +92,9 @@ def race_of(compared: Compared) -> None:
     if compared.speed is None:
         return
     ids = [run.id for run in compared.runs]
-    latencies = claims.latencies_ms(compared.speed, ids)
-    level = len(latencies) - len(set(latencies.values()))
-    if level and level == len(latencies) - 1:
+    paces, shown = claims.paces_ms(compared.speed, ids), claims.times(compared.speed, ids)
+    level = len(paces) - len(set(paces.values()))
+    if level and level == len(paces) - 1:
         st.info(f"Between these models {claims.NO_DIFFERENCE}: a race would run on noise.", icon=":material/sync_alt:")
         again = lab.store().forget_finding
         st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=("speed", ids))
@@ -105,7 +107,8 @@ def race_of(compared: Compared) -> None:
             f"{compared.names[run.id]} · {run.config.network}",
             compared.colours[run.id],
             predictions(compared.logits[run.id]),
-            latencies[run.id],
+            paces[run.id],
+            shown[run.id]["images_per_second"],
         )
         for run in compared.runs
     ]
