@@ -10,6 +10,9 @@ import numpy as np
 from kd_core.config import HANDWRITTEN, OBJECTIVES, ModelConfig, RunConfig, in_words
 from kd_core.recipes import StoryConfig
 
+FARTHEST = 4.0
+"""An estimate is of epochs of at most so many times the images and multiply-adds of those measured: a short epoch takes
+what does not grow with its images, and what else the machine did then, and neither scales."""
 TINY_UNITS = 64
 FEW_STEPS = 200
 
@@ -27,20 +30,22 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
 
     Runs of the same network, batch size and jitter say it directly. Otherwise the time of an epoch is taken as
     a · steps + b · multiply-adds with a, b >= 0, fitted by least squares of the relative errors to the runs of the same
-    kind of network and about the same batch size: what a multiply-add takes depends on it severalfold.
+    kind of network and about the same batch size: what a multiply-add takes depends on it severalfold. Neither reaches
+    beyond FARTHEST times what was measured.
     """
+    timings = [timing for timing in timings if config.examples <= FARTHEST * timing.config.examples]
     alike = [
         timing.epoch_seconds / timing.config.examples for timing in timings if _kind(timing.config) == _kind(config)
     ]
     if alike:
         return float(median(alike) * config.examples * config.training.epochs)
     related = [timing for timing in timings if _related(timing.config, config)]
-    if not related:
+    work = np.array([_work(timing.config, timing.multiply_adds) for timing in related])
+    if not related or _work(config, multiply_adds)[1] > FARTHEST * work[:, 1].max():
         return None
     from scipy.optimize import nnls
 
     seconds = np.array([timing.epoch_seconds for timing in related])
-    work = np.array([_work(timing.config, timing.multiply_adds) for timing in related])
     rates, _ = nnls(work / seconds[:, None], np.ones(len(related)))
     return float(_work(config, multiply_adds) @ rates * config.training.epochs)
 

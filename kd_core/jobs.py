@@ -22,6 +22,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from kd_core import live
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
 from kd_core.config import ConfigError, LabError, RunConfig, called, check_shows, info_of
 from kd_core.files import is_file, read_text
@@ -199,6 +200,10 @@ def forecast(
         bisect.insort(free, spans[run_id].ends)
         left.remove(run_id)
     return spans
+
+
+def _or_endless(seconds: float | None) -> float:
+    return math.inf if seconds is None else seconds
 
 
 class Limits(NamedTuple):
@@ -380,12 +385,13 @@ class Jobs:
     ) -> dict[str, Span]:
         """When the runs of the queue, and a browser's new ones, are expected to begin and to end; by id.
 
-        seconds: what a run of a config trains on this machine, None where nobody knows: it is taken for nothing.
+        seconds: what a run of a config trains on this machine, None where nobody knows. A run at work goes by its own
+        pace. What hangs on a time that nobody knows ends at math.inf.
         """
         runs = {run.id: run for run in self.store.some([run_id for run_id, _ in self.lineup()])}
         new, same = self._shared(configs)
-        left = {run.id: (seconds(run.config) or 0.0) * (1 - run.progress) for run in runs.values()}
-        left |= {run_id: seconds(config) or 0.0 for run_id, config in new.items()}
+        left = {run.id: self._seconds_left(run, seconds) for run in runs.values()}
+        left |= {run_id: _or_endless(seconds(config)) for run_id, config in new.items()}
         works = [*self._works.values()]
         busy = {run_id for work in works for run_id in work.run_ids}
         waiting = {run.id: run for run in runs.values() if run.id not in busy}
@@ -402,6 +408,10 @@ class Jobs:
         at_work = {run_id: Span(0.0, left[run_id]) for run_id in busy & left.keys()}
         spans = at_work | forecast(order, left, teachers, taken + [0.0] * idle, at_work)
         return spans | {run_id: spans[other] for run_id, other in same.items() if other in spans}
+
+    def _seconds_left(self, run: Run, seconds: Callable[[RunConfig], float | None]) -> float:
+        pace = live.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None
+        return pace if pace is not None else _or_endless(seconds(run.config)) * max(1 - run.progress, 1e-9)
 
     def crew(self) -> dict[str, list[bool]]:
         """The workers as of a moment ago: host -> for each of its workers, whether it has something to do."""

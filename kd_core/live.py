@@ -63,7 +63,7 @@ def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
         "progress": 1.0 if run.status == "finished" else run.progress,
         "epochs_done": run.progress * total,
         "epochs_total": total,
-        "seconds_left": _seconds_left(run, newest) if run.status == "running" else None,
+        "seconds_left": seconds_left(run, newest) if run.status == "running" else None,
         "samples_per_second": newest["samples_per_second"] if newest else None,
         "learning_rate": newest["learning_rate"] if newest else None,
         "test_errors": run.results.get("test_errors"),
@@ -117,8 +117,8 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _seconds_left(run: Run, newest: Mapping[str, Any] | None) -> float | None:
-    """What the rest takes at the pace of the newest record."""
+def seconds_left(run: Run, newest: Mapping[str, Any] | None) -> float | None:
+    """What the rest of a run takes at the pace of its newest record; None without a pace."""
     if newest is None or not newest["samples_per_second"]:
         return None
     examples = (1 - run.progress) * run.config.training.epochs * run.config.examples

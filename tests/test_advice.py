@@ -69,6 +69,16 @@ def test_where_nothing_compares_no_time_is_claimed():
     assert expected_seconds(config, 1, [Timing(far, 1, 2.0)]) is None
 
 
+def test_nothing_is_claimed_far_beyond_what_was_measured():
+    """Epochs of 1,239 digits under load said 64 hours of 55,000 images; so may a small network of a large one."""
+    config = tiny_config("baseline")
+    few = config.replace(transfer_set=TransferSetConfig(fraction=0.1))
+    assert expected_seconds(config, 1, [Timing(few, 1, 3.0)]) is None
+    wide = config.replace(model=ModelConfig(hidden=(1200, 1200)))
+    assert expected_seconds(wide, 2_400_000, [Timing(config, 60_000, 3.0)]) is None
+    assert expected_seconds(wide, 200_000, [Timing(config, 60_000, 3.0)]) is not None
+
+
 # ----------------------------------------------------------------------------------------------------- warnings
 
 

@@ -99,7 +99,7 @@ ENGINE_ARROWS = {
         "teacher_logits",
         "training",
     },
-    "jobs": {"arithmetic", "cluster", "config", "files", "performing", "precision", "runs", "sweep"},
+    "jobs": {"arithmetic", "cluster", "config", "files", "live", "performing", "precision", "runs", "sweep"},
     "recipes": {"config", "precision", "runs"},
     "paper": {"claims", "config", "precision", "recipes", "runs"},
     "breaking": {"claims", "config", "evaluation", "paper", "recipes", "shipped"},

@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 from kd_core.config import LabError
 from kd_core.jobs import Jobs
 from kd_core.runs import Store, new_id
-from pages.widgets import door, lab, live, rights
+from pages.widgets import door, history, lab, live, rights
 
 
 @pytest.fixture
@@ -162,6 +162,19 @@ def test_a_stop_that_is_heard_twice_is_one_stop(as_visitor, both, store):
     for _ in range(2):
         live._do(both, "stop", mine=True)
     assert (store.request(both), store.get(both).browsers) == (None, ("anna",))
+
+
+def test_who_else_watches_a_run_is_said_from_the_viewers_side_and_only_while_it_goes(as_visitor, both, store):
+    def seen(browser):
+        as_visitor(browser)
+        run = store.get(both)
+        return live._details(run).partition("browser")[0].rpartition(" · ")[2], history._whose(run, browser)
+
+    assert seen("anna") == seen("ben") == ("also watched by another ", "yours and another browser's")
+    assert seen("cora") == ("another ", "another browser's")
+    store.apply(both, {"kind": "finished", "results": {"test_errors": 1}})
+    assert seen("anna")[1] == "yours"
+    assert not any("another" in seen(browser)[0] for browser in ("anna", "ben", "cora"))
 
 
 def test_what_two_asked_for_is_gone_when_it_was_deleted_twice(as_visitor, both, store):

@@ -1,6 +1,8 @@
 """Whose turn it is: no run waits behind a blocked one, and browsers get their share, whatever the queue."""
 
+import math
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -237,3 +239,18 @@ def test_the_queue_says_when_a_browsers_new_runs_will_be_done(limited):
     spans = limited.forecast(lambda config: 9.0, configs, "cora")
     assert spans[mine] == Span(18.0, 27.0)
     assert spans[again].ends == 18.0, "what is joined is done when the other is"
+
+
+def test_what_hangs_on_a_time_that_nobody_knows_has_none_and_what_trains_goes_by_its_pace(limited):
+    """1 s was shown beside a row that had 1 min 13 s left."""
+    teacher, student = limited.submit({new_id(): tiny_config(seed=1), new_id(): tiny_config(seed=2)}, "anna")
+    started = {"kind": "started", "step": 0, "total_steps": 100, "environment": {}}
+    record = {"epoch": 0.5, "loss": 1.0, "soft_loss": None, "hard_loss": 1.0, "learning_rate": 0.1}
+    limited.store.apply(teacher, started, {"kind": "step", "step": 25, "samples_per_second": 100.0, **record})
+    limited._lineup = ((teacher, 0), (student, 1))
+    limited._works = {"w": SimpleNamespace(run_ids=[teacher], finding=None)}
+    left = 0.75 * tiny_config().training.epochs * tiny_config().examples / 100
+    spans = limited.forecast(lambda config: None)
+    limited._works = {}
+    assert spans[teacher].ends == pytest.approx(left)
+    assert spans[student] == (pytest.approx(left), math.inf)

@@ -55,7 +55,7 @@ STEPS = (
         "Three networks: the **teacher**, a **baseline** student that reads labels alone, and the same student, from"
         " the same start, that also learns from the teacher's soft targets. That is the only difference between the"
         " two.",
-        "Choose the quick demo on digits and press **Train**; the page says how long it takes. Watch validation"
+        "Choose the quick demo on digits and press **Train**: about 10 seconds on two free cores. Watch validation"
         " accuracy, and below the curves the student's bars as they approach the teacher's.",
     ),
     Step(

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core.config import info_of
-from kd_core.runs import Run
+from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab, pickers
 from pages.widgets.words import cell
 
@@ -105,7 +105,7 @@ def _searched(run: Run) -> str:
 
 def _whose(run: Run, me: str) -> str:
     if me and me in run.browsers:
-        return "yours and another browser's" if run.joined else "yours"
+        return "yours and another browser's" if run.status in ACTIVE and {*run.browsers} - {me, ""} else "yours"
     return "another browser's" if run.browser else "command line"
 
 

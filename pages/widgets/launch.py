@@ -1,5 +1,6 @@
 """Before the button is pressed: the loss with its numbers, what will be trained, what it costs, what may hurt."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -131,16 +132,14 @@ def _forecast(plan: Plan) -> None:
 
 
 def expected_time(configs: Mapping[str, RunConfig]) -> str:
-    """In how long new runs are expected to be done, with what waits before them; empty where nothing is known."""
-    seconds = lab.expected_seconds()
-    known = [seconds(config) is not None for config in configs.values()]
-    if not any(known):
+    """In how long new runs are expected to be done, with what waits before them; empty where that is not known."""
+    spans = lab.forecast(configs) if configs else {}
+    begins = min((spans[run_id].begins for run_id in configs), default=math.inf)
+    ends = max((spans[run_id].ends for run_id in configs), default=math.inf)
+    if not math.isfinite(ends):
         return ""
-    spans = lab.forecast(configs)
-    begins, ends = (function(spans[run_id][end] for run_id in configs) for end, function in enumerate((min, max)))
     waits = f", of which about {duration(begins)} until its turn" if begins >= 1 else ""
-    more = "" if all(known) else ", and what was not measured yet"
-    return f"about **{duration(ends)}** on this machine{waits}{more}"
+    return f"about **{duration(ends)}** on this machine{waits}"
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:

@@ -13,7 +13,7 @@ import streamlit as st
 from kd_core import figures, recipes
 from kd_core.config import MISTAKES, LabError
 from kd_core.figures import Curve
-from kd_core.runs import RESUMABLE, Run
+from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
 from pages.widgets.address import callbacks, number
 from pages.widgets.chart import PLOTLY_JS, as_json
@@ -117,8 +117,7 @@ def _details(run: Run) -> str:
         parts.append(f"mistake: {MISTAKES[config.mistake].label}")
     if config.continues is not None:
         parts.append(f"goes on from {config.continues[:4]}")
-    if run.browser and lab.browser() not in run.browsers:
-        parts.append("another browser's")
-    elif run.joined:
-        parts.append("also watched by another browser")
+    if run.status in ACTIVE and {*run.browsers} - {lab.browser(), ""}:
+        mine = lab.browser() in run.browsers
+        parts.append("also watched by another browser" if mine else "another browser's")
     return " · ".join(parts)

@@ -1,5 +1,6 @@
 """Choosing among what the store holds."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
@@ -363,5 +364,5 @@ def _choose_run() -> None:
 def seconds_left(runs: Iterable[Run]) -> float | None:
     """In how long these runs of the queue are expected to end, those before them included; None where nobody knows."""
     spans = lab.queue_forecast()
-    ends = [spans[run.id][1] for run in runs if run.id in spans]
-    return max(ends, default=None)
+    ends = max((spans[run.id].ends if run.id in spans else math.inf for run in runs), default=math.inf)
+    return ends if math.isfinite(ends) else None

@@ -6,6 +6,7 @@ for. The lab is imported by the first request: its caches want a running server.
 
 import gc
 import gzip
+import math
 import secrets
 import threading
 import time
@@ -80,7 +81,8 @@ def _tell(request: Request) -> JSONResponse:
     places, me = dict(lineup), request.cookies.get(keys.BROWSER_COOKIE, "")
     for run in told:
         run["position"] = places.get(run["id"])
-        run["begins_in"] = spans[run["id"]].begins if run["id"] in spans else None
+        begins = spans[run["id"]].begins if run["id"] in spans else math.inf
+        run["begins_in"] = begins if math.isfinite(begins) else None
     starting = any(run["status"] in ACTIVE and not run["step"] for run in told)
     answer = {
         "runs": told,

@@ -43,12 +43,12 @@ def one(class_name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """In the largest unit that fits."""
+    """In the largest unit in which it is a whole number of two digits or so: no estimate knows a tenth of an hour."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
-    if seconds < 5400:
+    if seconds < 3 * 3600:
         return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+    return f"{round(seconds / 3600)} h"
 
 
 def say_refusal() -> None:
