@@ -830,7 +830,9 @@ def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, lis
         low, high = wilson_interval(examples - run.results["test_errors"], examples)
         intervals.append(f"{1 - run.results['test_errors'] / examples:.2%} ({low:.2%} to {high:.2%})")
     return {
-        "run": [run.config.network + run.config.mistake_said for run in runs],
+        "run": [
+            ", ".join(filter(None, [run.config.network + run.config.mistake_said, run.stopped_said])) for run in runs
+        ],
         "test errors": [f"{run.results['test_errors']} of {run.results['test_examples']}" for run in runs],
         "accuracy (95% interval)": intervals,
         "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),

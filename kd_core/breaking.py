@@ -186,4 +186,6 @@ def finding(mistake: str, dataset: str, found: SeedDifference) -> str:
 def _many(errors: float, mistake: str) -> str:
     if mistake == "test_choice":
         return f"The number is {abs(errors):.1f} errors too {'good' if errors >= 0 else 'bad'}"
+    if abs(errors) < 0.05:
+        return "As many test errors with the mistake as without it"
     return f"{abs(errors):.1f} {'extra' if errors >= 0 else 'fewer'} test errors with the mistake"

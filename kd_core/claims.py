@@ -209,7 +209,9 @@ def over_seeds(saved: SeedDifference) -> str:
     """What a distilled student saves against its baseline, and whether that could be luck, in a sentence."""
     seeds, low_high = len(saved.by_seed), saved.interval
     word, mean = ("more", -saved.mean) if saved.mean < 0 else ("fewer", saved.mean)
-    said = f"the distilled student makes {mean:.{int(seeds > 1)}f} test errors {word} than its baseline"
+    count = f"{mean:.{int(seeds > 1)}f}"
+    than = "as many test errors as" if not float(count) else f"{count} test errors {word} than"
+    said = f"the distilled student makes {than} its baseline"
     if low_high is None:
         on = "On this seed" if seeds == 1 else f"Over {seeds} seeds"
         return f"{on} {said}. It takes {FEWEST_SEEDS} seeds to say how sure that is."

@@ -685,6 +685,14 @@ class TransferSetConfig(Config):
         """Which of so many classes have no image in it."""
         return () if self.only_classes is None else tuple(sorted({*range(classes)} - {*self.only_classes}))
 
+    def share_in_words(self, validation_fraction: float) -> str:
+        """How much of the training set it takes: such as '20% of the training images: 10% to train, ...'."""
+        taken = f"{100 * self.fraction:.3g}% of the training images"
+        chosen_by = 100 * self.fraction * validation_fraction
+        if not chosen_by:
+            return taken
+        return f"{taken}: {100 * self.fraction - chosen_by:.3g}% to train, {chosen_by:.3g}% to choose the epoch"
+
     def classes_in_words(self, class_names: Sequence[str]) -> str:
         """Which classes it holds: 'all classes', 'classes 7 and 8', 'all classes but 3'."""
         missing = [class_names[label] for label in self.missing(len(class_names))]

@@ -64,6 +64,19 @@ def _stopped(evidence: Evidence) -> Advice | None:
 TEACHER_SEEDS = 3
 
 
+def _teacher_stopped(evidence: Evidence) -> Advice | None:
+    if not evidence.teacher_stopped:
+        return None
+    anew = _changed(evidence.story, teachers=(), new_teachers=max(1, len(evidence.story.teachers)))
+    return Advice(
+        "teacher stopped",
+        "Its teacher was stopped early: this shows what such a teacher can teach, not what a trained one can.",
+        f"The teacher was {evidence.teacher_stopped}.",
+        "Train all of the teacher" if anew else "",
+        anew,
+    )
+
+
 def _teacher_no_better(evidence: Evidence) -> Advice | None:
     """The teacher errs as often as the pupil does without it, on images that it did not learn from.
 
@@ -481,6 +494,7 @@ def _changed(story: StoryConfig, **changes: object) -> StoryConfig | None:
 
 RULES: tuple[Callable[[Evidence], Advice | None], ...] = (
     _stopped,
+    _teacher_stopped,
     _teacher_no_better,
     _temperature,
     _hard_dominates,

@@ -45,7 +45,8 @@ class Evidence(NamedTuple):
 
     story: what was done, its teachers being the trained runs. epochs: the run's epoch records. parameters: of the
     student, and of the largest of its teachers. teacher_errors: how many of how many images that it has not learned
-    from the teacher gets wrong. compared: baseline and student on the test set. pairs: their test errors by seed.
+    from the teacher gets wrong. teacher_stopped: Run.stopped_said of its teachers, where any was.
+    compared: baseline and student on the test set. pairs: their test errors by seed.
     """
 
     run: RunConfig
@@ -57,6 +58,7 @@ class Evidence(NamedTuple):
     shown: Shown | None = None
     judged: Judged | None = None
     teacher_errors: tuple[int, int] | None = None
+    teacher_stopped: str = ""
     compared: McNemar | None = None
     pairs: Mapping[int, tuple[int, int]] = {}
 
@@ -102,6 +104,7 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         shown=shown,
         judged=judged,
         teacher_errors=own,
+        teacher_stopped=next((said for teacher in teachers if (said := teacher.stopped_said)), ""),
         compared=_compared(store, run, baseline) if here and baseline is not None else None,
         pairs={} if baseline is None else pairs(baseline, run, finished),
     )

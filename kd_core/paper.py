@@ -459,4 +459,6 @@ def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:
 
 
 def _fewer(difference: float) -> str:
+    if not difference:
+        return "as many test errors"
     return f"{abs(difference):.4g} {'fewer' if difference >= 0 else 'more'} test errors"

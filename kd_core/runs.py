@@ -165,6 +165,13 @@ class Run:
         return min(1.0, self.step / self.total_steps) if self.total_steps else 0.0
 
     @property
+    def stopped_said(self) -> str:
+        """Such as 'stopped early, at 3 of 20 epochs', of a stopped run that left weights; else nothing."""
+        if self.status != "stopped" or not self.usable:
+            return ""
+        return f"stopped early, at {self.results['epochs']:.3g} of {self.config.training.epochs} epochs"
+
+    @property
     def usable(self) -> bool:
         """Whether it left weights that can be shown, compared and taught from."""
         return bool(self.results)

@@ -44,7 +44,7 @@ with demo, st.container(border=True):
         ids = rights.submit(to_train)
         keys.choose_batch(lab.store().get(ids[-1]).batch)
         st.rerun()
-    takes = expected_time(to_train) or "about 10 seconds on two free cores with digits, 45 with MNIST"
+    takes = expected_time(to_train) or f"about {10 if dataset == 'digits' else 45} seconds on two free cores"
     st.caption(f"Takes {takes}.")
     st.page_link("pages/data.py", label="Or bring images of your own", icon=":material/photo_library:")
 

@@ -12,7 +12,7 @@ from tiny import TINY, tiny_config
 from kd_core import breaking, jobs, paper, performing, shipped
 from kd_core.breaking import RIGHT, WRONG, Choice, Setting
 from kd_core.claims import SeedDifference, seed_difference
-from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, differences
+from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, TransferSetConfig, differences
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
 
@@ -190,3 +190,18 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
         errors = {run.config.mistake: run.results["test_errors"] for run in made if run.config.seed == seed}
         assert (row.right, row.mistaken) == (str(errors[None]), str(errors["stale_cache"]))
     assert "95% interval" in words(reopened)
+
+
+def test_no_difference_is_said_as_one():
+    found = SeedDifference(dict.fromkeys(range(5), 0.0), 0.0, (-1.0, 1.0))
+    assert "As many test errors with the mistake as without it" in breaking.finding("class_mean", "digits", found)
+
+
+def test_text_and_rows_say_the_same_share_of_the_images():
+    settings = breaking.BASE["digits"], breaking.BASE["mnist"]
+    said = [setting.part.share_in_words(setting.training.validation_fraction) for setting in settings]
+    assert said == [
+        "20% of the training images: 10% to train, 10% to choose the epoch",
+        "6% of the training images: 3% to train, 3% to choose the epoch",
+    ]
+    assert TransferSetConfig(fraction=0.1).share_in_words(0) == "10% of the training images"

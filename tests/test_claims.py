@@ -159,6 +159,7 @@ def test_a_difference_over_seeds_is_paired_with_students_interval():
         ((2.0, (-1.1, 5.1)), "Student's t): that could be luck."),
         ((-2.0, (-3.0, -1.0)), "makes 2.0 test errors more than its baseline on average (95% interval 1.0 to 3.0, "),
         ((-2.0, (-3.0, -1.0)), "Student's t): it is worse."),
+        ((0.0, (-2.0, 2.0)), "student makes as many test errors as its baseline on average (95% interval -2.0 to 2.0"),
         ((7.0, None), "It takes 3 seeds to say how sure that is."),
     ],
 )
@@ -170,3 +171,5 @@ def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, said):
 def test_a_single_seed_is_called_so():
     said = over_seeds(seed_difference({0: 12}, {0: 19}))
     assert said.startswith("On this seed the distilled student makes 7 test errors fewer than its baseline. It takes 3")
+    level = over_seeds(seed_difference({0: 12}, {0: 12}))
+    assert level.startswith("On this seed the distilled student makes as many test errors as its baseline.")

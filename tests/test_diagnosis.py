@@ -380,6 +380,13 @@ def test_a_run_that_was_stopped_is_asked_to_go_all_the_way_before_anything_else(
     assert advice.next == evidence.story
 
 
+def test_a_stopped_teacher_is_named_and_a_whole_one_is_suggested():
+    advice = only(good(teacher_stopped="stopped early, at 3 of 20 epochs"))
+    assert advice.about == "teacher stopped"
+    assert "at 3 of 20 epochs" in advice.evidence
+    assert (advice.next.teachers, advice.next.teacher) == ((), STORY.teacher)
+
+
 def test_the_most_important_comes_first_and_there_are_never_too_many():
     story = STORY.replace(temperature=0.5, alpha=0.01)
     found = advise(

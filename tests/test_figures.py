@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from kd_core.figures import DASHES, PANELS, ROLE_COLOURS, Curve, dashes_of, learning_curves
+from kd_core.figures import DASHES, PANELS, ROLE_COLOURS, Curve, dashes_of, learning_curves, sweep_map
 
 CURVES = [Curve("t1", "Teacher", "teacher"), Curve("b1", "Baseline", "baseline"), Curve("d1", "Distilled", "distilled")]
 
@@ -59,3 +59,17 @@ def test_learning_curves_of_no_run_are_empty_panels():
     figure = learning_curves([], epochs=1)
     assert len(figure.data) == 0
     assert len(figure.layout.annotations) == len(PANELS)
+
+
+def luminance(colour):
+    """Of '#rrggbb', as WCAG 2.1 defines relative luminance."""
+    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_numbers_of_the_sweeps_map_are_legible_on_every_cell():
+    (cells,) = sweep_map([1, 2], [0.5], [[3.0, 4.0]], "30 units").data
+    ink = luminance(cells.textfont.color)
+    for _, colour in cells.colorscale:
+        assert (luminance(colour) + 0.05) / (ink + 0.05) >= 4.5

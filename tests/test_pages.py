@@ -567,6 +567,13 @@ def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, st
     assert not app.get("bidi_component")
 
 
+def test_a_stopped_model_is_named_in_the_headline(story_runs):
+    teacher = dataclasses.replace(story_runs[0], status="stopped", results=story_runs[0].results | {"epochs": 1.5})
+    said = headline([teacher, *story_runs[1:]])
+    assert f"**teacher: stopped early, at 1.5 of {teacher.config.training.epochs} epochs.**" in said
+    assert "stopped" not in headline(story_runs)
+
+
 def test_the_report_prints_no_raw_float(open_compare, story_runs):
     open_compare()
     page = closer._report(compared_at(story_runs, busy({run.id: 1.3 for run in story_runs}))).decode()
@@ -972,6 +979,17 @@ def test_a_lesson_stands_above_its_page_and_waits_on_others(open_front):
     assert "The lesson goes on, on another page" in words(app)
     assert {"lesson_return", "lesson_back", "lesson_leave"} <= keys_of_buttons(app)
     assert "lesson_next" not in keys_of_buttons(app)
+
+
+def test_break_it_after_the_lesson_names_itself_and_links_elsewhere():
+    app = AppTest.from_string("from pages.widgets.guide import guide\nguide('mistakes')")
+    app.query_params["lesson"] = "5"
+    app.run()
+    assert not app.exception
+    assert "After the lesson: Break it" in words(app)
+    assert "The missing 3" not in words(app)
+    assert not app.get("page_link")
+    assert "lesson_return" in keys_of_buttons(app)
 
 
 def test_a_lesson_can_be_left_and_takes_ten_minutes(open_front):

@@ -11,6 +11,7 @@ from kd_core import models, tensors
 from kd_core.config import ConfigError, ModelConfig, SweepConfig, TransferSetConfig, cell_key
 from kd_core.sweep import MAX_PARAMETERS, Together, groups, train_together, trains_together
 from kd_core.training import EpochRecord, Training, train
+from pages.widgets import sweeps
 
 TRAINING = tiny_config(epochs=3).training
 SWEEP = SweepConfig(
@@ -247,3 +248,10 @@ def test_students_without_their_teacher_or_their_like_are_refused_in_words(digit
         Together(cells, digits, teacher_logits[:, :, :7])
     with pytest.raises(ConfigError, match="share architecture"):
         Together([*cells, tiny_config("baseline")], digits, teacher_logits)
+
+
+@pytest.mark.parametrize(
+    ("errors", "said"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
+)
+def test_a_baselines_errors_are_said_with_their_spread(errors, said):
+    assert said in sweeps._spread(errors)

@@ -112,12 +112,12 @@ def side_by_side(broken: Broken) -> None:
         st.markdown(info.right)
     st.markdown(f"**What to expect.** {info.expect}")
     teacher = breaking.teacher(broken.dataset)
-    learned = setting.part.fraction * (1 - setting.training.validation_fraction)
+    learned = setting.part.share_in_words(setting.training.validation_fraction)
     st.caption(
         f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
-        f" for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g}. Only"
-        f" {learned:.0%} of the training images are used for training, where a teacher helps most; as many others"
-        f" choose the epoch. The teacher is the one that ships ({teacher.model.label})."
+        f" for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g}. They"
+        f" have {learned}. A teacher helps most where images are few. The teacher is the one that ships"
+        f" ({teacher.model.label})."
     )
 
 

@@ -31,6 +31,8 @@ def _card(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | N
     st.markdown(f"**{literal(name)}** · {run.config.network}")
     if run.config.mistake is not None:
         st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")
+    if run.stopped_said:
+        st.markdown(f":orange[{run.stopped_said.capitalize()}]")
     st.metric("Test errors", f"{errors:,} of {examples:,}")
     st.markdown(f"accuracy **{accuracy_of(run):.2%}**, 95% interval {low:.2%} to {high:.2%}")
     costs = [

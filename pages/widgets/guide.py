@@ -12,6 +12,8 @@ LESSON = "lesson"
 _WANTED = "lesson_wanted"
 HAVE_A_PRIMARY_BUTTON = ("overview", "train")
 """Pages whose own button is what a visitor should press next."""
+AFTER = "mistakes"
+"""The page to which the last step leads on."""
 SURE_2 = {"mnist": 35, "digits": 15}
 """By data set, the first test image of a 2 of which the teacher that ships is sure (over 99%), with the class beside it
 that this teacher finds a 2 most like: on MNIST the 7, on digits the 3."""
@@ -94,11 +96,13 @@ def guide(page: str) -> None:
         return
     step = STEPS[number - 1]
     with st.container(border=True, key="lesson"):
-        st.markdown(f":material/school: **{number} of {len(STEPS)}: {step.title}** :small[about {step.minutes} min]")
-        if page == step.page:
-            st.markdown(f"{step.say}  \n:material/arrow_forward: {step.do}")
+        if page == AFTER and number == len(STEPS):
+            st.markdown(
+                ":material/school: **After the lesson: Break it**  \nFor whoever writes distillation: choose a mistake,"
+                " press **Break it**, and measure what it costs."
+            )
         else:
-            st.markdown("The lesson goes on, on another page.")
+            _step_said(step, number, here=page == step.page)
         with st.container(horizontal=True, vertical_alignment="center"):
             if page != step.page:
                 _button("Back to the lesson", number, key="lesson_return", icon=":material/undo:")
@@ -108,10 +112,16 @@ def guide(page: str) -> None:
                 ahead = f"Next: {STEPS[number].title}"
                 leads = page == step.page and page not in HAVE_A_PRIMARY_BUTTON
                 _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", leads=leads)
-            else:
+            elif page != AFTER:
                 next_one = "Writing your own? Next: Break it"
                 st.page_link("pages/mistakes.py", label=next_one, icon=":material/bug_report:")
             st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)
+
+
+def _step_said(step: Step, number: int, *, here: bool) -> None:
+    """Which step it is; and on its own page what to say and to do."""
+    st.markdown(f":material/school: **{number} of {len(STEPS)}: {step.title}** :small[about {step.minutes} min]")
+    st.markdown(f"{step.say}  \n:material/arrow_forward: {step.do}" if here else "The lesson goes on, on another page.")
 
 
 def _step() -> int | None:

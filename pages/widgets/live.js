@@ -113,7 +113,7 @@ function layOutRows(view, known) {
     fill.style.background = run.colour;
     const text = element("div", "kd-text", how);
     const message = element("div", "kd-message", how);
-    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role, yours: run.yours, mine: run.mine });
+    view.cells.set(run.id, { row, bar, fill, text, message, buttons: element("div", "kd-buttons", row), role: run.role, title: run.title, yours: run.yours, mine: run.mine });
   }
 }
 
@@ -216,7 +216,7 @@ async function poll(view) {
     if (statuses !== view.statuses) {
       const first = view.statuses === undefined;
       view.statuses = statuses;
-      view.said.textContent = told.runs.map((run) => `${view.cells.get(run.id)?.role}: ${sentence(run)}`).join("; ");
+      view.said.textContent = told.runs.map((run) => `${view.cells.get(run.id)?.title}: ${sentence(run)}`).join("; ");
       if (!first || statuses !== view.pageStatuses) view.changed(statuses);
     }
     if (grown || !view.drawn) draw(view);

@@ -108,7 +108,7 @@ def _details(run: Run) -> str:
         parts.append(f"label smoothing {config.training.label_smoothing:g}")
     part = config.transfer_set
     if part.fraction < 1:
-        parts.append(f"{part.fraction:.3g} of the images")
+        parts.append(part.share_in_words(config.training.validation_fraction))
     if part.only_classes is not None:
         parts.append(part.classes_in_words(lab.class_names(config.dataset)))
     if not part.labelled:

@@ -63,8 +63,9 @@ def replay(runs: Sequence[Run]) -> None:
     )
     shown = "each class" if len(labels) >= 2 * len(class_names) else f"each of {len(labels) // 2} classes"
     st.caption(
-        f"Two test images of {shown}: its first, and the one nearest the border to another class. No epoch is chosen by"
-        " them; a run that somebody stops for what they show is."
+        f"Two test images of {shown}: its first, and the one nearest the border to another class. KD Lab chooses no"
+        " epoch by them. But a run that you stop because of what they show is chosen by test images: its test errors"
+        " look better than they are."
     )
 
 

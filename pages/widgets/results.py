@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from kd_core.claims import gap_closed, speed_claim
-from kd_core.recipes import assistants, baseline_beside
+from kd_core.recipes import assistants, baseline_beside, names
 from kd_core.runs import Run
 from pages.widgets.words import literal
 
@@ -42,17 +42,18 @@ def story_of(runs: Sequence[Run]) -> Story:
 
 
 def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown: Callable[[str], str] = literal) -> str:
-    """In Markdown: the errors, how much of the gap to its teacher the student closes, and at which cost.
+    """In Markdown: the errors, how much of the gap to its teacher the student closes, the cost, and who was stopped.
 
     speed: the measured speeds of these runs, where they are known. shown: what makes text of a run's label.
     """
     teacher, baseline, distilled = story_of(runs)
+    stopped = "".join(f" **{shown(names(runs)[run.id])}: {run.stopped_said}.**" for run in runs if run.stopped_said)
     if teacher is None or distilled is None:
         first, *others = runs
         text = f"{shown(first.label)} makes **{first.results['test_errors']:,}** errors on the test set"
         return (
             "; ".join([text, *(f"{shown(run.label)} makes **{run.results['test_errors']:,}**" for run in others)]) + "."
-        )
+        ) + stopped
     errors = {run.id: run.results["test_errors"] for run in runs}
     text = (
         f"The distilled student makes **{errors[distilled.id]:,}** test errors of"
@@ -63,7 +64,7 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
     if baseline is not None:
         closed = gap_closed(errors[teacher.id], errors[baseline.id], errors[distilled.id])
         text += f", the baseline {errors[baseline.id]:,}: on this seed it {closed}"
-    return f"{text}. It has {_size(teacher, distilled)}{_in_time(teacher, distilled, speed)}."
+    return f"{text}. It has {_size(teacher, distilled)}{_in_time(teacher, distilled, speed)}.{stopped}"
 
 
 def _in_time(teacher: Run, distilled: Run, speed: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import mean, median
+from statistics import mean
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -206,7 +206,9 @@ def _curves(finished: Sequence[Run]) -> None:
 
 
 def _spread(errors: Sequence[int]) -> str:
-    if len(errors) < 3:
-        return f"{median(errors):g}"
+    if len(errors) == 1:
+        return f"{errors[0]:,}"
+    if len(errors) == 2:
+        return f"{mean(errors):g} on average of 2 seeds ({min(errors):,} and {max(errors):,})"
     middle, low, high = evaluation.mean_interval(errors)
     return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"

@@ -5,6 +5,7 @@ const LOG_FLOOR = -12; // the log axis ends at 10^-12
 const LOWEST = 0.1, HIGHEST = 100;
 const MARKS = [1, 2, 4, 8, 20];
 const SETTLE_MS = 150;
+const LINE = 12, TALLEST = 220; // pixels: of a label above a bar, and of a bar of 100%
 
 const position = (T) => Math.log(T / LOWEST) / Math.log(HIGHEST / LOWEST);
 const temperatureAt = (share) => LOWEST * (HIGHEST / LOWEST) ** share;
@@ -97,6 +98,7 @@ function layOut(view) {
   const { models, classes, label } = view.data;
   view.lying = lie(classes);
   view.root.classList.toggle("lying", view.lying);
+  view.root.classList.toggle("several", models.length > 1);
   view.shown = barsOf(classes, models[0].logits, [label, ...models.map((model) => topOf(model.logits))]);
   view.legend.replaceChildren();
   for (const model of models) {
@@ -170,7 +172,27 @@ function draw(view) {
     }
     cells.forEach((text, index) => { view.rows[m][index].textContent = text; });
   });
+  if (models.length > 1) for (const bars of view.bars) apart(bars, view.lying);
   view.root.dataset.probabilities = JSON.stringify(view.probabilities);
+}
+
+function apart(bars, lying) { // equal labels side by side are written once, others one above the other
+  const equal = new Map();
+  for (const one of bars) {
+    one.text.style.bottom = "";
+    if (one.text.textContent) equal.set(one.text.textContent, [...(equal.get(one.text.textContent) || []), one]);
+  }
+  const shown = [...equal.values()].map((same) => {
+    const kept = same[same.length >> 1];
+    for (const one of same) if (one !== kept) one.text.textContent = "";
+    return [Math.max(...same.map((one) => parseFloat(one.bar.style.height) || 0)) * TALLEST / 100, kept];
+  });
+  let free = 0;
+  if (!lying) for (const [top, { bar, text }] of shown.sort((a, b) => a[0] - b[0])) {
+    const own = (parseFloat(bar.style.height) || 0) * TALLEST / 100, at = Math.max(top, free);
+    text.style.bottom = `calc(100% + ${(at - own).toFixed(1)}px)`;
+    free = at + LINE;
+  }
 }
 
 function say(view) {
