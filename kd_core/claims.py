@@ -102,8 +102,8 @@ def null_said(speed: Mapping[str, Any]) -> str:
 
 
 TIMES_SAID = (
-    "Times: of the first model the median; of the others what the paired ratio makes of it, level where none could be"
-    " measured."
+    "Times: of the first model the median; of the others what the paired ratio makes of it, level where no difference"
+    " could be measured."
 )
 
 

@@ -31,7 +31,7 @@ from kd_core import (
     shipped,
     teacher_files,
 )
-from kd_core.claims import NO_DIFFERENCE, speed_claim
+from kd_core.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES, mean_interval
 from kd_core.recipes import PRESETS
@@ -550,7 +550,9 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
         first, last = (shown[naming.short_names(story_runs)[one]] for one in (teacher, distilled))
         latency = next(name for name in table if name.startswith("latency") and name.endswith("ms"))
         assert first[latency] / last[latency] == pytest.approx(claim.ratio)
-    assert cell in closer._report(compared_at(story_runs, speed)).decode()
+    page = closer._report(compared_at(story_runs, speed)).decode()
+    assert cell in page
+    assert page.count(TIMES_SAID) == 1
 
 
 def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, story_runs, homes):

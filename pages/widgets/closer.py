@@ -59,7 +59,7 @@ def costs(compared: Compared) -> Section:
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if speed:
-        text += [claims.TIMES_SAID, claims.null_said(speed), _conditions(speed)]
+        text += [claims.null_said(speed), _conditions(speed)]
     return Section(
         "Accuracy against cost",
         text,
@@ -151,7 +151,7 @@ def speeds(compared: Compared) -> Section:
                         FASTER: claim.cell if claim else None,
                     }
                 )
-    text = [claims.TIMES_SAID, _conditions(compared.speed), claims.null_said(compared.speed)]
+    text = [_conditions(compared.speed), claims.null_said(compared.speed)]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
@@ -325,6 +325,6 @@ def report_button(compared: Compared) -> None:
 
 def _report(compared: Compared) -> bytes:
     text = [headline(compared.runs, compared.speed, str).replace("**", "")]
-    opening = Section("In short", text + verdicts.over_seeds_said(compared.runs))
+    text += verdicts.over_seeds_said(compared.runs) + ([claims.TIMES_SAID] if compared.speed else [])
     parts = [part for make in PARTS.values() if (part := make(compared)).text != [_BEING_MEASURED]]
-    return report("Teacher and students, compared", [opening, *parts])
+    return report("Teacher and students, compared", [Section("In short", text), *parts])

@@ -96,7 +96,8 @@ def guide(page: str) -> None:
         return
     step = STEPS[number - 1]
     with st.container(border=True, key="lesson"):
-        if page == AFTER and number == len(STEPS):
+        after = page == AFTER and number == len(STEPS)
+        if after:
             st.markdown(
                 ":material/school: **After the lesson: Break it**  \nFor whoever writes distillation: choose a mistake,"
                 " press **Break it**, and measure what it costs."
@@ -106,13 +107,13 @@ def guide(page: str) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             if page != step.page:
                 _button("Back to the lesson", number, key="lesson_return", icon=":material/undo:")
-            if number > 1:
+            if number > 1 and not after:
                 _button("Back", number - 1, key="lesson_back", icon=":material/chevron_left:")
             if number < len(STEPS):
                 ahead = f"Next: {STEPS[number].title}"
                 leads = page == step.page and page not in HAVE_A_PRIMARY_BUTTON
                 _button(ahead, number + 1, key="lesson_next", icon=":material/chevron_right:", leads=leads)
-            elif page != AFTER:
+            elif not after:
                 next_one = "Writing your own? Next: Break it"
                 st.page_link("pages/mistakes.py", label=next_one, icon=":material/bug_report:")
             st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)

@@ -177,7 +177,8 @@ function draw(view) {
 }
 
 function apart(bars, lying) { // equal labels side by side are written once, others one above the other
-  const equal = new Map();
+  const equal = new Map(), pixels = ({ bar }) => (parseFloat(bar.style.height) || 0) * TALLEST / 100;
+  const tops = bars.map(pixels).sort((a, b) => a - b);
   for (const one of bars) {
     one.text.style.bottom = "";
     if (one.text.textContent) equal.set(one.text.textContent, [...(equal.get(one.text.textContent) || []), one]);
@@ -185,12 +186,13 @@ function apart(bars, lying) { // equal labels side by side are written once, oth
   const shown = [...equal.values()].map((same) => {
     const kept = same[same.length >> 1];
     for (const one of same) if (one !== kept) one.text.textContent = "";
-    return [Math.max(...same.map((one) => parseFloat(one.bar.style.height) || 0)) * TALLEST / 100, kept];
+    return kept;
   });
   let free = 0;
-  if (!lying) for (const [top, { bar, text }] of shown.sort((a, b) => a[0] - b[0])) {
-    const own = (parseFloat(bar.style.height) || 0) * TALLEST / 100, at = Math.max(top, free);
-    text.style.bottom = `calc(100% + ${(at - own).toFixed(1)}px)`;
+  if (!lying) for (const one of shown.sort((a, b) => pixels(a) - pixels(b))) {
+    let at = Math.max(pixels(one), free);
+    for (const top of tops) if (top > at && top < at + LINE) at = top; // no bar stands in the label
+    one.text.style.bottom = `calc(100% + ${(at - pixels(one)).toFixed(1)}px)`;
     free = at + LINE;
   }
 }
