@@ -407,7 +407,8 @@ class Jobs:
         idle = max(sum(map(len, self.crew().values())), 1) - len(works)
         at_work = {run_id: Span(0.0, left[run_id]) for run_id in busy & left.keys()}
         spans = at_work | forecast(order, left, teachers, taken + [0.0] * idle, at_work)
-        return spans | {run_id: spans[other] for run_id, other in same.items() if other in spans}
+        unknown = Span(0.0, math.inf)  # of what was queued or has ended since the lineup was made
+        return spans | {run_id: spans.get(other, unknown) for run_id, other in same.items()}
 
     def _seconds_left(self, run: Run, seconds: Callable[[RunConfig], float | None]) -> float:
         pace = live.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None

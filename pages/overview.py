@@ -1,17 +1,47 @@
 """What this is, how the lab stands, and the whole story at the press of one button."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS, HANDWRITTEN, info_of
+from kd_core.config import DATASETS, HANDWRITTEN, RunConfig, info_of
 from kd_core.places import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
+from pages.widgets.address import chosen
 from pages.widgets.interrupted import interrupted, link_to
 from pages.widgets.launch import expected_time
 from pages.widgets.live import live_view
 from pages.widgets.pressing import filled, pressed
 from pages.widgets.results import headline
+
+REFRESH_SECONDS = 3.0
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _takes(to_train: Mapping[str, RunConfig], dataset: str) -> None:
+    takes = expected_time(to_train) or f"about {10 if dataset == 'digits' else 45} seconds on two free cores"
+    st.caption(f"Takes {takes}.")
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def _right_now() -> None:
+    found = pickers.batches()
+    runs = [run for batch_runs in found.values() for run in batch_runs]
+    active, trained = st.columns(2)
+    active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
+    trained.metric("Trained models", sum(run.usable for run in runs))
+    crew = lab.jobs().crew()
+    if len(crew) > 1:
+        workers = [busy for host in crew.values() for busy in host]
+        st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
+    for batch_runs in list(found.values())[:5]:
+        states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
+        link_to(batch_runs, states)
+    if not found:
+        st.markdown("Nothing has been trained here yet. Press the button.")
+
 
 st.title("See what a teacher knows")
 st.markdown(
@@ -31,21 +61,22 @@ with demo, st.container(border=True):
         " teacher's soft targets) on real handwritten digits. Both students are the same network with the same start."
     )
     choices = [name for name in DATASETS if name in HANDWRITTEN and available(name)]
-    dataset = st.segmented_control(
+    dataset = chosen(
+        st.segmented_control,
         "Data set",
         choices,
+        name="on",
+        key="demo_dataset",
         default=choices[-1],
         required=True,
         format_func=lambda name: info_of(name).label,
-        key="demo_dataset",
     )
     to_train = recipes.plan(recipes.quick_demo(dataset)).to_train
     if pressed("Run the quick demo", type=filled("quick_demo"), key="quick_demo", icon=":material/play_arrow:"):
         ids = rights.submit(to_train)
         keys.choose_batch(lab.store().get(ids[-1]).batch)
         st.rerun()
-    takes = expected_time(to_train) or f"about {10 if dataset == 'digits' else 45} seconds on two free cores"
-    st.caption(f"Takes {takes}.")
+    _takes(to_train, dataset)
     st.page_link("pages/data.py", label="Or bring images of your own", icon=":material/photo_library:")
 
 batch = keys.chosen_batch()
@@ -63,19 +94,7 @@ if batch in found:
 
 with state, st.container(border=True):
     st.subheader("The lab right now")
-    runs = [run for batch_runs in found.values() for run in batch_runs]
-    active, trained = st.columns(2)
-    active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
-    trained.metric("Trained models", sum(run.usable for run in runs))
-    crew = lab.jobs().crew()
-    if len(crew) > 1:
-        workers = [busy for host in crew.values() for busy in host]
-        st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
-    for batch_runs in list(found.values())[:5]:
-        states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
-        link_to(batch_runs, states)
-    if not found:
-        st.markdown("Nothing has been trained here yet. Press the button.")
+    _right_now()
 
 st.divider()
 feel, train, compare = st.columns(3, gap="large")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import streamlit as st
 import torch
 from measured import busy, machine
 from onnx import TensorProto, helper, numpy_helper
@@ -1133,6 +1134,52 @@ def test_a_link_to_what_is_not_trained_says_so_and_stays_in_the_address(open_pag
     app.selectbox(key=pickers.PICKED).set_value(story_runs[0].batch).run()
     for run_id in ids:
         store.delete(run_id)
+
+
+@pytest.mark.parametrize("page", ["temperature", "compare", "export"])
+def test_a_page_that_shows_another_story_says_that_ones_own_trains(open_page, story_runs, homes, monkeypatch, page):
+    store = lab._opened(homes["trained"]).store
+    monkeypatch.setattr(lab, "browser", lambda: "me")
+    ids = [new_id(), new_id()]
+    configs = tiny_config(seed=78), tiny_config("distilled", teachers=(ids[0],))
+    store.create(dict(zip(ids, configs, strict=True)), f"going{page}", browser="me")
+    for _ in range(2):  # the second time its address names what it opened on
+        app = open_page(page)
+        assert "Yours, " in words(app)
+        assert "is still training (teacher 0%, distilled 0%). This is another one." in words(app)
+        assert "Watch yours" in [link.proto.label for link in app.get("page_link")]
+        app.run()
+    for run_id in ids:
+        store.apply(run_id, {"kind": "stopped", "text": None})
+    app = open_page(page)
+    assert "Yours, " not in words(app)
+    for run_id in ids:
+        store.delete(run_id)
+
+
+def test_many_runs_that_train_are_counted_and_not_listed(story_runs):
+    runs = [dataclasses.replace(story_runs[-1], id=new_id(), status="running", step=9, total_steps=20)] * 18
+    assert pickers.how_far([dataclasses.replace(run, id=new_id()) for run in runs]) == "18 runs: 0 finished, 18 at 45%"
+    assert pickers.how_far([*story_runs, *runs[:4]]).count(", distilled") <= 3
+
+
+def test_overview_keeps_its_data_set_in_the_address_and_follows_the_lab(open_page, monkeypatch):
+    followed, fragment = set(), st.fragment
+
+    def recorded(function=None, *, run_every=None):
+        if function is None:
+            return lambda wrapped: recorded(wrapped, run_every=run_every)
+        followed.update({function.__name__} if run_every else ())
+        return fragment(function, run_every=run_every)
+
+    monkeypatch.setattr(st, "fragment", recorded)
+    app = open_page("overview")
+    assert {"_right_now", "_takes"} <= followed
+    for name in ("digits", "mnist", "digits"):
+        app.segmented_control(key="demo_dataset").set_value(name).run()
+        assert app.segmented_control(key="demo_dataset").value == name
+        assert app.query_params["on"] in (name, [name])
+    assert open_page("overview", on="digits").segmented_control(key="demo_dataset").value == "digits"
 
 
 def test_a_link_to_a_run_that_is_not_here_says_so_on_export_and_stays_in_the_address(open_page, story_runs):

@@ -251,6 +251,7 @@ def test_what_hangs_on_a_time_that_nobody_knows_has_none_and_what_trains_goes_by
     limited._works = {"w": SimpleNamespace(run_ids=[teacher], finding=None)}
     left = 0.75 * tiny_config().training.epochs * tiny_config().examples / 100
     spans = limited.forecast(lambda config: None)
-    limited._works = {}
+    limited._works, limited._lineup = {}, ()
+    assert limited.forecast(lambda config: 1.0, {"same": tiny_config(seed=1)})["same"] == (0.0, math.inf)
     assert spans[teacher].ends == pytest.approx(left)
     assert spans[student] == (pytest.approx(left), math.inf)

@@ -2,7 +2,8 @@
 // keeps the rest itself; Python is told only what its user presses, and that a run has changed its state.
 
 const POINTS_KEPT = 4000;  // of one curve; beyond it the whole is asked for again, which comes thinned
-const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500;
+const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500, SAY_MS = 8000;
+const MOST_SAID = 4;  // runs that are said one by one
 const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
 
 export function smoothed(values, weight) {  // exponential moving average without bias towards its start, as TensorBoard's
@@ -193,6 +194,16 @@ function take(view, told) {
   return grown;
 }
 
+function say(view, runs) {  // for a screen reader: what the rows show, without what changes at every step
+  view.saidAt = performance.now();
+  const count = (status) => runs.filter((run) => run.status === status).length;
+  const parts = runs.length > MOST_SAID
+    ? [`${runs.length} runs: ${count("finished")} finished, ${count("running")} training, ${count("queued")} waiting`]
+    : runs.map((run) => `${view.cells.get(run.id)?.title}: ${sentence(run).split(" · ").slice(0, 2).join(" · ")}`);
+  const text = parts.join("; ");
+  if (view.said.textContent !== text) view.said.textContent = text;
+}
+
 async function poll(view) {
   clearTimeout(view.timer);
   if (view.gone || view.polling) return;
@@ -213,10 +224,10 @@ async function poll(view) {
     if (view.asked.size && performance.now() - view.askedAt > ASK_AGAIN_MS) askFor(view);  // it was lost on the way
     showQueue(view, told.queue, told.queue_more);
     const statuses = told.runs.map((run) => `${run.id}:${run.status}`).join();
+    if (statuses !== view.statuses || performance.now() - view.saidAt > SAY_MS) say(view, told.runs);
     if (statuses !== view.statuses) {
       const first = view.statuses === undefined;
       view.statuses = statuses;
-      view.said.textContent = told.runs.map((run) => `${view.cells.get(run.id)?.title}: ${sentence(run)}`).join("; ");
       if (!first || statuses !== view.pageStatuses) view.changed(statuses);
     }
     if (grown || !view.drawn) draw(view);

@@ -18,6 +18,8 @@ PICKED, EXPERIMENTS = "batch_picker", "experiments"
 EXPERIMENTS_IN_WORDS = "Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose."
 REFRESH_SECONDS = 2.0
 MAX_COMPARED = 6
+MOST_NAMED = 4
+"""Runs that a sentence lists one by one."""
 RUN, USABLE = "run", "usable_run"
 
 
@@ -62,6 +64,8 @@ def batch_picker(
     shown = chosen if chosen in found else opening(found) if opens is None else opens
     if chosen is not None and (opens is None or chosen != shown):
         _say_how_far(chosen, title.lower(), shown)
+    if memory == keys.BATCH and opens is None:
+        _say_mine(chosen)
     stands = st.session_state.get(PICKED)
     moved = stands not in (None, shown)  # by a link, or on another page, whose control was another one
     if moved:
@@ -148,6 +152,15 @@ def _configs(runs: Iterable[Run]) -> dict[str, RunConfig]:
     return {run.id: run.config for run in runs}
 
 
+def _say_mine(chosen: str | None) -> None:
+    """That this browser's own story trains, on a page that was opened on another one."""
+    mine = going(batches())
+    if mine not in (None, chosen):
+        active = [run.id for run in lab.store().runs(batch=mine) if run.status in ACTIVE]
+        if active:
+            st.fragment(_wait, run_every=REFRESH_SECONDS)(mine, active, None)
+
+
 def _say_how_far(batch: str, kind: str, shown: str) -> None:
     """Why a story or another kind cannot be shown, or not whole; once it can, the page is drawn anew."""
     runs = lab.store().runs(batch=batch)[::-1]
@@ -165,25 +178,41 @@ def _why_not(batch: str, kind: str, runs: list[Run]) -> str:
     return f"{describe(runs)} is {states}, and has nothing to show here."
 
 
-def _wait(batch: str, active: list[str], shown: str) -> None:
-    going = [run for run in lab.store().some(active) if run.status in ACTIVE]
-    if len(going) < len(active):
+def how_far(runs: Sequence[Run]) -> str:
+    """How far runs of a batch are that wait or train: each by its name, or of more than MOST_NAMED their number."""
+    active = [run for run in runs if run.status in ACTIVE]
+    if len(active) <= MOST_NAMED:
+        names = recipes.names(active)
+        return ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in active)
+    finished = sum(run.status == "finished" for run in runs)
+    mean = sum(run.progress for run in active) / len(active)
+    return f"{len(runs)} runs: {finished} finished, {len(active)} at {mean:.0%}"
+
+
+def _wait(batch: str, active: list[str], shown: str | None) -> None:
+    """shown: the batch that stands in its place, or is it, or none (""); None where this one is not the page's own."""
+    runs = lab.store().runs(batch=batch)[::-1]
+    going = [run for run in runs if run.status in ACTIVE]
+    if {run.id for run in going} != {*active}:
         st.rerun(scope="app")
     left = seconds_left(going)
     time = "" if left is None else f", ready in about {duration(left)}"
-    names = recipes.names(going)
-    states = ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in going)
-    experiment = describe(lab.store().runs(batch=batch)[::-1])
+    experiment = ("Yours, " if shown is None else "") + describe(runs)
     appears = "it appears here by itself."
     until = (
         "They appear here by themselves."
         if batch == shown
+        else "This is another one."
+        if shown is None
         else f"This is another one: {appears}"
         if shown
         else appears.capitalize()
     )
-    text = f"{experiment} is still training ({states}){time}. {until}"
+    text = f"{experiment} is still training ({how_far(runs)}){time}. {until}"
     st.info(literal(text), icon=":material/hourglass:")
+    if shown is None:
+        address = {keys.BATCH: batch, keys.VIEW: keys.WATCH}
+        st.page_link("pages/train.py", label="Watch yours", icon=":material/show_chart:", query_params=address)
 
 
 def describe(runs: list[Run]) -> str:
@@ -339,6 +368,7 @@ def usable_run(title: str) -> Run:
     batch, named = keys.chosen_batch(), st.query_params.get(RUN)
     batch = batch if batch in found else opening(found)
     say_what_is_not_here([named] if named else [], usable, "This is another one.")
+    _say_mine(batch)
     if _has_experiments(found):
         _offer_experiments()
     offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union([named])
