@@ -641,7 +641,7 @@ def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_fo
         assert time.monotonic() < deadline
         time.sleep(0.1)
     app.run()
-    assert "cross-entropy of 1,000 training images" in words(app)
+    assert "of 1,000 training images around the weights" in words(app)
     found = store.finding("inside", [story_runs[0].id])
     assert len(found["features"]) == len(found["labels"]) == 445
     assert len(app.get("bidi_component")) >= 6

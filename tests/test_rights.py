@@ -199,11 +199,13 @@ def open_as(home, monkeypatch, at_this_machine):
     store = lab._opened(home).store
     run_id = train_here(store, tiny_config())
 
-    def open_it(role, page):
+    def open_it(role, page, **address):
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss" if role == "guest" else "")
         monkeypatch.setattr(door, "_doors", {})
         app = AppTest.from_file("../app.py", default_timeout=60)
         app.query_params["runs"] = run_id
+        for name, value in address.items():
+            app.query_params[name] = value
         app.run()
         if page != "overview":
             app.session_state[f"menu_{run_id}"] = True
@@ -237,10 +239,9 @@ def test_the_train_page_takes_teachers_from_the_presenter_alone(open_as, role):
 def test_a_sweep_of_somebody_else_is_stopped_by_the_presenter_alone(open_as, home, role):
     store = lab._opened(home).store
     teacher = store.runs()[0].id
-    store.create(
-        {new_id(): tiny_config("distilled", teachers=(teacher,), seed=seed) for seed in range(2)}, browser="ben"
-    )
-    app, _ = open_as(role, "sweep")
+    grid = {new_id(): tiny_config("distilled", teachers=(teacher,), seed=seed) for seed in range(2)}
+    store.create(grid, browser="ben")
+    app, _ = open_as(role, "sweep", batch=store.get(next(iter(grid))).batch)
     assert any(button.key == "sweep_stop" for button in app.button) == (role == "presenter")
 
 
