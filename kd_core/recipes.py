@@ -365,10 +365,27 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
 
 
 def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
-    """The whole story in well under a minute on two cores."""
+    """The whole story in well under a minute on two cores.
+
+    The teacher learns from all images and its students from few, as it helps most there. Test errors on MNIST, seeds 0
+    to 2: baseline 426, 463, 463, distilled 237, 230, 241 of 10,000 (teacher 118, 88, and seed 0's again); with all
+    images (teacher of 8 epochs, seed 0) teacher 160, baseline 150, distilled 180. On digits, means of seeds 0 to 7 with
+    one teacher of 8 errors: baseline 28.4, distilled 20.5 of 445; with all images 16.4 and 13.9.
+    """
     story = StoryConfig.default(dataset).replace(seed=seed)
+    if dataset == "digits":
+        return story.replace(
+            training=story.training.replace(epochs=120, batch_size=32),
+            temperature=4.0,
+            transfer_set=TransferSetConfig(fraction=0.25),
+        )
     if dataset == "mnist":
-        story = story.replace(teacher_training=story.teacher_training.replace(epochs=8))
+        return story.replace(
+            teacher=LIGHT_TEACHER,
+            teacher_training=story.teacher_training.replace(epochs=15),
+            training=story.training.replace(epochs=30, batch_size=256, learning_rate=2e-3),
+            transfer_set=TransferSetConfig(fraction=0.1),
+        )
     return story
 
 
@@ -457,7 +474,12 @@ def _never_saw_one(dataset: str) -> StoryConfig:
 
 
 PRESETS = {
-    "demo": Preset("Quick demo", "The whole story in well under a minute.", quick_demo),
+    "demo": Preset(
+        "Quick demo",
+        "The whole story in well under a minute. On digits and MNIST both students see few images: there a teacher"
+        " helps most.",
+        quick_demo,
+    ),
     "paper": Preset(
         "The paper's student",
         "The paper's 800-800 student without regularisation, taught at T = 20 by its 1200-1200 teacher.",

@@ -71,7 +71,13 @@ with demo, st.container(border=True):
         required=True,
         format_func=lambda name: info_of(name).label,
     )
-    to_train = recipes.plan(recipes.quick_demo(dataset)).to_train
+    story = recipes.quick_demo(dataset)
+    if not story.transfer_set.whole:
+        st.markdown(
+            f"Both students see the same {story.transfer_set.fraction:.0%} of the images that the teacher learned"
+            " from: where images are few, a teacher helps most."
+        )
+    to_train = recipes.plan(story).to_train
     if pressed("Run the quick demo", type=filled("quick_demo"), key="quick_demo", icon=":material/play_arrow:"):
         ids = rights.submit(to_train)
         keys.choose_batch(lab.store().get(ids[-1]).batch)

@@ -64,7 +64,11 @@ def headline(runs: Sequence[Run], speed: Mapping[str, Any] | None = None, shown:
     if baseline is not None:
         closed = gap_closed(errors[teacher.id], errors[baseline.id], errors[distilled.id])
         text += f", the baseline {errors[baseline.id]:,}: on this seed it {closed}"
-    return f"{text}. It has {_size(teacher, distilled)}{_in_time(teacher, distilled, speed)}.{stopped}"
+    text += f". It has {_size(teacher, distilled)}{_in_time(teacher, distilled, speed)}.{stopped}"
+    if (fraction := distilled.config.transfer_set.fraction) < 1:
+        learners = "It" if baseline is None else "Both students"
+        text += f" {learners} learned from {100 * fraction:.3g}% of the training images."
+    return text
 
 
 def _in_time(teacher: Run, distilled: Run, speed: Mapping[str, Any] | None) -> str:
