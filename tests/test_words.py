@@ -146,7 +146,7 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
     assert {"effective classes", "KL from"} <= {term for term in GLOSSARY if term in heads}
 
 
-@pytest.mark.parametrize(("model", "said"), [("mlp", "Not measured yet"), (BLACK_BOX, "nothing inside to look at")])
+@pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
 def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=SimpleNamespace(name=model)))
     (text,) = closer.inside(closer.Compared([run], {}, np.zeros(0), None, {})).text
