@@ -198,7 +198,7 @@ def test_no_difference_is_said_as_one():
 
 
 def test_text_and_rows_say_the_same_share_of_the_images():
-    settings = breaking.BASE["digits"], breaking.BASE["mnist"]
+    settings = breaking._DIGITS, breaking._MNIST
     said = [setting.part.share_in_words(setting.training.validation_fraction) for setting in settings]
     assert said == [
         "20% of the training images: 10% to train, 10% to choose the epoch",

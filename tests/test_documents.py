@@ -32,10 +32,11 @@ ELSEWHERE = {
 SCRIPTS_AS_HELP = """
 import runpy, sys
 root, *scripts = sys.argv[1:]
-path = [entry for entry in sys.path[1:] if not entry.startswith(root)]
+ours = lambda path: path.startswith(root) and "site-packages" not in path  # an environment may lie in the checkout
+path = [entry for entry in sys.path[1:] if not ours(entry)]
 for script in scripts:
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", None)).startswith(root):
+        if ours(str(getattr(module, "__file__", None))):
             del sys.modules[name]
     sys.path[:], sys.argv = [script.rpartition("/")[0], *path], [script, "--help"]
     try:

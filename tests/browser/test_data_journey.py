@@ -29,7 +29,7 @@ def test_a_zip_of_class_folders_distils_end_to_end(server, new_page, tmp_path):
     page.locator(".st-key-train button").click()
     expect(page.locator(".kd-text", has_text="test errors of 12")).to_have_count(3, timeout=60_000)
     page.get_by_role("link", name="Temperature").first.click()
-    expect(page.get_by_text("double-decker bus").first).to_be_visible()
+    expect(page.get_by_text("double-decker bus").locator("visible=true").first).to_be_visible()
 
 
 def test_what_is_no_data_set_is_refused_in_a_sentence(server, new_page, tmp_path):
