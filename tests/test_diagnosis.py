@@ -157,7 +157,7 @@ def test_flat_targets_are_no_reason_to_lower_t_for_a_student_that_is_not_tiny():
     assert advise(good(story, shown=Shown(sure_logits(6.0), LABELS), judged=None)) == []
 
 
-def test_a_tiny_student_of_targets_that_are_almost_uniform_is_offered_the_last_t_at_which_they_are_not():
+def test_a_tiny_student_of_almost_uniform_targets_is_offered_a_lower_t():
     evidence = told_by(6.0, 100.0)
     advice = only(evidence)
     assert advice.about == "flat"

@@ -383,7 +383,7 @@ def test_one_mistake_fits_the_temperature_that_gives_it_its_share():
     assert evaluation.fitted_temperature(logits, labels) == pytest.approx(5 / math.log(99))
 
 
-def test_negative_log_likelihood_is_not_clipped_where_probabilities_round_to_zero():
+def test_negative_log_likelihood_is_not_clipped_at_tiny_probabilities():
     """scikit-learn's log_loss says 36.04 of it."""
     found = evaluation.calibration(np.array([[500.0, 0.0], [0.0, 0.0]]), np.array([1, 1]))
     assert found.negative_log_likelihood == pytest.approx((500 + math.log(2)) / 2)

@@ -1182,7 +1182,7 @@ def test_overview_keeps_its_data_set_in_the_address_and_follows_the_lab(open_pag
     assert open_page("overview", on="digits").segmented_control(key="demo_dataset").value == "digits"
 
 
-def test_a_link_to_a_run_that_is_not_here_says_so_on_export_and_stays_in_the_address(open_page, story_runs):
+def test_a_link_to_an_unknown_run_says_so_on_export_and_stays(open_page, story_runs):
     app = open_page("export", run="nowhere")
     assert "There is no run nowhere here" in words(app)
     assert app.query_params["run"] == "nowhere"

@@ -164,7 +164,7 @@ def test_a_stop_that_is_heard_twice_is_one_stop(as_visitor, both, store):
     assert (store.request(both), store.get(both).browsers) == (None, ("anna",))
 
 
-def test_who_else_watches_a_run_is_said_from_the_viewers_side_and_only_while_it_goes(as_visitor, both, store):
+def test_other_watchers_are_named_from_the_viewers_side_while_a_run_goes(as_visitor, both, store):
     def seen(browser):
         as_visitor(browser)
         run = store.get(both)

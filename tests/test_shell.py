@@ -171,7 +171,7 @@ def test_distill_takes_for_last_the_newest_finished_teacher(store, started):
     assert started[-1].distillation.teachers == (old,)
 
 
-def test_last_is_of_the_data_set_and_a_browsers_or_what_ships_for_want_of_others(store, started):
+def test_last_is_of_the_data_set_and_falls_back_to_browsers_and_shipped(store, started):
     ships = entered(store, tags=(shipped.TAG,))
     shell("distill", "--teacher", "last")
     assert started[-1].distillation.teachers == (ships,)
