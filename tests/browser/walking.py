@@ -19,8 +19,8 @@ NO_OPTIONS = ("Select all", "No results")
 REFUSED = '[data-testid="stMain"] [data-testid="stAlertContentError"]'
 PATIENCE = 60_000
 """Milliseconds that a page may take to come to rest."""
-HEARD_OF = 700
-"""Milliseconds until Python has heard of a change at the latest: a slider waits for the hand to rest."""
+HEARD_OF = 3_000
+"""Milliseconds until Python has heard of a change, or the control is the browser's own."""
 STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
 
@@ -33,12 +33,13 @@ window.walk = (() => {
     do { byte = bytes[at.at++]; value += (byte & 127) * 2 ** shift; shift += 7; } while (byte & 128);
     return value;
   };
-  const fields = (bytes) => { // the top fields of a protobuf message: number -> its varint, or 0
+  const fields = (bytes) => { // the top fields of a protobuf message: number -> its varint, or its bytes
     const found = new Map(), at = { at: 0 };
     while (at.at < bytes.length) {
       const tag = varint(bytes, at), wire = tag & 7;
-      found.set(tag >> 3, wire === 0 ? varint(bytes, at) : 0);
+      const number = wire === 0 ? varint(bytes, at) : 0;
       const size = { 1: () => 8, 2: () => varint(bytes, at), 5: () => 4 }[wire]?.() ?? 0;
+      found.set(tag >> 3, wire === 0 ? number : bytes.subarray(at.at, at.at + size));
       at.at += size;
     }
     return found;
@@ -53,7 +54,8 @@ window.walk = (() => {
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (data) {
     if (!this.walked) { this.walked = true; this.addEventListener("message", (event) => heard(event.data)); }
-    if (typeof data !== "string" && fields(new Uint8Array(data.buffer ?? data)).has(RERUN)) clock.asked = ++clock.time;
+    const rerun = typeof data !== "string" && fields(new Uint8Array(data.buffer ?? data)).get(RERUN);
+    if (rerun && !fields(rerun).get(OF_ITSELF)) clock.asked = ++clock.time; // a part that polls asks nothing
     return send.call(this, data);
   };
   const settled = () => clock.begun > clock.asked && clock.ended > clock.begun && !clock.early
@@ -106,8 +108,10 @@ window.walk = (() => {
     }
     return found;
   };
+  const folded = () => [...document.querySelectorAll('[data-testid="stMain"] details:not([open]) > summary')];
+  const unfold = () => folded().map((summary) => summary.click()).length;
   const find = (kind, label, nth) => all().find((one) => one.kind === kind && one.label === label && one.nth === nth);
-  return { clock, settled, all: () => all().map(({ element, ...rest }) => rest), find };
+  return { clock, settled, folded, unfold, all: () => all().map(({ element, ...rest }) => rest), find };
 })();
 """
 
@@ -115,6 +119,7 @@ window.walk = (() => {
 def _script() -> str:
     """SCRIPT with the numbers of the messages that it listens to, of the installed Streamlit."""
     from streamlit.proto.BackMsg_pb2 import BackMsg
+    from streamlit.proto.ClientState_pb2 import ClientState
     from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
     numbers = {
@@ -122,6 +127,7 @@ def _script() -> str:
         "SCRIPT_FINISHED": ForwardMsg.SCRIPT_FINISHED_FIELD_NUMBER,
         "EARLY": ForwardMsg.FINISHED_EARLY_FOR_RERUN,
         "RERUN": BackMsg.RERUN_SCRIPT_FIELD_NUMBER,
+        "OF_ITSELF": ClientState.IS_AUTO_RERUN_FIELD_NUMBER,
     }
     return "".join(f"const {name} = {number};" for name, number in numbers.items()) + SCRIPT
 
@@ -141,6 +147,7 @@ class Walk:
     """The walk over one page.
 
     failures: a sentence for each choice that did not stand, or not after a reload though the address has it.
+    without_choice: those that offer but one thing, as a list of the data sets on a machine with one does.
     not_carried: label -> a sentence on each that a reload lost because it never was in the address.
     """
 
@@ -149,8 +156,10 @@ class Walk:
         self.page, self.address = page, address
         self.failures: list[str] = []
         self.visited: list[Name] = []
+        self.without_choice: list[Name] = []
         self.carried: set[Name] = set()
         self.not_carried: dict[str, str] = {}
+        self.browsers_own: set[Name] = set()
         self.changes = 0
         self.first: dict[Name, str] = {}
 
@@ -185,10 +194,12 @@ class Walk:
             before, address = set(self._present()), self.page.url
             asked = self._asked()
             chosen = self._choose(name, turn)
-            if chosen is None:  # there is but one thing to choose
+            if chosen is None:
+                self.without_choice.append(name)
                 return
             self.changes += 1
-            self._settle(asked)
+            if name not in self.browsers_own and not self._settle(asked):
+                self.browsers_own.add(name)
             self._unfold()
             self._check(name, chosen, turn)
             if set(parse_qsl(urlsplit(self.page.url).query)) - set(parse_qsl(urlsplit(address).query)):
@@ -256,7 +267,7 @@ class Walk:
         element, value = self._element(name), self._present().get(name)
         if element is None:
             return None
-        element.scroll_into_view_if_needed()
+        element.evaluate("(e) => e.scrollIntoView({ block: 'center' })")  # so that a list has room to open
         match name.kind:
             case "choice":
                 options = {one.inner_text(): one for one in element.query_selector_all('[role="radio"]')}
@@ -306,11 +317,20 @@ class Walk:
             next(reversed(offered), None) if name.kind == "several" else self._another(name, [*offered], value, turn)
         )
         if chosen is not None:
-            offered[chosen].click()
+            self._click_option(element, offered[chosen])
         if chosen is None or name.kind == "several":
             self.page.keyboard.press("Escape")
         self.page.locator('[role="listbox"]').wait_for(state="detached")  # while it is open, nothing else is a control
         return [*value, chosen.removeprefix("Add: ")] if chosen and name.kind == "several" else chosen
+
+    def _click_option(self, element: ElementHandle, option: Locator) -> None:
+        """Click an option of the list; a page that moved under the open list has left it outside the window."""
+        try:
+            option.click(timeout=STANDS)
+        except PlaywrightTimeoutError:
+            self.page.keyboard.press("Escape")
+            self._offered(element)
+            option.click()
 
     def _offered(self, element: ElementHandle) -> dict[str, Locator]:
         """The first options of a list, which this opens."""
@@ -338,22 +358,26 @@ class Walk:
         return first if value == others[0] and len(others) == 1 else others[turn % len(others)]
 
     def _unfold(self) -> None:
-        """Open what is folded, one after the other: each may bring others."""
-        folded = self.page.locator('[data-testid="stMain"] details:not([open]) > summary')
-        while folded.count():
-            folded.first.click()
+        """Open what is folded: each may bring others. By script, for a mouse would wait for each to have unfolded."""
+        while self.page.evaluate("walk.unfold()"):
+            with contextlib.suppress(PlaywrightTimeoutError):  # one that was drawn anew meanwhile is folded again
+                self.page.wait_for_function("walk.folded().length === 0", timeout=STANDS)
 
     def _asked(self) -> int:
         return self.page.evaluate("walk.clock.asked")
 
-    def _settle(self, asked: int | None = None) -> None:
-        """Wait until the script has run for what was asked after `asked`, and the page shows what came of it."""
+    def _settle(self, asked: int | None = None) -> bool:
+        """Wait until the script has run for what was asked after `asked`, and the page shows what came of it.
+
+        Returns False where nothing was asked: what changed is the browser's own.
+        """
         if asked is not None:
             try:
                 self.page.wait_for_function("(before) => walk.clock.asked > before", arg=asked, timeout=HEARD_OF)
             except PlaywrightTimeoutError:
-                return  # what changed is the browser's own
+                return False
         self.page.wait_for_function("walk.settled()", timeout=PATIENCE)
+        return True
 
 
 def _other_text(text: str, turn: int) -> str:
