@@ -26,19 +26,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import (
-    cluster,
-    comparison,
-    jobs,
-    mending,
-    own_data,
-    paper,
-    performing,
-    places,
-    recipes,
-    shipped,
-    trial,
-)
+from kd_core import cluster, comparison, jobs, mending, own_data, paper, performing, places, recipes, shipped, trial
+from kd_core.base import paths, process
+from kd_core.base.config import LabError, differences, flattened
+from kd_core.base.files import read_bytes, write_atomic
 from kd_core.config import (
     DATASETS,
     MODELS,
@@ -48,7 +39,6 @@ from kd_core.config import (
     Average,
     Device,
     DistillationConfig,
-    LabError,
     ModelConfig,
     Optimizer,
     Precision,
@@ -58,12 +48,9 @@ from kd_core.config import (
     TrainingConfig,
     TransferSetConfig,
     called,
-    differences,
-    flattened,
     info_of,
     is_own,
 )
-from kd_core.files import read_bytes, write_atomic
 from kd_core.precision import settled
 from kd_core.runs import RESUMABLE, Run, Status, Store, new_id
 
@@ -91,7 +78,7 @@ app = typer.Typer(
         " broken off by Ctrl-C. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
-cluster.let_threads_sleep()
+process.let_threads_sleep()
 console = Console()
 notices = Console(stderr=True)
 
@@ -107,7 +94,7 @@ def _full_name(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
         raise LabError("--dataset holds what is no text in UTF-8") from None
-    return own_data.find(places.storage(), text)
+    return own_data.find(paths.storage(), text)
 
 
 def _dataset(text: str | None) -> str | None:
@@ -961,7 +948,7 @@ def list_data() -> None:
     """List all data sets, and whether they are here."""
     with _sentences():
         table = Table("name", "classes", "images", "train", "test", "here")
-        for name in [*DATASETS, *own_data.names(places.storage())]:
+        for name in [*DATASETS, *own_data.names(paths.storage())]:
             info = info_of(name)
             shape = "x".join(map(str, info.image_shape))
             counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
@@ -1015,7 +1002,7 @@ def add_data(
             )
         else:
             preparation = own_data.Preparation.from_json(settings)
-        name = own_data.prepare(source, preparation, places.storage(), lambda text, share: tell(text=text, share=share))
+        name = own_data.prepare(source, preparation, paths.storage(), lambda text, share: tell(text=text, share=share))
         tell(result={"name": name})
         if not as_json:
             info = info_of(name)
@@ -1046,7 +1033,7 @@ def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.
     with _sentences():
         if not is_own(dataset):
             raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
-        own_data.remove(places.storage(), dataset)
+        own_data.remove(paths.storage(), dataset)
         console.print(f"{info_of(dataset).label} is gone")
 
 
@@ -1126,7 +1113,7 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _store() -> Store:
-    store, notice = mending.open_store(places.home(), places.storage())
+    store, notice = mending.open_store(paths.home(), paths.storage())
     if notice:
         _say(notice, notices)
     store.interrupt_orphans()

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from kd_core.config import ConfigError
+from kd_core.base.config import ConfigError
 
 
 def pick_device(name: str) -> torch.device:

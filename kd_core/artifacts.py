@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import brought, datasets, evaluation, models, speed, tensors
-from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig, info_of
+from kd_core import brought, datasets, evaluation, models, speed
+from kd_core.base import tensors
+from kd_core.base.config import ConfigError, LabError
+from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
+from kd_core.config import BLACK_BOX, RunConfig, info_of
 from kd_core.datasets import Dataset
-from kd_core.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.runs import RunFolder, folder_of
 from kd_core.split import split_of
 

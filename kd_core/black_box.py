@@ -14,7 +14,7 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.programs import Axes, Program
 
 Kind = Literal["program", "onnx"]

@@ -30,9 +30,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from kd_core.config import BLACK_BOX, Config, ConfigError, LabError, RunConfig, info_of, probed_classes
+from kd_core.base.config import Config, ConfigError, LabError
+from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
+from kd_core.config import BLACK_BOX, RunConfig, info_of, probed_classes
 from kd_core.evaluation import test_errors
-from kd_core.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id

@@ -6,8 +6,6 @@ and how they are started. torch is imported by the worker command alone.
 """
 
 import asyncio
-import contextlib
-import ctypes
 import logging
 import math
 import os
@@ -18,7 +16,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
+from kd_core.base.process import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
     from distributed import Client, Future, Nanny
@@ -28,11 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TOPIC = "kd-lab"
-_M_ARENA_MAX = -8  # of glibc's malloc.h
-WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
-of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13). The other
-way round, the page's prediction for one image took 10 ms of the processor beside training, and 1 ms so."""
 DASK_SETTINGS = {
     "distributed.worker.daemon": True,
     "distributed.nanny.pre-spawn-environ": {},
@@ -72,22 +66,6 @@ class Worker(NamedTuple):
     address: str
     host: str
     gpu: bool
-
-
-def let_threads_sleep() -> None:
-    """Have this process wait as its workers do (WORKER_ENVIRONMENT). Call it before torch is imported."""
-    for name, value in WORKER_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def keep_heaps_few() -> None:
-    """Have the threads of this process share two heaps, where glibc would give each its own, up to eight a core.
-
-    What many short-lived threads leave in heaps of their own is not given back: a class of 30 let the app's process
-    grow by 79 MB a minute, and by 32 with two heaps (three minutes each, on two cores).
-    """
-    with contextlib.suppress(OSError, AttributeError):  # another C library, which has no such setting
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 class Cluster:

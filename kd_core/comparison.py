@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core import evaluation
+from kd_core.base.config import ConfigError
 from kd_core.claims import FEWEST_SEEDS, SURE
 from kd_core.config import (
     OBJECTIVES,
-    ConfigError,
     DistillationConfig,
     ModelConfig,
     RunConfig,

@@ -17,10 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from kd_core import own_data, places
-from kd_core.config import ConfigError, TransferSetConfig, info_of, is_own, probed_classes
+from kd_core.base import paths
+from kd_core.base.config import ConfigError
+from kd_core.base.files import AnyPath
+from kd_core.config import TransferSetConfig, info_of, is_own, probed_classes
 from kd_core.downloads import DatasetError, Progress, download
 from kd_core.drawing import as_mnist
-from kd_core.files import AnyPath
 
 PROBED_BYTES = 250_000_000
 """Of training images, and of test images, that are looked at to choose the probes."""
@@ -173,7 +175,7 @@ def load(name: str, progress: Progress | None = None, storage: AnyPath | None = 
     if name == "digits":
         return _digits()
     if is_own(name):
-        return _own(name, storage if storage is not None else places.storage())
+        return _own(name, storage if storage is not None else paths.storage())
     folder = places.folder_of(name) or download(name, progress)
     return _cifar10(folder) if name == "cifar10" else _mnist(folder, name)
 
@@ -216,7 +218,7 @@ KMNIST_CLASSES = ("お o", "き ki", "す su", "つ tsu", "な na", "は ha", "�
 
 @lru_cache(maxsize=3)
 def _mnist(folder: Path, name: str) -> Dataset:
-    from kd_core.vision import torchvision
+    from kd_core.base.torchvision import torchvision
 
     source = getattr(torchvision().datasets, places.TORCHVISION[name])
     parts = []
@@ -239,7 +241,7 @@ def _mnist(folder: Path, name: str) -> Dataset:
 @lru_cache(maxsize=1)
 def _cifar10(folder: Path) -> Dataset:
     """Torchvision compares each file's MD5 before it opens it: they are pickles."""
-    from kd_core.vision import torchvision
+    from kd_core.base.torchvision import torchvision
 
     parts: list[Tensor] = []
     try:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kd_core import places
-from kd_core.config import LabError, info_of
+from kd_core.base.config import LabError
+from kd_core.config import info_of
 
 Progress = Callable[[str, float], None]
 """Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
@@ -88,7 +89,7 @@ def download(name: str, progress: Progress | None = None, mirrors: list[str] | N
 
 def _offered(name: str, folder: Path) -> tuple[list[_Parcel], list[str]]:
     """What has to be fetched for a data set, and from where."""
-    from kd_core.vision import torchvision
+    from kd_core.base.torchvision import torchvision
 
     source = getattr(torchvision().datasets, places.TORCHVISION[name])
     if name == "cifar10":

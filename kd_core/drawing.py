@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 
 SIDE, BOX = 28, 20
 MAX_SIDE = 4096

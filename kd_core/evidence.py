@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core import evaluation
-from kd_core.config import LabError, RunConfig
+from kd_core.base.config import LabError
+from kd_core.config import RunConfig
 from kd_core.evaluation import Labels, Logits, McNemar
 from kd_core.places import available
 from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats

@@ -32,13 +32,14 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, brought, datasets, exported, speed, tensors
+from kd_core import artifacts, brought, datasets, exported, speed
+from kd_core.base import tensors
+from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.config import BLACK_BOX, RunConfig
 from kd_core.datasets import Dataset
 from kd_core.downloads import Progress
 from kd_core.evaluation import test_errors
 from kd_core.exported import ExportError
-from kd_core.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.model_card import model_card
 from kd_core.runs import Run, folder_of
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.own_data import Preparation
 
 INCOMING = "incoming"

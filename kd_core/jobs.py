@@ -23,9 +23,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core import live
+from kd_core.base.config import ConfigError, LabError
+from kd_core.base.files import is_file, read_text
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import ConfigError, LabError, RunConfig, called, check_shows, info_of
-from kd_core.files import is_file, read_text
+from kd_core.config import RunConfig, called, check_shows, info_of
 from kd_core.performing import (
     PROGRESS,
     Finding,

@@ -14,8 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_core.config import LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
+from kd_core.base.config import LabError
+from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
+from kd_core.config import RunConfig
 from kd_core.runs import (
     BACKUP,
     DATABASE,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from kd_core.arithmetic import quick_float32
-from kd_core.config import BLACK_BOX, ConfigError, ModelConfig
+from kd_core.base.config import ConfigError
+from kd_core.config import BLACK_BOX, ModelConfig
 
 ImageShape = tuple[int, int, int]
 
@@ -104,7 +105,7 @@ def _cnn(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modul
 
 def _resnet18(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
     """Torchvision's ResNet-18 with the stem for small images: 3x3 at stride 1, no max pooling (He et al. 2015, 4.2)."""
-    from kd_core.vision import torchvision
+    from kd_core.base.torchvision import torchvision
 
     model: nn.Module = torchvision().models.resnet18(weights=None, num_classes=classes)
     model.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
@@ -114,7 +115,7 @@ def _resnet18(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.
 
 def _mobilenet_v3_small(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
     """Torchvision's MobileNetV3 small with a first convolution of stride 1: small images keep their detail."""
-    from kd_core.vision import torchvision
+    from kd_core.base.torchvision import torchvision
 
     model: nn.Module = torchvision().models.mobilenet_v3_small(weights=None, num_classes=classes)
     stem = nn.Conv2d(image_shape[0], 16, kernel_size=3, stride=1, padding=1, bias=False)

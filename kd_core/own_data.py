@@ -37,9 +37,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from pydantic import Field, field_validator
 
-from kd_core.config import DATASETS, MAX_CLASSES, SIDES, Config, DatasetInfo, info_of, is_own, own_name
+from kd_core.base.config import Config
+from kd_core.base.files import AnyPath, is_file, listed, read_bytes, read_text, remove_folder, sha256, write_atomic
+from kd_core.config import DATASETS, MAX_CLASSES, SIDES, DatasetInfo, info_of, is_own, own_name
 from kd_core.downloads import DatasetError, Progress
-from kd_core.files import AnyPath, is_file, listed, read_bytes, read_text, remove_folder, sha256, write_atomic
 from kd_core.places import OWN, OWN_CARD, own_folder
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm")
@@ -352,7 +353,7 @@ class _Prepared:
     """Images as a data set has them, by index: what the workers of a DataLoader make. None: unreadable."""
 
     def __init__(self, source: _Source, names: Sequence[str], preparation: Preparation) -> None:
-        from kd_core.vision import transforms
+        from kd_core.base.torchvision import transforms
 
         v2 = transforms()
         steps = [v2.PILToTensor(), v2.Resize(preparation.side, antialias=True), v2.CenterCrop(preparation.side)]

@@ -13,9 +13,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from kd_core.cluster import TOPIC, keep_heaps_few
-from kd_core.config import BLACK_BOX, ConfigError, LabError, RunConfig
-from kd_core.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
+from kd_core.base.config import ConfigError, LabError
+from kd_core.base.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
+from kd_core.base.process import keep_heaps_few
+from kd_core.cluster import TOPIC
+from kd_core.config import BLACK_BOX, RunConfig
 from kd_core.runs import Run, Store, folder_of
 
 if TYPE_CHECKING:

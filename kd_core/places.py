@@ -5,8 +5,9 @@ from pathlib import Path
 
 import platformdirs
 
-from kd_core.config import ConfigError, is_own
-from kd_core.files import AnyPath, is_file, path_at
+from kd_core.base.files import AnyPath, is_file
+from kd_core.base.paths import _folder, storage
+from kd_core.config import is_own
 
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST", "cifar10": "CIFAR10"}
@@ -21,36 +22,11 @@ OWN, OWN_CARD = "datasets", "card.json"
 """Folder of the data sets that users brought, in storage, and the file of each that is written last."""
 
 
-def home() -> Path:
-    """The folder of the run store: KD_HOME where it is set, else checkpoints/ beside kd_core."""
-    named = os.environ.get("KD_HOME")
-    return _folder("KD_HOME", named).resolve() if named else Path(__file__).resolve().parent.parent / "checkpoints"
-
-
-def storage() -> AnyPath:
-    """Where the files of runs lie: KD_STORAGE (a folder, or an address such as s3://bucket/lab), or else home.
-
-    Raises ConfigError where it cannot be used.
-    """
-    named = os.environ.get("KD_STORAGE")
-    if not named:
-        return home()
-    path = path_at(named)
-    return path.resolve() if isinstance(path, Path) else path
-
-
 def data_folders() -> list[Path]:
     """Where data sets are looked for, in order: KD_DATA_DIR where it is set, then the user's cache folder."""
     cache = Path(platformdirs.user_cache_dir("kd-lab")) / "data"
     named = os.environ.get("KD_DATA_DIR")
     return [_folder("KD_DATA_DIR", named), cache] if named else [cache]
-
-
-def _folder(variable: str, named: str) -> Path:
-    path = path_at(named)
-    if not isinstance(path, Path):
-        raise ConfigError(f"{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere")
-    return path
 
 
 def folder_of(dataset: str) -> Path | None:

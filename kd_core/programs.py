@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 
 MAX_JSON_BYTES = 30_000_000
 MAX_MEMBERS, MAX_NODES = 20_000, 20_000

@@ -9,20 +9,19 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from kd_core.base.config import Config, differences
 from kd_core.config import (
     MAX_ENSEMBLE,
     OBJECTIVES,
     PAPER_STUDENT,
     PAPER_TEACHER,
     Average,
-    Config,
     DistillationConfig,
     ModelConfig,
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
     check_shows,
-    differences,
     info_of,
     objective_weights,
 )

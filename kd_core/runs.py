@@ -32,8 +32,9 @@ from typing import Any, Literal
 
 import psutil
 
-from kd_core.config import PRECISIONS, LabError, RunConfig, called
-from kd_core.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
+from kd_core.base.config import LabError
+from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
+from kd_core.config import PRECISIONS, RunConfig, called
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.config import LabError, ModelConfig, RunConfig, info_of
-from kd_core.files import SaveError, read_text, write_atomic
+from kd_core.base.config import LabError
+from kd_core.base.files import SaveError, read_text, write_atomic
+from kd_core.config import ModelConfig, RunConfig, info_of
 from kd_core.model_card import model_card
 from kd_core.places import available
 from kd_core.recipes import StoryConfig, default_training
@@ -160,7 +161,8 @@ def _damaged(path: Path) -> SaveError:
 
 def ship(store: Store, run_id: str) -> Path:
     """Write a finished run's folder, and return it. Raises LabError, StoreError, SaveError or DatasetError."""
-    from kd_core import artifacts, datasets, evaluation, models, tensors
+    from kd_core import artifacts, datasets, evaluation, models
+    from kd_core.base import tensors
 
     run = store.get(run_id)
     if run.status != "finished":

@@ -20,19 +20,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kd_core import black_box, brought, evaluation, models
+from kd_core.base.config import Config, LabError
 from kd_core.black_box import BlackBox
-from kd_core.config import (
-    BLACK_BOX,
-    MODELS,
-    PIXELS,
-    BroughtConfig,
-    Config,
-    LabError,
-    ModelConfig,
-    RunConfig,
-    TrainingConfig,
-    info_of,
-)
+from kd_core.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig, RunConfig, TrainingConfig, info_of
 from kd_core.datasets import Dataset
 
 Tell = Callable[[str, float], None]

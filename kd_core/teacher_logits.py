@@ -15,9 +15,10 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from kd_core import artifacts, models, tensors
+from kd_core import artifacts, models
+from kd_core.base import tensors
+from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
 from kd_core.datasets import Dataset
-from kd_core.files import AnyPath, SaveError, found, is_file, remove
 
 log = logging.getLogger(__name__)
 

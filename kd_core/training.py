@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, mistakes, models, objectives, tensors
+from kd_core import losses, mistakes, models, objectives
 from kd_core.arithmetic import (
     autocast,
     pick_device,
@@ -23,9 +23,11 @@ from kd_core.arithmetic import (
     random_state,
     set_random_state,
 )
-from kd_core.config import ConfigError, RunConfig, TrainingConfig
+from kd_core.base import tensors
+from kd_core.base.config import ConfigError
+from kd_core.base.files import SaveError
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.datasets import Dataset, Streamed
-from kd_core.files import SaveError
 from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.taps import Taps, tapped

@@ -19,8 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_core.config import LabError, ModelConfig, RunConfig
-from kd_core.files import remove_folder, write_atomic
+from kd_core.base.config import LabError
+from kd_core.base.files import remove_folder, write_atomic
+from kd_core.config import ModelConfig, RunConfig
 from kd_core.runs import Store, new_id
 
 log = logging.getLogger(__name__)
@@ -235,10 +236,11 @@ def _bound_memory() -> None:
 
 def main(folder: Path) -> None:
     """Try the file in a folder, and write what was found beside it."""
-    from kd_core import cluster
+    from kd_core.base import process as base_process
 
-    cluster.keep_heaps_few()
-    from kd_core import datasets, teacher_files, tensors
+    base_process.keep_heaps_few()
+    from kd_core import datasets, teacher_files
+    from kd_core.base import tensors
 
     parent = os.getppid()
 

@@ -9,7 +9,7 @@ import requests
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from kd_core.files import path_at
+from kd_core.base.files import path_at
 
 BUCKET = "s3://lab"
 

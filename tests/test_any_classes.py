@@ -25,7 +25,8 @@ from kd_core import (
     shipped,
     snippets,
 )
-from kd_core.config import TransferSetConfig, in_words, info_of, probed_classes
+from kd_core.base.config import in_words
+from kd_core.config import TransferSetConfig, info_of, probed_classes
 from kd_core.own_data import Preparation
 from kd_core.runs import Store
 from pages.widgets import closer, forms, images, lab, race
@@ -289,7 +290,7 @@ def open_page(lab_home, monkeypatch, at_this_machine):
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
-        app.switch_page(f"pages/{page}.py").run()
+        app.switch_page(f"pages/{page}/page.py").run()
         assert not app.exception, [error.value for error in app.exception]
         assert not app.error, [error.value for error in app.error]
         return app

@@ -6,9 +6,10 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, datasets, evaluation, files, models, tensors
+from kd_core import artifacts, datasets, evaluation, models
+from kd_core.base import files, tensors
+from kd_core.base.files import SaveError
 from kd_core.config import DistillationConfig, TransferSetConfig
-from kd_core.files import SaveError
 from kd_core.runs import Store
 
 

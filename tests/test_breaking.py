@@ -1,7 +1,6 @@
 """The lesson "Break it": its runs differ in the mistake alone, its harm is what scipy says, and its page tells it."""
 
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,11 @@ from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
 from kd_core import breaking, jobs, paper, performing, shipped
+from kd_core.base.config import differences
+from kd_core.base.paths import ROOT
 from kd_core.breaking import RIGHT, WRONG, Choice, Setting
 from kd_core.claims import SeedDifference, seed_difference
-from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, TransferSetConfig, differences
+from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, TransferSetConfig
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
 
@@ -40,7 +41,7 @@ def test_right_and_wrong_student_of_a_seed_differ_in_the_mistake_alone(mistake, 
 
 
 def test_the_teachers_of_the_lesson_are_those_that_ship(store, monkeypatch):
-    monkeypatch.setattr(shipped, "FOLDER", Path(shipped.__file__).parent.parent / "checkpoints" / "shipped")
+    monkeypatch.setattr(shipped, "FOLDER", ROOT / "checkpoints" / "shipped")
     shipped.take_in(store)
     for dataset in breaking.BASE:
         plan = paper.plan(breaking.experiment("class_mean", dataset), SEEDS, store.runs())

@@ -6,17 +6,15 @@ import sys
 
 import pytest
 
+from kd_core.base.config import ConfigError, LabError, differences
 from kd_core.config import (
     DATASETS,
     PAPER_TEACHER,
-    ConfigError,
     DistillationConfig,
-    LabError,
     ModelConfig,
     RunConfig,
     TrainingConfig,
     TransferSetConfig,
-    differences,
 )
 
 

@@ -22,9 +22,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from kd_core import datasets, downloads, places
-from kd_core.config import ConfigError, TransferSetConfig
+from kd_core.base.config import ConfigError
+from kd_core.base.torchvision import torchvision
+from kd_core.config import TransferSetConfig
 from kd_core.datasets import DatasetError
-from kd_core.vision import torchvision
 
 
 def test_digits_are_scikit_learns_images_in_mnists_shape(digits):

@@ -17,11 +17,12 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import artifacts, browser_page, datasets, drawing, export, exported, recipes, snippets, tensors
+from kd_core import artifacts, browser_page, datasets, drawing, export, exported, recipes, snippets
 from kd_core.__main__ import app
+from kd_core.base import tensors
+from kd_core.base.files import SaveError
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig, RunConfig
 from kd_core.export import ExportError
-from kd_core.files import SaveError
 from kd_core.runs import Store
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,8 +9,9 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core import files, places, tensors
-from kd_core.files import SaveError
+from kd_core import places
+from kd_core.base import files, paths, tensors
+from kd_core.base.files import SaveError
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
@@ -99,9 +100,9 @@ def test_a_pickle_that_would_run_code_is_refused_without_running_it(tmp_path):
 
 def test_home_is_named_by_kd_home_and_else_beside_the_engine(monkeypatch, tmp_path):
     monkeypatch.setenv("KD_HOME", str(tmp_path))
-    assert places.home() == tmp_path
+    assert paths.home() == tmp_path
     monkeypatch.delenv("KD_HOME")
-    assert places.home() == Path(places.__file__).resolve().parent.parent / "checkpoints"
+    assert paths.home() == Path(places.__file__).resolve().parent.parent / "checkpoints"
 
 
 def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):

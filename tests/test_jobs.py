@@ -18,9 +18,11 @@ import torch
 from load.judging import REFUSED
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import artifacts, jobs, models, performing, tensors
+from kd_core import artifacts, jobs, models, performing
+from kd_core.base import tensors
+from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
-from kd_core.config import ConfigError, DistillationConfig, LabError, ModelConfig, RunConfig
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig
 from kd_core.jobs import Jobs, turns
 from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import ACTIVE, BACKUP, LOST_WORKER, Store, StoreError, new_id

@@ -23,12 +23,13 @@ from kd_core import (
     sweep,
     training,
 )
-from kd_core.config import MISTAKES, ConfigError, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.base.config import ConfigError
+from kd_core.base.torchvision import torchvision
+from kd_core.config import MISTAKES, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
 from kd_core.evaluation import halves
 from kd_core.runs import new_id
 from kd_core.split import split_of
 from kd_core.training import EpochRecord, Training, train
-from kd_core.vision import torchvision
 
 TEMPERATURE, ALPHA, CLASSES = 5.0, 0.7, 10
 DROPPING = ModelConfig(hidden=(16,), dropout_hidden=0.5, batch_norm=True)

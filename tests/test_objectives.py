@@ -10,7 +10,8 @@ from scipy.special import log_softmax, rel_entr, softmax
 from tiny import assert_same_weights, tiny_config
 
 from kd_core import models, objectives
-from kd_core.config import OBJECTIVES, ConfigError, DistillationConfig, RunConfig, TransferSetConfig
+from kd_core.base.config import ConfigError
+from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig, TransferSetConfig
 from kd_core.losses import ensemble_logits, soft_target_loss
 from kd_core.objectives import Batch, logits
 from kd_core.training import EpochRecord, Training, train

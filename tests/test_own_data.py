@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from kd_core import datasets, own_data, places
-from kd_core.config import ConfigError, ModelConfig, RunConfig, TrainingConfig, info_of
+from kd_core.base.config import ConfigError
+from kd_core.config import ModelConfig, RunConfig, TrainingConfig, info_of
 from kd_core.datasets import DatasetError, Streamed
 from kd_core.own_data import Preparation
 from kd_core.training import Training, train

@@ -32,6 +32,7 @@ from kd_core import (
     shipped,
     teacher_files,
 )
+from kd_core.base import paths
 from kd_core.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
 from kd_core.evaluation import GALLERIES, mean_interval
@@ -79,7 +80,7 @@ def open_page(homes, monkeypatch, at_this_machine):
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
-        app.switch_page(f"pages/{page}.py").run()
+        app.switch_page(f"pages/{page}/page.py").run()
         assert not app.exception, [error.value for error in app.exception]
         return app
 
@@ -736,7 +737,7 @@ def test_a_damaged_list_of_runs_is_mended_and_said_until_it_is_read(tmp_path, mo
     assert app.warning[0].value.startswith("The list of runs was damaged. It is whole again")
     app.button(key="mended_seen").click().run()
     assert not app.warning
-    assert places.home() == tmp_path
+    assert paths.home() == tmp_path
 
 
 @pytest.mark.parametrize(

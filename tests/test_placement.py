@@ -347,7 +347,7 @@ def test_threads_share_heaps_where_glibc_would_give_each_its_own():
     """Forty threads that allocate at once leave no more heaps than two, as malloc_info tells; by default sixteen."""
     code = (
         "import ctypes, os, sys, tempfile, threading\n"
-        "from kd_core.cluster import keep_heaps_few\n"
+        "from kd_core.base.process import keep_heaps_few\n"
         "sys.argv[1] == 'few' and keep_heaps_few()\n"
         "meet = threading.Barrier(40)\n"
         "def allocate():\n"

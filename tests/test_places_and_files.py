@@ -13,8 +13,9 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core import files, places, tensors
-from kd_core.files import SaveError
+from kd_core import places
+from kd_core.base import files, paths, tensors
+from kd_core.base.files import SaveError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,16 +33,16 @@ def lay_mnist(folder):
 
 def test_an_empty_kd_home_is_as_good_as_none(monkeypatch):
     monkeypatch.setenv("KD_HOME", "")
-    assert places.home() == ROOT / "checkpoints"
+    assert paths.home() == ROOT / "checkpoints"
 
 
 def test_kd_home_may_be_relative_or_start_with_a_tilde_and_comes_out_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("KD_HOME", "here/../there")
-    assert places.home() == tmp_path.resolve() / "there"
+    assert paths.home() == tmp_path.resolve() / "there"
     monkeypatch.setenv("KD_HOME", "~/lab")
-    assert places.home() == tmp_path.resolve() / "user" / "lab"
+    assert paths.home() == tmp_path.resolve() / "user" / "lab"
 
 
 def test_data_is_looked_for_where_kd_data_dir_says_and_then_in_the_cache(monkeypatch, tmp_path):
@@ -150,7 +151,7 @@ def in_a_small_file_system(folder, code, size="64k"):
 def test_a_file_system_that_is_really_full_keeps_the_old_file_whole(tmp_path):
     result = in_a_small_file_system(
         tmp_path / "small",
-        "import os, sys; from pathlib import Path; from kd_core.files import SaveError, write_atomic\n"
+        "import os, sys; from pathlib import Path; from kd_core.base.files import SaveError, write_atomic\n"
         "folder = Path(sys.argv[1])\n"
         "write_atomic(folder / 'weights', b'o' * 40_000)\n"
         "try:\n"

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.jobs import Jobs
 from kd_core.runs import Store, new_id
 from pages.widgets import door, history, lab, live, rights
@@ -209,7 +209,7 @@ def open_as(home, monkeypatch, at_this_machine):
         app.run()
         if page != "overview":
             app.session_state[f"menu_{run_id}"] = True
-            app.switch_page(f"pages/{page}.py").run()
+            app.switch_page(f"pages/{page}/page.py").run()
         assert not app.exception
         return app, run_id
 

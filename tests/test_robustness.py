@@ -12,10 +12,12 @@ import pytest
 from tiny import tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import datasets, evaluation, files, tensors
+from kd_core import datasets, evaluation
 from kd_core.__main__ import app
-from kd_core.config import ConfigError, RunConfig
-from kd_core.files import SaveError
+from kd_core.base import files, tensors
+from kd_core.base.config import ConfigError
+from kd_core.base.files import SaveError
+from kd_core.config import RunConfig
 from kd_core.runs import new_id
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from kd_core import __main__ as program
 from kd_core import comparison, models, paper, recipes, shipped
 from kd_core.__main__ import INTERRUPTED, REFUSED, app
-from kd_core.config import MODELS, OBJECTIVES, ConfigError, ModelConfig
+from kd_core.base.config import ConfigError
+from kd_core.config import MODELS, OBJECTIVES, ModelConfig
 from kd_core.jobs import Jobs
 from kd_core.runs import Store, new_id
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, places, shipped, tensors
-from kd_core.config import LabError
-from kd_core.files import SaveError
+from kd_core import artifacts, bundles, places, shipped
+from kd_core.base import tensors
+from kd_core.base.config import LabError
+from kd_core.base.files import SaveError
 from kd_core.runs import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints" / "shipped"

@@ -16,7 +16,8 @@ from tiny import tiny_config, train_here
 from torch import nn
 
 from kd_core import artifacts, black_box, brought, bundles, models, performing, teacher_logits, trial
-from kd_core.config import BLACK_BOX, BroughtConfig, ConfigError, LabError, ModelConfig, RunConfig
+from kd_core.base.config import ConfigError, LabError
+from kd_core.config import BLACK_BOX, BroughtConfig, ModelConfig, RunConfig
 from kd_core.export import ExportError, export_run
 from kd_core.mending import bring_back
 from kd_core.model_card import model_card

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from kd_core import vision
+from kd_core.base import torchvision
 
 
 def run(code):
@@ -24,13 +24,13 @@ def bare_import_fails():
 
 
 def test_torchvision_imports_through_our_door():
-    result = run("from kd_core.vision import torchvision; print(torchvision().models.resnet18.__name__)")
+    result = run("from kd_core.base.torchvision import torchvision; print(torchvision().models.resnet18.__name__)")
     assert result.stdout == "resnet18\n", result.stderr
 
 
 def test_exactly_the_missing_operators_are_declared_and_only_once(bare_import_fails):
     result = run(
-        "from kd_core import vision; print(vision.declare_missing_operators(), vision.declare_missing_operators())"
+        "from kd_core.base import torchvision; print(vision.declare_missing_operators(), vision.declare_missing_operators())"
     )
     expected = "['nms', 'qnms'] []" if bare_import_fails else "[] []"
     assert result.stdout.strip() == expected, result.stderr
@@ -42,7 +42,7 @@ def test_our_door_opens_what_a_bare_import_cannot(bare_import_fails):
     result = run(
         "import torch\n"
         "before = {name for name in ('nms', 'qnms', 'roi_align') if hasattr(torch.ops.torchvision, name)}\n"
-        "from kd_core import vision\n"
+        "from kd_core.base import torchvision\n"
         "assert 'torchvision' not in __import__('sys').modules\n"
         "package = vision.torchvision()\n"
         "assert vision.torchvision() is package\n"
@@ -61,7 +61,7 @@ def test_only_the_operator_that_is_missing_is_declared(bare_import_fails):
         "import torch\n"
         "own = torch.library.Library('torchvision', 'DEF')\n"
         "own.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')\n"
-        "from kd_core import vision\n"
+        "from kd_core.base import torchvision\n"
         "print(vision.declare_missing_operators())\n"
         "vision.torchvision()"
     )
@@ -72,7 +72,7 @@ def test_only_the_operator_that_is_missing_is_declared(bare_import_fails):
 def test_a_missing_torchvision_is_said_in_words(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"^torchvision is not installed: pip install -r requirements\.txt$"):
-        vision.torchvision()
+        torchvision.torchvision()
 
 
 def test_nothing_is_declared_where_the_operators_are_defined():
@@ -82,7 +82,7 @@ def test_nothing_is_declared_where_the_operators_are_defined():
         "own = torch.library.Library('torchvision', 'DEF')\n"
         "schema = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'\n"
         "[own.define(name + schema) for name in ('nms', 'qnms') if not hasattr(torch.ops.torchvision, name)]\n"
-        "from kd_core import vision\n"
+        "from kd_core.base import torchvision\n"
         "print(vision.declare_missing_operators())\n"
         "vision.torchvision()"
     )

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import comparison, datasets, models, paper, performing, shipped, tensors
+from kd_core import comparison, datasets, models, paper, performing, shipped
+from kd_core.base import tensors
 from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig, TransferSetConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id

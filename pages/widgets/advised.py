@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kd_core import diagnosis, evidence
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Run
 from pages.widgets import keys, lab

@@ -6,7 +6,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kd_core.config import SIDES, ConfigError, LabError
+from kd_core.base.config import ConfigError, LabError
+from kd_core.config import SIDES
 from kd_core.own_data import Preparation
 from pages.widgets import data_sets, lab, rights
 from pages.widgets.missing import follow

@@ -4,7 +4,9 @@ import numpy as np
 import streamlit as st
 
 from kd_core import figures, own_data, places
-from kd_core.config import LabError, info_of, is_own
+from kd_core.base import paths
+from kd_core.base.config import LabError
+from kd_core.config import info_of, is_own
 from kd_core.recipes import StoryConfig
 from pages.widgets import keys, lab, rights
 from pages.widgets.address import chosen
@@ -81,7 +83,7 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
         ratio = own_data.balance(train)
         facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
     if here and is_own(dataset):
-        made = own_data.card(places.storage(), dataset)
+        made = own_data.card(paths.storage(), dataset)
         settings = made.preparation
         facts |= {
             "Made of": made.source,

@@ -9,7 +9,7 @@ from functools import partial
 import streamlit as st
 
 from kd_core import bundles
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.runs import Run
 from pages.widgets import lab, rights
 from pages.widgets.words import literal

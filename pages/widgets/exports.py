@@ -7,8 +7,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kd_core import browser_page, exported, places, snippets
-from kd_core.config import BLACK_BOX, HANDWRITTEN, LabError, info_of
+from kd_core import browser_page, exported, snippets
+from kd_core.base import paths
+from kd_core.base.config import LabError
+from kd_core.config import BLACK_BOX, HANDWRITTEN, info_of
 from kd_core.runs import Run
 from kd_core.snippets import Images
 from pages.widgets import lab, pickers, rights
@@ -32,7 +34,7 @@ def checks_of(run: Run) -> dict[str, Any] | None:
             icon=":material/block:",
         )
         return None
-    checks = exported.read_checks(places.storage(), run.id)
+    checks = exported.read_checks(paths.storage(), run.id)
     if checks is None and not pickers.test_set_is_here([run]):
         say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
     elif checks is None:
@@ -104,7 +106,7 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
         for name in [*_passed(checks), exported.CONFIG, exported.CARD]:
             st.download_button(
                 name,
-                partial(exported.as_downloaded, places.storage(), run.id, name),
+                partial(exported.as_downloaded, paths.storage(), run.id, name),
                 file_name=exported.download_name(run.id, name),
                 key=f"export_{name}",
                 icon=":material/download:",
@@ -144,7 +146,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         file = exported.download_name(run.id, exported.ONNX)
         st.code(snippets.browser_snippet(file, images), language="html")
     with page:
-        problem = browser_page.browser_page_problem(places.storage(), run.id)
+        problem = browser_page.browser_page_problem(paths.storage(), run.id)
         if problem:
             st.info(literal(problem), icon=":material/block:")
             return
@@ -155,7 +157,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         )
         st.download_button(
             "Download the page",
-            lambda: browser_page.browser_page(places.storage(), run.id) or b"",
+            lambda: browser_page.browser_page(paths.storage(), run.id) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
             icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",

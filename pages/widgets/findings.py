@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from kd_core.performing import Finding
 from kd_core.runs import Run
 from pages.widgets import lab, rights

@@ -14,16 +14,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from kd_core import recipes
-from kd_core.config import (
-    MODELS,
-    OBJECTIVES,
-    Config,
-    ConfigError,
-    ModelConfig,
-    ObjectiveInfo,
-    TrainingConfig,
-    TransferSetConfig,
-)
+from kd_core.base.config import Config, ConfigError
+from kd_core.config import MODELS, OBJECTIVES, ModelConfig, ObjectiveInfo, TrainingConfig, TransferSetConfig
 from kd_core.places import available
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run

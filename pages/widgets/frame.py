@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.navigation.page import StreamlitPage
 
-from kd_core.config import LabError
+from kd_core.base.config import LabError
 from pages.widgets import lab, pressing, rights
 from pages.widgets.door import ENTER, the_door
 from pages.widgets.guide import guide

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from kd_core import advice as advice_before
 from kd_core import figures, mending, own_data, places, recipes, shipped
 from kd_core.advice import Timing
+from kd_core.base import paths
 from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, RunConfig, info_of, is_own
 from kd_core.downloads import DatasetError
 from kd_core.intake import Intake
@@ -40,17 +41,17 @@ TRIALS_KEPT = 5
 
 def store() -> Store:
     """The run store of KD_HOME. Raises StoreError where it cannot be used."""
-    return _opened(places.home()).store
+    return _opened(paths.home()).store
 
 
 def mended() -> str | None:
     """What had to be mended when this server opened its store, in a sentence, or None."""
-    return _opened(places.home()).notice
+    return _opened(paths.home()).notice
 
 
 def jobs() -> Jobs:
     """The queue of this server."""
-    return _jobs(places.home())
+    return _jobs(paths.home())
 
 
 def browser() -> str:
@@ -66,7 +67,7 @@ def owner_colour(browser_id: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _opened(home: Path) -> mending.Opened:
-    opened = mending.open_store(home, places.storage())
+    opened = mending.open_store(home, paths.storage())
     opened.store.interrupt_orphans()
     opened.store.purge()
     opened.store.prune()
@@ -92,7 +93,7 @@ def _jobs(home: Path) -> Jobs:
 
 def intake() -> Intake:
     """What takes data sets in."""
-    return _intake(places.home())
+    return _intake(paths.home())
 
 
 @st.cache_resource(show_spinner=False)
@@ -134,7 +135,7 @@ def data_sets(*others: str) -> dict[str, str]:
 
     Of users' own of one label, the beginning of each one's checksum tells them apart. Storage is asked once.
     """
-    own = own_data.names(places.storage())
+    own = own_data.names(paths.storage())
     of_label = Counter(info_of(name).label for name in own)
 
     def called(name: str) -> str:
@@ -202,7 +203,7 @@ def class_names_of(run: Run) -> tuple[str, ...]:
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
     if is_own(dataset):  # whose images need not be opened for it
-        return own_data.card(places.storage(), dataset).class_names
+        return own_data.card(paths.storage(), dataset).class_names
     return _loaded(dataset).class_names
 
 
@@ -222,7 +223,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
     from kd_core import artifacts
 
-    return artifacts.test_logits(places.storage(), run_id)
+    return artifacts.test_logits(paths.storage(), run_id)
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
@@ -230,7 +231,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
     from kd_core import artifacts
 
-    return artifacts.validation_logits(places.storage(), run_id)
+    return artifacts.validation_logits(paths.storage(), run_id)
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=4)
@@ -241,7 +242,7 @@ def trained(run_id: str) -> "artifacts.Trained":
     """
     from kd_core import artifacts
 
-    return artifacts.load_trained(places.storage(), run_id)
+    return artifacts.load_trained(paths.storage(), run_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
@@ -272,7 +273,7 @@ def forecast(configs: Mapping[str, RunConfig]) -> dict[str, Span]:
 
 def queue_forecast() -> dict[str, Span]:
     """The same of the queue as it is, for all who watch: not anew for each."""
-    return _queue_forecast(str(places.home()))
+    return _queue_forecast(str(paths.home()))
 
 
 @st.cache_data(show_spinner=False, ttl=FORECAST_SECONDS)

@@ -11,7 +11,8 @@ from pathlib import Path
 import streamlit as st
 
 from kd_core import figures, recipes
-from kd_core.config import MISTAKES, LabError
+from kd_core.base.config import LabError
+from kd_core.config import MISTAKES
 from kd_core.figures import Curve
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from kd_core.config import LabError, info_of, is_own
+from kd_core.base.config import LabError
+from kd_core.config import info_of, is_own
 from kd_core.intake import Work
 from pages.widgets import lab, rights
 from pages.widgets.words import literal

@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import evaluation, figures, paper, places
-from kd_core.config import LabError, info_of
+from kd_core.base.config import LabError
+from kd_core.config import info_of
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights

@@ -30,16 +30,17 @@ from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
-from kd_core import cluster, live
-from kd_core.config import LabError
+from kd_core import live
+from kd_core.base import process
+from kd_core.base.config import LabError
 from kd_core.runs import ACTIVE
 from pages.widgets import keys
 from pages.widgets.base_path import AddBasePath, absolute
 from pages.widgets.bounds import KeepBounds
 from pages.widgets.door import KeepDoor
 
-cluster.let_threads_sleep()
-cluster.keep_heaps_few()
+process.let_threads_sleep()
+process.keep_heaps_few()
 
 AFTER_START_SECONDS = 3.0
 SECONDS_BETWEEN_COLLECTIONS = 30.0

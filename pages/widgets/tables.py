@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core import config
+from kd_core.base import config as base_config
 from kd_core.runs import Run
 from pages.widgets.words import cell
 
 
 def difference_table(runs: Sequence[Run]) -> None:
     """The settings in which runs differ, one column a run."""
-    differing = config.differences([run.config for run in runs])
+    differing = base_config.differences([run.config for run in runs])
     if not differing:
         st.markdown("In nothing: their settings are the same.")
         return

@@ -17,9 +17,9 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from kd_core import datasets, models, places, recipes
+from kd_core.base.torchvision import torchvision
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, DistillationConfig, RunConfig
 from kd_core.training import EpochRecord, Training, train
-from kd_core.vision import torchvision
 
 TEMPERATURE, ALPHA = 4.0, 0.9
 

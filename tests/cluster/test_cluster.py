@@ -18,9 +18,10 @@ from s3 import BUCKET, s3_server
 from serving import Server
 from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weights
 
-from kd_core import cluster, tensors
+from kd_core import cluster
+from kd_core.base import tensors
+from kd_core.base.files import found, path_at
 from kd_core.config import ModelConfig, SweepConfig
-from kd_core.files import found, path_at
 from kd_core.jobs import Jobs
 from kd_core.recipes import plan
 from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id

@@ -422,8 +422,8 @@ def idx(folder: Path) -> Target:
 def safetensors(folder: Path) -> Target:
     import torch
 
-    from kd_core.files import SaveError
-    from kd_core.tensors import load_tensors, save_tensors
+    from kd_core.base.files import SaveError
+    from kd_core.base.tensors import load_tensors, save_tensors
 
     file = folder / "weights"
     save_tensors(file, {"a.weight": torch.ones(3, 4), "a.bias": torch.zeros(3), "b": torch.ones(())})
@@ -442,8 +442,8 @@ def safetensors(folder: Path) -> Target:
 def checkpoint(folder: Path) -> Target:
     import torch
 
-    from kd_core.files import SaveError
-    from kd_core.tensors import load_state, save_state
+    from kd_core.base.files import SaveError
+    from kd_core.base.tensors import load_state, save_state
 
     file = folder / "checkpoint"
     save_state(file, {"model": {"w": torch.ones(3, 4)}, "step": 3, "names": ["a"], "rng": torch.arange(9)})

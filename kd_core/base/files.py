@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from kd_core.config import ConfigError, LabError
+from kd_core.base.config import ConfigError, LabError
 
 if TYPE_CHECKING:
     from upath import UPath

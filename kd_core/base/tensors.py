@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kd_core.files import AnyPath, SaveError, read_bytes, write_atomic
+from kd_core.base.files import AnyPath, SaveError, read_bytes, write_atomic
 
 DIGEST_BYTES = 32
 """Of the SHA-256 at the end of a checkpoint."""

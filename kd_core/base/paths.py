@@ -1,0 +1,35 @@
+"""Where the store and the runs' files lie."""
+
+import os
+from pathlib import Path
+
+from kd_core.base.config import ConfigError
+from kd_core.base.files import AnyPath, path_at
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The folder of app.py."""
+
+
+def home() -> Path:
+    """The folder of the run store: KD_HOME where it is set, else checkpoints/ beside kd_core."""
+    named = os.environ.get("KD_HOME")
+    return _folder("KD_HOME", named).resolve() if named else ROOT / "checkpoints"
+
+
+def storage() -> AnyPath:
+    """Where the files of runs lie: KD_STORAGE (a folder, or an address such as s3://bucket/lab), or else home.
+
+    Raises ConfigError where it cannot be used.
+    """
+    named = os.environ.get("KD_STORAGE")
+    if not named:
+        return home()
+    path = path_at(named)
+    return path.resolve() if isinstance(path, Path) else path
+
+
+def _folder(variable: str, named: str) -> Path:
+    path = path_at(named)
+    if not isinstance(path, Path):
+        raise ConfigError(f"{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere")
+    return path
