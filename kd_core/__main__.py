@@ -26,12 +26,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import cluster, comparison, jobs, mending, own_data, paper, performing, places, recipes, shipped, trial
+from kd_core import cluster, comparison, jobs, mending, paper, performing, recipes, shipped, trial
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
 from kd_core.config import (
-    DATASETS,
     MODELS,
     OBJECTIVES,
     PAPER_TEACHER,
@@ -46,11 +45,11 @@ from kd_core.config import (
     RunConfig,
     Schedule,
     TrainingConfig,
-    TransferSetConfig,
-    called,
-    info_of,
-    is_own,
 )
+from kd_core.data import paths as data_paths
+from kd_core.data.catalogue import DATASETS, TransferSetConfig, called, info_of, is_own
+from kd_core.data.own import library, prepare
+from kd_core.data.own import source as own_source
 from kd_core.precision import settled
 from kd_core.runs import RESUMABLE, Run, Status, Store, new_id
 
@@ -94,7 +93,7 @@ def _full_name(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
         raise LabError("--dataset holds what is no text in UTF-8") from None
-    return own_data.find(paths.storage(), text)
+    return library.find(paths.storage(), text)
 
 
 def _dataset(text: str | None) -> str | None:
@@ -727,8 +726,9 @@ def compare(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or their starts; the first is what others are held to.")],
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
-    from kd_core import artifacts, datasets, evaluation, speed
+    from kd_core import artifacts, evaluation, speed
     from kd_core.claims import TIMES_SAID, null_said
+    from kd_core.data import load
 
     with _sentences():
         store = _store()
@@ -741,7 +741,7 @@ def compare(
             if run.config.dataset != found[0].config.dataset:
                 learned, other = called(run.config.dataset), called(found[0].config.dataset)
                 raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
-        dataset = datasets.load(found[0].config.dataset)
+        dataset = load.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
         logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
         measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
@@ -948,12 +948,12 @@ def list_data() -> None:
     """List all data sets, and whether they are here."""
     with _sentences():
         table = Table("name", "classes", "images", "train", "test", "here")
-        for name in [*DATASETS, *own_data.names(paths.storage())]:
+        for name in [*DATASETS, *library.names(paths.storage())]:
             info = info_of(name)
             shape = "x".join(map(str, info.image_shape))
             counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
             called = f"{info.label}\n{name}" if is_own(name) else name
-            table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if places.available(name) else "no")
+            table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if data_paths.available(name) else "no")
         console.print(table)
 
 
@@ -961,7 +961,7 @@ def list_data() -> None:
 def look(source: Source, as_json: AsJson = False) -> None:
     """Say what lies in a folder or zip of class folders, without taking it in."""
     with _told(as_json) as tell:
-        seen = own_data.look(source)
+        seen = own_source.look(source)
         tell(result=seen._asdict())
         if as_json:
             return
@@ -991,8 +991,8 @@ def add_data(
     """Bring in a data set of your own: a folder or zip with one folder of images a class."""
     with _told(as_json) as tell:
         if settings is None:
-            seen = own_data.look(source)
-            preparation = own_data.Preparation(
+            seen = own_source.look(source)
+            preparation = library.Preparation(
                 label=label or source.stem,
                 side=side or seen.side,
                 channels=1 if (grey if grey is not None else not seen.colour) else 3,
@@ -1001,14 +1001,14 @@ def add_data(
                 skip_unreadable=skip_unreadable,
             )
         else:
-            preparation = own_data.Preparation.from_json(settings)
-        name = own_data.prepare(source, preparation, paths.storage(), lambda text, share: tell(text=text, share=share))
+            preparation = library.Preparation.from_json(settings)
+        name = prepare.prepare(source, preparation, paths.storage(), lambda text, share: tell(text=text, share=share))
         tell(result={"name": name})
         if not as_json:
             info = info_of(name)
             console.print(
                 f"{info.label}: {info.classes:,} classes, {info.train_examples:,} images to train and"
-                f" {info.test_examples:,} to test on. Use it as --dataset {own_data.slug_of(info.label)}",
+                f" {info.test_examples:,} to test on. Use it as --dataset {library.slug_of(info.label)}",
                 markup=False,
                 soft_wrap=True,
             )
@@ -1017,11 +1017,11 @@ def add_data(
 @data.command()
 def fetch(dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.")], as_json: AsJson = False) -> None:
     """Download a data set, if it is not here already."""
-    from kd_core import datasets
+    from kd_core.data import load
 
     with _told(as_json) as tell:
         dataset = _full_name(dataset)
-        datasets.load(dataset, lambda text, share: tell(text=text, share=share))
+        load.load(dataset, lambda text, share: tell(text=text, share=share))
         tell(result={"name": dataset})
         if not as_json:
             console.print(f"{info_of(dataset).label} is here.")
@@ -1033,7 +1033,7 @@ def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.
     with _sentences():
         if not is_own(dataset):
             raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
-        own_data.remove(paths.storage(), dataset)
+        library.remove(paths.storage(), dataset)
         console.print(f"{info_of(dataset).label} is gone")
 
 

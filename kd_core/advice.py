@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import in_words
-from kd_core.config import HANDWRITTEN, OBJECTIVES, ModelConfig, RunConfig
+from kd_core.config import OBJECTIVES, ModelConfig, RunConfig
+from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.recipes import StoryConfig
 
 FARTHEST = 4.0

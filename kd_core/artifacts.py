@@ -11,12 +11,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import brought, datasets, evaluation, models, speed
+from kd_core import brought, evaluation, models, speed
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
-from kd_core.config import BLACK_BOX, RunConfig, info_of
-from kd_core.datasets import Dataset
+from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.data import load
+from kd_core.data.catalogue import info_of
+from kd_core.data.dataset import Dataset
 from kd_core.runs import RunFolder, folder_of
 from kd_core.split import split_of
 
@@ -137,7 +139,7 @@ def _ask_again(folder: RunFolder) -> None:
 
     Not those over the training set: a worker that needs them asks the teacher itself.
     """
-    dataset = datasets.load(_config(folder).dataset, storage=folder.path.parent.parent)
+    dataset = load.load(_config(folder).dataset, storage=folder.path.parent.parent)
     model = load_model(folder.path.parent.parent, folder.path.name, dataset)
     validation_images = dataset.train_images[split_of(dataset, _config(folder))[1]]
     card = json.loads(read_text(folder.card))
@@ -256,7 +258,7 @@ def validation_logits(storage: AnyPath, run_id: str) -> tuple[NDArray[np.float32
     if logits is None:
         return None
     config = _config(folder)
-    dataset = datasets.load(config.dataset, storage=storage)
+    dataset = load.load(config.dataset, storage=storage)
     labels = dataset.train_labels[split_of(dataset, config)[1]]
     if len(labels) != len(logits):
         raise SaveError(f"The results of run {run_id} tell of another validation split than its config: run it again.")

@@ -16,7 +16,7 @@ from typing import Any
 
 from kd_core import exported
 from kd_core.base.files import AnyPath, read_bytes, read_text
-from kd_core.config import HANDWRITTEN, info_of
+from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exported import ExportError
 from kd_core.runs import folder_of
 

@@ -32,10 +32,11 @@ from pydantic import Field
 
 from kd_core.base.config import Config, ConfigError, LabError
 from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
-from kd_core.config import BLACK_BOX, RunConfig, info_of, probed_classes
+from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.data.catalogue import info_of, probed_classes
+from kd_core.data.paths import available
 from kd_core.evaluation import test_errors
 from kd_core.model_card import model_card
-from kd_core.places import available
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
 from kd_core.split import split_of
 
@@ -484,9 +485,10 @@ def _check_against_data(bundle: _Bundle) -> None:
         return
     import torch
 
-    from kd_core import datasets, models
+    from kd_core import models
+    from kd_core.data import load
 
-    dataset = datasets.load(name)
+    dataset = load.load(name)
     errors = test_errors(said["test"].numpy(), dataset.test_labels.numpy())
     _expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
     pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from kd_core import evaluation
 from kd_core.base.config import LabError
 from kd_core.config import RunConfig
+from kd_core.data.paths import available
 from kd_core.evaluation import Labels, Logits, McNemar
-from kd_core.places import available
 from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs import ACTIVE, Run, Store
 from kd_core.split import split_of
@@ -117,9 +117,10 @@ def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
 
 
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
-    from kd_core import artifacts, datasets
+    from kd_core import artifacts
+    from kd_core.data import load
 
-    labels = datasets.load(run.config.dataset, storage=store.storage).test_labels.numpy()
+    labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
     first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
     return evaluation.mcnemar(first, second, labels)
 
@@ -128,9 +129,10 @@ def _logits(
     store: Store, run: Run, baseline: Run | None, teachers: Sequence[Run]
 ) -> tuple[Shown | None, Judged | None, tuple[int, int] | None]:
     """What the teacher says of the transfer set, what all say of the validation split, and the teacher's errors."""
-    from kd_core import artifacts, datasets
+    from kd_core import artifacts
+    from kd_core.data import load
 
-    dataset = datasets.load(run.config.dataset, storage=store.storage)
+    dataset = load.load(run.config.dataset, storage=store.storage)
     learned, chosen_by = (part.numpy() for part in split_of(dataset, run.config))
     kept = artifacts.validation_logits(store.storage, run.id)
     rows = np.arange(len(chosen_by))
@@ -184,13 +186,14 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
     import torch
 
-    from kd_core import artifacts, datasets, losses, models
+    from kd_core import artifacts, losses, models
+    from kd_core.data import load
 
     distillation = run.config.distillation
     if distillation is None or len(teachers) < len(set(distillation.teachers)):
         return None
     temperature, average = distillation.temperature, distillation.average
-    dataset = datasets.load(run.config.dataset, storage=store.storage)
+    dataset = load.load(run.config.dataset, storage=store.storage)
     left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
 
     asked = [] if left is not None else [artifacts.load_model(store.storage, one.id, dataset) for one in teachers]

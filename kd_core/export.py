@@ -32,12 +32,13 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, brought, datasets, exported, speed
+from kd_core import artifacts, brought, exported, speed
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.config import BLACK_BOX, RunConfig
-from kd_core.datasets import Dataset
-from kd_core.downloads import Progress
+from kd_core.data import load as data_load
+from kd_core.data.dataset import Dataset
+from kd_core.data.download import Progress
 from kd_core.evaluation import test_errors
 from kd_core.exported import ExportError
 from kd_core.model_card import model_card
@@ -85,7 +86,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         raise ExportError(f"{run.label} is a black box: its own file is all there is of it to take away.")
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
-    dataset = datasets.load(run.config.dataset, storage=storage)
+    dataset = data_load.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
     remove(folder.export / exported.CHECKS)
     model = artifacts.load_model(storage, run.id, dataset)

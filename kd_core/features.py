@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kd_core import models, taps
-from kd_core.datasets import Dataset
+from kd_core.data.dataset import Dataset
 
 
 def penultimate(model: nn.Module, dataset: Dataset, count: int = 1000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

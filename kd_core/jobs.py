@@ -26,7 +26,8 @@ from kd_core import live
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import is_file, read_text
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import RunConfig, called, check_shows, info_of
+from kd_core.config import RunConfig, check_shows
+from kd_core.data.catalogue import called, info_of
 from kd_core.performing import (
     PROGRESS,
     Finding,

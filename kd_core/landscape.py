@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from kd_core import models
 from kd_core.arithmetic import quick_float32
-from kd_core.datasets import Dataset
+from kd_core.data.dataset import Dataset
 
 IMAGES, FEWEST_IMAGES = 1000, 64
 MOST_MULTIPLY_ADDS = 2e12

@@ -21,7 +21,7 @@ from kd_core.config import BLACK_BOX, RunConfig
 from kd_core.runs import Run, Store, folder_of
 
 if TYPE_CHECKING:
-    from kd_core.datasets import Dataset
+    from kd_core.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,8 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, datasets, speed, teacher_logits, training
+    from kd_core import artifacts, speed, teacher_logits, training
+    from kd_core.data import load
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
@@ -97,7 +98,7 @@ def _perform(
     if left:
         return {"kind": "finished", "results": left}
     downloading = _reporter(emit, requested, "Its data set was being downloaded; whole files are kept.")
-    dataset = datasets.load(config.dataset, downloading, storage)
+    dataset = load.load(config.dataset, downloading, storage)
     if config.brought is not None:
         return _ask_brought(storage, run_id, config, dataset, emit, requested)
     teachers, said = [], None
@@ -207,7 +208,8 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, datasets, speed, sweep, teacher_logits, training
+    from kd_core import artifacts, speed, sweep, teacher_logits, training
+    from kd_core.data import load
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
@@ -215,7 +217,7 @@ def _perform_together(
         for run_id, results in learned.items():
             tell(run_id, {"kind": "finished", "results": results})
         return
-    dataset = datasets.load(configs[0].dataset, storage=storage)
+    dataset = load.load(configs[0].dataset, storage=storage)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     said = None
     if teachers:
@@ -385,12 +387,13 @@ def _settle_in(threads: int) -> None:
 def warm_up(configs: list[str], threads: int) -> None:
     """Import, load and measure what the first run of each config would wait for, by its first step."""
     _settle_in(threads)
-    from kd_core import datasets, training
+    from kd_core import training
+    from kd_core.data import load
 
     for text in configs:
         config = RunConfig.from_json(text)
         with contextlib.suppress(LabError):
-            next(training.train(training.Training(config, datasets.load(config.dataset))))
+            next(training.train(training.Training(config, load.load(config.dataset))))
 
 
 def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
@@ -447,9 +450,10 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
 def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
     import torch
 
-    from kd_core import artifacts, datasets, exported, speed
+    from kd_core import artifacts, exported, speed
+    from kd_core.data import load
 
-    dataset = datasets.load(runs[0].config.dataset, storage=storage)
+    dataset = load.load(runs[0].config.dataset, storage=storage)
     candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
     threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
     with contextlib.ExitStack() as copies:
@@ -465,11 +469,12 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
 
 def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
-    from kd_core import artifacts, datasets, features, landscape
+    from kd_core import artifacts, features, landscape
+    from kd_core.data import load
 
     if run.config.model.name == BLACK_BOX:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
-    dataset = datasets.load(run.config.dataset, storage=storage)
+    dataset = load.load(run.config.dataset, storage=storage)
     model = artifacts.load_model(storage, run.id, dataset)
     seen, labels = features.penultimate(model, dataset)
     valley = landscape.loss_landscape(model, dataset)
@@ -487,9 +492,10 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     """The bias with which a model calls as many training images one of the missing classes as there are."""
     import numpy as np
 
-    from kd_core import artifacts, datasets, evaluation, models
+    from kd_core import artifacts, evaluation, models
+    from kd_core.data import load
 
-    dataset = datasets.load(run.config.dataset, storage=storage)
+    dataset = load.load(run.config.dataset, storage=storage)
     missing = run.config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
     model = artifacts.load_model(storage, run.id, dataset)

@@ -20,11 +20,10 @@ from kd_core.config import (
     ModelConfig,
     RunConfig,
     TrainingConfig,
-    TransferSetConfig,
     check_shows,
-    info_of,
     objective_weights,
 )
+from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.precision import settled, settled_alike
 from kd_core.runs import Run, new_id
 

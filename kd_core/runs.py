@@ -34,7 +34,8 @@ import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
-from kd_core.config import PRECISIONS, RunConfig, called
+from kd_core.config import PRECISIONS, RunConfig
+from kd_core.data.catalogue import called
 
 log = logging.getLogger(__name__)
 

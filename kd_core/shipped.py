@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
-from kd_core.config import ModelConfig, RunConfig, info_of
+from kd_core.config import ModelConfig, RunConfig
+from kd_core.data.catalogue import info_of
+from kd_core.data.paths import available
 from kd_core.model_card import model_card
-from kd_core.places import available
 from kd_core.recipes import StoryConfig, default_training
 from kd_core.runs import RECORD_COLUMNS, Run, Store
 
 if TYPE_CHECKING:
-    from kd_core.datasets import Dataset
+    from kd_core.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 
@@ -161,13 +162,14 @@ def _damaged(path: Path) -> SaveError:
 
 def ship(store: Store, run_id: str) -> Path:
     """Write a finished run's folder, and return it. Raises LabError, StoreError, SaveError or DatasetError."""
-    from kd_core import artifacts, datasets, evaluation, models
+    from kd_core import artifacts, evaluation, models
     from kd_core.base import tensors
+    from kd_core.data import load as data_load
 
     run = store.get(run_id)
     if run.status != "finished":
         raise LabError(f"{run.label} is {run.status}: only what has finished ships")
-    dataset = datasets.load(run.config.dataset)
+    dataset = data_load.load(run.config.dataset)
     model = artifacts.load_model(store.storage, run_id, dataset)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     halves = {name: tensor.half() for name, tensor in weights.items()}
@@ -278,9 +280,10 @@ def verify() -> Iterator[Verified]:
 def _measured(config: RunConfig, weights: dict[str, NDArray[Any]], facts: dict[str, Any]) -> tuple[int, bool]:
     import torch
 
-    from kd_core import datasets, evaluation, models
+    from kd_core import evaluation, models
+    from kd_core.data import load as data_load
 
-    dataset = datasets.load(config.dataset)
+    dataset = data_load.load(config.dataset)
     model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     logits = models.logits_of(model.eval(), dataset.test_images, dataset.normalise)

@@ -1,6 +1,6 @@
 """Ready-made programs that run an exported file: in Python, and in the browser by onnxruntime-web. Text alone.
 
-They read a picture as kd_core.drawing does: a digit, in Python, to the last grey level.
+They read a picture as kd_core.data.picture does: a digit, in Python, to the last grey level.
 """
 
 import json

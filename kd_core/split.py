@@ -7,7 +7,7 @@ from kd_core.config import RunConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from kd_core.datasets import Dataset
+    from kd_core.data.dataset import Dataset
 
 
 def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":

@@ -20,8 +20,9 @@ from kd_core.arithmetic import autocast, pick_device, quick_float32
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
-from kd_core.config import RunConfig, info_of
-from kd_core.datasets import Dataset
+from kd_core.config import RunConfig
+from kd_core.data.catalogue import info_of
+from kd_core.data.dataset import Dataset
 from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of

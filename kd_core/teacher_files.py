@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from kd_core import black_box, brought, evaluation, models
 from kd_core.base.config import Config, LabError
 from kd_core.black_box import BlackBox
-from kd_core.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig, RunConfig, TrainingConfig, info_of
-from kd_core.datasets import Dataset
+from kd_core.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.data.catalogue import info_of
+from kd_core.data.dataset import Dataset
 
 Tell = Callable[[str, float], None]
 """Hears what is being done, with the share done, 0 to 1."""

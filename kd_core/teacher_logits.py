@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kd_core import artifacts, models
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
-from kd_core.datasets import Dataset
+from kd_core.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig, TrainingConfig
-from kd_core.datasets import Dataset, Streamed
+from kd_core.data.dataset import Dataset, Streamed
 from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.taps import Taps, tapped

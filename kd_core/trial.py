@@ -239,8 +239,9 @@ def main(folder: Path) -> None:
     from kd_core.base import process as base_process
 
     base_process.keep_heaps_few()
-    from kd_core import datasets, teacher_files
+    from kd_core import teacher_files
     from kd_core.base import tensors
+    from kd_core.data import load
 
     parent = os.getppid()
 
@@ -255,7 +256,7 @@ def main(folder: Path) -> None:
     try:
         tell("Loading the data set", 0.0)
         ask = teacher_files.Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
-        dataset = datasets.load(ask.dataset, tell)
+        dataset = load.load(ask.dataset, tell)
         content = (folder / FILE).read_bytes()
         _bound_memory()
         tried = teacher_files.examine(content, ask, dataset, tell)

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import DATASETS, HANDWRITTEN, RunConfig, info_of
-from kd_core.places import available
+from kd_core.config import RunConfig
+from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of
+from kd_core.data.paths import available
 from kd_core.runs import ACTIVE
 from pages.widgets import guide, keys, lab, pickers, rights
 from pages.widgets.address import chosen

@@ -11,7 +11,8 @@ import streamlit as st
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.pop("COLUMNS", None)  # xdist's; a console that is made under it keeps it whatever a test says
 
-from kd_core import datasets, places, shipped
+from kd_core import shipped
+from kd_core.data import load, paths
 from kd_core.runs import Store
 
 
@@ -55,13 +56,13 @@ def at_this_machine(monkeypatch) -> None:
 @pytest.fixture(scope="session")
 def digits():
     """The embedded data set."""
-    return datasets.load("digits")
+    return load.load("digits")
 
 
 @pytest.fixture
 def mnist():
     """Real MNIST, where it lies on this machine."""
-    if places.folder_of("mnist") is None:
+    if paths.folder_of("mnist") is None:
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
-    return datasets.load("mnist")
+    return load.load("mnist")

@@ -5,7 +5,8 @@ from tiny import tiny_config
 
 from kd_core import models
 from kd_core.advice import Timing, expected_seconds, warnings
-from kd_core.config import DATASETS, ModelConfig, TransferSetConfig
+from kd_core.config import ModelConfig
+from kd_core.data.catalogue import DATASETS, TransferSetConfig
 from kd_core.recipes import PRESETS, StoryConfig
 
 DIGITS = tuple("0123456789")

@@ -12,22 +12,12 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import (
-    datasets,
-    drawing,
-    evaluation,
-    exported,
-    figures,
-    live,
-    own_data,
-    performing,
-    recipes,
-    shipped,
-    snippets,
-)
+from kd_core import evaluation, exported, figures, live, performing, recipes, shipped, snippets
 from kd_core.base.config import in_words
-from kd_core.config import TransferSetConfig, info_of, probed_classes
-from kd_core.own_data import Preparation
+from kd_core.data import load, picture
+from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
+from kd_core.data.own import prepare
+from kd_core.data.own.library import Preparation
 from kd_core.runs import Store
 from pages.widgets import closer, forms, images, lab, race
 from pages.widgets.chart import as_json
@@ -222,33 +212,33 @@ def test_an_upload_becomes_what_the_import_of_the_data_set_would_have_made_of_it
             smooth = Image.fromarray(generator.integers(0, 256, (5, 5, 3), np.uint8)).resize(size, Image.BICUBIC)
             (tmp_path / "in" / name).mkdir(parents=True, exist_ok=True)
             smooth.save(tmp_path / "in" / name / f"{number}.png")
-    name = own_data.prepare(tmp_path / "in", Preparation(label="two", side=32, channels=channels), tmp_path / "out")
-    prepared = datasets.load(name, storage=tmp_path / "out")
+    name = prepare.prepare(tmp_path / "in", Preparation(label="two", side=32, channels=channels), tmp_path / "out")
+    prepared = load.load(name, storage=tmp_path / "out")
     known = np.concatenate([prepared.train_images.numpy(), prepared.test_images.numpy()]).astype(int)
     for path in (tmp_path / "in").rglob("*.png"):
-        read = drawing.read_for(path.read_bytes(), info_of(name).image_shape)
+        read = picture.read_for(path.read_bytes(), info_of(name).image_shape)
         assert read.shape == (channels, 32, 32)
         assert np.abs(known - read).max(axis=(1, 2, 3)).min() <= 2  # Pillow and torch round differently
 
 
 def test_what_is_no_picture_is_refused_for_any_data_set():
-    with pytest.raises(drawing.PictureError, match="no picture that can be read"):
-        drawing.read_for(b"nothing", (3, 32, 32))
-    with pytest.raises(drawing.PictureError, match="much longer than wide"):
-        drawing.read_for(as_png(np.zeros((4, 50, 3), np.uint8)), (3, 32, 32))
+    with pytest.raises(picture.PictureError, match="no picture that can be read"):
+        picture.read_for(b"nothing", (3, 32, 32))
+    with pytest.raises(picture.PictureError, match="much longer than wide"):
+        picture.read_for(as_png(np.zeros((4, 50, 3), np.uint8)), (3, 32, 32))
 
 
 def test_the_first_test_images_of_a_users_data_set_are_of_many_classes(tmp_path):
     source = coloured_classes(tmp_path / "in", count=10, size=(8, 8))
-    name = own_data.prepare(source, Preparation(label="mixed", side=8), tmp_path / "out")
-    labels = datasets.load(name, storage=tmp_path / "out").test_labels.tolist()
+    name = prepare.prepare(source, Preparation(label="mixed", side=8), tmp_path / "out")
+    labels = load.load(name, storage=tmp_path / "out").test_labels.tolist()
     assert len(set(labels[:12])) > 6
 
 
 def test_a_class_with_one_test_image_is_probed_with_it_twice(tmp_path):
     source = coloured_classes(tmp_path / "in", count=4, size=(8, 8))
-    name = own_data.prepare(source, Preparation(label="few", side=8), tmp_path / "out")
-    loaded = datasets.load(name, storage=tmp_path / "out")
+    name = prepare.prepare(source, Preparation(label="few", side=8), tmp_path / "out")
+    loaded = load.load(name, storage=tmp_path / "out")
     probes = loaded.probes
     assert probes.shape == (24,)
     assert (probes[::2] == probes[1::2]).all()
@@ -265,7 +255,7 @@ def lab_home(tmp_path_factory):
     patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
     home = tmp_path_factory.mktemp("colour")
     source = coloured_classes(tmp_path_factory.mktemp("source"))
-    dataset = own_data.prepare(source, Preparation(label="Twelve things", side=16), home)
+    dataset = prepare.prepare(source, Preparation(label="Twelve things", side=16), home)
     store = Store(home)
     patch.setenv("KD_HOME", str(home))
     runs = recipes.plan(colour_story(dataset, transfer_set=TransferSetConfig(only_classes=tuple(range(11))))).to_train

@@ -6,10 +6,12 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, datasets, evaluation, models
+from kd_core import artifacts, evaluation, models
 from kd_core.base import files, tensors
 from kd_core.base.files import SaveError
-from kd_core.config import DistillationConfig, TransferSetConfig
+from kd_core.config import DistillationConfig
+from kd_core.data import load
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.runs import Store
 
 
@@ -26,14 +28,14 @@ def teacher(store):
 
 
 def expected_logits(store, run_id, indices):
-    digits = datasets.load("digits")
+    digits = load.load("digits")
     model = artifacts.load_model(store.home, run_id, digits)
     return models.logits_of(model, digits.train_images[indices], digits.normalise).numpy()
 
 
 def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights_were_chosen_by(store, teacher):
     logits, labels = artifacts.validation_logits(store.home, teacher)
-    run, digits = store.get(teacher), datasets.load("digits")
+    run, digits = store.get(teacher), load.load("digits")
     chosen_by = digits.split(run.config.training.validation_fraction, run.config.seed)[1]
     assert labels.tolist() == digits.train_labels[chosen_by].tolist()
     assert (logits == expected_logits(store, teacher, chosen_by)).all()
@@ -48,7 +50,7 @@ def test_validation_logits_of_an_unlabelled_transfer_set_come_with_true_labels_o
     )
     run_id = train_here(store, config)
     logits, labels = artifacts.validation_logits(store.home, run_id)
-    digits = datasets.load("digits")
+    digits = load.load("digits")
     chosen_by = digits.split(config.training.validation_fraction, 3)[1]
     chosen_by = chosen_by[torch.isin(digits.train_labels[chosen_by], torch.tensor([1, 4, 7]))]
     assert labels.tolist() == digits.train_labels[chosen_by].tolist()

@@ -13,7 +13,8 @@ from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
 from kd_core.breaking import RIGHT, WRONG, Choice, Setting
 from kd_core.claims import SeedDifference, seed_difference
-from kd_core.config import MISTAKES, ModelConfig, TrainingConfig, TransferSetConfig
+from kd_core.config import MISTAKES, ModelConfig, TrainingConfig
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import lab
 

@@ -27,7 +27,7 @@ from tiny import tiny_config, train_here
 from kd_core import artifacts, bundles, evaluation, runs
 from kd_core.base.files import SaveError
 from kd_core.bundles import BundleError, pack, unpack
-from kd_core.config import TransferSetConfig
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.model_card import model_card
 from kd_core.runs import Store, StoreError, new_id
 

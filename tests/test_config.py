@@ -7,15 +7,8 @@ import sys
 import pytest
 
 from kd_core.base.config import ConfigError, LabError, differences
-from kd_core.config import (
-    DATASETS,
-    PAPER_TEACHER,
-    DistillationConfig,
-    ModelConfig,
-    RunConfig,
-    TrainingConfig,
-    TransferSetConfig,
-)
+from kd_core.config import PAPER_TEACHER, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.data.catalogue import DATASETS, TransferSetConfig
 
 
 def distilled(**changes):

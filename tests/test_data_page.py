@@ -5,10 +5,13 @@ from streamlit.testing.v1 import AppTest
 from test_own_data import CLASSES, files, zipped
 from tiny import tiny_config, train_here
 
-from kd_core import datasets, own_data, places, shipped
+from kd_core import shipped
 from kd_core.base import paths
 from kd_core.config import ModelConfig, RunConfig
-from kd_core.own_data import Preparation
+from kd_core.data import dataset
+from kd_core.data import paths as data_paths
+from kd_core.data.own import library, prepare
+from kd_core.data.own.library import Preparation
 from kd_core.runs import Store
 from pages.widgets import data_sets, forms, lab, rights
 
@@ -36,7 +39,7 @@ def open_page(home, at_this_machine):
 @pytest.fixture
 def trees(home, tmp_path):
     """A user's data set of colours, in place."""
-    return own_data.prepare(
+    return prepare.prepare(
         zipped(tmp_path / "trees.zip", files()), Preparation(label="trees", side=16), paths.storage()
     )
 
@@ -71,7 +74,7 @@ def test_a_data_set_that_is_not_here_says_how_it_gets_here(open_page, monkeypatc
     app = open_page(data="cifar10")
     assert "CIFAR-10 is not on this machine yet" in words(app)
     assert app.button(key="fetch").label == "Download it now"
-    own_data.remove(paths.storage(), trees)
+    library.remove(paths.storage(), trees)
     assert open_page(data=trees).selectbox(key="data_set").value == "digits"
 
 
@@ -81,7 +84,7 @@ def without_mnist(home, monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", SHIPPED)
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
-    monkeypatch.setattr(datasets, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
+    monkeypatch.setattr(dataset, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
 
 
 @pytest.mark.usefixtures("without_mnist")
@@ -109,7 +112,7 @@ def test_runs_whose_own_data_set_was_deleted_say_where_it_comes_from(open_page, 
     store = Store(home)
     teacher = store.get(train_here(store, tiny_config(epochs=1).replace(dataset=trees)))
     store.close()
-    own_data.remove(paths.storage(), trees)
+    library.remove(paths.storage(), trees)
     app = open_page("compare", batch=teacher.batch)
     assert "trees is not on this machine: bring it in on the Data page" in words(app)
     assert not app.error
@@ -127,7 +130,7 @@ def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_fro
     assert any("1 runs wait for this data set or learn from it" in error.value for error in app.error)
     store.apply("b" * 12, {"kind": "failed", "text": "for this test"})
     app.button(key="remove_data").click().run()
-    assert own_data.names(paths.storage()) == []
+    assert library.names(paths.storage()) == []
     store.close()
     monkeypatch.setattr(rights, "presenter", lambda: False)
     guest = open_page()
@@ -136,18 +139,18 @@ def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_fro
 
 
 def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, trees):
-    images = places.own_folder(paths.storage(), trees) / "train_images.npy"
+    images = data_paths.own_folder(paths.storage(), trees) / "train_images.npy"
     images.write_bytes(images.read_bytes()[:-1] + b"\0")
-    own_data.read.cache_clear()
+    library.read.cache_clear()
     lab.samples.clear()
     lab.class_counts.clear()
     app = open_page(data=trees)
     assert any("is damaged: delete it on the Data page" in error.value for error in app.error)
     app.button(key="remove_data").click().run()
-    assert own_data.names(paths.storage()) == []
+    assert library.names(paths.storage()) == []
 
 
 def test_many_classes_are_shown_in_part(open_page, home, tmp_path, monkeypatch):
     monkeypatch.setattr(data_sets, "CLASSES_SHOWN", 2)
-    name = own_data.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), paths.storage())
+    name = prepare.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), paths.storage())
     assert "The first 2 of 3 classes." in words(open_page(data=name))

@@ -21,11 +21,11 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from kd_core import datasets, downloads, places
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
-from kd_core.config import TransferSetConfig
-from kd_core.datasets import DatasetError
+from kd_core.data import download, load, paths
+from kd_core.data.catalogue import TransferSetConfig
+from kd_core.data.download import DatasetError
 
 
 def test_digits_are_scikit_learns_images_in_mnists_shape(digits):
@@ -39,8 +39,8 @@ def test_digits_are_scikit_learns_images_in_mnists_shape(digits):
 
 
 def test_digits_are_split_the_same_way_every_time(digits):
-    datasets._digits.cache_clear()
-    again = datasets.load("digits")
+    load._digits.cache_clear()
+    again = load.load("digits")
     assert torch.equal(again.test_images, digits.test_images)
     assert torch.equal(again.train_labels, digits.train_labels)
 
@@ -172,7 +172,7 @@ def test_probes_are_the_first_of_each_class_and_the_one_nearest_its_border_by_nu
 
 def test_an_unknown_data_set_is_said_in_words():
     with pytest.raises(DatasetError, match="unknown data set 'imagenet': choose one of digits, mnist"):
-        datasets.load("imagenet")
+        load.load("imagenet")
 
 
 def test_mnist_is_the_published_one(mnist):
@@ -245,10 +245,10 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
     monkeypatch.setattr(torchvision().datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(datasets, "MNIST_IMAGES", SIZES)
-    datasets._mnist.cache_clear()
-    yield places.data_folders()[-1] / "MNIST" / "raw"
-    datasets._mnist.cache_clear()
+    monkeypatch.setattr(load, "MNIST_IMAGES", SIZES)
+    load._mnist.cache_clear()
+    yield paths.data_folders()[-1] / "MNIST" / "raw"
+    load._mnist.cache_clear()
 
 
 @pytest.fixture
@@ -268,13 +268,13 @@ def mirror():
 def test_a_download_arrives_whole_with_progress_and_is_loaded(nowhere, mirror, monkeypatch):
     monkeypatch.setattr(torchvision().datasets.MNIST, "mirrors", [mirror().address])
     told = []
-    loaded = datasets.load("mnist", progress=lambda text, share: told.append((text, share)))
+    loaded = load.load("mnist", progress=lambda text, share: told.append((text, share)))
     assert loaded.train_images.shape == (30, 1, 28, 28)
     assert loaded.test_labels.tolist() == [i % 10 for i in range(20)]
     assert {text for text, _ in told} == {f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)}
     assert all(0 < share <= 1 for _, share in told)
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
-    assert places.available("mnist")
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
+    assert paths.available("mnist")
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ def closed_port():
 
 def test_progress_of_each_file_never_falls_and_ends_at_one(nowhere, mirror):
     told = {}
-    downloads.download(
+    download.download(
         "mnist",
         lambda text, share: told.setdefault(text, []).append(share),
         mirrors=[mirror().address],
@@ -300,14 +300,14 @@ def test_progress_of_each_file_never_falls_and_ends_at_one(nowhere, mirror):
 
 def test_a_second_mirror_serves_where_the_first_is_gone(nowhere, mirror, closed_port):
     good = mirror()
-    downloads.download("mnist", mirrors=[closed_port, good.address])
+    download.download("mnist", mirrors=[closed_port, good.address])
     assert sorted(good.served) == sorted(packed_files())
 
 
 def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, closed_port):
     missing = mirror(lambda name, content: (404, b"", 0))
     with pytest.raises(DatasetError) as refused:
-        downloads.download("mnist", mirrors=[closed_port, missing.address])
+        download.download("mnist", mirrors=[closed_port, missing.address])
     assert str(refused.value) == (
         f"MNIST could not be downloaded: {closed_port} does not answer; {missing.address} refused"
         " train-images-idx3-ubyte.gz (status 404). Try again; files that arrived whole are kept."
@@ -316,23 +316,23 @@ def test_where_all_mirrors_fail_each_is_named_with_its_reason(nowhere, mirror, c
 
 def test_a_download_goes_to_the_cache_and_not_into_a_named_folder(nowhere, mirror, monkeypatch, tmp_path):
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
-    downloads.download("mnist", mirrors=[mirror().address])
+    download.download("mnist", mirrors=[mirror().address])
     assert not (tmp_path / "named").exists()
-    assert places.folder_of("mnist") == nowhere.parent.parent
+    assert paths.folder_of("mnist") == nowhere.parent.parent
 
 
 def test_a_second_mirror_serves_where_the_first_does_not(nowhere, mirror):
     missing = mirror(lambda name, content: (404, b"", 0))
     good = mirror()
-    assert downloads.download("mnist", mirrors=[missing.address, good.address]) == nowhere.parent.parent
+    assert download.download("mnist", mirrors=[missing.address, good.address]) == nowhere.parent.parent
     assert len(good.served) == 4
 
 
 def test_a_damaged_file_is_refused_in_words_and_never_takes_its_place(nowhere, mirror):
     bad = mirror(lambda name, content: (200, b"?" + content[1:], len(content)))
     with pytest.raises(DatasetError, match=r"could not be downloaded: .* sent a damaged train-images"):
-        downloads.download("mnist", mirrors=[bad.address])
-    assert not places.available("mnist")
+        download.download("mnist", mirrors=[bad.address])
+    assert not paths.available("mnist")
     assert list(nowhere.iterdir()) == []
     assert len(bad.served) == 2, "each mirror is tried twice"
 
@@ -343,16 +343,16 @@ def test_a_download_that_breaks_off_goes_on_with_what_is_missing(nowhere, mirror
 
     broken = mirror(breaks_off_at_labels)
     with pytest.raises(DatasetError, match="files that arrived whole are kept"):
-        downloads.download("mnist", mirrors=[broken.address])
+        download.download("mnist", mirrors=[broken.address])
     good = mirror()
-    downloads.download("mnist", mirrors=[good.address])
+    download.download("mnist", mirrors=[good.address])
     assert good.served == [
         "train-labels-idx1-ubyte.gz",
         "t10k-images-idx3-ubyte.gz",
         "t10k-labels-idx1-ubyte.gz",
     ]
-    assert places.available("mnist")
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
+    assert paths.available("mnist")
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
 
 
 def test_half_a_file_left_by_a_killed_download_is_fetched_anew(nowhere, mirror):
@@ -360,9 +360,9 @@ def test_half_a_file_left_by_a_killed_download_is_fetched_anew(nowhere, mirror):
     (nowhere / "train-images-idx3-ubyte.gz").write_bytes(b"half")
     (nowhere / "train-images-idx3-ubyte.partial").write_bytes(b"half")
     good = mirror()
-    downloads.download("mnist", mirrors=[good.address])
+    download.download("mnist", mirrors=[good.address])
     assert len(good.served) == 4
-    assert len(datasets.load("mnist").train_labels) == 30
+    assert len(load.load("mnist").train_labels) == 30
 
 
 def test_a_disk_that_fills_up_while_unpacking_is_said_in_words_and_costs_no_second_transfer(
@@ -376,15 +376,15 @@ def test_a_disk_that_fills_up_while_unpacking_is_said_in_words_and_costs_no_seco
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", full)
         with pytest.raises(DatasetError, match=r"^MNIST cannot be saved in .*raw: No space left on device\.$"):
-            downloads.download("mnist", mirrors=[good.address])
+            download.download("mnist", mirrors=[good.address])
     assert [path.name for path in nowhere.iterdir()] == ["train-images-idx3-ubyte.gz"]
-    downloads.download("mnist", mirrors=[good.address])
+    download.download("mnist", mirrors=[good.address])
     assert sorted(good.served) == sorted(packed_files())
 
 
 def test_offline_is_said_in_words_that_name_the_ways_out(nowhere, closed_port):
     with pytest.raises(DatasetError, match=r"no mirror answers: .* KD_DATA_DIR .* digits, which needs no network"):
-        downloads.download("mnist", mirrors=[closed_port])
+        download.download("mnist", mirrors=[closed_port])
     assert not list(nowhere.glob("*ubyte*"))
 
 
@@ -396,8 +396,8 @@ def test_a_download_can_be_cancelled_from_its_progress(nowhere, mirror):
         raise EnoughError
 
     with pytest.raises(EnoughError):
-        downloads.download("mnist", cancel, mirrors=[mirror().address])
-    assert not places.available("mnist")
+        download.download("mnist", cancel, mirrors=[mirror().address])
+    assert not paths.available("mnist")
     assert list(nowhere.iterdir()) == []
 
     def cancel_at_the_third(text, share):
@@ -405,22 +405,22 @@ def test_a_download_can_be_cancelled_from_its_progress(nowhere, mirror):
             raise EnoughError
 
     with pytest.raises(EnoughError):
-        downloads.download("mnist", cancel_at_the_third, mirrors=[mirror().address])
+        download.download("mnist", cancel_at_the_third, mirrors=[mirror().address])
     assert sorted(path.name for path in nowhere.iterdir()) == [
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
     ]
-    downloads.download("mnist", mirrors=[mirror().address])
-    assert places.available("mnist")
+    download.download("mnist", mirrors=[mirror().address])
+    assert paths.available("mnist")
 
 
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: b"", lambda whole: b"junk" * 400])
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
 def test_a_damaged_folder_is_said_in_words(nowhere, mirror, damage, name):
-    downloads.download("mnist", mirrors=[mirror().address])
+    download.download("mnist", mirrors=[mirror().address])
     (nowhere / name).write_bytes(damage((nowhere / name).read_bytes()))
     with pytest.raises(DatasetError, match="are damaged or cut short: delete that folder"):
-        datasets.load("mnist")
+        load.load("mnist")
 
 
 @pytest.mark.parametrize(
@@ -436,35 +436,35 @@ def test_a_damaged_folder_is_said_in_words(nowhere, mirror, damage, name):
     ids=["label 200", "labels of the other part", "images of the other part", "labels", "still packed", "7x112"],
 )
 def test_a_file_that_holds_something_else_is_said_in_words(nowhere, mirror, name, damage):
-    downloads.download("mnist", mirrors=[mirror().address])
+    download.download("mnist", mirrors=[mirror().address])
     (nowhere / name).write_bytes(damage({path.name: path.read_bytes() for path in nowhere.iterdir()}))
     with pytest.raises(DatasetError, match=f"^The MNIST files in {nowhere} are damaged or cut short: delete that"):
-        datasets.load("mnist")
+        load.load("mnist")
 
 
 def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirror):
     """The slower finds each file unpacked, and its packed one gone, at whatever moment."""
     slow = mirror(lambda name, content: (time.sleep(0.02), (200, content, len(content)))[1])
     with ThreadPoolExecutor() as pool:
-        for folder in pool.map(lambda _: downloads.download("mnist", mirrors=[slow.address]), range(6)):
+        for folder in pool.map(lambda _: download.download("mnist", mirrors=[slow.address]), range(6)):
             assert folder == nowhere.parent.parent
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(places.MNIST_FILES)
-    assert len(datasets.load("mnist").train_labels) == 30
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
+    assert len(load.load("mnist").train_labels) == 30
 
 
 def test_a_packed_file_that_another_process_has_unpacked_and_removed_is_no_trouble(nowhere, tmp_path):
     final = tmp_path / "train-labels-idx1-ubyte"
     with pytest.raises(DatasetError, match="MNIST cannot be saved"):
-        downloads._unpack(tmp_path / "gone.gz", final, "MNIST")
+        download._unpack(tmp_path / "gone.gz", final, "MNIST")
     final.write_bytes(b"whole")
-    downloads._unpack(tmp_path / "gone.gz", final, "MNIST")
+    download._unpack(tmp_path / "gone.gz", final, "MNIST")
     assert [path.name for path in tmp_path.iterdir()] == [final.name]
 
 
 def test_a_mirror_that_breaks_off_is_told_from_one_that_is_not_there(nowhere, mirror):
     half = mirror(lambda name, content: (200, content[: len(content) // 2], len(content)))
     with pytest.raises(DatasetError) as refused:
-        downloads.download("mnist", mirrors=[half.address])
+        download.download("mnist", mirrors=[half.address])
     assert str(refused.value) == (
         f"MNIST could not be downloaded: {half.address} broke off in train-images-idx3-ubyte.gz."
         " Try again; files that arrived whole are kept."
@@ -476,8 +476,8 @@ def test_what_killed_downloads_left_a_day_ago_goes_and_what_is_at_work_stays(now
     for name, age in (("tmpold", 90_000), ("t10k.ab.partial", 90_000), ("tmpnew", 60)):
         (nowhere / name).write_bytes(b"half")
         os.utime(nowhere / name, (time.time() - age,) * 2)
-    downloads.download("mnist", mirrors=[mirror().address])
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted([*places.MNIST_FILES, "tmpnew"])
+    download.download("mnist", mirrors=[mirror().address])
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted([*paths.MNIST_FILES, "tmpnew"])
 
 
 # ------------------------------------------------------------------------------------- the others by their names
@@ -487,7 +487,7 @@ def cifar_archive():
     """CIFAR-10's own archive, of 6 images a file: (bytes, MD5 of each file in it, pixels of the last)."""
     generator = np.random.default_rng(0)
     contents = {}
-    for name in places.CIFAR10_FILES[:-1]:
+    for name in paths.CIFAR10_FILES[:-1]:
         pixels = generator.integers(0, 256, (6, 3072), dtype=np.uint8)
         contents[name] = pickle.dumps({"data": pixels, "labels": [0, 1, 2, 3, 8, 9]})
     contents["batches.meta"] = pickle.dumps({"label_names": [f"class {label}" for label in range(10)]})
@@ -505,38 +505,38 @@ def test_cifar_10_is_downloaded_as_one_archive_and_read_only_if_each_file_is_the
     archive, sums, pixels = cifar_archive()
     source = torchvision().datasets.CIFAR10
     monkeypatch.setattr(source, "tgz_md5", hashlib.md5(archive).hexdigest())
-    monkeypatch.setattr(source, "train_list", [[name, sums[name]] for name in places.CIFAR10_FILES[:5]])
+    monkeypatch.setattr(source, "train_list", [[name, sums[name]] for name in paths.CIFAR10_FILES[:5]])
     monkeypatch.setattr(source, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(source, "meta", {**source.meta, "md5": sums["batches.meta"]})
     server = Mirror({"cifar-10-python.tar.gz": archive})
     monkeypatch.setattr(source, "url", f"{server.address}cifar-10-python.tar.gz")
-    datasets._cifar10.cache_clear()
+    load._cifar10.cache_clear()
     told = []
     try:
-        loaded = datasets.load("cifar10", progress=lambda text, share: told.append(text))
+        loaded = load.load("cifar10", progress=lambda text, share: told.append(text))
     finally:
         server.close()
-        datasets._cifar10.cache_clear()
+        load._cifar10.cache_clear()
     assert set(told) == {"Downloading CIFAR-10, file 1 of 1"}
     assert loaded.train_images.shape == (30, 3, 32, 32)
     assert loaded.test_labels.tolist() == [0, 1, 2, 3, 8, 9]
     assert loaded.class_names[9] == "class 9"
     assert torch.equal(loaded.test_images, torch.from_numpy(pixels).reshape(6, 3, 32, 32))
-    folder = places.data_folders()[-1] / "cifar-10-batches-py"
+    folder = paths.data_folders()[-1] / "cifar-10-batches-py"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["cifar-10-batches-py"]
     (folder / "test_batch").write_bytes(pickle.dumps(print))  # a pickle that is not the known one is not opened
     with pytest.raises(DatasetError, match=r"The CIFAR-10 files in .* are damaged"):
-        datasets.load("cifar10")
+        load.load("cifar10")
 
 
 @pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
 def test_the_likes_of_mnist_are_downloaded_and_named_as_their_makers_do(nowhere, mirror, monkeypatch, name):
     server = mirror()
-    source = getattr(torchvision().datasets, places.TORCHVISION[name])
+    source = getattr(torchvision().datasets, paths.TORCHVISION[name])
     monkeypatch.setattr(source, "resources", torchvision().datasets.MNIST.resources)
     monkeypatch.setattr(source, "mirrors", [server.address])
-    loaded = datasets.load(name)
+    loaded = load.load(name)
     assert (loaded.name, loaded.train_images.shape) == (name, (30, 1, 28, 28))
     assert len(set(loaded.class_names)) == 10
     assert ("Ankle boot" in loaded.class_names) is (name == "fashion_mnist")
-    assert places.folder_of(name) == places.data_folders()[-1]
+    assert paths.folder_of(name) == paths.data_folders()[-1]

@@ -10,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_core import datasets, drawing, places
 from kd_core.config import RunConfig, TrainingConfig
-from kd_core.drawing import PictureError
+from kd_core.data import load, paths
+from kd_core.data import picture as data_picture
+from kd_core.data.picture import PictureError
 from kd_core.evaluation import accuracy
 from kd_core.models import logits_of
 from kd_core.training import Training, train
@@ -31,7 +32,7 @@ def data_url(pixels):
 def test_mnists_own_images_pass_unchanged(mnist):
     """They are made this way already: all but a few odd ones come back to the last grey level."""
     images = mnist.test_images[:, 0].numpy()
-    passed = np.stack([drawing.as_mnist(image) for image in images])
+    passed = np.stack([data_picture.as_mnist(image) for image in images])
     assert (passed == images).all(axis=(1, 2)).mean() > 0.995
     assert abs(passed.mean() - images.mean()) < 0.05
     assert abs(passed.std() - images.std()) < 0.05
@@ -40,11 +41,11 @@ def test_mnists_own_images_pass_unchanged(mnist):
 @pytest.fixture(scope="module")
 def teacher():
     """A teacher of two epochs on MNIST."""
-    if places.folder_of("mnist") is None:
+    if paths.folder_of("mnist") is None:
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
     training = TrainingConfig(epochs=2, jitter_pixels=1, learning_rate=2e-3, warmup_epochs=0.1)
-    run = Training(RunConfig(role="teacher", training=training), datasets.load("mnist"))
+    run = Training(RunConfig(role="teacher", training=training), load.load("mnist"))
     for _ in train(run):
         pass
     return run.best_model()
@@ -61,7 +62,7 @@ def test_a_teacher_knows_redrawn_test_images_as_well_as_the_originals(mnist, tea
         sheet = np.zeros((side, side), np.uint8)
         top, left = generator.integers(0, side // 2, 2)
         sheet[top : top + side // 2, left : left + side // 2] = large
-        redrawn.append(drawing.as_mnist(sheet))
+        redrawn.append(data_picture.as_mnist(sheet))
     again = torch.from_numpy(np.stack(redrawn)).unsqueeze(1)
     before = accuracy(logits_of(teacher, originals, mnist.normalise).numpy(), labels)
     after = accuracy(logits_of(teacher, again, mnist.normalise).numpy(), labels)
@@ -77,7 +78,7 @@ def test_the_result_fits_a_box_of_20_about_its_centre_of_mass():
         top, left = generator.integers(0, 200, 2)
         height, width = generator.integers(20, 80, 2)
         sheet[top : top + height, left : left + width] = 255
-        image = drawing.as_mnist(sheet)
+        image = data_picture.as_mnist(sheet)
         rows, columns = np.flatnonzero(image.any(1)), np.flatnonzero(image.any(0))
         assert max(np.ptp(rows), np.ptp(columns)) + 1 == 20
         mass = image.astype(float)
@@ -91,7 +92,7 @@ def test_the_result_fits_a_box_of_20_about_its_centre_of_mass():
 def test_an_upload_is_read_whichever_way_round_its_shades_are(kind, dark_on_light):
     sheet = np.full((90, 120), 235 if dark_on_light else 20, np.uint8)
     sheet[20:70, 50:62] = 30 if dark_on_light else 240
-    image = drawing.read_picture(png(sheet, kind=kind))
+    image = data_picture.read_picture(png(sheet, kind=kind))
     assert image[14, 14] > 200
     assert image[14, 4] < 40
     assert image[2].max() < 40
@@ -102,7 +103,7 @@ def test_an_upload_with_a_clear_background_is_read_as_ink_on_paper():
     sheet[10:50, 25:32, 3] = 255
     buffer = io.BytesIO()
     Image.fromarray(sheet).save(buffer, "PNG")
-    assert drawing.read_picture(buffer.getvalue())[14, 14] > 200
+    assert data_picture.read_picture(buffer.getvalue())[14, 14] > 200
 
 
 @pytest.mark.parametrize(
@@ -118,27 +119,27 @@ def test_an_upload_with_a_clear_background_is_read_as_ink_on_paper():
 )
 def test_an_upload_that_holds_no_digit_is_said_in_words(content, sentence):
     with pytest.raises(PictureError, match=sentence):
-        drawing.read_picture(content)
+        data_picture.read_picture(content)
 
 
 def test_a_drawing_comes_from_the_canvas_and_an_empty_one_is_said_in_words():
     sheet = np.zeros((280, 280), np.uint8)
     with pytest.raises(PictureError, match="nothing on it yet: draw a digit"):
-        drawing.read_canvas(data_url(sheet))
+        data_picture.read_canvas(data_url(sheet))
     sheet[60:220, 130:150] = 255
-    assert drawing.read_canvas(data_url(sheet))[14, 14] == 255
+    assert data_picture.read_canvas(data_url(sheet))[14, 14] == 255
 
 
 @pytest.mark.parametrize("text", ["", "data:,", "data:image/png;base64,AAAA", "data:image/png;base64,%%%", "x" * 99])
 def test_what_is_no_drawing_is_said_in_words(text):
     with pytest.raises(PictureError, match="did not arrive whole"):
-        drawing.read_canvas(text)
+        data_picture.read_canvas(text)
 
 
 def test_an_image_comes_back_from_an_address(mnist):
     for image in mnist.test_images[:50, 0].numpy():
-        text = drawing.to_address(image)
-        assert (drawing.from_address(text) == image).all()
+        text = data_picture.to_address(image)
+        assert (data_picture.from_address(text) == image).all()
         assert text.replace("-", "").replace("_", "").isalnum()
         assert len(text) < 900
 
@@ -149,13 +150,13 @@ def test_an_image_comes_back_from_an_address(mnist):
 )
 def test_an_address_that_holds_no_image_is_said_in_words(text):
     with pytest.raises(PictureError, match="is damaged: draw it again"):
-        drawing.from_address(text)
+        data_picture.from_address(text)
 
 
 def test_an_address_without_end_is_not_even_unpacked(monkeypatch):
-    monkeypatch.setattr(drawing.base64, "urlsafe_b64decode", lambda _: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(data_picture.base64, "urlsafe_b64decode", lambda _: pytest.fail("it was unpacked"))
     with pytest.raises(PictureError, match="is damaged: draw it again"):
-        drawing.from_address("A" * 1_000_000)
+        data_picture.from_address("A" * 1_000_000)
 
 
 def uploaded(picture, kind="PNG", **options):
@@ -171,16 +172,16 @@ def test_a_photo_is_turned_as_its_camera_says():
     tags = Image.Exif()
     tags[0x0112] = 6  # turn it clockwise
     lying = uploaded(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=tags, quality=95)
-    image, expected = drawing.read_picture(lying), drawing.read_picture(uploaded(upright))
+    image, expected = data_picture.read_picture(lying), data_picture.read_picture(uploaded(upright))
     assert np.abs(image.astype(int) - expected).mean() < 10
 
 
 def test_a_large_picture_shows_the_same_digit_as_a_small_one():
     large = Image.new("RGB", (4096, 3000), "white")
     large.paste((20, 20, 60), (1800, 400, 2200, 2600))
-    expected = drawing.read_picture(uploaded(large.reduce(4)))
+    expected = data_picture.read_picture(uploaded(large.reduce(4)))
     for kind in ("PNG", "JPEG"):
-        image = drawing.read_picture(uploaded(large, kind))
+        image = data_picture.read_picture(uploaded(large, kind))
         assert np.abs(image.astype(int) - expected).mean() < 4
 
 
@@ -191,4 +192,4 @@ def test_only_formats_that_pillow_reads_by_itself_are_read():
         uploaded(Image.new("RGB", (50, 50)), "TIFF"),
     ):
         with pytest.raises(PictureError, match="no picture that can be read: upload a PNG, JPEG or WebP"):
-            drawing.read_picture(content)
+            data_picture.read_picture(content)

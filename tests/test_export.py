@@ -17,11 +17,13 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import artifacts, browser_page, datasets, drawing, export, exported, recipes, snippets
+from kd_core import artifacts, browser_page, export, exported, recipes, snippets
 from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig, RunConfig
+from kd_core.data import load as data_load
+from kd_core.data import picture
 from kd_core.export import ExportError
 from kd_core.runs import Store
 
@@ -40,7 +42,7 @@ def few_digits(monkeypatch, digits):
         test_images=digits.test_images[:60],
         test_labels=digits.test_labels[:60],
     )
-    monkeypatch.setattr(datasets, "_digits", lambda: few)
+    monkeypatch.setattr(data_load, "_digits", lambda: few)
     return few
 
 
@@ -313,7 +315,7 @@ def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
     program = snippets.python_snippet(kind, exported.download_name(run.id, kind), images)
     (folder / "classify.py").write_text(program, encoding="utf-8")
     photographed(digits.test_images[5][0].numpy()).save(folder / "photo.jpg")
-    digit = drawing.read_picture((folder / "photo.jpg").read_bytes())[None, None]
+    digit = picture.read_picture((folder / "photo.jpg").read_bytes())[None, None]
     if kind == exported.ONNX_INT8:
         logits = export.run_onnx(store.folder(run.id).export / kind)(digit.astype(np.float32))[0]
     else:
@@ -337,7 +339,7 @@ def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, m
     small = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
     Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "picture.png")
     said = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
-    image = drawing.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
+    image = picture.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
     logits = artifacts.load_trained(store.home, run.id)(image)[0]
     expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
     np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=0.02)

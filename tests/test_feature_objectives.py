@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from kd_core import jobs
 from kd_core.base.config import ConfigError
-from kd_core.config import BLACK_BOX, OBJECTIVES, DistillationConfig, ModelConfig, TransferSetConfig, check_shows
+from kd_core.config import BLACK_BOX, OBJECTIVES, DistillationConfig, ModelConfig, check_shows
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.objectives import PROJECTORS, contrast, hints, relations
 from kd_core.runs import Store
 from kd_core.training import EpochRecord, Training, train

@@ -9,9 +9,9 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core import places
 from kd_core.base import files, paths, tensors
 from kd_core.base.files import SaveError
+from kd_core.data import paths as data_paths
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
@@ -102,7 +102,7 @@ def test_home_is_named_by_kd_home_and_else_beside_the_engine(monkeypatch, tmp_pa
     monkeypatch.setenv("KD_HOME", str(tmp_path))
     assert paths.home() == tmp_path
     monkeypatch.delenv("KD_HOME")
-    assert paths.home() == Path(places.__file__).resolve().parent.parent / "checkpoints"
+    assert paths.home() == Path(data_paths.__file__).resolve().parent.parent / "checkpoints"
 
 
 def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):
@@ -110,10 +110,10 @@ def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     raw = tmp_path / "named" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in places.MNIST_FILES[:3]:
+    for name in data_paths.MNIST_FILES[:3]:
         (raw / name).touch()
-    assert places.folder_of("mnist") is None
-    assert not places.available("mnist")
-    assert places.available("digits")
-    (raw / places.MNIST_FILES[3]).touch()
-    assert places.folder_of("mnist") == tmp_path / "named"
+    assert data_paths.folder_of("mnist") is None
+    assert not data_paths.available("mnist")
+    assert data_paths.available("digits")
+    (raw / data_paths.MNIST_FILES[3]).touch()
+    assert data_paths.folder_of("mnist") == tmp_path / "named"

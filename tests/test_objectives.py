@@ -11,7 +11,8 @@ from tiny import assert_same_weights, tiny_config
 
 from kd_core import models, objectives
 from kd_core.base.config import ConfigError
-from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig, TransferSetConfig
+from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses import ensemble_logits, soft_target_loss
 from kd_core.objectives import Batch, logits
 from kd_core.training import EpochRecord, Training, train

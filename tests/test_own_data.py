@@ -10,11 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_core import datasets, own_data, places
 from kd_core.base.config import ConfigError
-from kd_core.config import ModelConfig, RunConfig, TrainingConfig, info_of
-from kd_core.datasets import DatasetError, Streamed
-from kd_core.own_data import Preparation
+from kd_core.config import ModelConfig, RunConfig, TrainingConfig
+from kd_core.data import load, paths
+from kd_core.data.catalogue import info_of
+from kd_core.data.dataset import Streamed
+from kd_core.data.download import DatasetError
+from kd_core.data.own import library, prepare
+from kd_core.data.own import source as own_source
+from kd_core.data.own.library import Preparation
 from kd_core.training import Training, train
 
 CLASSES = ("ash", "birch", "cedar")
@@ -58,17 +62,17 @@ def left_in(storage):
 
 
 def loaded(name, storage):
-    return datasets.load(name, storage=storage)
+    return load.load(name, storage=storage)
 
 
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_zip_and_a_folder_of_class_folders_become_the_same_data_set(tmp_path, storage, packed):
     content = {**files(), "ash/notes.txt": b"no image", "__MACOSX/ash/._1.png": b"", ".DS_Store": b""}
     source = zipped(tmp_path / "trees.zip", content) if packed else laid(tmp_path / "trees", content)
-    seen = own_data.look(source)
+    seen = own_source.look(source)
     assert seen.train == dict.fromkeys(CLASSES, 10)
     assert (seen.test, seen.smallest, seen.largest, seen.colour, seen.ignored) == ({}, (24, 20), (24, 20), True, 1)
-    name = own_data.prepare(source, Preparation(label="My Trees", side=16), storage)
+    name = prepare.prepare(source, Preparation(label="My Trees", side=16), storage)
     info = info_of(name)
     assert (info.label, info.classes, info.image_shape) == ("my trees", 3, (3, 16, 16))
     assert (info.train_examples, info.test_examples) == (24, 6)
@@ -92,8 +96,8 @@ def test_pixels_are_the_central_square_scaled_as_pillow_scales_it(tmp_path, stor
             buffer = io.BytesIO()
             Image.fromarray(generator.integers(0, 256, (30, 50, 3), np.uint8)).save(buffer, "PNG")
             content[f"{name}/{at}.png"] = buffer.getvalue()
-    name = own_data.prepare(zipped(tmp_path / "a.zip", content), Preparation(label="a", side=12), storage)
-    parts = own_data.read(storage, name)
+    name = prepare.prepare(zipped(tmp_path / "a.zip", content), Preparation(label="a", side=12), storage)
+    parts = library.read(storage, name)
     ours = {image.tobytes() for images in parts.images for image in images}
     for bytes_ in content.values():
         scaled = Image.open(io.BytesIO(bytes_)).resize((20, 12), Image.Resampling.BILINEAR)
@@ -105,22 +109,22 @@ def test_pixels_are_the_central_square_scaled_as_pillow_scales_it(tmp_path, stor
 def test_the_same_images_and_settings_give_the_same_name_and_others_another(tmp_path, storage):
     source = zipped(tmp_path / "trees.zip", files())
     settings = Preparation(label="trees", side=16)
-    name = own_data.prepare(source, settings, storage)
-    assert own_data.prepare(source, settings, storage) == name
+    name = prepare.prepare(source, settings, storage)
+    assert prepare.prepare(source, settings, storage) == name
     others = [
-        own_data.prepare(source, settings.replace(seed=1), storage),
-        own_data.prepare(source, settings.replace(channels=1), storage),
-        own_data.prepare(zipped(tmp_path / "t.zip", {**files(), "ash/000.png": png(41)}), settings, storage),
+        prepare.prepare(source, settings.replace(seed=1), storage),
+        prepare.prepare(source, settings.replace(channels=1), storage),
+        prepare.prepare(zipped(tmp_path / "t.zip", {**files(), "ash/000.png": png(41)}), settings, storage),
     ]
     assert len({name, *others}) == 4
-    assert own_data.names(storage) == sorted({name, *others})
+    assert library.names(storage) == sorted({name, *others})
 
 
 def test_a_source_with_train_and_test_folders_keeps_its_own_split(tmp_path, storage):
     content = {**files(6, "data/train/"), **files(4, "data/val/")}
-    seen = own_data.look(zipped(tmp_path / "d.zip", content))
+    seen = own_source.look(zipped(tmp_path / "d.zip", content))
     assert (seen.train, seen.test) == (dict.fromkeys(CLASSES, 6), dict.fromkeys(CLASSES, 4))
-    name = own_data.prepare(tmp_path / "d.zip", Preparation(label="d", side=16), storage)
+    name = prepare.prepare(tmp_path / "d.zip", Preparation(label="d", side=16), storage)
     assert (info_of(name).train_examples, info_of(name).test_examples) == (18, 12)
 
 
@@ -140,10 +144,10 @@ def test_grey_colour_transparent_turned_and_sixteen_bit_images_of_mixed_sizes_ar
         "birch/white.png": clear.getvalue(),
     }
     source = zipped(tmp_path / "m.zip", content)
-    assert own_data.look(source).smallest == (9, 20)
-    assert own_data.look(source).largest == (300, 200)
-    name = own_data.prepare(source, Preparation(label="m", side=8), storage)
-    parts = own_data.read(storage, name)
+    assert own_source.look(source).smallest == (9, 20)
+    assert own_source.look(source).largest == (300, 200)
+    name = prepare.prepare(source, Preparation(label="m", side=8), storage)
+    parts = library.read(storage, name)
     images, labels = np.concatenate(parts.images), np.concatenate(parts.labels)
     assert np.abs(images[labels == 0][:, :, 0, 0].astype(int) - 40).max() <= 2
     assert 255 in images[labels == 1][:, 0, 0, 0]
@@ -163,7 +167,7 @@ def link(path):
 
 
 def too_large(path):
-    zipped(path, {**files(), "ash/bomb.png": b"\0" * (own_data.MAX_IMAGE_BYTES + 2)})
+    zipped(path, {**files(), "ash/bomb.png": b"\0" * (own_source.MAX_IMAGE_BYTES + 2)})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +191,7 @@ def too_large(path):
 )
 def test_what_is_no_data_set_is_refused_before_anything_is_prepared(tmp_path, storage, content, sentence):
     source = zipped(tmp_path / "bad.zip", content)
-    for refuse in (own_data.look, lambda path: own_data.prepare(path, Preparation(label="bad"), storage)):
+    for refuse in (own_source.look, lambda path: prepare.prepare(path, Preparation(label="bad"), storage)):
         with pytest.raises(DatasetError, match=re.escape(sentence)):
             refuse(source)
     assert left_in(storage) == []
@@ -197,23 +201,23 @@ def test_what_is_no_data_set_is_refused_before_anything_is_prepared(tmp_path, st
 def test_a_link_in_a_zip_is_refused(tmp_path):
     link(tmp_path / "l.zip")
     with pytest.raises(DatasetError, match=r"holds a link, 'ash/link\.png'"):
-        own_data.look(tmp_path / "l.zip")
+        own_source.look(tmp_path / "l.zip")
 
 
 @pytest.mark.parametrize("bytes_", [b"", b"PK\x03\x04 cut short", b"GIF89a"])
 def test_what_is_no_zip_is_said_to_be_none(tmp_path, bytes_):
     (tmp_path / "no.zip").write_bytes(bytes_)
     with pytest.raises(DatasetError, match=r"no\.zip is no zip file, or it is cut short"):
-        own_data.look(tmp_path / "no.zip")
+        own_source.look(tmp_path / "no.zip")
 
 
-@pytest.mark.parametrize("bytes_", [b"", b"no image", png(1)[:40], b"\0" * (own_data.MAX_IMAGE_BYTES + 2)])
+@pytest.mark.parametrize("bytes_", [b"", b"no image", png(1)[:40], b"\0" * (own_source.MAX_IMAGE_BYTES + 2)])
 def test_an_unreadable_image_is_named_or_left_out_as_asked(tmp_path, storage, bytes_):
     source = zipped(tmp_path / "u.zip", {**files(), "birch/broken.png": bytes_})
     with pytest.raises(DatasetError, match=r"birch/broken\.png cannot be read as an image"):
-        own_data.prepare(source, Preparation(label="u", side=8), storage)
+        prepare.prepare(source, Preparation(label="u", side=8), storage)
     assert left_in(storage) == []
-    name = own_data.prepare(source, Preparation(label="u", side=8, skip_unreadable=True), storage)
+    name = prepare.prepare(source, Preparation(label="u", side=8, skip_unreadable=True), storage)
     info = info_of(name)
     assert info.train_examples + info.test_examples == 30
     assert len(loaded(name, storage).train_images) == info.train_examples
@@ -227,36 +231,36 @@ def test_an_eps_under_another_name_starts_no_other_program(tmp_path, monkeypatch
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n%%EOF\n"
     source = zipped(tmp_path / "e.zip", {f"{name}/{at}.png": eps for name in CLASSES for at in range(4)})
     with pytest.raises(DatasetError, match="cannot be read as images"):
-        own_data.look(source)
+        own_source.look(source)
     assert called == []
 
 
 def test_a_disk_without_room_is_said_before_it_is_full(tmp_path, storage, monkeypatch):
-    monkeypatch.setattr(own_data, "SPARE_BYTES", 10**18)
+    monkeypatch.setattr(prepare, "SPARE_BYTES", 10**18)
     with pytest.raises(DatasetError, match="cannot be saved: No space left on device"):
-        own_data.prepare(zipped(tmp_path / "f.zip", files()), Preparation(label="f", side=8), storage)
+        prepare.prepare(zipped(tmp_path / "f.zip", files()), Preparation(label="f", side=8), storage)
     assert left_in(storage) == []
 
 
 def test_one_that_breaks_off_leaves_what_another_has_finished(tmp_path, storage, monkeypatch):
     source = zipped(tmp_path / "two.zip", files())
     settings = Preparation(label="two", side=8)
-    name = own_data.prepare(source, settings, storage)
+    name = prepare.prepare(source, settings, storage)
     seen = iter([False])
-    monkeypatch.setattr(own_data, "is_file", lambda path: next(seen, True))
-    monkeypatch.setattr(own_data, "_copy", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(prepare, "is_file", lambda path: next(seen, True))
+    monkeypatch.setattr(prepare, "_copy", lambda source, target: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        own_data.prepare(source, settings, storage)
+        prepare.prepare(source, settings, storage)
     monkeypatch.undo()
-    assert own_data.names(storage) == [name]
-    own_data.read.cache_clear()
+    assert library.names(storage) == [name]
+    library.read.cache_clear()
     assert len(loaded(name, storage).train_images) == 24
 
 
 def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, storage, monkeypatch):
-    monkeypatch.setattr(own_data, "MAX_IMAGE_PIXELS", 100)
+    monkeypatch.setattr(own_source, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(DatasetError, match="cannot be read as an image: "):
-        own_data.prepare(zipped(tmp_path / "p.zip", files()), Preparation(label="p", side=8), storage)
+        prepare.prepare(zipped(tmp_path / "p.zip", files()), Preparation(label="p", side=8), storage)
 
 
 def test_preparation_tells_how_far_it_is_and_can_be_broken_off(tmp_path, storage):
@@ -271,29 +275,29 @@ def test_preparation_tells_how_far_it_is_and_can_be_broken_off(tmp_path, storage
             raise CancelledError
 
     with pytest.raises(CancelledError):
-        own_data.prepare(zipped(tmp_path / "c.zip", files()), Preparation(label="c", side=8), storage, cancel)
+        prepare.prepare(zipped(tmp_path / "c.zip", files()), Preparation(label="c", side=8), storage, cancel)
     assert told[-1] == ("Preparing test images", 1.0)
     assert left_in(storage) == []
 
 
 def test_a_damaged_or_missing_data_set_is_said_so(tmp_path, storage):
-    name = own_data.prepare(zipped(tmp_path / "d.zip", files()), Preparation(label="d", side=8), storage)
-    folder = places.own_folder(storage, name)
+    name = prepare.prepare(zipped(tmp_path / "d.zip", files()), Preparation(label="d", side=8), storage)
+    folder = paths.own_folder(storage, name)
     images = folder / "train_images.npy"
     whole = images.read_bytes()
     for damage in (whole[:-1], whole[:-1] + b"\0", b""):
         images.write_bytes(damage)
-        own_data.read.cache_clear()
+        library.read.cache_clear()
         with pytest.raises(DatasetError, match="The data set 'd' is damaged"):
             loaded(name, storage)
-    own_data.remove(storage, name)
+    library.remove(storage, name)
     with pytest.raises(DatasetError, match="The data set 'd' is not here"):
         loaded(name, storage)
     assert left_in(storage) == []
 
 
 def test_a_name_says_what_a_config_needs_to_know_and_nothing_false(storage, tmp_path):
-    name = own_data.prepare(zipped(tmp_path / "n.zip", files()), Preparation(label="n", side=8), storage)
+    name = prepare.prepare(zipped(tmp_path / "n.zip", files()), Preparation(label="n", side=8), storage)
     RunConfig(role="teacher", dataset=name)
     for wrong in (name + "1", name.replace("3x8x8", "3x7x7"), name.replace(".3.3x", ".1001.3x"), "own.x", "own../../a"):
         if wrong != name + "1":
@@ -305,15 +309,15 @@ def test_a_name_says_what_a_config_needs_to_know_and_nothing_false(storage, tmp_
 
 
 def test_a_streamed_data_set_stays_on_disk_and_gives_the_same_images(tmp_path, storage, monkeypatch):
-    name = own_data.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
-    whole = own_data.read(storage, name)
-    monkeypatch.setattr(own_data, "STREAMED_BYTES", 10)
-    own_data.read.cache_clear()
-    streamed = own_data.read(storage, name)
+    name = prepare.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
+    whole = library.read(storage, name)
+    monkeypatch.setattr(library, "STREAMED_BYTES", 10)
+    library.read.cache_clear()
+    streamed = library.read(storage, name)
     assert isinstance(streamed.images[0], np.memmap)
     assert (streamed.streamed, whole.streamed) == (True, False)
     assert all(np.array_equal(one, other) for one, other in zip(streamed.images, whole.images, strict=True))
-    own_data.read.cache_clear()
+    library.read.cache_clear()
 
 
 def weights_after(dataset, device="cpu"):
@@ -325,15 +329,15 @@ def weights_after(dataset, device="cpu"):
 
 
 def test_training_on_a_streamed_data_set_gives_the_same_weights_to_the_last_bit(tmp_path, storage, monkeypatch):
-    name = own_data.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
+    name = prepare.prepare(zipped(tmp_path / "s.zip", files()), Preparation(label="s", side=8), storage)
     in_memory = weights_after(loaded(name, storage))
-    monkeypatch.setattr(own_data, "STREAMED_BYTES", 10)
-    own_data.read.cache_clear()
+    monkeypatch.setattr(library, "STREAMED_BYTES", 10)
+    library.read.cache_clear()
     dataset = loaded(name, storage)
     assert dataset.streamed
     streamed = weights_after(dataset)
     assert all(torch.equal(streamed[part], weights) for part, weights in in_memory.items())
-    own_data.read.cache_clear()
+    library.read.cache_clear()
 
 
 def test_what_is_read_ahead_is_given_to_whom_asks_for_it_and_anything_else_as_well():

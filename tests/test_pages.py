@@ -20,14 +20,12 @@ from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 from kd_core import (
     bundles,
     comparison,
-    datasets,
     diagnosis,
     evidence,
     exported,
     figures,
     paper,
     performing,
-    places,
     recipes,
     shipped,
     teacher_files,
@@ -35,6 +33,8 @@ from kd_core import (
 from kd_core.base import paths
 from kd_core.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.config import OBJECTIVES, ModelConfig, RunConfig, SweepConfig
+from kd_core.data import load
+from kd_core.data import paths as data_paths
 from kd_core.evaluation import GALLERIES, mean_interval
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
@@ -420,7 +420,7 @@ def tried_here(monkeypatch):
     def examine(trial):
         ask = teacher_files.Ask.from_json((trial._path / "ask.json").read_text())
         content = (trial._path / "file").read_bytes()
-        found = teacher_files.examine(content, ask, datasets.load(ask.dataset), lambda text, share: None)
+        found = teacher_files.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
         return Outcome(**found._asdict() | {"state": safetensors.torch.save(found.state)})
 
     monkeypatch.setattr(Trial, "_watched", examine)
@@ -801,7 +801,7 @@ def test_the_curves_of_runs_are_laid_out_once_however_often_their_page_runs(open
 
 
 def test_without_the_data_set_drawing_still_works(open_page, monkeypatch):
-    monkeypatch.setattr(places, "available", lambda dataset: False)
+    monkeypatch.setattr(data_paths, "available", lambda dataset: False)
     app = open_page("temperature")
     assert list(app.segmented_control(key="image_source").options) == ["Draw", "Upload"]
     assert "draw a digit" in " ".join(str(warning.value) for warning in app.warning)
@@ -1105,12 +1105,12 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
         ]
         for name in ("digits", "mnist")
     }
-    monkeypatch.setattr(places, "available", lambda name: True)
+    monkeypatch.setattr(data_paths, "available", lambda name: True)
     for browser in ("another", ""):
         monkeypatch.setattr(lab, "browser", lambda browser=browser: browser)
         assert pickers.opening({**order, **ships}) == f"{shipped.TAG}mnist"
         assert pickers.going({**order, "new": unfinished}) is None
-    monkeypatch.setattr(places, "available", lambda name: name != "mnist")
+    monkeypatch.setattr(data_paths, "available", lambda name: name != "mnist")
     assert pickers.opening({**order, **ships}) == f"{shipped.TAG}digits"
     assert pickers.opening(order) == theirs
     assert contest not in pickers._offered(order, None)

@@ -13,9 +13,9 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core import places
 from kd_core.base import files, paths, tensors
 from kd_core.base.files import SaveError
+from kd_core.data import paths as data_paths
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,7 +24,7 @@ def lay_mnist(folder):
     """Empty files under MNIST's names: places looks at names alone."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in places.MNIST_FILES:
+    for name in data_paths.MNIST_FILES:
         (raw / name).touch()
 
 
@@ -48,32 +48,32 @@ def test_kd_home_may_be_relative_or_start_with_a_tilde_and_comes_out_absolute(mo
 def test_data_is_looked_for_where_kd_data_dir_says_and_then_in_the_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
-    named, cache = places.data_folders()
+    named, cache = data_paths.data_folders()
     assert named == tmp_path / "named"
     monkeypatch.delenv("KD_DATA_DIR")
-    assert places.data_folders() == [cache]
+    assert data_paths.data_folders() == [cache]
 
-    assert places.folder_of("mnist") is None
+    assert data_paths.folder_of("mnist") is None
     lay_mnist(cache)
-    assert places.folder_of("mnist") == cache
+    assert data_paths.folder_of("mnist") == cache
     monkeypatch.setenv("KD_DATA_DIR", str(named))
-    assert places.folder_of("mnist") == cache
+    assert data_paths.folder_of("mnist") == cache
     lay_mnist(named)
-    assert places.folder_of("mnist") == named
+    assert data_paths.folder_of("mnist") == named
 
 
 def test_a_folder_under_a_files_name_is_no_mnist(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
     lay_mnist(tmp_path / "named")
-    file = tmp_path / "named" / "MNIST" / "raw" / places.MNIST_FILES[0]
+    file = tmp_path / "named" / "MNIST" / "raw" / data_paths.MNIST_FILES[0]
     file.unlink()
     file.mkdir()
-    assert places.folder_of("mnist") is None
+    assert data_paths.folder_of("mnist") is None
 
 
 def test_an_unknown_data_set_is_not_available():
-    assert not places.available("imagenet")
+    assert not data_paths.available("imagenet")
 
 
 # ------------------------------------------------------------------------------------------------------------ disks

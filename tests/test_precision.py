@@ -35,7 +35,7 @@ def precisions(configs):
 
 ONE_RUN = """
 import hashlib, torch
-from kd_core import datasets, training
+from kd_core.data import dataset; from kd_core import training
 from kd_core.config import ModelConfig, RunConfig, TrainingConfig
 config = RunConfig(
     role="teacher", dataset="digits", model=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),

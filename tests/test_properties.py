@@ -28,13 +28,15 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, drawing, jobs, live, performing, recipes, runs, shipped
-from kd_core import config as kd_core_config
+from kd_core import bundles, config, jobs, live, performing, recipes, runs, shipped
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig, TransferSetConfig
-from kd_core.drawing import PictureError
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.data import catalogue
+from kd_core.data import picture as data_picture
+from kd_core.data.catalogue import TransferSetConfig
+from kd_core.data.picture import PictureError
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, StoreError
 from pages.widgets import address, door, forms, guide, keys, lab, server, subject, words
@@ -99,7 +101,7 @@ models = some.one_of(
     ),
     some.builds(
         ModelConfig,
-        name=some.sampled_from(list(kd_core_config.MODELS)),
+        name=some.sampled_from(list(config.MODELS)),
         channels=some.lists(some.integers(1, 2048), min_size=1, max_size=3).map(tuple),
     ),
 )
@@ -128,8 +130,8 @@ transfer_sets = some.builds(
 @some.composite
 def objectives(draw):
     """Settings of any objective that may have several teachers, each as its rules allow."""
-    name = draw(some.sampled_from([name for name, info in kd_core_config.OBJECTIVES.items() if info.needs == "logits"]))
-    info = kd_core_config.OBJECTIVES[name]
+    name = draw(some.sampled_from([name for name, info in config.OBJECTIVES.items() if info.needs == "logits"]))
+    info = config.OBJECTIVES[name]
     weights = {
         weight: draw(some.floats(0, known.most)) for weight, known in info.weights.items() if draw(some.booleans())
     }
@@ -145,14 +147,14 @@ def objectives(draw):
 distillations = some.builds(
     lambda objective, **changes: DistillationConfig(**objective, **changes),
     objectives(),
-    teachers=some.lists(ids, min_size=1, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
+    teachers=some.lists(ids, min_size=1, max_size=config.MAX_ENSEMBLE).map(tuple),
     temperature=some.floats(0, 1000, exclude_min=True),
     alpha=some.floats(0, 1),
     t_squared=some.booleans(),
     ensemble=some.sampled_from(["probabilities", "logits"]),
 )
 shared = {
-    "dataset": some.sampled_from(list(kd_core_config.DATASETS)),
+    "dataset": some.sampled_from(list(catalogue.DATASETS)),
     "model": models,
     "training": trainings,
     "seed": some.integers(0, 2**31 - 1),
@@ -194,8 +196,8 @@ stories = some.builds(
     assistant=some.none() | models,
     assistant_training=some.none() | trainings,
     dataset=shared["dataset"],
-    teachers=some.lists(ids, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
-    new_teachers=some.integers(1, kd_core_config.MAX_ENSEMBLE),
+    teachers=some.lists(ids, max_size=config.MAX_ENSEMBLE).map(tuple),
+    new_teachers=some.integers(1, config.MAX_ENSEMBLE),
     teacher=models,
     teacher_training=trainings,
     ensemble=some.sampled_from(["probabilities", "logits"]),
@@ -206,7 +208,7 @@ stories = some.builds(
     t_squared=some.booleans(),
     transfer_set=transfer_sets,
     baseline=some.booleans(),
-    seed=some.integers(0, 2**31 - 1 - kd_core_config.MAX_ENSEMBLE),
+    seed=some.integers(0, 2**31 - 1 - config.MAX_ENSEMBLE),
 )
 KINDS = (RunConfig, SweepConfig, StoryConfig, ModelConfig, TrainingConfig, TransferSetConfig, DistillationConfig)
 
@@ -225,15 +227,15 @@ def test_every_config_comes_back_from_json_and_from_its_own_fields(made):
 def test_every_run_has_a_label_a_key_and_a_size(made):
     assert made.label.startswith(made.role)
     assert made.model.label
-    assert 1 <= made.examples <= kd_core_config.DATASETS[made.dataset].train_examples
-    assert len(kd_core_config.cell_key(made)) == 16
+    assert 1 <= made.examples <= catalogue.DATASETS[made.dataset].train_examples
+    assert len(config.cell_key(made)) == 16
     assert base_config.differences([made, made]) == {}
 
 
 @given(sweeps)
 @settings(max_examples=20)
 def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
-    assert len({*made.cells()}) == made.cell_count <= kd_core_config.MAX_CELLS
+    assert len({*made.cells()}) == made.cell_count <= config.MAX_CELLS
 
 
 @given(stories)
@@ -533,7 +535,7 @@ def is_a_digit_or_said(read, content):
     except PictureError as error:
         sentence(error)
     else:
-        assert (image.shape, image.dtype) == ((drawing.SIDE, drawing.SIDE), np.uint8)
+        assert (image.shape, image.dtype) == ((data_picture.SIDE, data_picture.SIDE), np.uint8)
         assert image.any()
 
 
@@ -546,8 +548,8 @@ def test_any_picture_whole_or_damaged_is_a_digit_or_a_sentence(content, data):
         damaged[place] = data.draw(some.integers(0, 255), label="byte")
     damaged = bytes(damaged[: data.draw(some.sampled_from([len(damaged), len(damaged) // 2]), label="kept")])
     for one in (content, damaged):
-        is_a_digit_or_said(drawing.read_picture, one)
-        is_a_digit_or_said(drawing.read_canvas, "data:image/png;base64," + base64.b64encode(one).decode())
+        is_a_digit_or_said(data_picture.read_picture, one)
+        is_a_digit_or_said(data_picture.read_canvas, "data:image/png;base64," + base64.b64encode(one).decode())
 
 
 def png_that_says(width, height, bits, colours, rows):
@@ -573,24 +575,24 @@ def png_that_says(width, height, bits, colours, rows):
 )
 @settings(max_examples=60)
 def test_a_picture_that_says_it_is_larger_than_the_memory_is_refused_before_it_is_unpacked(header):
-    is_a_digit_or_said(drawing.read_picture, png_that_says(*header))
+    is_a_digit_or_said(data_picture.read_picture, png_that_says(*header))
 
 
 @given(some.one_of(texts, some.binary().map(lambda content: base64.b64encode(content).decode()), some.text()))
 @settings(max_examples=60)
 def test_any_text_is_a_drawing_or_a_sentence(text):
     for said in (text, "data:image/png;base64," + text):
-        is_a_digit_or_said(drawing.read_canvas, said)
+        is_a_digit_or_said(data_picture.read_canvas, said)
     with contextlib.suppress(PictureError):
-        image = drawing.from_address(text)
-        assert (image.shape, image.dtype) == ((drawing.SIDE, drawing.SIDE), np.uint8)
+        image = data_picture.from_address(text)
+        assert (image.shape, image.dtype) == ((data_picture.SIDE, data_picture.SIDE), np.uint8)
 
 
 @given(some.binary(min_size=784, max_size=784))
 @settings(max_examples=20)
 def test_any_image_comes_back_from_its_address(content):
     image = np.frombuffer(content, np.uint8).reshape(28, 28)
-    assert (drawing.from_address(drawing.to_address(image)) == image).all()
+    assert (data_picture.from_address(data_picture.to_address(image)) == image).all()
 
 
 # ------------------------------------------------------------------------------------------------------- addresses
@@ -613,7 +615,7 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
     assert not door._inside(text).startswith(("//", "/\\"))
     assert words.literal(text).isprintable() or not text.isprintable()
     with pytest.raises(StoreError):
-        runs.folder_of(drawing.__file__, text + "/")
+        runs.folder_of(data_picture.__file__, text + "/")
 
 
 @given(some.binary(max_size=200) | values.map(lambda value: repr(value).encode("utf-8", "replace")))

@@ -5,7 +5,8 @@ from tiny import TINY, tiny_config
 
 from kd_core import jobs
 from kd_core.base.config import ConfigError, differences
-from kd_core.config import DATASETS, DistillationConfig, ModelConfig, RunConfig, TransferSetConfig, info_of
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig
+from kd_core.data.catalogue import DATASETS, TransferSetConfig, info_of
 from kd_core.models import blueprint, multiply_adds
 from kd_core.recipes import PRESETS, StoryConfig, assistants, plan, quick_demo
 

@@ -12,12 +12,13 @@ import pytest
 from tiny import tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import datasets, evaluation
+from kd_core import evaluation
 from kd_core.__main__ import app
 from kd_core.base import files, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig
+from kd_core.data import download, load
 from kd_core.runs import new_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -94,15 +95,15 @@ def test_a_missing_checkpoint_is_missing_and_not_damaged(tmp_path):
 @pytest.mark.parametrize("kind", [9, 10])
 def test_an_idx_file_of_another_type_is_said_in_words(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(datasets, "MNIST_IMAGES", {"train": 3, "t10k": 3})
+    monkeypatch.setattr(load, "MNIST_IMAGES", {"train": 3, "t10k": 3})
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">BBBBiii", 0, 0, kind, 3, 3, 28, 28) + bytes(2352))
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 2049, 3) + bytes(3))
-    datasets._mnist.cache_clear()
-    with pytest.raises(datasets.DatasetError):
-        datasets.load("mnist")
+    load._mnist.cache_clear()
+    with pytest.raises(download.DatasetError):
+        load.load("mnist")
 
 
 def test_confusion_counts_small_integer_labels_of_many_classes():

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, places, shipped
+from kd_core import artifacts, bundles, shipped
 from kd_core.base import tensors
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError
+from kd_core.data import paths
 from kd_core.runs import Store
 
 REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints" / "shipped"
@@ -185,7 +186,7 @@ def test_the_shipped_digits_models_make_the_errors_that_they_claim():
 def test_the_shipped_mnist_models_make_the_errors_that_they_claim(mnist):
     found = list(shipped.verify())
     assert [one for one in found if not one.holds] == []
-    assert places.available("mnist")
+    assert paths.available("mnist")
     errors = {one.name: one.measured for one in found}
     assert errors["mnist-distilled"] < errors["mnist-baseline"]
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core import datasets, speed
+from kd_core import speed
+from kd_core.data import load
 
 
 class Counting(nn.Module):
@@ -116,7 +117,7 @@ def test_thread_count_is_put_back(hurried):
 
 
 def test_pytorch_normalises_the_pixels_as_the_data_set_does_and_leaves_them_alone():
-    digits = datasets.load("digits")
+    digits = load.load("digits")
     pixels = digits.test_images[:3].float().numpy()
     before = pixels.copy()
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

@@ -10,7 +10,8 @@ from tiny import tiny_config
 from kd_core import models
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.config import ModelConfig, SweepConfig, TransferSetConfig, cell_key
+from kd_core.config import ModelConfig, SweepConfig, cell_key
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.sweep import MAX_PARAMETERS, Together, groups, train_together, trains_together
 from kd_core.training import EpochRecord, Training, train
 from pages.widgets import sweeps

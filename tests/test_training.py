@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from kd_core import arithmetic, models, training
 from kd_core.base.config import ConfigError
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig, TransferSetConfig
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.training import EpochRecord, StepRecord, Training, train
 
 TEACHERS = ("someone",)

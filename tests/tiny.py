@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import comparison, datasets, models, paper, performing, shipped
+from kd_core import comparison, models, paper, performing, shipped
 from kd_core.base import tensors
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig, TransferSetConfig
+from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.data import load
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
 
@@ -76,7 +78,7 @@ def colour_story(dataset: str, **changes) -> StoryConfig:
 
 def shipped_logits(dataset: str) -> list[np.ndarray]:
     """Logits of the teacher, baseline and distilled student that ship over their test set, in float64; its labels."""
-    data, found = datasets.load(dataset), []
+    data, found = load.load(dataset), []
     for role in ("teacher", "baseline", "distilled"):
         folder = shipped.FOLDER / f"{dataset}-{role}"
         config = RunConfig.model_validate(json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"])

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import breaking, figures, paper, places
+from kd_core import breaking, figures, paper
 from kd_core.breaking import RIGHT, WRONG, Choice
 from kd_core.claims import SeedDifference, seed_difference
-from kd_core.config import MISTAKES, info_of
+from kd_core.config import MISTAKES
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
 from kd_core.paper import Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab
@@ -71,7 +73,7 @@ def choose_mistake() -> Broken:
             format_func=lambda name: MISTAKES[name].label,
         )
     with data:
-        datasets = [name for name in breaking.BASE if places.available(name)]
+        datasets = [name for name in breaking.BASE if paths.available(name)]
         dataset = chosen(
             st.segmented_control,
             "Data set",

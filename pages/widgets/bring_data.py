@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from kd_core.base.config import ConfigError, LabError
-from kd_core.config import SIDES
-from kd_core.own_data import Preparation
+from kd_core.data.catalogue import SIDES
+from kd_core.data.own.library import Preparation
 from pages.widgets import data_sets, lab, rights
 from pages.widgets.missing import follow
 from pages.widgets.words import cell, literal

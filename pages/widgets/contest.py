@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core import comparison, figures, paper, places
+from kd_core import comparison, figures, paper
 from kd_core.comparison import BASELINE, Standing
-from kd_core.config import info_of
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart
@@ -21,7 +22,7 @@ def contest() -> Redone:
     """The comparison on a data set, with its runs that are here and those that are missing."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
     called = lab.data_sets()
-    choices = [name for name in called if places.available(name)]
+    choices = [name for name in called if paths.available(name)]
     with data:
         dataset = chosen(
             st.selectbox,

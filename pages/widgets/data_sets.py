@@ -3,10 +3,12 @@
 import numpy as np
 import streamlit as st
 
-from kd_core import figures, own_data, places
+from kd_core import figures
 from kd_core.base import paths
 from kd_core.base.config import LabError
-from kd_core.config import info_of, is_own
+from kd_core.data import paths as data_paths
+from kd_core.data.catalogue import info_of, is_own
+from kd_core.data.own import library
 from kd_core.recipes import StoryConfig
 from pages.widgets import keys, lab, rights
 from pages.widgets.address import chosen
@@ -31,7 +33,7 @@ def pick_data_set() -> str:
         [*called],
         name=DATA,
         key="data_set",
-        default=next(filter(places.available, called)),
+        default=next(filter(data_paths.available, called)),
         format_func=called.__getitem__,
     )
 
@@ -43,7 +45,7 @@ def choose(dataset: str) -> None:
 
 def preview(dataset: str) -> bool:
     """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
-    if not places.available(dataset):
+    if not data_paths.available(dataset):
         say_missing(dataset, "It is downloaded when a run first needs it.")
         return False
     try:
@@ -80,10 +82,10 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
             text="Images of each class: "
             + ", ".join(f"{name} {count:,}" for name, count in zip(names, train, strict=True)),
         )
-        ratio = own_data.balance(train)
+        ratio = library.balance(train)
         facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
     if here and is_own(dataset):
-        made = own_data.card(paths.storage(), dataset)
+        made = library.card(paths.storage(), dataset)
         settings = made.preparation
         facts |= {
             "Made of": made.source,

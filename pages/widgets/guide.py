@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from kd_core import places, shipped
+from kd_core import shipped
+from kd_core.data import paths
 from pages.widgets import keys, lab, pickers
 from pages.widgets.pressing import filled
 
@@ -165,7 +166,7 @@ def _view(page: str) -> dict[str, str]:
     if page == "temperature":
         for dataset, index in SURE_2.items():
             batch = f"{shipped.TAG}{dataset}"
-            if places.available(dataset) and lab.store().runs(batch=batch):
+            if paths.available(dataset) and lab.store().runs(batch=batch):
                 return {"T": "1", keys.BATCH: batch, "image": f"test-{index}"}
         return {"T": "1"}
     if page == "train":
@@ -173,7 +174,7 @@ def _view(page: str) -> dict[str, str]:
     if page == "compare":
         return _comparable()
     if page == "paper":
-        return {"experiment": "no_3", "on": "mnist" if places.available("mnist") else "digits"}
+        return {"experiment": "no_3", "on": "mnist" if paths.available("mnist") else "digits"}
     return {}
 
 

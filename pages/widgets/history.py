@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import pandas as pd
 import streamlit as st
 
-from kd_core.config import info_of
+from kd_core.data.catalogue import info_of
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab, pickers
 from pages.widgets.words import cell

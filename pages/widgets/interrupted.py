@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.config import info_of
+from kd_core.data.catalogue import info_of
 from kd_core.runs import Run
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.sweeps import is_sweep

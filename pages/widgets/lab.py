@@ -16,19 +16,23 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core import advice as advice_before
-from kd_core import figures, mending, own_data, places, recipes, shipped
+from kd_core import figures, mending, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.base import paths
-from kd_core.config import DATASETS, HANDWRITTEN, ModelConfig, RunConfig, info_of, is_own
-from kd_core.downloads import DatasetError
-from kd_core.intake import Intake
+from kd_core.config import ModelConfig, RunConfig
+from kd_core.data import paths as data_paths
+from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
+from kd_core.data.download import DatasetError
+from kd_core.data.intake import Intake
+from kd_core.data.own import library
 from kd_core.jobs import Jobs, Limits, Span
 from kd_core.runs import Run, Store
 from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import artifacts, datasets, diagnosis
+    from kd_core import artifacts, diagnosis
+    from kd_core.data import dataset as data_dataset
 
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
@@ -81,7 +85,7 @@ def _jobs(home: Path) -> Jobs:
     likely = [
         config
         for dataset in sorted(HANDWRITTEN)
-        if places.available(dataset)
+        if data_paths.available(dataset)
         for config in recipes.plan(recipes.quick_demo(dataset)).to_train.values()
         if config.role != "distilled"
     ]
@@ -135,25 +139,25 @@ def data_sets(*others: str) -> dict[str, str]:
 
     Of users' own of one label, the beginning of each one's checksum tells them apart. Storage is asked once.
     """
-    own = own_data.names(paths.storage())
+    own = library.names(paths.storage())
     of_label = Counter(info_of(name).label for name in own)
 
     def called(name: str) -> str:
         label = info_of(name).label
         if is_own(name):
             return f"{label} (your own{', ' + name.split('.')[2][:4] if of_label[label] > 1 else ''})"
-        return label if places.available(name) else f"{label} (will be downloaded)"
+        return label if data_paths.available(name) else f"{label} (will be downloaded)"
 
     return {name: called(name) for name in (*DATASETS, *own, *others)}
 
 
-def _loaded(name: str) -> "datasets.Dataset":
+def _loaded(name: str) -> "data_dataset.Dataset":
     """A data set that is on this machine: a page downloads none, as it would stand still. Raises DatasetError."""
-    from kd_core import datasets
+    from kd_core.data import load
 
-    if not places.available(name):
+    if not data_paths.available(name):
         raise DatasetError(f"{info_of(name).label} is not on this machine: fetch it on the Data page first.")
-    return datasets.load(name)
+    return load.load(name)
 
 
 @st.cache_data(show_spinner="Loading the data set …", max_entries=8)
@@ -189,21 +193,21 @@ def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
 
 def class_names(dataset: str) -> tuple[str, ...]:
     """The names of a data set's classes; their numbers where it is not on this machine. Raises DatasetError."""
-    if dataset not in HANDWRITTEN and places.available(dataset):
+    if dataset not in HANDWRITTEN and data_paths.available(dataset):
         return _class_names(dataset)
     return tuple(map(str, range(info_of(dataset).classes)))
 
 
 def class_names_of(run: Run) -> tuple[str, ...]:
     """The names of the classes that a trained run tells apart, from its own card where its data set is not here."""
-    known = run.config.dataset in HANDWRITTEN or places.available(run.config.dataset)
+    known = run.config.dataset in HANDWRITTEN or data_paths.available(run.config.dataset)
     return class_names(run.config.dataset) if known else trained(run.id).class_names
 
 
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
     if is_own(dataset):  # whose images need not be opened for it
-        return own_data.card(paths.storage(), dataset).class_names
+        return library.card(paths.storage(), dataset).class_names
     return _loaded(dataset).class_names
 
 

@@ -3,8 +3,8 @@
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.config import info_of, is_own
-from kd_core.intake import Work
+from kd_core.data.catalogue import info_of, is_own
+from kd_core.data.intake import Work
 from pages.widgets import lab, rights
 from pages.widgets.words import literal
 

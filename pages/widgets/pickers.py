@@ -7,8 +7,10 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import streamlit as st
 
-from kd_core import places, recipes, shipped
-from kd_core.config import RunConfig, info_of
+from kd_core import recipes, shipped
+from kd_core.config import RunConfig
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
 from kd_core.runs import ACTIVE, Run, serving
 from pages.widgets import keys, lab
 from pages.widgets.words import duration, literal
@@ -42,7 +44,7 @@ def batches_with_teacher() -> dict[str, list[Run]]:
 
 def test_set_is_here(runs: list[Run]) -> bool:
     """Whether the test set of these runs can be looked at without a network."""
-    return places.available(runs[0].config.dataset)
+    return paths.available(runs[0].config.dataset)
 
 
 def batch_picker(
@@ -129,7 +131,7 @@ def rank(run: Run) -> tuple[int, ...]:
     if mine(run) and run.usable:
         return (0,)
     if shipped.TAG in run.tags:
-        return (1, not places.available(run.config.dataset), run.config.dataset != "mnist")
+        return (1, not paths.available(run.config.dataset), run.config.dataset != "mnist")
     return (2,)
 
 

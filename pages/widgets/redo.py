@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import evaluation, figures, paper, places
+from kd_core import evaluation, figures, paper
 from kd_core.base.config import LabError
-from kd_core.config import info_of
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
@@ -41,7 +42,7 @@ def redone() -> Redone:
     """Which experiment to look at, on which data, with how many seeds."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with data:
-        choices = [name for name in paper.PROTOCOLS if places.available(name)]
+        choices = [name for name in paper.PROTOCOLS if paths.available(name)]
         dataset = chosen(
             st.segmented_control,
             "Data set",

@@ -7,7 +7,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import evaluation, figures, places, recipes
+from kd_core import evaluation, figures, recipes
+from kd_core.data import paths
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, smooth, strip
@@ -22,7 +23,7 @@ START = 9
 
 def replay(runs: Sequence[Run]) -> None:
     """The replay of linked runs; a sentence where their test set is not on this machine."""
-    if not runs or not places.available(runs[0].config.dataset):
+    if not runs or not paths.available(runs[0].config.dataset):
         return
     st.subheader("Watch the bars approach the teacher's")
     images, labels, indices = lab.probes(runs[0].config.dataset)

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kd_core import bundles, own_data
+from kd_core import bundles
 from kd_core.base import paths
 from kd_core.base.config import LabError
 from kd_core.config import RunConfig
+from kd_core.data.own import library
 from kd_core.performing import Finding
 from kd_core.runs import ACTIVE, Run
 from kd_core.trial import Outcome, Trial, take
@@ -119,7 +120,7 @@ def remove_data(dataset: str) -> None:
     busy = [run for run in lab.store().runs(statuses=ACTIVE) if run.config.dataset == dataset]
     if busy:
         raise LabError(f"{len(busy)} runs wait for this data set or learn from it: stop them first.")
-    own_data.remove(paths.storage(), dataset)
+    library.remove(paths.storage(), dataset)
 
 
 def find_out(kind: Finding, run_ids: Sequence[str]) -> None:

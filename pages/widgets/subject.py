@@ -7,9 +7,11 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import drawing, places, recipes
-from kd_core.config import HANDWRITTEN, info_of
-from kd_core.drawing import PictureError
+from kd_core import recipes
+from kd_core.data import paths
+from kd_core.data import picture as data_picture
+from kd_core.data.catalogue import HANDWRITTEN, info_of
+from kd_core.data.picture import PictureError
 from kd_core.evaluation import GALLERIES, gallery, predictions
 from kd_core.runs import Run
 from pages.widgets import lab
@@ -40,7 +42,7 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     """
     dataset = models[0].config.dataset
     named = st.query_params.get(IMAGE, "")
-    possible = {"test": places.available(dataset), "draw": dataset in HANDWRITTEN, "upload": True}
+    possible = {"test": paths.available(dataset), "draw": dataset in HANDWRITTEN, "upload": True}
     sources = [source for source in SOURCES if possible[source]]
     preferred = "draw" if named.startswith(DRAWN) and possible["draw"] else sources[0]
     source = chosen(
@@ -64,7 +66,7 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     if image is None:
         return None
     if possible["draw"]:
-        st.query_params[IMAGE] = DRAWN + drawing.to_address(image[0])
+        st.query_params[IMAGE] = DRAWN + data_picture.to_address(image[0])
     else:  # no address is long enough for a photo
         st.query_params.pop(IMAGE, None)
     logits = {run.id: lab.trained(run.id)(image[None])[0] for run in models}
@@ -133,9 +135,9 @@ def index_of_address(named: str, size: int) -> int | None:
 def _drawn(named: str) -> NDArray[np.uint8]:
     data_url = canvas(key="canvas")
     if data_url:
-        return drawing.read_canvas(data_url)[None]
+        return data_picture.read_canvas(data_url)[None]
     if data_url is None and named.startswith(DRAWN):
-        return drawing.from_address(named.removeprefix(DRAWN))[None]
+        return data_picture.from_address(named.removeprefix(DRAWN))[None]
     st.query_params.pop(IMAGE, None)
     raise PictureError("There is nothing on it yet: draw a digit.")
 
@@ -150,7 +152,11 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
         st.info(hint if digit else other, icon=":material/upload:")
         return None
     content = uploaded.getvalue()
-    return drawing.read_picture(content)[None] if digit else drawing.read_for(content, info_of(dataset).image_shape)
+    return (
+        data_picture.read_picture(content)[None]
+        if digit
+        else data_picture.read_for(content, info_of(dataset).image_shape)
+    )
 
 
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:

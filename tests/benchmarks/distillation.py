@@ -16,9 +16,10 @@ from measured import machine, ratios, spread, test_errors
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from kd_core import datasets, models, places, recipes
+from kd_core import models, recipes
 from kd_core.base.torchvision import torchvision
 from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, DistillationConfig, RunConfig
+from kd_core.data import load, paths
 from kd_core.training import EpochRecord, Training, train
 
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -30,7 +31,7 @@ def plain_loop(teacher, dataset, epochs):
     transform = vision.transforms.Compose(
         [vision.transforms.ToTensor(), vision.transforms.Normalize((dataset.mean,), (dataset.std,))]
     )
-    data = vision.datasets.MNIST(root=str(places.folder_of("mnist")), train=True, transform=transform)
+    data = vision.datasets.MNIST(root=str(paths.folder_of("mnist")), train=True, transform=transform)
     kept, _ = dataset.split(1 / 12, 0)
     loader = DataLoader(torch.utils.data.Subset(data, kept.tolist()), batch_size=64, shuffle=True)
     torch.manual_seed(0)
@@ -75,7 +76,7 @@ def main():
     parser.add_argument("--epochs", type=int, default=recipes.STUDENT_TRAINING.epochs)
     parser.add_argument("--teacher-epochs", type=int, default=recipes.TEACHER_TRAINING.epochs)
     arguments = parser.parse_args()
-    epochs, dataset = arguments.epochs, datasets.load("mnist")
+    epochs, dataset = arguments.epochs, load.load("mnist")
     training = recipes.TEACHER_TRAINING.replace(epochs=arguments.teacher_epochs)
     teacher_run = Training(RunConfig(role="teacher", model=PAPER_TEACHER, training=training), dataset)
     for _ in train(teacher_run):

@@ -17,8 +17,9 @@ import time
 
 from measured import machine, ratios, spread, test_errors
 
-from kd_core import datasets, models
+from kd_core import models
 from kd_core.config import ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.data import load
 from kd_core.sweep import Together, train_together
 from kd_core.training import Training, train
 
@@ -52,7 +53,7 @@ def main():
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    dataset = datasets.load("mnist")
+    dataset = load.load("mnist")
     teacher = trained(
         RunConfig(role="teacher", model=ModelConfig(hidden=(100,)), training=TrainingConfig(epochs=2)), dataset
     )

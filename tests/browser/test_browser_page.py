@@ -10,10 +10,12 @@ from PIL import Image
 from playwright.sync_api import expect
 from tiny import LONG_NAMES, coloured_classes, photographed, tiny_config, train_here
 
-from kd_core import artifacts, browser_page, datasets, export, exported, own_data, snippets
+from kd_core import artifacts, browser_page, export, exported, snippets
 from kd_core.config import ModelConfig
-from kd_core.drawing import as_mnist, read_for, read_picture
-from kd_core.own_data import Preparation
+from kd_core.data import load
+from kd_core.data.own import library, prepare
+from kd_core.data.own.library import Preparation
+from kd_core.data.picture import as_mnist, read_for, read_picture
 from kd_core.runs import Store
 
 IMAGES = 40
@@ -46,7 +48,7 @@ def made(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setenv("KD_HOME", str(store.home))
     source = coloured_classes(tmp_path_factory.mktemp("source"), COLOURED, count=6)
-    dataset = own_data.prepare(source, Preparation(label="many things", side=16), store.home)
+    dataset = prepare.prepare(source, Preparation(label="many things", side=16), store.home)
     config = tiny_config(epochs=2, batch_size=32).replace(dataset=dataset, model=models["cnn"])
     runs["colour"] = train_here(store, config)
     export.export_run(store.home, store.get(runs["colour"]))
@@ -168,8 +170,8 @@ def test_it_fits_a_narrow_phone_and_honours_light_and_dark(open_page, dark):
 
 def test_of_coloured_pictures_the_page_gives_the_logits_of_pytorch(open_page, made):
     home, runs = made
-    (dataset,) = own_data.names(home)
-    images = datasets.load(dataset, storage=home).test_images[:20].numpy()
+    (dataset,) = library.names(home)
+    images = load.load(dataset, storage=home).test_images[:20].numpy()
     said = open_page("colour").evaluate(LOGITS, images.reshape(len(images), -1).tolist())
     assert np.abs(np.array(said) - artifacts.load_trained(home, runs["colour"])(images)).max() < 1e-3
 

@@ -6,7 +6,8 @@ from measured import machine
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import artifacts, datasets, performing, recipes
+from kd_core import artifacts, performing, recipes
+from kd_core.data import load
 from kd_core.evaluation import predictions
 from kd_core.runs import Store
 
@@ -34,7 +35,7 @@ def test_the_race_runs_over_the_test_set_and_counts_each_models_own_errors(with_
     page.goto(f"{server.address}/compare?closer=The+race")
     page.get_by_role("button", name="Start the race").click(timeout=90_000)
     expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=60_000)
-    labels = datasets.load("digits").test_labels.numpy()
+    labels = load.load("digits").test_labels.numpy()
     for lane, run in zip(page.locator(".lane").all(), runs, strict=True):
         wrong = int((predictions(artifacts.test_logits(server.home, run.id)) != labels).sum())
         assert lane.get_attribute("data-done") == "445"

@@ -367,7 +367,7 @@ def bundle(folder: Path) -> Target:
 
 
 def image(folder: Path) -> Target:
-    from kd_core.drawing import PictureError, read_picture
+    from kd_core.data.picture import PictureError, read_picture
 
     def read(content: bytes) -> bool:
         try:
@@ -380,7 +380,7 @@ def image(folder: Path) -> Target:
 
 
 def canvas(folder: Path) -> Target:
-    from kd_core.drawing import PictureError, read_canvas
+    from kd_core.data.picture import PictureError, read_canvas
 
     def read(content: bytes) -> bool:
         try:
@@ -393,8 +393,8 @@ def canvas(folder: Path) -> Target:
 
 
 def idx(folder: Path) -> Target:
-    from kd_core import datasets
-    from kd_core.datasets import DatasetError
+    from kd_core.data import load
+    from kd_core.data.download import DatasetError
 
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -402,16 +402,16 @@ def idx(folder: Path) -> Target:
     labels = struct.pack(">ii", 2049, 3) + bytes((0, 5, 9))
     whole = {f"{part}-{kind}": content for part in ("train", "t10k")
              for kind, content in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels))}  # fmt: skip
-    datasets.MNIST_IMAGES.update(train=3, t10k=3)
+    load.MNIST_IMAGES.update(train=3, t10k=3)
 
     def read(content: bytes) -> bool:
         for name, sound in whole.items():
             (raw / name).write_bytes(sound)
         damaged = "t10k-images-idx3-ubyte" if len(content) > 400 else "train-labels-idx1-ubyte"
         (raw / damaged).write_bytes(content)
-        datasets._mnist.cache_clear()
+        load._mnist.cache_clear()
         try:
-            assert datasets._mnist(folder, "mnist").test_images.shape == (3, 1, 28, 28)
+            assert load._mnist(folder, "mnist").test_images.shape == (3, 1, 28, 28)
         except DatasetError:
             return False
         return True
@@ -460,7 +460,7 @@ def checkpoint(folder: Path) -> Target:
 
 
 def address(folder: Path) -> Target:
-    from kd_core import drawing
+    from kd_core.data import picture as data_picture
     from kd_core.recipes import PRESETS
     from pages.widgets import forms
 
@@ -468,8 +468,8 @@ def address(folder: Path) -> Target:
 
     def read(content: bytes) -> bool:
         text = content.decode("latin-1")
-        with contextlib.suppress(drawing.PictureError):
-            drawing.from_address(text)
+        with contextlib.suppress(data_picture.PictureError):
+            data_picture.from_address(text)
         return forms.of_address(text) is not None
 
     return Target(folder, [*stories, bytes(784)], any_address, read)

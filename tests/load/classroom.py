@@ -40,8 +40,8 @@ from load import judging
 from load.session import ANSWER_SECONDS, LIVE, REPLAY, Answer, Listener, Session
 from serving import Server
 
-from kd_core import places
-from kd_core.config import DATASETS
+from kd_core.data import paths
+from kd_core.data.catalogue import DATASETS
 from kd_core.runs import ACTIVE, Run, Store, folder_of
 from kd_core.speed import processor
 
@@ -367,7 +367,7 @@ class Client(Listener):
 
     async def start_stories(self) -> None:
         """Two long stories, so that two runs train for as long as the load lasts."""
-        dataset = "mnist" if places.available("mnist") else "digits"
+        dataset = "mnist" if paths.available("mnist") else "digits"
         epochs = round(PRESENTER_EPOCHS_A_MINUTE[dataset] * self.minutes) + 1
         for seed in (1, 2):
             self.doing = "starting the presenter's stories"

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from kd_core.base.config import LabError
-from kd_core.own_data import Preparation
+from kd_core.base.paths import ROOT
+from kd_core.data.own.library import Preparation
 
 INCOMING = "incoming"
 AT_ONCE, KEPT = 2, 20
 """Processes at work, and uploads that lie here, at once."""
 MIN_FREE_BYTES = 1_000_000_000
 KEPT_SECONDS = 6 * 3600.0
-ROOT = Path(__file__).resolve().parents[1]
 COMMAND = [sys.executable, "-m", "kd_core", "data"]
 
 

@@ -7,7 +7,7 @@ import platformdirs
 
 from kd_core.base.files import AnyPath, is_file
 from kd_core.base.paths import _folder, storage
-from kd_core.config import is_own
+from kd_core.data.catalogue import is_own
 
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
 TORCHVISION = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST", "kmnist": "KMNIST", "cifar10": "CIFAR10"}

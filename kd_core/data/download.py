@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from kd_core import places
 from kd_core.base.config import LabError
-from kd_core.config import info_of
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
 
 Progress = Callable[[str, float], None]
 """Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
@@ -43,7 +43,7 @@ def download(name: str, progress: Progress | None = None, mirrors: list[str] | N
     import pooch
     import requests
 
-    label, folder = info_of(name).label, places.data_folders()[-1]
+    label, folder = info_of(name).label, paths.data_folders()[-1]
     parcels, its_mirrors = _offered(name, folder)
     failures: list[str] = []
     offline = True
@@ -91,11 +91,11 @@ def _offered(name: str, folder: Path) -> tuple[list[_Parcel], list[str]]:
     """What has to be fetched for a data set, and from where."""
     from kd_core.base.torchvision import torchvision
 
-    source = getattr(torchvision().datasets, places.TORCHVISION[name])
+    source = getattr(torchvision().datasets, paths.TORCHVISION[name])
     if name == "cifar10":
         mirror = source.url.rsplit("/", 1)[0]
         return [_Parcel(source.filename, source.tgz_md5, folder / source.base_folder)], [mirror]
-    raw = folder / places.TORCHVISION[name] / "raw"
+    raw = folder / paths.TORCHVISION[name] / "raw"
     parcels = [_Parcel(packed, md5, raw / packed.removesuffix(".gz")) for packed, md5 in source.resources]
     return parcels, source.mirrors
 
@@ -103,7 +103,7 @@ def _offered(name: str, folder: Path) -> tuple[list[_Parcel], list[str]]:
 def _no_mirror(name: str, folder: Path, failures: list[str], offline: bool) -> str:
     label = info_of(name).label
     if offline:
-        holds = Path(places.FILES[name][0]).parent
+        holds = Path(paths.FILES[name][0]).parent
         return (
             f"{label} is not on this machine and no mirror answers: connect to the internet and try again, set"
             f" KD_DATA_DIR to a folder that holds {holds}, or choose digits, which needs no network."
