@@ -11,14 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import brought, evaluation, models, speed
+from kd_core import evaluation, speed
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
-from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.models import build, pixels
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import RunFolder, folder_of
 from kd_core.split import split_of
 
@@ -77,7 +79,7 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     folder, dataset, model = folder_of(storage, run_id), run.dataset, run.best_model()
     logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
-        logits["train"] = models.logits_of(model, dataset.train_images, dataset.normalise)
+        logits["train"] = build.logits_of(model, dataset.train_images, dataset.normalise)
     validation_errors, black_box = run.best_errors, run.config.model.name == BLACK_BOX
     chosen_otherwise = run.config.brought is not None or run.config.mistake == "test_choice"
     if chosen_otherwise and "validation" in logits:
@@ -131,7 +133,7 @@ def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
 def _asked(model: nn.Module, dataset: Dataset, validation_images: Tensor) -> dict[str, Tensor]:
     """Logits over the test set and over the validation split, if there is one."""
     parts = {"test": dataset.test_images} | ({"validation": validation_images} if len(validation_images) else {})
-    return {part: models.logits_of(model, images, dataset.normalise) for part, images in parts.items()}
+    return {part: build.logits_of(model, images, dataset.normalise) for part, images in parts.items()}
 
 
 def _ask_again(folder: RunFolder) -> None:
@@ -164,8 +166,8 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
                 f"run {run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
                 f" {info.image_shape}"
             )
-        return brought.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
-    model = models.blueprint(config.model, dataset.image_shape, classes)
+        return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
+    model = build.blueprint(config.model, dataset.image_shape, classes)
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape:
@@ -175,7 +177,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
                 f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
             )
     state = {name: weights[name] for name in expected}
-    return brought.build(config.model, config.brought, state, dataset.image_shape, classes, **statistics)
+    return pixels.build(config.model, config.brought, state, dataset.image_shape, classes, **statistics)
 
 
 class Trained(NamedTuple):
@@ -204,7 +206,7 @@ def load_trained(storage: AnyPath, run_id: str) -> Trained:
         raise SaveError(f"The card of run {run_id} is missing or damaged in {folder.path}: run it again.") from error
     config, weights = _config(folder), tensors.load_tensors(folder.weights)
     try:
-        model = brought.build(config.model, config.brought, weights, shape, len(class_names), mean=mean, std=std)
+        model = pixels.build(config.model, config.brought, weights, shape, len(class_names), mean=mean, std=std)
     except RuntimeError as error:
         raise SaveError(f"The weights of run {run_id} are not those that its card describes: run it again.") from error
     return Trained(model, mean, std, class_names)

@@ -32,11 +32,12 @@ from pydantic import Field
 
 from kd_core.base.config import Config, ConfigError, LabError
 from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
-from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation import test_errors
 from kd_core.model_card import model_card
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
 from kd_core.split import split_of
 
@@ -363,7 +364,9 @@ class _Bundle(NamedTuple):
 
 def _checked(members: Mapping[str, bytes]) -> _Bundle:
     """Everything that a bundle says, checked against itself."""
-    from kd_core import brought, models, speed
+    from kd_core import speed
+    from kd_core.models import build
+    from kd_core.models import pixels as models_pixels
 
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
     card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
@@ -381,12 +384,12 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     for record in _records(members):
         _expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
 
-    model = models.blueprint(config.model, info.image_shape, info.classes)
+    model = build.blueprint(config.model, info.image_shape, info.classes)
     costs = speed.costs(model, info.image_shape)
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
     _expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
     model.load_state_dict(weights, assign=True)
-    brought.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
+    models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     sizes = {"test": card.results.test_examples}
     if config.role == "teacher" and "train" in logits:  # one that came as weights alone has none
         sizes["train"] = info.train_examples
@@ -485,8 +488,8 @@ def _check_against_data(bundle: _Bundle) -> None:
         return
     import torch
 
-    from kd_core import models
     from kd_core.data import load
+    from kd_core.models import build
 
     dataset = load.load(name)
     errors = test_errors(said["test"].numpy(), dataset.test_labels.numpy())
@@ -504,6 +507,6 @@ def _check_against_data(bundle: _Bundle) -> None:
         images["validation"] = dataset.train_images[chosen_by[:RECOMPUTED_IMAGES]]
     for part, shown in images.items():
         if part in said:
-            fresh = models.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
+            fresh = build.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
             alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
             _expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")

@@ -13,9 +13,10 @@ from kd_core import evaluation
 from kd_core.advice import FEW_STEPS, is_tiny
 from kd_core.base.config import ConfigError
 from kd_core.claims import SURE, over_seeds, seed_difference
-from kd_core.config import OBJECTIVES, ModelConfig, TrainingConfig
+from kd_core.config import OBJECTIVES, TrainingConfig
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import TEMPERATURES, StoryConfig
 
 MOST = 4

@@ -32,16 +32,18 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, brought, exported, speed
+from kd_core import artifacts, exported, speed
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
-from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
 from kd_core.evaluation import test_errors
 from kd_core.exported import ExportError
 from kd_core.model_card import model_card
+from kd_core.models import pixels as models_pixels
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run, folder_of
 
 OPSET = 18
@@ -200,7 +202,7 @@ def _original(model: nn.Module, dataset: Dataset) -> Logits:
 
 def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:
     state, classes = tensors.load_tensors(path), len(dataset.class_names)
-    model = brought.build(
+    model = models_pixels.build(
         config.model, config.brought, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std
     )
     return _in_torch(FromPixels(model, dataset.mean, dataset.std).eval())

@@ -7,14 +7,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kd_core import models, taps
 from kd_core.data.dataset import Dataset
+from kd_core.models import build, taps
 
 
 def penultimate(model: nn.Module, dataset: Dataset, count: int = 1000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """What the last linear layer of a model is fed for the first `count` test images, (N, D), and their labels."""
     with taps.listening(model, maps=False) as (seen,):
-        models.logits_of(model, dataset.test_images[:count], dataset.normalise)
+        build.logits_of(model, dataset.test_images[:count], dataset.normalise)
     return torch.cat(seen).numpy(), dataset.test_labels[:count].numpy()
 
 

@@ -107,7 +107,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
 def check_devices(configs: Iterable[RunConfig]) -> None:
     """Raise ConfigError where a run names a device that this machine, which is to do it, has not."""
     for device in {config.training.device for config in configs} - {"auto", "cpu"}:
-        from kd_core.arithmetic import pick_device  # it takes torch
+        from kd_core.models.arithmetic import pick_device  # it takes torch
 
         pick_device(device)
 

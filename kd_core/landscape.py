@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from kd_core import models
-from kd_core.arithmetic import quick_float32
 from kd_core.data.dataset import Dataset
+from kd_core.models import build
+from kd_core.models.arithmetic import quick_float32
 
 IMAGES, FEWEST_IMAGES = 1000, 64
 MOST_MULTIPLY_ADDS = 2e12
@@ -38,7 +38,7 @@ def loss_landscape(
     """
     if size % 2 == 0 or size < 3:
         raise ValueError(f"size must be odd and at least 3, got {size}")
-    affordable = MOST_MULTIPLY_ADDS / size**2 / models.multiply_adds(model, dataset.image_shape)
+    affordable = MOST_MULTIPLY_ADDS / size**2 / build.multiply_adds(model, dataset.image_shape)
     count = int(min(len(dataset.train_labels), IMAGES, max(FEWEST_IMAGES, affordable)))
     order = torch.randperm(len(dataset.train_labels), generator=torch.Generator().manual_seed(seed))[:count]
     inputs, labels = dataset.normalise(dataset.train_images[order]), dataset.train_labels[order]

@@ -56,7 +56,7 @@ With KD Lab's `kd_core` on Python's path, in the folder of these files:
 ```python
 from pathlib import Path
 
-{imports}from kd_core import models
+{imports}from kd_core.models import build
 from kd_core.config import RunConfig
 from safetensors.torch import load_file
 

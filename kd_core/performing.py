@@ -17,7 +17,8 @@ from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
 from kd_core.base.process import keep_heaps_few
 from kd_core.cluster import TOPIC
-from kd_core.config import BLACK_BOX, RunConfig
+from kd_core.config import RunConfig
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run, Store, folder_of
 
 if TYPE_CHECKING:
@@ -296,7 +297,8 @@ def _ask_brought(
     """Ask a teacher that was trained elsewhere of every image, so that its run leaves what others leave."""
     import torch
 
-    from kd_core import artifacts, models, speed
+    from kd_core import artifacts, speed
+    from kd_core.models import build
 
     model = artifacts.load_model(storage, run_id, dataset)
     environment = {
@@ -317,7 +319,7 @@ def _ask_brought(
         asked += len(inputs[0])
         report(f"Asking it of {images:,} images", min(1.0, asked / images))
 
-    logits = models.logits_of(model, dataset.test_images[dataset.probes], dataset.normalise)
+    logits = build.logits_of(model, dataset.test_images[dataset.probes], dataset.normalise)
     emit({"kind": "probe", "epoch": 0, "step": 0, "logits": [[round(x, 4) for x in row] for row in logits.tolist()]})
     counting = model.register_forward_pre_hook(count)
     try:
@@ -492,12 +494,13 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     """The bias with which a model calls as many training images one of the missing classes as there are."""
     import numpy as np
 
-    from kd_core import artifacts, evaluation, models
+    from kd_core import artifacts, evaluation
     from kd_core.data import load
+    from kd_core.models import build
 
     dataset = load.load(run.config.dataset, storage=storage)
     missing = run.config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
     model = artifacts.load_model(storage, run.id, dataset)
-    logits = models.logits_of(model, dataset.train_images, dataset.normalise).numpy()
+    logits = build.logits_of(model, dataset.train_images, dataset.normalise).numpy()
     return {"classes": list(missing), "share": share, "bias": evaluation.bias_for_share(logits, missing, share)}

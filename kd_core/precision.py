@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from functools import lru_cache
 
-from kd_core.config import PRECISIONS, Device, ModelConfig, Precision, RunConfig
+from kd_core.config import PRECISIONS, Device, Precision, RunConfig
 from kd_core.data.catalogue import info_of
+from kd_core.models.config import ModelConfig
 
 LEAST_WORK = {"cpu": 100e6, "cuda": 2e9}
 """Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies.
@@ -64,11 +65,11 @@ def by_rule(work: float, use: float, device: str, has_bfloat16: bool) -> Precisi
 @lru_cache(maxsize=512)
 def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> tuple[float, float]:
     """Multiply-adds of an image, and how many of them there are for each weight."""
-    from kd_core import models
+    from kd_core.models import build
 
-    network = models.blueprint(model, image_shape, classes)
-    count = models.multiply_adds(network, image_shape)
-    return count, count / models.parameter_count(network)
+    network = build.blueprint(model, image_shape, classes)
+    count = build.multiply_adds(network, image_shape)
+    return count, count / build.parameter_count(network)
 
 
 @lru_cache(maxsize=4)
@@ -80,7 +81,7 @@ def _machine(device: Device) -> tuple[str, bool]:
     """
     import torch
 
-    from kd_core.arithmetic import pick_device
+    from kd_core.models.arithmetic import pick_device
 
     name = pick_device(device).type if device == "auto" else device
     if name == "cuda":

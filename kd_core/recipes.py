@@ -13,17 +13,15 @@ from kd_core.base.config import Config, differences
 from kd_core.config import (
     MAX_ENSEMBLE,
     OBJECTIVES,
-    PAPER_STUDENT,
-    PAPER_TEACHER,
     Average,
     DistillationConfig,
-    ModelConfig,
     RunConfig,
     TrainingConfig,
     check_shows,
     objective_weights,
 )
 from kd_core.data.catalogue import TransferSetConfig, info_of
+from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.precision import settled, settled_alike
 from kd_core.runs import Run, new_id
 

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
-from kd_core.config import ModelConfig, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.model_card import model_card
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, default_training
 from kd_core.runs import RECORD_COLUMNS, Run, Store
 
@@ -162,9 +163,10 @@ def _damaged(path: Path) -> SaveError:
 
 def ship(store: Store, run_id: str) -> Path:
     """Write a finished run's folder, and return it. Raises LabError, StoreError, SaveError or DatasetError."""
-    from kd_core import artifacts, evaluation, models
+    from kd_core import artifacts, evaluation
     from kd_core.base import tensors
     from kd_core.data import load as data_load
+    from kd_core.models import build
 
     run = store.get(run_id)
     if run.status != "finished":
@@ -174,7 +176,7 @@ def ship(store: Store, run_id: str) -> Path:
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     halves = {name: tensor.half() for name, tensor in weights.items()}
     model.load_state_dict(halves)
-    logits = models.logits_of(model, dataset.test_images, dataset.normalise)
+    logits = build.logits_of(model, dataset.test_images, dataset.normalise)
     errors = evaluation.test_errors(logits.numpy(), dataset.test_labels.numpy())
     rounded = errors == run.results["test_errors"]
     written = json.loads(read_text(store.folder(run_id).card))
@@ -280,12 +282,13 @@ def verify() -> Iterator[Verified]:
 def _measured(config: RunConfig, weights: dict[str, NDArray[Any]], facts: dict[str, Any]) -> tuple[int, bool]:
     import torch
 
-    from kd_core import evaluation, models
+    from kd_core import evaluation
     from kd_core.data import load as data_load
+    from kd_core.models import build
 
     dataset = data_load.load(config.dataset)
-    model = models.build(config.model, dataset.image_shape, len(dataset.class_names))
+    model = build.build(config.model, dataset.image_shape, len(dataset.class_names))
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
-    logits = models.logits_of(model.eval(), dataset.test_images, dataset.normalise)
+    logits = build.logits_of(model.eval(), dataset.test_images, dataset.normalise)
     errors = evaluation.test_errors(logits.numpy(), dataset.test_labels.numpy())
     return errors, data_md5(dataset) == facts["data_md5"]

@@ -102,7 +102,7 @@ import torch
 from PIL import Image, ImageOps
 from safetensors import safe_open
 
-from kd_core.brought import build
+from kd_core.models.pixels import build
 from kd_core.config import RunConfig""",
     """\
 with safe_open("{file}", "pt") as file:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kd_core import models
+from kd_core.models import build
 
 BATCH_SIZES = (1, 8, 64, 512)
 SECONDS_PER_CANDIDATE = 0.25
@@ -38,12 +38,12 @@ def size_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def costs(model: nn.Module, image_shape: models.ImageShape) -> dict[str, int]:
+def costs(model: nn.Module, image_shape: build.ImageShape) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds (of one image) of a model."""
     return {
-        "parameters": models.parameter_count(model),
+        "parameters": build.parameter_count(model),
         "size_bytes": size_bytes(model),
-        "multiply_adds": models.multiply_adds(model, image_shape),
+        "multiply_adds": build.multiply_adds(model, image_shape),
     }
 
 

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, models
-from kd_core.arithmetic import autocast, pick_device, quick_float32
+from kd_core import losses
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.models import build
+from kd_core.models.arithmetic import autocast, pick_device, quick_float32
 from kd_core.precision import settled
 from kd_core.split import split_of
 from kd_core.training import EpochRecord, epoch_generator, learning_rate, optimizer_of
@@ -51,7 +52,7 @@ def trains_together(config: RunConfig) -> bool:
     if config.continues is not None or config.brought is not None:
         return False
     info = info_of(config.dataset)
-    return models.parameter_count(models.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS
+    return build.parameter_count(build.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS
 
 
 def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig]]:
@@ -93,7 +94,7 @@ class Student(NamedTuple):
 
     def best_model(self) -> nn.Module:
         """On the CPU, in eval mode."""
-        best = models.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        best = build.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
         best.load_state_dict(self.weights)
         return best.eval()
 
@@ -142,7 +143,7 @@ class Together:
         states = []
         for config, size in zip(first_of_seed, self._sizes, strict=True):
             torch.manual_seed(config.seed)
-            model = models.build(config.model, self.dataset.image_shape, len(self.dataset.class_names))
+            model = build.build(config.model, self.dataset.image_shape, len(self.dataset.class_names))
             states += [model.state_dict()] * size
         names = list(states[0])
         stacked = [torch.stack([state[name] for state in states]).to(self.device) for name in names]

@@ -1,7 +1,7 @@
 """A file that holds somebody's trained teacher, read and tried before anything is kept of it.
 
 A state dict (.pt, .pth) or safetensors of an architecture of ours, a torch.export program (.pt2), or an ONNX file. What
-it is, its content says, not its name. Nothing in it is run but what kd_core.black_box lets; pickles are read by
+it is, its content says, not its name. Nothing in it is run but what kd_core.models.black_box lets; pickles are read by
 torch.load(weights_only=True) alone. kd_core.trial does this in a process of its own, with bounds.
 """
 
@@ -19,12 +19,14 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kd_core import black_box, brought, evaluation, models
+from kd_core import evaluation
 from kd_core.base.config import Config, LabError
-from kd_core.black_box import BlackBox
-from kd_core.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.models import black_box, build, pixels
+from kd_core.models.black_box import BlackBox
+from kd_core.models.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig
 
 Tell = Callable[[str, float], None]
 """Hears what is being done, with the share done, 0 to 1."""
@@ -84,7 +86,7 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
         model = _built(config, state, dataset)
     said = []
     for part in dataset.test_images.split(black_box.BATCH):
-        said.append(models.logits_of(model, part, dataset.normalise))
+        said.append(build.logits_of(model, part, dataset.normalise))
         tell("Asking it of the test set", sum(map(len, said)) / len(dataset.test_labels))
     logits, labels = torch.cat(said).numpy(), dataset.test_labels.numpy()
     odd = int((~np.isfinite(logits)).any(axis=1).sum())
@@ -102,7 +104,7 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
 
 def _built(config: RunConfig, state: dict[str, Tensor], dataset: Dataset) -> nn.Module:
     classes = len(dataset.class_names)
-    return brought.build(
+    return pixels.build(
         config.model, config.brought, state, dataset.image_shape, classes, mean=dataset.mean, std=dataset.std
     )
 
@@ -292,7 +294,7 @@ def fitted(
     layers = [layer for layer in _layers(weights) if layer.essence]
     _check_ends(layers, dataset)
     model = chosen or _inferred(layers, weights)
-    expected = models.blueprint(model, dataset.image_shape, len(dataset.class_names)).state_dict()
+    expected = build.blueprint(model, dataset.image_shape, len(dataset.class_names)).state_dict()
     renamed = _renamed(layers, model, expected)
     found = dict(weights) if renamed is None else renamed
     for name, tensor in expected.items():
@@ -408,9 +410,9 @@ def _check_answers(model: nn.Module, dataset: Dataset) -> Any:
     That is where it draws random numbers, remembers what it was asked, or looks at the other images of a batch.
     """
     images = dataset.test_images[: black_box.BATCH]
-    asked = [models.logits_of(model, images, dataset.normalise) for _ in range(2)]
-    few = models.logits_of(model, images[:3], dataset.normalise)
-    models.logits_of(model, images[:1], dataset.normalise)  # as somebody's drawing is asked for
+    asked = [build.logits_of(model, images, dataset.normalise) for _ in range(2)]
+    few = build.logits_of(model, images[:3], dataset.normalise)
+    build.logits_of(model, images[:1], dataset.normalise)  # as somebody's drawing is asked for
     if bool(asked[0].isfinite().all()):
         if not torch.allclose(asked[0], asked[1], rtol=SAME, atol=SAME):
             raise TeacherError(
@@ -456,7 +458,7 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
         model, said = _built(other, state, dataset), []
         for part in parts:
             nonlocal answered
-            said.append(models.logits_of(model, part, dataset.normalise))
+            said.append(build.logits_of(model, part, dataset.normalise))
             answered += 1
             tell("Looking for the cause of its errors", answered / (2 * len(PIXELS) * len(parts)))
         return evaluation.test_errors(torch.cat(said).numpy(), truth) / len(truth)

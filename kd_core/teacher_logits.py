@@ -15,10 +15,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from kd_core import artifacts, models
+from kd_core import artifacts
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
 from kd_core.data.dataset import Dataset
+from kd_core.models import build
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: Callab
             log.warning("%s does not hold what its name says: the teacher is asked again", path)
     except (SaveError, OSError, KeyError) as error:
         log.warning("%s cannot be read (%s): the teacher is asked again", path, error)
-    logits = models.logits_of(teacher(run_id), dataset.train_images, dataset.normalise)
+    logits = build.logits_of(teacher(run_id), dataset.train_images, dataset.normalise)
     try:
         tensors.save_tensors(path, {"logits": logits, "key": mark, "checksum": _checksum(logits)})
         _prune(storage)

@@ -15,22 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, mistakes, models, objectives
-from kd_core.arithmetic import (
-    autocast,
-    pick_device,
-    quick_float32,
-    random_state,
-    set_random_state,
-)
+from kd_core import losses, mistakes, objectives
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.dataset import Dataset, Streamed
+from kd_core.models import build
+from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
+from kd_core.models.taps import Taps, tapped
 from kd_core.precision import settled
 from kd_core.split import split_of
-from kd_core.taps import Taps, tapped
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
@@ -93,7 +88,7 @@ class Training:
         self.config, self.dataset = config, dataset
         self.device = pick_device(config.training.device)
         torch.manual_seed(config.seed)
-        self.model = models.build(config.model, dataset.image_shape, len(dataset.class_names)).to(self.device)
+        self.model = build.build(config.model, dataset.image_shape, len(dataset.class_names)).to(self.device)
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
@@ -197,7 +192,7 @@ class Training:
         if known is None:
             normalise = self.dataset.normalise
             known = torch.stack(
-                [models.logits_of(teacher, self.dataset.train_images, normalise) for teacher in self.teachers]
+                [build.logits_of(teacher, self.dataset.train_images, normalise) for teacher in self.teachers]
             )
         expected = (len(self.dataset.train_labels), len(self.dataset.class_names))
         if tuple(known.shape[1:]) != expected:
@@ -252,13 +247,13 @@ class Training:
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""
-        best = models.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        best = build.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
         best.load_state_dict(self.best_weights)
         return best.eval()
 
     def probe_logits(self) -> Tensor:
         """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
-        return models.logits_of(self.model, self._probes, self.dataset.normalise)
+        return build.logits_of(self.model, self._probes, self.dataset.normalise)
 
     def begin_epoch(self, order: Tensor) -> None:
         """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
@@ -453,7 +448,7 @@ def _validate(run: Training) -> tuple[int | None, bool]:
 
 
 def _errors(run: Training, images: Tensor, labels: Tensor) -> int:
-    logits = models.logits_of(run.model, images, run.dataset.normalise)
+    logits = build.logits_of(run.model, images, run.dataset.normalise)
     return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
 

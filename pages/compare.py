@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core.config import BLACK_BOX
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run
 from pages.widgets import closer, lab, pickers
 from pages.widgets.advised import advice_on

@@ -3,10 +3,10 @@
 import pytest
 from tiny import tiny_config
 
-from kd_core import models
 from kd_core.advice import Timing, expected_seconds, warnings
-from kd_core.config import ModelConfig
 from kd_core.data.catalogue import DATASETS, TransferSetConfig
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS, StoryConfig
 
 DIGITS = tuple("0123456789")
@@ -166,7 +166,7 @@ def test_several_settings_that_hurt_are_all_named():
 def sizes(story_config):
     shape = DATASETS[story_config.dataset].image_shape
     teacher, student = (
-        models.parameter_count(models.blueprint(model, shape, 10))
+        build.parameter_count(build.blueprint(model, shape, 10))
         for model in (story_config.teacher, story_config.student)
     )
     return {"teacher_parameters": teacher, "student_parameters": student, "class_names": DIGITS}

@@ -6,12 +6,13 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, evaluation, models
+from kd_core import artifacts, evaluation
 from kd_core.base import files, tensors
 from kd_core.base.files import SaveError
 from kd_core.config import DistillationConfig
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.models import build
 from kd_core.runs import Store
 
 
@@ -30,7 +31,7 @@ def teacher(store):
 def expected_logits(store, run_id, indices):
     digits = load.load("digits")
     model = artifacts.load_model(store.home, run_id, digits)
-    return models.logits_of(model, digits.train_images[indices], digits.normalise).numpy()
+    return build.logits_of(model, digits.train_images[indices], digits.normalise).numpy()
 
 
 def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights_were_chosen_by(store, teacher):

@@ -15,7 +15,7 @@ from kd_core.data import load, paths
 from kd_core.data import picture as data_picture
 from kd_core.data.picture import PictureError
 from kd_core.evaluation import accuracy
-from kd_core.models import logits_of
+from kd_core.models.build import logits_of
 from kd_core.training import Training, train
 
 

@@ -6,7 +6,7 @@ import torch
 from tiny import tiny_config, train_here
 
 from kd_core import artifacts, features
-from kd_core.config import ModelConfig
+from kd_core.models.config import ModelConfig
 from kd_core.runs import Store
 
 MODELS = {

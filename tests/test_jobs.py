@@ -18,12 +18,14 @@ import torch
 from load.judging import REFUSED
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import artifacts, jobs, models, performing
+from kd_core import artifacts, jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig
+from kd_core.config import DistillationConfig, RunConfig
 from kd_core.jobs import Jobs, turns
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import ACTIVE, BACKUP, LOST_WORKER, Store, StoreError, new_id
 from kd_core.training import Training
@@ -263,7 +265,7 @@ def test_a_run_that_continues_another_starts_from_its_best_weights(store, digits
     second = train_here(store, config, on_event=events.append)
     assert store.get(second).status == "finished"
     model = artifacts.load_model(store.home, first, digits)
-    expected = models.logits_of(model, digits.test_images[digits.probes], digits.normalise)
+    expected = build.logits_of(model, digits.test_images[digits.probes], digits.normalise)
     start = next(event["logits"] for event in events if event["kind"] == "probe")
     torch.testing.assert_close(torch.tensor(start), expected, rtol=0, atol=1e-4)
     continued = tensors.load_tensors(store.folder(second).weights)
@@ -331,8 +333,8 @@ def test_an_ensemble_teaches_with_the_mean_of_its_members(store, digits, average
     config = config.replace(distillation=config.distillation.replace(ensemble=average))
     student = train_here(store, config)
     assert store.get(student).status == "finished"
-    models = [artifacts.load_model(store.home, member, digits) for member in members]
-    logits = [model(digits.normalise(digits.train_images)).detach() for model in models]
+    build = [artifacts.load_model(store.home, member, digits) for member in members]
+    logits = [model(digits.normalise(digits.train_images)).detach() for model in build]
     told = Training(config, digits, teacher_logits=artifacts.training_logits(store.home, members, "digits"))
     kept, _ = digits.split(config.training.validation_fraction, config.seed)
     soft = [torch.softmax(member[kept] / 2.0, dim=1) for member in logits]

@@ -8,8 +8,9 @@ import torch
 from tiny import tiny_config, train_here
 from torch.nn import functional as F
 
-from kd_core import artifacts, landscape, models
-from kd_core.config import ModelConfig
+from kd_core import artifacts, landscape
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.runs import Store
 
 MODELS = {
@@ -38,7 +39,7 @@ def loss_at(model, digits, images, along=(), steps=()):
             {**moved.state_dict(), **{k: moved.state_dict()[k] + step * v for k, v in direction.items()}}
         )
     chosen = torch.randperm(len(digits.train_labels), generator=torch.Generator().manual_seed(3))[:images]
-    logits = models.logits_of(moved, digits.train_images[chosen], digits.normalise)
+    logits = build.logits_of(moved, digits.train_images[chosen], digits.normalise)
     return float(F.cross_entropy(logits, digits.train_labels[chosen]))
 
 
@@ -74,7 +75,7 @@ def test_models_of_one_architecture_are_moved_along_the_same_lines():
     drawn = []
     for seed in (0, 1):
         torch.manual_seed(seed)
-        model = models.build(MODELS["mlp"], (1, 8, 8), 10)
+        model = build.build(MODELS["mlp"], (1, 8, 8), 10)
         drawn.append(
             [F.normalize(tensor, dim=1) for tensor in landscape.directions(model, 7)[0].values() if tensor.dim() == 2]
         )
@@ -90,7 +91,7 @@ def test_a_landscape_is_the_same_each_time(store, digits, run_id):
 
 
 def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store, digits, run_id, monkeypatch):
-    cost = models.multiply_adds(artifacts.load_model(store.home, run_id, digits), digits.image_shape)
+    cost = build.multiply_adds(artifacts.load_model(store.home, run_id, digits), digits.image_shape)
     monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 9 * cost * 200)
     assert landscape.loss_landscape(artifacts.load_model(store.home, run_id, digits), digits, size=3).images == 200
     monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 1)

@@ -15,7 +15,6 @@ from kd_core import (
     losses,
     mistakes,
     model_card,
-    models,
     objectives,
     paper,
     recipes,
@@ -25,8 +24,10 @@ from kd_core import (
 )
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
-from kd_core.config import MISTAKES, DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import MISTAKES, DistillationConfig, RunConfig, TrainingConfig
 from kd_core.evaluation import halves
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.runs import new_id
 from kd_core.split import split_of
 from kd_core.training import EpochRecord, Training, train
@@ -120,7 +121,7 @@ def test_our_teacher_says_the_same_twice_and_keeps_its_statistics(digits, teache
 
 
 def test_a_teacher_with_dropout_on_says_something_else_each_time(digits, teacher):
-    known = models.logits_of(teacher, digits.train_images, digits.normalise)[None]
+    known = build.logits_of(teacher, digits.train_images, digits.normalise)[None]
     run = Training(mistaken("teacher_dropout"), digits, teachers=[teacher], teacher_logits=known)
     first, second = (run.batch_losses(ONE_BATCH, None).soft_loss.item() for _ in range(2))
     assert first != pytest.approx(second, rel=1e-3)
@@ -130,7 +131,7 @@ def test_a_teacher_with_dropout_on_says_something_else_each_time(digits, teacher
 
 
 def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
-    plain = models.build(TINY, digits.image_shape, CLASSES)
+    plain = build.build(TINY, digits.image_shape, CLASSES)
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
         Training(mistaken("teacher_dropout"), digits, teachers=[plain])
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
@@ -299,7 +300,7 @@ def test_the_mistaken_choice_takes_the_epoch_with_the_fewest_errors_on_its_half_
     errors, weights, best = [], [], []
     for record in train(run):
         if isinstance(record, EpochRecord):
-            told = models.logits_of(run.model, digits.test_images[own], digits.normalise).argmax(dim=1)
+            told = build.logits_of(run.model, digits.test_images[own], digits.normalise).argmax(dim=1)
             errors.append(int((told != digits.test_labels[own]).sum()))
             weights.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
             best.append(record.validation_errors)

@@ -3,7 +3,8 @@
 from tiny import train_here
 
 from kd_core import recipes
-from kd_core.config import PAPER_TEACHER, DistillationConfig, RunConfig
+from kd_core.config import DistillationConfig, RunConfig
+from kd_core.models.config import PAPER_TEACHER
 
 
 def test_a_teacher_of_two_epochs_and_its_student_of_three_know_mnist(store, mnist):

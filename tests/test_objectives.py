@@ -9,11 +9,12 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from tiny import assert_same_weights, tiny_config
 
-from kd_core import models, objectives
+from kd_core import objectives
 from kd_core.base.config import ConfigError
 from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses import ensemble_logits, soft_target_loss
+from kd_core.models import build
 from kd_core.objectives import Batch, logits
 from kd_core.training import EpochRecord, Training, train
 
@@ -436,7 +437,7 @@ def test_an_ensemble_is_averaged_at_the_temperature_of_each_step(digits, teacher
     for share, temperature in ((0.0, 2.0), (1.0, 1.0)):
         run.step = round(share * (run.total_steps - 1))
         told, _ = run._taught(torch.arange(5), digits.normalise(run.images[:5]))
-        members = torch.stack([models.logits_of(teacher, run.images[:5], digits.normalise) for teacher in teachers])
+        members = torch.stack([build.logits_of(teacher, run.images[:5], digits.normalise) for teacher in teachers])
         expected = ensemble_logits(members, temperature=temperature, average="probabilities")
         torch.testing.assert_close(told, expected, rtol=1e-5, atol=1e-5)
 
@@ -445,7 +446,7 @@ def test_an_objective_that_compares_logits_gets_the_teachers_own(digits, teacher
     """Averaged as logits where they are several, and not shifted by the average's normalisation."""
     for members in (1, 2):
         run = Training(config_of("logit_matching", members), digits, teachers=teachers[:members])
-        said = [models.logits_of(teacher, run.images[:9], digits.normalise) for teacher in teachers[:members]]
+        said = [build.logits_of(teacher, run.images[:9], digits.normalise) for teacher in teachers[:members]]
         torch.testing.assert_close(run.teacher_logits[:9], torch.stack(said).mean(0), rtol=1e-5, atol=1e-5)
 
 
@@ -453,7 +454,7 @@ def test_label_smoothing_is_a_setting_of_a_run_without_a_teacher(digits):
     config = tiny_config("baseline", label_smoothing=0.2)
     run = Training(config, digits)
     losses = run.batch_losses(torch.arange(64), None)
-    rows = models.logits_of(run.model, run.images[:64], digits.normalise).double().numpy()
+    rows = build.logits_of(run.model, run.images[:64], digits.normalise).double().numpy()
     targets = 0.8 * np.eye(10)[run.labels[:64].numpy()] + 0.02
     assert losses.loss.item() == pytest.approx(-(targets * log_softmax(rows, axis=1)).sum(axis=1).mean(), rel=1e-4)
     assert config != config.replace(training=config.training.replace(label_smoothing=0.0))

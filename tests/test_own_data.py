@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from kd_core.base.config import ConfigError
-from kd_core.config import ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load, paths
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Streamed
@@ -19,6 +19,7 @@ from kd_core.data.download import DatasetError
 from kd_core.data.own import library, prepare
 from kd_core.data.own import source as own_source
 from kd_core.data.own.library import Preparation
+from kd_core.models.config import ModelConfig
 from kd_core.training import Training, train
 
 CLASSES = ("ash", "birch", "cedar")

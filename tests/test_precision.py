@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 from tiny import tiny_config
 
 from kd_core import paper, precision, recipes, shipped, training
-from kd_core.config import ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.models.config import ModelConfig
 from kd_core.precision import LEAST_WORK, by_rule, settled
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store
@@ -36,7 +37,7 @@ def precisions(configs):
 ONE_RUN = """
 import hashlib, torch
 from kd_core.data import dataset; from kd_core import training
-from kd_core.config import ModelConfig, RunConfig, TrainingConfig
+from kd_core.models.config import ModelConfig; from kd_core.config import RunConfig, TrainingConfig
 config = RunConfig(
     role="teacher", dataset="digits", model=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),
     training=TrainingConfig(epochs=1, batch_size=64),

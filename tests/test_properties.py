@@ -28,15 +28,18 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, config, jobs, live, performing, recipes, runs, shipped
+from kd_core import bundles, jobs, live, performing, recipes, runs, shipped
+from kd_core import config as kd_core_config
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.config import DistillationConfig, RunConfig, SweepConfig, TrainingConfig
 from kd_core.data import catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.picture import PictureError
+from kd_core.models import config as models_config
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, StoreError
 from pages.widgets import address, door, forms, guide, keys, lab, server, subject, words
@@ -101,7 +104,7 @@ models = some.one_of(
     ),
     some.builds(
         ModelConfig,
-        name=some.sampled_from(list(config.MODELS)),
+        name=some.sampled_from(list(models_config.MODELS)),
         channels=some.lists(some.integers(1, 2048), min_size=1, max_size=3).map(tuple),
     ),
 )
@@ -130,8 +133,8 @@ transfer_sets = some.builds(
 @some.composite
 def objectives(draw):
     """Settings of any objective that may have several teachers, each as its rules allow."""
-    name = draw(some.sampled_from([name for name, info in config.OBJECTIVES.items() if info.needs == "logits"]))
-    info = config.OBJECTIVES[name]
+    name = draw(some.sampled_from([name for name, info in kd_core_config.OBJECTIVES.items() if info.needs == "logits"]))
+    info = kd_core_config.OBJECTIVES[name]
     weights = {
         weight: draw(some.floats(0, known.most)) for weight, known in info.weights.items() if draw(some.booleans())
     }
@@ -147,7 +150,7 @@ def objectives(draw):
 distillations = some.builds(
     lambda objective, **changes: DistillationConfig(**objective, **changes),
     objectives(),
-    teachers=some.lists(ids, min_size=1, max_size=config.MAX_ENSEMBLE).map(tuple),
+    teachers=some.lists(ids, min_size=1, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
     temperature=some.floats(0, 1000, exclude_min=True),
     alpha=some.floats(0, 1),
     t_squared=some.booleans(),
@@ -196,8 +199,8 @@ stories = some.builds(
     assistant=some.none() | models,
     assistant_training=some.none() | trainings,
     dataset=shared["dataset"],
-    teachers=some.lists(ids, max_size=config.MAX_ENSEMBLE).map(tuple),
-    new_teachers=some.integers(1, config.MAX_ENSEMBLE),
+    teachers=some.lists(ids, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
+    new_teachers=some.integers(1, kd_core_config.MAX_ENSEMBLE),
     teacher=models,
     teacher_training=trainings,
     ensemble=some.sampled_from(["probabilities", "logits"]),
@@ -208,7 +211,7 @@ stories = some.builds(
     t_squared=some.booleans(),
     transfer_set=transfer_sets,
     baseline=some.booleans(),
-    seed=some.integers(0, 2**31 - 1 - config.MAX_ENSEMBLE),
+    seed=some.integers(0, 2**31 - 1 - kd_core_config.MAX_ENSEMBLE),
 )
 KINDS = (RunConfig, SweepConfig, StoryConfig, ModelConfig, TrainingConfig, TransferSetConfig, DistillationConfig)
 
@@ -228,14 +231,14 @@ def test_every_run_has_a_label_a_key_and_a_size(made):
     assert made.label.startswith(made.role)
     assert made.model.label
     assert 1 <= made.examples <= catalogue.DATASETS[made.dataset].train_examples
-    assert len(config.cell_key(made)) == 16
+    assert len(kd_core_config.cell_key(made)) == 16
     assert base_config.differences([made, made]) == {}
 
 
 @given(sweeps)
 @settings(max_examples=20)
 def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
-    assert len({*made.cells()}) == made.cell_count <= config.MAX_CELLS
+    assert len({*made.cells()}) == made.cell_count <= kd_core_config.MAX_CELLS
 
 
 @given(stories)

@@ -15,11 +15,13 @@ from tiny import BUDGET, PAPER, tiny_config, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as program
-from kd_core import comparison, models, paper, recipes, shipped
+from kd_core import comparison, paper, recipes, shipped
 from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
-from kd_core.config import MODELS, OBJECTIVES, ModelConfig
+from kd_core.config import OBJECTIVES
 from kd_core.jobs import Jobs
+from kd_core.models import build
+from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs import Store, new_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -274,10 +276,10 @@ def test_an_option_changes_the_model_or_is_refused(home, started, model, words):
         assert f"{model} does not read {words[0]}" in done.stderr
         assert started == []
         return
-    plain = models.build(ModelConfig(name=model, hidden=(30,)), (1, 28, 28), 10)
+    plain = build.build(ModelConfig(name=model, hidden=(30,)), (1, 28, 28), 10)
     if words[0] == "--hidden":
-        plain = models.build(ModelConfig(name=model), (1, 28, 28), 10)
-    assert repr(models.build(started[-1].model, (1, 28, 28), 10)) != repr(plain)
+        plain = build.build(ModelConfig(name=model), (1, 28, 28), 10)
+    assert repr(build.build(started[-1].model, (1, 28, 28), 10)) != repr(plain)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import pytest
 import torch
 from tiny import tiny_config
 
-from kd_core import models
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.config import ModelConfig, SweepConfig, cell_key
+from kd_core.config import SweepConfig, cell_key
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.sweep import MAX_PARAMETERS, Together, groups, train_together, trains_together
 from kd_core.training import EpochRecord, Training, train
 from pages.widgets import sweeps
@@ -37,7 +38,7 @@ def teacher_logits(digits):
         run = Training(tiny_config(epochs=3, seed=seed), digits)
         for _ in train(run):
             pass
-        found.append(models.logits_of(run.best_model(), digits.train_images, digits.normalise))
+        found.append(build.logits_of(run.best_model(), digits.train_images, digits.normalise))
     return torch.stack(found)
 
 
@@ -49,11 +50,11 @@ def assert_as_one_by_one(configs, digits, teacher_logits):
         run = Training(config, digits, teacher_logits=teacher_logits)
         alone = [record for record in train(run) if isinstance(record, EpochRecord)]
         best = run.best_model()
-        together = models.build(config.model, digits.image_shape, 10)
+        together = build.build(config.model, digits.image_shape, 10)
         together.load_state_dict(state.state_dict(i))
         for name, tensor in best.state_dict().items():
             torch.testing.assert_close(together.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
-        expected = models.logits_of(best, digits.test_images, digits.normalise)
+        expected = build.logits_of(best, digits.test_images, digits.normalise)
         torch.testing.assert_close(test_logits[i], expected, rtol=1e-4, atol=1e-4)
         for one, all_of_epoch in zip(alone, records, strict=True):
             mine = all_of_epoch[i]
@@ -136,9 +137,9 @@ def test_test_errors_are_counted_student_by_student(digits, teacher_logits):
     for _ in train_together(state):
         pass
     for i, config in enumerate(state.configs):
-        student = models.build(config.model, digits.image_shape, 10)
+        student = build.build(config.model, digits.image_shape, 10)
         student.load_state_dict(state.state_dict(i))
-        logits = models.logits_of(student, digits.test_images, digits.normalise)
+        logits = build.logits_of(student, digits.test_images, digits.normalise)
         assert state.test_errors()[i] == int((logits.argmax(1) != digits.test_labels).sum())
 
 

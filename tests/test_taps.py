@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core import models, taps
-from kd_core.config import MODELS, ModelConfig
+from kd_core.models import build, taps
+from kd_core.models.config import MODELS, ModelConfig
 
 GREY = (1, 28, 28)
 CHANNELS = {
@@ -19,7 +19,7 @@ SIDES = {"mlp": [], "cnn": [14, 7], "resnet18": [28, 14, 7, 4], "mobilenet_v3_sm
 
 def built(name):
     torch.manual_seed(0)
-    return models.build(ModelConfig(name=name, hidden=(20, 12)), GREY, 10).eval()
+    return build.build(ModelConfig(name=name, hidden=(20, 12)), GREY, 10).eval()
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -15,12 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import tiny_config, train_here
 from torch import nn
 
-from kd_core import artifacts, black_box, brought, bundles, models, performing, teacher_logits, trial
+from kd_core import artifacts, bundles, performing, teacher_logits, trial
 from kd_core.base.config import ConfigError, LabError
-from kd_core.config import BLACK_BOX, BroughtConfig, ModelConfig, RunConfig
+from kd_core.config import RunConfig
 from kd_core.export import ExportError, export_run
 from kd_core.mending import bring_back
 from kd_core.model_card import model_card
+from kd_core.models import black_box, build
+from kd_core.models import pixels as models_pixels
+from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
 from kd_core.recipes import StoryConfig, continued
 from kd_core.runs import Store
 from kd_core.sweep import trains_together
@@ -83,7 +86,7 @@ def elsewhere(tmp_path_factory, digits):
     yield SimpleNamespace(
         model=model,
         weights=weights,
-        logits=models.logits_of(model, digits.test_images, digits.normalise).numpy(),
+        logits=build.logits_of(model, digits.test_images, digits.normalise).numpy(),
         errors=store.get(run_id).results["test_errors"],
         files={
             "state dict": saved(weights),
@@ -102,14 +105,14 @@ def tried(content, digits, **asked):
 
 
 def module_of(found, digits):
-    return brought.build(
+    return models_pixels.build(
         found.config.model, found.config.brought, found.state, (1, 28, 28), 10, mean=digits.mean, std=digits.std
     )
 
 
 def logits_of(found, digits, images=None):
     images = digits.test_images if images is None else images
-    return models.logits_of(module_of(found, digits), images, digits.normalise).numpy()
+    return build.logits_of(module_of(found, digits), images, digits.normalise).numpy()
 
 
 def taken(store, found, **run_here):
@@ -149,7 +152,7 @@ def test_a_brought_teacher_is_a_finished_run_that_teaches(kind, elsewhere, digit
     images = digits.test_images[:5].numpy()
     assert np.allclose(artifacts.load_trained(store.storage, run_id)(images), elsewhere.logits[:5], **SAME)
     kept = artifacts.training_logits(store.storage, (run_id,), "digits")
-    assert np.allclose(kept[0], models.logits_of(elsewhere.model, digits.train_images, digits.normalise), **SAME)
+    assert np.allclose(kept[0], build.logits_of(elsewhere.model, digits.train_images, digits.normalise), **SAME)
     for jitter in (0, 1):  # from what it said once, and asked anew for each batch
         student = train_here(store, tiny_config("distilled", teachers=(run_id,), epochs=1, jitter_pixels=jitter))
         assert store.get(student).usable, store.get(student).message
@@ -205,7 +208,7 @@ def test_pixels_are_given_as_the_teacher_was_trained_to_read_them(scale, shift, 
 
 def test_an_inverted_own_normalisation_is_inverted_pixels_normalised(elsewhere, digits):
     found = tried(elsewhere.files["state dict"], digits, inverted=True)
-    expected = models.logits_of(elsewhere.model, 255 - digits.test_images, digits.normalise).numpy()
+    expected = build.logits_of(elsewhere.model, 255 - digits.test_images, digits.normalise).numpy()
     assert np.allclose(logits_of(found, digits), expected, rtol=0, atol=1e-4)
 
 
@@ -217,7 +220,7 @@ def test_each_channel_may_have_its_own_mean_and_deviation():
         kind="weights", file="x", sha256="0" * 64, mean=(0.5, 0.25, 0.1), std=(0.5, 0.2, -1.0)
     )  # fmt: skip
     pixels = np.random.default_rng(0).random((2, 3, 4, 4))
-    brought.expecting(model, came, mean=0.3, std=0.7)(torch.tensor((pixels - 0.3) / 0.7))
+    models_pixels.expecting(model, came, mean=0.3, std=0.7)(torch.tensor((pixels - 0.3) / 0.7))
     expected = (pixels - np.array([0.5, 0.25, 0.1]).reshape(3, 1, 1)) / np.array([0.5, 0.2, -1.0]).reshape(3, 1, 1)
     assert np.allclose(seen[0].numpy(), expected)
 
@@ -269,14 +272,16 @@ def test_layers_stand_as_in_the_file_where_their_names_do_not_follow_each_other(
 )
 def test_every_architecture_of_ours_is_known_by_its_names_and_shapes(model, digits):
     torch.manual_seed(0)
-    built = models.build(model, (1, 28, 28), 10).eval()
+    built = build.build(model, (1, 28, 28), 10).eval()
     weights = {name: tensor for name, tensor in built.state_dict().items() if "num_batches" not in name}
     ask = Ask(dataset="digits", file="x")
     for content in (saved(weights), safetensors.torch.save(weights)):
         config, state, _ = read(content, ask, digits)
         assert (config.model.name, config.model.channels) == (model.name, model.channels)
         assert config.model.hidden == model.hidden
-        again = brought.build(config.model, config.brought, state, (1, 28, 28), 10, mean=digits.mean, std=digits.std)
+        again = models_pixels.build(
+            config.model, config.brought, state, (1, 28, 28), 10, mean=digits.mean, std=digits.std
+        )
         images = torch.randn(2, 1, 28, 28, generator=torch.Generator().manual_seed(1))
         assert torch.allclose(again(images), built(images))
 
@@ -602,7 +607,7 @@ def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits
     try:
         again = bundles.unpack(there, bundles.pack(store, run_id))
         images = digits.test_images[:9]
-        carried = models.logits_of(artifacts.load_model(there.storage, again, digits), images, digits.normalise)
+        carried = build.logits_of(artifacts.load_model(there.storage, again, digits), images, digits.normalise)
         assert np.allclose(carried, logits_of(found, digits, images))
         assert there.get(again).config.brought == found.config.brought
     finally:

@@ -6,7 +6,8 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, models, teacher_logits
+from kd_core import artifacts, teacher_logits
+from kd_core.models import build
 
 
 @pytest.fixture
@@ -100,9 +101,9 @@ def test_a_run_keeps_what_it_asked_and_the_next_one_finds_it(store, teacher, dig
     train_here(store, tiny_config("distilled", teachers=(teacher,)))
     assert len(files(store)) == 1
     said = []
-    ask = models.logits_of
+    ask = build.logits_of
     monkeypatch.setattr(
-        models, "logits_of", lambda model, images, *rest: said.append(len(images)) or ask(model, images, *rest)
+        build, "logits_of", lambda model, images, *rest: said.append(len(images)) or ask(model, images, *rest)
     )
     train_here(store, tiny_config("distilled", teachers=(teacher,), seed=1))
     assert len(digits.train_images) not in said

@@ -13,7 +13,8 @@ import pytest
 from tiny import tiny_config, train_here
 
 from kd_core import artifacts, jobs, performing
-from kd_core.config import ModelConfig, SweepConfig
+from kd_core.config import SweepConfig
+from kd_core.models.config import ModelConfig
 from kd_core.runs import ACTIVE, Store, new_id
 
 EPOCHS = 3

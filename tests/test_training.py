@@ -9,10 +9,12 @@ import torch
 from tiny import TINY, tiny_config
 from torch.nn import functional as F
 
-from kd_core import arithmetic, models, training
+from kd_core import training
 from kd_core.base.config import ConfigError
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.models import arithmetic, build
+from kd_core.models.config import ModelConfig
 from kd_core.training import EpochRecord, StepRecord, Training, train
 
 TEACHERS = ("someone",)
@@ -39,7 +41,7 @@ def teacher(digits):
 def test_one_step_is_the_step_that_torch_would_take(digits):
     config = tiny_config("baseline", optimizer="sgd", schedule="constant", warmup_epochs=0, weight_decay=0)
     run = Training(config, digits)
-    reference = models.build(TINY, digits.image_shape, 10)
+    reference = build.build(TINY, digits.image_shape, 10)
     reference.load_state_dict(run.model.state_dict())
     order = torch.randperm(len(run.images), generator=torch.Generator().manual_seed(0))[:128]
     inputs = (run.images[order].double() / 255 - digits.mean) / digits.std
@@ -64,7 +66,7 @@ def test_training_learns_and_reports_every_epoch(digits):
 def test_epoch_loss_is_the_mean_over_all_examples_and_not_the_last_batch(digits):
     run = Training(tiny_config("baseline", epochs=1, batch_size=1000, learning_rate=1e-9), digits)
     (record,) = [record for record in train(run) if isinstance(record, EpochRecord)]
-    logits = models.logits_of(run.model, run.images, digits.normalise)
+    logits = build.logits_of(run.model, run.images, digits.normalise)
     assert record.loss == pytest.approx(float(F.cross_entropy(logits, run.labels)), rel=1e-4)
 
 
@@ -126,7 +128,7 @@ def test_a_checkpoint_of_another_config_is_refused(digits, tmp_path):
 @pytest.mark.parametrize("jitter", [0, 1])
 def test_teacher_weights_do_not_change_and_its_dropout_is_off(digits, jitter):
     torch.manual_seed(0)
-    teacher = models.build(ModelConfig(hidden=(16,), dropout_hidden=0.5), digits.image_shape, 10).train()
+    teacher = build.build(ModelConfig(hidden=(16,), dropout_hidden=0.5), digits.image_shape, 10).train()
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     config = tiny_config("distilled", teachers=TEACHERS, jitter_pixels=jitter)
     run = Training(config, digits, teachers=[teacher])
@@ -138,7 +140,7 @@ def test_teacher_weights_do_not_change_and_its_dropout_is_off(digits, jitter):
 
 def test_known_teacher_logits_train_the_same_student_as_the_teacher_itself(digits, teacher):
     config = tiny_config("distilled", teachers=TEACHERS)
-    known = models.logits_of(teacher, digits.train_images, digits.normalise)[None]
+    known = build.logits_of(teacher, digits.train_images, digits.normalise)[None]
     asked, told = Training(config, digits, teachers=[teacher]), Training(config, digits, teacher_logits=known)
     for _ in train(asked):
         pass
@@ -325,7 +327,7 @@ def test_a_student_of_a_transfer_set_sees_no_other_image(digits, teacher, role, 
     classes = 10 if part.only_classes is None else 9
     assert len(seen) == pytest.approx(1352 * 11 / 12 * classes / 10 * part.fraction, rel=0.05)
     if run.teacher_logits is not None:
-        known = models.logits_of(teacher, digits.train_images, digits.normalise)
+        known = build.logits_of(teacher, digits.train_images, digits.normalise)
         torch.testing.assert_close(torch.softmax(run.teacher_logits, 1), torch.softmax(known[seen], 1))
 
 
@@ -347,17 +349,17 @@ def test_a_transfer_set_that_leaves_nothing_out_trains_the_very_same_student(dig
 @pytest.mark.parametrize("jitter", [0, 1])
 def test_without_labels_the_teachers_word_stands_in_for_them_in_validation(digits, teacher, jitter):
     run, records = trained(unlabelled_config(jitter_pixels=jitter), digits, teachers=[teacher])
-    top = models.logits_of(teacher, run.validation_images, digits.normalise).argmax(dim=1)
+    top = build.logits_of(teacher, run.validation_images, digits.normalise).argmax(dim=1)
     assert run.validation_labels.tolist() == top.tolist()
     assert all(record.hard_loss is None for record in records)
     last = records[-1]
-    agreement = models.logits_of(run.model, run.validation_images, digits.normalise).argmax(dim=1) == top
+    agreement = build.logits_of(run.model, run.validation_images, digits.normalise).argmax(dim=1) == top
     assert last.validation_accuracy == pytest.approx(float(agreement.double().mean()))
 
 
 def test_a_student_without_labels_is_the_same_whatever_the_labels_are(digits, teacher):
     """Every label is replaced by another: neither weights nor the choice of the best epoch may notice."""
-    known = models.logits_of(teacher, digits.train_images, digits.normalise)[None]
+    known = build.logits_of(teacher, digits.train_images, digits.normalise)[None]
     wrong = dataclasses.replace(digits, train_labels=(digits.train_labels + 1) % 10)
     config = unlabelled_config(epochs=4)
     honest, records = trained(config, digits, teacher_logits=known)

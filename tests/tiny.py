@@ -9,11 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import comparison, models, paper, performing, shipped
+from kd_core import comparison, paper, performing, shipped
 from kd_core.base import tensors
-from kd_core.config import DistillationConfig, ModelConfig, RunConfig, TrainingConfig
+from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
 
@@ -82,9 +84,9 @@ def shipped_logits(dataset: str) -> list[np.ndarray]:
     for role in ("teacher", "baseline", "distilled"):
         folder = shipped.FOLDER / f"{dataset}-{role}"
         config = RunConfig.model_validate(json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"])
-        model = models.build(config.model, data.image_shape, len(data.class_names))
+        model = build.build(config.model, data.image_shape, len(data.class_names))
         model.load_state_dict(tensors.load_tensors(folder / "weights.safetensors"))
-        logits = models.logits_of(model.eval(), data.test_images, data.normalise)
+        logits = build.logits_of(model.eval(), data.test_images, data.normalise)
         found.append(logits.double().numpy())
     return [*found, data.test_labels.numpy()]
 

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 
 from kd_core import losses
 from kd_core.config import DistillationConfig
+from kd_core.models.taps import Taps
 from kd_core.objectives import contrast, hints, logits, relations
-from kd_core.taps import Taps
 
 
 class Batch(NamedTuple):

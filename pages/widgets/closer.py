@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from kd_core import claims, evaluation, figures
-from kd_core.config import BLACK_BOX
 from kd_core.evaluation import Labels, Logits
+from kd_core.models.config import BLACK_BOX
 from kd_core.report import Section, report, written
 from kd_core.runs import Run
 from pages.widgets import lab, verdicts

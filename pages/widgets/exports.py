@@ -10,8 +10,8 @@ import streamlit as st
 from kd_core import browser_page, exported, snippets
 from kd_core.base import paths
 from kd_core.base.config import LabError
-from kd_core.config import BLACK_BOX
 from kd_core.data.catalogue import HANDWRITTEN, info_of
+from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run
 from kd_core.snippets import Images
 from pages.widgets import lab, pickers, rights

@@ -19,13 +19,14 @@ from kd_core import advice as advice_before
 from kd_core import figures, mending, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.base import paths
-from kd_core.config import ModelConfig, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
 from kd_core.data.intake import Intake
 from kd_core.data.own import library
 from kd_core.jobs import Jobs, Limits, Span
+from kd_core.models.config import ModelConfig
 from kd_core.runs import Run, Store
 from kd_core.trial import Trial
 from pages.widgets import keys
@@ -252,10 +253,11 @@ def trained(run_id: str) -> "artifacts.Trained":
 @st.cache_data(show_spinner=False, max_entries=512)
 def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds of an architecture on a data set, without training it."""
-    from kd_core import models, speed
+    from kd_core import speed
+    from kd_core.models import build
 
     info = info_of(dataset)
-    return speed.costs(models.blueprint(model, info.image_shape, info.classes), info.image_shape)
+    return speed.costs(build.blueprint(model, info.image_shape, info.classes), info.image_shape)
 
 
 def expected_seconds() -> Callable[[RunConfig], float | None]:

@@ -9,8 +9,9 @@ import streamlit as st
 
 from kd_core import evaluation, figures, recipes
 from kd_core.base.config import LabError
-from kd_core.config import ModelConfig, SweepConfig
+from kd_core.config import SweepConfig
 from kd_core.data.catalogue import info_of
+from kd_core.models.config import ModelConfig
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.chart import chart

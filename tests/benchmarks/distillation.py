@@ -16,10 +16,12 @@ from measured import machine, ratios, spread, test_errors
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from kd_core import models, recipes
+from kd_core import recipes
 from kd_core.base.torchvision import torchvision
-from kd_core.config import PAPER_STUDENT, PAPER_TEACHER, DistillationConfig, RunConfig
+from kd_core.config import DistillationConfig, RunConfig
 from kd_core.data import load, paths
+from kd_core.models import build
+from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER
 from kd_core.training import EpochRecord, Training, train
 
 TEMPERATURE, ALPHA = 4.0, 0.9
@@ -35,7 +37,7 @@ def plain_loop(teacher, dataset, epochs):
     kept, _ = dataset.split(1 / 12, 0)
     loader = DataLoader(torch.utils.data.Subset(data, kept.tolist()), batch_size=64, shuffle=True)
     torch.manual_seed(0)
-    student = models.build(PAPER_STUDENT, dataset.image_shape, 10)
+    student = build.build(PAPER_STUDENT, dataset.image_shape, 10)
     optimizer = torch.optim.Adam(student.parameters(), lr=1e-3)
     for _ in range(epochs):
         start = time.perf_counter()
@@ -83,7 +85,7 @@ def main():
         pass
     teacher = teacher_run.best_model()
     start = time.perf_counter()
-    teacher_logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
+    teacher_logits = build.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
     asked = time.perf_counter() - start
 
     default = recipes.STUDENT_TRAINING.replace(epochs=epochs)

@@ -34,7 +34,7 @@ def ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:
 
 def test_errors(model, dataset) -> int:
     """Of a model over a data set's test images."""
-    from kd_core import models
+    from kd_core.models import build
 
-    logits = models.logits_of(model, dataset.test_images, dataset.normalise)
+    logits = build.logits_of(model, dataset.test_images, dataset.normalise)
     return int((logits.argmax(1) != dataset.test_labels).sum())

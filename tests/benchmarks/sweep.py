@@ -17,9 +17,10 @@ import time
 
 from measured import machine, ratios, spread, test_errors
 
-from kd_core import models
-from kd_core.config import ModelConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.config import RunConfig, SweepConfig, TrainingConfig
 from kd_core.data import load
+from kd_core.models import build
+from kd_core.models.config import ModelConfig
 from kd_core.sweep import Together, train_together
 from kd_core.training import Training, train
 
@@ -57,7 +58,7 @@ def main():
     teacher = trained(
         RunConfig(role="teacher", model=ModelConfig(hidden=(100,)), training=TrainingConfig(epochs=2)), dataset
     )
-    teacher_logits = models.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
+    teacher_logits = build.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
 
     sweep = SweepConfig(
         teachers=("benchmark",),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from kd_core.arithmetic import quick_float32
 from kd_core.base.config import ConfigError
-from kd_core.config import BLACK_BOX, ModelConfig
+from kd_core.models.arithmetic import quick_float32
+from kd_core.models.config import BLACK_BOX, ModelConfig
 
 ImageShape = tuple[int, int, int]
 

@@ -2,7 +2,7 @@
 
 Nothing in such a file runs but operators that compute numbers from numbers. An ONNX graph is held to OPERATORS, and no
 size in it may follow from the values of an image: so what one batch of images takes, every batch takes
-(kd_core.programs holds torch.export's graphs to the same). A black box computes on the CPU, BATCH images at a time.
+(kd_core.models.torch_export holds torch.export's graphs to the same). A black box computes on the CPU, BATCH images at a time.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base.config import LabError
-from kd_core.programs import Axes, Program
+from kd_core.models.torch_export import Axes, Program
 
 Kind = Literal["program", "onnx"]
 BATCH = 256

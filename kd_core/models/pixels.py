@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from kd_core import models
-from kd_core.config import BLACK_BOX, BroughtConfig, ModelConfig
+from kd_core.models import build as models_build
+from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
 
 Statistic = float | Sequence[float]
 """Of pixels from 0 to 1: one number, or one a channel."""
@@ -17,7 +17,7 @@ def build(
     config: ModelConfig,
     brought: BroughtConfig | None,
     state: dict[str, Tensor],
-    image_shape: models.ImageShape,
+    image_shape: models_build.ImageShape,
     classes: int,
     *,
     mean: Statistic,
@@ -28,11 +28,11 @@ def build(
     config, brought: of the run. Raises RuntimeError where the state is not the model's, and as black_box.BlackBox does.
     """
     if config.name == BLACK_BOX and brought is not None:
-        from kd_core import black_box  # and ONNX Runtime, which most runs do without
+        from kd_core.models import black_box  # and ONNX Runtime, which most runs do without
 
         model: nn.Module = black_box.of_state(state, image_shape, classes, brought.gives)
     else:
-        model = models.build(config, image_shape, classes)
+        model = models_build.build(config, image_shape, classes)
         model.load_state_dict(state)
     return expecting(model, brought, mean=mean, std=std).eval()
 

@@ -1,0 +1,1 @@
+"""The networks: their catalogue, config and modules, and models that come from elsewhere."""

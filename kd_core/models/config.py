@@ -1,0 +1,99 @@
+"""What a network is, and where a teacher comes from that was trained elsewhere. Imports no torch."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kd_core.base.config import Config, ConfigError
+
+MODELS = {
+    "mlp": "Multilayer perceptron",
+    "cnn": "Small convolutional network",
+    "resnet18": "ResNet-18",
+    "mobilenet_v3_small": "MobileNetV3 small",
+}
+_WITH_DROPOUT = ("mobilenet_v3_small",)
+BLACK_BOX = "black_box"
+"""The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
+CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
+"""The models that have maps to compare."""
+
+
+class ModelConfig(Config):
+    """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
+
+    name: str = Field("mlp", description="architecture, one of kd_core.models.config.MODELS")
+    hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
+        (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
+    )
+    channels: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
+        (16, 32), min_length=1, max_length=3, description="channels of each 3x3 convolution (cnn only)"
+    )
+    dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
+    dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
+    batch_norm: bool = Field(False, description="batch normalisation after each hidden layer (mlp only)")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.name not in (*MODELS, BLACK_BOX):
+            raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
+        return self
+
+    @property
+    def drops(self) -> bool:
+        """Whether it has dropout that does something in training."""
+        if self.name != "mlp":
+            return self.name in _WITH_DROPOUT
+        return bool(self.dropout_input or (self.dropout_hidden and self.hidden))
+
+    @property
+    def label(self) -> str:
+        """How people call it, e.g. 'mlp 800-800'."""
+        if self.name == BLACK_BOX:
+            return "black box"
+        if self.name == "mlp":
+            return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
+        if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
+            return f"cnn {'-'.join(map(str, self.channels))}"
+        return MODELS[self.name]
+
+
+PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
+"""The large net of Hinton et al., section 3: 784-1200-1200-10 with dropout."""
+PAPER_STUDENT = ModelConfig(hidden=(800, 800))
+"""The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
+
+PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
+    "own": ("normalised as KD Lab does", None, None),
+    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
+    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
+    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+}
+"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+
+
+class BroughtConfig(Config):
+    """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.models.pixels)."""
+
+    kind: Literal["weights", "program", "onnx"] = Field(
+        description="weights of an architecture of ours, or a black box: a torch.export program, an ONNX file"
+    )
+    file: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="what its file was called")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="checksum of that file")
+    mean: tuple[float, ...] | None = Field(
+        None, max_length=3, description="of pixels scaled to 0..1, one or one a channel; by default the data set's own"
+    )
+    std: tuple[float, ...] | None = Field(
+        None, max_length=3, description="what is divided by after mean is subtracted; below 0 where dark is light"
+    )
+    gives: Literal["logits", "probabilities"] = Field("logits", description="of probabilities the logarithm is taken")
+
+    @model_validator(mode="after")
+    def _usable(self) -> Self:
+        if (self.mean is None) != (self.std is None) or (
+            self.mean is not None and self.std is not None and len(self.mean) != len(self.std)
+        ):
+            raise ConfigError("a normalisation has as many means as standard deviations: state both")
+        if self.std is not None and not all(self.std):
+            raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
+        return self
