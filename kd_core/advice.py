@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import in_words
-from kd_core.config import OBJECTIVES, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data.catalogue import HANDWRITTEN
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
 from kd_core.claims import FEWEST_SEEDS, SeedDifference, seed_difference
-from kd_core.config import MISTAKES, DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import MISTAKES, RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import Labels, Logits, halves, test_errors
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.paper import Experiment, Line
 

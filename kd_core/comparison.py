@@ -14,8 +14,10 @@ import numpy as np
 from kd_core import evaluation
 from kd_core.base.config import ConfigError
 from kd_core.claims import FEWEST_SEEDS, SURE
-from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig, TrainingConfig, check_shows
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
+from kd_core.losses.catalogue import OBJECTIVES, check_shows
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
 from kd_core.paper import Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training

@@ -13,9 +13,10 @@ from kd_core import evaluation
 from kd_core.advice import FEW_STEPS, is_tiny
 from kd_core.base.config import ConfigError
 from kd_core.claims import SURE, over_seeds, seed_difference
-from kd_core.config import OBJECTIVES, TrainingConfig
+from kd_core.config import TrainingConfig
 from kd_core.evaluation import Logits
 from kd_core.evidence import Evidence
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import TEMPERATURES, StoryConfig
 
@@ -196,16 +197,16 @@ def pull(
 ) -> float:
     """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
 
-    The ratio of the Frobenius norms of both summands of the gradient (kd_core.losses.distillation_gradient) at student
+    The ratio of the Frobenius norms of both summands of the gradient (kd_core.losses.hinton.distillation_gradient) at student
     logits of 0, where every training starts. Later both parts of a student that fits well cancel, whatever their
     weights, so that their sizes there say nothing.
     """
     import torch
 
-    from kd_core import losses
+    from kd_core.losses import hinton
 
     teacher = torch.from_numpy(np.asarray(teacher_logits, dtype=np.float64))
-    gradient = losses.distillation_gradient(
+    gradient = hinton.distillation_gradient(
         torch.zeros_like(teacher),
         teacher,
         torch.from_numpy(np.asarray(labels, dtype=np.int64)),
@@ -310,10 +311,10 @@ def fit_of(evidence: Evidence) -> Fit | None:
 def _soft_loss(student_logits: Logits, teacher_logits: Logits, story: StoryConfig) -> float:
     import torch
 
-    from kd_core import losses
+    from kd_core.losses import hinton
 
     student, teacher = (torch.from_numpy(np.asarray(one, np.float64)) for one in (student_logits, teacher_logits))
-    told = losses.distillation_loss(
+    told = hinton.distillation_loss(
         student, teacher, None, temperature=story.temperature, alpha=1.0, t_squared=story.t_squared
     )
     return float(told.soft_loss)

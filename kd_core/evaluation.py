@@ -162,7 +162,7 @@ def agreement(student_logits: Logits, teacher_logits: Logits) -> float:
 def softened(logits: Logits, temperature: float) -> NDArray[np.float64]:
     """softmax(z / T) in float64, for showing. (..., K) -> (..., K). Raises ValueError unless temperature > 0.
 
-    Training uses kd_core.losses.soft_targets, against which a test holds this one.
+    Training uses kd_core.losses.hinton.soft_targets, against which a test holds this one.
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be above 0, got {temperature:g}")

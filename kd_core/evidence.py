@@ -186,8 +186,9 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
     import torch
 
-    from kd_core import artifacts, losses
+    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.losses import hinton
     from kd_core.models import build
 
     distillation = run.config.distillation
@@ -206,7 +207,7 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
         else:
             images = dataset.train_images[chosen]
             members = torch.stack([build.logits_of(model, images, dataset.normalise) for model in asked])
-        return losses.ensemble_logits(members, temperature=temperature, average=average).numpy()
+        return hinton.ensemble_logits(members, temperature=temperature, average=average).numpy()
 
     return _Said(say, ASKED, ASKED) if asked else _Said(say, SAMPLE, len(dataset.train_labels))
 

@@ -26,8 +26,9 @@ from kd_core import live
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import is_file, read_text
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import RunConfig, check_shows
+from kd_core.config import RunConfig
 from kd_core.data.catalogue import called, info_of
+from kd_core.losses.catalogue import check_shows
 from kd_core.performing import (
     PROGRESS,
     Finding,

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import lessons
 from kd_core.base.config import ConfigError
 from kd_core.evaluation import halves
-from kd_core.losses import Losses
+from kd_core.losses import one_example
+from kd_core.losses.hinton import Losses
 
 COLOUR_STRENGTH = 0.4
 """Brightness and contrast change by up to this share, both ways: what public code gives torchvision's ColorJitter."""
@@ -98,13 +98,13 @@ def felt(
     *,
     temperature: float,
     alpha: float,
-) -> lessons.Felt:
+) -> one_example.Felt:
     """What a student feels from one example where a mistake of the loss is made, in closed form; K logits each.
 
     mistake: no_t_squared or class_mean. The right one is lessons.felt.
     """
     t_squared = mistake != "no_t_squared"
-    right = lessons.felt(
+    right = one_example.felt(
         student_logits, teacher_logits, label, temperature=temperature, alpha=alpha, t_squared=t_squared
     )
     if mistake != "class_mean":

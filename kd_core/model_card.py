@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from pprint import pformat
 from typing import Any
 
-from kd_core.config import MISTAKES, DistillationConfig, RunConfig
+from kd_core.config import MISTAKES, RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import wilson_interval
+from kd_core.losses.config import DistillationConfig
 from kd_core.runs import Run
 
 _ROLES = {

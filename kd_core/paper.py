@@ -12,8 +12,9 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 from kd_core.claims import FEWEST_SEEDS, seed_difference
-from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.precision import settled, settled_alike
 from kd_core.recipes import (

@@ -10,17 +10,10 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kd_core.base.config import Config, differences
-from kd_core.config import (
-    MAX_ENSEMBLE,
-    OBJECTIVES,
-    Average,
-    DistillationConfig,
-    RunConfig,
-    TrainingConfig,
-    check_shows,
-    objective_weights,
-)
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
+from kd_core.losses.catalogue import OBJECTIVES, check_shows
+from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.precision import settled, settled_alike
 from kd_core.runs import Run, new_id

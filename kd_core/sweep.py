@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.losses import hinton
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32
 from kd_core.precision import settled
@@ -169,7 +169,7 @@ class Together:
             [0 if each is None else kinds.index((each.temperature, each.ensemble)) for each in settings],
             device=self.device,
         )
-        averages = [losses.ensemble_logits(teacher_logits, temperature=t, average=average) for t, average in kinds]
+        averages = [hinton.ensemble_logits(teacher_logits, temperature=t, average=average) for t, average in kinds]
         soft = [F.log_softmax(logits / t, dim=-1) for logits, (t, _) in zip(averages, kinds, strict=True)]
         self._log_targets = torch.cat(soft).to(self.device)
 

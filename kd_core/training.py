@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses, mistakes, objectives
+from kd_core import mistakes
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.dataset import Dataset, Streamed
+from kd_core.losses import hinton, objective
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
@@ -149,7 +150,7 @@ class Training:
         told = self.config.distillation
         if told is None:
             raise ValueError("without distillation there is no teacher")
-        return losses.ensemble_logits(members, temperature=told.at(self._share)[0], average=told.average)
+        return hinton.ensemble_logits(members, temperature=told.at(self._share)[0], average=told.average)
 
     @property
     def _share(self) -> float:
@@ -173,8 +174,8 @@ class Training:
             raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
         if not told.info.projector:
             return None
-        sample = objectives.Sample(student, teacher, len(self.images))
-        return objectives.PROJECTORS[told.objective](sample).to(self.device)
+        sample = objective.Sample(student, teacher, len(self.images))
+        return objective.PROJECTORS[told.objective](sample).to(self.device)
 
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
         """(M, N, K) logits of the M teachers over the whole training set as it lies; None where they are not needed."""
@@ -260,7 +261,7 @@ class Training:
         if self.config.mistake == "stale_cache":
             self._taught_by = mistakes.row_of_each_image(order, self.config.seed)
 
-    def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> losses.Losses:
+    def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
         if shifts is not None and self.config.mistake == "colour_jitter":
@@ -272,9 +273,9 @@ class Training:
         smoothing, distillation = self.config.training.label_smoothing, self.config.distillation
         if distillation is None:
             hard_loss = F.cross_entropy(student_logits, self.labels[indices], label_smoothing=smoothing)
-            return losses.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
+            return hinton.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
         teacher_logits, teacher_taps = self._taught(indices, inputs)
-        batch = objectives.Batch(
+        batch = objective.Batch(
             student_logits,
             teacher_logits,
             self.labels[indices] if distillation.reads_labels else None,
@@ -288,7 +289,7 @@ class Training:
             return mistakes.class_mean_loss(
                 student_logits, teacher_logits, batch.labels, temperature=temperature, alpha=alpha
             )
-        return objectives.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
+        return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """Logits in float32, with what else the objective compares."""

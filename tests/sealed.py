@@ -188,7 +188,7 @@ def shell(folder: Path) -> dict[str, Any]:
 
     from kd_core import comparison, paper, shipped
     from kd_core.__main__ import app
-    from kd_core.config import OBJECTIVES
+    from kd_core.losses.catalogue import OBJECTIVES
     from kd_core.runs import Store
 
     patch = pytest.MonkeyPatch()

@@ -9,9 +9,9 @@ from tiny import tiny_config, train_here
 from kd_core import artifacts, evaluation
 from kd_core.base import files, tensors
 from kd_core.base.files import SaveError
-from kd_core.config import DistillationConfig
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.runs import Store
 

@@ -6,8 +6,8 @@ from scipy import stats
 
 from kd_core import comparison, paper, recipes
 from kd_core.comparison import BASELINE, HINTON, SMOOTHED, Budget, Standing, holm, standings
-from kd_core.config import OBJECTIVES
 from kd_core.figures import objective_differences
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.paper import Row
 

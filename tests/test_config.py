@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from kd_core.base.config import ConfigError, LabError, differences
-from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import DATASETS, TransferSetConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_TEACHER, ModelConfig
 
 

@@ -11,10 +11,12 @@ from torch.nn import functional as F
 
 from kd_core import jobs
 from kd_core.base.config import ConfigError
-from kd_core.config import OBJECTIVES, DistillationConfig, check_shows
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.losses import contrast, hints, relations
+from kd_core.losses.catalogue import OBJECTIVES, check_shows
+from kd_core.losses.config import DistillationConfig
+from kd_core.losses.objective import PROJECTORS
 from kd_core.models.config import BLACK_BOX, ModelConfig
-from kd_core.objectives import PROJECTORS, contrast, hints, relations
 from kd_core.runs import Store
 from kd_core.training import EpochRecord, Training, train
 

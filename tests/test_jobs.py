@@ -22,8 +22,9 @@ from kd_core import artifacts, jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
-from kd_core.config import DistillationConfig, RunConfig
+from kd_core.config import RunConfig
 from kd_core.jobs import Jobs, turns
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, plan

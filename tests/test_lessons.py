@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from kd_core import evaluation, lessons, losses
+from kd_core import evaluation
+from kd_core.losses import hinton, one_example
 
 GENERATOR = np.random.default_rng(2)
 STUDENT, TEACHER = GENERATOR.normal(0, 3, 10).tolist(), GENERATOR.normal(0, 5, 10).tolist()
@@ -19,9 +20,9 @@ def test_what_is_felt_is_what_autograd_finds_on_the_training_loss(temperature, a
     student = torch.tensor([STUDENT], dtype=torch.float64, requires_grad=True)
     teacher, labels = torch.tensor([TEACHER], dtype=torch.float64), torch.tensor([3])
     settings = {"temperature": temperature, "alpha": alpha, "t_squared": t_squared}
-    loss = losses.distillation_loss(student, teacher, labels, **settings).loss
+    loss = hinton.distillation_loss(student, teacher, labels, **settings).loss
     loss.backward()
-    felt = lessons.felt(STUDENT, TEACHER, 3, **settings)
+    felt = one_example.felt(STUDENT, TEACHER, 3, **settings)
     assert felt.loss == pytest.approx(loss.item(), rel=1e-9)
     assert felt.gradient == pytest.approx(student.grad[0].tolist(), rel=1e-8, abs=1e-14)
     assert felt.loss == pytest.approx(alpha * felt.soft_loss + (1 - alpha) * felt.hard_loss)
@@ -29,7 +30,7 @@ def test_what_is_felt_is_what_autograd_finds_on_the_training_loss(temperature, a
 
 
 def test_soft_gradient_falls_as_one_over_t_squared_and_the_factor_repairs_it():
-    sizes = lessons.gradient_sizes(STUDENT, TEACHER, [100.0, 200.0, 1000.0])
+    sizes = one_example.gradient_sizes(STUDENT, TEACHER, [100.0, 200.0, 1000.0])
     assert sizes.bare[0] / sizes.bare[1] == pytest.approx(4, rel=0.05)
     assert sizes.times_t_squared[0] == pytest.approx(sizes.times_t_squared[2], rel=0.05)
     difference = np.array(STUDENT) - np.array(TEACHER)

@@ -8,24 +8,14 @@ import torch
 from scipy.special import log_softmax, softmax
 from tiny import TINY, assert_same_weights, tiny_config
 
-from kd_core import (
-    artifacts,
-    jobs,
-    lessons,
-    losses,
-    mistakes,
-    model_card,
-    objectives,
-    paper,
-    recipes,
-    shipped,
-    sweep,
-    training,
-)
+from kd_core import artifacts, jobs, mistakes, model_card, paper, recipes, shipped, sweep, training
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
-from kd_core.config import MISTAKES, DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import MISTAKES, RunConfig, TrainingConfig
 from kd_core.evaluation import halves
+from kd_core.losses import hinton, one_example
+from kd_core.losses import objective as losses_objective
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import new_id
@@ -80,7 +70,7 @@ def test_averaging_over_classes_makes_the_soft_gradient_k_times_smaller(classes)
     generator = torch.Generator().manual_seed(classes)
     student, told = torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
     gradients = []
-    for objective in (losses.distillation_loss, mistakes.class_mean_loss):
+    for objective in (hinton.distillation_loss, mistakes.class_mean_loss):
         leaf = student.clone().requires_grad_()
         objective(leaf, told, None, temperature=TEMPERATURE, alpha=1.0).loss.backward()
         gradients.append(leaf.grad)
@@ -95,10 +85,10 @@ def test_what_the_lesson_says_the_student_feels_is_the_gradient_of_the_loss_it_t
     if mistake == "class_mean":
         wrong = mistakes.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
     else:
-        wrong = losses.distillation_loss(leaf, told, torch.tensor([3]), **settings, t_squared=False)
+        wrong = hinton.distillation_loss(leaf, told, torch.tensor([3]), **settings, t_squared=False)
     wrong.loss.backward()
     felt = mistakes.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
-    right = lessons.felt(student[0].tolist(), told[0].tolist(), 3, **settings)
+    right = one_example.felt(student[0].tolist(), told[0].tolist(), 3, **settings)
     assert felt.gradient == pytest.approx(leaf.grad[0].tolist(), rel=1e-9)
     assert felt.loss == pytest.approx(wrong.loss.item(), rel=1e-9)
     assert felt.soft_loss == pytest.approx(wrong.soft_loss.item(), rel=1e-9)
@@ -145,7 +135,7 @@ def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
 def taught(config, digits, known, monkeypatch):
     """For each epoch, the images in the order in which it showed them, and the teacher's logits that each was given."""
     given, shown = [], []
-    real, plan = objectives.evaluate, training._epoch_plan
+    real, plan = losses_objective.evaluate, training._epoch_plan
 
     def spy(batch, *args, **settings):
         given.append(batch.teacher_logits)
@@ -156,7 +146,7 @@ def taught(config, digits, known, monkeypatch):
         shown.append(order)
         return order, shifts
 
-    monkeypatch.setattr(objectives, "evaluate", spy)
+    monkeypatch.setattr(losses_objective, "evaluate", spy)
     monkeypatch.setattr(training, "_epoch_plan", planned)
     run = Training(config, digits, teacher_logits=known)
     for _ in train(run):

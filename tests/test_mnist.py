@@ -3,7 +3,8 @@
 from tiny import train_here
 
 from kd_core import recipes
-from kd_core.config import DistillationConfig, RunConfig
+from kd_core.config import RunConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_TEACHER
 
 

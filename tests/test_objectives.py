@@ -9,13 +9,16 @@ import torch
 from scipy.special import log_softmax, rel_entr, softmax
 from tiny import assert_same_weights, tiny_config
 
-from kd_core import objectives
 from kd_core.base.config import ConfigError
-from kd_core.config import OBJECTIVES, DistillationConfig, RunConfig
+from kd_core.config import RunConfig
 from kd_core.data.catalogue import TransferSetConfig
-from kd_core.losses import ensemble_logits, soft_target_loss
+from kd_core.losses import logits
+from kd_core.losses import objective as losses_objective
+from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.losses.config import DistillationConfig
+from kd_core.losses.hinton import ensemble_logits, soft_target_loss
+from kd_core.losses.objective import Batch
 from kd_core.models import build
-from kd_core.objectives import Batch, logits
 from kd_core.training import EpochRecord, Training, train
 
 OF_LOGITS = [name for name, info in OBJECTIVES.items() if info.needs == "logits"]
@@ -38,7 +41,7 @@ def evaluated(objective, student, teacher, labels, share=0.0, label_smoothing=0.
     student, teacher, labels = map(torch.from_numpy, (student, teacher, labels))
     told = settings(objective, **changes)
     given = Batch(student, teacher, labels if told.reads_labels else None, torch.arange(len(student)))
-    return objectives.evaluate(given, told, share=share, label_smoothing=label_smoothing)
+    return losses_objective.evaluate(given, told, share=share, label_smoothing=label_smoothing)
 
 
 # ------------------------------------------------------------------------- the formulas, one example at a time
@@ -144,7 +147,7 @@ def test_the_readme_tells_of_every_objective_with_its_weights_at_first():
 
 
 def test_every_objective_that_can_be_chosen_is_computed_and_tested():
-    assert set(OBJECTIVES) == set(objectives.SOFT_LOSSES)
+    assert set(OBJECTIVES) == set(losses_objective.SOFT_LOSSES)
     assert {*OF_LOGITS} == {*ONE_BY_ONE, "dist"}
 
 
@@ -225,7 +228,7 @@ def test_equal_logits_leave_no_soft_loss_and_no_gradient_of_it(objective):
     _, teacher, labels = batch()
     student = torch.from_numpy(teacher).requires_grad_()
     given = Batch(student, student.detach(), torch.from_numpy(labels), torch.arange(len(labels)))
-    soft_loss = objectives.evaluate(given, settings(objective)).soft_loss
+    soft_loss = losses_objective.evaluate(given, settings(objective)).soft_loss
     (gradient,) = torch.autograd.grad(soft_loss, student)
     assert soft_loss.item() == pytest.approx(0, abs=1e-12)
     assert float(gradient.abs().max()) == pytest.approx(0, abs=1e-9)
@@ -246,7 +249,7 @@ def test_gradients_are_those_of_finite_differences(objective, weights):
     told = settings(objective, weights=weights, alpha=0.7)
 
     def loss(z):
-        return objectives.evaluate(Batch(z, teacher, labels, torch.arange(4)), told).loss
+        return losses_objective.evaluate(Batch(z, teacher, labels, torch.arange(4)), told).loss
 
     assert torch.autograd.gradcheck(loss, student.requires_grad_())
 
@@ -258,7 +261,7 @@ def test_logits_as_large_as_float32_training_meets_give_finite_losses_and_gradie
         student = torch.tensor(rows, requires_grad=True)
         teacher = torch.tensor([[-50.0, 70.0, 3.0]] * len(rows))
         given = Batch(student, teacher, torch.ones(len(rows), dtype=torch.int64), torch.arange(len(rows)))
-        loss = objectives.evaluate(given, settings(objective, temperature=1.0)).loss
+        loss = losses_objective.evaluate(given, settings(objective, temperature=1.0)).loss
         loss.backward()
         assert bool(loss.isfinite())
         assert bool(student.grad.isfinite().all())

@@ -32,10 +32,11 @@ from kd_core import (
 )
 from kd_core.base import paths
 from kd_core.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
-from kd_core.config import OBJECTIVES, RunConfig, SweepConfig
+from kd_core.config import RunConfig, SweepConfig
 from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.evaluation import GALLERIES, mean_interval
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id

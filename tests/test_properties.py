@@ -33,11 +33,14 @@ from kd_core import config as kd_core_config
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
-from kd_core.config import DistillationConfig, RunConfig, SweepConfig, TrainingConfig
+from kd_core.config import RunConfig, SweepConfig, TrainingConfig
 from kd_core.data import catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.picture import PictureError
+from kd_core.losses import catalogue as losses_catalogue
+from kd_core.losses import config as losses_config
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import config as models_config
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
@@ -133,8 +136,10 @@ transfer_sets = some.builds(
 @some.composite
 def objectives(draw):
     """Settings of any objective that may have several teachers, each as its rules allow."""
-    name = draw(some.sampled_from([name for name, info in kd_core_config.OBJECTIVES.items() if info.needs == "logits"]))
-    info = kd_core_config.OBJECTIVES[name]
+    name = draw(
+        some.sampled_from([name for name, info in losses_catalogue.OBJECTIVES.items() if info.needs == "logits"])
+    )
+    info = losses_catalogue.OBJECTIVES[name]
     weights = {
         weight: draw(some.floats(0, known.most)) for weight, known in info.weights.items() if draw(some.booleans())
     }
@@ -150,7 +155,7 @@ def objectives(draw):
 distillations = some.builds(
     lambda objective, **changes: DistillationConfig(**objective, **changes),
     objectives(),
-    teachers=some.lists(ids, min_size=1, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
+    teachers=some.lists(ids, min_size=1, max_size=losses_config.MAX_ENSEMBLE).map(tuple),
     temperature=some.floats(0, 1000, exclude_min=True),
     alpha=some.floats(0, 1),
     t_squared=some.booleans(),
@@ -199,8 +204,8 @@ stories = some.builds(
     assistant=some.none() | models,
     assistant_training=some.none() | trainings,
     dataset=shared["dataset"],
-    teachers=some.lists(ids, max_size=kd_core_config.MAX_ENSEMBLE).map(tuple),
-    new_teachers=some.integers(1, kd_core_config.MAX_ENSEMBLE),
+    teachers=some.lists(ids, max_size=losses_config.MAX_ENSEMBLE).map(tuple),
+    new_teachers=some.integers(1, losses_config.MAX_ENSEMBLE),
     teacher=models,
     teacher_training=trainings,
     ensemble=some.sampled_from(["probabilities", "logits"]),
@@ -211,7 +216,7 @@ stories = some.builds(
     t_squared=some.booleans(),
     transfer_set=transfer_sets,
     baseline=some.booleans(),
-    seed=some.integers(0, 2**31 - 1 - kd_core_config.MAX_ENSEMBLE),
+    seed=some.integers(0, 2**31 - 1 - losses_config.MAX_ENSEMBLE),
 )
 KINDS = (RunConfig, SweepConfig, StoryConfig, ModelConfig, TrainingConfig, TransferSetConfig, DistillationConfig)
 

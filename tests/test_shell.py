@@ -18,8 +18,8 @@ from kd_core import __main__ as program
 from kd_core import comparison, paper, recipes, shipped
 from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
-from kd_core.config import OBJECTIVES
 from kd_core.jobs import Jobs
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models import build
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs import Store, new_id

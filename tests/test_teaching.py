@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tiny import shipped_logits
 
-from kd_core import evaluation, lessons
+from kd_core import evaluation
 from kd_core.evaluation import likest, mean_soft_targets, softened
+from kd_core.losses import one_example
 from pages.widgets import guide
 from pages.widgets.guide import SURE_2
 
@@ -125,10 +126,10 @@ def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(st
     grid = np.geomspace(0.1, 100, 61)
     found = []
     for student, teacher in zip(story.distilled[:SEEN], story.teacher[:SEEN], strict=True):
-        sizes = lessons.gradient_sizes(student.tolist(), teacher.tolist(), grid.tolist())
+        sizes = one_example.gradient_sizes(student.tolist(), teacher.tolist(), grid.tolist())
         centred = (student - student.mean()) - (teacher - teacher.mean())
         bare = [bare_gradient(student[None], teacher[None], t)[0] * t**2 for t in grid]
-        off = np.abs(np.array(bare) / (np.linalg.norm(centred) / len(student)) - 1) > lessons.LAW_WITHIN
+        off = np.abs(np.array(bare) / (np.linalg.norm(centred) / len(student)) - 1) > one_example.LAW_WITHIN
         assert sizes.law_from == (None if off[-1] else grid[np.flatnonzero(off).max() + 1])
         found.append(np.inf if sizes.law_from is None else sizes.law_from)
     assert 8 < np.median(found) < 40  # above the T that are used, and within the plot

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from kd_core import training
 from kd_core.base.config import ConfigError
-from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import arithmetic, build
 from kd_core.models.config import ModelConfig
 from kd_core.training import EpochRecord, StepRecord, Training, train

@@ -11,9 +11,10 @@ from PIL import Image
 
 from kd_core import comparison, paper, performing, shipped
 from kd_core.base import tensors
-from kd_core.config import DistillationConfig, RunConfig, TrainingConfig
+from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig

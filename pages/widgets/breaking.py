@@ -133,7 +133,8 @@ def what_it_does(broken: Broken) -> None:
 
 def _gradients(broken: Broken) -> None:
     """The gradient of both losses on one image, in closed form, for a student that knows nothing yet."""
-    from kd_core import lessons, mistakes
+    from kd_core import mistakes
+    from kd_core.losses import one_example
 
     taught = [run for run in lab.store().runs(statuses=["finished"]) if run.config == breaking.teacher(broken.dataset)]
     if not taught:
@@ -143,7 +144,7 @@ def _gradients(broken: Broken) -> None:
     told, label = logits[SHOWN_IMAGE].tolist(), int(labels[SHOWN_IMAGE])
     nothing = [0.0] * len(told)
     temperature, alpha = setting.temperature, setting.alpha
-    right = lessons.felt(nothing, told, label, temperature=temperature, alpha=alpha)
+    right = one_example.felt(nothing, told, label, temperature=temperature, alpha=alpha)
     wrong = mistakes.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
     soft_right, soft_wrong = (float(np.linalg.norm(one.soft_gradient)) for one in (right, wrong))
     hard = float(np.linalg.norm(right.hard_gradient))

@@ -1,6 +1,6 @@
 // What the components share. Each begins with this file.
 
-// Python's twin of this is kd_core.losses.soft_targets; a browser test holds them equal.
+// Python's twin of this is kd_core.losses.hinton.soft_targets; a browser test holds them equal.
 export function softmax(logits, temperature) {
   const top = Math.max(...logits);
   const powers = logits.map((z) => Math.exp((z - top) / temperature));

@@ -127,7 +127,7 @@ def what_the_student_feels(
     subject: Subject, models: Sequence[Run], temperature: float, class_names: Sequence[str]
 ) -> None:
     """Losses and gradients of the chosen image, for the student, T and alpha of choice."""
-    from kd_core import lessons
+    from kd_core.losses import one_example
 
     st.subheader("What the student feels")
     students = [run for run in models if run.config.role != "teacher"]
@@ -165,7 +165,7 @@ def what_the_student_feels(
                     help="Nobody has labelled your picture: say what it is.",
                 )
             )
-    felt = lessons.felt(
+    felt = one_example.felt(
         student_logits.tolist(),
         teacher_logits.tolist(),
         label,
@@ -192,7 +192,7 @@ def what_the_student_feels(
         st.caption(
             "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
         )
-    sizes = lessons.gradient_sizes(student_logits.tolist(), teacher_logits.tolist(), TEMPERATURES)
+    sizes = one_example.gradient_sizes(student_logits.tolist(), teacher_logits.tolist(), TEMPERATURES)
     law = (
         "On this image it does not hold for this student at any T up to 100."
         if sizes.law_from is None

@@ -16,8 +16,8 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
-from kd_core.config import OBJECTIVES
 from kd_core.data.catalogue import info_of
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs import ACTIVE, Store
 from pages.widgets import forms, live
 

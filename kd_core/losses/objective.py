@@ -1,6 +1,6 @@
-"""What a student minimises: each objective of kd_core.config.OBJECTIVES computed, in one place for training.
+"""What a student minimises: each objective of kd_core.losses.catalogue.OBJECTIVES computed, in one place for training.
 
-An objective is a pure function (Hinton's in kd_core.losses, the others of logits in kd_core.objectives.logits, those of
+An objective is a pure function (Hinton's in kd_core.losses.hinton, the others of logits in kd_core.losses.logits, those of
 features in relations, hints and contrast beside it) and an entry in SOFT_LOSSES, which hands it what it reads of a
 Batch. kd_core.config says how its soft loss and the hard loss are weighed.
 
@@ -21,10 +21,9 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import losses
-from kd_core.config import DistillationConfig
+from kd_core.losses import contrast, hinton, hints, logits, relations
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.taps import Taps
-from kd_core.objectives import contrast, hints, logits, relations
 
 
 class Batch(NamedTuple):
@@ -85,7 +84,7 @@ def _projected(batch: Batch, *inputs: Tensor | None) -> Tensor:
 
 
 SOFT_LOSSES: dict[str, Callable[[Batch, Settings], Tensor]] = {
-    "hinton": lambda b, s: losses.soft_target_loss(
+    "hinton": lambda b, s: hinton.soft_target_loss(
         b.student_logits, b.teacher_logits, temperature=s.temperature, t_squared=s.t_squared
     ),
     "logit_matching": lambda b, s: logits.logit_matching(b.student_logits, b.teacher_logits),
@@ -93,7 +92,7 @@ SOFT_LOSSES: dict[str, Callable[[Batch, Settings], Tensor]] = {
         b.student_logits, b.teacher_logits, _labels(b), temperature=s.temperature, t_squared=s.t_squared,
         target=s.weights["target"], nontarget=s.weights["nontarget"],
     ),
-    "logit_standardisation": lambda b, s: s.weights["soft"] * losses.soft_target_loss(
+    "logit_standardisation": lambda b, s: s.weights["soft"] * hinton.soft_target_loss(
         logits.standardised(b.student_logits), logits.standardised(b.teacher_logits),
         temperature=s.temperature, t_squared=s.t_squared,
     ),
@@ -134,7 +133,7 @@ PROJECTORS: dict[str, Callable[[Sample], nn.Module]] = {
 
 def evaluate(
     batch: Batch, distillation: DistillationConfig, *, share: float = 0.0, label_smoothing: float = 0.0
-) -> losses.Losses:
+) -> hinton.Losses:
     """The loss of one batch and its parts, as a run's distillation settings have it.
 
     share: of the training's steps that is done, 0 at the first and 1 at the last, for what changes over them.
@@ -144,6 +143,6 @@ def evaluate(
     soft_loss = SOFT_LOSSES[distillation.objective](batch, Settings(temperature, distillation.t_squared, weights))
     soft_weight, hard_weight = (alpha, 1 - alpha) if distillation.info.mixed else (1.0, weights["hard"])
     if not distillation.has_hard_loss:
-        return losses.weighted(soft_loss, None, soft_weight, hard_weight)
+        return hinton.weighted(soft_loss, None, soft_weight, hard_weight)
     hard_loss = F.cross_entropy(batch.student_logits, _labels(batch), label_smoothing=label_smoothing)
-    return losses.weighted(soft_loss, hard_loss, soft_weight, hard_weight)
+    return hinton.weighted(soft_loss, hard_loss, soft_weight, hard_weight)

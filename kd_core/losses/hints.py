@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from kd_core.losses.relations import unit_rows
 from kd_core.models.taps import Taps
-from kd_core.objectives.relations import unit_rows
 
 
 def hint_loss(regressed: Tensor, teacher: Tensor) -> Tensor:

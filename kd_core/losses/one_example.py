@@ -1,6 +1,6 @@
 """What one example teaches, in numbers: losses, the gradient on every logit, and what T does to its size.
 
-The same functions that training uses (kd_core.losses), in float64 on one example, as plain numbers to show.
+The same functions that training uses (kd_core.losses.hinton), in float64 on one example, as plain numbers to show.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from kd_core import losses
+from kd_core.losses import hinton
 
 
 class Felt(NamedTuple):
@@ -48,12 +48,12 @@ def felt(
     alpha: float,
     t_squared: bool = True,
 ) -> Felt:
-    """Losses and gradients of one example, K logits each. Raises ValueError as kd_core.losses does."""
+    """Losses and gradients of one example, K logits each. Raises ValueError as kd_core.losses.hinton does."""
     student, teacher, labels = _one(student_logits), _one(teacher_logits), torch.tensor([label])
-    parts = losses.distillation_loss(
+    parts = hinton.distillation_loss(
         student, teacher, labels, temperature=temperature, alpha=min(alpha, 1 - 1e-12), t_squared=t_squared
     )
-    gradient = losses.distillation_gradient(
+    gradient = hinton.distillation_gradient(
         student, teacher, labels, temperature=temperature, alpha=alpha, t_squared=t_squared
     )
     total = alpha * float(parts.soft_loss) + (1 - alpha) * float(parts.hard_loss)
@@ -78,11 +78,11 @@ def gradient_sizes(
     student, teacher, labels = _one(student_logits), _one(teacher_logits), torch.tensor([0])
     bare, limit = [], []
     for temperature in temperatures:
-        gradient = losses.distillation_gradient(
+        gradient = hinton.distillation_gradient(
             student, teacher, labels, temperature=temperature, alpha=1.0, t_squared=False
         )
         bare.append(float(gradient.soft.norm()))
-        limit.append(float(losses.high_temperature_gradient(student, teacher, temperature).norm()))
+        limit.append(float(hinton.high_temperature_gradient(student, teacher, temperature).norm()))
     repaired = [size * temperature**2 for size, temperature in zip(bare, temperatures, strict=True)]
     law_from = None
     for temperature, size, limiting in zip(temperatures[::-1], bare[::-1], limit[::-1], strict=True):

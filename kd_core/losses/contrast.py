@@ -7,7 +7,7 @@ closer than those of two images. Both embeddings are trained, the teacher itself
 import torch
 from torch import Tensor, nn
 
-from kd_core.objectives.relations import unit_rows
+from kd_core.losses.relations import unit_rows
 
 EMBEDDED = 128
 """Numbers of an embedding. This and the next two are the values of the authors' train_student.py."""
