@@ -714,9 +714,11 @@ def compare(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or their starts; the first is what others are held to.")],
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
-    from kd_core import artifacts, evaluation, speed
-    from kd_core.claims import TIMES_SAID, null_said
+    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.evaluation import accuracy as evaluation_accuracy
+    from kd_core.evaluation import speed
+    from kd_core.evaluation.claims import TIMES_SAID, null_said
 
     with _sentences():
         store = _store()
@@ -736,7 +738,7 @@ def compare(
         table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
         rows = _comparison_rows(found, measured)
         rows["agreement with the first"] = [
-            f"{evaluation.agreement(logits[run.id], logits[found[0].id]):.2%}" for run in found
+            f"{evaluation_accuracy.agreement(logits[run.id], logits[found[0].id]):.2%}" for run in found
         ]
         for name, values in rows.items():
             table.add_row(name, *values)
@@ -782,8 +784,8 @@ def _in_words(value: Any) -> str:
 
 
 def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
-    from kd_core.claims import in_figures, speed_claim, times
-    from kd_core.evaluation import wilson_interval
+    from kd_core.evaluation.claims import in_figures, speed_claim, times
+    from kd_core.evaluation.statistics import wilson_interval
 
     first = runs[0]
     ids, batch = [run.id for run in runs], measured["models"][first.id]["batch_size"]

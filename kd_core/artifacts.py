@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kd_core import evaluation, speed
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
@@ -19,6 +18,7 @@ from kd_core.config import RunConfig
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import RunFolder, folder_of
@@ -83,9 +83,9 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     validation_errors, black_box = run.best_errors, run.config.model.name == BLACK_BOX
     chosen_otherwise = run.config.brought is not None or run.config.mistake == "test_choice"
     if chosen_otherwise and "validation" in logits:
-        validation_errors = evaluation.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
+        validation_errors = accuracy.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
     results: dict[str, Any] = {
-        "test_errors": evaluation.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
+        "test_errors": accuracy.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
         "validation_errors": validation_errors,
         "validation_examples": len(run.validation_labels),

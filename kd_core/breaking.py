@@ -2,17 +2,18 @@
 
 For every mistake and data set there is one right and one wrong student a seed: the same network, start, order of
 examples and teacher, so that the mistake is all that differs. Which runs these are is planned as the paper's
-experiments are (paper.plan); kd_core.claims says what came of them. Nothing here trains.
+experiments are (paper.plan); kd_core.evaluation.claims says what came of them. Nothing here trains.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
-from kd_core.claims import FEWEST_SEEDS, SeedDifference, seed_difference
 from kd_core.config import MISTAKES, RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
-from kd_core.evaluation import Labels, Logits, halves, test_errors
+from kd_core.evaluation.accuracy import Labels, Logits, test_errors
+from kd_core.evaluation.claims import FEWEST_SEEDS, SeedDifference, seed_difference
+from kd_core.evaluation.statistics import halves
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.paper import Experiment, Line

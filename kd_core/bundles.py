@@ -35,7 +35,7 @@ from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_byt
 from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
-from kd_core.evaluation import test_errors
+from kd_core.evaluation.accuracy import test_errors
 from kd_core.model_card import model_card
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
@@ -364,7 +364,7 @@ class _Bundle(NamedTuple):
 
 def _checked(members: Mapping[str, bytes]) -> _Bundle:
     """Everything that a bundle says, checked against itself."""
-    from kd_core import speed
+    from kd_core.evaluation import speed
     from kd_core.models import build
     from kd_core.models import pixels as models_pixels
 

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core import evaluation
 from kd_core.base.config import ConfigError
-from kd_core.claims import FEWEST_SEEDS, SURE
 from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
+from kd_core.evaluation import statistics
+from kd_core.evaluation.claims import FEWEST_SEEDS, SURE
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
@@ -154,7 +154,7 @@ def standings(found: Sequence[Row]) -> list[Standing]:
     made = []
     for name, row in rows.items():
         errors = [row.errors[seed] for seed in sorted(row.errors)]
-        interval = evaluation.mean_interval(errors)[1:] if len(errors) >= FEWEST_SEEDS else None
+        interval = statistics.mean_interval(errors)[1:] if len(errors) >= FEWEST_SEEDS else None
         seconds = float(np.median(list(row.seconds.values()))) if row.seconds else None
         made.append(
             Standing(
@@ -178,7 +178,7 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
     for name, row in rows.items():
         more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
         if name != reference and len(more) >= FEWEST_SEEDS:
-            paired[name] = (*evaluation.mean_interval(more), chance_of_mean(more))
+            paired[name] = (*statistics.mean_interval(more), chance_of_mean(more))
     sure = dict(zip(paired, holm([one[3] for one in paired.values()]), strict=True))
     return {name: Difference(*one, sure=sure[name] < SURE) for name, one in paired.items()}
 

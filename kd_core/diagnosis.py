@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core import evaluation
 from kd_core.advice import FEW_STEPS, is_tiny
 from kd_core.base.config import ConfigError
-from kd_core.claims import SURE, over_seeds, seed_difference
 from kd_core.config import TrainingConfig
-from kd_core.evaluation import Logits
+from kd_core.evaluation import accuracy, calibration
+from kd_core.evaluation import soft as evaluation_soft
+from kd_core.evaluation.accuracy import Logits
+from kd_core.evaluation.claims import SURE, over_seeds, seed_difference
 from kd_core.evidence import Evidence
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
@@ -92,7 +93,7 @@ def _teacher_no_better(evidence: Evidence) -> Advice | None:
         return None
     judged, (errors, images) = evidence.judged, evidence.teacher_errors
     alone = judged.baseline is not None
-    pupil = evaluation.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
+    pupil = accuracy.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
     rate = pupil / len(judged.labels)
     chance = binomtest(errors, images, rate / 2, alternative="greater").pvalue
     if errors / images < rate or chance >= SURE:
@@ -138,13 +139,13 @@ Flat targets harm by the student's size alone. Measured on digits (the shipped t
 
 def spread_mass(teacher_logits: Logits, temperature: float) -> float:
     """What a teacher leaves to all classes but its first, of softmax(z / T), on average: 0 to 1 - 1 / K."""
-    return float(1 - evaluation.softened(teacher_logits, temperature).max(axis=1).mean())
+    return float(1 - evaluation_soft.softened(teacher_logits, temperature).max(axis=1).mean())
 
 
 def evenness(teacher_logits: Logits, temperature: float) -> float:
     """Mean entropy of softmax(z / T) as a share of the most possible, 0 to 1."""
-    soft = evaluation.softened(teacher_logits, temperature)
-    return float(evaluation.entropy_bits(soft).mean() / np.log2(soft.shape[1]))
+    soft = evaluation_soft.softened(teacher_logits, temperature)
+    return float(evaluation_soft.entropy_bits(soft).mean() / np.log2(soft.shape[1]))
 
 
 def _temperature(evidence: Evidence) -> Advice | None:
@@ -193,7 +194,7 @@ where it was above it, 1.2 to 3.2 times. Much of a weak pull is made good once t
 
 
 def pull(
-    teacher_logits: Logits, labels: evaluation.Labels, *, temperature: float, alpha: float, t_squared: bool
+    teacher_logits: Logits, labels: accuracy.Labels, *, temperature: float, alpha: float, t_squared: bool
 ) -> float:
     """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
 
@@ -300,7 +301,7 @@ def fit_of(evidence: Evidence) -> Fit | None:
         left = learned / _soft_loss(np.zeros_like(judged.teacher), judged.teacher, evidence.story)
     elif last["hard_loss"] is not None and not training.label_smoothing:
         part, learned = "hard", last["hard_loss"]
-        unseen = evaluation.calibration(judged.student, judged.labels).negative_log_likelihood
+        unseen = calibration.calibration(judged.student, judged.labels).negative_log_likelihood
     if learned is None or unseen is None or learned <= 0:
         return None
     half = evidence.epochs[len(evidence.epochs) // 2 - 1]["loss"] if len(evidence.epochs) > 1 else None
@@ -373,7 +374,7 @@ def _too_small(evidence: Evidence) -> Advice | None:
 def _agreed(evidence: Evidence) -> str:
     if evidence.judged is None or evidence.judged.teacher is None:
         return ""
-    share = evaluation.agreement(evidence.judged.student, evidence.judged.teacher)
+    share = accuracy.agreement(evidence.judged.student, evidence.judged.teacher)
     return f" it agrees with its teacher on {share:.1%} of the validation images,"
 
 

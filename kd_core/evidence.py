@@ -9,11 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core import evaluation
 from kd_core.base.config import LabError
 from kd_core.config import RunConfig
 from kd_core.data.paths import available
-from kd_core.evaluation import Labels, Logits, McNemar
+from kd_core.evaluation import accuracy, statistics
+from kd_core.evaluation.accuracy import Labels, Logits
+from kd_core.evaluation.statistics import McNemar
 from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs import ACTIVE, Run, Store
 from kd_core.split import split_of
@@ -122,7 +123,7 @@ def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
 
     labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
     first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
-    return evaluation.mcnemar(first, second, labels)
+    return statistics.mcnemar(first, second, labels)
 
 
 def _logits(
@@ -168,7 +169,7 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
         return same and teacher.training.validation_fraction >= run.config.training.validation_fraction
 
     if judged is not None and judged.teacher is not None and all(left_out(one.config) for one in teachers):
-        return evaluation.test_errors(judged.teacher, judged.labels), len(judged.labels)
+        return accuracy.test_errors(judged.teacher, judged.labels), len(judged.labels)
     if len(teachers) == 1 and teachers[0].results.get("validation_examples"):
         return teachers[0].results["validation_errors"], teachers[0].results["validation_examples"]
     return None

@@ -32,14 +32,15 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, exported, speed
+from kd_core import artifacts, exported
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.config import RunConfig
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
-from kd_core.evaluation import test_errors
+from kd_core.evaluation import speed
+from kd_core.evaluation.accuracy import test_errors
 from kd_core.exported import ExportError
 from kd_core.model_card import model_card
 from kd_core.models import pixels as models_pixels

@@ -49,7 +49,7 @@ def read_checks(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
 
 
 def for_runtime(storage: AnyPath, run_id: str) -> dict[str, AnyPath]:
-    """The files of a whole export that ONNX Runtime can run, by the names that kd_core.speed has for it."""
+    """The files of a whole export that ONNX Runtime can run, by the names that kd_core.evaluation.speed has for it."""
     checks = read_checks(storage, run_id)
     if checks is None:
         return {}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.base.config import ConfigError
-from kd_core.evaluation import halves
+from kd_core.evaluation.statistics import halves
 from kd_core.losses import one_example
 from kd_core.losses.hinton import Losses
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from kd_core.config import MISTAKES, RunConfig
 from kd_core.data.catalogue import info_of
-from kd_core.evaluation import wilson_interval
+from kd_core.evaluation.statistics import wilson_interval
 from kd_core.losses.config import DistillationConfig
 from kd_core.runs import Run
 

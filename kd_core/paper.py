@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from kd_core.claims import FEWEST_SEEDS, seed_difference
 from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.evaluation.claims import FEWEST_SEEDS, seed_difference
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.precision import settled, settled_alike

@@ -90,8 +90,9 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, speed, teacher_logits, training
+    from kd_core import artifacts, teacher_logits, training
     from kd_core.data import load
+    from kd_core.evaluation import speed
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
@@ -209,8 +210,9 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, speed, sweep, teacher_logits, training
+    from kd_core import artifacts, sweep, teacher_logits, training
     from kd_core.data import load
+    from kd_core.evaluation import speed
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
@@ -297,7 +299,8 @@ def _ask_brought(
     """Ask a teacher that was trained elsewhere of every image, so that its run leaves what others leave."""
     import torch
 
-    from kd_core import artifacts, speed
+    from kd_core import artifacts
+    from kd_core.evaluation import speed
     from kd_core.models import build
 
     model = artifacts.load_model(storage, run_id, dataset)
@@ -452,8 +455,9 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
 def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
     import torch
 
-    from kd_core import artifacts, exported, speed
+    from kd_core import artifacts, exported
     from kd_core.data import load
+    from kd_core.evaluation import speed
 
     dataset = load.load(runs[0].config.dataset, storage=storage)
     candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
@@ -471,8 +475,9 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
 
 def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
-    from kd_core import artifacts, features, landscape
+    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.evaluation import features, landscape
 
     if run.config.model.name == BLACK_BOX:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
@@ -494,8 +499,9 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     """The bias with which a model calls as many training images one of the missing classes as there are."""
     import numpy as np
 
-    from kd_core import artifacts, evaluation
+    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.evaluation import bias
     from kd_core.models import build
 
     dataset = load.load(run.config.dataset, storage=storage)
@@ -503,4 +509,4 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
     model = artifacts.load_model(storage, run.id, dataset)
     logits = build.logits_of(model, dataset.train_images, dataset.normalise).numpy()
-    return {"classes": list(missing), "share": share, "bias": evaluation.bias_for_share(logits, missing, share)}
+    return {"classes": list(missing), "share": share, "bias": bias.bias_for_share(logits, missing, share)}

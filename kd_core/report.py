@@ -13,7 +13,7 @@ from pandas.io.formats.style import Styler
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from kd_core.claims import in_figures
+from kd_core.evaluation.claims import in_figures
 from kd_core.figures import OPTIONS
 
 

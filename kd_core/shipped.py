@@ -163,9 +163,10 @@ def _damaged(path: Path) -> SaveError:
 
 def ship(store: Store, run_id: str) -> Path:
     """Write a finished run's folder, and return it. Raises LabError, StoreError, SaveError or DatasetError."""
-    from kd_core import artifacts, evaluation
+    from kd_core import artifacts
     from kd_core.base import tensors
     from kd_core.data import load as data_load
+    from kd_core.evaluation import accuracy
     from kd_core.models import build
 
     run = store.get(run_id)
@@ -177,7 +178,7 @@ def ship(store: Store, run_id: str) -> Path:
     halves = {name: tensor.half() for name, tensor in weights.items()}
     model.load_state_dict(halves)
     logits = build.logits_of(model, dataset.test_images, dataset.normalise)
-    errors = evaluation.test_errors(logits.numpy(), dataset.test_labels.numpy())
+    errors = accuracy.test_errors(logits.numpy(), dataset.test_labels.numpy())
     rounded = errors == run.results["test_errors"]
     written = json.loads(read_text(store.folder(run_id).card))
     name = f"{run.config.dataset}-{run.config.role}"
@@ -282,13 +283,13 @@ def verify() -> Iterator[Verified]:
 def _measured(config: RunConfig, weights: dict[str, NDArray[Any]], facts: dict[str, Any]) -> tuple[int, bool]:
     import torch
 
-    from kd_core import evaluation
     from kd_core.data import load as data_load
+    from kd_core.evaluation import accuracy
     from kd_core.models import build
 
     dataset = data_load.load(config.dataset)
     model = build.build(config.model, dataset.image_shape, len(dataset.class_names))
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
     logits = build.logits_of(model.eval(), dataset.test_images, dataset.normalise)
-    errors = evaluation.test_errors(logits.numpy(), dataset.test_labels.numpy())
+    errors = accuracy.test_errors(logits.numpy(), dataset.test_labels.numpy())
     return errors, data_md5(dataset) == facts["data_md5"]

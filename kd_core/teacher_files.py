@@ -19,11 +19,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kd_core import evaluation
 from kd_core.base.config import Config, LabError
 from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
+from kd_core.evaluation import accuracy
 from kd_core.models import black_box, build, pixels
 from kd_core.models.black_box import BlackBox
 from kd_core.models.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig
@@ -95,7 +95,7 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
             f"What this file says of {odd:,} of {len(labels):,} test images is not all numbers (NaN or infinite): it"
             " diverged, or its weights are damaged."
         )
-    errors = evaluation.test_errors(logits, labels)
+    errors = accuracy.test_errors(logits, labels)
     warning = ""
     if errors / len(labels) > (1 - 1 / len(dataset.class_names)) / 2:
         warning = _likely_causes(config, state, dataset, logits, tell)
@@ -446,7 +446,7 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
     from scipy.optimize import linear_sum_assignment
 
     labels = dataset.test_labels.numpy()
-    confusion = evaluation.confusion_matrix(logits, labels)
+    confusion = accuracy.confusion_matrix(logits, labels)
     best = 1 - confusion[linear_sum_assignment(confusion, maximize=True)].sum() / len(labels)
     spread = torch.linspace(0, len(labels) - 1, min(TRIED_IMAGES, len(labels))).long()
     images, truth = dataset.test_images[spread], labels[spread.numpy()]
@@ -461,14 +461,14 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
             said.append(build.logits_of(model, part, dataset.normalise))
             answered += 1
             tell("Looking for the cause of its errors", answered / (2 * len(PIXELS) * len(parts)))
-        return evaluation.test_errors(torch.cat(said).numpy(), truth) / len(truth)
+        return accuracy.test_errors(torch.cat(said).numpy(), truth) / len(truth)
 
     known = {words: (mean, std) if mean and std else _own(dataset) for words, mean, std in PIXELS.values()}
     straight = {words: share(*one) for words, one in known.items()}
     exchanged = {words: share(*_inverted(*one)) for words, one in known.items()}
     plain, turned = (min(one, key=one.__getitem__) for one in (straight, exchanged))
     return (
-        f"It gets {1 - evaluation.accuracy(logits, labels):.1%} of the test images wrong. Likely causes: its classes"
+        f"It gets {1 - accuracy.accuracy(logits, labels):.1%} of the test images wrong. Likely causes: its classes"
         f" stand in another order (in the one that suits best {best:.1%} would remain); it reads other pixels (of those"
         f" tried on {len(truth)} images, pixels {plain}, leave {straight[plain]:.1%}); or dark and light are exchanged"
         f" (then pixels {turned}, leave {exchanged[turned]:.1%}). If none helps, it was trained on other images."

@@ -1,17 +1,17 @@
-"""Measurements of speed as a quiet and a busy machine would give them, made up, in the form of kd_core.speed."""
+"""Measurements of speed as a quiet and a busy machine would give them, made up, in the form of kd_core.evaluation.speed."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kd_core import speed
+from kd_core.evaluation import speed
 
 
 def machine(
     times: Mapping[str, float], noise: float = 0.05, *, stalls: float = 0.0, rounds: int = 200
 ) -> dict[str, Any]:
-    """What kd_core.speed.measure returns of models that take so many milliseconds an image; the first is the null's.
+    """What kd_core.evaluation.speed.measure returns of models that take so many milliseconds an image; the first is the null's.
 
     Every call varies by a factor (noise: its standard deviation, in logs); a share of them stalls, 21 times as long.
     """

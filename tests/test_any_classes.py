@@ -12,12 +12,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import evaluation, exported, figures, live, performing, recipes, shipped, snippets
+from kd_core import exported, figures, live, performing, recipes, shipped, snippets
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
 from kd_core.data.own import prepare
 from kd_core.data.own.library import Preparation
+from kd_core.evaluation import accuracy
+from kd_core.evaluation import soft as evaluation_soft
 from kd_core.runs import Store
 from pages.widgets import closer, forms, images, lab, race
 from pages.widgets.chart import as_json
@@ -94,12 +96,12 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
     names = NAMES[classes]
     (first, labels), (second, _) = logits_of(classes), logits_of(classes + 1)
     second = second[:, :classes]
-    mean_soft = evaluation.mean_soft_targets(first, labels, 4.0)
-    models = {name: (role, evaluation.per_class_accuracy(logits, labels))
+    mean_soft = evaluation_soft.mean_soft_targets(first, labels, 4.0)
+    models = {name: (role, accuracy.per_class_accuracy(logits, labels))
               for name, role, logits in (("a", "#4a7fe0", first), ("b", "#12a37a", second))}  # fmt: skip
-    difference = evaluation.confusion_difference(first, second, labels)
+    difference = accuracy.confusion_difference(first, second, labels)
     soft, hard = np.random.default_rng(0).normal(0, 1, (2, classes)).tolist()
-    shown = evaluation.most_alike(mean_soft, 100)
+    shown = evaluation_soft.most_alike(mean_soft, 100)
     made = {
         "map": figures.dark_knowledge(mean_soft, names, shown, diagonal=1.0, temperature=4.0),
         "classes": figures.per_class(models, names),
@@ -108,7 +110,7 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
         "features": figures.features(first[:, :2], labels, names, "features"),
     }
     if classes > 2:
-        tree = evaluation.similarity_tree(np.nan_to_num(mean_soft))
+        tree = evaluation_soft.similarity_tree(np.nan_to_num(mean_soft))
         made["tree"] = figures.similarity(tree.leaves, tree.positions, tree.heights, names)
     for kind, figure in made.items():
         plain = drawn(figure)
@@ -138,7 +140,7 @@ def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_large
 
 def test_of_many_classes_those_with_most_errors_are_drawn_by_numpy():
     logits, labels = logits_of(100, 3000)
-    accuracies = evaluation.per_class_accuracy(logits, labels)
+    accuracies = accuracy.per_class_accuracy(logits, labels)
     figure = figures.per_class({"a": ("#4a7fe0", accuracies)}, NAMES[100])
     errors = np.nan_to_num(100 * (1 - accuracies))
     assert sorted(figure.data[0].y, reverse=True) == pytest.approx(np.sort(errors)[::-1][:20])
@@ -146,15 +148,15 @@ def test_of_many_classes_those_with_most_errors_are_drawn_by_numpy():
 
 def test_the_classes_that_share_most_and_their_pairs_by_brute_force():
     logits, labels = logits_of(30, 2000)
-    mean_soft = evaluation.mean_soft_targets(logits, labels, 3.0)
+    mean_soft = evaluation_soft.mean_soft_targets(logits, labels, 3.0)
     known = range(29)  # the last has no example
     pairs = sorted(((mean_soft[i, j], i, j) for i in known for j in range(30) if i != j), reverse=True)
-    assert [(i, j) for i, j, _ in evaluation.likest_pairs(mean_soft, 8)] == [(i, j) for _, i, j in pairs[:8]]
-    assert len(evaluation.likest_pairs(mean_soft, 10_000)) == 29 * 29
+    assert [(i, j) for i, j, _ in evaluation_soft.likest_pairs(mean_soft, 8)] == [(i, j) for _, i, j in pairs[:8]]
+    assert len(evaluation_soft.likest_pairs(mean_soft, 10_000)) == 29 * 29
     strength = {k: max(share for share, i, j in pairs if k in (i, j)) for k in known}
     best = sorted(sorted(known, key=lambda k: -strength[k])[:12])
-    assert evaluation.most_alike(mean_soft, 12).tolist() == best
-    assert evaluation.most_alike(mean_soft, 100).tolist() == list(range(30))
+    assert evaluation_soft.most_alike(mean_soft, 12).tolist() == best
+    assert evaluation_soft.most_alike(mean_soft, 100).tolist() == list(range(30))
 
 
 # -------------------------------------------------------------------------------------------------------- images

@@ -6,11 +6,12 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, evaluation
+from kd_core import artifacts
 from kd_core.base import files, tensors
 from kd_core.base.files import SaveError
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.evaluation import accuracy
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.runs import Store
@@ -40,7 +41,7 @@ def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights
     chosen_by = digits.split(run.config.training.validation_fraction, run.config.seed)[1]
     assert labels.tolist() == digits.train_labels[chosen_by].tolist()
     assert (logits == expected_logits(store, teacher, chosen_by)).all()
-    assert evaluation.test_errors(logits, labels) == run.results["validation_errors"]
+    assert accuracy.test_errors(logits, labels) == run.results["validation_errors"]
     assert len(labels) == run.results["validation_examples"]
 
 

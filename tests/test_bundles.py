@@ -24,10 +24,11 @@ import safetensors.torch
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, evaluation, runs
+from kd_core import artifacts, bundles, runs
 from kd_core.base.files import SaveError
 from kd_core.bundles import BundleError, pack, unpack
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.evaluation import calibration
 from kd_core.model_card import model_card
 from kd_core.runs import Store, StoreError, new_id
 
@@ -792,7 +793,7 @@ def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_
 def test_the_temperature_that_calibrates_a_run_travels_with_it(store, there):
     unpack(store, there.of_student)
     here, away = (artifacts.validation_logits(home, there.student) for home in (store.home, there.store.home))
-    assert evaluation.fitted_temperature(*here) == evaluation.fitted_temperature(*away)
+    assert calibration.fitted_temperature(*here) == calibration.fitted_temperature(*away)
 
 
 @pytest.mark.parametrize("member", [WEIGHTS, LOGITS])

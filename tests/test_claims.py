@@ -5,7 +5,7 @@ import pytest
 from measured import busy, machine
 from scipy.stats import ttest_rel
 
-from kd_core.claims import (
+from kd_core.evaluation.claims import (
     NO_DIFFERENCE,
     SeedDifference,
     SpeedClaim,

@@ -9,7 +9,7 @@ from tiny import tiny_config, train_here
 from kd_core import diagnosis, shipped
 from kd_core.base.config import LabError
 from kd_core.diagnosis import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
-from kd_core.evaluation import McNemar
+from kd_core.evaluation.statistics import McNemar
 from kd_core.evidence import Evidence, Judged, Shown, can_be_read, evidence_of
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig

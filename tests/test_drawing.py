@@ -14,7 +14,7 @@ from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load, paths
 from kd_core.data import picture as data_picture
 from kd_core.data.picture import PictureError
-from kd_core.evaluation import accuracy
+from kd_core.evaluation.accuracy import accuracy
 from kd_core.models.build import logits_of
 from kd_core.training import Training, train
 

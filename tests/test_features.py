@@ -5,7 +5,8 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, features
+from kd_core import artifacts
+from kd_core.evaluation import features
 from kd_core.models.config import ModelConfig
 from kd_core.runs import Store
 

@@ -8,7 +8,8 @@ import torch
 from tiny import tiny_config, train_here
 from torch.nn import functional as F
 
-from kd_core import artifacts, landscape
+from kd_core import artifacts
+from kd_core.evaluation import landscape
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import Store

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kd_core import evaluation
+from kd_core.evaluation import soft
 from kd_core.losses import hinton, one_example
 
 GENERATOR = np.random.default_rng(2)
@@ -41,7 +41,7 @@ def test_soft_gradient_falls_as_one_over_t_squared_and_the_factor_repairs_it():
 
 def test_mean_soft_targets_are_means_over_each_true_class():
     logits = np.log(np.array([[0.5, 0.25, 0.25], [0.7, 0.2, 0.1], [0.1, 0.8, 0.1]]))
-    rows = evaluation.mean_soft_targets(logits, np.array([0, 0, 1]), 1.0)
+    rows = soft.mean_soft_targets(logits, np.array([0, 0, 1]), 1.0)
     np.testing.assert_allclose(rows[0], [0.6, 0.225, 0.175])
     np.testing.assert_allclose(rows[1], [0.1, 0.8, 0.1])
     assert np.isnan(rows[2]).all()
@@ -52,7 +52,7 @@ def test_the_tree_joins_the_classes_that_are_confused_first():
     shared[1, 3] = shared[3, 1] = 0.3
     shared[0, 4] = shared[4, 0] = 0.2
     np.fill_diagonal(shared, 1)
-    tree = evaluation.similarity_tree(shared)
+    tree = soft.similarity_tree(shared)
     leaves = tree.leaves
     assert abs(leaves.index(1) - leaves.index(3)) == 1
     assert abs(leaves.index(0) - leaves.index(4)) == 1
@@ -63,9 +63,9 @@ def test_galleries_hold_what_their_names_say():
     labels = np.array([0, 1, 1, 0])
     teacher = np.array([[9.0, 0], [0.2, 0], [0, 3], [1, 0]])
     student = np.array([[9.0, 0], [0, 9], [0, 9], [0, 9]])
-    assert evaluation.gallery("test order", labels, teacher, student).tolist() == [0, 1, 2, 3]
-    assert evaluation.gallery("test order", labels, teacher, student, 1).tolist() == [1, 2]
-    assert evaluation.gallery("most ambiguous for the teacher", labels, teacher, student).tolist() == [1, 3, 2, 0]
-    assert evaluation.gallery("teacher wrong", labels, teacher, student).tolist() == [1]
-    assert evaluation.gallery("teacher and student disagree", labels, teacher, student).tolist() == [1, 3]
-    assert evaluation.gallery("teacher and student disagree", labels, teacher, None).tolist() == []
+    assert soft.gallery("test order", labels, teacher, student).tolist() == [0, 1, 2, 3]
+    assert soft.gallery("test order", labels, teacher, student, 1).tolist() == [1, 2]
+    assert soft.gallery("most ambiguous for the teacher", labels, teacher, student).tolist() == [1, 3, 2, 0]
+    assert soft.gallery("teacher wrong", labels, teacher, student).tolist() == [1]
+    assert soft.gallery("teacher and student disagree", labels, teacher, student).tolist() == [1, 3]
+    assert soft.gallery("teacher and student disagree", labels, teacher, None).tolist() == []

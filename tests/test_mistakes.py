@@ -12,7 +12,7 @@ from kd_core import artifacts, jobs, mistakes, model_card, paper, recipes, shipp
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
 from kd_core.config import MISTAKES, RunConfig, TrainingConfig
-from kd_core.evaluation import halves
+from kd_core.evaluation.statistics import halves
 from kd_core.losses import hinton, one_example
 from kd_core.losses import objective as losses_objective
 from kd_core.losses.config import DistillationConfig

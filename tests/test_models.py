@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from kd_core import speed
+from kd_core.evaluation import speed
 from kd_core.models import build
 from kd_core.models.config import MODELS, PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 

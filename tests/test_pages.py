@@ -31,11 +31,12 @@ from kd_core import (
     teacher_files,
 )
 from kd_core.base import paths
-from kd_core.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.config import RunConfig, SweepConfig
 from kd_core.data import load
 from kd_core.data import paths as data_paths
-from kd_core.evaluation import GALLERIES, mean_interval
+from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
+from kd_core.evaluation.soft import GALLERIES
+from kd_core.evaluation.statistics import mean_interval
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from tiny import PAPER as TINY
 
-from kd_core import evaluation, paper, performing
+from kd_core import paper, performing
+from kd_core.evaluation import accuracy
+from kd_core.evaluation import bias as evaluation_bias
 from kd_core.runs import Store
 
 
@@ -165,7 +167,9 @@ def test_no_number_of_the_paper_stands_beside_other_data():
 
 
 def brute_force(logits, labels, classes, biases):
-    return [int((evaluation.predictions(evaluation.with_bias(logits, classes, one)) != labels).sum()) for one in biases]
+    return [
+        int((accuracy.predictions(evaluation_bias.with_bias(logits, classes, one)) != labels).sum()) for one in biases
+    ]
 
 
 @pytest.mark.parametrize("classes", [(3,), (0, 1, 2, 3, 4, 5, 6, 9)])
@@ -174,7 +178,7 @@ def test_no_bias_makes_fewer_errors_than_the_best(classes):
     labels = generator.integers(0, 10, 500)
     logits = generator.normal(size=(500, 10)) + 2 * np.eye(10)[labels]
     logits[:, list(classes)] -= 3
-    best = evaluation.best_bias(logits, labels, classes)
+    best = evaluation_bias.best_bias(logits, labels, classes)
     grid = brute_force(logits, labels, classes, np.linspace(-10, 15, 2501))
     assert brute_force(logits, labels, classes, [best])[0] <= min(grid)
     assert best == pytest.approx(3, abs=1.5)
@@ -183,16 +187,16 @@ def test_no_bias_makes_fewer_errors_than_the_best(classes):
 def test_the_bias_for_a_share_gives_that_share():
     generator = np.random.default_rng(1)
     logits = generator.normal(size=(1000, 10))
-    bias = evaluation.bias_for_share(logits, (3,), 0.25)
-    taken = evaluation.predictions(evaluation.with_bias(logits, (3,), bias + 1e-9)) == 3
+    bias = evaluation_bias.bias_for_share(logits, (3,), 0.25)
+    taken = accuracy.predictions(evaluation_bias.with_bias(logits, (3,), bias + 1e-9)) == 3
     assert taken.mean() == pytest.approx(0.25, abs=2e-3)
 
 
 def test_raising_some_biases_is_lowering_the_others():
     logits = np.random.default_rng(2).normal(size=(50, 10))
     others = [label for label in range(10) if label not in (7, 8)]
-    raised = evaluation.with_bias(logits, others, 7.6)
-    lowered = evaluation.with_bias(logits, (7, 8), -7.6)
+    raised = evaluation_bias.with_bias(logits, others, 7.6)
+    lowered = evaluation_bias.with_bias(logits, (7, 8), -7.6)
     assert np.allclose(raised - lowered, 7.6)
 
 

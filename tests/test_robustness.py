@@ -12,13 +12,13 @@ import pytest
 from tiny import tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import evaluation
 from kd_core.__main__ import app
 from kd_core.base import files, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.config import RunConfig
 from kd_core.data import download, load
+from kd_core.evaluation import accuracy
 from kd_core.runs import new_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -107,7 +107,7 @@ def test_an_idx_file_of_another_type_is_said_in_words(tmp_path, monkeypatch, kin
 
 
 def test_confusion_counts_small_integer_labels_of_many_classes():
-    matrix = evaluation.confusion_matrix(np.eye(20)[[19]], np.array([19], dtype=np.uint8))
+    matrix = accuracy.confusion_matrix(np.eye(20)[[19]], np.array([19], dtype=np.uint8))
     assert matrix[19, 19] == 1
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from kd_core import speed
 from kd_core.data import load
+from kd_core.evaluation import speed
 
 
 class Counting(nn.Module):

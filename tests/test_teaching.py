@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tiny import shipped_logits
 
-from kd_core import evaluation
-from kd_core.evaluation import likest, mean_soft_targets, softened
+from kd_core.evaluation import soft as evaluation_soft
+from kd_core.evaluation.accuracy import likest
+from kd_core.evaluation.soft import mean_soft_targets, softened
 from kd_core.losses import one_example
 from pages.widgets import guide
 from pages.widgets.guide import SURE_2
@@ -68,7 +69,7 @@ def test_temperature_changes_no_ranking_of_any_image(story):
 
 def test_entropy_rises_with_temperature_on_every_image(story):
     for logits in (story.teacher, story.baseline, story.distilled):
-        rows = [evaluation.entropy_bits(softened(logits, temperature)) for temperature in TEMPERATURES]
+        rows = [evaluation_soft.entropy_bits(softened(logits, temperature)) for temperature in TEMPERATURES]
         assert (np.diff(rows, axis=0) > 0).all()
 
 
@@ -103,7 +104,7 @@ def test_the_lesson_opens_on_a_2_that_the_teacher_is_sure_of_with_its_likest_cla
 
 
 def test_the_gallery_of_the_lesson_starts_with_a_doubtful_image(story):
-    first = evaluation.gallery("most ambiguous for the teacher", story.labels, story.teacher, None)[0]
+    first = evaluation_soft.gallery("most ambiguous for the teacher", story.labels, story.teacher, None)[0]
     assert softened(story.teacher[first], 1).max() < 0.6
 
 

@@ -9,10 +9,10 @@ import streamlit as st
 
 from kd_core import breaking, figures, paper
 from kd_core.breaking import RIGHT, WRONG, Choice
-from kd_core.claims import SeedDifference, seed_difference
 from kd_core.config import MISTAKES
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.paper import Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab

@@ -5,8 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core import claims, evaluation, recipes
+from kd_core import recipes
 from kd_core.config import MISTAKES
+from kd_core.evaluation import claims, statistics
 from kd_core.runs import Run
 from pages.widgets.results import accuracy_of
 from pages.widgets.words import explained, literal
@@ -27,7 +28,7 @@ def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
 def _card(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
     first, ids = runs[0], [one.id for one in runs]
     errors, examples = run.results["test_errors"], run.results["test_examples"]
-    low, high = evaluation.wilson_interval(examples - errors, examples)
+    low, high = statistics.wilson_interval(examples - errors, examples)
     st.markdown(f"**{literal(name)}** · {run.config.network}")
     if run.config.mistake is not None:
         st.markdown(f":red[Made with a mistake: {MISTAKES[run.config.mistake].label}]")

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from kd_core import claims, evaluation, figures
-from kd_core.evaluation import Labels, Logits
+from kd_core import figures
+from kd_core.evaluation import accuracy, claims, statistics
+from kd_core.evaluation import calibration as evaluation_calibration
+from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.models.config import BLACK_BOX
 from kd_core.report import Section, report, written
 from kd_core.runs import Run
@@ -70,7 +72,7 @@ def costs(compared: Compared) -> Section:
 
 def _point(compared: Compared, run: Run) -> dict[str, Any]:
     examples = run.results["test_examples"]
-    low, high = evaluation.wilson_interval(examples - run.results["test_errors"], examples)
+    low, high = statistics.wilson_interval(examples - run.results["test_errors"], examples)
     return {
         "name": f"{compared.names[run.id]} {run.config.network}",
         "colour": compared.colours[run.id],
@@ -90,8 +92,7 @@ def _costs_table(compared: Compared) -> pd.DataFrame:
             "model": compared.names[run.id],
             "network": run.config.network,
             "test errors": run.results["test_errors"],
-            "agreement with the first, %": 100
-            * evaluation.agreement(compared.logits[run.id], compared.logits[first.id]),
+            "agreement with the first, %": 100 * accuracy.agreement(compared.logits[run.id], compared.logits[first.id]),
             "parameters": run.results["parameters"],
             "multiply-adds": run.results["multiply_adds"],
         }
@@ -173,16 +174,22 @@ def calibration(compared: Compared) -> Section:
     rows, bins, without = [], {}, []
     for run in compared.runs:
         logits = compared.logits[run.id]
-        plain = evaluation.calibration(logits, compared.labels)
+        plain = evaluation_calibration.calibration(logits, compared.labels)
         bins[compared.names[run.id]] = (compared.colours[run.id], plain.bins)
         rows.append({"model": compared.names[run.id], "T": 1.0, **_scores(plain)})
         kept = lab.validation_logits(run.id)
-        fitted = None if kept is None else evaluation.fitted_temperature(*kept)
+        fitted = None if kept is None else evaluation_calibration.fitted_temperature(*kept)
         if fitted is not None:
-            rows.append({"model": "", "T": fitted, **_scores(evaluation.calibration(logits, compared.labels, fitted))})
+            rows.append(
+                {
+                    "model": "",
+                    "T": fitted,
+                    **_scores(evaluation_calibration.calibration(logits, compared.labels, fitted)),
+                }
+            )
         elif kept is not None:
-            wrong = evaluation.test_errors(*kept)
-            why = f"{wrong:,} are wrong, and no T up to {evaluation.HIGHEST:g} is best"
+            wrong = accuracy.test_errors(*kept)
+            why = f"{wrong:,} are wrong, and no T up to {accuracy.HIGHEST:g} is best"
             without.append(
                 f"No temperature can be fitted to {compared.names[run.id]}: of its {len(kept[1]):,} validation images"
                 f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
@@ -200,7 +207,7 @@ def calibration(compared: Compared) -> Section:
     )
 
 
-def _scores(found: evaluation.Calibration) -> dict[str, float]:
+def _scores(found: evaluation_calibration.Calibration) -> dict[str, float]:
     return {
         "expected calibration error, %": 100 * found.expected_calibration_error,
         "negative log-likelihood, nats": found.negative_log_likelihood,
@@ -214,14 +221,14 @@ def classes(compared: Compared) -> Section:
     accuracies = {
         compared.names[run.id]: (
             compared.colours[run.id],
-            evaluation.per_class_accuracy(compared.logits[run.id], compared.labels),
+            accuracy.per_class_accuracy(compared.logits[run.id], compared.labels),
         )
         for run in compared.runs
     }
     drawn = [figures.per_class(accuracies, compared.class_names)]
     drawn += [
         figures.confusion_difference(
-            evaluation.confusion_difference(compared.logits[run.id], compared.logits[first.id], compared.labels),
+            accuracy.confusion_difference(compared.logits[run.id], compared.logits[first.id], compared.labels),
             compared.class_names,
             f"{compared.names[run.id]} against {compared.names[first.id]}",
         )

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.evaluation import Logits, gallery
+from kd_core.evaluation.accuracy import Logits
+from kd_core.evaluation.soft import gallery
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen

@@ -253,7 +253,7 @@ def trained(run_id: str) -> "artifacts.Trained":
 @st.cache_data(show_spinner=False, max_entries=512)
 def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds of an architecture on a data set, without training it."""
-    from kd_core import speed
+    from kd_core.evaluation import speed
     from kd_core.models import build
 
     info = info_of(dataset)
@@ -289,7 +289,7 @@ def _queue_forecast(home: str) -> dict[str, Span]:
 
 def timings() -> list[Timing]:
     """What the newest runs that finished on a machine like this one took, an epoch at the median."""
-    from kd_core.speed import processor
+    from kd_core.evaluation.speed import processor
 
     here = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
     timed = [Timing(run.settled, run.results["multiply_adds"], _epoch_seconds(run.id)) for run in here[:RUNS_TIMED]]

@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import claims
-from kd_core.evaluation import predictions
+from kd_core.evaluation import claims
+from kd_core.evaluation.accuracy import predictions
 from pages.widgets import lab
 from pages.widgets.closer import Compared
 from pages.widgets.images import sprite, thumbnails

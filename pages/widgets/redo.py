@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import evaluation, figures, paper
+from kd_core import figures, paper
 from kd_core.base.config import LabError
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.evaluation import accuracy, statistics
+from kd_core.evaluation import bias as evaluation_bias
 from kd_core.paper import Experiment, Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
@@ -160,7 +162,7 @@ def result_table(redo: Redone) -> None:
     curve = _over_temperature(redo)
     if len(curve) > 1:
         lines = {
-            name: {temperature: evaluation.spread(errors) for temperature, errors in by_temperature.items()}
+            name: {temperature: statistics.spread(errors) for temperature, errors in by_temperature.items()}
             for name, by_temperature in curve.items()
         }
         chart(figures.errors_over_temperature(lines), key="over_temperature", text="Test errors over temperature")
@@ -196,7 +198,7 @@ def bias_lesson(redo: Redone) -> None:
     st.caption(f"The paper: {redo.experiment.corrected}.")
     prior = found("bias", [run], "Finding the bias that gives the missing classes their prior")
     logits, labels = lab.test_logits(run.id), lab.test_set(run.config.dataset)[1]
-    best = evaluation.best_bias(logits, labels, missing)
+    best = evaluation_bias.best_bias(logits, labels, missing)
     strongest = max(STRONGEST, 2.5 * best)
     raised = st.slider(
         f"Bias of {name} raised by", 0.0, float(np.ceil(strongest)), 0.0, 0.1, key=f"bias_{run.id}", bind="query-params"
@@ -232,8 +234,8 @@ def bias_lesson(redo: Redone) -> None:
     )
 
 
-def _errors(logits: evaluation.Logits, labels: evaluation.Labels, classes: Sequence[int], by: float) -> tuple[int, int]:
-    wrong = evaluation.predictions(evaluation.with_bias(logits, classes, by)) != labels
+def _errors(logits: accuracy.Logits, labels: accuracy.Labels, classes: Sequence[int], by: float) -> tuple[int, int]:
+    wrong = accuracy.predictions(evaluation_bias.with_bias(logits, classes, by)) != labels
     return int(wrong.sum()), int(wrong[np.isin(labels, classes)].sum())
 
 

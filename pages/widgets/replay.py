@@ -7,8 +7,9 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import evaluation, figures, recipes
+from kd_core import figures, recipes
 from kd_core.data import paths
+from kd_core.evaluation import soft
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, smooth, strip
@@ -73,4 +74,4 @@ def replay(runs: Sequence[Run]) -> None:
 def _most_ambiguous(teacher: Run, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
     """The place of the image that the teacher is least sure of."""
     kind = "most ambiguous for the teacher"
-    return int(evaluation.gallery(kind, labels, lab.test_logits(teacher.id)[indices], None)[0])
+    return int(soft.gallery(kind, labels, lab.test_logits(teacher.id)[indices], None)[0])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kd_core import paper
-from kd_core.claims import over_seeds
+from kd_core.evaluation.claims import over_seeds
 from kd_core.runs import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.redo import start_button

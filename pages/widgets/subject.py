@@ -12,7 +12,8 @@ from kd_core.data import paths
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.data.picture import PictureError
-from kd_core.evaluation import GALLERIES, gallery, predictions
+from kd_core.evaluation.accuracy import predictions
+from kd_core.evaluation.soft import GALLERIES, gallery
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen

@@ -7,10 +7,11 @@ from statistics import mean
 import plotly.graph_objects as go
 import streamlit as st
 
-from kd_core import evaluation, figures, recipes
+from kd_core import figures, recipes
 from kd_core.base.config import LabError
 from kd_core.config import SweepConfig
 from kd_core.data.catalogue import info_of
+from kd_core.evaluation import statistics
 from kd_core.models.config import ModelConfig
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
 from pages.widgets import keys, lab, pickers, rights
@@ -198,7 +199,7 @@ def _curves(finished: Sequence[Run]) -> None:
                 by_temperature.setdefault(settings.temperature, []).append(run.results["test_errors"])
         for alpha, by_temperature in sorted(by_alpha.items()):
             lines[f"{width} units, alpha {alpha:g}"] = {
-                temperature: evaluation.spread(errors) for temperature, errors in by_temperature.items()
+                temperature: statistics.spread(errors) for temperature, errors in by_temperature.items()
             }
         baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
         if baselines:
@@ -213,5 +214,5 @@ def _spread(errors: Sequence[int]) -> str:
         return f"{errors[0]:,}"
     if len(errors) == 2:
         return f"{mean(errors):g} on average of 2 seeds ({min(errors):,} and {max(errors):,})"
-    middle, low, high = evaluation.mean_interval(errors)
+    middle, low, high = statistics.mean_interval(errors)
     return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"

@@ -5,9 +5,10 @@ from itertools import combinations
 
 import pandas as pd
 
-from kd_core import evaluation, recipes
-from kd_core.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_difference
-from kd_core.evaluation import Labels, Logits
+from kd_core import recipes
+from kd_core.evaluation import statistics
+from kd_core.evaluation.accuracy import Labels, Logits
+from kd_core.evaluation.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_difference
 from kd_core.runs import Run
 from pages.widgets import lab
 from pages.widgets.naming import short_names
@@ -18,7 +19,7 @@ def differences_table(runs: Sequence[Run], logits: Mapping[str, Logits], labels:
     """McNemar's exact test for every pair, a row each."""
     rows, names = [], short_names(runs)
     for first, second in combinations(runs, 2):
-        test = evaluation.mcnemar(logits[first.id], logits[second.id], labels)
+        test = statistics.mcnemar(logits[first.id], logits[second.id], labels)
         rows.append(
             {
                 "first": names[first.id],
@@ -32,7 +33,7 @@ def differences_table(runs: Sequence[Run], logits: Mapping[str, Logits], labels:
     return pd.DataFrame(rows)
 
 
-def _verdict(first: str, second: str, test: evaluation.McNemar) -> str:
+def _verdict(first: str, second: str, test: statistics.McNemar) -> str:
     if test.p_value >= SURE:
         return "could be chance"
     better = first if test.only_first_wrong < test.only_second_wrong else second
@@ -67,7 +68,7 @@ def seeds_said(runs: Sequence[Run]) -> list[str]:
         if len(errors) < FEWEST_SEEDS:
             said.append(f"{names[run.id]}: {listed} test errors with {len(errors)} seeds, too few for an interval.")
             continue
-        mean, low, high = evaluation.mean_interval(errors)
+        mean, low, high = statistics.mean_interval(errors)
         said.append(
             f"{names[run.id]}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval"
             f" {low:.1f} to {high:.1f} (Student's t)."

@@ -16,7 +16,7 @@ def machine() -> str:
     """Processor, threads, torch and day, as a table in the README names its conditions."""
     import torch
 
-    from kd_core import speed
+    from kd_core.evaluation import speed
 
     return f"{speed.processor()}, {torch.get_num_threads()} threads, torch {torch.__version__}, {datetime.date.today()}"
 

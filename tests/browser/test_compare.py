@@ -8,7 +8,7 @@ from tiny import tiny_story
 
 from kd_core import artifacts, performing, recipes
 from kd_core.data import load
-from kd_core.evaluation import predictions
+from kd_core.evaluation.accuracy import predictions
 from kd_core.runs import Store
 
 

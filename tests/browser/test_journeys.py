@@ -11,7 +11,7 @@ from conftest import leaving
 from PIL import Image
 from playwright.sync_api import expect
 
-from kd_core.evaluation import softened
+from kd_core.evaluation.soft import softened
 
 PAGES = {
     "Overview": "",

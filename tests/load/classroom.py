@@ -42,8 +42,8 @@ from serving import Server
 
 from kd_core.data import paths
 from kd_core.data.catalogue import DATASETS
+from kd_core.evaluation.speed import processor
 from kd_core.runs import ACTIVE, Run, Store, folder_of
-from kd_core.speed import processor
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = 30

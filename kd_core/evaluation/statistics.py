@@ -1,0 +1,69 @@
+"""Intervals and tests: Wilson's, Student's t, McNemar's."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kd_core.evaluation.accuracy import Labels, Logits, predictions
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95% confidence interval of a share, Wilson's score interval without continuity correction (scipy's)."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, trials).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean of repeats, such as one value a seed, and its 95% confidence interval: (mean, low, high).
+
+    Student's t: mean ± t(0.975, n − 1) · s / √n, with s the sample's standard deviation (scipy's t and sem).
+    Raises ValueError for fewer than two values.
+    """
+    if len(values) < 2:
+        raise ValueError(f"an interval of the mean needs at least two values, got {len(values)}")
+    from scipy.stats import sem, t
+
+    mean = float(np.mean(values))
+    half = float(t.ppf(0.975, len(values) - 1)) * float(sem(values))
+    return mean, mean - half, mean + half
+
+
+def spread(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and what surrounds it, (mean, low, high): mean_interval of three values or more, the range of fewer."""
+    if len(values) > 2:
+        return mean_interval(values)
+    return float(np.mean(values)), min(values), max(values)
+
+
+def halves(examples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices of so many examples in two halves, drawn by seed, in order; one may be larger by 1."""
+    order = np.random.default_rng(seed).permutation(examples)
+    middle = examples // 2
+    return np.sort(order[:middle]), np.sort(order[middle:])
+
+
+class McNemar(NamedTuple):
+    """How many examples only one of two models gets wrong, and how likely so uneven a split is by chance alone."""
+
+    only_first_wrong: int
+    only_second_wrong: int
+    p_value: float
+
+
+def mcnemar(first: Logits, second: Logits, labels: Labels) -> McNemar:
+    """Whether two models differ in accuracy: McNemar's test (Psychometrika 12, 1947) in its exact, two-sided form.
+
+    Were they equally good, each example that only one gets wrong would fall to either with probability 1/2: a binomial
+    test of the smaller count (scipy's). Where they never differ, p_value is 1.
+    """
+    from scipy.stats import binomtest
+
+    first_wrong, second_wrong = predictions(first) != labels, predictions(second) != labels
+    only_first, only_second = int((first_wrong & ~second_wrong).sum()), int((second_wrong & ~first_wrong).sum())
+    discordant = only_first + only_second
+    p_value = float(binomtest(min(only_first, only_second), discordant, 0.5).pvalue) if discordant else 1.0
+    return McNemar(only_first, only_second, p_value)
