@@ -30,7 +30,6 @@ from kd_core import cluster, comparison, jobs, mending, paper, performing, recip
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
-from kd_core.config import Device, Optimizer, Precision, Role, RunConfig, Schedule, TrainingConfig
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, called, info_of, is_own
 from kd_core.data.own import library, prepare
@@ -38,8 +37,9 @@ from kd_core.data.own import source as own_source
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.config import Average, DistillationConfig
 from kd_core.models.config import MODELS, PAPER_TEACHER, PIXELS, ModelConfig
-from kd_core.precision import settled
 from kd_core.runs import RESUMABLE, Run, Status, Store, new_id
+from kd_core.training.config import Device, Optimizer, Precision, Role, RunConfig, Schedule, TrainingConfig
+from kd_core.training.precision import settled
 
 FAILED, REFUSED, PAUSED, INTERRUPTED = 1, 2, 3, 130
 MAX_CLASS = 9999

@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import in_words
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
+from kd_core.training.config import RunConfig
 
 FARTHEST = 4.0
 """An estimate is of epochs of at most so many times the images and multiply-adds of those measured: a short epoch takes

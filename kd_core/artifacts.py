@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
-from kd_core.config import RunConfig
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
@@ -22,7 +21,8 @@ from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import RunFolder, folder_of
-from kd_core.split import split_of
+from kd_core.training.config import RunConfig
+from kd_core.training.split import split_of
 
 
 class Learned(Protocol):

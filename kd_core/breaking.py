@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from kd_core import paper, recipes, shipped
-from kd_core.config import MISTAKES, RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation.accuracy import Labels, Logits, test_errors
 from kd_core.evaluation.claims import FEWEST_SEEDS, SeedDifference, seed_difference
@@ -17,6 +16,8 @@ from kd_core.evaluation.statistics import halves
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.paper import Experiment, Line
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.mistakes import MISTAKES
 
 RIGHT, WRONG = "right", "wrong"
 

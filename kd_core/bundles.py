@@ -32,14 +32,14 @@ from pydantic import Field
 
 from kd_core.base.config import Config, ConfigError, LabError
 from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.model_card import model_card
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
-from kd_core.split import split_of
+from kd_core.training.config import RunConfig
+from kd_core.training.split import split_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import ConfigError
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
 from kd_core.evaluation.claims import FEWEST_SEEDS, SURE
@@ -21,6 +20,7 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
 from kd_core.paper import Experiment, Line, Row
 from kd_core.recipes import default_temperature, default_training
+from kd_core.training.config import RunConfig, TrainingConfig
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
 SMOOTHING = 0.1

@@ -11,7 +11,6 @@ import numpy as np
 
 from kd_core.advice import FEW_STEPS, is_tiny
 from kd_core.base.config import ConfigError
-from kd_core.config import TrainingConfig
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
@@ -20,6 +19,7 @@ from kd_core.evidence import Evidence
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import TEMPERATURES, StoryConfig
+from kd_core.training.config import TrainingConfig
 
 MOST = 4
 """Pieces of advice: who is told everything at once does nothing."""

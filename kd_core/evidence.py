@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
-from kd_core.config import RunConfig
 from kd_core.data.paths import available
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.statistics import McNemar
 from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs import ACTIVE, Run, Store
-from kd_core.split import split_of
+from kd_core.training.config import RunConfig
+from kd_core.training.split import split_of
 
 SAMPLE = 2000
 """Images of the transfer set whose soft targets are looked at: a mean over them is off by 1 / sqrt(2000) of its

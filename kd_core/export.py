@@ -35,7 +35,6 @@ from torch import Tensor, nn
 from kd_core import artifacts, exported
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
-from kd_core.config import RunConfig
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
@@ -46,6 +45,7 @@ from kd_core.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run, folder_of
+from kd_core.training.config import RunConfig
 
 OPSET = 18
 """The one that torch's exporter is written for; every ONNX Runtime since 1.14 (2023) reads it."""

@@ -26,7 +26,6 @@ from kd_core import live
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import is_file, read_text
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.performing import (
@@ -39,8 +38,9 @@ from kd_core.performing import (
     sentence_of,
     warm_up,
 )
-from kd_core.precision import settled
 from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError, shared
+from kd_core.training.config import RunConfig
+from kd_core.training.precision import settled
 
 if TYPE_CHECKING:
     from distributed import Future
@@ -241,7 +241,7 @@ class Jobs:
     has been at work for SLICE_SECONDS while a browser without any waits leaves it its worker, keeps its place, and goes
     on from its checkpoint when its turn comes again. Of equal configs one is trained, for all browsers that ask for it.
     From FEWEST_TOGETHER on, the small students of one batch go to one worker and train there as one model
-    (kd_core.sweep).
+    (kd_core.training.together).
 
     scheduler: address of an existing Dask cluster, such as tcp://host:8786, whose workers can import kd_core and reach
     the store's storage; without one, workers are started on this machine when they are first needed. A run whose worker
@@ -802,10 +802,10 @@ class Jobs:
         }
         if len(fresh) < FEWEST_TOGETHER or run_id not in fresh:
             return [run_id]
-        from kd_core import sweep
+        from kd_core.training import together
 
         ids = {config: one for one, config in fresh.items()}
-        group = next(group for group in sweep.groups([*ids]) if run.config in group)
+        group = next(group for group in together.groups([*ids]) if run.config in group)
         return [ids[config] for config in group] if len(group) >= FEWEST_TOGETHER else [run_id]
 
     def _group_of(self, run_id: str) -> list[str]:

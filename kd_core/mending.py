@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
-from kd_core.config import RunConfig
 from kd_core.runs import (
     BACKUP,
     DATABASE,
@@ -30,6 +29,7 @@ from kd_core.runs import (
     folder_of,
     new_id,
 )
+from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)
 

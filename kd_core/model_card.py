@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from pprint import pformat
 from typing import Any
 
-from kd_core.config import MISTAKES, RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.statistics import wilson_interval
 from kd_core.losses.config import DistillationConfig
 from kd_core.runs import Run
+from kd_core.training.config import RunConfig
+from kd_core.training.mistakes import MISTAKES
 
 _ROLES = {
     "teacher": "A teacher: a network trained on labels, from whose logits students learn.",
@@ -58,7 +59,7 @@ With KD Lab's `kd_core` on Python's path, in the folder of these files:
 from pathlib import Path
 
 {imports}from kd_core.models import build
-from kd_core.config import RunConfig
+from kd_core.training.config import RunConfig
 from safetensors.torch import load_file
 
 config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))

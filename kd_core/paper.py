@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation.claims import FEWEST_SEEDS, seed_difference
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
-from kd_core.precision import settled, settled_alike
 from kd_core.recipes import (
     DIGITS_STUDENT_TRAINING,
     DIGITS_TEACHER_TRAINING,
@@ -26,6 +24,8 @@ from kd_core.recipes import (
     baseline_beside,
 )
 from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id, serving
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.precision import settled, settled_alike
 
 Member = Literal["soft", "hard"]
 MAX_SEEDS = 10

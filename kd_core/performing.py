@@ -17,9 +17,9 @@ from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, on_this_machine, path_at, read_text, remove, write_atomic
 from kd_core.base.process import keep_heaps_few
 from kd_core.cluster import TOPIC
-from kd_core.config import RunConfig
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import Run, Store, folder_of
+from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
     from kd_core.data.dataset import Dataset
@@ -90,9 +90,11 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, teacher_logits, training
+    from kd_core import artifacts, teacher_logits
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.training import loop
+    from kd_core.training import records as training_records
 
     folder = folder_of(storage, run_id)
     config = _config_of(storage, run_id)
@@ -110,11 +112,11 @@ def _perform(
             loaded = dict(zip(config.distillation.teachers, teachers, strict=True))
             said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, loaded.__getitem__)
 
-    def begin() -> training.Training:
+    def begin() -> loop.Training:
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
             start = artifacts.load_model(storage, config.continues, dataset)
-        return training.Training(config, dataset, teachers=teachers, teacher_logits=said, start=start)
+        return loop.Training(config, dataset, teachers=teachers, teacher_logits=said, start=start)
 
     run, lost = begin(), None
     if is_file(folder.checkpoint):
@@ -144,9 +146,9 @@ def _perform(
     if run.step == 0:
         emit(probe(0))
     saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
-    for record in training.train(run):
-        emit(training.as_dict(record))
-        if isinstance(record, training.EpochRecord):
+    for record in loop.train(run):
+        emit(training_records.as_dict(record))
+        if isinstance(record, training_records.EpochRecord):
             emit(probe(record.epoch))
         request = requested()
         if request:
@@ -210,9 +212,11 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, sweep, teacher_logits, training
+    from kd_core import artifacts, teacher_logits
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.training import records as training_records
+    from kd_core.training import together as training_together
 
     configs = [_config_of(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
@@ -227,7 +231,7 @@ def _perform_together(
         said = teacher_logits.of_all(
             storage, teachers, dataset, lambda teacher: artifacts.load_model(storage, teacher, dataset)
         )
-    together, lost = sweep.Together(configs, dataset, said), None
+    together, lost = training_together.Together(configs, dataset, said), None
     checkpoint = folder_of(storage, run_ids[0]).together
     if is_file(checkpoint):
         try:
@@ -235,7 +239,7 @@ def _perform_together(
         except LabError as error:
             log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
             lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
-            together = sweep.Together(configs, dataset, said)
+            together = training_together.Together(configs, dataset, said)
     for run_id in run_ids:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
         if run_id not in left:
             write_atomic(folder_of(storage, run_id).group, json.dumps(list(run_ids)).encode())
@@ -256,11 +260,11 @@ def _perform_together(
         if lost:
             tell(run_id, {"kind": "message", "text": lost})
     saved_at = time.monotonic()
-    for records in sweep.train_together(together):
+    for records in training_together.train_together(together):
         for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
             if run_id in left:
                 continue
-            tell(run_id, training.as_dict(record))
+            tell(run_id, training_records.as_dict(record))
             request = requested(run_id)
             if request == "pause":
                 tell(run_id, {"kind": "paused"})
@@ -392,13 +396,13 @@ def _settle_in(threads: int) -> None:
 def warm_up(configs: list[str], threads: int) -> None:
     """Import, load and measure what the first run of each config would wait for, by its first step."""
     _settle_in(threads)
-    from kd_core import training
     from kd_core.data import load
+    from kd_core.training import loop
 
     for text in configs:
         config = RunConfig.from_json(text)
         with contextlib.suppress(LabError):
-            next(training.train(training.Training(config, load.load(config.dataset))))
+            next(loop.train(loop.Training(config, load.load(config.dataset))))
 
 
 def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kd_core.base.config import Config, differences
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
-from kd_core.precision import settled, settled_alike
 from kd_core.runs import Run, new_id
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.precision import settled, settled_alike
 
 TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2)
 """A teacher of the paper's shape: about 105 test errors on MNIST in under a minute on two cores."""

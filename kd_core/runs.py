@@ -34,8 +34,8 @@ import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
-from kd_core.config import PRECISIONS, RunConfig
 from kd_core.data.catalogue import called
+from kd_core.training.config import PRECISIONS, RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -628,7 +628,7 @@ class Store:
     ) -> list[dict[str, Any]]:
         """The records of one kind after a step and up to another, in order.
 
-        Each has the fields of kd_core.training's StepRecord or EpochRecord.
+        Each has the fields of kd_core.training.loop's StepRecord or EpochRecord.
         """
         rows = self._rows(
             "SELECT * FROM records WHERE run_id = ? AND kind = ? AND step > ? AND step <= ? ORDER BY step",

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.model_card import model_card
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, default_training
 from kd_core.runs import RECORD_COLUMNS, Run, Store
+from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
     from kd_core.data.dataset import Dataset

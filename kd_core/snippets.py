@@ -103,7 +103,7 @@ from PIL import Image, ImageOps
 from safetensors import safe_open
 
 from kd_core.models.pixels import build
-from kd_core.config import RunConfig""",
+from kd_core.training.config import RunConfig""",
     """\
 with safe_open("{file}", "pt") as file:
     config = RunConfig.from_json(file.metadata()["config"])

@@ -20,13 +20,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from kd_core.base.config import Config, LabError
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.models import black_box, build, pixels
 from kd_core.models.black_box import BlackBox
 from kd_core.models.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig
+from kd_core.training.config import RunConfig, TrainingConfig
 
 Tell = Callable[[str, float], None]
 """Hears what is being done, with the share done, 0 to 1."""

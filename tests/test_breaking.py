@@ -12,11 +12,12 @@ from kd_core import breaking, jobs, paper, performing, shipped
 from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
 from kd_core.breaking import RIGHT, WRONG, Choice, Setting
-from kd_core.config import MISTAKES, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.models.config import ModelConfig
 from kd_core.runs import ACTIVE, Store
+from kd_core.training.config import TrainingConfig
+from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab
 
 SEEDS = (0, 1, 2)

@@ -7,10 +7,10 @@ import sys
 import pytest
 
 from kd_core.base.config import ConfigError, LabError, differences
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import DATASETS, TransferSetConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_TEACHER, ModelConfig
+from kd_core.training.config import RunConfig, TrainingConfig
 
 
 def distilled(**changes):
@@ -135,7 +135,7 @@ def test_configs_are_frozen_and_a_changed_copy_is_validated():
 
 
 def test_config_imports_without_torch():
-    code = "import sys, kd_core.config; sys.exit('torch' in sys.modules)"
+    code = "import sys, kd_core.training.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

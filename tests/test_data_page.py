@@ -7,13 +7,13 @@ from tiny import tiny_config, train_here
 
 from kd_core import shipped
 from kd_core.base import paths
-from kd_core.config import RunConfig
 from kd_core.data import dataset
 from kd_core.data import paths as data_paths
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
 from kd_core.models.config import ModelConfig
 from kd_core.runs import Store
+from kd_core.training.config import RunConfig
 from pages.widgets import data_sets, forms, lab, rights
 
 SHIPPED = shipped.FOLDER

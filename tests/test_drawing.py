@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load, paths
 from kd_core.data import picture as data_picture
 from kd_core.data.picture import PictureError
 from kd_core.evaluation.accuracy import accuracy
 from kd_core.models.build import logits_of
-from kd_core.training import Training, train
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.loop import Training, train
 
 
 def png(pixels, mode="L", kind="PNG"):

@@ -21,12 +21,12 @@ from kd_core import artifacts, browser_page, export, exported, recipes, snippets
 from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
-from kd_core.config import RunConfig
 from kd_core.data import load as data_load
 from kd_core.data import picture
 from kd_core.export import ExportError
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs import Store
+from kd_core.training.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 MLP = ModelConfig(hidden=(16,))

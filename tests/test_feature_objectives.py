@@ -18,7 +18,8 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.losses.objective import PROJECTORS
 from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs import Store
-from kd_core.training import EpochRecord, Training, train
+from kd_core.training.loop import Training, train
+from kd_core.training.records import EpochRecord
 
 N, D, E = 7, 5, 9
 

@@ -22,14 +22,14 @@ from kd_core import artifacts, jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
-from kd_core.config import RunConfig
 from kd_core.jobs import Jobs, turns
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import ACTIVE, BACKUP, LOST_WORKER, Store, StoreError, new_id
-from kd_core.training import Training
+from kd_core.training.config import RunConfig
+from kd_core.training.loop import Training
 
 LONG = 200
 
@@ -402,7 +402,7 @@ import sys, time
 from pathlib import Path
 from kd_core.jobs import Jobs
 from kd_core.runs import Store, new_id
-from kd_core.config import RunConfig
+from kd_core.training.config import RunConfig
 if __name__ == "__main__":
     queue = Jobs(Store(Path(sys.argv[1])))
     queue.submit({sys.argv[2]: RunConfig.from_json(sys.argv[3])})

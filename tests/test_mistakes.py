@@ -8,10 +8,9 @@ import torch
 from scipy.special import log_softmax, softmax
 from tiny import TINY, assert_same_weights, tiny_config
 
-from kd_core import artifacts, jobs, mistakes, model_card, paper, recipes, shipped, sweep, training
+from kd_core import artifacts, jobs, model_card, paper, recipes, shipped
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
-from kd_core.config import MISTAKES, RunConfig, TrainingConfig
 from kd_core.evaluation.statistics import halves
 from kd_core.losses import hinton, one_example
 from kd_core.losses import objective as losses_objective
@@ -19,8 +18,12 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import new_id
-from kd_core.split import split_of
-from kd_core.training import EpochRecord, Training, train
+from kd_core.training import loop, together, wrong_steps
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.loop import Training, train
+from kd_core.training.mistakes import MISTAKES
+from kd_core.training.records import EpochRecord
+from kd_core.training.split import split_of
 
 TEMPERATURE, ALPHA, CLASSES = 5.0, 0.7, 10
 DROPPING = ModelConfig(hidden=(16,), dropout_hidden=0.5, batch_norm=True)
@@ -70,7 +73,7 @@ def test_averaging_over_classes_makes_the_soft_gradient_k_times_smaller(classes)
     generator = torch.Generator().manual_seed(classes)
     student, told = torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
     gradients = []
-    for objective in (hinton.distillation_loss, mistakes.class_mean_loss):
+    for objective in (hinton.distillation_loss, wrong_steps.class_mean_loss):
         leaf = student.clone().requires_grad_()
         objective(leaf, told, None, temperature=TEMPERATURE, alpha=1.0).loss.backward()
         gradients.append(leaf.grad)
@@ -83,11 +86,11 @@ def test_what_the_lesson_says_the_student_feels_is_the_gradient_of_the_loss_it_t
     leaf = student.clone().requires_grad_()
     settings = {"temperature": TEMPERATURE, "alpha": ALPHA}
     if mistake == "class_mean":
-        wrong = mistakes.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
+        wrong = wrong_steps.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
     else:
         wrong = hinton.distillation_loss(leaf, told, torch.tensor([3]), **settings, t_squared=False)
     wrong.loss.backward()
-    felt = mistakes.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
+    felt = wrong_steps.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
     right = one_example.felt(student[0].tolist(), told[0].tolist(), 3, **settings)
     assert felt.gradient == pytest.approx(leaf.grad[0].tolist(), rel=1e-9)
     assert felt.loss == pytest.approx(wrong.loss.item(), rel=1e-9)
@@ -135,7 +138,7 @@ def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
 def taught(config, digits, known, monkeypatch):
     """For each epoch, the images in the order in which it showed them, and the teacher's logits that each was given."""
     given, shown = [], []
-    real, plan = losses_objective.evaluate, training._epoch_plan
+    real, plan = losses_objective.evaluate, loop._epoch_plan
 
     def spy(batch, *args, **settings):
         given.append(batch.teacher_logits)
@@ -147,7 +150,7 @@ def taught(config, digits, known, monkeypatch):
         return order, shifts
 
     monkeypatch.setattr(losses_objective, "evaluate", spy)
-    monkeypatch.setattr(training, "_epoch_plan", planned)
+    monkeypatch.setattr(loop, "_epoch_plan", planned)
     run = Training(config, digits, teacher_logits=known)
     for _ in train(run):
         pass
@@ -240,7 +243,9 @@ def as_torchvision(images, shifts):
 
 def test_colour_jitter_of_coloured_images_is_torchvisions_too():
     images = torch.randint(0, 256, (6, 3, 9, 9), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
-    torch.testing.assert_close(mistakes.recoloured(images, SHIFTS, 2), as_torchvision(images, SHIFTS), rtol=0, atol=1)
+    torch.testing.assert_close(
+        wrong_steps.recoloured(images, SHIFTS, 2), as_torchvision(images, SHIFTS), rtol=0, atol=1
+    )
 
 
 # ------------------------------------------------------------------------------------------- a teacher of one epoch
@@ -250,7 +255,7 @@ def test_no_teacher_of_ours_is_trained_for_one_epoch():
     stories = [preset.story(dataset) for preset in recipes.PRESETS.values() for dataset in ("digits", "mnist")]
     trainings = [story.teacher_training for story in (*stories, shipped.digits_story())]
     trainings += [protocol.teacher_training for protocol in paper.PROTOCOLS.values()]
-    assert min(training.epochs for training in trainings) >= 8
+    assert min(loop.epochs for loop in trainings) >= 8
 
 
 def test_only_a_teacher_of_one_epoch_is_a_hasty_one(store):
@@ -351,7 +356,7 @@ def test_a_run_says_its_mistake_wherever_it_is_named(store, mistake):
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_run_that_makes_a_mistake_trains_by_itself(mistake):
-    assert not sweep.trains_together(a_run(mistake))
+    assert not together.trains_together(a_run(mistake))
 
 
 @pytest.mark.parametrize(

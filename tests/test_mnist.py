@@ -3,9 +3,9 @@
 from tiny import train_here
 
 from kd_core import recipes
-from kd_core.config import RunConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_TEACHER
+from kd_core.training.config import RunConfig
 
 
 def test_a_teacher_of_two_epochs_and_its_student_of_three_know_mnist(store, mnist):

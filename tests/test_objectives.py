@@ -10,7 +10,6 @@ from scipy.special import log_softmax, rel_entr, softmax
 from tiny import assert_same_weights, tiny_config
 
 from kd_core.base.config import ConfigError
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses import logits
 from kd_core.losses import objective as losses_objective
@@ -19,7 +18,9 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.losses.hinton import ensemble_logits, soft_target_loss
 from kd_core.losses.objective import Batch
 from kd_core.models import build
-from kd_core.training import EpochRecord, Training, train
+from kd_core.training.config import RunConfig
+from kd_core.training.loop import Training, train
+from kd_core.training.records import EpochRecord
 
 OF_LOGITS = [name for name, info in OBJECTIVES.items() if info.needs == "logits"]
 """The others, of features, have a file of their own."""

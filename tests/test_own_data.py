@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 from kd_core.base.config import ConfigError
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load, paths
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Streamed
@@ -20,7 +19,8 @@ from kd_core.data.own import library, prepare
 from kd_core.data.own import source as own_source
 from kd_core.data.own.library import Preparation
 from kd_core.models.config import ModelConfig
-from kd_core.training import Training, train
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.loop import Training, train
 
 CLASSES = ("ash", "birch", "cedar")
 GREY_OF = {"ash": 40, "birch": 120, "cedar": 200}

@@ -31,7 +31,6 @@ from kd_core import (
     teacher_files,
 )
 from kd_core.base import paths
-from kd_core.config import RunConfig, SweepConfig
 from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
@@ -41,6 +40,7 @@ from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS
 from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.training.config import RunConfig, SweepConfig
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, naming, pickers, pressing
 from pages.widgets.results import headline

@@ -8,13 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tiny import tiny_config
 
-from kd_core import paper, precision, recipes, shipped, training
-from kd_core.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core import paper, recipes, shipped
 from kd_core.models.config import ModelConfig
-from kd_core.precision import LEAST_WORK, by_rule, settled
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store
-from kd_core.sweep import MAX_PARAMETERS
+from kd_core.training import loop, precision
+from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.training.precision import LEAST_WORK, by_rule, settled
+from kd_core.training.together import MAX_PARAMETERS
 
 QUICK, SLOW = ("cpu", True), ("cpu", False)
 """Kinds of machine: with bfloat16 in hardware, and without."""
@@ -36,8 +37,8 @@ def precisions(configs):
 
 ONE_RUN = """
 import hashlib, torch
-from kd_core.data import dataset; from kd_core import training
-from kd_core.models.config import ModelConfig; from kd_core.config import RunConfig, TrainingConfig
+from kd_core.data import dataset; from kd_core.training import loop
+from kd_core.models.config import ModelConfig; from kd_core.training.config import RunConfig, TrainingConfig
 config = RunConfig(
     role="teacher", dataset="digits", model=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),
     training=TrainingConfig(epochs=1, batch_size=64),
@@ -61,7 +62,7 @@ def test_no_clock_has_a_say_in_the_precision(digits, monkeypatch):
     ticks = iter(range(10**9))
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)) ** 3)
     config = tiny_config(precision="auto")
-    chosen = {training.Training(config.replace(seed=seed), digits).precision for seed in range(3)}
+    chosen = {loop.Training(config.replace(seed=seed), digits).precision for seed in range(3)}
     assert chosen == {"float32"}
 
 
@@ -177,9 +178,9 @@ def test_a_run_of_an_older_version_is_found_by_what_it_was_trained_in(machine, s
 def test_a_run_keeps_its_precision_when_it_starts_anew_elsewhere(machine, digits, tmp_path):
     config = tiny_config(precision="bfloat16")  # as a quicker machine settled it
     machine(SLOW)
-    begun = training.Training(RunConfig.from_json(config.model_dump_json()), digits)
+    begun = loop.Training(RunConfig.from_json(config.model_dump_json()), digits)
     begun.save(tmp_path / "checkpoint.pt")
-    resumed = training.Training(config, digits)
+    resumed = loop.Training(config, digits)
     resumed.restore(tmp_path / "checkpoint.pt")
     assert (begun.precision, resumed.precision) == ("bfloat16", "bfloat16")
 

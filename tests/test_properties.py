@@ -29,11 +29,9 @@ from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
 from kd_core import bundles, jobs, live, performing, recipes, runs, shipped
-from kd_core import config as kd_core_config
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
-from kd_core.config import RunConfig, SweepConfig, TrainingConfig
 from kd_core.data import catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
@@ -45,6 +43,8 @@ from kd_core.models import config as models_config
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, StoreError
+from kd_core.training import config
+from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
 from pages.widgets import address, door, forms, guide, keys, lab, server, subject, words
 
 settings.register_profile(
@@ -236,14 +236,14 @@ def test_every_run_has_a_label_a_key_and_a_size(made):
     assert made.label.startswith(made.role)
     assert made.model.label
     assert 1 <= made.examples <= catalogue.DATASETS[made.dataset].train_examples
-    assert len(kd_core_config.cell_key(made)) == 16
+    assert len(config.cell_key(made)) == 16
     assert base_config.differences([made, made]) == {}
 
 
 @given(sweeps)
 @settings(max_examples=20)
 def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
-    assert len({*made.cells()}) == made.cell_count <= kd_core_config.MAX_CELLS
+    assert len({*made.cells()}) == made.cell_count <= config.MAX_CELLS
 
 
 @given(stories)

@@ -5,12 +5,12 @@ from tiny import TINY, tiny_config
 
 from kd_core import jobs
 from kd_core.base.config import ConfigError, differences
-from kd_core.config import RunConfig
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, info_of
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.build import blueprint, multiply_adds
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS, StoryConfig, assistants, plan, quick_demo
+from kd_core.training.config import RunConfig
 
 STORY = StoryConfig(
     dataset="digits",

@@ -17,7 +17,6 @@ from torch import nn
 
 from kd_core import artifacts, bundles, performing, teacher_logits, trial
 from kd_core.base.config import ConfigError, LabError
-from kd_core.config import RunConfig
 from kd_core.export import ExportError, export_run
 from kd_core.mending import bring_back
 from kd_core.model_card import model_card
@@ -26,8 +25,9 @@ from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
 from kd_core.recipes import StoryConfig, continued
 from kd_core.runs import Store
-from kd_core.sweep import trains_together
 from kd_core.teacher_files import Ask, examine, read
+from kd_core.training.config import RunConfig
+from kd_core.training.together import trains_together
 
 KINDS = ("state dict", "checkpoint", "safetensors", "program", "onnx", "onnx by torch")
 SAME = {"rtol": 0, "atol": 1e-5}

@@ -13,9 +13,9 @@ import pytest
 from tiny import tiny_config, train_here
 
 from kd_core import artifacts, jobs, performing
-from kd_core.config import SweepConfig
 from kd_core.models.config import ModelConfig
 from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.training.config import SweepConfig
 
 EPOCHS = 3
 
@@ -125,7 +125,7 @@ import json, sys, time
 from pathlib import Path
 from kd_core.jobs import Jobs
 from kd_core.runs import Store
-from kd_core.config import RunConfig
+from kd_core.training.config import RunConfig
 if __name__ == "__main__":
     queue = Jobs(Store(Path(sys.argv[1])))
     cells = json.loads(Path(sys.argv[2]).read_text())

@@ -9,14 +9,16 @@ import torch
 from tiny import TINY, tiny_config
 from torch.nn import functional as F
 
-from kd_core import training
 from kd_core.base.config import ConfigError
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import arithmetic, build
 from kd_core.models.config import ModelConfig
-from kd_core.training import EpochRecord, StepRecord, Training, train
+from kd_core.training import loop, optimise
+from kd_core.training import records as training_records
+from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.loop import Training, train
+from kd_core.training.records import EpochRecord, StepRecord
 
 TEACHERS = ("someone",)
 
@@ -219,14 +221,14 @@ def test_one_cycle_follows_torchs_own_schedule():
     optimizer = torch.optim.SGD([parameter], lr=1.0)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.3, total_steps=100)
     for step in range(100):
-        assert training.learning_rate(config, step, 20) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-6)
+        assert optimise.learning_rate(config, step, 20) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-6)
         optimizer.step()
         scheduler.step()
 
 
 def test_cosine_falls_from_the_peak_to_zero_after_a_linear_warm_up():
     config = TrainingConfig(epochs=10, warmup_epochs=1, learning_rate=1.0)
-    rates = [training.learning_rate(config, step, 10) for step in range(100)]
+    rates = [optimise.learning_rate(config, step, 10) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[10] == 1.0
     assert rates[55] == pytest.approx(0.5)
@@ -235,13 +237,13 @@ def test_cosine_falls_from_the_peak_to_zero_after_a_linear_warm_up():
 
 def test_constant_stays_at_the_peak():
     config = TrainingConfig(epochs=2, warmup_epochs=0, schedule="constant", learning_rate=0.2)
-    assert {training.learning_rate(config, step, 10) for step in range(20)} == {0.2}
+    assert {optimise.learning_rate(config, step, 10) for step in range(20)} == {0.2}
 
 
 def test_shifted_moves_each_image_by_its_own_pixels():
     images = torch.randint(0, 256, (4, 2, 9, 7), dtype=torch.uint8)
     shifts = torch.tensor([[0, 0], [2, -1], [-2, 2], [1, 1]])
-    moved = training.shifted(images, shifts)
+    moved = loop.shifted(images, shifts)
     assert moved.dtype == torch.uint8
     for image, result, (down, right) in zip(images, moved, shifts.tolist(), strict=True):
         expected = torch.zeros_like(image)
@@ -253,9 +255,9 @@ def test_shifted_moves_each_image_by_its_own_pixels():
 
 def test_jitter_stays_within_its_pixels(digits):
     run = Training(tiny_config(jitter_pixels=2), digits)
-    _, shifts = training._epoch_plan(run, 0)
+    _, shifts = loop._epoch_plan(run, 0)
     assert sorted(set(shifts.flatten().tolist())) == [-2, -1, 0, 1, 2]
-    _, later = training._epoch_plan(run, 1)
+    _, later = loop._epoch_plan(run, 1)
     assert not torch.equal(shifts, later)
 
 
@@ -291,7 +293,7 @@ def test_the_first_step_is_reported_at_once_and_records_are_plain_values(digits)
     record = next(train(run))
     assert isinstance(record, StepRecord)
     assert record.step == 1
-    plain = training.as_dict(record)
+    plain = training_records.as_dict(record)
     assert plain["kind"] == "step"
     assert all(value is None or isinstance(value, int | float | str) for value in plain.values())
 
@@ -308,7 +310,7 @@ def trained(config, digits, **options):
 
 
 def unlabelled_config(**training):
-    config = tiny_config("distilled", teachers=TEACHERS, **training)
+    config = tiny_config("distilled", teachers=TEACHERS, **loop)
     return config.replace(distillation=config.distillation.replace(alpha=1.0), transfer_set=UNLABELLED)
 
 

@@ -11,7 +11,6 @@ from PIL import Image
 
 from kd_core import comparison, paper, performing, shipped
 from kd_core.base import tensors
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses.config import DistillationConfig
@@ -19,6 +18,7 @@ from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import Store, new_id
+from kd_core.training.config import RunConfig, TrainingConfig
 
 TINY = ModelConfig(hidden=(16,))
 

@@ -2,7 +2,7 @@
 
 An objective is a pure function (Hinton's in kd_core.losses.hinton, the others of logits in kd_core.losses.logits, those of
 features in relations, hints and contrast beside it) and an entry in SOFT_LOSSES, which hands it what it reads of a
-Batch. kd_core.config says how its soft loss and the hard loss are weighed.
+Batch. kd_core.training.config says how its soft loss and the hard loss are weighed.
 
 For objectives that compare features:
 

@@ -9,12 +9,12 @@ import streamlit as st
 
 from kd_core import breaking, figures, paper
 from kd_core.breaking import RIGHT, WRONG, Choice
-from kd_core.config import MISTAKES
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.paper import Redo
 from kd_core.runs import ACTIVE, RESUMABLE, Run
+from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart
@@ -62,14 +62,14 @@ def choose_mistake() -> Broken:
     """Which mistake, on which data and with how many seeds: the address's, until another is chosen."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with choose:
-        mistakes = list(MISTAKES)
+        wrong_steps = list(MISTAKES)
         mistake = chosen(
             st.selectbox,
             "Mistake",
-            mistakes,
+            wrong_steps,
             name="mistake",
             key="break_mistake",
-            default=mistakes[0],
+            default=wrong_steps[0],
             format_func=lambda name: MISTAKES[name].label,
         )
     with data:
@@ -133,8 +133,8 @@ def what_it_does(broken: Broken) -> None:
 
 def _gradients(broken: Broken) -> None:
     """The gradient of both losses on one image, in closed form, for a student that knows nothing yet."""
-    from kd_core import mistakes
     from kd_core.losses import one_example
+    from kd_core.training import wrong_steps
 
     taught = [run for run in lab.store().runs(statuses=["finished"]) if run.config == breaking.teacher(broken.dataset)]
     if not taught:
@@ -145,7 +145,7 @@ def _gradients(broken: Broken) -> None:
     nothing = [0.0] * len(told)
     temperature, alpha = setting.temperature, setting.alpha
     right = one_example.felt(nothing, told, label, temperature=temperature, alpha=alpha)
-    wrong = mistakes.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
+    wrong = wrong_steps.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
     soft_right, soft_wrong = (float(np.linalg.norm(one.soft_gradient)) for one in (right, wrong))
     hard = float(np.linalg.norm(right.hard_gradient))
     names = [str(name) for name in range(len(told))]
@@ -178,8 +178,8 @@ def _jittered(broken: Broken) -> None:
     """One image as it is, moved, and recoloured, by the functions that training uses."""
     import torch
 
-    from kd_core.mistakes import recoloured
-    from kd_core.training import shifted
+    from kd_core.training.loop import shifted
+    from kd_core.training.wrong_steps import recoloured
 
     most = breaking.setting(broken.mistake, broken.dataset).training.jitter_pixels
     image = torch.from_numpy(lab.test_set(broken.dataset)[0][SHOWN_IMAGE : SHOWN_IMAGE + 1])

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from kd_core import recipes
-from kd_core.config import MISTAKES
 from kd_core.evaluation import claims, statistics
 from kd_core.runs import Run
+from kd_core.training.mistakes import MISTAKES
 from pages.widgets.results import accuracy_of
 from pages.widgets.words import explained, literal
 

@@ -15,13 +15,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from kd_core import recipes
 from kd_core.base.config import Config, ConfigError
-from kd_core.config import TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import available
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs import Run
+from kd_core.training.config import TrainingConfig
 from pages.widgets import lab, pickers
 from pages.widgets.words import explained, literal, one
 

@@ -19,7 +19,6 @@ from kd_core import advice as advice_before
 from kd_core import figures, mending, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.base import paths
-from kd_core.config import RunConfig
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
@@ -28,6 +27,7 @@ from kd_core.data.own import library
 from kd_core.jobs import Jobs, Limits, Span
 from kd_core.models.config import ModelConfig
 from kd_core.runs import Run, Store
+from kd_core.training.config import RunConfig
 from kd_core.trial import Trial
 from pages.widgets import keys
 

@@ -8,10 +8,10 @@ import streamlit as st
 
 from kd_core import advice, recipes
 from kd_core.base.config import LabError
-from kd_core.config import RunConfig
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import BLACK_BOX
 from kd_core.recipes import Plan, StoryConfig
+from kd_core.training.config import RunConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.pressing import filled, pressed
 from pages.widgets.words import duration, explained, literal

@@ -12,9 +12,9 @@ import streamlit as st
 
 from kd_core import figures, recipes
 from kd_core.base.config import LabError
-from kd_core.config import MISTAKES
 from kd_core.figures import Curve
 from kd_core.runs import ACTIVE, RESUMABLE, Run
+from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab, rights
 from pages.widgets.address import callbacks, number
 from pages.widgets.chart import PLOTLY_JS, as_json

@@ -14,10 +14,10 @@ import streamlit as st
 from kd_core import bundles
 from kd_core.base import paths
 from kd_core.base.config import LabError
-from kd_core.config import RunConfig
 from kd_core.data.own import library
 from kd_core.performing import Finding
 from kd_core.runs import ACTIVE, Run
+from kd_core.training.config import RunConfig
 from kd_core.trial import Outcome, Trial, take
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door

@@ -18,12 +18,13 @@ from torch.utils.data import DataLoader
 
 from kd_core import recipes
 from kd_core.base.torchvision import torchvision
-from kd_core.config import RunConfig
 from kd_core.data import load, paths
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER
-from kd_core.training import EpochRecord, Training, train
+from kd_core.training.config import RunConfig
+from kd_core.training.loop import Training, train
+from kd_core.training.records import EpochRecord
 
 TEMPERATURE, ALPHA = 4.0, 0.9
 

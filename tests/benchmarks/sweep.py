@@ -17,12 +17,12 @@ import time
 
 from measured import machine, ratios, spread, test_errors
 
-from kd_core.config import RunConfig, SweepConfig, TrainingConfig
 from kd_core.data import load
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.sweep import Together, train_together
-from kd_core.training import Training, train
+from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.training.loop import Training, train
+from kd_core.training.together import Together, train_together
 
 
 def trained(config, dataset, teacher_logits=None):

@@ -21,11 +21,11 @@ from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weigh
 from kd_core import cluster
 from kd_core.base import tensors
 from kd_core.base.files import found, path_at
-from kd_core.config import SweepConfig
 from kd_core.jobs import Jobs
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import plan
 from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id
+from kd_core.training.config import SweepConfig
 
 pytestmark = pytest.mark.timeout(400)
 PROGRAM = [sys.executable, "-m", "kd_core"]

@@ -42,13 +42,13 @@ import websockets
 from world import Disk, Mirror, Seen, Server, Tab, gone, may_mount, wait_until, whole
 
 from kd_core import shipped
-from kd_core.config import TrainingConfig
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import MNIST_FILES
 from kd_core.evaluation.speed import processor
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
 from kd_core.runs import ACTIVE, BACKUP, DATABASE, RESUMABLE, Store
+from kd_core.training.config import TrainingConfig
 from pages.widgets.forms import to_address
 
 DISK_MEGABYTES = 600

@@ -6,64 +6,30 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from kd_core import mistakes
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
-from kd_core.config import RunConfig, TrainingConfig
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.precision import settled
-from kd_core.split import split_of
+from kd_core.training import wrong_steps
+from kd_core.training.config import RunConfig
+from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
+from kd_core.training.precision import settled
+from kd_core.training.records import EpochRecord, Record, StepRecord
+from kd_core.training.split import split_of
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
-SGD_MOMENTUM = 0.9
-
-
-@dataclass(frozen=True)
-class StepRecord:
-    """Means over the steps since the last record, in nats per example where the objective is in nats.
-
-    A part that the run has not is None.
-    """
-
-    step: int
-    epoch: float
-    loss: float
-    soft_loss: float | None
-    hard_loss: float | None
-    learning_rate: float
-    samples_per_second: float
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """Means over one epoch, and what the validation split says at its end. seconds leaves the caller's time out."""
-
-    step: int
-    epoch: int
-    loss: float
-    soft_loss: float | None
-    hard_loss: float | None
-    learning_rate: float
-    samples_per_second: float
-    validation_errors: int | None
-    validation_accuracy: float | None
-    best: bool
-    seconds: float
 
 
 class Training:
@@ -94,7 +60,7 @@ class Training:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
         if config.mistake == "teacher_dropout":
-            mistakes.leave_dropout_on(self.teachers)
+            wrong_steps.leave_dropout_on(self.teachers)
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
@@ -259,13 +225,13 @@ class Training:
     def begin_epoch(self, order: Tensor) -> None:
         """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
         if self.config.mistake == "stale_cache":
-            self._taught_by = mistakes.row_of_each_image(order, self.config.seed)
+            self._taught_by = wrong_steps.row_of_each_image(order, self.config.seed)
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
         if shifts is not None and self.config.mistake == "colour_jitter":
-            images = mistakes.recoloured(images, shifts, self.config.training.jitter_pixels)
+            images = wrong_steps.recoloured(images, shifts, self.config.training.jitter_pixels)
         elif shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
@@ -286,7 +252,7 @@ class Training:
         )
         if self.config.mistake == "class_mean":
             temperature, alpha = distillation.temperature, distillation.alpha
-            return mistakes.class_mean_loss(
+            return wrong_steps.class_mean_loss(
                 student_logits, teacher_logits, batch.labels, temperature=temperature, alpha=alpha
             )
         return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
@@ -308,9 +274,6 @@ class Training:
         with torch.no_grad():
             seen = [self._seen(teacher, inputs) for teacher in self.teachers]
         return self._averaged(torch.stack([logits for logits, _ in seen])), seen[0][1]
-
-
-Record = StepRecord | EpochRecord
 
 
 def train(run: Training) -> Iterator[Record]:
@@ -368,22 +331,6 @@ def train(run: Training) -> Iterator[Record]:
         set_random_state(run.random_state, run.device)
 
 
-def learning_rate(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
-    """The rate at a step, counted from 0. one-cycle is Smith and Topin's (arXiv:1708.07120) as torch's OneCycleLR."""
-    total, peak = config.epochs * steps_per_epoch, config.learning_rate
-    if config.schedule == "one-cycle":
-        low, turn = peak / 25, max(0.3 * total - 1, 1e-9)
-        if step <= turn:
-            return _cosine(low, peak, step / turn)
-        return _cosine(peak, low / 1e4, (step - turn) / max(1e-9, total - 1 - turn))
-    warmup = config.warmup_epochs * steps_per_epoch
-    if step < warmup:
-        return peak * min(1.0, (step + 1) / warmup)
-    if config.schedule == "constant":
-        return peak
-    return _cosine(peak, 0.0, (step - warmup) / (total - warmup))
-
-
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     """Each image moved by its own whole number of pixels, zeros coming in. (B, C, H, W), (B, 2) down, right -> same."""
     batch, channels, height, width = images.shape
@@ -398,26 +345,6 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
         rows[:, None, :, None],
         columns[:, None, None, :],
     ]
-
-
-def optimizer_of(
-    parameters: Iterable[nn.Parameter], config: TrainingConfig, device: torch.device
-) -> torch.optim.Optimizer:
-    """The optimiser a config means, over these parameters. Every update rule works on each number alone."""
-    decay = config.weight_decay
-    if decay is None:
-        decay = 0.01 if config.optimizer == "adamw" else 0.0
-    options: dict[str, Any] = {"lr": config.learning_rate, "weight_decay": decay}
-    options["fused"] = device.type in ("cpu", "cuda", "mps")
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(parameters, momentum=SGD_MOMENTUM, **options)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, **options)
-
-
-def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """What an epoch, counted from 0, draws the order of its examples from, and then their shifts."""
-    return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 
 def _epoch_plan(run: Training, epoch: int) -> tuple[Tensor, Tensor | None]:
@@ -439,7 +366,7 @@ def _validate(run: Training) -> tuple[int | None, bool]:
     errors = _errors(run, run.validation_images, run.validation_labels)
     judged = errors
     if run.config.mistake == "test_choice":
-        half = mistakes.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
+        half = wrong_steps.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
         judged = _errors(run, *half)
     best = run.best_errors is None or judged <= run.best_errors
     if best:
@@ -461,13 +388,3 @@ def _parts(means: Tensor) -> tuple[float, float | None, float | None]:
     """Loss, soft and hard loss as floats, None where a part does not exist."""
     loss, soft_loss, hard_loss = means.tolist()
     return loss, None if math.isnan(soft_loss) else soft_loss, None if math.isnan(hard_loss) else hard_loss
-
-
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def as_dict(record: Record) -> dict[str, Any]:
-    """A record as plain values, with its kind: 'step' or 'epoch'."""
-    kind = "epoch" if isinstance(record, EpochRecord) else "step"
-    return {"kind": kind, **vars(replace(record))}

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kd_core.config import RunConfig
+from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Container, Sequence
 from functools import lru_cache
 
-from kd_core.config import PRECISIONS, Device, Precision, RunConfig
 from kd_core.data.catalogue import info_of
 from kd_core.models.config import ModelConfig
+from kd_core.training.config import PRECISIONS, Device, Precision, RunConfig
 
 LEAST_WORK = {"cpu": 100e6, "cuda": 2e9}
 """Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies.

@@ -1,0 +1,1 @@
+"""Training as a generator of records: config, loop, checkpoint and exact resume."""
