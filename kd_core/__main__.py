@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import cluster, comparison, jobs, mending, paper, performing, recipes, shipped, trial
+from kd_core import cluster, comparison, jobs, paper, performing, recipes, shipped, trial
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
@@ -37,7 +37,10 @@ from kd_core.data.own import source as own_source
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.config import Average, DistillationConfig
 from kd_core.models.config import MODELS, PAPER_TEACHER, PIXELS, ModelConfig
-from kd_core.runs import RESUMABLE, Run, Status, Store, new_id
+from kd_core.runs import checks as runs_checks
+from kd_core.runs import recovery
+from kd_core.runs.run import RESUMABLE, Run, Status, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import Device, Optimizer, Precision, Role, RunConfig, Schedule, TrainingConfig
 from kd_core.training.precision import settled
 
@@ -329,7 +332,7 @@ def _tried(running: trial.Trial) -> trial.Outcome:
 
 
 def _queued(store: Store, configs: dict[str, RunConfig]) -> list[str]:
-    jobs.check(store, configs)
+    runs_checks.check(store, configs)
     store.create(configs)
     return list(configs)
 
@@ -714,11 +717,11 @@ def compare(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or their starts; the first is what others are held to.")],
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
-    from kd_core import artifacts
     from kd_core.data import load
     from kd_core.evaluation import accuracy as evaluation_accuracy
     from kd_core.evaluation import speed
     from kd_core.evaluation.claims import TIMES_SAID, null_said
+    from kd_core.runs import artifacts
 
     with _sentences():
         store = _store()
@@ -1103,7 +1106,7 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _store() -> Store:
-    store, notice = mending.open_store(paths.home(), paths.storage())
+    store, notice = recovery.open_store(paths.home(), paths.storage())
     if notice:
         _say(notice, notices)
     store.interrupt_orphans()
@@ -1116,7 +1119,7 @@ def _run(store: Store, config: RunConfig, *, name: str) -> None:
 
 
 def _start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
-    jobs.check(store, {run_id: config})
+    runs_checks.check(store, {run_id: config})
     jobs.check_devices([config])
     store.create({run_id: settled(config)})
     if name:

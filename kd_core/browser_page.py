@@ -18,7 +18,7 @@ from kd_core import exported
 from kd_core.base.files import AnyPath, read_bytes, read_text
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exported import ExportError
-from kd_core.runs import folder_of
+from kd_core.runs.run import folder_of
 
 MAX_BYTES = 15_000_000
 

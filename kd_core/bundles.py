@@ -3,7 +3,7 @@
     config.json run.json            what the run is, and how it went
     metrics.csv metrics.parquet     its step and epoch records; unpack reads the CSV alone
     probes.json                     what it said of the probe images as it learned
-    weights.safetensors logits.safetensors card.json     as kd_core.artifacts leaves them
+    weights.safetensors logits.safetensors card.json     as kd_core.runs.artifacts leaves them
     README.md                       a model card
 
 A bundle may come from anybody, so unpack believes nothing: it checks every member before it touches store or disk,
@@ -37,7 +37,8 @@ from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.model_card import model_card
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, Store, StoreError, new_id
+from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, StoreError, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
@@ -102,7 +103,7 @@ _Amount = Annotated[float, Field(ge=0, strict=True)]
 
 
 class _Results(Config):
-    """As kd_core.artifacts.leave returns them."""
+    """As kd_core.runs.artifacts.leave returns them."""
 
     test_errors: _Count
     test_examples: Annotated[_Count, Field(ge=1)]
@@ -141,7 +142,7 @@ class _Input(Config):
 
 
 class _Card(Config):
-    """card.json, as kd_core.artifacts.leave writes it."""
+    """card.json, as kd_core.runs.artifacts.leave writes it."""
 
     config: RunConfig
     input: _Input
@@ -196,7 +197,7 @@ def pack(store: Store, run_id: str) -> bytes:
         raise BundleError(f"{run.label} left no weights, so there is nothing to carry away: run it again.")
     if run.config.model.name == BLACK_BOX:
         raise BundleError(f"{run.label} is a black box: take the file that it was brought as, and bring that anew.")
-    from kd_core import artifacts
+    from kd_core.runs import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
         artifacts.test_logits(store.storage, run_id)  # made now, where the weights came without

@@ -15,7 +15,8 @@ from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.statistics import McNemar
 from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
-from kd_core.runs import ACTIVE, Run, Store
+from kd_core.runs.run import ACTIVE, Run
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
@@ -118,8 +119,8 @@ def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
 
 
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
-    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.runs import artifacts
 
     labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
     first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
@@ -130,8 +131,8 @@ def _logits(
     store: Store, run: Run, baseline: Run | None, teachers: Sequence[Run]
 ) -> tuple[Shown | None, Judged | None, tuple[int, int] | None]:
     """What the teacher says of the transfer set, what all say of the validation split, and the teacher's errors."""
-    from kd_core import artifacts
     from kd_core.data import load
+    from kd_core.runs import artifacts
 
     dataset = load.load(run.config.dataset, storage=store.storage)
     learned, chosen_by = (part.numpy() for part in split_of(dataset, run.config))
@@ -187,10 +188,10 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
     import torch
 
-    from kd_core import artifacts
     from kd_core.data import load
     from kd_core.losses import hinton
     from kd_core.models import build
+    from kd_core.runs import artifacts
 
     distillation = run.config.distillation
     if distillation is None or len(teachers) < len(set(distillation.teachers)):

@@ -32,7 +32,7 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import artifacts, exported
+from kd_core import exported
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.data import load as data_load
@@ -44,7 +44,8 @@ from kd_core.exported import ExportError
 from kd_core.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import Run, folder_of
+from kd_core.runs import artifacts
+from kd_core.runs.run import Run, folder_of
 from kd_core.training.config import RunConfig
 
 OPSET = 18

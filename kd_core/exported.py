@@ -14,7 +14,7 @@ from typing import Any
 from kd_core.base import files
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, is_file, read_text, state_of
-from kd_core.runs import folder_of
+from kd_core.runs.run import folder_of
 
 WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 MODEL_FILES = (WEIGHTS, ONNX, ONNX_INT8, PROGRAM)

@@ -22,12 +22,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from kd_core import live
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import is_file, read_text
 from kd_core.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
-from kd_core.data.catalogue import called, info_of
-from kd_core.losses.catalogue import check_shows
 from kd_core.performing import (
     PROGRESS,
     Finding,
@@ -38,7 +35,10 @@ from kd_core.performing import (
     sentence_of,
     warm_up,
 )
-from kd_core.runs import ACTIVE, LOST_WORKER, Run, Store, StoreError, shared
+from kd_core.runs import progress
+from kd_core.runs.checks import check
+from kd_core.runs.run import LOST_WORKER, Run, StoreError
+from kd_core.runs.store import Store, shared
 from kd_core.training.config import RunConfig
 from kd_core.training.precision import settled
 
@@ -73,62 +73,12 @@ BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
 GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
 
 
-def check(store: Store, configs: dict[str, RunConfig]) -> None:
-    """Raise ConfigError where a run could not start.
-
-    That is a teacher that does not exist, failed, knows other classes or does not show what the student is to compare,
-    or a run to continue that left no weights or is another network.
-    """
-    for config in configs.values():
-        if config.continues is not None:
-            _check_continued(store, config, config.continues)
-        if config.distillation is None:
-            continue
-        for teacher_id in config.distillation.teachers:
-            if teacher_id in configs:
-                config.check_teacher(configs[teacher_id])
-                check_shows(configs[teacher_id].model, config.distillation.objective, "teacher")
-                continue
-            try:
-                teacher = store.get(teacher_id)
-            except StoreError:
-                raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
-            if teacher.status not in ACTIVE and not teacher.usable:
-                raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
-            config.check_teacher(teacher.config)
-            classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
-            if classes != info_of(config.dataset).classes:
-                raise ConfigError(
-                    f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
-                    f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
-                )
-            check_shows(teacher.config.model, config.distillation.objective, "teacher")
-
-
 def check_devices(configs: Iterable[RunConfig]) -> None:
     """Raise ConfigError where a run names a device that this machine, which is to do it, has not."""
     for device in {config.training.device for config in configs} - {"auto", "cpu"}:
         from kd_core.models.arithmetic import pick_device  # it takes torch
 
         pick_device(device)
-
-
-def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
-    try:
-        continued = store.get(run_id)
-    except StoreError:
-        raise ConfigError(f"there is no run '{run_id}' to continue: choose one from the list of runs") from None
-    if not continued.usable:
-        raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
-    if continued.config.brought is not None and continued.config.brought.mean is not None:
-        raise ConfigError(
-            f"run {run_id} reads other pixels than KD Lab trains on, so its weights cannot go on here: distill from it"
-        )
-    if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
-        raise ConfigError(
-            f"run {run_id} is a {continued.config.model.label} on {called(continued.config.dataset)}: what continues it"
-            " must be the same network on the same data set"
-        )
 
 
 # ---------------------------------------------------------------------------------------------------- the queue
@@ -306,7 +256,7 @@ class Jobs:
         return [same.get(run_id, run_id) for run_id in configs]
 
     def _shared(self, configs: Mapping[str, RunConfig]) -> tuple[dict[str, RunConfig], dict[str, str]]:
-        """Which of these are to be trained, and which are to be joined, as kd_core.runs.shared says it.
+        """Which of these are to be trained, and which are to be joined, as kd_core.runs.store.shared says it.
 
         A grid of students, which trains as one model and is looked at as one batch, is joined whole or not at all.
         """
@@ -414,7 +364,7 @@ class Jobs:
         return spans | {run_id: spans.get(other, unknown) for run_id, other in same.items()}
 
     def _seconds_left(self, run: Run, seconds: Callable[[RunConfig], float | None]) -> float:
-        pace = live.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None
+        pace = progress.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None
         return pace if pace is not None else _or_endless(seconds(run.config)) * max(1 - run.progress, 1e-9)
 
     def crew(self) -> dict[str, list[bool]]:

@@ -8,7 +8,7 @@ from typing import Any
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.statistics import wilson_interval
 from kd_core.losses.config import DistillationConfig
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from kd_core.training.config import RunConfig
 from kd_core.training.mistakes import MISTAKES
 

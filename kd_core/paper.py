@@ -23,7 +23,8 @@ from kd_core.recipes import (
     PAPER_TEACHER_TRAINING,
     baseline_beside,
 )
-from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id, serving
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
+from kd_core.runs.store import serving
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 

@@ -18,7 +18,8 @@ from kd_core.base.files import AnyPath, SaveError, is_file, on_this_machine, pat
 from kd_core.base.process import keep_heaps_few
 from kd_core.cluster import TOPIC
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import Run, Store, folder_of
+from kd_core.runs.run import Run, folder_of
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -90,9 +91,9 @@ def _perform(
 ) -> Event:
     import torch
 
-    from kd_core import artifacts, teacher_logits
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.runs import artifacts, logit_cache
     from kd_core.training import loop
     from kd_core.training import records as training_records
 
@@ -110,7 +111,7 @@ def _perform(
         teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
         if config.reads_teacher_logits:
             loaded = dict(zip(config.distillation.teachers, teachers, strict=True))
-            said = teacher_logits.of_all(storage, config.distillation.teachers, dataset, loaded.__getitem__)
+            said = logit_cache.of_all(storage, config.distillation.teachers, dataset, loaded.__getitem__)
 
     def begin() -> loop.Training:
         start = None
@@ -212,9 +213,9 @@ def _perform_together(
 ) -> None:
     import torch
 
-    from kd_core import artifacts, teacher_logits
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.runs import artifacts, logit_cache
     from kd_core.training import records as training_records
     from kd_core.training import together as training_together
 
@@ -228,7 +229,7 @@ def _perform_together(
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     said = None
     if teachers:
-        said = teacher_logits.of_all(
+        said = logit_cache.of_all(
             storage, teachers, dataset, lambda teacher: artifacts.load_model(storage, teacher, dataset)
         )
     together, lost = training_together.Together(configs, dataset, said), None
@@ -303,9 +304,9 @@ def _ask_brought(
     """Ask a teacher that was trained elsewhere of every image, so that its run leaves what others leave."""
     import torch
 
-    from kd_core import artifacts
     from kd_core.evaluation import speed
     from kd_core.models import build
+    from kd_core.runs import artifacts
 
     model = artifacts.load_model(storage, run_id, dataset)
     environment = {
@@ -459,9 +460,10 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
 def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
     import torch
 
-    from kd_core import artifacts, exported
+    from kd_core import exported
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.runs import artifacts
 
     dataset = load.load(runs[0].config.dataset, storage=storage)
     candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
@@ -479,9 +481,9 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
 
 def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     """What a model sees before it decides, in a plane, and the loss around its weights."""
-    from kd_core import artifacts
     from kd_core.data import load
     from kd_core.evaluation import features, landscape
+    from kd_core.runs import artifacts
 
     if run.config.model.name == BLACK_BOX:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
@@ -503,10 +505,10 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     """The bias with which a model calls as many training images one of the missing classes as there are."""
     import numpy as np
 
-    from kd_core import artifacts
     from kd_core.data import load
     from kd_core.evaluation import bias
     from kd_core.models import build
+    from kd_core.runs import artifacts
 
     dataset = load.load(run.config.dataset, storage=storage)
     missing = run.config.transfer_set.missing(len(dataset.class_names))

@@ -14,7 +14,7 @@ from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
-from kd_core.runs import Run, new_id
+from kd_core.runs.run import Run, new_id
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 

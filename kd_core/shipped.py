@@ -26,7 +26,8 @@ from kd_core.data.paths import available
 from kd_core.model_card import model_card
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, default_training
-from kd_core.runs import RECORD_COLUMNS, Run, Store
+from kd_core.runs.run import RECORD_COLUMNS, Run
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
@@ -163,11 +164,11 @@ def _damaged(path: Path) -> SaveError:
 
 def ship(store: Store, run_id: str) -> Path:
     """Write a finished run's folder, and return it. Raises LabError, StoreError, SaveError or DatasetError."""
-    from kd_core import artifacts
     from kd_core.base import tensors
     from kd_core.data import load as data_load
     from kd_core.evaluation import accuracy
     from kd_core.models import build
+    from kd_core.runs import artifacts
 
     run = store.get(run_id)
     if run.status != "finished":

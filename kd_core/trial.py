@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from kd_core.base.config import LabError
 from kd_core.base.files import remove_folder, write_atomic
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Store, new_id
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)

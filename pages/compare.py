@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import closer, lab, pickers
 from pages.widgets.advised import advice_on
 from pages.widgets.cards import cards

@@ -7,7 +7,7 @@ import streamlit as st
 from kd_core import recipes
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of
 from kd_core.data.paths import available
-from kd_core.runs import ACTIVE
+from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.widgets import guide, keys, lab, pickers, rights
 from pages.widgets.address import chosen

@@ -13,7 +13,7 @@ os.environ.pop("COLUMNS", None)  # xdist's; a console that is made under it keep
 
 from kd_core import shipped
 from kd_core.data import load, paths
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 
 
 def pytest_collection_modifyitems(items):

@@ -142,7 +142,7 @@ def app(folder: Path) -> dict[str, Any]:
     from serving import Server
 
     from kd_core import shipped
-    from kd_core.runs import Store
+    from kd_core.runs.store import Store
 
     ids = [json.loads((shipped.FOLDER / f"digits-{role}" / shipped.FACTS).read_text())["run"]["id"]
            for role in ("teacher", "distilled", "baseline")]  # fmt: skip
@@ -189,7 +189,7 @@ def shell(folder: Path) -> dict[str, Any]:
     from kd_core import comparison, paper, shipped
     from kd_core.__main__ import app
     from kd_core.losses.catalogue import OBJECTIVES
-    from kd_core.runs import Store
+    from kd_core.runs.store import Store
 
     patch = pytest.MonkeyPatch()
     patch.setattr(paper, "PROTOCOLS", {"digits": PAPER})

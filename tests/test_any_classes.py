@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import exported, figures, live, performing, recipes, shipped, snippets
+from kd_core import exported, figures, performing, recipes, shipped, snippets
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
@@ -20,7 +20,8 @@ from kd_core.data.own import prepare
 from kd_core.data.own.library import Preparation
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import soft as evaluation_soft
-from kd_core.runs import Store
+from kd_core.runs import progress
+from kd_core.runs.store import Store
 from pages.widgets import closer, forms, images, lab, race
 from pages.widgets.chart import as_json
 from pages.widgets.words import literal
@@ -82,8 +83,8 @@ class Watched:
 
 
 def test_of_a_thousand_classes_few_epochs_are_told_with_the_last():
-    (told,) = live.probes_told(Told(), [Watched()], 0, {})
-    assert sum(map(len, told["logits"])) <= live.PROBE_LOGITS
+    (told,) = progress.probes_told(Told(), [Watched()], 0, {})
+    assert sum(map(len, told["logits"])) <= progress.PROBE_LOGITS
     assert told["epochs"][0] == 0
     assert told["epochs"][-1] == 399
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts
 from kd_core.base import files, tensors
 from kd_core.base.files import SaveError
 from kd_core.data import load
@@ -14,7 +13,8 @@ from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation import accuracy
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from kd_core.breaking import RIGHT, WRONG, Choice, Setting
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.models.config import ModelConfig
-from kd_core.runs import ACTIVE, Store
+from kd_core.runs.run import ACTIVE
+from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab

@@ -24,13 +24,16 @@ import safetensors.torch
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, bundles, runs
+from kd_core import bundles
 from kd_core.base.files import SaveError
 from kd_core.bundles import BundleError, pack, unpack
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation import calibration
 from kd_core.model_card import model_card
-from kd_core.runs import Store, StoreError, new_id
+from kd_core.runs import artifacts, curves
+from kd_core.runs import run as runs_run
+from kd_core.runs.run import StoreError, new_id
+from kd_core.runs.store import Store
 
 WEIGHTS, LOGITS = "weights.safetensors", "logits.safetensors"
 
@@ -124,7 +127,7 @@ def with_lines(change):
 def with_cell(line, column, text):
     def change(lines):
         cells = lines[line].split(",")
-        cells[runs.RECORD_COLUMNS.index(column)] = text
+        cells[runs_run.RECORD_COLUMNS.index(column)] = text
         return [*lines[:line], ",".join(cells), *lines[line + 1 :]]
 
     return with_lines(change)
@@ -178,8 +181,8 @@ def test_a_run_arrives_as_it_left(store, there, role):
 
 def test_long_curves_of_a_run_arrive_too(store, there, monkeypatch):
     unpack(store, there.of_student)
-    monkeypatch.setattr(runs, "MANY_RECORDS", 3)
-    for part in runs.PARTS:
+    monkeypatch.setattr(curves, "MANY_RECORDS", 3)
+    for part in runs_run.PARTS:
         assert store.curve(there.student, part) == there.store.curve(there.student, part) != []
 
 
@@ -274,7 +277,7 @@ def test_tables_read_back_as_the_store_has_the_records(there, kind):
         table = pd.read_csv(io.BytesIO(bundles.metrics_csv(there.store, there.teacher)))
     else:
         table = pd.read_parquet(io.BytesIO(bundles.metrics_parquet(there.store, there.teacher)))
-    assert list(table.columns) == list(runs.RECORD_COLUMNS)
+    assert list(table.columns) == list(runs_run.RECORD_COLUMNS)
     assert list(table["step"]) == sorted(table["step"])
     for kind in ("step", "epoch"):
         rows = table[table["kind"] == kind].astype(object)
@@ -290,7 +293,7 @@ def test_the_bundle_holds_the_same_tables(there):
 
 def test_a_run_without_records_has_an_empty_table(store):
     store.create({"abc": tiny_config()})
-    assert bundles.metrics_csv(store, "abc").decode() == ",".join(runs.RECORD_COLUMNS) + "\n"
+    assert bundles.metrics_csv(store, "abc").decode() == ",".join(runs_run.RECORD_COLUMNS) + "\n"
     assert len(pd.read_parquet(io.BytesIO(bundles.metrics_parquet(store, "abc")))) == 0
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from kd_core import comparison, paper, shipped
 from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
 from kd_core.losses.catalogue import OBJECTIVES
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 SHELL = [sys.executable, "-m", "kd_core"]

@@ -12,7 +12,7 @@ from kd_core.data import paths as data_paths
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from pages.widgets import data_sets, forms, lab, rights
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import artifacts, browser_page, export, exported, recipes, snippets
+from kd_core import browser_page, export, exported, recipes, snippets
 from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
@@ -25,7 +25,8 @@ from kd_core.data import load as data_load
 from kd_core.data import picture
 from kd_core.export import ExportError
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,6 @@ import torch
 from tiny import TINY, assert_same_weights, tiny_config
 from torch.nn import functional as F
 
-from kd_core import jobs
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses import contrast, hints, relations
@@ -17,7 +16,8 @@ from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.losses.objective import PROJECTORS
 from kd_core.models.config import BLACK_BOX, ModelConfig
-from kd_core.runs import Store
+from kd_core.runs import checks
+from kd_core.runs.store import Store
 from kd_core.training.loop import Training, train
 from kd_core.training.records import EpochRecord
 
@@ -435,10 +435,10 @@ def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits,
     told = distilled("attention").distillation.replace(teachers=("plain",))
     configs = {"plain": tiny_config(), "student": distilled("attention").replace(distillation=told)}
     with pytest.raises(ConfigError, match="attention compares maps, and the teacher, mlp 16, has none"):
-        jobs.check(store, configs)
+        checks.check(store, configs)
     store.create({"plain": tiny_config()})
     with pytest.raises(ConfigError, match="attention compares maps, and the teacher, mlp 16, has none"):
-        jobs.check(store, {"student": configs["student"]})
+        checks.check(store, {"student": configs["student"]})
     store.close()
 
 

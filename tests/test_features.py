@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts
 from kd_core.evaluation import features
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 
 MODELS = {
     "mlp": ModelConfig(hidden=(16, 12), dropout_hidden=0.5, batch_norm=True),

@@ -115,9 +115,10 @@ def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_call
 
 def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, home):
     """Greys of three sorts: whoever reads the right images with the right labels tells them apart."""
-    from kd_core import artifacts, performing
+    from kd_core import performing
     from kd_core.models.config import ModelConfig
-    from kd_core.runs import Store
+    from kd_core.runs import artifacts
+    from kd_core.runs.store import Store
     from kd_core.training.config import RunConfig, TrainingConfig
 
     name = prepare.prepare(zipped(tmp_path / "g.zip", files(30)), Preparation(label="g", side=8), paths.storage())

@@ -18,7 +18,7 @@ import torch
 from load.judging import REFUSED
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import artifacts, jobs, performing
+from kd_core import jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
@@ -27,7 +27,9 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig, plan
-from kd_core.runs import ACTIVE, BACKUP, LOST_WORKER, Store, StoreError, new_id
+from kd_core.runs import artifacts, checks
+from kd_core.runs.run import ACTIVE, LOST_WORKER, StoreError, new_id
+from kd_core.runs.store import BACKUP, Store
 from kd_core.training.config import RunConfig
 from kd_core.training.loop import Training
 
@@ -236,7 +238,7 @@ def test_submitting_with_a_teacher_that_cannot_teach_is_refused_in_words(store, 
     named = "missing" if teacher == "missing" else run_id
     student = RunConfig(role="distilled", dataset="digits", distillation=DistillationConfig(teachers=(named,)))
     with pytest.raises(ConfigError, match=sentence):
-        jobs.check(store, {new_id(): student})
+        checks.check(store, {new_id(): student})
 
 
 @pytest.mark.parametrize(
@@ -255,8 +257,8 @@ def test_continuing_what_left_no_weights_or_is_another_network_is_refused_in_wor
     store.apply("failed", {"kind": "failed", "text": "for this test"})
     store.apply("done", {"kind": "finished", "results": {"test_errors": 3}})
     with pytest.raises(ConfigError, match=sentence):
-        jobs.check(store, {new_id(): tiny_config("baseline").replace(continues=named, **changes)})
-    jobs.check(store, {new_id(): tiny_config("baseline", epochs=9, seed=4).replace(continues="done")})
+        checks.check(store, {new_id(): tiny_config("baseline").replace(continues=named, **changes)})
+    checks.check(store, {new_id(): tiny_config("baseline", epochs=9, seed=4).replace(continues="done")})
 
 
 def test_a_run_that_continues_another_starts_from_its_best_weights(store, digits):
@@ -401,7 +403,7 @@ SERVER = """
 import sys, time
 from pathlib import Path
 from kd_core.jobs import Jobs
-from kd_core.runs import Store, new_id
+from kd_core.runs.store import Store; from kd_core.runs.run import new_id
 from kd_core.training.config import RunConfig
 if __name__ == "__main__":
     queue = Jobs(Store(Path(sys.argv[1])))

@@ -8,11 +8,11 @@ import torch
 from tiny import tiny_config, train_here
 from torch.nn import functional as F
 
-from kd_core import artifacts
 from kd_core.evaluation import landscape
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 
 MODELS = {
     "mlp": ModelConfig(hidden=(16, 12), dropout_hidden=0.5, batch_norm=True),

@@ -7,8 +7,8 @@ import random
 import pytest
 from tiny import tiny_config
 
-from kd_core.live import PROBE_EPOCHS, Seen, parse_seen, probes_told, told
-from kd_core.runs import PARTS
+from kd_core.runs.progress import PROBE_EPOCHS, Seen, parse_seen, probes_told, told
+from kd_core.runs.run import PARTS
 
 STEPS_PER_EPOCH = 20
 EPOCHS = 30

@@ -10,8 +10,10 @@ import sqlite3
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, mending, performing
-from kd_core.runs import BACKUP, DATABASE, Store, new_id
+from kd_core import performing
+from kd_core.runs import artifacts, recovery
+from kd_core.runs.run import new_id
+from kd_core.runs.store import BACKUP, DATABASE, Store
 
 SEEDS = range(20)
 
@@ -82,21 +84,21 @@ def test_with_its_backup_a_damaged_list_comes_back_as_it_was(store, history, see
     closed(store)
     damage(store.home / DATABASE, random.Random(seed))
     spoiled = (store.home / DATABASE).read_bytes()
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert as_known(opened.store) == history["known"]
     assert opened.notice.startswith("The list of runs was damaged. It is whole again, from its backup of")
     assert opened.notice.split("0 of 4 runs came from their folders alone")[1]
     opened.store.close()
     (aside,) = store.home.glob("damaged-*")
     assert (aside / DATABASE).read_bytes() == spoiled
-    assert mending.open_store(store.home).notice is None
+    assert recovery.open_store(store.home).notice is None
 
 
 def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did(store, history):
     closed(store)
     (store.home / BACKUP).unlink()
     (store.home / DATABASE).write_bytes(b"")
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert "the runs' folders, without their curves; 4 of 4 runs" in opened.notice
     found = {run.id: run for run in opened.store.runs()}
     for run_id, (before, *_) in history["known"].items():
@@ -118,7 +120,7 @@ def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, hist
     after = {run.id: run for run in store.runs()}
     closed(store)
     (store.home / DATABASE).write_bytes(b"this is no database" * 999)
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     for run_id in (later, resumed):
         found = opened.store.get(run_id)
         assert (found.status, found.results, found.config) == ("finished", after[run_id].results, after[run_id].config)
@@ -133,7 +135,7 @@ def test_a_folder_whose_weights_are_not_those_of_its_card_is_no_finished_run(sto
     run_id = history["finished"][0]
     store.folder(run_id).weights.write_bytes(b"cut")
     store.folder(history["finished"][1]).config.write_bytes(b"\xff{")
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert opened.store.get(run_id).status == "interrupted"
     assert not opened.store.get(run_id).usable
     assert len(opened.store.runs()) == 3
@@ -142,11 +144,11 @@ def test_a_folder_whose_weights_are_not_those_of_its_card_is_no_finished_run(sto
 
 def test_a_whole_list_is_left_alone_and_so_is_a_new_home(store, history, tmp_path):
     before = as_known(store)
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert opened.notice is None
     assert as_known(opened.store) == before
     opened.store.close()
-    fresh = mending.open_store(tmp_path / "fresh")
+    fresh = recovery.open_store(tmp_path / "fresh")
     assert (fresh.notice, fresh.store.runs()) == (None, [])
     fresh.store.close()
     assert not list(store.home.glob("damaged-*"))
@@ -155,7 +157,7 @@ def test_a_whole_list_is_left_alone_and_so_is_a_new_home(store, history, tmp_pat
 def test_a_row_that_is_at_work_elsewhere_is_not_taken_for_lost(store, digits):
     run_id = new_id()
     store.create({run_id: tiny_config()})
-    assert mending.bring_back(store) == 0
+    assert recovery.bring_back(store) == 0
     assert store.get(run_id).status == "queued"
 
 
@@ -165,7 +167,7 @@ def test_a_database_of_another_program_is_moved_aside_whole(tmp_path):
     other.execute("INSERT INTO songs VALUES ('Lili')")
     other.commit()
     other.close()
-    opened = mending.open_store(tmp_path)
+    opened = recovery.open_store(tmp_path)
     assert opened.notice
     assert isinstance(opened.store, Store)
     opened.store.close()
@@ -190,7 +192,7 @@ def test_a_database_of_another_program_is_moved_aside_whole(tmp_path):
 def test_a_field_that_holds_what_was_never_written_is_damage(store, history, change):
     store._database.execute(change)
     closed(store)
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert "from its backup of" in opened.notice
     assert as_known(opened.store) == history["known"]
     opened.store.close()
@@ -202,7 +204,7 @@ def test_a_header_of_another_format_is_damage_and_no_want_of_permission(store, h
     content = bytearray((store.home / DATABASE).read_bytes())
     content[18] = version
     (store.home / DATABASE).write_bytes(content)
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert "from its backup of" in opened.notice
     opened.store.delete(history["stopped"])
     opened.store.close()
@@ -211,7 +213,7 @@ def test_a_header_of_another_format_is_damage_and_no_want_of_permission(store, h
 def test_a_database_that_is_gone_is_put_together_again(store, history):
     closed(store)
     (store.home / DATABASE).unlink()
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert as_known(opened.store) == history["known"]
     opened.store.close()
 
@@ -232,7 +234,7 @@ def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders
     (store.home / DATABASE).write_bytes(old)
     for folder in (store.home / "runs").iterdir():  # long ago
         os.utime(folder / "config.json", (1e9, 1e9))
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     found = as_known(opened.store)
     assert {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in found.items()} == known
     if backed_up:
@@ -241,7 +243,7 @@ def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders
     else:
         assert opened.notice.startswith("The list of runs lacked what happened last to 2 of 5 runs.")
     opened.store.close()
-    assert mending.open_store(store.home).notice is None
+    assert recovery.open_store(store.home).notice is None
 
 
 def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_card(store, history):
@@ -250,7 +252,7 @@ def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_ca
         "UPDATE runs SET results = replace(results, 'test_errors', 'test_errorz') WHERE id = ?", [first]
     )
     store._database.execute("UPDATE runs SET config = replace(config, '128', '129') WHERE id = ?", [second])
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert "to 2 of 4 runs" in opened.notice
     for run_id in (first, second):
         before = history["known"][run_id][0]
@@ -265,7 +267,7 @@ def test_a_run_that_was_stopped_at_the_backup_and_has_finished_since_reads_finis
     results = store.get(history["stopped"]).results
     closed(store)
     (store.home / DATABASE).write_bytes(b"")
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     run = opened.store.get(history["stopped"])
     assert (run.status, run.results) == ("finished", results)
     opened.store.close()
@@ -274,7 +276,7 @@ def test_a_run_that_was_stopped_at_the_backup_and_has_finished_since_reads_finis
 def test_a_folder_that_is_just_being_entered_by_another_process_is_left_to_it(store, history):
     store.folder("abc").path.mkdir()
     store.folder("abc").config.write_text(tiny_config().model_dump_json())
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert opened.notice is None
     assert len(opened.store.runs()) == 4
     opened.store.close()
@@ -289,7 +291,7 @@ def test_runs_that_were_entered_together_are_one_batch_again(store, digits):
             os.utime(store.folder(run_id).config, (written_at, written_at))
     closed(store)
     (store.home / DATABASE).unlink()
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     found = {run.id: run.batch for run in opened.store.runs()}
     assert [len({found[run_id] for run_id in ids}) for ids in batches] == [1, 1]
     assert len(set(found.values())) == 2
@@ -302,7 +304,7 @@ def test_numbers_of_a_run_that_ran_away_are_no_damage(store, history):
     store.apply(run_id, {"kind": "probe", "epoch": 9, "step": 99, "logits": wild})
     store.apply(run_id, {"kind": "step", "step": 99, "epoch": 9.0, "loss": math.nan})
     store.save_finding("inside", [run_id], {"losses": wild})
-    opened = mending.open_store(store.home)
+    opened = recovery.open_store(store.home)
     assert opened.notice is None
     opened.store.close()
 
@@ -314,7 +316,7 @@ def test_runs_that_the_list_has_lost_come_back_to_their_batch_and_their_browser(
     store.close()
     for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
         (store.home / name).unlink(missing_ok=True)
-    opened = mending.open_store(store.home).store
+    opened = recovery.open_store(store.home).store
     assert [(run.batch, run.browser, run.created_at) for run in opened.some([*ids])] == [
         (run.batch, run.browser, run.created_at) for run in before
     ]
@@ -336,7 +338,7 @@ def test_an_index_that_no_longer_finds_a_run_is_damage(store):
     index = bytes(content[(page - 1) * size : page * size])
     content[(page - 1) * size : page * size] = index.replace(run_id.encode(), run_id[::-1].encode())
     path.write_bytes(content)
-    opened, notice = mending.open_store(store.home)
+    opened, notice = recovery.open_store(store.home)
     assert "The list of runs was damaged" in notice
     assert opened.get(run_id).status == "finished"
     opened.close()
@@ -347,7 +349,7 @@ def test_an_epoch_without_its_seconds_is_damage(store):
     with store._transaction() as database:
         database.execute("UPDATE records SET seconds = NULL WHERE kind = 'epoch'")
     store.close()
-    opened, notice = mending.open_store(store.home)
+    opened, notice = recovery.open_store(store.home)
     assert "The list of runs was damaged" in notice
     assert opened.get(run_id).status == "finished"
     opened.close()
@@ -363,7 +365,7 @@ def test_a_run_stopped_before_it_began_raises_no_alarm(store, caplog, request_at
         run_id = train_here(store, tiny_config(), requested=lambda: "stop")
     assert store.get(run_id).status == "stopped"
     store.close()
-    opened, notice = mending.open_store(store.home)
+    opened, notice = recovery.open_store(store.home)
     assert notice is None
     assert caplog.messages == []
     opened.close()

@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, softmax
 from tiny import TINY, assert_same_weights, tiny_config
 
-from kd_core import artifacts, jobs, model_card, paper, recipes, shipped
+from kd_core import model_card, paper, recipes, shipped
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
 from kd_core.evaluation.statistics import halves
@@ -17,7 +17,8 @@ from kd_core.losses import objective as losses_objective
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.runs import new_id
+from kd_core.runs import artifacts, checks
+from kd_core.runs.run import new_id
 from kd_core.training import loop, together, wrong_steps
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.loop import Training, train
@@ -128,8 +129,8 @@ def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
         Training(mistaken("teacher_dropout"), digits, teachers=[plain])
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
-        jobs.check(store, {"someone": tiny_config(), "student": mistaken("teacher_dropout")})
-    jobs.check(store, {"someone": tiny_config().replace(model=DROPPING), "student": mistaken("teacher_dropout")})
+        checks.check(store, {"someone": tiny_config(), "student": mistaken("teacher_dropout")})
+    checks.check(store, {"someone": tiny_config().replace(model=DROPPING), "student": mistaken("teacher_dropout")})
 
 
 # ---------------------------------------------------------------------------------------- the cache of the teacher
@@ -263,9 +264,9 @@ def test_only_a_teacher_of_one_epoch_is_a_hasty_one(store):
     with pytest.raises(ConfigError, match="a teacher of one epoch, or a student of such a teacher"):
         tiny_config(epochs=2).replace(mistake="hasty_teacher")
     with pytest.raises(ConfigError, match="a teacher of 2 epochs is not trained for one epoch"):
-        jobs.check(store, {"someone": tiny_config(epochs=2), "student": student})
+        checks.check(store, {"someone": tiny_config(epochs=2), "student": student})
     hasty = tiny_config(epochs=1).replace(mistake="hasty_teacher")
-    jobs.check(store, {"someone": hasty, "student": student})
+    checks.check(store, {"someone": hasty, "student": student})
 
 
 # ------------------------------------------------------------------------------------------ the choice of the epoch

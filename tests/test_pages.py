@@ -39,7 +39,8 @@ from kd_core.evaluation.statistics import mean_interval
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS
-from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.runs.run import ACTIVE, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, SweepConfig
 from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, naming, pickers, pressing

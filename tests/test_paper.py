@@ -9,7 +9,7 @@ from tiny import PAPER as TINY
 from kd_core import paper, performing
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import bias as evaluation_bias
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tiny import tiny_config
 from kd_core import jobs
 from kd_core.cluster import Host, SchedulerError, Worker
 from kd_core.jobs import Jobs
-from kd_core.runs import LOST_WORKER, new_id
+from kd_core.runs.run import LOST_WORKER, new_id
 
 
 class Task:

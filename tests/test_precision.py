@@ -11,7 +11,7 @@ from tiny import tiny_config
 from kd_core import paper, recipes, shipped
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 from kd_core.training import loop, precision
 from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
 from kd_core.training.precision import LEAST_WORK, by_rule, settled

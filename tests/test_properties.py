@@ -28,7 +28,7 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, jobs, live, performing, recipes, runs, shipped
+from kd_core import bundles, jobs, performing, recipes, shipped
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
@@ -42,7 +42,10 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import config as models_config
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
-from kd_core.runs import Store, StoreError
+from kd_core.runs import progress
+from kd_core.runs import run as runs_run
+from kd_core.runs.run import StoreError
+from kd_core.runs.store import Store
 from kd_core.training import config
 from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
 from pages.widgets import address, door, forms, guide, keys, lab, server, subject, words
@@ -362,7 +365,7 @@ def taken_in(there, content):
         assert files_of(there.here) == before
         return None
     run, again = there.here.get(run_id), bundles.pack(there.here, run_id)
-    told = live.told(there.here, [run], {})
+    told = progress.told(there.here, [run], {})
     json.dumps(told, allow_nan=False)
     assert {"config.json", "weights.safetensors"} <= {path.name for path in there.here.folder(run_id).path.iterdir()}
     there.here.delete(run_id)
@@ -623,7 +626,7 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
     assert not door._inside(text).startswith(("//", "/\\"))
     assert words.literal(text).isprintable() or not text.isprintable()
     with pytest.raises(StoreError):
-        runs.folder_of(data_picture.__file__, text + "/")
+        runs_run.folder_of(data_picture.__file__, text + "/")
 
 
 @given(some.binary(max_size=200) | values.map(lambda value: repr(value).encode("utf-8", "replace")))
@@ -646,7 +649,7 @@ def test_a_setup_with_one_thing_changed_is_a_story_or_none(story, data):
 @settings(max_examples=50)
 def test_whatever_a_watcher_says_it_has_seen_is_answered(there, seen, image, watcher):
     said = ",".join(":".join(one) for one in seen)
-    for found in live.parse_seen(said).values():
+    for found in progress.parse_seen(said).values():
         assert found.step >= 0
     query = "&".join(
         f"{name}={value}".encode("utf-8", "surrogatepass").decode("latin-1")

@@ -3,13 +3,13 @@
 import pytest
 from tiny import TINY, tiny_config
 
-from kd_core import jobs
 from kd_core.base.config import ConfigError, differences
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, info_of
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.build import blueprint, multiply_adds
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import PRESETS, StoryConfig, assistants, plan, quick_demo
+from kd_core.runs import checks
 from kd_core.training.config import RunConfig
 
 STORY = StoryConfig(
@@ -158,7 +158,7 @@ def test_a_plan_with_named_teachers_trains_none(store):
     assert [config.role for config in planned.to_train.values()] == ["baseline", "distilled"]
     assert list(planned.to_train.values())[1].distillation.teachers == ("abc", "def")
     assert planned.reused == ("abc", "def")
-    jobs.check(store, planned.to_train)
+    checks.check(store, planned.to_train)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -167,7 +167,7 @@ def test_every_preset_can_start_on_every_data_set_where_nothing_is_trained(store
     planned = plan(PRESETS[preset].story(dataset))
     assert [config.role for config in planned.to_train.values()] == ["teacher", "baseline", "distilled"]
     assert {config.dataset for config in planned.to_train.values()} == {dataset}
-    jobs.check(store, planned.to_train)
+    checks.check(store, planned.to_train)
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -244,7 +244,7 @@ def test_a_student_with_an_assistant_learns_from_it_and_the_assistant_from_the_t
     assert (assistant.model, assistant.training.epochs) == (story.assistant, 4)
     assert set(differences([assistant, student])) == {"model.hidden", "distillation.teachers", "training.epochs"}
     assert assistants(configs) == {ids[2]}
-    jobs.check(store, configs)
+    checks.check(store, configs)
 
 
 def test_a_plan_reuses_an_assistant_and_not_for_another_objective(store):

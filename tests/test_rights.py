@@ -13,7 +13,8 @@ from websockets.sync.client import connect
 
 from kd_core.base.config import LabError
 from kd_core.jobs import Jobs
-from kd_core.runs import Store, new_id
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 from pages.widgets import door, history, lab, live, rights
 
 

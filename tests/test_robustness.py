@@ -18,7 +18,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.data import download, load
 from kd_core.evaluation import accuracy
-from kd_core.runs import new_id
+from kd_core.runs.run import new_id
 from kd_core.training.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,7 +132,7 @@ def test_a_batch_is_older_than_a_run_created_after_it(store):
 def test_a_killed_owner_that_nobody_reaped_is_gone(store):
     code = (
         "import sys, time; from pathlib import Path;"
-        "from kd_core.runs import Store; from kd_core.training.config import RunConfig;"
+        "from kd_core.runs.store import Store; from kd_core.training.config import RunConfig;"
         "Store(Path(sys.argv[1])).create({'abc': RunConfig(role='teacher')}); print(flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(store.home)], stdout=subprocess.PIPE)

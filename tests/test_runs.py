@@ -16,21 +16,10 @@ import pytest
 from test_places_and_files import in_a_small_file_system
 from tiny import tiny_config
 
-from kd_core import runs
-from kd_core.runs import (
-    BACKUP,
-    BUCKET_STEPS,
-    CURVE_STRETCHES,
-    DATABASE,
-    LOST_WORKER,
-    MAX_NAME,
-    MAX_NOTE,
-    MAX_TAG,
-    Store,
-    StoreError,
-    folder_of,
-    new_id,
-)
+from kd_core.runs import store as runs_store
+from kd_core.runs.curves import BUCKET_STEPS, CURVE_STRETCHES
+from kd_core.runs.run import LOST_WORKER, MAX_NAME, MAX_NOTE, MAX_TAG, StoreError, folder_of, new_id
+from kd_core.runs.store import BACKUP, DATABASE, Store
 
 STARTED = {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": "cpu"}}
 
@@ -262,7 +251,7 @@ def test_only_a_run_that_rests_can_be_taken_up(store, run_id):
 def test_runs_of_a_process_that_is_gone_read_interrupted_and_others_do_not(store, run_id):
     theirs = new_id()
     code = (
-        "import sys; from pathlib import Path; from kd_core.runs import Store; from kd_core.training.config import RunConfig;"
+        "import sys; from pathlib import Path; from kd_core.runs.store import Store; from kd_core.training.config import RunConfig;"
         "Store(Path(sys.argv[1])).create({sys.argv[2]: RunConfig(role='teacher')})"
     )
     subprocess.run([sys.executable, "-c", code, str(store.home), theirs], check=True)
@@ -299,7 +288,7 @@ def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
 
 KILLED = (
     "import os, subprocess, sys; from pathlib import Path; from kd_core.base.config import LabError; from kd_core.training.config import RunConfig\n"
-    "from kd_core.mending import open_store; from kd_core.runs import Store\n"
+    "from kd_core.runs.recovery import open_store; from kd_core.runs.store import Store\n"
     "folder = Path(sys.argv[1])\n"
     "if not os.fork():\n"
     "    Store(folder).create({'abc': RunConfig(role='teacher')})\n"
@@ -379,7 +368,7 @@ def test_runs_on_a_file_system_that_is_really_full_stay_as_they_were_and_go_on_o
     """The database, the write-ahead log and a run's config file on 300 KiB that a ballast fills up."""
     code = (
         "import sys; from pathlib import Path; from kd_core.base.config import LabError; from kd_core.training.config import RunConfig\n"
-        "from kd_core.runs import Store\n"
+        "from kd_core.runs.store import Store\n"
         "folder = Path(sys.argv[1]); store = Store(folder); store.create({'abc': RunConfig(role='teacher')})\n"
         "def step(number): store.apply('abc', {'kind': 'step', 'step': number, 'loss': 1.0})\n"
         "step(1)\n"
@@ -424,7 +413,7 @@ def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     """WAL: what was committed before the kill is there after it, and the database is whole."""
     code = (
         "import os, sys; from pathlib import Path;"
-        "from kd_core.runs import Store; from kd_core.training.config import RunConfig;"
+        "from kd_core.runs.store import Store; from kd_core.training.config import RunConfig;"
         "store = Store(Path(sys.argv[1])); store.create({'abc': RunConfig(role='teacher')});"
         "store._database.execute('BEGIN'); store._database.execute('DELETE FROM runs'); os.kill(os.getpid(), 9)"
     )
@@ -788,7 +777,7 @@ def owned_by(store, run_id, **owner):
 @pytest.fixture
 def neighbour():
     """A living process of this machine that is not this one, as it enters itself."""
-    return {"host": socket.gethostname(), **runs._birth(os.getppid())}
+    return {"host": socket.gethostname(), **runs_store._birth(os.getppid())}
 
 
 def test_a_clock_that_is_set_makes_no_living_process_an_orphan(store, neighbour, monkeypatch):

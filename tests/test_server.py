@@ -24,7 +24,7 @@ from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestTy
 from tiny import tiny_config
 
 from kd_core.jobs import Span
-from kd_core.runs import new_id
+from kd_core.runs.run import new_id
 from pages.widgets import keys, lab, server
 
 

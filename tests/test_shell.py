@@ -22,7 +22,8 @@ from kd_core.jobs import Jobs
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models import build
 from kd_core.models.config import MODELS, ModelConfig
-from kd_core.runs import Store, new_id
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = shipped.FOLDER

@@ -7,12 +7,14 @@ import pytest
 from s3 import BUCKET, forget_sessions, s3_server
 from tiny import assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import artifacts, bundles, export, exported, mending, performing
+from kd_core import bundles, export, exported, performing
 from kd_core.base import files, paths, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError, path_at
 from kd_core.bundles import BundleError
-from kd_core.runs import DATABASE, Store, new_id
+from kd_core.runs import artifacts, recovery
+from kd_core.runs.run import new_id
+from kd_core.runs.store import DATABASE, Store
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +132,7 @@ def test_a_lost_list_is_put_together_from_the_bucket(far, bucket):
     results = far.get(run_id).results
     far.close()
     (far.home / DATABASE).write_bytes(b"rubbish" * 1000)
-    store, notice = mending.open_store(far.home, bucket)
+    store, notice = recovery.open_store(far.home, bucket)
     assert "1 of 1 runs came from their folders alone" in notice
     assert store.get(run_id).results == results
     store.close()
@@ -173,7 +175,7 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
 
 def test_a_list_is_opened_though_its_bucket_does_not_answer(store, gone):
     run_id = train_here(store, tiny_config())
-    opened, notice = mending.open_store(store.home, gone)
+    opened, notice = recovery.open_store(store.home, gone)
     assert notice is None
     assert opened.get(run_id).status == "finished"
     opened.close()
@@ -181,7 +183,7 @@ def test_a_list_is_opened_though_its_bucket_does_not_answer(store, gone):
 
 def test_a_new_list_beside_a_bucket_that_does_not_answer_is_refused_in_words(home, gone):
     with pytest.raises(SaveError, match="its storage does not answer"):
-        mending.open_store(home, gone)
+        recovery.open_store(home, gone)
 
 
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):

@@ -15,16 +15,17 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import tiny_config, train_here
 from torch import nn
 
-from kd_core import artifacts, bundles, performing, teacher_logits, trial
+from kd_core import bundles, performing, trial
 from kd_core.base.config import ConfigError, LabError
 from kd_core.export import ExportError, export_run
-from kd_core.mending import bring_back
 from kd_core.model_card import model_card
 from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
 from kd_core.recipes import StoryConfig, continued
-from kd_core.runs import Store
+from kd_core.runs import artifacts, logit_cache
+from kd_core.runs.recovery import bring_back
+from kd_core.runs.store import Store
 from kd_core.teacher_files import Ask, examine, read
 from kd_core.training.config import RunConfig
 from kd_core.training.together import trains_together
@@ -578,16 +579,16 @@ def test_a_black_box_cannot_be_trained_continued_packed_or_exported(elsewhere, d
 
 
 def test_what_was_brought_goes_on_here_only_if_it_reads_our_pixels(elsewhere, digits, store):
-    from kd_core import jobs
+    from kd_core.runs import checks
 
     run = store.get(taken(store, tried(elsewhere.files["state dict"], digits)))
     config = continued(run, 1)
     assert (config.brought, config.continues) == (None, run.id)
-    jobs.check(store, {"new": config})
+    checks.check(store, {"new": config})
     assert store.get(train_here(store, config)).usable
     other = store.get(taken(store, tried(elsewhere.files["state dict"], digits, mean=(0.1,), std=(0.3,))))
     with pytest.raises(ConfigError, match="other pixels"):
-        jobs.check(store, {"new": continued(other, 1)})
+        checks.check(store, {"new": continued(other, 1)})
 
 
 def test_a_brought_mlp_trains_with_no_other_and_its_story_keeps_to_itself(elsewhere, digits):
@@ -624,7 +625,7 @@ def test_what_a_teacher_said_of_other_pixels_is_not_taken_for_what_it_says_now(e
         taken(store, tried(elsewhere.files["state dict"], digits, mean=(0.2,), std=(std,))) for std in (0.4, 0.3)
     )
     assert artifacts.weights_sha256(store.storage, wide) == artifacts.weights_sha256(store.storage, narrow)
-    keys = {teacher_logits.key(store.storage, run_id, digits) for run_id in (wide, narrow, wide)}
+    keys = {logit_cache.key(store.storage, run_id, digits) for run_id in (wide, narrow, wide)}
     assert len(keys) == 2
 
 

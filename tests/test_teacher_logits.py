@@ -6,8 +6,8 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, teacher_logits
 from kd_core.models import build
+from kd_core.runs import artifacts, logit_cache
 
 
 @pytest.fixture
@@ -18,11 +18,11 @@ def teacher(store):
 
 def asked(store, teacher, dataset, model=None):
     model = model or artifacts.load_model(store.storage, teacher, dataset)
-    return teacher_logits.of_all(store.storage, (teacher,), dataset, lambda _: model)
+    return logit_cache.of_all(store.storage, (teacher,), dataset, lambda _: model)
 
 
 def files(store):
-    return sorted((store.storage / teacher_logits.FOLDER).glob("*.safetensors"))
+    return sorted((store.storage / logit_cache.FOLDER).glob("*.safetensors"))
 
 
 class Silent(torch.nn.Module):
@@ -57,11 +57,11 @@ def test_other_weights_order_images_labels_or_normalisation_are_never_given_thes
         "normalisation": {"mean": digits.mean + 0.01},
         "name": {"name": "mnist"},
     }
-    names = {teacher_logits.key(store.storage, teacher, digits)}
+    names = {logit_cache.key(store.storage, teacher, digits)}
     for change in changed.values():
-        names.add(teacher_logits.key(store.storage, teacher, dataclasses.replace(digits, **change)))
+        names.add(logit_cache.key(store.storage, teacher, dataclasses.replace(digits, **change)))
     other = train_here(store, tiny_config("baseline", seed=1))
-    names.add(teacher_logits.key(store.storage, other, digits))
+    names.add(logit_cache.key(store.storage, other, digits))
     assert len(names) == len(changed) + 2
     shuffled = dataclasses.replace(digits, **changed["order"])
     torch.testing.assert_close(asked(store, teacher, shuffled)[0], asked(store, teacher, digits)[0][order])
@@ -92,7 +92,7 @@ def test_a_file_that_was_renamed_cut_short_or_changed_is_not_believed(store, tea
 
 def test_the_oldest_go_where_there_are_too_many(store, teacher, digits, monkeypatch):
     asked(store, teacher, digits)
-    monkeypatch.setattr(teacher_logits, "MOST_BYTES", files(store)[0].stat().st_size + 10)
+    monkeypatch.setattr(logit_cache, "MOST_BYTES", files(store)[0].stat().st_size + 10)
     asked(store, train_here(store, tiny_config("baseline", seed=1)), digits)
     assert len(files(store)) == 1
 

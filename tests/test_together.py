@@ -12,9 +12,11 @@ import psutil
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import artifacts, jobs, performing
+from kd_core import jobs, performing
 from kd_core.models.config import ModelConfig
-from kd_core.runs import ACTIVE, Store, new_id
+from kd_core.runs import artifacts
+from kd_core.runs.run import ACTIVE, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import SweepConfig
 
 EPOCHS = 3
@@ -124,7 +126,7 @@ SERVER = """
 import json, sys, time
 from pathlib import Path
 from kd_core.jobs import Jobs
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 if __name__ == "__main__":
     queue = Jobs(Store(Path(sys.argv[1])))

@@ -12,7 +12,7 @@ from test_placement import lab as lab  # a fixture
 from tiny import tiny_config
 
 from kd_core.jobs import Span, forecast, turns
-from kd_core.runs import new_id
+from kd_core.runs.run import new_id
 
 BROWSERS = "abcd"
 

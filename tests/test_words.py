@@ -12,7 +12,7 @@ from tiny import tiny_config
 from kd_core import figures
 from kd_core.figures import Curve
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import new_id
+from kd_core.runs.run import new_id
 from pages.widgets import closer, history, lab, pickers
 from pages.widgets.words import GLOSSARY, NOTHING, cell, explained, literal
 

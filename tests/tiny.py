@@ -17,7 +17,8 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import StoryConfig
-from kd_core.runs import Store, new_id
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, TrainingConfig
 
 TINY = ModelConfig(hidden=(16,))

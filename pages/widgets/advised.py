@@ -7,7 +7,7 @@ import streamlit as st
 from kd_core import diagnosis, evidence
 from kd_core.base.config import LabError
 from kd_core.recipes import StoryConfig
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import keys, lab
 from pages.widgets.address import chosen
 from pages.widgets.forms import set_story

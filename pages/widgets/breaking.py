@@ -13,7 +13,7 @@ from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.paper import Redo
-from kd_core.runs import ACTIVE, RESUMABLE, Run
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab
 from pages.widgets.address import chosen

@@ -9,7 +9,7 @@ from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.recipes import StoryConfig
-from kd_core.runs import ACTIVE, MAX_NAME, Run
+from kd_core.runs.run import ACTIVE, MAX_NAME, Run
 from kd_core.trial import Outcome, Trial
 from pages.widgets import lab, rights
 from pages.widgets.forms import set_story

@@ -7,7 +7,7 @@ import streamlit as st
 
 from kd_core import recipes
 from kd_core.evaluation import claims, statistics
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets.results import accuracy_of
 from pages.widgets.words import explained, literal

@@ -12,7 +12,7 @@ from kd_core.evaluation import calibration as evaluation_calibration
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.models.config import BLACK_BOX
 from kd_core.report import Section, report, written
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import lab, verdicts
 from pages.widgets.chart import chart
 from pages.widgets.exchange import in_turn

@@ -6,7 +6,7 @@ from kd_core import recipes
 from kd_core.base.config import LabError
 from kd_core.models.config import BLACK_BOX
 from kd_core.recipes import StoryConfig
-from kd_core.runs import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
+from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.forms import set_story
 from pages.widgets.pressing import pressed

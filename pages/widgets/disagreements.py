@@ -7,7 +7,7 @@ import streamlit as st
 from kd_core import recipes
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.images import image_grid, picture, width_of

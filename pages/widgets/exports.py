@@ -12,7 +12,7 @@ from kd_core.base import paths
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from kd_core.snippets import Images
 from pages.widgets import lab, pickers, rights
 from pages.widgets.findings import found

@@ -20,7 +20,7 @@ from kd_core.data.paths import available
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
 from pages.widgets import lab, pickers
 from pages.widgets.words import explained, literal, one

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core.data.catalogue import info_of
-from kd_core.runs import ACTIVE, Run
+from kd_core.runs.run import ACTIVE, Run
 from pages.widgets import lab, pickers
 from pages.widgets.words import cell
 

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.sweeps import is_sweep
 from pages.widgets.words import literal, say_refusal

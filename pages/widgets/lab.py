@@ -16,7 +16,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core import advice as advice_before
-from kd_core import figures, mending, recipes, shipped
+from kd_core import figures, recipes, shipped
 from kd_core.advice import Timing
 from kd_core.base import paths
 from kd_core.data import paths as data_paths
@@ -26,14 +26,17 @@ from kd_core.data.intake import Intake
 from kd_core.data.own import library
 from kd_core.jobs import Jobs, Limits, Span
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Run, Store
+from kd_core.runs import recovery
+from kd_core.runs.run import Run
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import artifacts, diagnosis
+    from kd_core import diagnosis
     from kd_core.data import dataset as data_dataset
+    from kd_core.runs import artifacts
 
 WARM_UP_AFTER_SECONDS = 2.0
 OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
@@ -71,8 +74,8 @@ def owner_colour(browser_id: str) -> str:
 
 
 @st.cache_resource(show_spinner=False)
-def _opened(home: Path) -> mending.Opened:
-    opened = mending.open_store(home, paths.storage())
+def _opened(home: Path) -> recovery.Opened:
+    opened = recovery.open_store(home, paths.storage())
     opened.store.interrupt_orphans()
     opened.store.purge()
     opened.store.prune()
@@ -226,7 +229,7 @@ def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
 def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
-    from kd_core import artifacts
+    from kd_core.runs import artifacts
 
     return artifacts.test_logits(paths.storage(), run_id)
 
@@ -234,7 +237,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
 def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
-    from kd_core import artifacts
+    from kd_core.runs import artifacts
 
     return artifacts.validation_logits(paths.storage(), run_id)
 
@@ -245,7 +248,7 @@ def trained(run_id: str) -> "artifacts.Trained":
 
     Few are kept: the paper's teacher takes 10 MB and a few milliseconds to read again.
     """
-    from kd_core import artifacts
+    from kd_core.runs import artifacts
 
     return artifacts.load_trained(paths.storage(), run_id)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kd_core import figures, recipes
 from kd_core.evaluation.accuracy import likest
 from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart

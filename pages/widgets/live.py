@@ -13,7 +13,7 @@ import streamlit as st
 from kd_core import figures, recipes
 from kd_core.base.config import LabError
 from kd_core.figures import Curve
-from kd_core.runs import ACTIVE, RESUMABLE, Run
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab, rights
 from pages.widgets.address import callbacks, number

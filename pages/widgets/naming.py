@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kd_core import figures, recipes
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets.words import cell
 
 

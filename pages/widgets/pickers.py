@@ -10,7 +10,8 @@ import streamlit as st
 from kd_core import recipes, shipped
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
-from kd_core.runs import ACTIVE, Run, serving
+from kd_core.runs.run import ACTIVE, Run
+from kd_core.runs.store import serving
 from kd_core.training.config import RunConfig
 from pages.widgets import keys, lab
 from pages.widgets.words import duration, literal

@@ -14,7 +14,7 @@ from kd_core.data.catalogue import info_of
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation import bias as evaluation_bias
 from kd_core.paper import Experiment, Redo
-from kd_core.runs import ACTIVE, RESUMABLE, Run
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from kd_core import figures, recipes
 from kd_core.data import paths
 from kd_core.evaluation import soft
-from kd_core.runs import ACTIVE, Run
+from kd_core.runs.run import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, smooth, strip
 from pages.widgets.naming import shades

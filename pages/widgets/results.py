@@ -7,7 +7,7 @@ import streamlit as st
 
 from kd_core.evaluation.claims import gap_closed, speed_claim
 from kd_core.recipes import assistants, baseline_beside, names
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets.words import literal
 
 

@@ -16,7 +16,7 @@ from kd_core.base import paths
 from kd_core.base.config import LabError
 from kd_core.data.own import library
 from kd_core.performing import Finding
-from kd_core.runs import ACTIVE, Run
+from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
 from kd_core.trial import Outcome, Trial, take
 from pages.widgets import lab

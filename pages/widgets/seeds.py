@@ -6,7 +6,7 @@ import streamlit as st
 
 from kd_core import paper
 from kd_core.evaluation.claims import over_seeds
-from kd_core.runs import ACTIVE, Run
+from kd_core.runs.run import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.redo import start_button
 from pages.widgets.results import story_of

@@ -30,10 +30,10 @@ from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
-from kd_core import live
 from kd_core.base import process
 from kd_core.base.config import LabError
-from kd_core.runs import ACTIVE
+from kd_core.runs import progress
+from kd_core.runs.run import ACTIVE
 from pages.widgets import keys
 from pages.widgets.base_path import AddBasePath, absolute
 from pages.widgets.bounds import KeepBounds
@@ -74,7 +74,7 @@ def _tell(request: Request) -> JSONResponse:
     named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
     try:
         store, lineup = lab.store(), lab.jobs().lineup()
-        told = live.told(store, store.some(named), live.parse_seen(asked.get("seen", "")))
+        told = progress.told(store, store.some(named), progress.parse_seen(asked.get("seen", "")))
         shown = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
         spans = lab.queue_forecast() if any(run["status"] == "queued" for run in told) else {}
     except LabError as error:
@@ -112,8 +112,8 @@ def _tell_probes(request: Request) -> JSONResponse:
     image = asked.get("image", "0")[:6]
     try:
         store = lab.store()
-        seen = live.parse_seen(asked.get("seen", ""))
-        told = live.probes_told(store, store.some(named), int(image) if image.isdecimal() else 0, seen)
+        seen = progress.parse_seen(asked.get("seen", ""))
+        told = progress.probes_told(store, store.some(named), int(image) if image.isdecimal() else 0, seen)
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
     return JSONResponse({"runs": told})
@@ -231,7 +231,7 @@ def _get_ready() -> None:
     import plotly.graph_objects  # noqa: F401
     import scipy.stats  # noqa: F401
 
-    from kd_core import artifacts  # noqa: F401
+    from kd_core.runs import artifacts  # noqa: F401
 
     _compressed_plotly()
     gc.collect()

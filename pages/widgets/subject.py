@@ -14,7 +14,7 @@ from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.data.picture import PictureError
 from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.soft import GALLERIES, gallery
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.canvas import canvas

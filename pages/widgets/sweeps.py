@@ -12,7 +12,7 @@ from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import statistics
 from kd_core.models.config import ModelConfig
-from kd_core.runs import ACTIVE, RESUMABLE, Run, new_id
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from kd_core.training.config import SweepConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.chart import chart

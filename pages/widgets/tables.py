@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from kd_core.base import config as base_config
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets.words import cell
 
 

@@ -9,7 +9,7 @@ from kd_core import recipes
 from kd_core.evaluation import statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_difference
-from kd_core.runs import Run
+from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.naming import short_names
 from pages.widgets.results import story_of

@@ -22,7 +22,7 @@ from load.session import Listener, Session
 from serving import Server
 
 from kd_core.recipes import StoryConfig
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 from pages.widgets.forms import to_address
 
 SECONDS_A_PHASE = 25.0

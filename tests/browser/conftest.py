@@ -13,7 +13,7 @@ from playwright.sync_api import Error as PlaywrightError
 from serving import Server
 
 from kd_core import shipped
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 
 expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
 CHROMIUM_FLAGS = [

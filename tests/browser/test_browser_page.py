@@ -10,13 +10,14 @@ from PIL import Image
 from playwright.sync_api import expect
 from tiny import LONG_NAMES, coloured_classes, photographed, tiny_config, train_here
 
-from kd_core import artifacts, browser_page, export, exported, snippets
+from kd_core import browser_page, export, exported, snippets
 from kd_core.data import load
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
 from kd_core.data.picture import as_mnist, read_for, read_picture
 from kd_core.models.config import ModelConfig
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 
 IMAGES = 40
 STAND_IN = """

@@ -6,10 +6,11 @@ from measured import machine
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import artifacts, performing, recipes
+from kd_core import performing, recipes
 from kd_core.data import load
 from kd_core.evaluation.accuracy import predictions
-from kd_core.runs import Store
+from kd_core.runs import artifacts
+from kd_core.runs.store import Store
 
 
 @pytest.fixture(scope="module")

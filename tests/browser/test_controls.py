@@ -9,7 +9,8 @@ from tiny import tiny_config, tiny_story
 from walking import Walk, pages_of
 
 from kd_core import performing, recipes
-from kd_core.runs import Store, new_id
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import SweepConfig
 
 TITLES = re.findall(r'st\.Page\([^)]*title="([^"]+)"', (ROOT / "app.py").read_text())

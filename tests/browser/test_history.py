@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tiny import tiny_story
 
 from kd_core import performing, recipes
-from kd_core.runs import Store
+from kd_core.runs.store import Store
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.data.catalogue import info_of
 from kd_core.losses.catalogue import OBJECTIVES
-from kd_core.runs import ACTIVE, Store
+from kd_core.runs.run import ACTIVE
+from kd_core.runs.store import Store
 from pages.widgets import forms, live
 
 LONG, SHORT = 4000, 20

@@ -24,7 +24,8 @@ from kd_core.base.files import found, path_at
 from kd_core.jobs import Jobs
 from kd_core.models.config import ModelConfig
 from kd_core.recipes import plan
-from kd_core.runs import ACTIVE, LOST_WORKER, Store, new_id
+from kd_core.runs.run import ACTIVE, LOST_WORKER, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import SweepConfig
 
 pytestmark = pytest.mark.timeout(400)

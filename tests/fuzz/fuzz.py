@@ -339,7 +339,7 @@ def bundle(folder: Path) -> Target:
     from tiny import tiny_config, train_here
 
     from kd_core.bundles import BundleError, pack, unpack
-    from kd_core.runs import Store
+    from kd_core.runs.store import Store
 
     there, here = Store(folder / "there"), Store(folder / "here")
     teacher = train_here(there, tiny_config())

@@ -43,7 +43,8 @@ from serving import Server
 from kd_core.data import paths
 from kd_core.data.catalogue import DATASETS
 from kd_core.evaluation.speed import processor
-from kd_core.runs import ACTIVE, Run, Store, folder_of
+from kd_core.runs.run import ACTIVE, Run, folder_of
+from kd_core.runs.store import Store
 
 HERE = Path(__file__).resolve().parent
 CLIENTS = 30
@@ -430,7 +431,7 @@ async def drain(store: Store, presenter: Client) -> set[str]:
 
 def fingerprints(home: Path, finished: list[Run]) -> tuple[dict[str, str], list[str]]:
     """The checksum of every finished run's weights, and a sentence on each whose files are not what its card says."""
-    from kd_core import artifacts
+    from kd_core.runs import artifacts
 
     sums, wrong = {}, []
     for run in finished:

@@ -20,7 +20,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs import RunFolder, folder_of
+from kd_core.runs.run import RunFolder, folder_of
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 

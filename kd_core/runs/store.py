@@ -1,7 +1,7 @@
 """The run store: what every run is, how it stands and what it recorded, in SQLite; its files in a folder beside.
 
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
-    KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.mending
+    KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.runs.recovery
     KD_STORAGE/runs/<id>/         config.json, origin.json (batch and browser), group.json (whom it trains with as one),
                                   checkpoint.pt, weights.safetensors, logits.safetensors, card.json, export/
 
@@ -25,7 +25,6 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -34,39 +33,32 @@ import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
-from kd_core.data.catalogue import called
-from kd_core.training.config import PRECISIONS, RunConfig
+from kd_core.runs.curves import _EXTREMES, CURVE_STRETCHES, MANY_RECORDS, _extremes, _forget_extremes, _widen
+from kd_core.runs.run import (
+    ACTIVE,
+    LOST_WORKER,
+    MAX_NAME,
+    MAX_NOTE,
+    MAX_TAG,
+    MAX_TAGS,
+    PARTS,
+    RECORD_COLUMNS,
+    RESUMABLE,
+    Run,
+    RunFolder,
+    Status,
+    StoreError,
+    folder_of,
+    new_id,
+)
+from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)
 
-Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
-ACTIVE: tuple[Status, ...] = ("queued", "running")
-RESUMABLE: tuple[Status, ...] = ("paused", "stopped", "failed", "interrupted")
-
-RECORD_COLUMNS = (
-    "step",
-    "kind",
-    "epoch",
-    "loss",
-    "soft_loss",
-    "hard_loss",
-    "learning_rate",
-    "samples_per_second",
-    "validation_errors",
-    "validation_accuracy",
-    "best",
-    "seconds",
-)
 
 DATABASE, BACKUP = "lab.sqlite", "lab.backup.sqlite"
 
-PARTS = ("loss", "soft_loss", "hard_loss")
-BUCKET_STEPS = 128
-MANY_RECORDS = 20_000
-"""Step records of one run beyond which its curve is read from the extremes."""
 MAX_STEP = 2**62
-CURVE_STRETCHES = 500
-"""A curve is read as the lowest and the highest value in each of about this many stretches."""
 DAYS_UNTIL_PURGED = 1.0
 SECONDS_UNTIL_GONE = 180.0
 """Without a sign of life, after which the owner of runs on another host is taken for gone."""
@@ -74,13 +66,7 @@ DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
 SECONDS_FOR_A_LOCK = 10
 LEAST_ROOM_BYTES = 65_536
-LOST_WORKER = "The process that trained it was lost; another goes on from its last checkpoint."
-"""What is said of a run that waits for another worker, and still when it has one: it may have been quick."""
-MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
-"""Characters."""
-MAX_TAGS = 100
 
-_EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS runs (
@@ -108,104 +94,6 @@ CREATE TABLE IF NOT EXISTS findings (
     kind TEXT NOT NULL, run_ids TEXT NOT NULL, found_at REAL NOT NULL, result TEXT NOT NULL, PRIMARY KEY (kind, run_ids)
 ) WITHOUT ROWID;
 """
-
-
-class StoreError(LabError):
-    """The store cannot be used, or has no such run; one sentence says what to do."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row, as it stood when it was read. Times are seconds since 1970; message is a sentence for people.
-
-    browser: whose it is, an id that the server gave a browser; empty for a run from a shell. attempt: how often it was
-    started; one that goes on from a checkpoint records its steps from there anew. joined: other browsers that asked for
-    the same config while it waited or was at work.
-    """
-
-    id: str
-    created_at: float
-    config: RunConfig
-    batch: str
-    status: Status
-    request: str | None
-    message: str | None
-    step: int
-    total_steps: int | None
-    started_at: float | None
-    ended_at: float | None
-    environment: dict[str, Any]
-    results: dict[str, Any]
-    browser: str
-    name: str
-    note: str
-    tags: tuple[str, ...]
-    deleted_at: float | None
-    attempt: int
-    joined: tuple[str, ...] = ()
-
-    @property
-    def browsers(self) -> tuple[str, ...]:
-        """All that asked for it, the first of them first."""
-        return self.browser, *self.joined
-
-    @property
-    def label(self) -> str:
-        """A name for lists: what its user called it, else what it is and the start of its id; and its mistake."""
-        if self.name:
-            return self.name + self.config.mistake_said
-        return f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
-
-    @property
-    def settled(self) -> RunConfig:
-        """Its config, with the precision that it was trained in where an older config leaves that open."""
-        return _settled(self.config, str(self.environment.get("precision")))
-
-    @property
-    def progress(self) -> float:
-        """Share of its steps done, 0 to 1."""
-        return min(1.0, self.step / self.total_steps) if self.total_steps else 0.0
-
-    @property
-    def stopped_said(self) -> str:
-        """Such as 'stopped early, at 3 of 20 epochs', of a stopped run that left weights; else nothing."""
-        if self.status != "stopped" or not self.usable:
-            return ""
-        return f"stopped early, at {self.results['epochs']:.3g} of {self.config.training.epochs} epochs"
-
-    @property
-    def usable(self) -> bool:
-        """Whether it left weights that can be shown, compared and taught from."""
-        return bool(self.results)
-
-
-@dataclass(frozen=True)
-class RunFolder:
-    """The files of one run."""
-
-    path: AnyPath
-
-    config = property(lambda self: self.path / "config.json")
-    checkpoint = property(lambda self: self.path / "checkpoint.pt")
-    together = property(lambda self: self.path / "together.pt")
-    origin = property(lambda self: self.path / "origin.json")
-    group = property(lambda self: self.path / "group.json")
-    weights = property(lambda self: self.path / "weights.safetensors")
-    logits = property(lambda self: self.path / "logits.safetensors")
-    card = property(lambda self: self.path / "card.json")
-    export = property(lambda self: self.path / "export")
-
-
-def folder_of(storage: AnyPath, run_id: str) -> RunFolder:
-    """Where the files of a run lie. Raises StoreError for what cannot be an id, so no id leads outside storage."""
-    if not (run_id.isascii() and run_id.isalnum()):
-        raise StoreError(f"there is no run '{run_id}'")
-    return RunFolder(storage / "runs" / run_id)
-
-
-def new_id() -> str:
-    """An id for a run or a batch that nobody has yet."""
-    return secrets.token_hex(5)
 
 
 def readiness(run: Run) -> int:
@@ -827,46 +715,6 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
         )
 
 
-def _extremes(points: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
-    """The lowest and the highest of every `stretch` points, and the last point of all."""
-    kept = {points[-1]}
-    for start in range(0, len(points), stretch):
-        piece = points[start : start + stretch]
-        kept |= {min(piece, key=lambda point: point[1]), max(piece, key=lambda point: point[1])}
-    return sorted(kept)
-
-
-def _widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
-    """Let the extremes of a record's bucket take the record in."""
-    values = [event.get(part) for part in PARTS]
-    stated = [item for value in values for item in (value, event.get("epoch")) * 2]
-    updates = []
-    for part in PARTS:
-        for end, beyond in (("low", "<"), ("high", ">")):
-            column = f"{part}_{end}"
-            further = f"{column} IS NULL OR excluded.{column} {beyond} {column}"
-            updates += [
-                f"{column}_epoch = CASE WHEN {further} THEN excluded.{column}_epoch ELSE {column}_epoch END",
-                f"{column} = CASE WHEN {further} THEN excluded.{column} ELSE {column} END",
-            ]
-    database.execute(
-        f"INSERT INTO extremes (run_id, bucket, {', '.join(_EXTREMES)}) VALUES (?, ?{', ?' * len(_EXTREMES)})"
-        f" ON CONFLICT DO UPDATE SET {', '.join(updates)}",
-        (run_id, event["step"] // BUCKET_STEPS, *stated),
-    )
-
-
-def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
-    """Make the extremes those of the records up to a step again."""
-    bucket = step // BUCKET_STEPS
-    database.execute("DELETE FROM extremes WHERE run_id = ? AND bucket >= ?", (run_id, bucket))
-    kept = database.execute(
-        "SELECT * FROM records WHERE run_id = ? AND kind = 'step' AND step >= ?", (run_id, bucket * BUCKET_STEPS)
-    )
-    for row in kept.fetchall():
-        _widen(database, run_id, dict(row))
-
-
 _read: dict[str, tuple[tuple[Any, ...], Run]] = {}
 """Of each run the newest row that was read, and what was made of it."""
 MOST_READ = 5000
@@ -896,12 +744,6 @@ def _run(row: sqlite3.Row) -> Run:
 def _config(text: str) -> RunConfig:
     """A run's config never changes; reading it anew for every page that lists runs was a tenth of a class's time."""
     return RunConfig.from_json(text)
-
-
-@lru_cache(maxsize=1024)
-def _settled(config: RunConfig, precision: str) -> RunConfig:
-    trained = next((one for one in PRECISIONS if one == precision), None)
-    return config if trained is None else config.in_precision(trained)
 
 
 def _run_or_none(row: sqlite3.Row) -> Run | None:

@@ -15,11 +15,11 @@ from contextlib import suppress
 import torch
 from torch import Tensor, nn
 
-from kd_core import artifacts
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
 from kd_core.data.dataset import Dataset
 from kd_core.models import build
+from kd_core.runs import artifacts
 
 log = logging.getLogger(__name__)
 

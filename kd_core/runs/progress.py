@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from kd_core.runs import PARTS, Run, Store
+from kd_core.runs.run import PARTS, Run
+from kd_core.runs.store import Store
 
 
 class Seen(NamedTuple):

@@ -1,0 +1,1 @@
+"""Runs as they are kept: the store, its files and curves, and how a damaged one is recovered."""
