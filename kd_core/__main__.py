@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import cluster, comparison, jobs, paper, performing, recipes, shipped, trial
+from kd_core import cluster, jobs, performing, shipped, trial
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
@@ -34,6 +34,8 @@ from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, called, info_of, is_own
 from kd_core.data.own import library, prepare
 from kd_core.data.own import source as own_source
+from kd_core.experiments import defaults, equal_budget, paper, presets, story
+from kd_core.experiments import table as experiments_table
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.config import Average, DistillationConfig
 from kd_core.models.config import MODELS, PAPER_TEACHER, PIXELS, ModelConfig
@@ -158,7 +160,7 @@ def train(
 ) -> None:
     """Train a teacher (the paper's 1200-1200 with dropout) or a baseline student (its 800-800) on labels."""
     with _sentences():
-        preset = PAPER_TEACHER if role == "teacher" else recipes.default_student(dataset)
+        preset = PAPER_TEACHER if role == "teacher" else defaults.default_student(dataset)
         config = RunConfig(
             role=role,
             dataset=dataset,
@@ -241,7 +243,7 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(recipes.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
+            model=_model(defaults.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
             distillation=_distillation(
                 dataset,
                 objective,
@@ -370,7 +372,7 @@ def continue_run(
     with _sentences():
         store = _store()
         goes_on = _finished("finished run that was trained here", lambda run: run.config.brought is None)
-        _run(store, recipes.continued(_find(store, run, "goes on from", goes_on), epochs), name=name)
+        _run(store, story.continued(_find(store, run, "goes on from", goes_on), epochs), name=name)
 
 
 @app.command()
@@ -523,12 +525,12 @@ def redo_recipe(
         if name != "all" and name not in known:
             raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
         for experiment in known.values() if name == "all" else [known[name]]:
-            redo = paper.plan(experiment, range(seeds), store.runs())
+            redo = experiments_table.plan(experiment, range(seeds), store.runs())
             _redo(store, redo)
             _show_redone(store, experiment, redo, markdown)
 
 
-def _redo(store: Store, redo: paper.Redo) -> None:
+def _redo(store: Store, redo: experiments_table.Redo) -> None:
     for run_id in redo.to_resume:
         store.take_up(run_id)
         _say(_watch(store, run_id), notices)
@@ -536,16 +538,20 @@ def _redo(store: Store, redo: paper.Redo) -> None:
         _say(_start(store, run_id, config), notices)
 
 
-def _show_redone(store: Store, experiment: paper.Experiment, redo: paper.Redo, markdown: bool) -> None:
+def _show_redone(
+    store: Store, experiment: experiments_table.Experiment, redo: experiments_table.Redo, markdown: bool
+) -> None:
     runs = {run.id: run for run in store.some([*redo.runs.values()])}
-    found = paper.rows(experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs})
+    found = experiments_table.rows(
+        experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
+    )
     cells = [
         (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)), row.time())
         for row in found
     ]
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
     _print_table([head, *cells], experiment.title, markdown)
-    for said in paper.verdicts(experiment, found):
+    for said in experiments_table.verdicts(experiment, found):
         _say(f"{said.word}: {said.sentence}")
     _print_machines(runs.values())
 
@@ -577,21 +583,23 @@ def _print_machines(runs: Iterable[Run]) -> None:
 def objectives(
     dataset: DatasetName = "mnist",
     seeds: Annotated[
-        int, typer.Option(min=1, max=comparison.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
+        int, typer.Option(min=1, max=equal_budget.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
     ] = 5,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
 ) -> None:
     """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
     with _sentences():
         store = _store()
-        experiment = comparison.experiment(comparison.budget(dataset))
-        redo = paper.plan(experiment, range(seeds), store.runs())
+        experiment = equal_budget.experiment(equal_budget.budget(dataset))
+        redo = experiments_table.plan(experiment, range(seeds), store.runs())
         _redo(store, redo)
         runs = {run.id: run for run in store.some([*redo.runs.values()])}
-        found = paper.rows(experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs})
-        standings = comparison.standings(found)
-        _print_table([comparison.HEAD, *(comparison.cells(one) for one in standings)], experiment.title, markdown)
-        for sentence in (experiment.shows, *comparison.verdict(standings), comparison.HOW_TO_READ):
+        found = experiments_table.rows(
+            experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
+        )
+        standings = equal_budget.standings(found)
+        _print_table([equal_budget.HEAD, *(equal_budget.cells(one) for one in standings)], experiment.title, markdown)
+        for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
             _say(sentence)
         _print_machines(runs.values())
 
@@ -617,9 +625,9 @@ def ship() -> None:
     with _sentences():
         store = _store()
         mine = [run for run in store.runs() if shipped.TAG not in run.tags]
-        main = paper.plan(paper.experiments()["main"], [0], mine)
+        main = experiments_table.plan(paper.experiments()["main"], [0], mine)
         _redo(store, main)
-        small = recipes.plan(shipped.digits_story(), mine)
+        small = story.plan(presets.digits_story(), mine)
         for run_id, config in small.to_train.items():
             _say(_start(store, run_id, config), notices)
         for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
@@ -757,7 +765,8 @@ def compare(
 @app.command()
 def advise(run: RunId) -> None:
     """Say what a distilled run's own numbers suggest, most important first, and the next experiment for each."""
-    from kd_core import diagnosis, evidence
+    from kd_core.experiments.advice import after as advice_after
+    from kd_core.experiments.advice import evidence
 
     with _sentences():
         store = _store()
@@ -767,7 +776,7 @@ def advise(run: RunId) -> None:
             "distill one with 'python -m kd_core distill --teacher last'",
         )
         read = evidence.evidence_of(store, _find(store, run, "advises on", student))
-        found = diagnosis.advise(read)
+        found = advice_after.advise(read)
         for number, advice in enumerate(found, 1):
             lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
             if advice.next is not None:
@@ -778,7 +787,7 @@ def advise(run: RunId) -> None:
                 lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
             _say("\n".join(lines))
         if not found:
-            _say(diagnosis.ALL_WELL)
+            _say(advice_after.ALL_WELL)
 
 
 def _in_words(value: Any) -> str:
@@ -886,7 +895,7 @@ def _distillation(
     if alpha is not None and not told.info.mixed:
         raise LabError(f"{objective} is not weighed by alpha: leave --alpha out, and see --weight")
     if told.info.uses_temperature:
-        default = recipes.default_temperature(dataset, objective)
+        default = defaults.default_temperature(dataset, objective)
         told = told.replace(temperature=default if temperature is None else temperature)
     return told if alpha is None else told.replace(alpha=alpha)
 
@@ -928,7 +937,7 @@ _SETTINGS = (
 def _training(role: str, dataset: str, *values: Any) -> TrainingConfig:
     """The training of that role on that data set, with other values of _SETTINGS where they are not None."""
     changes = {name: value for name, value in zip(_SETTINGS, values, strict=True) if value is not None}
-    return recipes.default_training(role, dataset).replace(**changes)
+    return defaults.default_training(role, dataset).replace(**changes)
 
 
 data = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")

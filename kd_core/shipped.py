@@ -24,8 +24,6 @@ from kd_core.base.files import SaveError, read_text, write_atomic
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.model_card import model_card
-from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig, default_training
 from kd_core.runs.run import RECORD_COLUMNS, Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -41,14 +39,6 @@ TAG = "shipped"
 WEIGHTS, FACTS, HISTORY, README = "weights.safetensors", "run.json", "history.json", "README.md"
 _KEPT = ("id", "created_at", "step", "total_steps", "started_at", "ended_at", "environment", "results")
 _TAKEN_IN = "shipped"  # the finding that lists what a store was given before
-
-
-def digits_story() -> StoryConfig:
-    """The smaller story that ships beside the paper's main experiment; not the quick demo's, which is to be watched."""
-    return StoryConfig.default("digits").replace(
-        teacher=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),
-        teacher_training=default_training("teacher", "digits").replace(epochs=80),
-    )
 
 
 def names() -> list[str]:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from kd_core import recipes
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of
 from kd_core.data.paths import available
+from kd_core.experiments import presets
+from kd_core.experiments import story as experiments_story
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.widgets import guide, keys, lab, pickers, rights
@@ -72,13 +73,13 @@ with demo, st.container(border=True):
         required=True,
         format_func=lambda name: info_of(name).label,
     )
-    story = recipes.quick_demo(dataset)
+    story = presets.quick_demo(dataset)
     if not story.transfer_set.whole:
         st.markdown(
             f"Both students see the same {story.transfer_set.fraction:.0%} of the images that the teacher learned"
             " from: where images are few, a teacher helps most."
         )
-    to_train = recipes.plan(story).to_train
+    to_train = experiments_story.plan(story).to_train
     if pressed("Run the quick demo", type=filled("quick_demo"), key="quick_demo", icon=":material/play_arrow:"):
         ids = rights.submit(to_train)
         keys.choose_batch(lab.store().get(ids[-1]).batch)

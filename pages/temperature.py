@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from kd_core import recipes
+from kd_core.experiments import story
 from pages.widgets import lab, pickers
 from pages.widgets.address import temperature_of_address
 from pages.widgets.lesson import dark_knowledge_map, likeness_of, what_the_student_feels
@@ -23,7 +23,7 @@ if not found:
     st.stop()
 models = pickers.with_teacher(found[pickers.batch_picker(found)])
 class_names = lab.class_names_of(models[0])
-names, colours = recipes.names(models), shades(models)
+names, colours = story.names(models), shades(models)
 temperature = temperature_of_address()
 
 look, bars = st.columns([2, 5], gap="large")

@@ -186,18 +186,19 @@ def shell(folder: Path) -> dict[str, Any]:
     from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
     from typer.main import get_command
 
-    from kd_core import comparison, paper, shipped
+    from kd_core import shipped
     from kd_core.__main__ import app
+    from kd_core.experiments import equal_budget, paper, presets
     from kd_core.losses.catalogue import OBJECTIVES
     from kd_core.runs.store import Store
 
     patch = pytest.MonkeyPatch()
     patch.setattr(paper, "PROTOCOLS", {"digits": PAPER})
     patch.setattr(paper.experiments, "__defaults__", (PAPER,))
-    patch.setattr(shipped, "digits_story", tiny_story)
+    patch.setattr(presets, "digits_story", tiny_story)
     patch.setattr(shipped, "FOLDER", folder / "lab" / "shipped")
-    patch.setattr(comparison, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
-    patch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    patch.setattr(equal_budget, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
+    patch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
     store = Store(folder / "lab")
     teacher = train_here(store, tiny_config())
     student = train_here(store, tiny_config("distilled", teachers=(teacher,)))

@@ -3,11 +3,12 @@
 import pytest
 from tiny import tiny_config
 
-from kd_core.advice import Timing, expected_seconds, warnings
 from kd_core.data.catalogue import DATASETS, TransferSetConfig
+from kd_core.experiments.advice.before import Timing, expected_seconds, warnings
+from kd_core.experiments.presets import PRESETS
+from kd_core.experiments.story import StoryConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import PRESETS, StoryConfig
 
 DIGITS = tuple("0123456789")
 SMALLER = {"teacher_parameters": 1000, "student_parameters": 100, "class_names": DIGITS}

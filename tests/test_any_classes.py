@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import exported, figures, performing, recipes, shipped, snippets
+from kd_core import exported, figures, performing, shipped, snippets
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
@@ -20,6 +20,7 @@ from kd_core.data.own import prepare
 from kd_core.data.own.library import Preparation
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import soft as evaluation_soft
+from kd_core.experiments import story as experiments_story
 from kd_core.runs import progress
 from kd_core.runs.store import Store
 from pages.widgets import closer, forms, images, lab, race
@@ -261,7 +262,9 @@ def lab_home(tmp_path_factory):
     dataset = prepare.prepare(source, Preparation(label="Twelve things", side=16), home)
     store = Store(home)
     patch.setenv("KD_HOME", str(home))
-    runs = recipes.plan(colour_story(dataset, transfer_set=TransferSetConfig(only_classes=tuple(range(11))))).to_train
+    runs = experiments_story.plan(
+        colour_story(dataset, transfer_set=TransferSetConfig(only_classes=tuple(range(11))))
+    ).to_train
     store.create(runs)
     for run_id in runs:
         performing.run_here(store, run_id, lambda event: None, lambda: None)

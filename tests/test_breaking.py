@@ -8,12 +8,15 @@ from scipy.stats import ttest_rel
 from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
-from kd_core import breaking, jobs, paper, performing, shipped
+from kd_core import jobs, performing, shipped
 from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
-from kd_core.breaking import RIGHT, WRONG, Choice, Setting
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.evaluation import statistics
 from kd_core.evaluation.claims import SeedDifference, seed_difference
+from kd_core.experiments import broken
+from kd_core.experiments import table as experiments_table
+from kd_core.experiments.broken import RIGHT, WRONG, Choice, Setting
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
@@ -24,10 +27,10 @@ from pages.widgets import lab
 SEEDS = (0, 1, 2)
 
 
-@pytest.mark.parametrize("dataset", breaking.BASE)
+@pytest.mark.parametrize("dataset", broken.BASE)
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_right_and_wrong_student_of_a_seed_differ_in_the_mistake_alone(mistake, dataset):
-    plan = paper.plan(breaking.experiment(mistake, dataset), SEEDS)
+    plan = experiments_table.plan(broken.experiment(mistake, dataset), SEEDS)
     for seed in SEEDS:
         right, wrong = (plan.to_train[plan.runs[label, seed]] for label in (RIGHT, WRONG))
         differing = differences([right, wrong])
@@ -47,8 +50,8 @@ def test_right_and_wrong_student_of_a_seed_differ_in_the_mistake_alone(mistake, 
 def test_the_teachers_of_the_lesson_are_those_that_ship(store, monkeypatch):
     monkeypatch.setattr(shipped, "FOLDER", ROOT / "checkpoints" / "shipped")
     shipped.take_in(store)
-    for dataset in breaking.BASE:
-        plan = paper.plan(breaking.experiment("class_mean", dataset), SEEDS, store.runs())
+    for dataset in broken.BASE:
+        plan = experiments_table.plan(broken.experiment("class_mean", dataset), SEEDS, store.runs())
         assert {config.role for config in plan.to_train.values()} == {"distilled"}
         assert len(plan.to_train) == 2 * len(SEEDS)
 
@@ -82,7 +85,7 @@ def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, si
     mean = -3.0 if sign < 0 else 3.0
     found = SeedDifference(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
     assert found.sign == sign
-    assert said in breaking.finding("class_mean", "digits", found)
+    assert said in broken.finding("class_mean", "digits", found)
 
 
 def test_of_a_choice_on_the_test_set_the_number_told_is_too_good_by_what_the_other_half_has_more(digits):
@@ -91,16 +94,16 @@ def test_of_a_choice_on_the_test_set_the_number_told_is_too_good_by_what_the_oth
     choices = []
     for missed_own, missed_other in ((0.1, 0.1), (0.0, 0.2)):
         logits = np.eye(10)[labels]
-        for half, share in zip(breaking.halves(len(labels), 7), (missed_own, missed_other), strict=True):
+        for half, share in zip(statistics.halves(len(labels), 7), (missed_own, missed_other), strict=True):
             missed = half[: round(share * len(half))]
             logits[missed] = np.roll(logits[missed], 1, axis=1)
-        choices.append(breaking.choice(logits, labels, 7))
+        choices.append(broken.choice(logits, labels, 7))
     right, wrong = choices
     assert wrong == Choice(0, 45, 222, 223)
     assert right == Choice(22, 22, 222, 223)
-    found = breaking.optimism({7: right}, {7: wrong})
+    found = broken.optimism({7: right}, {7: wrong})
     assert found.mean == pytest.approx((45 * 222 / 223 - 0) - (22 * 222 / 223 - 22))
-    assert "too good" in breaking.finding("test_choice", "digits", found)
+    assert "too good" in broken.finding("test_choice", "digits", found)
 
 
 # ----------------------------------------------------------------------------------------------------- the page
@@ -115,10 +118,10 @@ def lesson_home(tmp_path_factory):
     """A home whose store holds a small lesson's teacher; the queue closed at the end."""
     patch = pytest.MonkeyPatch()
     patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
-    patch.setattr(breaking, "BASE", {"digits": SMALL})
-    patch.setattr(breaking, "CHANGED", {"digits": {"colour_jitter": MOVING}})
+    patch.setattr(broken, "BASE", {"digits": SMALL})
+    patch.setattr(broken, "CHANGED", {"digits": {"colour_jitter": MOVING}})
     teacher = tiny_config(epochs=2).replace(model=TINY.replace(dropout_hidden=0.3))
-    patch.setattr(breaking, "teacher", lambda dataset: teacher)
+    patch.setattr(broken, "teacher", lambda dataset: teacher)
     home = tmp_path_factory.mktemp("lesson")
     store = Store(home)
     store.create({"teacher": teacher})
@@ -199,11 +202,11 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
 
 def test_no_difference_is_said_as_one():
     found = SeedDifference(dict.fromkeys(range(5), 0.0), 0.0, (-1.0, 1.0))
-    assert "As many test errors with the mistake as without it" in breaking.finding("class_mean", "digits", found)
+    assert "As many test errors with the mistake as without it" in broken.finding("class_mean", "digits", found)
 
 
 def test_text_and_rows_say_the_same_share_of_the_images():
-    settings = breaking._DIGITS, breaking._MNIST
+    settings = broken._DIGITS, broken._MNIST
     said = [setting.part.share_in_words(setting.training.validation_fraction) for setting in settings]
     assert said == [
         "20% of the training images: 10% to train, 10% to choose the epoch",

@@ -13,8 +13,9 @@ import torch
 from tiny import BUDGET, PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
-from kd_core import comparison, paper, shipped
+from kd_core import shipped
 from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
+from kd_core.experiments import equal_budget, paper, presets
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.store import Store
 
@@ -332,12 +333,12 @@ def test_a_recipe_trains_what_is_missing_of_it_and_prints_paper_and_ours(shell, 
 
 
 def test_objectives_are_compared_by_one_command_that_goes_on_where_it_was(shell, monkeypatch):
-    monkeypatch.setattr(comparison, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
-    monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    monkeypatch.setattr(equal_budget, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
+    monkeypatch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
     done = shell("objectives", "--dataset", "digits", "--seeds", "3", "--markdown")
     assert done.exit_code == 0, done.output
     assert done.stderr.count("finished: ") == 1 + 4 * 3
-    assert "| " + " | ".join(comparison.HEAD) + " |" in done.stdout
+    assert "| " + " | ".join(equal_budget.HEAD) + " |" in done.stdout
     assert "After Holm's correction for 3 comparisons" in done.stdout
     more = shell("objectives", "--dataset", "digits", "--seeds", "4", "--markdown")
     assert more.stderr.count("finished: ") == 4
@@ -361,7 +362,7 @@ def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):
 
 def test_what_ships_is_made_by_one_command_and_verified_by_another(shell, monkeypatch, home):
     monkeypatch.setattr(paper.experiments, "__defaults__", (PAPER,))
-    monkeypatch.setattr(shipped, "digits_story", tiny_story)
+    monkeypatch.setattr(presets, "digits_story", tiny_story)
     nothing = shell("verify")
     assert nothing.exit_code == REFUSED
     assert "holds no model" in nothing.output

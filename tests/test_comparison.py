@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kd_core import comparison, paper, recipes
-from kd_core.comparison import BASELINE, HINTON, SMOOTHED, Budget, Standing, holm, standings
+from kd_core.experiments import defaults, equal_budget, table
+from kd_core.experiments.equal_budget import BASELINE, HINTON, SMOOTHED, Budget, Standing, holm, standings
+from kd_core.experiments.table import Row
 from kd_core.figures import objective_differences
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.paper import Row
 
 
 def row(name, *errors, seconds=1.0):
@@ -29,7 +29,7 @@ ROWS = [
 
 
 def test_all_objectives_take_part_and_differ_in_what_is_minimised_alone():
-    experiment = comparison.experiment(comparison.budget("mnist"))
+    experiment = equal_budget.experiment(equal_budget.budget("mnist"))
     assert {line.label for line in experiment.lines} == {BASELINE, SMOOTHED, *OBJECTIVES}
     runs = {line.label: line.make(3, ("teacher",)) for line in experiment.lines}
     bare = {
@@ -41,19 +41,19 @@ def test_all_objectives_take_part_and_differ_in_what_is_minimised_alone():
         told = runs[name].distillation
         assert (told.objective, told.weights, told.teachers) == (name, (), ("teacher",))
         if OBJECTIVES[name].uses_temperature:
-            assert told.temperature == recipes.default_temperature("mnist", name)
-    assert runs[SMOOTHED].training.label_smoothing == comparison.SMOOTHING
+            assert told.temperature == defaults.default_temperature("mnist", name)
+    assert runs[SMOOTHED].training.label_smoothing == equal_budget.SMOOTHING
 
 
 def test_what_a_network_does_not_show_is_no_part_of_the_comparison():
-    given = comparison.budget("mnist")._replace(student=ModelConfig(hidden=(30,)), teacher=ModelConfig(hidden=(60,)))
-    names = {line.label for line in comparison.experiment(given).lines}
+    given = equal_budget.budget("mnist")._replace(student=ModelConfig(hidden=(30,)), teacher=ModelConfig(hidden=(60,)))
+    names = {line.label for line in equal_budget.experiment(given).lines}
     assert names == {BASELINE, SMOOTHED} | {name for name, info in OBJECTIVES.items() if info.needs != "maps"}
 
 
 def test_one_teacher_teaches_the_students_of_all_seeds_and_what_is_trained_already_serves():
-    experiment = comparison.experiment(comparison.budget("digits"))
-    redo = paper.plan(experiment, range(3))
+    experiment = equal_budget.experiment(equal_budget.budget("digits"))
+    redo = table.plan(experiment, range(3))
     roles = [config.role for config in redo.to_train.values()]
     assert roles.count("teacher") == 1
     assert len(roles) == 1 + 3 * len(experiment.lines)
@@ -61,11 +61,11 @@ def test_one_teacher_teaches_the_students_of_all_seeds_and_what_is_trained_alrea
 
 @pytest.mark.parametrize("dataset", ["mnist", "digits", "cifar10"])
 def test_a_budget_is_of_two_convolutional_networks_of_which_the_student_is_the_smaller(dataset):
-    given = comparison.budget(dataset)
+    given = equal_budget.budget(dataset)
     assert isinstance(given, Budget)
     assert given.student.channels < given.teacher.channels
     assert given.training.validation_fraction == 0
-    assert all(comparison.fits(name, given) for name in OBJECTIVES)
+    assert all(equal_budget.fits(name, given) for name in OBJECTIVES)
 
 
 # ------------------------------------------------------------------------------------------------------ statistics
@@ -133,8 +133,8 @@ def test_differences_that_are_all_the_same_are_judged_by_their_signs_and_are_no_
 def test_of_two_seeds_there_is_a_mean_and_nothing_else():
     (first, second) = standings([row(BASELINE, 10, 10), row(HINTON, 9, 9)])
     assert (first.mean, first.interval, first.to_baseline) == (9, None, None)
-    assert comparison.verdict([first, second]) == ["It takes 3 seeds to say anything of differences."]
-    assert comparison.cells(first) == ("Hinton's KD", "9.0", "–", "–", "2 s")
+    assert equal_budget.verdict([first, second]) == ["It takes 3 seeds to say anything of differences."]
+    assert equal_budget.cells(first) == ("Hinton's KD", "9.0", "–", "–", "2 s")
 
 
 def test_only_seeds_that_both_have_are_compared():
@@ -148,7 +148,7 @@ def test_only_seeds_that_both_have_are_compared():
 
 
 def test_the_verdict_names_what_the_correction_leaves_and_nothing_else():
-    to_baseline, to_hinton = comparison.verdict(standings(ROWS))
+    to_baseline, to_hinton = equal_budget.verdict(standings(ROWS))
     assert "DKD; Hinton's KD: fewer test errors than the baseline" in to_baseline
     assert "CRD: more test errors than the baseline" in to_baseline
     assert "Label smoothing" not in to_baseline
@@ -157,13 +157,13 @@ def test_the_verdict_names_what_the_correction_leaves_and_nothing_else():
 
 def test_where_nothing_differs_the_verdict_says_so():
     same = [row(BASELINE, 300, 310, 290), row(HINTON, 309, 291, 301), row("dkd", 292, 303, 308)]
-    said = comparison.verdict(standings(same))
+    said = equal_budget.verdict(standings(same))
     assert all("none can be told apart from" in sentence for sentence in said)
 
 
 def test_a_line_of_the_table_marks_what_is_sure():
-    lines = {one.name: comparison.cells(one) for one in standings(ROWS)}
-    assert all(len(line) == len(comparison.HEAD) for line in lines.values())
+    lines = {one.name: equal_budget.cells(one) for one in standings(ROWS)}
+    assert all(len(line) == len(equal_budget.HEAD) for line in lines.values())
     assert lines[HINTON][2].startswith("-49.6 (")
     assert lines[HINTON][2].endswith(" *")
     assert not lines["dkd"][3].endswith(" *")

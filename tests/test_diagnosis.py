@@ -6,14 +6,16 @@ import torch
 from scipy import stats
 from tiny import tiny_config, train_here
 
-from kd_core import diagnosis, shipped
+from kd_core import shipped
 from kd_core.base.config import LabError
-from kd_core.diagnosis import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
 from kd_core.evaluation.statistics import McNemar
-from kd_core.evidence import Evidence, Judged, Shown, can_be_read, evidence_of
+from kd_core.experiments.advice import after
+from kd_core.experiments.advice.after import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
+from kd_core.experiments.advice.evidence import Evidence, Judged, Shown, can_be_read, evidence_of
+from kd_core.experiments.defaults import TEMPERATURES
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import TEMPERATURES, StoryConfig
 
 N, K = 600, 10
 LABELS = np.arange(N) % K
@@ -164,9 +166,9 @@ def test_a_tiny_student_of_almost_uniform_targets_is_offered_a_lower_t():
     advice = only(evidence)
     assert advice.about == "flat"
     assert changed(evidence, advice) == {"temperature"}
-    assert evenness(sure_logits(6.0), advice.next.temperature) <= diagnosis.LESS_FLAT < FLAT
+    assert evenness(sure_logits(6.0), advice.next.temperature) <= after.LESS_FLAT < FLAT
     warmer = next(one for one in TEMPERATURES if one > advice.next.temperature)
-    assert evenness(sure_logits(6.0), warmer) > diagnosis.LESS_FLAT
+    assert evenness(sure_logits(6.0), warmer) > after.LESS_FLAT
 
 
 @pytest.mark.parametrize("changes", [{"objective": "dkd"}, {"objective": "rkd"}, {"final_temperature": 2.0}])
@@ -264,11 +266,11 @@ def test_a_student_that_stands_still_far_from_its_teacher_is_too_small_and_not_t
 
 
 def test_a_wider_student_is_proposed_for_a_cnn_and_none_for_a_network_without_a_width():
-    assert diagnosis._larger_student(STORY.replace(student=ModelConfig(name="cnn", channels=(4, 8))))[1].student == (
+    assert after._larger_student(STORY.replace(student=ModelConfig(name="cnn", channels=(4, 8))))[1].student == (
         ModelConfig(name="cnn", channels=(8, 16))
     )
-    assert diagnosis._larger_student(STORY.replace(student=ModelConfig(name="resnet18"))) == ("", None)
-    assert diagnosis._larger_student(STORY.replace(student=ModelConfig(hidden=(20_000,)))) == ("", None)
+    assert after._larger_student(STORY.replace(student=ModelConfig(name="resnet18"))) == ("", None)
+    assert after._larger_student(STORY.replace(student=ModelConfig(hidden=(20_000,)))) == ("", None)
 
 
 def test_a_student_of_dropout_or_jitter_is_not_judged_by_a_loss_that_dropout_and_jitter_raise():
@@ -281,7 +283,7 @@ def test_a_student_of_dropout_or_jitter_is_not_judged_by_a_loss_that_dropout_and
 def test_the_length_of_another_objective_is_judged_by_its_hard_loss():
     told = -np.log(np.exp(STUDENT)[np.arange(N), LABELS] / np.exp(STUDENT).sum(1)).mean()
     story = STORY.replace(objective="crd")
-    fit = diagnosis.fit_of(good(story, epochs=epochs([9] * 4, [told * share for share in (4, 3, 1, 0.8)])))
+    fit = after.fit_of(good(story, epochs=epochs([9] * 4, [told * share for share in (4, 3, 1, 0.8)])))
     assert fit.part == "hard"
     assert fit.gap == pytest.approx(1 / 0.8)
     assert fit.left is None
@@ -401,7 +403,7 @@ def test_the_most_important_comes_first_and_there_are_never_too_many():
         )
     )
     assert [one.about for one in found] == ["teacher", "sharp", "hard", "short"]
-    assert len(found) == diagnosis.MOST
+    assert len(found) == after.MOST
 
 
 # -------------------------------------------------------------------------------------------------------- real runs

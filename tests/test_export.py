@@ -17,12 +17,13 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import browser_page, export, exported, recipes, snippets
+from kd_core import browser_page, export, exported, snippets
 from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
 from kd_core.data import load as data_load
 from kd_core.data import picture
+from kd_core.experiments import defaults
 from kd_core.export import ExportError
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs import artifacts
@@ -390,7 +391,7 @@ def test_the_shell_exports_and_copies(store, run, tmp_path):
 
 @pytest.mark.parametrize(
     ("role", "model", "training"),
-    [("teacher", PAPER_TEACHER, recipes.TEACHER_TRAINING), ("baseline", PAPER_STUDENT, recipes.STUDENT_TRAINING)],
+    [("teacher", PAPER_TEACHER, defaults.TEACHER_TRAINING), ("baseline", PAPER_STUDENT, defaults.STUDENT_TRAINING)],
     ids=["teacher", "student"],
 )
 def test_the_papers_networks_agree_on_all_of_mnist_and_int8_loses_a_fifth_of_a_point_at_most(

@@ -22,11 +22,11 @@ from kd_core import jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.cluster import Worker
+from kd_core.experiments.story import StoryConfig, plan
 from kd_core.jobs import Jobs, turns
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig, plan
 from kd_core.runs import artifacts, checks
 from kd_core.runs.run import ACTIVE, LOST_WORKER, StoreError, new_id
 from kd_core.runs.store import BACKUP, Store

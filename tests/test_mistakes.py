@@ -8,10 +8,11 @@ import torch
 from scipy.special import log_softmax, softmax
 from tiny import TINY, assert_same_weights, tiny_config
 
-from kd_core import model_card, paper, recipes, shipped
+from kd_core import model_card
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
 from kd_core.evaluation.statistics import halves
+from kd_core.experiments import paper, presets
 from kd_core.losses import hinton, one_example
 from kd_core.losses import objective as losses_objective
 from kd_core.losses.config import DistillationConfig
@@ -253,8 +254,8 @@ def test_colour_jitter_of_coloured_images_is_torchvisions_too():
 
 
 def test_no_teacher_of_ours_is_trained_for_one_epoch():
-    stories = [preset.story(dataset) for preset in recipes.PRESETS.values() for dataset in ("digits", "mnist")]
-    trainings = [story.teacher_training for story in (*stories, shipped.digits_story())]
+    stories = [preset.story(dataset) for preset in presets.PRESETS.values() for dataset in ("digits", "mnist")]
+    trainings = [story.teacher_training for story in (*stories, presets.digits_story())]
     trainings += [protocol.teacher_training for protocol in paper.PROTOCOLS.values()]
     assert min(loop.epochs for loop in trainings) >= 8
 

@@ -2,7 +2,7 @@
 
 from tiny import train_here
 
-from kd_core import recipes
+from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_TEACHER
 from kd_core.training.config import RunConfig
@@ -10,13 +10,13 @@ from kd_core.training.config import RunConfig
 
 def test_a_teacher_of_two_epochs_and_its_student_of_three_know_mnist(store, mnist):
     teacher = RunConfig(
-        role="teacher", model=PAPER_TEACHER, training=recipes.TEACHER_TRAINING.replace(epochs=2, jitter_pixels=0)
+        role="teacher", model=PAPER_TEACHER, training=defaults.TEACHER_TRAINING.replace(epochs=2, jitter_pixels=0)
     )
     teacher_id = train_here(store, teacher)
     student = RunConfig(
         role="distilled",
         distillation=DistillationConfig(teachers=(teacher_id,)),
-        training=recipes.STUDENT_TRAINING.replace(epochs=3),
+        training=defaults.STUDENT_TRAINING.replace(epochs=3),
     )
     student_id = train_here(store, student)
     errors = {run_id: store.get(run_id).results["test_errors"] for run_id in (teacher_id, student_id)}

@@ -17,28 +17,19 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import (
-    bundles,
-    comparison,
-    diagnosis,
-    evidence,
-    exported,
-    figures,
-    paper,
-    performing,
-    recipes,
-    shipped,
-    teacher_files,
-)
+from kd_core import bundles, exported, figures, performing, shipped, teacher_files
 from kd_core.base import paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.evaluation.soft import GALLERIES
 from kd_core.evaluation.statistics import mean_interval
+from kd_core.experiments import equal_budget, paper
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.advice import after, evidence
+from kd_core.experiments.presets import PRESETS
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import PRESETS
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, SweepConfig
@@ -62,7 +53,7 @@ def homes(tmp_path_factory):
     patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
     empty, trained = tmp_path_factory.mktemp("empty"), tmp_path_factory.mktemp("trained")
     store = Store(trained)
-    runs = recipes.plan(tiny_story()).to_train
+    runs = experiments_story.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
         performing.run_here(store, run_id, lambda event: None, lambda: None)
@@ -231,7 +222,7 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
     wait_until_idle(store)
     assert {store.get(run.id).status for run in new} == {"finished"}
     runs = pickers.linked(store.runs(batch=student.batch))
-    assert [*recipes.names(runs).values()] == ["teacher", "baseline", "assistant", "distilled"]
+    assert [*experiments_story.names(runs).values()] == ["teacher", "baseline", "assistant", "distilled"]
     app.run()
     assert not app.exception
 
@@ -500,7 +491,7 @@ def story_runs(homes, monkeypatch):
     """The finished story of the trained home: teacher, baseline, distilled."""
     monkeypatch.setenv("KD_HOME", str(homes["trained"]))
     store = lab._opened(homes["trained"]).store
-    ids = recipes.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
+    ids = experiments_story.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
     return sorted(store.some(ids), key=lambda run: ("teacher", "baseline", "distilled").index(run.config.role))
 
 
@@ -912,7 +903,7 @@ def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper,
 @pytest.mark.parametrize("page", ["train", "compare"])
 def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(open_page, story_runs, homes, page):
     store, student = lab._opened(homes["trained"]).store, story_runs[-1]
-    first = diagnosis.advise(evidence.evidence_of(store, student))[0]
+    first = after.advise(evidence.evidence_of(store, student))[0]
     address = {"view": "Watch"} if page == "train" else {"compared": ",".join(run.id for run in story_runs)}
     app = open_page(page, batch=student.batch, **address)
     said = words(app)
@@ -927,10 +918,10 @@ def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(ope
 
 
 def test_a_run_of_which_nothing_is_to_be_said_is_told_that(open_page, story_runs, monkeypatch):
-    monkeypatch.setattr(diagnosis, "RULES", ())
+    monkeypatch.setattr(after, "RULES", ())
     lab._advice.clear()
     app = open_page("train", batch=story_runs[-1].batch, view="Watch")
-    assert diagnosis.ALL_WELL in words(app)
+    assert after.ALL_WELL in words(app)
     lab._advice.clear()
 
 
@@ -939,8 +930,8 @@ def test_a_run_of_which_nothing_is_to_be_said_is_told_that(open_page, story_runs
 
 def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch):
     few = {name: OBJECTIVES[name] for name in ("hinton", "rkd")}
-    monkeypatch.setattr(comparison, "OBJECTIVES", few)
-    monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    monkeypatch.setattr(equal_budget, "OBJECTIVES", few)
+    monkeypatch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
     app = open_page("objectives", "empty", on="digits")
     assert "Nothing of it has been trained yet" in words(app)
     app.segmented_control(key="contest_seeds").set_value(3)  # and the button pressed at once
@@ -949,7 +940,7 @@ def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch)
     app.run()
     assert not app.exception, [error.value for error in app.exception]
     table = app.dataframe[0].value
-    assert set(table["objective"]) == {comparison.label(name) for name in ("baseline", "label_smoothing", *few)}
+    assert set(table["objective"]) == {equal_budget.label(name) for name in ("baseline", "label_smoothing", *few)}
     assert "After Holm's correction for 3 comparisons" in words(app)
     store = lab._opened(homes["empty"]).store
     made = [run for run in store.runs() if run.config.distillation and run.config.distillation.objective == "rkd"]
@@ -1205,25 +1196,25 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
         told = distilled.config.distillation.replace(**changes)
         return dataclasses.replace(distilled, id=new_id(), config=distilled.config.replace(distillation=told))
 
-    assert [*recipes.names(story_runs).values()] == ["teacher", "baseline", "distilled"]
+    assert [*experiments_story.names(story_runs).values()] == ["teacher", "baseline", "distilled"]
     assert naming.shades(story_runs) == {run.id: figures.ROLE_COLOURS[run.config.role] for run in story_runs}
     grid = [student(temperature=t, alpha=alpha) for t in (1.0, 8.0) for alpha in (0.5, 0.9)]
-    assert [*recipes.names([teacher, *grid]).values()] == [
+    assert [*experiments_story.names([teacher, *grid]).values()] == [
         "teacher", "distilled, T 1, alpha 0.5", "distilled, T 1, alpha 0.9", "distilled, T 8, alpha 0.5",
         "distilled, T 8, alpha 0.9",
     ]  # fmt: skip
     assert len({*naming.shades([teacher, *grid]).values()}) == 5
     seeds = [dataclasses.replace(run, config=run.config.replace(seed=place)) for place, run in enumerate(grid[:1] * 2)]
     seeds[1] = dataclasses.replace(seeds[1], id=new_id())
-    assert [*recipes.names(seeds).values()] == ["distilled, seed 0", "distilled, seed 1"]
+    assert [*experiments_story.names(seeds).values()] == ["distilled, seed 0", "distilled, seed 1"]
     objectives = [student(objective=name) for name in ("hinton", "dkd")]
-    assert recipes.names(objectives)[objectives[1].id].startswith(f"distilled, {OBJECTIVES['dkd'].label}")
+    assert experiments_story.names(objectives)[objectives[1].id].startswith(f"distilled, {OBJECTIVES['dkd'].label}")
     twice = [distilled, dataclasses.replace(distilled, id=new_id())]
-    assert len({*recipes.names(twice).values()}) == 2
+    assert len({*experiments_story.names(twice).values()}) == 2
     bare = distilled.config.distillation.replace(t_squared=False)
     config = distilled.config.replace(mistake="no_t_squared", distillation=bare)
     wrong = dataclasses.replace(distilled, id=new_id(), config=config)
-    assert [*recipes.names([distilled, wrong]).values()] == ["distilled", "distilled, mistake: T² left out"]
+    assert [*experiments_story.names([distilled, wrong]).values()] == ["distilled", "distilled, mistake: T² left out"]
     assert "2 distilled, mlp 8, mistake: T² left out · " in pickers.describe([distilled, wrong])
     assert naming.shades([distilled, wrong])[wrong.id] == figures.ROLE_COLOURS["mistake"]
 

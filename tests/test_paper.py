@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from tiny import PAPER as TINY
 
-from kd_core import paper, performing
+from kd_core import performing
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import bias as evaluation_bias
+from kd_core.experiments import paper, table
 from kd_core.runs.store import Store
 
 
@@ -36,7 +37,7 @@ def stood(store, config, run_id, status, errors=None):
 def redone(store, experiment, errors):
     """An experiment whose line i made errors[i][seed] test errors."""
     seeds = range(len(errors[0]))
-    plan = paper.plan(experiment, seeds)
+    plan = table.plan(experiment, seeds)
     runs = {}
     for line, by_seed in zip(experiment.lines, errors, strict=True):
         for seed in seeds:
@@ -70,15 +71,15 @@ def test_the_papers_student_sees_no_shifted_image_and_its_nets_are_the_papers():
 
 def test_a_seed_more_trains_its_own_runs_alone_and_experiments_share_runs(store):
     made = paper.experiments(TINY)
-    first = paper.plan(made["main"], [0])
+    first = table.plan(made["main"], [0])
     assert [config.role for config in first.to_train.values()] == ["teacher", "baseline", "distilled"]
     train_all(store, first)
-    again = paper.plan(made["main"], [0], store.runs())
+    again = table.plan(made["main"], [0], store.runs())
     assert not again.to_train
     assert again.runs == first.runs
-    more = paper.plan(made["main"], [0, 1], store.runs())
+    more = table.plan(made["main"], [0, 1], store.runs())
     assert [config.seed for config in more.to_train.values()] == [1, 1, 1]
-    other = paper.plan(made["no_3"], [0], store.runs())
+    other = table.plan(made["no_3"], [0], store.runs())
     assert [config.role for config in other.to_train.values()] == ["distilled"]
     assert next(iter(other.to_train.values())).transfer_set.missing(10) == (3,)
 
@@ -87,19 +88,19 @@ def test_what_was_interrupted_goes_on_unless_the_same_has_finished_elsewhere(sto
     experiment = paper.experiments(TINY)["main"]
     config = experiment.teachers(0)[0]
     interrupted = stood(store, config, "a", "interrupted")
-    redo = paper.plan(experiment, [0], [interrupted])
+    redo = table.plan(experiment, [0], [interrupted])
     assert redo.to_resume == ("a",)
     assert config not in redo.to_train.values()
     done = stood(store, config, "c", "finished", 70)
-    assert paper.plan(experiment, [0], [interrupted, done]).to_resume == ()
+    assert table.plan(experiment, [0], [interrupted, done]).to_resume == ()
 
 
 def test_rows_say_median_and_range_of_the_finished_seeds_alone(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
-    found = paper.rows(experiment, plan, runs)
+    found = table.rows(experiment, plan, runs)
     assert [row.said() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
-    assert paper.rows(experiment, plan, {})[0].said() == ""
+    assert table.rows(experiment, plan, {})[0].said() == ""
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_the_verdict_follows_the_interval_of_the_differences(store, soft, word):
     experiment = paper.experiments(TINY)["main"]
     hard = [150, 140, 146][: len(soft)]
     plan, runs = redone(store, experiment, [[60] * len(soft), hard, soft])
-    said, *_ = paper.verdicts(experiment, paper.rows(experiment, plan, runs))
+    said, *_ = table.verdicts(experiment, table.rows(experiment, plan, runs))
     assert said.word == word
     if len(soft) == 3:
         differences = np.subtract(hard, soft)
@@ -126,7 +127,7 @@ def test_each_line_is_judged_beside_what_the_paper_prints(store, ours, word):
     experiment = paper.experiments()["main"]
     others = [[140] * len(ours), [80] * len(ours)]
     plan, runs = redone(store, experiment, [ours, *others])
-    judged = paper.verdicts(experiment, paper.rows(experiment, plan, runs))[1]
+    judged = table.verdicts(experiment, table.rows(experiment, plan, runs))[1]
     assert judged.word == word
     assert "'teacher' against the paper's 67" in judged.sentence
     if len(ours) == 3:
@@ -139,16 +140,16 @@ def test_each_line_is_judged_beside_what_the_paper_prints(store, ours, word):
 def test_every_recipe_ends_in_a_verdict(store, name):
     experiment = paper.experiments()[name]
     plan, runs = redone(store, experiment, [[70, 80, 90]] * len(experiment.lines))
-    assert paper.verdicts(experiment, paper.rows(experiment, plan, runs))
+    assert table.verdicts(experiment, table.rows(experiment, plan, runs))
 
 
 def test_the_students_of_a_seed_learn_from_its_teacher_in_the_main_experiment_alone():
     made = paper.experiments(TINY)
-    main = paper.plan(made["main"], [0, 1])
+    main = table.plan(made["main"], [0, 1])
     for seed in (0, 1):
         soft = main.to_train[main.runs[paper.SOFT, seed]]
         assert soft.distillation.teachers == (main.runs["teacher", seed],)
-    jitter = paper.plan(made["jitter"], [0, 1])
+    jitter = table.plan(made["jitter"], [0, 1])
     assert [config.role for config in jitter.to_train.values()].count("teacher") == 1
 
 
@@ -156,7 +157,7 @@ def test_rows_tell_the_median_time_of_a_run(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
     took = {plan.runs["teacher", seed]: 100.0 + seed for seed in range(3)}
-    assert [row.time() for row in paper.rows(experiment, plan, runs, took)] == ["101 s", "", ""]
+    assert [row.time() for row in table.rows(experiment, plan, runs, took)] == ["101 s", "", ""]
 
 
 def test_no_number_of_the_paper_stands_beside_other_data():

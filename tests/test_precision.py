@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tiny import tiny_config
 
-from kd_core import paper, recipes, shipped
+from kd_core import shipped
+from kd_core.experiments import paper, presets, table
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig
 from kd_core.runs.store import Store
 from kd_core.training import loop, precision
 from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
@@ -103,15 +105,15 @@ def test_a_settled_config_is_settled_for_good(hidden, batch_size, dataset):
 def test_the_default_networks_get_what_was_measured_faster(machine):
     """On a Xeon with AMX MNIST is 2.3 to 2.6 times as fast in bfloat16, digits 0.6 to 0.9 times."""
     machine(QUICK)
-    mnist, digits = StoryConfig.default("mnist"), shipped.digits_story()
-    assert precisions(recipes.plan(mnist).to_train.values()) == {"bfloat16"}
-    assert precisions(recipes.plan(digits).to_train.values()) == {"float32"}
+    mnist, digits = StoryConfig.default("mnist"), presets.digits_story()
+    assert precisions(experiments_story.plan(mnist).to_train.values()) == {"bfloat16"}
+    assert precisions(experiments_story.plan(digits).to_train.values()) == {"float32"}
     assert precisions(map(settled, SweepConfig(teachers=("abc",)).cells())) == {"float32"}
     for model, size in ((ModelConfig(hidden=(1200, 1200)), 64), (ModelConfig(name="mobilenet_v3_small"), 512)):
         config = RunConfig(role="teacher", model=model, training=TrainingConfig(batch_size=size))
         assert precisions([settled(config)]) == {"float32"}  # much work, and bfloat16 no faster
     machine(SLOW)
-    assert precisions(recipes.plan(mnist).to_train.values()) == {"float32"}
+    assert precisions(experiments_story.plan(mnist).to_train.values()) == {"float32"}
 
 
 def test_students_that_train_together_compute_in_float32():
@@ -123,13 +125,13 @@ def test_a_story_compares_students_of_one_precision(machine, store):
     """Also where its baseline came from another kind of machine: the distilled student follows it."""
     story = StoryConfig.default("mnist")
     machine(QUICK)
-    there = recipes.plan(story).to_train
+    there = experiments_story.plan(story).to_train
     baseline = {run_id: config for run_id, config in there.items() if config.role == "baseline"}
     store.create(baseline)
     for run_id in baseline:
         store.apply(run_id, {"kind": "finished", "results": {"test_errors": 3}})
     machine(SLOW)
-    plan = recipes.plan(story, store.runs())
+    plan = experiments_story.plan(story, store.runs())
     by_role = {config.role: config.training.precision for config in plan.to_train.values()}
     assert by_role == {"teacher": "float32", "distilled": "bfloat16"}
     assert plan.reused == tuple(baseline)
@@ -138,12 +140,12 @@ def test_a_story_compares_students_of_one_precision(machine, store):
 def test_an_experiment_of_the_paper_has_one_precision_a_seed(machine, store):
     machine(QUICK)
     experiment = paper.experiments()["main"]
-    redo = paper.plan(experiment, [0, 1])
+    redo = table.plan(experiment, [0, 1])
     hard = redo.runs[(paper.HARD, 0)]
     teacher = redo.runs[("teacher", 0)]
     store.create({run_id: redo.to_train[run_id] for run_id in (teacher, hard)})
     machine(SLOW)
-    again = paper.plan(experiment, [0, 1], store.runs())
+    again = table.plan(experiment, [0, 1], store.runs())
     assert again.runs[(paper.HARD, 0)] == hard
     by_seed = [precisions(one for one in again.to_train.values() if one.seed == seed) for seed in (0, 1)]
     assert by_seed == [{"bfloat16"}, {"float32"}]
@@ -153,8 +155,8 @@ def test_what_ships_serves_on_machines_without_bfloat16(machine, tmp_path):
     machine(SLOW)
     store = Store(tmp_path)
     shipped.take_in(store)
-    assert not paper.plan(paper.experiments()["main"], [0], store.runs()).to_train
-    assert not recipes.plan(shipped.digits_story(), store.runs()).to_train
+    assert not table.plan(paper.experiments()["main"], [0], store.runs()).to_train
+    assert not experiments_story.plan(presets.digits_story(), store.runs()).to_train
     store.close()
 
 
@@ -167,11 +169,11 @@ def test_a_run_of_an_older_version_is_found_by_what_it_was_trained_in(machine, s
     for run_id in old:
         started = {"kind": "started", "step": 0, "total_steps": 9, "environment": {"precision": "bfloat16"}}
         store.apply(run_id, started, {"kind": "finished", "results": {"test_errors": 3}})
-    plan = recipes.plan(story, store.runs())
+    plan = experiments_story.plan(story, store.runs())
     assert not plan.to_train
     student = store.get("olddistilled")
-    assert recipes.baseline_beside(student.settled) == store.get("oldbaseline").settled
-    assert recipes.continued(student, 3).training.precision == "bfloat16"
+    assert experiments_story.baseline_beside(student.settled) == store.get("oldbaseline").settled
+    assert experiments_story.continued(student, 3).training.precision == "bfloat16"
     assert StoryConfig.of_runs([student.settled]).training.precision == "bfloat16"
 
 

@@ -28,7 +28,7 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, jobs, performing, recipes, shipped
+from kd_core import bundles, jobs, performing, shipped
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.bundles import BundleError
@@ -36,12 +36,13 @@ from kd_core.data import catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.picture import PictureError
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses import catalogue as losses_catalogue
 from kd_core.losses import config as losses_config
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import config as models_config
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig
 from kd_core.runs import progress
 from kd_core.runs import run as runs_run
 from kd_core.runs.run import StoreError
@@ -253,7 +254,7 @@ def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
 @settings(max_examples=40)
 def test_every_story_comes_back_from_its_address_and_is_runs(story):
     assert forms.of_address(forms.to_address(story)) == story or len(forms.to_address(story)) > forms.LONGEST_ADDRESS
-    plan = recipes.plan(story)
+    plan = experiments_story.plan(story)
     assert len(plan.to_train) == len(story.teacher_runs()) + 1 + story.baseline + (story.assistant is not None)
 
 
@@ -688,7 +689,7 @@ def trained_home(tmp_path_factory):
         patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
         home = tmp_path_factory.mktemp("trained")
         store = Store(home)
-        plan = recipes.plan(tiny_story()).to_train
+        plan = experiments_story.plan(tiny_story()).to_train
         store.create(plan)
         for run_id in plan:
             performing.run_here(store, run_id, lambda event: None, lambda: None)

@@ -5,10 +5,11 @@ from tiny import TINY, tiny_config
 
 from kd_core.base.config import ConfigError, differences
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, info_of
+from kd_core.experiments.presets import PRESETS, quick_demo
+from kd_core.experiments.story import StoryConfig, assistants, plan
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.build import blueprint, multiply_adds
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import PRESETS, StoryConfig, assistants, plan, quick_demo
 from kd_core.runs import checks
 from kd_core.training.config import RunConfig
 

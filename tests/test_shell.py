@@ -15,9 +15,10 @@ from tiny import BUDGET, PAPER, tiny_config, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as program
-from kd_core import comparison, paper, recipes, shipped
+from kd_core import shipped
 from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
+from kd_core.experiments import defaults, equal_budget, paper
 from kd_core.jobs import Jobs
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models import build
@@ -328,11 +329,11 @@ def block_of_the_readme():
 
 def test_the_readmes_shell_block_runs_as_written_and_distils_from_its_teacher(home, tmp_path, monkeypatch):
     """Cut for time: digits for MNIST, an epoch a run, tiny experiments of two seeds, and the digits models verified."""
-    whole = recipes.default_training
-    monkeypatch.setattr(recipes, "default_training", lambda role, data: whole(role, data).replace(epochs=1))
+    whole = defaults.default_training
+    monkeypatch.setattr(defaults, "default_training", lambda role, data: whole(role, data).replace(epochs=1))
     monkeypatch.setattr(paper, "PROTOCOLS", {"digits": PAPER})
-    monkeypatch.setattr(comparison, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
-    monkeypatch.setattr(comparison, "budget", lambda dataset: BUDGET)
+    monkeypatch.setattr(equal_budget, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
+    monkeypatch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
     monkeypatch.chdir(tmp_path)
     made = {}
     for words in block_of_the_readme():
@@ -351,7 +352,7 @@ def test_the_readmes_shell_block_runs_as_written_and_distils_from_its_teacher(ho
         assert done.exit_code == 0, (cut, done.output)
         made[" ".join(words)] = done
         if words[0] == "objectives":
-            assert done.stdout.startswith("| " + " | ".join(comparison.HEAD))
+            assert done.stdout.startswith("| " + " | ".join(equal_budget.HEAD))
             assert "epoch " not in done.stdout
     store = Store(home)
     teacher, student, baseline, sees_no_3, longer = store.runs()[::-1][:5]

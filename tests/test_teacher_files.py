@@ -17,12 +17,12 @@ from torch import nn
 
 from kd_core import bundles, performing, trial
 from kd_core.base.config import ConfigError, LabError
+from kd_core.experiments.story import StoryConfig, continued
 from kd_core.export import ExportError, export_run
 from kd_core.model_card import model_card
 from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
-from kd_core.recipes import StoryConfig, continued
 from kd_core.runs import artifacts, logit_cache
 from kd_core.runs.recovery import bring_back
 from kd_core.runs.store import Store

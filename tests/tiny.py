@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import comparison, paper, performing, shipped
+from kd_core import performing, shipped
 from kd_core.base import tensors
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.experiments import equal_budget, paper
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, TrainingConfig
@@ -145,7 +146,7 @@ PAPER = paper.Protocol(
 )
 """The paper's experiments on digits, in a second each."""
 
-BUDGET = comparison.Budget(
+BUDGET = equal_budget.Budget(
     "digits", PAPER.teacher, PAPER.teacher_training, PAPER.student, PAPER.training, TransferSetConfig(fraction=0.5)
 )
 """What the comparison of objectives gives each of them, in a fraction of a second."""

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kd_core import diagnosis, evidence
 from kd_core.base.config import LabError
-from kd_core.recipes import StoryConfig
+from kd_core.experiments.advice import after, evidence
+from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import Run
 from pages.widgets import keys, lab
 from pages.widgets.address import chosen
@@ -40,7 +40,7 @@ def advice_on(runs: Sequence[Run]) -> None:
         st.warning(literal(str(error)), icon=":material/error:")
         return
     if not found:
-        st.success(diagnosis.ALL_WELL, icon=":material/check_circle:")
+        st.success(after.ALL_WELL, icon=":material/check_circle:")
     for place, advice in enumerate(found):
         with st.container(border=True):
             st.markdown(f"**{literal(advice.sentence)}**  \n:small[{literal(advice.evidence)}]")

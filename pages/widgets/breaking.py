@@ -7,12 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import breaking, figures, paper
-from kd_core.breaking import RIGHT, WRONG, Choice
+from kd_core import figures
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.claims import SeedDifference, seed_difference
-from kd_core.paper import Redo
+from kd_core.experiments import broken as experiments_broken
+from kd_core.experiments import table as experiments_table
+from kd_core.experiments.broken import RIGHT, WRONG, Choice
+from kd_core.experiments.table import Redo
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets import lab
@@ -73,7 +75,7 @@ def choose_mistake() -> Broken:
             format_func=lambda name: MISTAKES[name].label,
         )
     with data:
-        datasets = [name for name in breaking.BASE if paths.available(name)]
+        datasets = [name for name in experiments_broken.BASE if paths.available(name)]
         dataset = chosen(
             st.segmented_control,
             "Data set",
@@ -95,14 +97,14 @@ def choose_mistake() -> Broken:
             required=True,
             help="Of each, right and wrong: it takes three to say how sure a difference is.",
         )
-    plan = paper.plan(breaking.experiment(mistake, dataset), range(seeds), lab.store().runs())
+    plan = experiments_table.plan(experiments_broken.experiment(mistake, dataset), range(seeds), lab.store().runs())
     here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
     return Broken(mistake, dataset, seeds, plan, here)
 
 
 def side_by_side(broken: Broken) -> None:
     """What public code does, what is meant, and a line of each."""
-    info, setting = MISTAKES[broken.mistake], breaking.setting(broken.mistake, broken.dataset)
+    info, setting = MISTAKES[broken.mistake], experiments_broken.setting(broken.mistake, broken.dataset)
     wrong, right = st.columns(2, gap="medium")
     with wrong, st.container(border=True):
         st.markdown(":material/close: **The mistake**")
@@ -113,7 +115,7 @@ def side_by_side(broken: Broken) -> None:
         st.code(info.right_line, language="python", wrap_lines=True)
         st.markdown(info.right)
     st.markdown(f"**What to expect.** {info.expect}")
-    teacher = breaking.teacher(broken.dataset)
+    teacher = experiments_broken.teacher(broken.dataset)
     learned = setting.part.share_in_words(setting.training.validation_fraction)
     st.caption(
         f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
@@ -136,10 +138,14 @@ def _gradients(broken: Broken) -> None:
     from kd_core.losses import one_example
     from kd_core.training import wrong_steps
 
-    taught = [run for run in lab.store().runs(statuses=["finished"]) if run.config == breaking.teacher(broken.dataset)]
+    taught = [
+        run
+        for run in lab.store().runs(statuses=["finished"])
+        if run.config == experiments_broken.teacher(broken.dataset)
+    ]
     if not taught:
         return
-    setting = breaking.setting(broken.mistake, broken.dataset)
+    setting = experiments_broken.setting(broken.mistake, broken.dataset)
     logits, labels = lab.test_logits(taught[0].id), lab.test_set(broken.dataset)[1]
     told, label = logits[SHOWN_IMAGE].tolist(), int(labels[SHOWN_IMAGE])
     nothing = [0.0] * len(told)
@@ -181,7 +187,7 @@ def _jittered(broken: Broken) -> None:
     from kd_core.training.loop import shifted
     from kd_core.training.wrong_steps import recoloured
 
-    most = breaking.setting(broken.mistake, broken.dataset).training.jitter_pixels
+    most = experiments_broken.setting(broken.mistake, broken.dataset).training.jitter_pixels
     image = torch.from_numpy(lab.test_set(broken.dataset)[0][SHOWN_IMAGE : SHOWN_IMAGE + 1])
     corners = [(-most, -most), (-most, most), (most, -most), (most, most)]
     shown = {"as it is": image}
@@ -232,14 +238,14 @@ def what_it_cost(broken: Broken) -> None:
     right, wrong = broken.finished(RIGHT), broken.finished(WRONG)
     if broken.mistake == "test_choice":
         choices = [_choices(broken, runs) for runs in (right, wrong)]
-        found, table = breaking.optimism(*choices), _choice_table(*choices)
+        found, table = experiments_broken.optimism(*choices), _choice_table(*choices)
     else:
         errors = [{seed: float(run.results["test_errors"]) for seed, run in runs.items()} for runs in (right, wrong)]
         found, table = seed_difference(*errors), _error_table(*errors)
     if found is None:
         return
     st.subheader("What it costs")
-    _say(breaking.finding(broken.mistake, broken.dataset, found), found)
+    _say(experiments_broken.finding(broken.mistake, broken.dataset, found), found)
     rows, figure = st.columns([3, 2], gap="large")
     with rows:
         st.dataframe(table, hide_index=True)
@@ -263,7 +269,7 @@ def _say(sentence: str, found: SeedDifference) -> None:
 
 def _choices(broken: Broken, runs: dict[int, Run]) -> dict[int, Choice]:
     labels = lab.test_set(broken.dataset)[1]
-    return {seed: breaking.choice(lab.test_logits(run.id), labels, seed) for seed, run in runs.items()}
+    return {seed: experiments_broken.choice(lab.test_logits(run.id), labels, seed) for seed, run in runs.items()}
 
 
 def _error_table(right: dict[int, float], wrong: dict[int, float]) -> pd.DataFrame:

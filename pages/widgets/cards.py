@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from kd_core import recipes
 from kd_core.evaluation import claims, statistics
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from kd_core.training.mistakes import MISTAKES
 from pages.widgets.results import accuracy_of
@@ -15,7 +15,7 @@ from pages.widgets.words import explained, literal
 
 def cards(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
     """A card a model. speed: their measured speeds, or None while these are unknown."""
-    names = recipes.names(runs)
+    names = story.names(runs)
     for start in range(0, len(runs), 3):
         row = runs[start : start + 3]
         for column, run in zip(st.columns(3), row, strict=False):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core import comparison, figures, paper
-from kd_core.comparison import BASELINE, Standing
+from kd_core import figures
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.experiments import equal_budget, table
+from kd_core.experiments.equal_budget import BASELINE, Standing
 from pages.widgets import lab
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart
@@ -44,9 +45,9 @@ def contest() -> Redone:
             required=True,
             help="Students of each objective.",
         )
-    experiment = comparison.experiment(comparison.budget(dataset))
+    experiment = equal_budget.experiment(equal_budget.budget(dataset))
     st.markdown(literal(experiment.shows))
-    plan = paper.plan(experiment, range(seeds), lab.store().runs())
+    plan = table.plan(experiment, range(seeds), lab.store().runs())
     here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
     return Redone(dataset, experiment, seeds, plan, here)
 
@@ -54,14 +55,14 @@ def contest() -> Redone:
 def result(redo: Redone) -> None:
     """Figure and table of what has finished, and what may be said of it."""
     seconds = {run.id: sum(lab.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"}
-    standings = comparison.standings(paper.rows(redo.experiment, redo.plan, redo.runs, seconds))
+    standings = equal_budget.standings(table.rows(redo.experiment, redo.plan, redo.runs, seconds))
     if not standings:
         st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")
         return
-    for sentence in comparison.verdict(standings):
+    for sentence in equal_budget.verdict(standings):
         st.info(literal(sentence), icon=":material/balance:")
     points = [
-        (comparison.label(one.name), _role(one), *one.to_baseline[:3])
+        (equal_budget.label(one.name), _role(one), *one.to_baseline[:3])
         for one in standings
         if one.to_baseline is not None
     ]
@@ -69,16 +70,16 @@ def result(redo: Redone) -> None:
         chart(figures.objective_differences(points), key="contest", text="Test errors more than the baseline's")
     _table(standings)
     st.caption(
-        f"Test errors, of {info_of(redo.dataset).test_examples:,}. {comparison.HOW_TO_READ}",
-        help=explained(comparison.HOW_TO_READ),
+        f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
+        help=explained(equal_budget.HOW_TO_READ),
     )
 
 
 def _table(standings: Sequence[Standing]) -> None:
-    rows = [dict(zip(comparison.HEAD, comparison.cells(one), strict=True)) for one in standings]
+    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(one), strict=True)) for one in standings]
     by_seed = [" ".join(str(one.errors[seed]) for seed in sorted(one.errors)) for one in standings]
     st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
 
 
 def _role(standing: Standing) -> str:
-    return "baseline" if standing.name in (BASELINE, comparison.SMOOTHED) else "distilled"
+    return "baseline" if standing.name in (BASELINE, equal_budget.SMOOTHED) else "distilled"

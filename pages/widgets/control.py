@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from kd_core import recipes
 from kd_core.base.config import LabError
+from kd_core.experiments import story
+from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import BLACK_BOX
-from kd_core.recipes import StoryConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.widgets import keys, lab, rights
 from pages.widgets.forms import set_story
@@ -75,7 +75,7 @@ def _again(run: Run) -> None:
     store = lab.store()
     teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
     beside = store.runs(batch=run.batch) if run.config.role != "teacher" else [run]
-    between = recipes.assistants({other.id: other.config for other in beside})
+    between = story.assistants({other.id: other.config for other in beside})
     students = [other for other in beside if other.id not in between]
     configs = {other.config.role: other.settled for other in students} | {run.config.role: run.settled}
     set_story(StoryConfig.of_runs(configs.values(), [teacher.settled for teacher in teachers]))
@@ -84,7 +84,7 @@ def _again(run: Run) -> None:
 
 def _continue(run: Run, epochs: int) -> None:
     try:
-        ids = rights.submit({new_id(): recipes.continued(run, epochs)})
+        ids = rights.submit({new_id(): story.continued(run, epochs)})
         batch = lab.store().get(ids[0]).batch
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")

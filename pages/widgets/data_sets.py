@@ -9,7 +9,7 @@ from kd_core.base.config import LabError
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.own import library
-from kd_core.recipes import StoryConfig
+from kd_core.experiments.story import StoryConfig
 from pages.widgets import keys, lab, rights
 from pages.widgets.address import chosen
 from pages.widgets.chart import chart

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from kd_core import recipes
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
@@ -63,7 +63,7 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     image, bars = st.columns([1, 4], gap="large")
     caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
-    names, colours = recipes.names(runs), shades(runs)
+    names, colours = story.names(runs), shades(runs)
     with bars:
         temperature_bars(
             [Bars(names[run.id], colours[run.id], logits[run.id][index].tolist()) for run in runs],

@@ -13,13 +13,16 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from kd_core import recipes
 from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import available
+from kd_core.experiments import defaults, presets
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.defaults import TEMPERATURES
+from kd_core.experiments.presets import PRESETS
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
-from kd_core.recipes import PRESETS, TEMPERATURES, StoryConfig
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
 from pages.widgets import lab, pickers
@@ -53,7 +56,7 @@ def set_story(story: StoryConfig) -> None:
 def preset_buttons() -> None:
     """One button a preset; it fills the form for the data set that is chosen."""
     dataset = chosen_story().dataset
-    unseen = lab.class_names(dataset)[recipes.never_seen(dataset)]
+    unseen = lab.class_names(dataset)[presets.never_seen(dataset)]
     words = {"one": literal(one(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small"):
         for name, preset in PRESETS.items():
@@ -283,7 +286,7 @@ def _change_objective() -> None:
     objective = st.session_state.get("form_objective", base.objective)
     if objective == base.objective:
         return
-    st.session_state["form_temperature"] = recipes.default_temperature(base.dataset, objective)
+    st.session_state["form_temperature"] = defaults.default_temperature(base.dataset, objective)
     st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 
@@ -481,7 +484,7 @@ def _teacher_label(run: Run) -> str:
 
 def to_address(story: StoryConfig) -> str:
     """What differs from the data set's default, packed."""
-    default = recipes.StoryConfig.default(story.dataset).model_dump(mode="json")
+    default = experiments_story.StoryConfig.default(story.dataset).model_dump(mode="json")
     changed = {name: value for name, value in story.model_dump(mode="json").items() if value != default[name]}
     text = json.dumps({**changed, "dataset": story.dataset}, separators=(",", ":"))
     return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")

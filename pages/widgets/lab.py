@@ -15,15 +15,16 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import advice as advice_before
-from kd_core import figures, recipes, shipped
-from kd_core.advice import Timing
+from kd_core import figures, shipped
 from kd_core.base import paths
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
 from kd_core.data.intake import Intake
 from kd_core.data.own import library
+from kd_core.experiments import presets, story
+from kd_core.experiments.advice import before
+from kd_core.experiments.advice.before import Timing
 from kd_core.jobs import Jobs, Limits, Span
 from kd_core.models.config import ModelConfig
 from kd_core.runs import recovery
@@ -34,8 +35,8 @@ from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:
-    from kd_core import diagnosis
     from kd_core.data import dataset as data_dataset
+    from kd_core.experiments.advice import after
     from kd_core.runs import artifacts
 
 WARM_UP_AFTER_SECONDS = 2.0
@@ -90,7 +91,7 @@ def _jobs(home: Path) -> Jobs:
         config
         for dataset in sorted(HANDWRITTEN)
         if data_paths.available(dataset)
-        for config in recipes.plan(recipes.quick_demo(dataset)).to_train.values()
+        for config in story.plan(presets.quick_demo(dataset)).to_train.values()
         if config.role != "distilled"
     ]
     warm_up = threading.Timer(WARM_UP_AFTER_SECONDS, queue.start, [likely])  # the first page comes first
@@ -270,7 +271,7 @@ def expected_seconds() -> Callable[[RunConfig], float | None]:
     def seconds(config: RunConfig) -> float | None:
         if config.brought is not None:
             return None
-        return advice_before.expected_seconds(config, costs(config.model, config.dataset)["multiply_adds"], timed)
+        return before.expected_seconds(config, costs(config.model, config.dataset)["multiply_adds"], timed)
 
     return seconds
 
@@ -304,21 +305,21 @@ def _epoch_seconds(run_id: str) -> float:
     return median(store().epoch_seconds(run_id) or [0.0])
 
 
-def advice(run: Run) -> "list[diagnosis.Advice]":
+def advice(run: Run) -> "list[after.Advice]":
     """What the numbers of a distilled run say, most important first. Raises LabError where they cannot be read."""
-    from kd_core import evidence
+    from kd_core.experiments.advice import evidence
 
     around = evidence.related(store(), run)
     return _advice(run.id, tuple(f"{one.id} {one.status} {one.attempt}" for one in around))
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
-def _advice(run_id: str, around: tuple[str, ...]) -> "list[diagnosis.Advice]":
-    from kd_core import diagnosis, evidence
+def _advice(run_id: str, around: tuple[str, ...]) -> "list[after.Advice]":
+    from kd_core.experiments.advice import after, evidence
 
-    return diagnosis.advise(evidence.evidence_of(store(), store().get(run_id)))
+    return after.advise(evidence.evidence_of(store(), store().get(run_id)))
 
 
 def repeats(run: Run) -> list[Run]:
     """The finished runs that differ from this one in their seed alone, itself among them."""
-    return recipes.repeats(run, store().runs(statuses=["finished"]))
+    return story.repeats(run, store().runs(statuses=["finished"]))

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from kd_core import advice, recipes
 from kd_core.base.config import LabError
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.advice import before
+from kd_core.experiments.story import Plan, StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import BLACK_BOX
-from kd_core.recipes import Plan, StoryConfig
 from kd_core.training.config import RunConfig
 from pages.widgets import keys, lab, pickers, rights
 from pages.widgets.pressing import filled, pressed
@@ -26,7 +27,7 @@ def launch_panel(story: StoryConfig) -> None:
         key="form_reuse",
         help="On such a machine the same settings and seed give the same weights: a finished run serves as a new one.",
     )
-    plan = recipes.plan(story, pickers.trained(story.dataset) if reuse else ())
+    plan = experiments_story.plan(story, pickers.trained(story.dataset) if reuse else ())
     _forecast(plan)
     for sentence in _warnings(story):
         st.warning(literal(sentence), icon=":material/lightbulb:")
@@ -112,7 +113,7 @@ def _hinton(story: StoryConfig) -> None:
 
 def _forecast(plan: Plan) -> None:
     reused = {run.id: run.config for run in lab.store().some(plan.reused)}
-    between = recipes.assistants(reused | plan.to_train)
+    between = experiments_story.assistants(reused | plan.to_train)
     rows = [_row(run_id in between, config, f"trained already ({run_id[:4]})") for run_id, config in reused.items()]
     seconds = lab.expected_seconds()
     for run_id, config in plan.to_train.items():
@@ -162,4 +163,4 @@ def _warnings(story: StoryConfig) -> list[str]:
     largest = max(known, default=None)
     student = lab.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else lab.costs(story.assistant, story.dataset)["parameters"]
-    return advice.warnings(story, largest, student, lab.class_names(story.dataset), between)
+    return before.warnings(story, largest, student, lab.class_names(story.dataset), between)

@@ -7,9 +7,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, recipes
+from kd_core import figures
 from kd_core.evaluation.accuracy import likest
 from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
@@ -132,7 +133,7 @@ def what_the_student_feels(
 
     st.subheader("What the student feels")
     students = [run for run in models if run.config.role != "teacher"]
-    names = recipes.names(models)
+    names = story.names(models)
     if not students:
         st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
         return

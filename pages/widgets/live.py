@@ -10,8 +10,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from kd_core import figures, recipes
+from kd_core import figures
 from kd_core.base.config import LabError
+from kd_core.experiments import story
 from kd_core.figures import Curve
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
@@ -38,7 +39,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         "kd_lab_live", html='<div class="kd-live"></div>', css=_STYLE, js=_SCRIPT, isolate_styles=False
     )
     kinds = [run.config.kind for run in runs]
-    colours, dashes, names = shades(runs), figures.dashes_of(kinds), recipes.names(runs)
+    colours, dashes, names = shades(runs), figures.dashes_of(kinds), story.names(runs)
     shown = {
         "runs": [
             {

@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from kd_core import figures, recipes
+from kd_core import figures
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.widgets.words import cell
 
 
 def short_names(runs: Sequence[Run]) -> dict[str, str]:
     """Run id -> what it is called beside the others, for tables, figures and components."""
-    return {run_id: cell(name) for run_id, name in recipes.names(runs).items()}
+    return {run_id: cell(name) for run_id, name in story.names(runs).items()}
 
 
 def shades(runs: Sequence[Run]) -> dict[str, str]:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import streamlit as st
 
-from kd_core import recipes, shipped
+from kd_core import shipped
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import serving
 from kd_core.training.config import RunConfig
@@ -100,7 +101,7 @@ def _choose(memory: str) -> None:
 
 
 def _has_experiments(found: Mapping[str, list[Run]]) -> bool:
-    return any(recipes.is_experiment(_configs(runs)) for runs in found.values())
+    return any(story.is_experiment(_configs(runs)) for runs in found.values())
 
 
 def _offer_experiments() -> None:
@@ -113,7 +114,7 @@ def _offered(found: Mapping[str, list[Run]], shown: str | None) -> dict[str, lis
     return {
         batch: runs
         for batch, runs in found.items()
-        if asked or batch == shown or not recipes.is_experiment(_configs(runs))
+        if asked or batch == shown or not story.is_experiment(_configs(runs))
     }
 
 
@@ -123,7 +124,7 @@ def opening(found: Mapping[str, list[Run]]) -> str:
     Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
     all. found must not be empty.
     """
-    stories = [batch for batch, runs in found.items() if recipes.is_story(_configs(runs))]
+    stories = [batch for batch, runs in found.items() if story.is_story(_configs(runs))]
     return min(stories or found, key=lambda batch: max(map(rank, found[batch])))
 
 
@@ -146,7 +147,7 @@ def going(found: Mapping[str, list[Run]]) -> str | None:
     """This browser's own newest story that trains, waits or was interrupted; None where none does."""
     unfinished = (*ACTIVE, "paused", "interrupted")
     for batch, runs in found.items():
-        if recipes.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
+        if story.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
             return batch
     return None
 
@@ -185,7 +186,7 @@ def how_far(runs: Sequence[Run]) -> str:
     """How far runs of a batch are that wait or train: each by its name, or of more than MOST_NAMED their number."""
     active = [run for run in runs if run.status in ACTIVE]
     if len(active) <= MOST_NAMED:
-        names = recipes.names(active)
+        names = story.names(active)
         return ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in active)
     finished = sum(run.status == "finished" for run in runs)
     mean = sum(run.progress for run in active) / len(active)
@@ -223,7 +224,7 @@ def describe(runs: list[Run]) -> str:
     last = runs[-1].config
     settings = f", {last.distillation.label}" if last.distillation else ""
     what = f"{last.role} {last.model.label}{settings}"
-    if recipes.is_experiment(_configs(runs)):
+    if story.is_experiment(_configs(runs)):
         what = f"{sum(run.config.role == last.role for run in runs)} {last.role}, {last.model.label}"
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
@@ -258,7 +259,7 @@ def linked(runs: list[Run]) -> list[Run]:
         asked += new
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
-        alike = recipes.baseline_beside(distilled[-1].settled)
+        alike = story.baseline_beside(distilled[-1].settled)
         beside = serving(lab.store().runs()).get(alike)
         found |= {} if beside is None else {beside.id: beside}
     order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
@@ -266,7 +267,7 @@ def linked(runs: list[Run]) -> list[Run]:
 
 
 def _assistants(runs: Iterable[Run]) -> set[str]:
-    return recipes.assistants({run.id: run.config for run in runs})
+    return story.assistants({run.id: run.config for run in runs})
 
 
 def with_teacher(runs: list[Run]) -> list[Run]:

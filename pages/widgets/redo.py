@@ -7,13 +7,14 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core import figures, paper
+from kd_core import figures
 from kd_core.base.config import LabError
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation import bias as evaluation_bias
-from kd_core.paper import Experiment, Redo
+from kd_core.experiments import paper, table
+from kd_core.experiments.table import Experiment, Redo
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from pages.widgets import lab, rights
 from pages.widgets.address import chosen
@@ -83,7 +84,7 @@ def redone() -> Redone:
     st.markdown(experiment.shows, help=explained(experiment.shows))
     if experiment.differs:
         st.caption(experiment.differs)
-    plan = paper.plan(experiment, range(seeds), lab.store().runs())
+    plan = table.plan(experiment, range(seeds), lab.store().runs())
     here = {run.id: run for run in lab.store().some([*dict.fromkeys(plan.runs.values())])}
     return Redone(dataset, experiment, seeds, plan, here)
 
@@ -138,7 +139,7 @@ def start(plan: Redo) -> None:
 def result_table(redo: Redone) -> None:
     """Paper and ours side by side, and a verdict."""
     seconds = {run.id: sum(lab.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"}
-    found_rows = paper.rows(redo.experiment, redo.plan, redo.runs, seconds)
+    found_rows = table.rows(redo.experiment, redo.plan, redo.runs, seconds)
     st.dataframe(
         pd.DataFrame(
             [
@@ -156,7 +157,7 @@ def result_table(redo: Redone) -> None:
     )
     examples = info_of(redo.dataset).test_examples
     st.caption(f"Test errors, of {examples:,}. Weights of the last epoch; nothing was chosen on the test set.")
-    for said in paper.verdicts(redo.experiment, found_rows):
+    for said in table.verdicts(redo.experiment, found_rows):
         show = {"wins": st.success, "loses": st.warning, "inconclusive": st.info}[said.word]
         show(f"**{said.word.capitalize()}.** {said.sentence}")
     curve = _over_temperature(redo)

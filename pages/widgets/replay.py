@@ -7,9 +7,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, recipes
+from kd_core import figures
 from kd_core.data import paths
 from kd_core.evaluation import soft
+from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.images import GRID_CSS, smooth, strip
@@ -37,7 +38,7 @@ def replay(runs: Sequence[Run]) -> None:
         css=BARS_CSS + GRID_CSS + _HERE.with_suffix(".css").read_text(encoding="utf-8"),
         js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
     )
-    names, colours = recipes.names(runs), shades(runs)
+    names, colours = story.names(runs), shades(runs)
     component(
         key="replay",
         data={

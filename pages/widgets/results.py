@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from kd_core.evaluation.claims import gap_closed, speed_claim
-from kd_core.recipes import assistants, baseline_beside, names
+from kd_core.experiments.story import assistants, baseline_beside, names
 from kd_core.runs.run import Run
 from pages.widgets.words import literal
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kd_core import paper
 from kd_core.evaluation.claims import over_seeds
+from kd_core.experiments import paper, table
 from kd_core.runs.run import ACTIVE, Run
 from pages.widgets import lab
 from pages.widgets.redo import start_button
@@ -23,7 +23,7 @@ def other_seeds(runs: Sequence[Run]) -> None:
         return
     st.markdown(over_seeds(saved))
     seeds = [seed for seed in range(OTHER_SEEDS + 1) if seed != student.config.seed][:OTHER_SEEDS]
-    plan = paper.plan(paper.again(student.settled), seeds, lab.store().runs())
+    plan = table.plan(paper.again(student.settled), seeds, lab.store().runs())
     going = [run.id for run in lab.store().some([*plan.runs.values()]) if run.status in ACTIVE]
     if going:
         st.fragment(_watch, run_every=REFRESH_SECONDS)(going)

@@ -7,13 +7,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import recipes
 from kd_core.data import paths
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.data.picture import PictureError
 from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.soft import GALLERIES, gallery
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.address import chosen
@@ -163,7 +163,7 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """The image itself, and what each model takes it for."""
     st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
-    names = recipes.names(models)
+    names = story.names(models)
     for run in models:
         top = int(predictions(subject.logits[run.id][None])[0])
         mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "

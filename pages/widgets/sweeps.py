@@ -7,10 +7,11 @@ from statistics import mean
 import plotly.graph_objects as go
 import streamlit as st
 
-from kd_core import figures, recipes
+from kd_core import figures
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import statistics
+from kd_core.experiments import defaults
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from kd_core.training.config import SweepConfig
@@ -51,7 +52,7 @@ def sweep_form() -> None:
                 "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
             )
             alphas = st.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
-            training = recipes.default_training("student", teacher.config.dataset)
+            training = defaults.default_training("student", teacher.config.dataset)
             epochs = st.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
         try:
             sweep = SweepConfig(

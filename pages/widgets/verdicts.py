@@ -5,10 +5,10 @@ from itertools import combinations
 
 import pandas as pd
 
-from kd_core import recipes
 from kd_core.evaluation import statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.claims import FEWEST_SEEDS, SURE, SeedDifference, over_seeds, seed_difference
+from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.widgets import lab
 from pages.widgets.naming import short_names
@@ -45,7 +45,7 @@ def saved_over_seeds(runs: Sequence[Run]) -> SeedDifference | None:
     _, baseline, distilled = story_of(runs)
     if baseline is None or distilled is None:
         return None
-    by_seed = recipes.pairs(baseline, distilled, lab.store().runs(statuses=["finished"]))
+    by_seed = story.pairs(baseline, distilled, lab.store().runs(statuses=["finished"]))
     return seed_difference(
         {seed: two for seed, (_, two) in by_seed.items()}, {seed: one for seed, (one, _) in by_seed.items()}
     )

@@ -16,9 +16,9 @@ from measured import machine, ratios, spread, test_errors
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from kd_core import recipes
 from kd_core.base.torchvision import torchvision
 from kd_core.data import load, paths
+from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER
@@ -77,11 +77,11 @@ def ours(teacher_logits, dataset, training, role="distilled"):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=recipes.STUDENT_TRAINING.epochs)
-    parser.add_argument("--teacher-epochs", type=int, default=recipes.TEACHER_TRAINING.epochs)
+    parser.add_argument("--epochs", type=int, default=defaults.STUDENT_TRAINING.epochs)
+    parser.add_argument("--teacher-epochs", type=int, default=defaults.TEACHER_TRAINING.epochs)
     arguments = parser.parse_args()
     epochs, dataset = arguments.epochs, load.load("mnist")
-    training = recipes.TEACHER_TRAINING.replace(epochs=arguments.teacher_epochs)
+    training = defaults.TEACHER_TRAINING.replace(epochs=arguments.teacher_epochs)
     teacher_run = Training(RunConfig(role="teacher", model=PAPER_TEACHER, training=training), dataset)
     for _ in train(teacher_run):
         pass
@@ -90,7 +90,7 @@ def main():
     teacher_logits = build.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
     asked = time.perf_counter() - start
 
-    default = recipes.STUDENT_TRAINING.replace(epochs=epochs)
+    default = defaults.STUDENT_TRAINING.replace(epochs=epochs)
     same_batch = default.replace(batch_size=64, precision="float32", optimizer="adam", learning_rate=1e-3)
     contenders = {
         "plain loop, batch 64, float32": plain_loop(teacher, dataset, epochs),

@@ -21,7 +21,7 @@ import numpy as np
 from load.session import Listener, Session
 from serving import Server
 
-from kd_core.recipes import StoryConfig
+from kd_core.experiments.story import StoryConfig
 from kd_core.runs.store import Store
 from pages.widgets.forms import to_address
 

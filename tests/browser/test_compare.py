@@ -6,9 +6,10 @@ from measured import machine
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import performing, recipes
+from kd_core import performing
 from kd_core.data import load
 from kd_core.evaluation.accuracy import predictions
+from kd_core.experiments import story
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
 
@@ -18,7 +19,7 @@ def with_story(tmp_path_factory):
     """A server whose store holds a finished story, and its runs."""
     home = tmp_path_factory.mktemp("home")
     store = Store(home)
-    ids = recipes.plan(tiny_story()).to_train
+    ids = story.plan(tiny_story()).to_train
     store.create(ids)
     for run_id in ids:
         performing.run_here(store, run_id, lambda event: None, lambda: None)

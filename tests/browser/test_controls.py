@@ -8,7 +8,8 @@ from serving import ROOT
 from tiny import tiny_config, tiny_story
 from walking import Walk, pages_of
 
-from kd_core import performing, recipes
+from kd_core import performing
+from kd_core.experiments import story as experiments_story
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import SweepConfig
@@ -38,7 +39,7 @@ def address(tmp_path_factory):
     """Of a server with the models that ship, a finished story and two small sweeps."""
     home = tmp_path_factory.mktemp("home")
     store = Store(home)
-    story = recipes.plan(tiny_story()).to_train
+    story = experiments_story.plan(tiny_story()).to_train
     teacher = next(iter(story))
     sweep = SweepConfig(
         dataset="digits",

@@ -5,7 +5,8 @@ from conftest import serve
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import performing, recipes
+from kd_core import performing
+from kd_core.experiments import story
 from kd_core.runs.store import Store
 
 
@@ -14,7 +15,7 @@ def with_runs(tmp_path_factory):
     """A server whose store holds a finished story."""
     home = tmp_path_factory.mktemp("home")
     store = Store(home)
-    runs = recipes.plan(tiny_story()).to_train
+    runs = story.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
         performing.run_here(store, run_id, lambda event: None, lambda: None)

@@ -45,8 +45,8 @@ from kd_core import shipped
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import MNIST_FILES
 from kd_core.evaluation.speed import processor
+from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE
 from kd_core.runs.store import BACKUP, DATABASE, Store
 from kd_core.training.config import TrainingConfig

@@ -461,7 +461,7 @@ def checkpoint(folder: Path) -> Target:
 
 def address(folder: Path) -> Target:
     from kd_core.data import picture as data_picture
-    from kd_core.recipes import PRESETS
+    from kd_core.experiments.presets import PRESETS
     from pages.widgets import forms
 
     stories = [preset.story("digits").model_dump_json().encode() for preset in PRESETS.values()]

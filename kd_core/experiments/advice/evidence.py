@@ -1,4 +1,4 @@
-"""What a distilled run and the runs around it left, read from the store for kd_core.diagnosis.
+"""What a distilled run and the runs around it left, read from the store for kd_core.experiments.advice.after.
 
 Nothing is judged here. What is not there, or cannot be compared, is None.
 """
@@ -14,7 +14,7 @@ from kd_core.data.paths import available
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.statistics import McNemar
-from kd_core.recipes import StoryConfig, baseline_beside, pairs, repeats
+from kd_core.experiments.story import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig

@@ -7,26 +7,22 @@ are there, which wait to go on, and which are to be trained; rows and verdict sa
 paper prints. Nothing here trains.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from kd_core.data.catalogue import TransferSetConfig
-from kd_core.evaluation.claims import FEWEST_SEEDS, seed_difference
-from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import PAPER_STUDENT, ModelConfig
-from kd_core.recipes import (
+from kd_core.experiments.defaults import (
     DIGITS_STUDENT_TRAINING,
     DIGITS_TEACHER_TRAINING,
     LIGHT_TEACHER,
     PAPER_STUDENT_TRAINING,
     PAPER_TEACHER_TRAINING,
-    baseline_beside,
 )
-from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
-from kd_core.runs.store import serving
+from kd_core.experiments.story import baseline_beside
+from kd_core.experiments.table import Experiment, Line
+from kd_core.losses.config import DistillationConfig
+from kd_core.models.config import PAPER_STUDENT, ModelConfig
 from kd_core.training.config import RunConfig, TrainingConfig
-from kd_core.training.precision import settled, settled_alike
 
 Member = Literal["soft", "hard"]
 MAX_SEEDS = 10
@@ -59,34 +55,6 @@ SMALL = Protocol(
 )
 """The same in seconds, on real digits that need no network."""
 PROTOCOLS = {protocol.dataset: protocol for protocol in (PAPER, SMALL)}
-
-
-class Line(NamedTuple):
-    """One line of a table: what it is called, what the paper prints, and the run that a seed asks for.
-
-    make: seed and the teachers' run ids -> config. printed: test errors of 10,000, None where the paper has no number.
-    """
-
-    label: str
-    printed: int | None
-    make: Callable[[int, tuple[str, ...]], RunConfig]
-
-
-class Experiment(NamedTuple):
-    """A table of the paper and what it is there to show.
-
-    teachers: seed -> the runs whose soft targets it needs. contest: the labels of two lines, the second expected to be
-    better. corrected: what the paper prints after its bias correction, where there is one.
-    """
-
-    name: str
-    title: str
-    shows: str
-    differs: str
-    teachers: Callable[[int], tuple[RunConfig, ...]]
-    lines: tuple[Line, ...]
-    contest: tuple[str, str] | None = None
-    corrected: str = ""
 
 
 def experiments(protocol: Protocol = PAPER) -> dict[str, Experiment]:
@@ -300,10 +268,6 @@ def _few_labels(protocol: Protocol) -> Experiment:
     )
 
 
-Cell = tuple[str, int]
-"""A line's label, and a seed."""
-
-
 def again(student: RunConfig) -> Experiment:
     """A distilled student and its baseline, with the same teachers: to be planned with other seeds than theirs."""
 
@@ -312,150 +276,3 @@ def again(student: RunConfig) -> Experiment:
 
     lines = Line("baseline", None, of(baseline_beside(student))), Line("distilled", None, of(student))
     return Experiment("again", "Other seeds", "", "", lambda _: (), lines)
-
-
-class Redo(NamedTuple):
-    """What redoing an experiment takes.
-
-    runs: the run of each cell, there or to come. to_train: run id -> config, in running order, teachers first.
-    to_resume: ids of runs that wait to go on from their checkpoint. at_work: of runs that wait or train already.
-    """
-
-    runs: dict[Cell, str]
-    to_train: dict[str, RunConfig]
-    to_resume: tuple[str, ...]
-    at_work: tuple[str, ...] = ()
-
-
-def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()) -> Redo:
-    """The runs of an experiment with these seeds. known: all runs that may serve; the best of equal ones is taken.
-
-    The same config gives the same weights, so that a finished run serves every experiment that asks for it, and what
-    was interrupted goes on instead of starting anew. Precision is settled here, one for the students of a seed.
-    """
-    by_config = {settled(config): run for config, run in reversed(serving(known).items())}  # of equal ones the first
-    at_work: dict[str, None] = {}
-    to_train: dict[str, RunConfig] = {}
-    to_resume: dict[str, None] = {}
-    asked: dict[RunConfig, str] = {}
-
-    def have(config: RunConfig) -> str:
-        (config,) = settled_alike([config], by_config)
-        if config not in asked:
-            run = by_config.get(config)
-            asked[config] = run.id if run else new_id()
-            if run is None:
-                to_train[asked[config]] = config
-            elif run.status in RESUMABLE:
-                to_resume[run.id] = None
-            elif run.status in ACTIVE:
-                at_work[run.id] = None
-        return asked[config]
-
-    runs: dict[Cell, str] = {}
-    for seed in seeds:
-        teachers = tuple(have(config) for config in experiment.teachers(seed))
-        lines = {line.label: line.make(seed, teachers) for line in experiment.lines}
-        students = {label: config for label, config in lines.items() if config.role != "teacher"}
-        for model in {config.model for config in students.values()}:
-            labels = [label for label, config in students.items() if config.model == model]
-            lines |= zip(labels, settled_alike([students[label] for label in labels], by_config), strict=True)
-        runs |= {(label, seed): have(config) for label, config in lines.items()}
-    return Redo(runs, to_train, tuple(to_resume), tuple(at_work))
-
-
-class Row(NamedTuple):
-    """What came of a line: test errors by seed, each of so many examples, and the seconds that each took to train."""
-
-    label: str
-    printed: int | None
-    errors: dict[int, int]
-    examples: int
-    seconds: dict[int, float]
-
-    @property
-    def median(self) -> float | None:
-        """Over the seeds."""
-        return median(self.errors.values()) if self.errors else None
-
-    def said(self) -> str:
-        """Median and range, such as '74 (71 to 78)'."""
-        if not self.errors:
-            return ""
-        low, high = min(self.errors.values()), max(self.errors.values())
-        return f"{self.median:g}" + (f" ({low} to {high})" if len(self.errors) > 1 else "")
-
-    def time(self) -> str:
-        """Median seconds of a run, such as '212 s'."""
-        return f"{median(self.seconds.values()):.0f} s" if self.seconds else ""
-
-
-def rows(
-    experiment: Experiment, redo: Redo, runs: Mapping[str, Run], seconds: Mapping[str, float] | None = None
-) -> list[Row]:
-    """A row for each line, of the runs that have finished. seconds: run id -> what its epochs took."""
-    found = []
-    for line in experiment.lines:
-        finished = {
-            seed: runs[run_id]
-            for (label, seed), run_id in redo.runs.items()
-            if label == line.label and run_id in runs and runs[run_id].status == "finished"
-        }
-        errors = {seed: run.results["test_errors"] for seed, run in finished.items()}
-        examples = next((run.results["test_examples"] for run in finished.values()), 0)
-        took = {seed: seconds[run.id] for seed, run in finished.items() if run.id in seconds} if seconds else {}
-        found.append(Row(line.label, line.printed, errors, examples, took))
-    return found
-
-
-Word = Literal["wins", "loses", "inconclusive"]
-
-
-class Verdict(NamedTuple):
-    """Whether fewer test errors are made than by something else over the same seeds, and a sentence on how sure."""
-
-    word: Word
-    sentence: str
-
-
-def verdicts(experiment: Experiment, found: Sequence[Row]) -> list[Verdict]:
-    """What came of the experiment: of its contest, if it has one, and of each line that the paper prints a number for.
-
-    The second of the contest's lines wins or loses where the 95% interval of the mean difference, seed by seed
-    (Student's t), leaves out 0; a line against the paper likewise, whose number is of one run and taken as exact. Fewer
-    than FEWEST_SEEDS seeds say nothing either way; lines without any are left out.
-    """
-    said = []
-    if experiment.contest is not None:
-        first, second = (next(row for row in found if row.label == label) for label in experiment.contest)
-        both = sorted(first.errors.keys() & second.errors.keys())
-        said.append(
-            _judged(
-                f"'{second.label}' against '{first.label}'",
-                [first.errors[seed] - second.errors[seed] for seed in both],
-            )
-        )
-    for row in found:
-        if row.printed is not None:
-            saved = [row.printed - errors for errors in row.errors.values()]
-            said.append(_judged(f"'{row.label}' against the paper's {row.printed:,}", saved))
-    return [verdict for verdict in said if verdict is not None]
-
-
-def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:
-    """saved: test errors fewer than the other's, by seed."""
-    if not saved:
-        return None
-    over = seed_difference(dict.fromkeys(range(len(saved)), 0), dict(enumerate(saved)))
-    if over is None or over.interval is None:
-        seen = f", {_fewer(saved[0])} with one seed" if len(saved) == 1 else ""
-        return Verdict("inconclusive", f"{pair}{seen}: it takes {FEWEST_SEEDS} seeds to say anything.")
-    word: Word = "wins" if over.sign > 0 else "loses" if over.sign < 0 else "inconclusive"
-    interval = "95% interval of what it saves {:.1f} to {:.1f}".format(*over.interval)
-    return Verdict(word, f"{pair}: {_fewer(over.mean)}, mean of {len(saved)} seeds; {interval}.")
-
-
-def _fewer(difference: float) -> str:
-    if not difference:
-        return "as many test errors"
-    return f"{abs(difference):.4g} {'fewer' if difference >= 0 else 'more'} test errors"

@@ -9,9 +9,9 @@ import numpy as np
 
 from kd_core.base.config import in_words
 from kd_core.data.catalogue import HANDWRITTEN
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import StoryConfig
 from kd_core.training.config import RunConfig
 
 FARTHEST = 4.0

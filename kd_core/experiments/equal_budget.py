@@ -3,7 +3,7 @@
 Images, epochs, initial weights and order are the same.
 Published gains often shrink on a rerun (Tian et al. 2020, arXiv:1910.10699, section 4.1: none of twelve others beats
 Hinton's consistently), so each is trained with several seeds, and differences are paired by seed.
-Nothing here trains: experiment says which runs it takes (kd_core.paper.plan), standings what came of them.
+Nothing here trains: experiment says which runs it takes (kd_core.experiments.table.plan), standings what came of them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,11 +15,11 @@ from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
 from kd_core.evaluation.claims import FEWEST_SEEDS, SURE
+from kd_core.experiments.defaults import default_temperature, default_training
+from kd_core.experiments.table import Experiment, Line, Row
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
-from kd_core.paper import Experiment, Line, Row
-from kd_core.recipes import default_temperature, default_training
 from kd_core.training.config import RunConfig, TrainingConfig
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"

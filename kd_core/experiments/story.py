@@ -4,94 +4,27 @@ A StoryConfig says all of it in one value; plan turns it into linked runs, leavi
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kd_core.base.config import Config, differences
-from kd_core.data.catalogue import TransferSetConfig, info_of
+from kd_core.data.catalogue import TransferSetConfig
+from kd_core.experiments.defaults import (
+    STUDENT_TRAINING,
+    TEACHER_TRAINING,
+    default_student,
+    default_teacher,
+    default_temperature,
+    default_training,
+)
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs.run import Run, new_id
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
-
-TEACHER_TRAINING = TrainingConfig(epochs=20, learning_rate=2e-3, jitter_pixels=2)
-"""A teacher of the paper's shape: about 105 test errors on MNIST in under a minute on two cores."""
-STUDENT_TRAINING = TrainingConfig(epochs=12, learning_rate=3e-3)
-"""A student of the paper's shape: about 130 test errors on MNIST, distilled at T = 4, in a quarter of a minute."""
-
-LIGHT_TEACHER = PAPER_TEACHER.replace(dropout_input=0.1, dropout_hidden=0.3)
-"""Beside images that shift, half of the hidden units is too many to drop: 40 epochs on 50,000 images leave 114 errors
-on the other 10,000 of the training set with 0.2 and 0.5, and 83 with 0.1 and 0.3."""
-PAPER_TEACHER_TRAINING = TrainingConfig(
-    epochs=100, learning_rate=1e-3, weight_decay=0.5, jitter_pixels=2, validation_fraction=0
-)
-"""Chosen by hand, by errors on 10,000 training images kept apart (one trial each, seed 0, 100 epochs): 75 with weight
-decay 0.1, 73 with 0.5 and 80 with 1. Then trained on all 60,000, as the paper's. The trials were not kept."""
-PAPER_STUDENT_TRAINING = TrainingConfig(
-    epochs=80, batch_size=256, learning_rate=3e-3, weight_decay=0, validation_fraction=0
-)
-"""For baseline and distilled student alike, without any regularisation, as the paper's. Chosen as the teacher's (seed
-0, distilled at T = 20): 100 errors after 50 epochs at rate 1e-3, 84 at 3e-3, 91 at 6e-3; 77 after 80 epochs at 3e-3."""
-
-DIGITS_TEACHER_TRAINING = TrainingConfig(epochs=40, batch_size=64, jitter_pixels=1)
-DIGITS_STUDENT_TRAINING = TrainingConfig(epochs=60, batch_size=64, learning_rate=1e-2)
-
-DIGITS_STUDENT = ModelConfig(hidden=(30,))
-"""Small enough for 1,352 training images: one hidden layer of 30 units."""
-
-
-OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 3000
-"""Steps that teach a network of the engine a data set that nobody has tuned it for: minutes on two cores."""
-OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="cnn", channels=(32, 64)), ModelConfig(name="cnn")
-
-
-def default_training(role: str, dataset: str) -> TrainingConfig:
-    """The training that serves a teacher or a student well on a data set, in about a minute on two cores.
-
-    For data sets that it was not measured on, so many epochs that the number of steps is about the same for all.
-    """
-    teaches = role == "teacher"
-    if dataset == "digits":
-        return DIGITS_TEACHER_TRAINING if teaches else DIGITS_STUDENT_TRAINING
-    if _like_mnist(dataset):
-        return TEACHER_TRAINING if teaches else STUDENT_TRAINING
-    examples = info_of(dataset).train_examples
-    batch_size = 128 if examples > 5000 else 32
-    steps = OTHER_TEACHER_STEPS if teaches else OTHER_STUDENT_STEPS
-    epochs = max(4, min(60, round(steps * batch_size / examples)))
-    return TrainingConfig(epochs=epochs, batch_size=batch_size, learning_rate=2e-3, jitter_pixels=2 if teaches else 0)
-
-
-def default_teacher(dataset: str) -> ModelConfig:
-    """The teacher that a data set's stories start from."""
-    return PAPER_TEACHER if dataset == "digits" or _like_mnist(dataset) else OTHER_TEACHER
-
-
-def default_student(dataset: str) -> ModelConfig:
-    """The student that a data set's stories start from."""
-    if dataset == "digits":
-        return DIGITS_STUDENT
-    return PAPER_STUDENT if _like_mnist(dataset) else OTHER_STUDENT
-
-
-def default_temperature(dataset: str, objective: str = "hinton") -> float:
-    """A temperature that serves that student, or the objective's own."""
-    own = OBJECTIVES[objective].temperature
-    return own if own is not None else 2.0 if dataset == "digits" else 4.0
-
-
-TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0, 30.0, 50.0, 100.0)
-"""Those that are worth trying, to choose from."""
-
-
-def _like_mnist(dataset: str) -> bool:
-    """Whether a multilayer perceptron does well on it: grey images of MNIST's size, and as many."""
-    info = info_of(dataset)
-    return info.image_shape == (1, 28, 28) and info.train_examples > 10_000
 
 
 class StoryConfig(Config):
@@ -353,31 +286,6 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
             yield f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
 
 
-def quick_demo(dataset: str, seed: int = 0) -> StoryConfig:
-    """The whole story in well under a minute on two cores.
-
-    The teacher learns from all images and its students from few, as it helps most there. Test errors on MNIST, seeds 0
-    to 2: baseline 426, 463, 463, distilled 237, 230, 241 of 10,000 (teacher 118, 88, and seed 0's again); with all
-    images (teacher of 8 epochs, seed 0) teacher 160, baseline 150, distilled 180. On digits, means of seeds 0 to 7 with
-    one teacher of 8 errors: baseline 28.4, distilled 20.5 of 445; with all images 16.4 and 13.9.
-    """
-    story = StoryConfig.default(dataset).replace(seed=seed)
-    if dataset == "digits":
-        return story.replace(
-            training=story.training.replace(epochs=120, batch_size=32),
-            temperature=4.0,
-            transfer_set=TransferSetConfig(fraction=0.25),
-        )
-    if dataset == "mnist":
-        return story.replace(
-            teacher=LIGHT_TEACHER,
-            teacher_training=story.teacher_training.replace(epochs=15),
-            training=story.training.replace(epochs=30, batch_size=256, learning_rate=2e-3),
-            transfer_set=TransferSetConfig(fraction=0.1),
-        )
-    return story
-
-
 def baseline_beside(config: RunConfig) -> RunConfig:
     """The student of a distilled run without its teacher: same network, seed, images and training."""
     part = config.transfer_set.replace(labelled=True)
@@ -423,70 +331,3 @@ def continued(run: Run, epochs: int) -> RunConfig:
     return run.config.replace(
         continues=run.id, brought=None, training=training.replace(epochs=epochs, warmup_epochs=warmup)
     )
-
-
-class Preset(NamedTuple):
-    """A story with a name: what it shows, in a sentence, and the story itself on a data set.
-
-    {one} and {name} stand for the class that never_seen names: 'a 3' and '3', say.
-    """
-
-    title: str
-    shows: str
-    story: Callable[[str], StoryConfig]
-
-
-def _paper_student(dataset: str) -> StoryConfig:
-    training = default_training("student", dataset).replace(epochs=20)
-    return StoryConfig.default(dataset).replace(
-        teacher=PAPER_TEACHER, student=PAPER_STUDENT, temperature=20.0, training=training
-    )
-
-
-def _tiny_student(dataset: str) -> StoryConfig:
-    return StoryConfig.default(dataset).replace(student=ModelConfig(hidden=(30, 30)), temperature=3.0)
-
-
-def _unlabelled(dataset: str) -> StoryConfig:
-    return StoryConfig.default(dataset).replace(alpha=1.0, transfer_set=TransferSetConfig(labelled=False))
-
-
-def never_seen(dataset: str) -> int:
-    """The class that the student of a preset never sees: of digits the 3, as in the paper; of few classes the last."""
-    return min(3, info_of(dataset).classes - 1)
-
-
-def _never_saw_one(dataset: str) -> StoryConfig:
-    others = tuple(label for label in range(info_of(dataset).classes) if label != never_seen(dataset))
-    story = StoryConfig.default(dataset)
-    return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
-
-
-PRESETS = {
-    "demo": Preset(
-        "Quick demo",
-        "The whole story in well under a minute. On digits and MNIST both students see few images: there a teacher"
-        " helps most.",
-        quick_demo,
-    ),
-    "paper": Preset(
-        "The paper's student",
-        "The paper's 800-800 student without regularisation, taught at T = 20 by its 1200-1200 teacher.",
-        _paper_student,
-    ),
-    "tiny": Preset(
-        "Tiny student of 30 units",
-        "So small that it cannot follow all the teacher says: on MNIST the paper found T between 2.5 and 4 best.",
-        _tiny_student,
-    ),
-    "unlabelled": Preset(
-        "Unlabelled",
-        "The student reads no label at all, alpha is 1: everything it learns, it learns from the teacher.",
-        _unlabelled,
-    ),
-    "no_3": Preset(
-        "Never saw {one}",
-        "No {name} is in the transfer set, yet the teacher's soft targets for other classes tell what it looks like.",
-        _never_saw_one,
-    ),
-}

@@ -9,16 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kd_core.advice import FEW_STEPS, is_tiny
 from kd_core.base.config import ConfigError
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.claims import SURE, over_seeds, seed_difference
-from kd_core.evidence import Evidence
+from kd_core.experiments.advice.before import FEW_STEPS, is_tiny
+from kd_core.experiments.advice.evidence import Evidence
+from kd_core.experiments.defaults import TEMPERATURES
+from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.recipes import TEMPERATURES, StoryConfig
 from kd_core.training.config import TrainingConfig
 
 MOST = 4

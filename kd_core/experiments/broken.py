@@ -8,14 +8,14 @@ experiments are (paper.plan); kd_core.evaluation.claims says what came of them. 
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from kd_core import paper, recipes, shipped
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation.accuracy import Labels, Logits, test_errors
 from kd_core.evaluation.claims import FEWEST_SEEDS, SeedDifference, seed_difference
 from kd_core.evaluation.statistics import halves
+from kd_core.experiments import defaults, paper, presets
+from kd_core.experiments.table import Experiment, Line
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
-from kd_core.paper import Experiment, Line
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.mistakes import MISTAKES
 
@@ -33,8 +33,8 @@ class Setting(NamedTuple):
 
 
 _DIGITS = Setting(
-    recipes.DIGITS_STUDENT,
-    recipes.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0.5, precision="float32"),
+    defaults.DIGITS_STUDENT,
+    defaults.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0.5, precision="float32"),
     4.0,
     0.9,
     TransferSetConfig(fraction=0.2),
@@ -74,7 +74,7 @@ CHANGED = {
 def teacher(dataset: str) -> RunConfig:
     """The teacher of all students on a data set: the one that ships, so that it need not be trained."""
     if dataset == "digits":
-        (config,) = shipped.digits_story().teacher_runs()
+        (config,) = presets.digits_story().teacher_runs()
         return config
     return RunConfig(
         role="teacher", dataset=dataset, model=paper.PAPER.teacher, training=paper.PAPER.teacher_training, seed=0

@@ -1,0 +1,1 @@
+"""Runs that belong together: a story, a sweep, the paper's experiments, the mistakes."""
