@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import cluster, jobs, performing, shipped, trial
+from kd_core import cluster, jobs, performing
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
@@ -34,6 +34,8 @@ from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, TransferSetConfig, called, info_of, is_own
 from kd_core.data.own import library, prepare
 from kd_core.data.own import source as own_source
+from kd_core.exchange import shipped
+from kd_core.exchange.teacher import trial
 from kd_core.experiments import defaults, equal_budget, paper, presets, story
 from kd_core.experiments import table as experiments_table
 from kd_core.losses.catalogue import OBJECTIVES
@@ -382,12 +384,12 @@ def pack(
     force: Force = False,
 ) -> None:
     """Write a whole run, weights and metrics and model card, into one file for another machine."""
-    from kd_core import bundles
+    from kd_core.exchange import bundle
 
     with _sentences():
         _check_free([file], force)
         store = _store()
-        write_atomic(file, bundles.pack(store, _find(store, run, "packs").id))
+        write_atomic(file, bundle.pack(store, _find(store, run, "packs").id))
         _say(f"{file} holds the run")
 
 
@@ -458,25 +460,26 @@ def export_model(
     force: Force = False,
 ) -> None:
     """Write a run's model as safetensors, ONNX (float32 and int8) and a torch.export program, each checked."""
-    from kd_core import browser_page, export, exported
+    from kd_core.exchange.export import checks as export_checks
+    from kd_core.exchange.export import offline_page, write
 
     with _sentences():
         if out is not None:
-            texts = (exported.CONFIG, exported.CARD, exported.CHECKS, PAGE)
-            _check_free([out / name for name in (*exported.MODEL_FILES, *texts)], force)
+            texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE)
+            _check_free([out / name for name in (*export_checks.MODEL_FILES, *texts)], force)
         store = _store()
         found = _find(store, run, "exports", _finished("finished network", lambda run: run.config.model.name in MODELS))
         folder = store.folder(found.id).export
         with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
             task = bar.add_task("starting", total=1.0)
-            checks = export.export_run(
+            checks = write.export_run(
                 store.storage, found, lambda text, share: bar.update(task, description=text, completed=share)
             )
         kept = [file["name"] for file in checks["files"] if file["passed"]]
         if out is not None:
-            for name in (*kept, *checks["texts"], exported.CHECKS):
+            for name in (*kept, *checks["texts"], export_checks.CHECKS):
                 write_atomic(out / name, read_bytes(folder / name))
-            if page := browser_page.browser_page(store.storage, found.id):
+            if page := offline_page.browser_page(store.storage, found.id):
                 write_atomic(out / PAGE, page)
         table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
         for file in checks["files"]:
@@ -497,14 +500,14 @@ def export_model(
 @app.command()
 def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")]) -> None:
     """Take in a run from another machine, after checking it."""
-    from kd_core import bundles
+    from kd_core.exchange import bundle
 
     with _sentences():
         try:
             content = file.read_bytes()
         except OSError as error:
             raise LabError(f"{file} cannot be read: {error.strerror}") from None
-        console.print(f"run [bold]{bundles.unpack(_store(), content)}[/] is here now")
+        console.print(f"run [bold]{bundle.unpack(_store(), content)}[/] is here now")
 
 
 @app.command("recipe")

@@ -448,9 +448,9 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
         case "speed":
             return _measured_speed(path_at(storage), runs)
         case "export":
-            from kd_core import export
+            from kd_core.exchange.export import write
 
-            return export.export_run(path_at(storage), runs[0])
+            return write.export_run(path_at(storage), runs[0])
         case "inside":
             return _inside(path_at(storage), runs[0])
         case "bias":
@@ -460,9 +460,9 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
 def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
     import torch
 
-    from kd_core import exported
     from kd_core.data import load
     from kd_core.evaluation import speed
+    from kd_core.exchange.export import checks
     from kd_core.runs import artifacts
 
     dataset = load.load(runs[0].config.dataset, storage=storage)
@@ -472,7 +472,7 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
         exports = {
             run.id: {
                 runtime: copies.enter_context(on_this_machine(file))
-                for runtime, file in exported.for_runtime(storage, run.id).items()
+                for runtime, file in checks.for_runtime(storage, run.id).items()
             }
             for run in runs
         }

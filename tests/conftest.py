@@ -11,8 +11,8 @@ import streamlit as st
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.pop("COLUMNS", None)  # xdist's; a console that is made under it keeps it whatever a test says
 
-from kd_core import shipped
 from kd_core.data import load, paths
+from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
 

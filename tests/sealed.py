@@ -141,7 +141,7 @@ def app(folder: Path) -> dict[str, Any]:
     from load.session import Listener, Session
     from serving import Server
 
-    from kd_core import shipped
+    from kd_core.exchange import shipped
     from kd_core.runs.store import Store
 
     ids = [json.loads((shipped.FOLDER / f"digits-{role}" / shipped.FACTS).read_text())["run"]["id"]
@@ -186,8 +186,8 @@ def shell(folder: Path) -> dict[str, Any]:
     from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
     from typer.main import get_command
 
-    from kd_core import shipped
     from kd_core.__main__ import app
+    from kd_core.exchange import shipped
     from kd_core.experiments import equal_budget, paper, presets
     from kd_core.losses.catalogue import OBJECTIVES
     from kd_core.runs.store import Store

@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import exported, figures, performing, shipped, snippets
+from kd_core import figures, performing
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
@@ -20,6 +20,8 @@ from kd_core.data.own import prepare
 from kd_core.data.own.library import Preparation
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import soft as evaluation_soft
+from kd_core.exchange import shipped
+from kd_core.exchange.export import checks, snippets
 from kd_core.experiments import story as experiments_story
 from kd_core.runs import progress
 from kd_core.runs.store import Store
@@ -366,7 +368,7 @@ def test_without_their_data_set_models_still_name_their_classes(lab_home, monkey
 
 def test_a_snippet_cuts_the_middle_out_and_names_the_classes():
     images = snippets.Images((3, 16, 16), LONG_NAMES, 0.5, 0.25, digits=False)
-    program = snippets.python_snippet(exported.ONNX, "model.onnx", images)
+    program = snippets.python_snippet(checks.ONNX, "model.onnx", images)
     compile(program, "classify.py", "exec")
     assert repr(list(LONG_NAMES)) in program
     assert 'ImageOps.fit(picture, (16, 16), Image.Resampling.BILINEAR).convert("RGB")' in program

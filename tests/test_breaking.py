@@ -8,12 +8,13 @@ from scipy.stats import ttest_rel
 from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
-from kd_core import jobs, performing, shipped
+from kd_core import jobs, performing
 from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation import statistics
 from kd_core.evaluation.claims import SeedDifference, seed_difference
+from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments import table as experiments_table
 from kd_core.experiments.broken import RIGHT, WRONG, Choice, Setting

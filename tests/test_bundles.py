@@ -24,12 +24,12 @@ import safetensors.torch
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core import bundles
 from kd_core.base.files import SaveError
-from kd_core.bundles import BundleError, pack, unpack
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation import calibration
-from kd_core.model_card import model_card
+from kd_core.exchange import bundle as exchange_bundle
+from kd_core.exchange.bundle import BundleError, pack, unpack
+from kd_core.exchange.model_card import model_card
 from kd_core.runs import artifacts, curves
 from kd_core.runs import run as runs_run
 from kd_core.runs.run import StoreError, new_id
@@ -274,9 +274,9 @@ def test_a_folder_that_somebody_else_is_filling_is_left_to_them(store, there):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_tables_read_back_as_the_store_has_the_records(there, kind):
     if kind == "csv":
-        table = pd.read_csv(io.BytesIO(bundles.metrics_csv(there.store, there.teacher)))
+        table = pd.read_csv(io.BytesIO(exchange_bundle.metrics_csv(there.store, there.teacher)))
     else:
-        table = pd.read_parquet(io.BytesIO(bundles.metrics_parquet(there.store, there.teacher)))
+        table = pd.read_parquet(io.BytesIO(exchange_bundle.metrics_parquet(there.store, there.teacher)))
     assert list(table.columns) == list(runs_run.RECORD_COLUMNS)
     assert list(table["step"]) == sorted(table["step"])
     for kind in ("step", "epoch"):
@@ -286,24 +286,26 @@ def test_tables_read_back_as_the_store_has_the_records(there, kind):
 
 def test_the_bundle_holds_the_same_tables(there):
     members = members_of(there.of_student)
-    assert members["metrics.csv"] == bundles.metrics_csv(there.store, there.student)
+    assert members["metrics.csv"] == exchange_bundle.metrics_csv(there.store, there.student)
     table = pd.read_parquet(io.BytesIO(members["metrics.parquet"]))
-    assert table.equals(bundles.metrics(there.store, there.student))
+    assert table.equals(exchange_bundle.metrics(there.store, there.student))
 
 
 def test_a_run_without_records_has_an_empty_table(store):
     store.create({"abc": tiny_config()})
-    assert bundles.metrics_csv(store, "abc").decode() == ",".join(runs_run.RECORD_COLUMNS) + "\n"
-    assert len(pd.read_parquet(io.BytesIO(bundles.metrics_parquet(store, "abc")))) == 0
+    assert exchange_bundle.metrics_csv(store, "abc").decode() == ",".join(runs_run.RECORD_COLUMNS) + "\n"
+    assert len(pd.read_parquet(io.BytesIO(exchange_bundle.metrics_parquet(store, "abc")))) == 0
 
 
 def test_a_loss_that_overflowed_is_missing(store):
     store.create({"abc": tiny_config()})
     store.apply("abc", {"kind": "step", "step": 1, "epoch": 0.5, "loss": math.inf, "soft_loss": math.nan})
-    assert bundles.metrics(store, "abc")[["loss", "soft_loss"]].isna().all(axis=None)
+    assert exchange_bundle.metrics(store, "abc")[["loss", "soft_loss"]].isna().all(axis=None)
 
 
-@pytest.mark.parametrize("call", [pack, bundles.metrics, bundles.metrics_csv, bundles.metrics_parquet])
+@pytest.mark.parametrize(
+    "call", [pack, exchange_bundle.metrics, exchange_bundle.metrics_csv, exchange_bundle.metrics_parquet]
+)
 def test_an_unknown_run_is_said_in_words(store, call):
     with pytest.raises(StoreError, match="there is no run 'abc'"):
         call(store, "abc")
@@ -412,7 +414,7 @@ def test_a_run_whose_file_is_missing_or_changed_is_not_packed(store, there, name
 
 
 def test_a_run_that_no_machine_would_take_in_is_not_packed(there, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 50_000)
     with pytest.raises(BundleError, match=r"cannot be packed, because its weights\.safetensors is too large"):
         pack(there.store, there.student)
 
@@ -452,14 +454,14 @@ def test_a_bundle_cut_short_is_refused(store, there, share):
     refused(store, there.of_student[: int(share * len(there.of_student))], "it is no zip file as KD Lab writes it")
 
 
-@pytest.mark.parametrize("name", bundles.MEMBERS)
+@pytest.mark.parametrize("name", exchange_bundle.MEMBERS)
 def test_a_bundle_that_lacks_a_member_is_refused(store, there, name):
     members = members_of(there.of_student)
     del members[name]
     refused(store, zipped(members.items()), f"it holds no {name}:")
 
 
-@pytest.mark.parametrize("name", bundles.MEMBERS)
+@pytest.mark.parametrize("name", exchange_bundle.MEMBERS)
 def test_a_bundle_with_a_member_twice_is_refused(store, there, name):
     members = members_of(there.of_student)
     refused(store, zipped([*members.items(), (name, members[name])]), f"it holds {name} twice")
@@ -503,8 +505,8 @@ def test_other_compressions_are_refused(store, there, kind):
 
 
 def test_a_zip_bomb_is_refused_by_its_directory(store, there, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_BYTES", 10_000_000)
-    monkeypatch.setattr(bundles, "_member", lambda archive, entry: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 10_000_000)
+    monkeypatch.setattr(exchange_bundle, "_member", lambda archive, entry: pytest.fail("it was unpacked"))
     bomb = changed(there.of_student, README__md=bytes(9_000_000), metrics__parquet=bytes(9_000_000))
     assert len(bomb) < 100_000
     refused(store, bomb, "it unpacks to over 10 MB")
@@ -521,14 +523,14 @@ def test_a_member_of_another_size_than_the_directory_states_is_refused(store, th
 
 
 def test_a_bundle_that_is_too_large_is_not_even_opened(store, there, monkeypatch):
-    monkeypatch.setattr(bundles, "MAX_BYTES", 1000)
-    monkeypatch.setattr(bundles.zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 1000)
+    monkeypatch.setattr(exchange_bundle.zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
     refused(store, there.of_student, "it is larger than 0 MB")
 
 
 def test_a_directory_of_very_many_members_is_not_even_read(store, there, monkeypatch):
     content = zipped([(f"{number}", b"") for number in range(1000)])
-    monkeypatch.setattr(bundles.zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
+    monkeypatch.setattr(exchange_bundle.zipfile, "ZipFile", lambda *_: pytest.fail("it was opened"))
     refused(store, content, "it is no zip file as KD Lab writes it")
 
 
@@ -819,7 +821,7 @@ def test_weights_from_another_processor_may_differ_by_rounding(store, there):
 
 
 def test_without_the_data_set_all_but_its_answers_is_checked(store, there, monkeypatch):
-    monkeypatch.setattr(bundles, "available", lambda name: False)
+    monkeypatch.setattr(exchange_bundle, "available", lambda name: False)
     refused(store, forged(there.of_student, logits__safetensors=NO_LOGITS["too few"]), "its logits are not those")
     refused(store, forged(there.of_student, weights__safetensors=NO_WEIGHTS["nan"]), "holds what is not finite")
     assert unpack(store, there.of_student) == there.student
@@ -869,9 +871,9 @@ def test_records_that_no_run_writes_are_refused(store, there, change):
 
 def test_too_many_records_are_refused(store, there, monkeypatch):
     count = len(members_of(there.of_student)["metrics.csv"].splitlines()) - 1
-    monkeypatch.setattr(bundles, "MAX_RECORDS", count - 1)
+    monkeypatch.setattr(exchange_bundle, "MAX_RECORDS", count - 1)
     refused(store, there.of_student, f"its metrics.csv holds more than {count - 1} records")
-    monkeypatch.setattr(bundles, "MAX_RECORDS", count)
+    monkeypatch.setattr(exchange_bundle, "MAX_RECORDS", count)
     assert unpack(store, there.of_student) == there.student
 
 
@@ -954,5 +956,5 @@ def test_an_adoption_that_fails_half_way_enters_nothing(store, there):
 
 
 def test_a_page_that_offers_tables_does_not_import_torch():
-    code = "import sys, kd_core.bundles; sys.exit('torch' in sys.modules or 'streamlit' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=bundles.__file__.rpartition("/kd_core/")[0])
+    code = "import sys, kd_core.exchange.bundle; sys.exit('torch' in sys.modules or 'streamlit' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=exchange_bundle.__file__.rpartition("/kd_core/")[0])

@@ -5,12 +5,12 @@ from streamlit.testing.v1 import AppTest
 from test_own_data import CLASSES, files, zipped
 from tiny import tiny_config, train_here
 
-from kd_core import shipped
 from kd_core.base import paths
 from kd_core.data import dataset
 from kd_core.data import paths as data_paths
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
+from kd_core.exchange import shipped
 from kd_core.models.config import ModelConfig
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig

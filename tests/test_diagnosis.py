@@ -6,9 +6,9 @@ import torch
 from scipy import stats
 from tiny import tiny_config, train_here
 
-from kd_core import shipped
 from kd_core.base.config import LabError
 from kd_core.evaluation.statistics import McNemar
+from kd_core.exchange import shipped
 from kd_core.experiments.advice import after
 from kd_core.experiments.advice.after import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
 from kd_core.experiments.advice.evidence import Evidence, Judged, Shown, can_be_read, evidence_of

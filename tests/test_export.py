@@ -17,14 +17,15 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import browser_page, export, exported, snippets
 from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
 from kd_core.data import load as data_load
 from kd_core.data import picture
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export import offline_page, snippets, write
+from kd_core.exchange.export.checks import ExportError
 from kd_core.experiments import defaults
-from kd_core.export import ExportError
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
@@ -32,7 +33,7 @@ from kd_core.training.config import RunConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 MLP = ModelConfig(hidden=(16,))
-FLOAT32 = (exported.WEIGHTS, exported.ONNX, exported.PROGRAM)
+FLOAT32 = (export_checks.WEIGHTS, export_checks.ONNX, export_checks.PROGRAM)
 
 
 @pytest.fixture
@@ -68,9 +69,9 @@ def trained(store, model=MLP, **training):
 )
 def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digits, model):
     run = trained(store, model, epochs=1, batch_size=32)
-    checks = export.export_run(store.home, run)
+    checks = write.export_run(store.home, run)
     folder = store.folder(run.id).export
-    assert [file["name"] for file in checks["files"]] == list(exported.MODEL_FILES)
+    assert [file["name"] for file in checks["files"]] == list(export_checks.MODEL_FILES)
     for file in checks["files"]:
         assert file["original_test_errors"] == run.results["test_errors"]
         assert file["test_examples"] == 60
@@ -82,15 +83,15 @@ def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digit
         if file["passed"]:
             assert file["size_bytes"] == (folder / file["name"]).stat().st_size > 0
     sizes = {file["name"]: file["size_bytes"] for file in checks["files"]}
-    assert sizes[exported.ONNX_INT8] < 0.4 * sizes[exported.ONNX]
-    assert exported.read_checks(store.home, run.id) == checks
+    assert sizes[export_checks.ONNX_INT8] < 0.4 * sizes[export_checks.ONNX]
+    assert export_checks.read_checks(store.home, run.id) == checks
     assert {path.name for path in folder.iterdir()} == {
         *(file["name"] for file in checks["files"] if file["passed"]),
         *checks["texts"],
-        exported.CHECKS,
+        export_checks.CHECKS,
     }
-    problem = browser_page.browser_page_problem(store.home, run.id)
-    assert (browser_page.browser_page(store.home, run.id) is None) == (problem is not None)
+    problem = offline_page.browser_page_problem(store.home, run.id)
+    assert (offline_page.browser_page(store.home, run.id) is None) == (problem is not None)
     if model.name in ("mlp", "cnn"):
         assert problem is None
     else:
@@ -102,7 +103,7 @@ def exported_once(tmp_path_factory):
     """A run of a tiny MLP that has been exported, for all tests: its row, and its folder, which stays as it is."""
     made = Store(tmp_path_factory.mktemp("exported"))
     run = trained(made)
-    export.export_run(made.home, run)
+    write.export_run(made.home, run)
     yield run, made.folder(run.id).path
     made.close()
 
@@ -119,17 +120,21 @@ def run(store, exported_once):
 def test_graphs_take_any_number_of_plain_pixels(store, run, digits):
     folder = store.folder(run.id).export
     original = artifacts.load_trained(store.home, run.id)
-    load = {exported.ONNX: export.run_onnx, exported.PROGRAM: export.run_program, exported.ONNX_INT8: export.run_onnx}
+    load = {
+        export_checks.ONNX: write.run_onnx,
+        export_checks.PROGRAM: write.run_program,
+        export_checks.ONNX_INT8: write.run_onnx,
+    }
     for name, loaded in load.items():
         model = loaded(folder / name)
         for count in (1, 2, 7):
             images = digits.test_images[:count].numpy()
             difference = np.abs(model(images.astype(np.float32)) - original(images)).max()
-            assert difference < (0.5 if name == exported.ONNX_INT8 else 1e-4)
+            assert difference < (0.5 if name == export_checks.ONNX_INT8 else 1e-4)
 
 
 def test_exported_graphs_hold_no_file_name_of_this_machine(store, run):
-    for name in (exported.ONNX, exported.ONNX_INT8):
+    for name in (export_checks.ONNX, export_checks.ONNX_INT8):
         content = (store.folder(run.id).export / name).read_bytes()
         assert b"/kd_core" not in content
         assert b".py" not in content
@@ -141,14 +146,18 @@ def as_in_downloads(store, run, folder, *names):
     """Files of an export in a folder of their own, as Export's buttons hand them out."""
     folder.mkdir(exist_ok=True)
     for name in names:
-        (folder / exported.download_name(run.id, name)).write_bytes(exported.as_downloaded(store.home, run.id, name))
+        (folder / export_checks.download_name(run.id, name)).write_bytes(
+            export_checks.as_downloaded(store.home, run.id, name)
+        )
     return folder
 
 
 def test_the_model_card_names_the_files_beside_it_here_and_as_downloaded(store, run, tmp_path):
-    downloads = as_in_downloads(store, run, tmp_path / "new", exported.CARD, exported.WEIGHTS, exported.CONFIG)
+    downloads = as_in_downloads(
+        store, run, tmp_path / "new", export_checks.CARD, export_checks.WEIGHTS, export_checks.CONFIG
+    )
     here = store.folder(run.id).export
-    for card in (here / exported.CARD, downloads / exported.download_name(run.id, exported.CARD)):
+    for card in (here / export_checks.CARD, downloads / export_checks.download_name(run.id, export_checks.CARD)):
         code = card.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
         checked = "\nimport torch\nprint(tuple(logits(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape))"
         said = subprocess.run(
@@ -159,29 +168,29 @@ def test_the_model_card_names_the_files_beside_it_here_and_as_downloaded(store, 
         assert said.stdout.strip() == "(3, 10)"
 
 
-@pytest.mark.parametrize("name", [*exported.MODEL_FILES, exported.CARD, exported.CONFIG])
+@pytest.mark.parametrize("name", [*export_checks.MODEL_FILES, export_checks.CARD, export_checks.CONFIG])
 def test_a_damaged_or_missing_file_is_noticed(store, run, name):
     path = store.folder(run.id).export / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert exported.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.home, run.id) is None
     path.write_bytes(whole)
-    assert exported.read_checks(store.home, run.id) is not None
+    assert export_checks.read_checks(store.home, run.id) is not None
     path.unlink()
-    assert exported.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.home, run.id) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', '{"weights_sha256": "0"}', "\udcff"])
 def test_checks_that_cannot_be_read_are_no_checks(store, run, text):
-    path = store.folder(run.id).export / exported.CHECKS
+    path = store.folder(run.id).export / export_checks.CHECKS
     path.write_bytes(text.encode(errors="surrogateescape"))
-    assert exported.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.home, run.id) is None
 
 
 def test_an_export_of_other_weights_is_not_offered(store, run):
     other = trained(store, epochs=3)
     store.folder(run.id).weights.write_bytes(store.folder(other.id).weights.read_bytes())
-    assert exported.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.home, run.id) is None
 
 
 def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
@@ -194,19 +203,19 @@ def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
         return model.SerializeToString()
 
     run = trained(store, epochs=4)
-    export.export_run(store.home, run)
-    monkeypatch.setattr(export, "to_int8", ruined)
-    checks = export.export_run(store.home, run)
-    refused = exported.file_checks(checks, exported.ONNX_INT8)
+    write.export_run(store.home, run)
+    monkeypatch.setattr(write, "to_int8", ruined)
+    checks = write.export_run(store.home, run)
+    refused = export_checks.file_checks(checks, export_checks.ONNX_INT8)
     assert not refused["passed"]
     assert refused["sentence"].startswith("Refused: ")
     assert "points lost, and 0.2 is the most" in refused["sentence"]
-    path = store.folder(run.id).export / exported.ONNX_INT8
+    path = store.folder(run.id).export / export_checks.ONNX_INT8
     assert not path.exists()
-    assert exported.read_checks(store.home, run.id) == checks
-    assert b"model.onnx" in browser_page.browser_page(store.home, run.id)
+    assert export_checks.read_checks(store.home, run.id) == checks
+    assert b"model.onnx" in offline_page.browser_page(store.home, run.id)
     path.write_bytes(b"put back")
-    assert exported.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.home, run.id) is None
 
 
 def judged(difference, *, int8=False, images=1000, wrong=0, size=1.0):
@@ -215,7 +224,7 @@ def judged(difference, *, int8=False, images=1000, wrong=0, size=1.0):
     original = (size * np.eye(10, dtype=np.float32))[labels]
     logits = original + np.float32(difference)
     logits[:wrong] = np.roll(logits[:wrong], 1, axis=1)
-    return export.judge(original, logits, labels, int8=int8)
+    return write.judge(original, logits, labels, int8=int8)
 
 
 def test_float32_passes_below_the_tolerance_only():
@@ -246,12 +255,12 @@ def test_what_cannot_be_exported_is_one_sentence(store, home):
     config = tiny_config()
     store.create({"a1": config})
     with pytest.raises(ExportError, match="is queued and left no weights to export"):
-        export.export_run(home, store.get("a1"))
+        write.export_run(home, store.get("a1"))
     run = trained(store)
     store.folder(run.id).weights.unlink()
     with pytest.raises(SaveError, match="missing"):
-        export.export_run(home, run)
-    assert exported.read_checks(home, run.id) is None
+        write.export_run(home, run)
+    assert export_checks.read_checks(home, run.id) is None
 
 
 def test_a_model_that_diverged_is_not_exported(store):
@@ -259,13 +268,13 @@ def test_a_model_that_diverged_is_not_exported(store):
     path = store.folder(run.id).weights
     tensors.save_tensors(path, {name: tensor * torch.nan for name, tensor in tensors.load_tensors(path).items()})
     with pytest.raises(ExportError, match="diverged"):
-        export.export_run(store.home, run)
+        write.export_run(store.home, run)
 
 
 def test_progress_is_told_and_may_cancel(store):
     run = trained(store)
     heard = []
-    export.export_run(store.home, run, lambda text, share: heard.append((text, share)))
+    write.export_run(store.home, run, lambda text, share: heard.append((text, share)))
     shares = [share for _, share in heard]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
@@ -275,8 +284,8 @@ def test_progress_is_told_and_may_cancel(store):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export.export_run(store.home, run, cancel)
-    assert exported.read_checks(store.home, run.id) is None
+        write.export_run(store.home, run, cancel)
+    assert export_checks.read_checks(store.home, run.id) is None
 
 
 def images_of(store, run, *, digits=True):
@@ -309,22 +318,22 @@ def in_a_process_of_its_own(folder, words):
     return said.stdout
 
 
-@pytest.mark.parametrize("kind", exported.MODEL_FILES)
+@pytest.mark.parametrize("kind", export_checks.MODEL_FILES)
 def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
     store, run, digits, tmp_path, monkeypatch, capsys, kind
 ):
     folder = as_in_downloads(store, run, tmp_path / "new", kind)
     images = images_of(store, run)
-    program = snippets.python_snippet(kind, exported.download_name(run.id, kind), images)
+    program = snippets.python_snippet(kind, export_checks.download_name(run.id, kind), images)
     (folder / "classify.py").write_text(program, encoding="utf-8")
     photographed(digits.test_images[5][0].numpy()).save(folder / "photo.jpg")
     digit = picture.read_picture((folder / "photo.jpg").read_bytes())[None, None]
-    if kind == exported.ONNX_INT8:
-        logits = export.run_onnx(store.folder(run.id).export / kind)(digit.astype(np.float32))[0]
+    if kind == export_checks.ONNX_INT8:
+        logits = write.run_onnx(store.folder(run.id).export / kind)(digit.astype(np.float32))[0]
     else:
         logits = artifacts.load_trained(store.home, run.id)(digit)[0]
     for words, temperature in (["photo.jpg"], 1.0), (["photo.jpg", "4"], 4.0):
-        if kind in (exported.ONNX, exported.ONNX_INT8):
+        if kind in (export_checks.ONNX, export_checks.ONNX_INT8):
             said = in_a_process_of_its_own(folder, words)
         else:
             said = in_this_process(folder, words, monkeypatch, capsys)
@@ -335,9 +344,9 @@ def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
 
 
 def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, monkeypatch, capsys):
-    folder = as_in_downloads(store, run, tmp_path / "new", exported.PROGRAM)
-    file = exported.download_name(run.id, exported.PROGRAM)
-    program = snippets.python_snippet(exported.PROGRAM, file, images_of(store, run, digits=False))
+    folder = as_in_downloads(store, run, tmp_path / "new", export_checks.PROGRAM)
+    file = export_checks.download_name(run.id, export_checks.PROGRAM)
+    program = snippets.python_snippet(export_checks.PROGRAM, file, images_of(store, run, digits=False))
     (folder / "classify.py").write_text(program, encoding="utf-8")
     small = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
     Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "picture.png")
@@ -355,35 +364,41 @@ def test_the_browser_snippet_pins_its_library_and_names_the_classes():
     assert snippets.ORT_WEB_INTEGRITY in text
     assert text.count("</script>") == 2
     assert "CHANNELS = 3, HEIGHT = 32, WIDTH = 32" in text
-    for kind in exported.MODEL_FILES:
+    for kind in export_checks.MODEL_FILES:
         compile(snippets.python_snippet(kind, kind, images), "classify.py", "exec")
 
 
 def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):
-    page = browser_page.browser_page(store.home, run.id).decode()
-    assert browser_page.browser_page_problem(store.home, run.id) is None
+    page = offline_page.browser_page(store.home, run.id).decode()
+    assert offline_page.browser_page_problem(store.home, run.id) is None
     assert "@@" not in page
     for word in ("http:", "https:", "//cdn", "import(", "fetch(", 'src="', 'href="'):
         assert word not in page
 
 
 def test_without_a_page_a_sentence_says_why(store, run, monkeypatch):
-    monkeypatch.setattr(browser_page, "MAX_BYTES", 1000)
-    assert browser_page.browser_page(store.home, run.id) is None
-    assert "MB is the most" in browser_page.browser_page_problem(store.home, run.id)
-    (store.folder(run.id).export / exported.CHECKS).unlink()
-    assert browser_page.browser_page(store.home, run.id) is None
-    assert "export it first" in browser_page.browser_page_problem(store.home, run.id)
+    monkeypatch.setattr(offline_page, "MAX_BYTES", 1000)
+    assert offline_page.browser_page(store.home, run.id) is None
+    assert "MB is the most" in offline_page.browser_page_problem(store.home, run.id)
+    (store.folder(run.id).export / export_checks.CHECKS).unlink()
+    assert offline_page.browser_page(store.home, run.id) is None
+    assert "export it first" in offline_page.browser_page_problem(store.home, run.id)
 
 
 def test_the_shell_exports_and_copies(store, run, tmp_path):
     runner = CliRunner()
     said = runner.invoke(app, ["export", run.id, "--out", str(tmp_path / "out")], env={"COLUMNS": "300"})
     assert said.exit_code == 0, said.output
-    for name in exported.MODEL_FILES:
+    for name in export_checks.MODEL_FILES:
         assert name in said.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {*exported.MODEL_FILES, exported.CARD, exported.CONFIG, exported.CHECKS, "draw.html"}
+    assert names == {
+        *export_checks.MODEL_FILES,
+        export_checks.CARD,
+        export_checks.CONFIG,
+        export_checks.CHECKS,
+        "draw.html",
+    }
     refused = runner.invoke(app, ["export", "nobody"])
     assert refused.exit_code == 2
     assert "there is no run 'nobody'" in refused.stderr
@@ -399,14 +414,14 @@ def test_the_papers_networks_agree_on_all_of_mnist_and_int8_loses_a_fifth_of_a_p
 ):
     config = RunConfig(role=role, model=model, training=training.replace(epochs=1, jitter_pixels=0))
     run = store.get(train_here(store, config))
-    checks = export.export_run(store.home, run)
+    checks = write.export_run(store.home, run)
     for name in FLOAT32:
-        file = exported.file_checks(checks, name)
+        file = export_checks.file_checks(checks, name)
         assert file["test_examples"] == 10_000
         assert file["classes_changed"] == 0
         assert file["max_logit_difference"] < 1e-4
         assert file["test_errors"] == file["original_test_errors"]
-    small = exported.file_checks(checks, exported.ONNX_INT8)
+    small = export_checks.file_checks(checks, export_checks.ONNX_INT8)
     assert small["passed"]
     assert small["test_errors"] - small["original_test_errors"] <= 20
-    assert small["size_bytes"] < 0.27 * exported.file_checks(checks, exported.ONNX)["size_bytes"]
+    assert small["size_bytes"] < 0.27 * export_checks.file_checks(checks, export_checks.ONNX)["size_bytes"]

@@ -8,10 +8,10 @@ import torch
 from scipy.special import log_softmax, softmax
 from tiny import TINY, assert_same_weights, tiny_config
 
-from kd_core import model_card
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
 from kd_core.evaluation.statistics import halves
+from kd_core.exchange import model_card
 from kd_core.experiments import paper, presets
 from kd_core.losses import hinton, one_example
 from kd_core.losses import objective as losses_objective

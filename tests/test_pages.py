@@ -17,13 +17,18 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import bundles, exported, figures, performing, shipped, teacher_files
+from kd_core import figures, performing
 from kd_core.base import paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
 from kd_core.evaluation.soft import GALLERIES
 from kd_core.evaluation.statistics import mean_interval
+from kd_core.exchange import bundle as exchange_bundle
+from kd_core.exchange import shipped
+from kd_core.exchange.export import checks
+from kd_core.exchange.teacher import examine as teacher_examine
+from kd_core.exchange.teacher.trial import Outcome, Trial
 from kd_core.experiments import equal_budget, paper
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
@@ -33,7 +38,6 @@ from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, SweepConfig
-from kd_core.trial import Outcome, Trial
 from pages.widgets import closer, forms, guide, lab, live, naming, pickers, pressing
 from pages.widgets.results import headline
 
@@ -397,7 +401,7 @@ def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
 def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes):
     store = lab._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.usable)
-    bundle = bundles.pack(store, run.id)
+    bundle = exchange_bundle.pack(store, run.id)
     app = open_page("runs", "empty")
     app.file_uploader(key="bundle_upload").upload("run.zip", bundle, "application/zip").run()
     assert not app.exception
@@ -413,9 +417,9 @@ def tried_here(monkeypatch):
     """Teachers' files are tried in this process: tests/test_cli.py tries them in their own."""
 
     def examine(trial):
-        ask = teacher_files.Ask.from_json((trial._path / "ask.json").read_text())
+        ask = teacher_examine.Ask.from_json((trial._path / "ask.json").read_text())
         content = (trial._path / "file").read_bytes()
-        found = teacher_files.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
+        found = teacher_examine.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
         return Outcome(**found._asdict() | {"state": safetensors.torch.save(found.state)})
 
     monkeypatch.setattr(Trial, "_watched", examine)
@@ -713,8 +717,8 @@ def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, 
     table = app.dataframe[0].value
     assert list(table["original"]) == [student.results["test_errors"]] * 4
     passed = set(table["file"][table["passed"]])
-    assert passed >= set(exported.MODEL_FILES) - {exported.ONNX_INT8}  # so tiny a model may lose too much in 8 bits
-    assert passed == {button.label for button in app.get("download_button")} & set(exported.MODEL_FILES)
+    assert passed >= set(checks.MODEL_FILES) - {checks.ONNX_INT8}  # so tiny a model may lose too much in 8 bits
+    assert passed == {button.label for button in app.get("download_button")} & set(checks.MODEL_FILES)
 
 
 def test_an_address_that_names_no_batch_still_shows_the_page(open_page):

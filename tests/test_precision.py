@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tiny import tiny_config
 
-from kd_core import shipped
+from kd_core.exchange import shipped
 from kd_core.experiments import paper, presets, table
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig

@@ -28,14 +28,16 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import bundles, jobs, performing, shipped
+from kd_core import jobs, performing
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
-from kd_core.bundles import BundleError
 from kd_core.data import catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.picture import PictureError
+from kd_core.exchange import bundle as exchange_bundle
+from kd_core.exchange import shipped
+from kd_core.exchange.bundle import BundleError
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses import catalogue as losses_catalogue
@@ -350,7 +352,7 @@ def there(tmp_path_factory):
     store, here = Store(tmp_path_factory.mktemp("there")), Store(tmp_path_factory.mktemp("here"))
     (here.home / "runs").mkdir()
     run_id = train_here(store, tiny_config())
-    yield There(store, here, run_id, bundles.pack(store, run_id))
+    yield There(store, here, run_id, exchange_bundle.pack(store, run_id))
     store.close()
     here.close()
 
@@ -359,13 +361,13 @@ def taken_in(there, content):
     """The run that a bundle gives, which is then taken out again; None where it is refused. Nothing else stays."""
     before = files_of(there.here)
     try:
-        run_id = bundles.unpack(there.here, content)
+        run_id = exchange_bundle.unpack(there.here, content)
     except BundleError as error:
         note(sentence(error))
         assert there.here.runs() == []
         assert files_of(there.here) == before
         return None
-    run, again = there.here.get(run_id), bundles.pack(there.here, run_id)
+    run, again = there.here.get(run_id), exchange_bundle.pack(there.here, run_id)
     told = progress.told(there.here, [run], {})
     json.dumps(told, allow_nan=False)
     assert {"config.json", "weights.safetensors"} <= {path.name for path in there.here.folder(run_id).path.iterdir()}
@@ -380,8 +382,8 @@ def taken_in(there, content):
 def test_a_run_of_whatever_name_note_and_tags_travels_whole(there, name, remark, tags):
     there.store.describe(there.run_id, name=name, note=remark, tags=tags)
     left = there.store.get(there.run_id)
-    content = bundles.pack(there.store, there.run_id)
-    assert content == bundles.pack(there.store, there.run_id)
+    content = exchange_bundle.pack(there.store, there.run_id)
+    assert content == exchange_bundle.pack(there.store, there.run_id)
     arrived, again = taken_in(there, content)
     assert (arrived.name, arrived.note, arrived.tags) == (left.name, left.note, left.tags)
     assert (arrived.config, arrived.results, arrived.batch) == (left.config, left.results, left.batch)
@@ -418,7 +420,7 @@ def test_a_bundle_with_bytes_changed_gives_the_same_run_or_a_sentence(there, dat
         same_run(there, *found)
 
 
-NAMES = some.sampled_from(bundles.MEMBERS)
+NAMES = some.sampled_from(exchange_bundle.MEMBERS)
 CLIMBING = some.sampled_from(
     [
         "../evil",

@@ -15,9 +15,9 @@ from tiny import BUDGET, PAPER, tiny_config, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as program
-from kd_core import shipped
 from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
+from kd_core.exchange import shipped
 from kd_core.experiments import defaults, equal_budget, paper
 from kd_core.jobs import Jobs
 from kd_core.losses.catalogue import OBJECTIVES

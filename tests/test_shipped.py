@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import bundles, shipped
 from kd_core.base import tensors
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError
 from kd_core.data import paths
+from kd_core.exchange import bundle, shipped
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
 
@@ -90,7 +90,7 @@ def test_a_shipped_run_teaches_and_travels_like_any_other(there, store, tmp_path
     pupil = train_here(store, tiny_config("distilled", teachers=(teacher,), seed=5))
     assert store.get(pupil).status == "finished"
     elsewhere = Store(tmp_path / "elsewhere")
-    assert bundles.unpack(elsewhere, bundles.pack(store, teacher)) == teacher
+    assert bundle.unpack(elsewhere, bundle.pack(store, teacher)) == teacher
     elsewhere.close()
 
 
@@ -162,7 +162,7 @@ def test_verify_says_which_data_are_missing_and_which_models(there, monkeypatch,
 def test_taking_in_imports_no_torch(tmp_path):
     """The first page of a fresh server waits for it."""
     code = (
-        "import sys; from pathlib import Path; from kd_core.runs import store; from kd_core import shipped;"
+        "import sys; from pathlib import Path; from kd_core.runs import store; from kd_core.exchange import shipped;"
         f" store = runs.Store(Path({str(tmp_path)!r})); assert shipped.take_in(store);"
         " sys.exit('torch' in sys.modules)"
     )

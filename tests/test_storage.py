@@ -7,11 +7,14 @@ import pytest
 from s3 import BUCKET, forget_sessions, s3_server
 from tiny import assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import bundles, export, exported, performing
+from kd_core import performing
 from kd_core.base import files, paths, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError, path_at
-from kd_core.bundles import BundleError
+from kd_core.exchange import bundle
+from kd_core.exchange.bundle import BundleError
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export import write
 from kd_core.runs import artifacts, recovery
 from kd_core.runs.run import new_id
 from kd_core.runs.store import DATABASE, Store
@@ -105,16 +108,16 @@ def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far,
 
 def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):
     run_id = train_here(far, tiny_config())
-    checks = export.export_run(far.storage, far.get(run_id))
-    assert all(file["passed"] for file in checks["files"] if file["name"] != exported.ONNX_INT8)
-    assert exported.read_checks(far.storage, run_id) == checks
-    packed = bundles.pack(far, run_id)
+    checks = write.export_run(far.storage, far.get(run_id))
+    assert all(file["passed"] for file in checks["files"] if file["name"] != export_checks.ONNX_INT8)
+    assert export_checks.read_checks(far.storage, run_id) == checks
+    packed = bundle.pack(far, run_id)
     with pytest.raises(BundleError, match="is here already"):
-        bundles.unpack(far, packed)
+        bundle.unpack(far, packed)
     far.delete(run_id)
     far.purge(days=0)
     assert files.found(far.folder(run_id).path, "*") == []
-    assert bundles.unpack(far, packed) == run_id
+    assert bundle.unpack(far, packed) == run_id
     assert artifacts.test_logits(far.storage, run_id).shape == (445, 10)
 
 

@@ -15,18 +15,21 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import tiny_config, train_here
 from torch import nn
 
-from kd_core import bundles, performing, trial
+from kd_core import performing
 from kd_core.base.config import ConfigError, LabError
+from kd_core.exchange import bundle
+from kd_core.exchange.export.checks import ExportError
+from kd_core.exchange.export.write import export_run
+from kd_core.exchange.model_card import model_card
+from kd_core.exchange.teacher import trial
+from kd_core.exchange.teacher.examine import Ask, examine, read
 from kd_core.experiments.story import StoryConfig, continued
-from kd_core.export import ExportError, export_run
-from kd_core.model_card import model_card
 from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
 from kd_core.runs import artifacts, logit_cache
 from kd_core.runs.recovery import bring_back
 from kd_core.runs.store import Store
-from kd_core.teacher_files import Ask, examine, read
 from kd_core.training.config import RunConfig
 from kd_core.training.together import trains_together
 
@@ -566,8 +569,8 @@ def test_a_black_box_cannot_be_trained_continued_packed_or_exported(elsewhere, d
         RunConfig(role="baseline", model=ModelConfig(name=BLACK_BOX))
     with pytest.raises(ConfigError, match="cannot be trained"):
         continued(run, 2)
-    with pytest.raises(bundles.BundleError, match="is a black box"):
-        bundles.pack(store, run.id)
+    with pytest.raises(bundle.BundleError, match="is a black box"):
+        bundle.pack(store, run.id)
     with pytest.raises(ExportError, match="is a black box"):
         export_run(store.storage, run)
     with pytest.raises(ConfigError, match="no layer or weight"):
@@ -606,7 +609,7 @@ def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits
     run_id = taken(store, found)
     there = Store(tmp_path / "there")
     try:
-        again = bundles.unpack(there, bundles.pack(store, run_id))
+        again = bundle.unpack(there, bundle.pack(store, run_id))
         images = digits.test_images[:9]
         carried = build.logits_of(artifacts.load_model(there.storage, again, digits), images, digits.normalise)
         assert np.allclose(carried, logits_of(found, digits, images))

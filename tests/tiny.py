@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import performing, shipped
+from kd_core import performing
 from kd_core.base import tensors
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.exchange import shipped
 from kd_core.experiments import equal_budget, paper
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.config import DistillationConfig

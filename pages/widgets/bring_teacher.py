@@ -7,10 +7,10 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
+from kd_core.exchange.teacher.trial import Outcome, Trial
 from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, Run
-from kd_core.trial import Outcome, Trial
 from pages.widgets import lab, rights
 from pages.widgets.forms import set_story
 from pages.widgets.pressing import filled, pressed

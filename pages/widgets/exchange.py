@@ -8,8 +8,8 @@ from functools import partial
 
 import streamlit as st
 
-from kd_core import bundles
 from kd_core.base.config import LabError
+from kd_core.exchange import bundle
 from kd_core.runs.run import Run
 from pages.widgets import lab, rights
 from pages.widgets.words import literal
@@ -22,14 +22,14 @@ def downloads(runs: list[Run]) -> None:
     """Buttons that hand out the metrics of runs, and those with weights as bundles; made when they are pressed."""
     store = lab.store()
     kinds: tuple[tuple[str, str, Callable[[str], bytes]], ...] = (
-        ("CSV", "csv", partial(bundles.metrics_csv, store)),
-        ("Parquet", "parquet", partial(bundles.metrics_parquet, store)),
+        ("CSV", "csv", partial(bundle.metrics_csv, store)),
+        ("Parquet", "parquet", partial(bundle.metrics_parquet, store)),
     )
     for title, ending, make in kinds:
         _button(f"Metrics, {title}", "metrics", ending, make, runs)
     usable = [run for run in runs if run.usable]
     if usable:
-        _button("Bundle", "bundle", "zip", partial(bundles.pack, store), usable)
+        _button("Bundle", "bundle", "zip", partial(bundle.pack, store), usable)
 
 
 def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], runs: list[Run]) -> None:

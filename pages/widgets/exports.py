@@ -7,23 +7,24 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kd_core import browser_page, exported, snippets
 from kd_core.base import paths
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import HANDWRITTEN, info_of
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export import offline_page, snippets
+from kd_core.exchange.export.snippets import Images
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
-from kd_core.snippets import Images
 from pages.widgets import lab, pickers, rights
 from pages.widgets.findings import found
 from pages.widgets.missing import say_missing
 from pages.widgets.words import literal, say_refusal
 
 MEANINGS = {
-    exported.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
-    exported.ONNX: "ONNX, float32, any number of images at once",
-    exported.ONNX_INT8: "ONNX, weights and activations in 8 bits instead of 32",
-    exported.PROGRAM: "A program of torch.export: PyTorch without this project's code",
+    export_checks.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
+    export_checks.ONNX: "ONNX, float32, any number of images at once",
+    export_checks.ONNX_INT8: "ONNX, weights and activations in 8 bits instead of 32",
+    export_checks.PROGRAM: "A program of torch.export: PyTorch without this project's code",
 }
 
 
@@ -35,7 +36,7 @@ def checks_of(run: Run) -> dict[str, Any] | None:
             icon=":material/block:",
         )
         return None
-    checks = exported.read_checks(paths.storage(), run.id)
+    checks = export_checks.read_checks(paths.storage(), run.id)
     if checks is None and not pickers.test_set_is_here([run]):
         say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
     elif checks is None:
@@ -104,11 +105,11 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
         if not file["passed"]:
             st.warning(literal(file["sentence"]), icon=":material/block:")
     with st.container(horizontal=True, gap="small"):
-        for name in [*_passed(checks), exported.CONFIG, exported.CARD]:
+        for name in [*_passed(checks), export_checks.CONFIG, export_checks.CARD]:
             st.download_button(
                 name,
-                partial(exported.as_downloaded, paths.storage(), run.id, name),
-                file_name=exported.download_name(run.id, name),
+                partial(export_checks.as_downloaded, paths.storage(), run.id, name),
+                file_name=export_checks.download_name(run.id, name),
                 key=f"export_{name}",
                 icon=":material/download:",
                 on_click="ignore",
@@ -122,7 +123,7 @@ def _passed(checks: Mapping[str, Any]) -> list[str]:
 def ready_made(run: Run, checks: dict[str, Any]) -> None:
     """Programs that run the files as they are downloaded, to copy, and a page that needs nothing else, to download."""
     passed, trained = _passed(checks), lab.trained(run.id)
-    if exported.ONNX not in passed:
+    if export_checks.ONNX not in passed:
         return
     images = Images(
         info_of(run.config.dataset).image_shape,
@@ -139,15 +140,15 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
     python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
     with python:
         kind = st.segmented_control(
-            "File", passed, default=exported.ONNX, required=True, key="python_of", bind="query-params"
+            "File", passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
         )
-        file = exported.download_name(run.id, kind)
+        file = export_checks.download_name(run.id, kind)
         st.code(snippets.python_snippet(kind, file, images), language="python")
     with browser:
-        file = exported.download_name(run.id, exported.ONNX)
+        file = export_checks.download_name(run.id, export_checks.ONNX)
         st.code(snippets.browser_snippet(file, images), language="html")
     with page:
-        problem = browser_page.browser_page_problem(paths.storage(), run.id)
+        problem = offline_page.browser_page_problem(paths.storage(), run.id)
         if problem:
             st.info(literal(problem), icon=":material/block:")
             return
@@ -158,7 +159,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         )
         st.download_button(
             "Download the page",
-            lambda: browser_page.browser_page(paths.storage(), run.id) or b"",
+            lambda: offline_page.browser_page(paths.storage(), run.id) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
             icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from kd_core import shipped
 from kd_core.data import paths
+from kd_core.exchange import shipped
 from pages.widgets import keys, lab, pickers
 from pages.widgets.pressing import filled
 

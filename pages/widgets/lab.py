@@ -15,13 +15,15 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core import figures, shipped
+from kd_core import figures
 from kd_core.base import paths
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
 from kd_core.data.intake import Intake
 from kd_core.data.own import library
+from kd_core.exchange import shipped
+from kd_core.exchange.teacher.trial import Trial
 from kd_core.experiments import presets, story
 from kd_core.experiments.advice import before
 from kd_core.experiments.advice.before import Timing
@@ -31,7 +33,6 @@ from kd_core.runs import recovery
 from kd_core.runs.run import Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
-from kd_core.trial import Trial
 from pages.widgets import keys
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import streamlit as st
 
-from kd_core import shipped
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.exchange import shipped
 from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import serving

@@ -11,14 +11,14 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kd_core import bundles
 from kd_core.base import paths
 from kd_core.base.config import LabError
 from kd_core.data.own import library
+from kd_core.exchange import bundle
+from kd_core.exchange.teacher.trial import Outcome, Trial, take
 from kd_core.performing import Finding
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
-from kd_core.trial import Outcome, Trial, take
 from pages.widgets import lab
 from pages.widgets.door import COOKIE, address_of, the_door
 from pages.widgets.words import literal
@@ -87,7 +87,7 @@ def restore(run_id: str) -> None:
 def unpack(content: bytes) -> str:
     """Take in a bundle, and return the run's id. Raises LabError for a guest, BundleError as bundles.unpack does."""
     _presenter_alone("bring runs from other machines")
-    return bundles.unpack(lab.store(), content, browser=lab.browser())
+    return bundle.unpack(lab.store(), content, browser=lab.browser())
 
 
 def try_teacher(content: bytes, file: str, dataset: str, asked: dict[str, Any]) -> str:

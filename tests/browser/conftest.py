@@ -12,7 +12,7 @@ from playwright.sync_api import BrowserContext, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from serving import Server
 
-from kd_core import shipped
+from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
 expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside

@@ -10,11 +10,11 @@ from PIL import Image
 from playwright.sync_api import expect
 from tiny import LONG_NAMES, coloured_classes, photographed, tiny_config, train_here
 
-from kd_core import browser_page, export, exported, snippets
 from kd_core.data import load
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
 from kd_core.data.picture import as_mnist, read_for, read_picture
+from kd_core.exchange.export import checks, offline_page, snippets, write
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
@@ -45,14 +45,14 @@ def made(tmp_path_factory):
     }
     for name, model in models.items():
         runs[name] = train_here(store, tiny_config(epochs=6).replace(model=model))
-        export.export_run(store.home, store.get(runs[name]))
+        write.export_run(store.home, store.get(runs[name]))
     patch = pytest.MonkeyPatch()
     patch.setenv("KD_HOME", str(store.home))
     source = coloured_classes(tmp_path_factory.mktemp("source"), COLOURED, count=6)
     dataset = prepare.prepare(source, Preparation(label="many things", side=16), store.home)
     config = tiny_config(epochs=2, batch_size=32).replace(dataset=dataset, model=models["cnn"])
     runs["colour"] = train_here(store, config)
-    export.export_run(store.home, store.get(runs["colour"]))
+    write.export_run(store.home, store.get(runs["colour"]))
     yield store.home, runs
     patch.undo()
     store.close()
@@ -64,10 +64,10 @@ def open_page(made, tmp_path, new_page, monkeypatch):
     home, runs = made
     requests = []
 
-    def open_it(name, file=exported.ONNX, **options):
-        monkeypatch.setattr(browser_page.exported, "ONNX_INT8", file)  # the one that it prefers
+    def open_it(name, file=checks.ONNX, **options):
+        monkeypatch.setattr(offline_page.exported, "ONNX_INT8", file)  # the one that it prefers
         path = tmp_path / "draw.html"
-        path.write_bytes(browser_page.browser_page(home, runs[name]))
+        path.write_bytes(offline_page.browser_page(home, runs[name]))
         page = new_page(**options)
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())
@@ -95,7 +95,7 @@ def test_the_int8_page_gives_the_logits_of_onnx_runtime_to_a_step_of_its_grid(op
     page = open_page(name, "model_int8.onnx")
     assert "numbers of model_int8.onnx" in page.inner_text("body").replace("\n", " ")
     said = np.array(page.evaluate(LOGITS, images.reshape(IMAGES, -1).tolist()))
-    runtime = export.run_onnx(home / "runs" / runs[name] / "export" / "model_int8.onnx")(
+    runtime = write.run_onnx(home / "runs" / runs[name] / "export" / "model_int8.onnx")(
         images.to(torch.float32).numpy()
     )
     assert (said.argmax(axis=1) == runtime.argmax(axis=1)).mean() >= 0.97
@@ -205,7 +205,7 @@ def test_the_browser_snippet_reads_a_photographed_digit_as_the_app_does(made, ne
     """As it is offered, but for the library, which a test cannot fetch: a stand-in keeps what it is given."""
     home, runs = made
     trained = artifacts.load_trained(home, runs["cnn"])
-    file = exported.download_name(runs["cnn"], exported.ONNX)
+    file = checks.download_name(runs["cnn"], checks.ONNX)
     images = snippets.Images(digits.image_shape, trained.class_names, trained.mean, trained.std, digits=True)
     snippet, libraries = re.subn(
         r"<script src=.*?</script>", f"<script>{STAND_IN}</script>", snippets.browser_snippet(file, images), flags=re.S

@@ -12,7 +12,7 @@ from load.session import Session
 from playwright.sync_api import expect
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
-from kd_core import shipped
+from kd_core.exchange import shipped
 from pages.widgets.guide import STEPS
 
 HEADLINE = re.compile("^The distilled student makes")

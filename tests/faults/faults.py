@@ -41,10 +41,10 @@ import torch
 import websockets
 from world import Disk, Mirror, Seen, Server, Tab, gone, may_mount, wait_until, whole
 
-from kd_core import shipped
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import MNIST_FILES
 from kd_core.evaluation.speed import processor
+from kd_core.exchange import shipped
 from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE

@@ -338,7 +338,7 @@ def _pictures() -> list[bytes]:
 def bundle(folder: Path) -> Target:
     from tiny import tiny_config, train_here
 
-    from kd_core.bundles import BundleError, pack, unpack
+    from kd_core.exchange.bundle import BundleError, pack, unpack
     from kd_core.runs.store import Store
 
     there, here = Store(folder / "there"), Store(folder / "here")

@@ -2,7 +2,7 @@
 
 A state dict (.pt, .pth) or safetensors of an architecture of ours, a torch.export program (.pt2), or an ONNX file. What
 it is, its content says, not its name. Nothing in it is run but what kd_core.models.black_box lets; pickles are read by
-torch.load(weights_only=True) alone. kd_core.trial does this in a process of its own, with bounds.
+torch.load(weights_only=True) alone. kd_core.exchange.teacher.trial does this in a process of its own, with bounds.
 """
 
 import hashlib

@@ -32,7 +32,6 @@ from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
-from kd_core import exported
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
 from kd_core.data import load as data_load
@@ -40,8 +39,9 @@ from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
 from kd_core.evaluation import speed
 from kd_core.evaluation.accuracy import test_errors
-from kd_core.exported import ExportError
-from kd_core.model_card import model_card
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export.checks import ExportError
+from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs import artifacts
@@ -92,9 +92,9 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     tell("Loading the data set", 0.0)
     dataset = data_load.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
-    remove(folder.export / exported.CHECKS)
+    remove(folder.export / export_checks.CHECKS)
     model = artifacts.load_model(storage, run.id, dataset)
-    weights_sha256 = exported.sha256(folder.weights)
+    weights_sha256 = export_checks.sha256(folder.weights)
     tell("Asking the original", 0.05)
     original = _original(model, dataset)
     if not np.isfinite(original).all():
@@ -102,7 +102,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
 
     config = run.config.model_dump_json(indent=2)
     metadata = {"format": "pt", "config": run.config.model_dump_json()}
-    texts = {exported.CONFIG: config, exported.CARD: _card(run, model, dataset)}
+    texts = {export_checks.CONFIG: config, export_checks.CARD: _card(run, model, dataset)}
     for name, text in texts.items():
         write_atomic(folder.export / name, text.encode())
     tell("Tracing the model", 0.2)
@@ -113,10 +113,10 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         tensors.save_tensors(path, model.state_dict(), metadata)
 
     steps: dict[str, tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]] = {
-        exported.WEIGHTS: (safetensors, lambda path: _run_weights(path, run.config, dataset)),
-        exported.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
-        exported.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
-        exported.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program)), run_program),
+        export_checks.WEIGHTS: (safetensors, lambda path: _run_weights(path, run.config, dataset)),
+        export_checks.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
+        export_checks.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
+        export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program)), run_program),
     }
     files = []
     for done, (name, (write, load)) in enumerate(steps.items()):
@@ -124,7 +124,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         files.append(_write_and_check(folder.export / name, write, load, dataset, original))
     checks = {
         "files": files,
-        "texts": {name: exported.sha256(folder.export / name) for name in texts},
+        "texts": {name: export_checks.sha256(folder.export / name) for name in texts},
         "weights_sha256": weights_sha256,
         "versions": {
             "torch": str(torch.__version__),
@@ -135,7 +135,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         "processor": speed.processor(),
         "threads": torch.get_num_threads(),
     }
-    write_atomic(folder.export / exported.CHECKS, json.dumps(checks, indent=2).encode())
+    write_atomic(folder.export / export_checks.CHECKS, json.dumps(checks, indent=2).encode())
     tell("Done", 1.0)
     return checks
 
@@ -149,11 +149,11 @@ def _write_and_check(
     """One entry of checks["files"]; the file is gone again where it failed."""
     start = time.perf_counter()
     write(path)
-    facts = {"name": path.name, "size_bytes": stat(path).st_size, "sha256": exported.sha256(path)}
+    facts = {"name": path.name, "size_bytes": stat(path).st_size, "sha256": export_checks.sha256(path)}
     with on_this_machine(path) as file:
         run = load(file)
     logits = np.concatenate([run(batch.to(torch.float32).numpy()) for batch in dataset.test_images.split(BATCH)])
-    verdict = judge(original, logits, dataset.test_labels.numpy(), int8=path.name == exported.ONNX_INT8)
+    verdict = judge(original, logits, dataset.test_labels.numpy(), int8=path.name == export_checks.ONNX_INT8)
     if not verdict["passed"]:
         remove(path)
     return {**facts, "seconds": time.perf_counter() - start, **verdict}
@@ -356,5 +356,5 @@ def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:
         mean=dataset.mean,
         std=dataset.std,
         layers=str(model),
-        weights=exported.WEIGHTS,
+        weights=export_checks.WEIGHTS,
     )

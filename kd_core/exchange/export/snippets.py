@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from kd_core import exported
+from kd_core.exchange.export import checks
 
 ORT_WEB = "1.30.0"
 ORT_WEB_INTEGRITY = "sha384-Bw6URI+Gvoadw0do7/QrSHUC9D1vCYYK5OSqChFyhyV5mzPL4oe2rOAFljAnS8Sq"
@@ -115,10 +115,10 @@ with torch.inference_mode():
 """,
 )
 _PROGRAMS = {
-    exported.ONNX: _ONNX,
-    exported.ONNX_INT8: _ONNX,
-    exported.PROGRAM: _TORCH,
-    exported.WEIGHTS: _KD_CORE,
+    checks.ONNX: _ONNX,
+    checks.ONNX_INT8: _ONNX,
+    checks.PROGRAM: _TORCH,
+    checks.WEIGHTS: _KD_CORE,
 }
 """Kind of file -> what it needs, its imports, and how it gives logits."""
 

@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kd_core import exported
 from kd_core.base.files import AnyPath, read_bytes, read_text
 from kd_core.data.catalogue import HANDWRITTEN, info_of
-from kd_core.exported import ExportError
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export.checks import ExportError
 from kd_core.runs.run import folder_of
 
 MAX_BYTES = 15_000_000
@@ -55,10 +55,14 @@ def browser_page_problem(storage: AnyPath, run_id: str) -> str | None:
 
 
 def _page(storage: AnyPath, run_id: str) -> bytes | str:
-    checks = exported.read_checks(storage, run_id)
+    checks = export_checks.read_checks(storage, run_id)
     if checks is None:
         return "This run has not been exported yet: export it first."
-    passed = [name for name in (exported.ONNX_INT8, exported.ONNX) if exported.file_checks(checks, name)["passed"]]
+    passed = [
+        name
+        for name in (export_checks.ONNX_INT8, export_checks.ONNX)
+        if export_checks.file_checks(checks, name)["passed"]
+    ]
     if not passed:
         return "No ONNX file of this run passed its check, so there is nothing that a page could run."
     folder = folder_of(storage, run_id)
@@ -72,7 +76,7 @@ def _page(storage: AnyPath, run_id: str) -> bytes | str:
         program = to_program(graph)
     except ExportError as error:
         return str(error)
-    check = exported.file_checks(checks, passed[0])
+    check = export_checks.file_checks(checks, passed[0])
     draws = card["config"]["dataset"] in HANDWRITTEN
     facts = {"class_names": class_names, "shape": shape, "draws": draws, "program": program}
     errors = f"{check['test_errors']:,} test errors of {check['test_examples']:,}"
@@ -136,4 +140,4 @@ def to_program(graph: bytes) -> dict[str, Any]:
 
 @cache
 def _template() -> str:
-    return Path(__file__).with_name("browser_page.html").read_text(encoding="utf-8")
+    return Path(__file__).with_suffix(".html").read_text(encoding="utf-8")

@@ -35,7 +35,7 @@ from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_byt
 from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
-from kd_core.model_card import model_card
+from kd_core.exchange.model_card import model_card
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, StoreError, new_id
 from kd_core.runs.store import Store

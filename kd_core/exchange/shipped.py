@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
+from kd_core.base.paths import ROOT
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
-from kd_core.model_card import model_card
+from kd_core.exchange.model_card import model_card
 from kd_core.runs.run import RECORD_COLUMNS, Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = Path(__file__).resolve().parent.parent / "checkpoints" / "shipped"
+FOLDER = ROOT / "checkpoints" / "shipped"
 COMMAND = "python -m kd_core ship"
 TAG = "shipped"
 WEIGHTS, FACTS, HISTORY, README = "weights.safetensors", "run.json", "history.json", "README.md"

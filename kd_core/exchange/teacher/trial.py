@@ -1,6 +1,6 @@
 """A teacher's file tried in a process of its own, before anything of it is kept: a hostile one ends that process alone.
 
-    python -m kd_core.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
+    python -m kd_core.exchange.teacher.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
 
 The process may take MAX_MEMORY_BYTES beyond what it starts with, where its system can bound that, and has MAX_SECONDS,
 of which SECONDS_WITHOUT_A_WORD at most may pass between two words of how far it is. No torch on the side of who asks.
@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.files import remove_folder, write_atomic
+from kd_core.base.paths import ROOT
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
@@ -44,7 +45,7 @@ class TrialError(LabError):
 
 
 class Outcome(NamedTuple):
-    """What a trial found, as kd_core.teacher_files.Tried says it. state: the bytes of a safetensors file."""
+    """What a trial found, as kd_core.exchange.teacher.examine.Tried says it. state: the bytes of a safetensors file."""
 
     config: RunConfig
     state: bytes
@@ -149,8 +150,8 @@ class Trial:
             self._folder.cleanup()
 
     def _watched(self) -> Outcome:
-        command = [sys.executable, "-m", "kd_core.trial", str(self._path)]
-        root = str(Path(__file__).resolve().parent.parent)
+        command = [sys.executable, "-m", "kd_core.exchange.teacher.trial", str(self._path)]
+        root = str(ROOT)
         paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
         with subprocess.Popen(  # noqa: S603  this interpreter, and a folder of our own
             command,
@@ -241,9 +242,9 @@ def main(folder: Path) -> None:
     from kd_core.base import process as base_process
 
     base_process.keep_heaps_few()
-    from kd_core import teacher_files
     from kd_core.base import tensors
     from kd_core.data import load
+    from kd_core.exchange.teacher import examine
 
     parent = os.getppid()
 
@@ -257,11 +258,11 @@ def main(folder: Path) -> None:
 
     try:
         tell("Loading the data set", 0.0)
-        ask = teacher_files.Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
+        ask = examine.Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
         dataset = load.load(ask.dataset, tell)
         content = (folder / FILE).read_bytes()
         _bound_memory()
-        tried = teacher_files.examine(content, ask, dataset, tell)
+        tried = examine.examine(content, ask, dataset, tell)
         tensors.save_tensors(folder / STATE, tried.state)
         found = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
         del found["state"]

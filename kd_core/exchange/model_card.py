@@ -58,12 +58,12 @@ With KD Lab's `kd_core` on Python's path, in the folder of these files:
 ```python
 from pathlib import Path
 
-{imports}from kd_core.models import build
+{imports}from kd_core.models.build import build
 from kd_core.training.config import RunConfig
 from safetensors.torch import load_file
 
 config = RunConfig.from_json(Path("config.json").read_text(encoding="utf-8"))
-model = models.build(config.model, image_shape={image_shape}, classes={info.classes})
+model = build(config.model, image_shape={image_shape}, classes={info.classes})
 model.load_state_dict(load_file("{weights}"))
 model.eval()
 

@@ -1,0 +1,1 @@
+"""What comes and goes: bundles, shipped models, exports, teachers trained elsewhere."""

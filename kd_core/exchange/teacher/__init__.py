@@ -1,0 +1,1 @@
+"""Somebody's file as a teacher, or a sentence on what differs."""
