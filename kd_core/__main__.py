@@ -26,7 +26,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core import cluster, jobs, performing
 from kd_core.base import paths, process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
@@ -38,6 +37,7 @@ from kd_core.exchange import shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import defaults, equal_budget, paper, presets, story
 from kd_core.experiments import table as experiments_table
+from kd_core.jobs import execute, hosts, queue
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.config import Average, DistillationConfig
 from kd_core.models.config import MODELS, PAPER_TEACHER, PIXELS, ModelConfig
@@ -359,7 +359,7 @@ def resume(run: RunId) -> None:
             return run.status in RESUMABLE
 
         found = _find(store, run, "resumes", Fit("unfinished run", rests, "start one with 'train'", rests))
-        jobs.check_devices([found.config])
+        queue.check_devices([found.config])
         store.take_up(found.id)
         _say(_watch(store, found.id))
 
@@ -1079,7 +1079,7 @@ def scheduler(
     The app finds it through KD_SCHEDULER, workers are told its address.
     """
     with _sentences(), _ended_by_ctrl_c():
-        cluster.serve_scheduler(host, port, lambda address: _say(f"scheduler at {address}"))
+        hosts.serve_scheduler(host, port, lambda address: _say(f"scheduler at {address}"))
 
 
 @app.command()
@@ -1092,9 +1092,9 @@ def worker(
 ) -> None:
     """Do the runs that a scheduler hands out, until Ctrl-C, each in a process of its own; GPUs are used and shared."""
     with _sentences(), _ended_by_ctrl_c():
-        offer = cluster.Host.this(runs)
+        offer = hosts.Host.this(runs)
         shared = f" on {offer.gpus} GPUs" if offer.gpus else f", {offer.threads} threads each"
-        cluster.serve_workers(
+        hosts.serve_workers(
             address,
             offer,
             lambda: _say(f"{offer.runs} runs at once{shared}, for {address}"),
@@ -1132,7 +1132,7 @@ def _run(store: Store, config: RunConfig, *, name: str) -> None:
 
 def _start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
     runs_checks.check(store, {run_id: config})
-    jobs.check_devices([config])
+    queue.check_devices([config])
     store.create({run_id: settled(config)})
     if name:
         store.describe(run_id, name=name, note="", tags=())
@@ -1151,7 +1151,7 @@ def _watch(store: Store, run_id: str) -> str:
     with _interrupts() as interrupted, Progress(*columns, console=notices) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(event: performing.Event) -> None:
+        def show(event: execute.Event) -> None:
             match event["kind"]:
                 case "started":
                     bar.update(task, total=event["total_steps"], completed=event["step"], description="training")
@@ -1167,7 +1167,7 @@ def _watch(store: Store, run_id: str) -> str:
                         f"epoch {event['epoch']:>3}: loss {event['loss']:.4f}{judged}, {event['seconds']:.1f} s"
                     )
 
-        performing.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
+        execute.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
     run = store.get(run_id)
     if run.status == "failed":
         _say(f"run {run_id} failed: {run.message}", notices, "red")

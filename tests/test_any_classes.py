@@ -12,7 +12,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import figures, performing
+from kd_core import figures
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
@@ -23,6 +23,7 @@ from kd_core.evaluation import soft as evaluation_soft
 from kd_core.exchange import shipped
 from kd_core.exchange.export import checks, snippets
 from kd_core.experiments import story as experiments_story
+from kd_core.jobs import execute
 from kd_core.runs import progress
 from kd_core.runs.store import Store
 from pages.widgets import closer, forms, images, lab, race
@@ -269,7 +270,7 @@ def lab_home(tmp_path_factory):
     ).to_train
     store.create(runs)
     for run_id in runs:
-        performing.run_here(store, run_id, lambda event: None, lambda: None)
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert {run.status for run in store.runs()} == {"finished"}, [run.message for run in store.runs()]
     store.close()
     yield home, dataset

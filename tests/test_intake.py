@@ -115,7 +115,7 @@ def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_call
 
 def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, home):
     """Greys of three sorts: whoever reads the right images with the right labels tells them apart."""
-    from kd_core import performing
+    from kd_core.jobs import execute
     from kd_core.models.config import ModelConfig
     from kd_core.runs import artifacts
     from kd_core.runs.store import Store
@@ -126,7 +126,7 @@ def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, h
     training = TrainingConfig(epochs=20, batch_size=16, learning_rate=1e-2, precision="float32")
     config = RunConfig(role="teacher", dataset=name, model=ModelConfig(name="cnn"), training=training)
     store.create({"a" * 12: config})
-    performing.run_here(store, "a" * 12, lambda event: None, lambda: None)
+    execute.run_here(store, "a" * 12, lambda event: None, lambda: None)
     run = store.get("a" * 12)
     assert run.status == "finished", run.message
     assert run.results["test_errors"] == 0

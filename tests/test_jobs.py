@@ -18,12 +18,15 @@ import torch
 from load.judging import REFUSED
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import jobs, performing
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
-from kd_core.cluster import Worker
 from kd_core.experiments.story import StoryConfig, plan
-from kd_core.jobs import Jobs, turns
+from kd_core.jobs import execute
+from kd_core.jobs import queue as jobs_queue
+from kd_core.jobs import turns as jobs_turns
+from kd_core.jobs.cluster import Worker
+from kd_core.jobs.queue import Jobs
+from kd_core.jobs.turns import turns
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
@@ -52,7 +55,7 @@ def long_config(**training):
 def running_jobs(tmp_path_factory):
     """One queue with its worker for all tests of this file: bringing one up takes seconds."""
     store = Store(tmp_path_factory.mktemp("jobs"))
-    queue = Jobs(store, limits=jobs.Limits(at_once=1))
+    queue = Jobs(store, limits=jobs_turns.Limits(at_once=1))
     yield queue
     queue.close()
     store.close()
@@ -148,7 +151,7 @@ def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(runnin
 def test_a_failed_teacher_stops_its_students_in_words(running_jobs, monkeypatch):
     """As on a cluster, whose workers alone know their devices."""
     queue = running_jobs
-    monkeypatch.setattr(jobs, "check_devices", lambda configs: None)
+    monkeypatch.setattr(jobs_queue, "check_devices", lambda configs: None)
     if torch.cuda.is_available():
         pytest.skip("this machine has the device that is asked for in vain")
     ids = queue.submit(tiny_story(teacher_training=tiny_config(device="cuda").training, baseline=False))
@@ -284,7 +287,7 @@ def test_a_paused_run_goes_on_though_the_one_it_continues_is_gone(store):
     store.delete(first)
     store.purge(days=0)
     store.take_up(second)
-    performing.run_here(store, second, lambda event: None, lambda: None)
+    execute.run_here(store, second, lambda event: None, lambda: None)
     assert store.get(second).status == "finished"
     left, right = (tensors.load_tensors(store.folder(run_id).weights) for run_id in (undisturbed, second))
     assert_same_weights(left, right)
@@ -311,7 +314,7 @@ def test_a_run_taken_up_again_shows_its_probe_images_as_one_never_interrupted(st
     assert store.get(resumed).status == "paused"
     assert len(store.probes(resumed)) < 5
     store.take_up(resumed)
-    performing.run_here(store, resumed, lambda event: None, lambda: None)
+    execute.run_here(store, resumed, lambda event: None, lambda: None)
     assert store.get(resumed).attempt == 2
     assert [epoch for epoch, _ in store.probes(resumed)] == [0, 1, 2, 3, 4]
     assert store.probes(resumed) == store.probes(whole)
@@ -364,14 +367,14 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
     run_id = new_id()
     store.create({run_id: tiny_config(seed=1)})
     monkeypatch.setattr(os, "fsync", full)
-    performing.run_here(store, run_id, lambda event: None, lambda: None)
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
     monkeypatch.undo()
     run = store.get(run_id)
     assert run.status == "failed"
     assert "is full: free some space, then resume" in run.message
     assert store.folder(finished).weights.read_bytes() == before
     store.take_up(run_id)
-    performing.run_here(store, run_id, lambda event: None, lambda: None)
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
 
 
@@ -380,7 +383,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
     config, run_id, other = tiny_config(epochs=3, seed=5), new_id(), new_id()
     store.create({run_id: config, other: tiny_config(seed=6)})
     for one in (run_id, other):
-        performing.run_here(store, one, lambda event: None, lambda: "pause")
+        execute.run_here(store, one, lambda event: None, lambda: "pause")
     checkpoint = store.folder(run_id).checkpoint
     match damage:
         case "rubbish":
@@ -393,8 +396,8 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
             tensors.save_state(checkpoint, {"config": config.model_dump_json(), "step": 1})
     events = []
     store.take_up(run_id)
-    performing.run_here(store, run_id, events.append, lambda: None)
-    assert {"kind": "message", "text": performing.DAMAGED_CHECKPOINT} in events
+    execute.run_here(store, run_id, events.append, lambda: None)
+    assert {"kind": "message", "text": execute.DAMAGED_CHECKPOINT} in events
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
@@ -402,7 +405,7 @@ def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_say
 SERVER = """
 import sys, time
 from pathlib import Path
-from kd_core.jobs import Jobs
+from kd_core.jobs.queue import Jobs
 from kd_core.runs.store import Store; from kd_core.runs.run import new_id
 from kd_core.training.config import RunConfig
 if __name__ == "__main__":
@@ -433,7 +436,7 @@ def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weig
     assert store.interrupt_orphans() == [run_id]
     assert store.get(run_id).status == "interrupted"
     store.take_up(run_id)
-    performing.run_here(store, run_id, lambda event: None, lambda: None)
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
     store.close()
@@ -452,7 +455,7 @@ def some_queue(draw):
 
 
 def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.5)
+    monkeypatch.setattr(jobs_queue, "SLICE_SECONDS", 0.5)
     queue, config = running_jobs, long_config(seed=21)
     (long_one,) = queue.submit({new_id(): config}, "anna")
     wait_until(lambda: queue.store.get(long_one).step > 20)
@@ -470,7 +473,7 @@ def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weight
 
 
 def test_nobody_yields_to_more_runs_of_the_same_browser(running_jobs, monkeypatch):
-    monkeypatch.setattr(jobs, "SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(jobs_queue, "SLICE_SECONDS", 0.1)
     queue = running_jobs
     first, second = queue.submit({new_id(): long_config(seed=23), new_id(): tiny_config(seed=24)}, "anna")
     wait_until(lambda: ended(queue, first, second))
@@ -520,7 +523,7 @@ def test_a_browser_with_many_runs_does_not_keep_a_newcomer_waiting():
 def limited(store, monkeypatch):
     """A queue that holds four runs, two of one browser, and starts none."""
     monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
-    queue = Jobs(store, limits=jobs.Limits(queue=4, browser=2))
+    queue = Jobs(store, limits=jobs_turns.Limits(queue=4, browser=2))
     yield queue
     queue.close()
 
@@ -571,14 +574,14 @@ def test_runs_that_rested_count_again_when_they_go_on(limited):
 
 
 def test_a_browser_asks_for_so_much_to_be_found_out_and_others_still_may(limited, monkeypatch):
-    monkeypatch.setattr(jobs, "MAX_FINDINGS_PER_BROWSER", 2)
+    monkeypatch.setattr(jobs_queue, "MAX_FINDINGS_PER_BROWSER", 2)
     for run_id in ("a", "b", "a"):  # what waits is not asked for twice
         limited.find_out("inside", [run_id], "anna", privileged=False)
     with pytest.raises(LabError, match="Enough waits to be measured or written already: look again once"):
         limited.find_out("inside", ["c"], "anna", privileged=False)
     limited.find_out("inside", ["c"], "ben", privileged=False)
     limited.find_out("inside", ["d"], "anna", privileged=True)
-    monkeypatch.setattr(jobs, "MAX_FINDINGS", 4)
+    monkeypatch.setattr(jobs_queue, "MAX_FINDINGS", 4)
     with pytest.raises(LabError, match="Enough waits"):
         limited.find_out("inside", ["e"], "carl", privileged=True)
     assert len(limited._to_find) == 4
@@ -604,7 +607,7 @@ def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):
 
 
 def test_no_run_is_queued_on_a_disk_without_room(limited, monkeypatch):
-    monkeypatch.setattr(jobs.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    monkeypatch.setattr(jobs_queue.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**6))
     with pytest.raises(ConfigError, match=r"has only 1 MB left.* free at least 200 MB"):
         limited.submit(some(1), "anna")
     assert limited.store.runs() == []
@@ -614,13 +617,13 @@ def test_no_run_is_queued_on_a_disk_without_room(limited, monkeypatch):
 def test_a_limit_that_is_no_number_of_runs_is_refused_in_words(monkeypatch, text):
     monkeypatch.setenv("KD_MAX_PER_BROWSER", text)
     with pytest.raises(ConfigError, match=r"KD_MAX_PER_BROWSER is .* give a whole number of runs above 0"):
-        jobs.Limits.from_environment()
+        jobs_turns.Limits.from_environment()
 
 
 def test_limits_come_from_the_environment(monkeypatch):
     monkeypatch.delenv("KD_MAX_QUEUED", raising=False)
     monkeypatch.setenv("KD_MAX_PER_BROWSER", " 6 ")
-    assert jobs.Limits.from_environment() == jobs.Limits(queue=500, browser=6)
+    assert jobs_turns.Limits.from_environment() == jobs_turns.Limits(queue=500, browser=6)
 
 
 def test_a_run_whose_end_nobody_could_enter_does_not_train_again(store):
@@ -629,13 +632,13 @@ def test_a_run_whose_end_nobody_could_enter_does_not_train_again(store):
     store.apply(run_id, {"kind": "interrupted"})
     events = []
     store.take_up(run_id)
-    performing.run_here(store, run_id, events.append, lambda: None)
+    execute.run_here(store, run_id, events.append, lambda: None)
     assert events == [{"kind": "finished", "results": results}]
     assert store.folder(run_id).weights.stat().st_mtime_ns == written_at
     store.folder(run_id).weights.write_bytes(b"cut")
     store.apply(run_id, {"kind": "interrupted"})
     store.take_up(run_id)
-    performing.run_here(store, run_id, events.append, lambda: None)
+    execute.run_here(store, run_id, events.append, lambda: None)
     assert [event["kind"] for event in events].count("epoch") == 2
     assert store.get(run_id).results == results
 
@@ -662,7 +665,7 @@ def fails_once(monkeypatch, target, name):
 def work_of(*run_ids, status="finished", finding=None, **facts):
     """What a worker had, as the queue keeps it, once it has ended."""
     task = SimpleNamespace(status=status, cancel=lambda: None, **facts)
-    return jobs._Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
+    return jobs_queue._Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
 
 
 def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
@@ -691,7 +694,9 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
         idle._lost("key", blamed=True)
     idle._lost("key", blamed=True)
     run = idle.store.get(run_id)
-    assert (run.status, run.message) == (("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs.GIVEN_UP))
+    assert (run.status, run.message) == (
+        ("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs_queue.GIVEN_UP)
+    )
     assert [*idle._waiting] == ([run_id] if losses < 3 else [])
     assert idle._works == {}
 
@@ -706,7 +711,7 @@ def test_a_run_whose_process_broke_off_says_so_though_the_store_could_not_enter_
         idle._handle(("done", "key"))
     idle._handle(("done", "key"))
     run = idle.store.get(run_id)
-    assert (run.status, run.message) == ("interrupted", jobs.BROKEN_OFF)
+    assert (run.status, run.message) == ("interrupted", jobs_queue.BROKEN_OFF)
     assert idle._works == {}
 
 

@@ -10,7 +10,7 @@ import sqlite3
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import performing
+from kd_core.jobs import execute
 from kd_core.runs import artifacts, recovery
 from kd_core.runs.run import new_id
 from kd_core.runs.store import BACKUP, DATABASE, Store
@@ -116,7 +116,7 @@ def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, hist
     later = train_here(store, tiny_config(seed=7))
     resumed = history["paused"]
     store.take_up(resumed)
-    performing.run_here(store, resumed, lambda event: None, lambda: None)
+    execute.run_here(store, resumed, lambda event: None, lambda: None)
     after = {run.id: run for run in store.runs()}
     closed(store)
     (store.home / DATABASE).write_bytes(b"this is no database" * 999)
@@ -226,7 +226,7 @@ def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders
     later = Store(store.home)
     new = train_here(later, tiny_config(seed=7))
     later.take_up(history["paused"])
-    performing.run_here(later, history["paused"], lambda event: None, lambda: None)
+    execute.run_here(later, history["paused"], lambda event: None, lambda: None)
     if backed_up:
         later.back_up()
     known = {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in as_known(later).items()}
@@ -263,7 +263,7 @@ def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_ca
 
 def test_a_run_that_was_stopped_at_the_backup_and_has_finished_since_reads_finished(store, history):
     store.take_up(history["stopped"])
-    performing.run_here(store, history["stopped"], lambda event: None, lambda: None)
+    execute.run_here(store, history["stopped"], lambda event: None, lambda: None)
     results = store.get(history["stopped"]).results
     closed(store)
     (store.home / DATABASE).write_bytes(b"")

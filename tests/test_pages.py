@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import figures, performing
+from kd_core import figures
 from kd_core.base import paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
@@ -33,6 +33,7 @@ from kd_core.experiments import equal_budget, paper
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
 from kd_core.experiments.presets import PRESETS
+from kd_core.jobs import execute
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, new_id
@@ -60,7 +61,7 @@ def homes(tmp_path_factory):
     runs = experiments_story.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
-        performing.run_here(store, run_id, lambda event: None, lambda: None)
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
     store.close()
     yield {"empty": empty, "trained": trained}
     for folder in (empty, trained):

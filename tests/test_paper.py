@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from tiny import PAPER as TINY
 
-from kd_core import performing
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import bias as evaluation_bias
 from kd_core.experiments import paper, table
+from kd_core.jobs import execute
 from kd_core.runs.store import Store
 
 
@@ -23,7 +23,7 @@ def store(tmp_path):
 def train_all(store, redo):
     for run_id, config in redo.to_train.items():
         store.create({run_id: config})
-        performing.run_here(store, run_id, lambda _: None, lambda: None)
+        execute.run_here(store, run_id, lambda _: None, lambda: None)
 
 
 def stood(store, config, run_id, status, errors=None):

@@ -28,7 +28,6 @@ from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
 from kd_core import __main__ as shell
-from kd_core import jobs, performing
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
 from kd_core.data import catalogue
@@ -40,6 +39,7 @@ from kd_core.exchange import shipped
 from kd_core.exchange.bundle import BundleError
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig
+from kd_core.jobs import execute, queue
 from kd_core.losses import catalogue as losses_catalogue
 from kd_core.losses import config as losses_config
 from kd_core.losses.config import DistillationConfig
@@ -694,7 +694,7 @@ def trained_home(tmp_path_factory):
         plan = experiments_story.plan(tiny_story()).to_train
         store.create(plan)
         for run_id in plan:
-            performing.run_here(store, run_id, lambda event: None, lambda: None)
+            execute.run_here(store, run_id, lambda event: None, lambda: None)
         store.save_finding("speed", [*plan], {"problem": "Not measured, for this test."})
         store.close()
         yield home
@@ -707,7 +707,7 @@ def trained_home(tmp_path_factory):
 @settings(max_examples=3)
 def test_whatever_the_address_says_a_page_shows_sentences(trained_home, at_this_machine, monkeypatch, page, asked):
     monkeypatch.setenv("KD_HOME", str(trained_home))
-    monkeypatch.setattr(jobs.Jobs, "find_out", lambda *_, **__: None)
+    monkeypatch.setattr(queue.Jobs, "find_out", lambda *_, **__: None)
     app = AppTest.from_file("../app.py", default_timeout=60)
     for name, value in asked.items():
         app.query_params[name] = value

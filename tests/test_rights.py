@@ -12,7 +12,7 @@ from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
 from kd_core.base.config import LabError
-from kd_core.jobs import Jobs
+from kd_core.jobs.queue import Jobs
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from pages.widgets import door, history, lab, live, rights

@@ -19,7 +19,7 @@ from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
 from kd_core.exchange import shipped
 from kd_core.experiments import defaults, equal_budget, paper
-from kd_core.jobs import Jobs
+from kd_core.jobs.queue import Jobs
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models import build
 from kd_core.models.config import MODELS, ModelConfig

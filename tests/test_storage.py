@@ -7,7 +7,6 @@ import pytest
 from s3 import BUCKET, forget_sessions, s3_server
 from tiny import assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core import performing
 from kd_core.base import files, paths, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError, path_at
@@ -15,6 +14,7 @@ from kd_core.exchange import bundle
 from kd_core.exchange.bundle import BundleError
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import write
+from kd_core.jobs import execute
 from kd_core.runs import artifacts, recovery
 from kd_core.runs.run import new_id
 from kd_core.runs.store import DATABASE, Store
@@ -98,7 +98,7 @@ def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far,
     assert files.is_file(far.folder(paused).checkpoint)
     started = []
     far.take_up(paused)
-    performing.run_here(
+    execute.run_here(
         far, paused, lambda event: started.append(event) if event["kind"] == "started" else None, lambda: None
     )
     assert started[0]["step"] > 0
@@ -171,7 +171,7 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
     run_id = new_id()
     store.create({run_id: tiny_config()})
     events = []
-    performing.perform(gone, run_id, events.append, lambda: None)
+    execute.perform(gone, run_id, events.append, lambda: None)
     assert events[-1]["kind"] == "failed"
     assert "its storage does not answer" in events[-1]["text"]
 
@@ -191,7 +191,7 @@ def test_a_new_list_beside_a_bucket_that_does_not_answer_is_refused_in_words(hom
 
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
     events = []
-    performing.perform(tmp_path, "abc", events.append, lambda: None)
+    execute.perform(tmp_path, "abc", events.append, lambda: None)
     assert events[-1]["kind"] == "failed"
     assert "set KD_STORAGE to storage that the app and all workers share" in events[-1]["text"]
 

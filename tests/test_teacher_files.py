@@ -15,7 +15,6 @@ from onnx import TensorProto, helper, numpy_helper
 from tiny import tiny_config, train_here
 from torch import nn
 
-from kd_core import performing
 from kd_core.base.config import ConfigError, LabError
 from kd_core.exchange import bundle
 from kd_core.exchange.export.checks import ExportError
@@ -24,6 +23,7 @@ from kd_core.exchange.model_card import model_card
 from kd_core.exchange.teacher import trial
 from kd_core.exchange.teacher.examine import Ask, examine, read
 from kd_core.experiments.story import StoryConfig, continued
+from kd_core.jobs import execute, findings
 from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
@@ -127,7 +127,7 @@ def taken(store, found, **run_here):
     def submit(configs):
         store.create(configs)
         for run_id in configs:
-            performing.run_here(store, run_id, lambda event: None, run_here.get("requested", lambda: None))
+            execute.run_here(store, run_id, lambda event: None, run_here.get("requested", lambda: None))
         return list(configs)
 
     return trial.take(store, outcome, submit)
@@ -574,7 +574,7 @@ def test_a_black_box_cannot_be_trained_continued_packed_or_exported(elsewhere, d
     with pytest.raises(ExportError, match="is a black box"):
         export_run(store.storage, run)
     with pytest.raises(ConfigError, match="no layer or weight"):
-        performing.find_on_worker("", str(store.storage), "inside", [run], 0)
+        findings.find_on_worker("", str(store.storage), "inside", [run], 0)
     with pytest.raises(ConfigError, match="no run"):
         RunConfig(**run.config.model_dump() | {"continues": "abc"})
     with pytest.raises(ConfigError, match="as it is"):
@@ -645,7 +645,7 @@ def test_a_stopped_question_is_asked_again(elsewhere, digits, store):
     run_id = taken(store, tried(elsewhere.files["onnx"], digits), requested=lambda: "stop")
     assert (store.get(run_id).status, store.get(run_id).usable) == ("stopped", False)
     store.take_up(run_id)
-    performing.run_here(store, run_id, lambda event: None, lambda: None)
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).results["test_errors"] == elsewhere.errors
 
 

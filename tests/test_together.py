@@ -12,7 +12,8 @@ import psutil
 import pytest
 from tiny import tiny_config, train_here
 
-from kd_core import jobs, performing
+from kd_core.jobs import execute, execute_group
+from kd_core.jobs import queue as jobs_queue
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.run import ACTIVE, new_id
@@ -52,7 +53,7 @@ def perform(store, ids, *, emit=None, requested=lambda run_id: None):
             emit(run_id, event)
         store.apply(run_id, event)
 
-    performing.perform_together(store.home, ids, tell, requested)
+    execute_group.perform_together(store.home, ids, tell, requested)
 
 
 def results(store, ids):
@@ -71,7 +72,7 @@ def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
 
 
 def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
-    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
     undisturbed = {new_id(): config for config in cells.values()}
     store.create(undisturbed)
     perform(store, list(undisturbed))
@@ -106,7 +107,7 @@ def test_one_that_is_stopped_leaves_with_what_it_learned_and_the_others_go_on(st
 
 
 def test_the_queue_trains_a_batch_of_small_students_as_one_and_few_of_them_one_by_one(store, cells):
-    queue = jobs.Jobs(store)
+    queue = jobs_queue.Jobs(store)
     try:
         queue.submit(cells)
         few = {new_id(): tiny_config("baseline", seed=seed) for seed in (5, 6)}
@@ -125,7 +126,7 @@ def test_the_queue_trains_a_batch_of_small_students_as_one_and_few_of_them_one_b
 SERVER = """
 import json, sys, time
 from pathlib import Path
-from kd_core.jobs import Jobs
+from kd_core.jobs.queue import Jobs
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 if __name__ == "__main__":
@@ -170,7 +171,7 @@ def test_a_sweep_whose_server_is_killed_goes_on_without_training_a_finished_cell
     before = {one: (store.folder(one).weights.stat().st_mtime_ns, store.get(one)) for one in cells}
 
     assert set(store.interrupt_orphans()) == set(longer)
-    queue = jobs.Jobs(store)
+    queue = jobs_queue.Jobs(store)
     try:
         queue.resume(*longer)
         wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
@@ -216,7 +217,7 @@ def undisturbed(store, cells):
 def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
     store, cells, undisturbed, monkeypatch, damage
 ):
-    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells), emit=interrupted_at("epoch", EPOCHS))
     checkpoint = store.folder(next(iter(cells))).together
@@ -225,7 +226,7 @@ def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weig
     checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     told = []
     perform(store, list(cells), emit=lambda run_id, event: told.append((run_id, event.get("text"))))
-    assert {run_id for run_id, text in told if text == performing.DAMAGED_CHECKPOINT} == {*cells}
+    assert {run_id for run_id, text in told if text == execute.DAMAGED_CHECKPOINT} == {*cells}
     assert weights_of(store, cells) == weights_of(store, undisturbed)
 
 
@@ -233,7 +234,7 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
     store, cells, undisturbed, monkeypatch
 ):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
-    monkeypatch.setattr(performing, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
     leave, left = artifacts.leave, []
 
     def dies_at_the_third(home, run_id, student):
@@ -265,7 +266,7 @@ def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
 def test_one_that_had_left_trains_along_for_the_others_sake_and_leaves_nothing(store, cells, undisturbed):
     first, *others = cells
     store.apply(first, {"kind": "stopped"})
-    performing.perform_together(
+    execute_group.perform_together(
         store.home, list(cells), lambda run_id, event: store.apply(run_id, event), lambda run_id: None, absent=[first]
     )
     assert store.get(first).status == "stopped"

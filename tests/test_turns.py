@@ -11,7 +11,8 @@ from test_placement import A1, G1, finish, seeds, wait_until
 from test_placement import lab as lab  # a fixture
 from tiny import tiny_config
 
-from kd_core.jobs import Span, forecast, turns
+from kd_core.jobs.queue import Span, forecast
+from kd_core.jobs.turns import turns
 from kd_core.runs.run import new_id
 
 BROWSERS = "abcd"
@@ -139,7 +140,8 @@ def story(**changes):
 @pytest.fixture
 def limited(store, monkeypatch):
     """A queue that holds four runs, three of one browser, and starts none."""
-    from kd_core.jobs import Jobs, Limits
+    from kd_core.jobs.queue import Jobs
+    from kd_core.jobs.turns import Limits
 
     monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
     queue = Jobs(store, limits=Limits(queue=4, browser=3))
@@ -198,7 +200,7 @@ def test_a_run_that_is_joined_takes_no_room_and_counts_for_each_who_asked(limite
 
 
 def test_a_grid_is_joined_whole_or_not_at_all(store, monkeypatch):
-    from kd_core.jobs import Jobs
+    from kd_core.jobs.queue import Jobs
 
     monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
     queue = Jobs(store)

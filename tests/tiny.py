@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kd_core import performing
 from kd_core.base import tensors
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.exchange import shipped
 from kd_core.experiments import equal_budget, paper
 from kd_core.experiments.story import StoryConfig
+from kd_core.jobs import execute
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
@@ -116,7 +116,7 @@ def train_here(store: Store, config: RunConfig, *, requested=lambda: None, on_ev
     """Do one run in this process and return its id."""
     run_id = new_id()
     store.create({run_id: config})
-    performing.run_here(store, run_id, on_event, requested)
+    execute.run_here(store, run_id, on_event, requested)
     return run_id
 
 

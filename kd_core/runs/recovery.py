@@ -2,7 +2,7 @@
 
 A run's folder says by itself what it is (config.json) and, once it has ended, how well it did (card.json), so a run can
 be lost from the list but not from the disk. What the folders do not hold, learning curves and names, is in the backup
-that kd_core.jobs makes whenever a run has ended.
+that kd_core.jobs.queue makes whenever a run has ended.
 """
 
 import json

@@ -202,7 +202,7 @@ class Store:
             raise
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
-        """Enter what a run's execution reports, in one transaction: events as kd_core.performing.perform emits them."""
+        """Enter what a run's execution reports, in one transaction: events as kd_core.jobs.execute.perform emits them."""
         with self._transaction() as database:
             for event in events:
                 _apply(database, run_id, event)

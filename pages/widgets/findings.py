@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.performing import Finding
+from kd_core.jobs.findings import Finding
 from kd_core.runs.run import Run
 from pages.widgets import lab, rights
 from pages.widgets.words import literal

@@ -16,7 +16,7 @@ from kd_core.base.config import LabError
 from kd_core.data.own import library
 from kd_core.exchange import bundle
 from kd_core.exchange.teacher.trial import Outcome, Trial, take
-from kd_core.performing import Finding
+from kd_core.jobs.findings import Finding
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
 from pages.widgets import lab

@@ -6,10 +6,10 @@ from measured import machine
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import performing
 from kd_core.data import load
 from kd_core.evaluation.accuracy import predictions
 from kd_core.experiments import story
+from kd_core.jobs import execute
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
 
@@ -22,7 +22,7 @@ def with_story(tmp_path_factory):
     ids = story.plan(tiny_story()).to_train
     store.create(ids)
     for run_id in ids:
-        performing.run_here(store, run_id, lambda event: None, lambda: None)
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
     runs = store.some(list(ids))
     times = dict(zip(ids, (1.7, 1.0, 1.0), strict=True))  # ms; models so small take as long as each other
     store.save_finding("speed", [run.id for run in runs], machine(times))

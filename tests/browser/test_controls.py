@@ -8,8 +8,8 @@ from serving import ROOT
 from tiny import tiny_config, tiny_story
 from walking import Walk, pages_of
 
-from kd_core import performing
 from kd_core.experiments import story as experiments_story
+from kd_core.jobs import execute
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import SweepConfig
@@ -55,7 +55,7 @@ def address(tmp_path_factory):
     for batch in (story, *sweeps):
         store.create(batch)
         for run_id in batch:
-            performing.run_here(store, run_id, lambda event: None, lambda: None)
+            execute.run_here(store, run_id, lambda event: None, lambda: None)
     store.close()
     with serve(home, ships=True) as server:
         yield server.address

@@ -5,8 +5,8 @@ from conftest import serve
 from playwright.sync_api import expect
 from tiny import tiny_story
 
-from kd_core import performing
 from kd_core.experiments import story
+from kd_core.jobs import execute
 from kd_core.runs.store import Store
 
 
@@ -18,7 +18,7 @@ def with_runs(tmp_path_factory):
     runs = story.plan(tiny_story()).to_train
     store.create(runs)
     for run_id in runs:
-        performing.run_here(store, run_id, lambda event: None, lambda: None)
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
     store.close()
     with serve(home) as server:
         yield server, list(runs)

@@ -18,11 +18,11 @@ from s3 import BUCKET, s3_server
 from serving import Server
 from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weights
 
-from kd_core import cluster
 from kd_core.base import tensors
 from kd_core.base.files import found, path_at
 from kd_core.experiments.story import plan
-from kd_core.jobs import Jobs
+from kd_core.jobs import cluster
+from kd_core.jobs.queue import Jobs
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, LOST_WORKER, new_id
 from kd_core.runs.store import Store

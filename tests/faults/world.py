@@ -167,7 +167,7 @@ import sys
 
 CHANGES = {
     "torchvision.datasets.mnist": lambda module: vars_of(module.MNIST, mirrors=MIRRORS, resources=RESOURCES),
-    "kd_core.performing": lambda module: vars_of(module, CHECKPOINT_SECONDS=CHECKPOINT_SECONDS),
+    "kd_core.jobs.execute": lambda module: vars_of(module, CHECKPOINT_SECONDS=CHECKPOINT_SECONDS),
 }
 
 

@@ -1,15 +1,12 @@
 """The workers that runs are done on: Dask processes on this machine, or those of a cluster of several machines.
 
 A worker does one run at a time, in a process of its own, so that what one run does to torch's threads and random
-numbers, or to its memory, never meets another. kd_core.jobs says which work goes to which worker; here is who they are,
+numbers, or to its memory, never meets another. kd_core.jobs.queue says which work goes to which worker; here is who they are,
 and how they are started. torch is imported by the worker command alone.
 """
 
-import asyncio
 import logging
 import math
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -20,7 +17,7 @@ from kd_core.base.config import LabError
 from kd_core.base.process import WORKER_ENVIRONMENT
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, Nanny
+    from distributed import Client, Future
 
     Task = Future[Any]
 
@@ -38,8 +35,6 @@ and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s wi
 app's process, would keep the last 1,000 messages of every connection, records and all."""
 CORES_A_RUN = 4
 """How many cores a run gets where nothing else is said: its batches gain little from more."""
-RUNS_A_GPU = 4
-"""How many runs share a GPU where nothing else is said: one of ours leaves most of it idle."""
 GPU = "GPU"
 """The Dask resource by which a worker says that it computes on a GPU, alone or with others."""
 SECONDS_UNTIL_LOST = 30.0
@@ -179,84 +174,3 @@ class Cluster:
 
 
 # ------------------------------------------------------------------------------------- the commands of other machines
-
-
-def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -> None:
-    """Be the scheduler of a cluster until the process is ended. ready hears its address.
-
-    host: the address to listen at, None for all of this machine's. Raises SchedulerError where it cannot be had.
-    """
-    import dask
-    from distributed import Scheduler
-
-    dask.config.set(DASK_SETTINGS)
-
-    async def serve() -> None:
-        async with Scheduler(host=host, port=port, dashboard=False) as scheduler:
-            ready(scheduler.address)
-            await scheduler.finished()
-
-    try:
-        asyncio.run(serve())
-    except (OSError, ValueError) as error:
-        raise SchedulerError(f"Port {port} of {host or 'this machine'} cannot be listened at: {error}.") from error
-
-
-class Host(NamedTuple):
-    """What a machine offers: how many runs at once, the threads of each, and its GPUs, which they share."""
-
-    runs: int
-    threads: int
-    gpus: int
-
-    @classmethod
-    def this(cls, runs: int | None = None) -> "Host":
-        """This machine, with so many runs at once where it is said."""
-        import torch
-
-        cores = _cores()
-        gpus = torch.cuda.device_count() or int(torch.backends.mps.is_available())
-        runs = runs or (RUNS_A_GPU * gpus if gpus else max(1, cores // CORES_A_RUN))
-        return cls(runs, max(1, cores // runs), gpus)
-
-
-def serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
-    """Do the runs that a scheduler hands out, until the process is ended, one process a run at once.
-
-    Goes on through crashes of its processes, and looks for a scheduler that is away until it is back. ready is called
-    once all have reached the scheduler.
-    """
-    asyncio.run(_serve_workers(scheduler, host, ready))
-
-
-async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
-    import dask
-    from distributed import Nanny
-
-    dask.config.set(DASK_SETTINGS)  # whose defaults come with the import of distributed
-
-    def nanny(index: int) -> "Nanny":
-        environment = {**WORKER_ENVIRONMENT, "OMP_NUM_THREADS": str(host.threads)}
-        if host.gpus:
-            named = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(host.gpus)))
-            environment["CUDA_VISIBLE_DEVICES"] = named.split(",")[index % host.gpus]
-        return Nanny(
-            scheduler,
-            nthreads=1,
-            name=f"{socket.gethostname()}-{os.getpid()}-{index}",
-            resources={GPU: 1} if host.gpus else None,
-            env=environment,
-            memory_limit=0,
-        )
-
-    while True:
-        nannies = [nanny(index) for index in range(host.runs)]
-        try:
-            await asyncio.gather(*nannies)
-            ready()
-            await asyncio.wait([asyncio.create_task(one.finished()) for one in nannies], return_when="FIRST_COMPLETED")
-        except OSError as error:
-            log.warning("the scheduler at %s does not answer: %s", scheduler, error)
-        finally:
-            await asyncio.gather(*(one.close(timeout=CONNECT_SECONDS) for one in nannies), return_exceptions=True)
-        await asyncio.sleep(CONNECT_SECONDS)

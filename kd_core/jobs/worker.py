@@ -1,0 +1,87 @@
+"""What a worker process does with a run or a finding that the queue gives it."""
+
+import contextlib
+import os
+import time
+from typing import Literal
+
+from kd_core.base.config import LabError
+from kd_core.base.files import path_at
+from kd_core.base.process import keep_heaps_few
+from kd_core.jobs.cluster import TOPIC
+from kd_core.jobs.execute import Event, Request, perform
+from kd_core.jobs.execute_group import perform_together
+from kd_core.training.config import RunConfig
+
+NICENESS = 5
+"""Training yields the processor to the page."""
+
+SECONDS_BETWEEN_MESSAGES = 0.1
+PROGRESS = ("step", "epoch", "probe")
+"""The kinds of events that change nothing but how far a run is."""
+
+_requests: dict[str, Request | Literal["yield"]] = {}
+"""What each run on this worker was asked; set by the queue's process through Client.run."""
+
+
+def note_request(run_id: str, request: Request | Literal["yield"]) -> None:
+    """Remember what a run on this worker is asked; it looks after every record."""
+    if request != "yield" or run_id not in _requests:  # what its user asked comes first
+        _requests[run_id] = request
+
+
+def _settle_in(threads: int) -> None:
+    import torch
+
+    keep_heaps_few()
+    if threads:
+        torch.set_num_threads(threads)
+    if hasattr(os, "nice") and os.nice(0) < NICENESS:
+        os.nice(NICENESS - os.nice(0))
+
+
+def warm_up(configs: list[str], threads: int) -> None:
+    """Import, load and measure what the first run of each config would wait for, by its first step."""
+    _settle_in(threads)
+    from kd_core.data import load
+    from kd_core.training import loop
+
+    for text in configs:
+        config = RunConfig.from_json(text)
+        with contextlib.suppress(LabError):
+            next(loop.train(loop.Training(config, load.load(config.dataset))))
+
+
+def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
+    """Do a run, or several together.
+
+    key: of this piece of work, by which the queue tells it from one it gave up. absent: as perform_together has them.
+    threads: 0 leaves torch's.
+    """
+    from distributed import Status, get_worker
+
+    _settle_in(threads)
+    worker = get_worker()
+    leaving = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
+    kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}
+    sent_at = dict.fromkeys(run_ids, 0.0)
+    for run_id in run_ids:
+        _requests.pop(run_id, None)
+
+    def emit(run_id: str, event: Event) -> None:
+        """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
+        kept[run_id].append(event)
+        if event["kind"] not in PROGRESS or time.monotonic() - sent_at[run_id] > SECONDS_BETWEEN_MESSAGES:
+            worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": list(kept[run_id])})
+            kept[run_id].clear()
+            sent_at[run_id] = time.monotonic()
+
+    def requested(run_id: str) -> str | None:
+        """What it was asked, and to yield where this process is about to end: another one then goes on from there."""
+        return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
+
+    if len(run_ids) == 1:
+        (only,) = run_ids
+        perform(path_at(storage), only, lambda event: emit(only, event), lambda: requested(only))
+    else:
+        perform_together(path_at(storage), run_ids, emit, requested, absent)
