@@ -8,23 +8,30 @@ parent's main script take neither branch.
 if __name__ == "__main__":
     import streamlit as st
 
-    from pages.widgets.frame import run_page
+    from pages.shared.frame import run_page
 
-    st.set_page_config(page_title="KD Lab", page_icon="pages/widgets/icon.svg", layout="wide")
+    st.set_page_config(page_title="KD Lab", page_icon="pages/shared/icon.svg", layout="wide")
     run_page(
         st.navigation(
             [
-                st.Page("pages/overview.py", title="Overview", icon=":material/home:", default=True),
-                st.Page("pages/temperature.py", title="Temperature", icon=":material/thermostat:"),
-                st.Page("pages/data.py", title="Data", icon=":material/photo_library:"),
-                st.Page("pages/train.py", title="Train", icon=":material/model_training:"),
-                st.Page("pages/runs.py", title="Runs", icon=":material/list:"),
-                st.Page("pages/compare.py", title="Compare", icon=":material/balance:"),
-                st.Page("pages/sweep.py", title="Sweep", icon=":material/grid_on:"),
-                st.Page("pages/objectives.py", title="Objectives", icon=":material/leaderboard:"),
-                st.Page("pages/paper.py", title="Paper", icon=":material/article:"),
-                st.Page("pages/mistakes.py", title="Break it", icon=":material/bug_report:"),
-                st.Page("pages/export.py", title="Export", icon=":material/ios_share:"),
+                st.Page("pages/overview/page.py", title="Overview", icon=":material/home:", default=True),
+                st.Page(
+                    "pages/temperature/page.py",
+                    url_path="temperature",
+                    title="Temperature",
+                    icon=":material/thermostat:",
+                ),
+                st.Page("pages/data/page.py", url_path="data", title="Data", icon=":material/photo_library:"),
+                st.Page("pages/train/page.py", url_path="train", title="Train", icon=":material/model_training:"),
+                st.Page("pages/runs/page.py", url_path="runs", title="Runs", icon=":material/list:"),
+                st.Page("pages/compare/page.py", url_path="compare", title="Compare", icon=":material/balance:"),
+                st.Page("pages/sweep/page.py", url_path="sweep", title="Sweep", icon=":material/grid_on:"),
+                st.Page(
+                    "pages/objectives/page.py", url_path="objectives", title="Objectives", icon=":material/leaderboard:"
+                ),
+                st.Page("pages/paper/page.py", url_path="paper", title="Paper", icon=":material/article:"),
+                st.Page("pages/mistakes/page.py", url_path="mistakes", title="Break it", icon=":material/bug_report:"),
+                st.Page("pages/export/page.py", url_path="export", title="Export", icon=":material/ios_share:"),
             ],
             position="top",
         )
@@ -32,6 +39,6 @@ if __name__ == "__main__":
 elif __name__ != "__mp_main__":
     import streamlit as st
 
-    from pages.widgets import server
+    from pages.shared.server import routes, server
 
-    app = st.App(__file__, lifespan=server.lifespan, routes=server.ROUTES, middleware=server.MIDDLEWARE)
+    app = st.App(__file__, lifespan=server.lifespan, routes=routes.ROUTES, middleware=server.MIDDLEWARE)

@@ -3,13 +3,13 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.widgets import address
+from pages.shared.session import address
 
 
 def page():
     import streamlit as st
 
-    from pages.widgets.address import chosen
+    from pages.shared.session.address import chosen
 
     fruit = chosen(
         st.selectbox, "Fruit", ["apple", "pear", "plum"], name="fruit", key="fruit_here", default="pear",

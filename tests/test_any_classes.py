@@ -12,7 +12,6 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
-from kd_core import figures
 from kd_core.base.config import in_words
 from kd_core.data import load, picture
 from kd_core.data.catalogue import TransferSetConfig, info_of, probed_classes
@@ -26,9 +25,14 @@ from kd_core.experiments import story as experiments_story
 from kd_core.jobs import execute
 from kd_core.runs import progress
 from kd_core.runs.store import Store
-from pages.widgets import closer, forms, images, lab, race
-from pages.widgets.chart import as_json
-from pages.widgets.words import literal
+from pages.compare import race, sections
+from pages.shared.components.chart.chart import as_json
+from pages.shared.components.images import images
+from pages.shared.figures import classes as figures_classes
+from pages.shared.figures import inside, softness
+from pages.shared.session import services
+from pages.shared.session import story as session_story
+from pages.shared.words import literal
 
 NAMES = {2: ("cat", "dog"), 12: LONG_NAMES, 100: tuple(f"<i>kind</i> number {label}" for label in range(100))}
 
@@ -108,15 +112,15 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
     soft, hard = np.random.default_rng(0).normal(0, 1, (2, classes)).tolist()
     shown = evaluation_soft.most_alike(mean_soft, 100)
     made = {
-        "map": figures.dark_knowledge(mean_soft, names, shown, diagonal=1.0, temperature=4.0),
-        "classes": figures.per_class(models, names),
-        "difference": figures.confusion_difference(difference, names, "a against b"),
-        "gradients": figures.gradients(soft, hard, names),
-        "features": figures.features(first[:, :2], labels, names, "features"),
+        "map": softness.dark_knowledge(mean_soft, names, shown, diagonal=1.0, temperature=4.0),
+        "classes": figures_classes.per_class(models, names),
+        "difference": figures_classes.confusion_difference(difference, names, "a against b"),
+        "gradients": softness.gradients(soft, hard, names),
+        "features": inside.features(first[:, :2], labels, names, "features"),
     }
     if classes > 2:
         tree = evaluation_soft.similarity_tree(np.nan_to_num(mean_soft))
-        made["tree"] = figures.similarity(tree.leaves, tree.positions, tree.heights, names)
+        made["tree"] = softness.similarity(tree.leaves, tree.positions, tree.heights, names)
     for kind, figure in made.items():
         plain = drawn(figure)
         text = json.dumps(plain)
@@ -133,7 +137,7 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
 
 def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_largest():
     soft, hard = np.random.default_rng(1).normal(0, 1, (2, 100)).tolist()
-    figure = figures.gradients(soft, hard, NAMES[100])
+    figure = softness.gradients(soft, hard, NAMES[100])
     bars = {trace.name: dict(zip(trace.x, trace.y, strict=True)) for trace in figure.data}
     for name, whole in (("soft loss", soft), ("hard loss", hard)):
         assert sum(bars[name].values()) == pytest.approx(sum(whole))
@@ -146,7 +150,7 @@ def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_large
 def test_of_many_classes_those_with_most_errors_are_drawn_by_numpy():
     logits, labels = logits_of(100, 3000)
     accuracies = accuracy.per_class_accuracy(logits, labels)
-    figure = figures.per_class({"a": ("#4a7fe0", accuracies)}, NAMES[100])
+    figure = figures_classes.per_class({"a": ("#4a7fe0", accuracies)}, NAMES[100])
     errors = np.nan_to_num(100 * (1 - accuracies))
     assert sorted(figure.data[0].y, reverse=True) == pytest.approx(np.sort(errors)[::-1][:20])
 
@@ -274,8 +278,8 @@ def lab_home(tmp_path_factory):
     assert {run.status for run in store.runs()} == {"finished"}, [run.message for run in store.runs()]
     store.close()
     yield home, dataset
-    lab._jobs(home).close()
-    lab._opened(home).store.close()
+    services._jobs(home).close()
+    services._opened(home).store.close()
     patch.undo()
 
 
@@ -312,8 +316,8 @@ def test_no_page_speaks_of_digits_on_other_data(open_page, page):
 def test_the_temperature_page_names_classes_and_offers_no_canvas(open_page, lab_home):
     app = open_page("temperature", image="test-5")
     names = sorted(LONG_NAMES)
-    for run in lab._opened(lab_home[0]).store.runs():
-        assert f"{run.config.role} says **{literal(names[lab.test_logits(run.id)[5].argmax()])}**" in words(app)
+    for run in services._opened(lab_home[0]).store.runs():
+        assert f"{run.config.role} says **{literal(names[services.test_logits(run.id)[5].argmax()])}**" in words(app)
     assert list(app.segmented_control(key="image_source").options) == ["Test images", "Upload"]
     assert list(app.selectbox(key="gallery_class").options) == ["any", *names]
     app.selectbox(key="gallery_class").set_value(names[4]).run()
@@ -322,7 +326,7 @@ def test_the_temperature_page_names_classes_and_offers_no_canvas(open_page, lab_
 
 def test_a_class_without_an_image_in_the_transfer_set_is_named(open_page, lab_home):
     story = colour_story(lab_home[1], transfer_set=TransferSetConfig(only_classes=tuple(range(11))))
-    app = open_page("train", view="Set up", setup=forms.to_address(story))
+    app = open_page("train", view="Set up", setup=session_story.to_address(story))
     names = sorted(LONG_NAMES)
     assert f"Never saw {names[3]}" in words(app)
     assert f"The transfer set has no {names[11]}: most errors will be there." in words(app)
@@ -332,7 +336,7 @@ def test_a_class_without_an_image_in_the_transfer_set_is_named(open_page, lab_ho
 def test_the_form_of_a_hundred_classes_lists_those_it_leaves_out(open_page):
     dataset = "own.kinds.0123456789ab.100.3x8x8.90000.1000"
     story = colour_story(dataset, transfer_set=TransferSetConfig(only_classes=tuple(range(98))))
-    app = open_page("train", view="Set up", setup=forms.to_address(story))
+    app = open_page("train", view="Set up", setup=session_story.to_address(story))
     assert app.multiselect(key="form_left_out").value == [98, 99]
     app.multiselect(key="form_left_out").set_value([99]).run()
     assert app.session_state["setup"].transfer_set.only_classes == tuple(range(99))
@@ -343,7 +347,7 @@ def test_the_form_of_a_hundred_classes_lists_those_it_leaves_out(open_page):
 
 @pytest.mark.parametrize("part", ["Classes", "Disagreements", "The race"])
 def test_each_closer_look_opens_on_colour_images(open_page, lab_home, part, monkeypatch):
-    ids = [run.id for run in lab._opened(lab_home[0]).store.runs()]
+    ids = [run.id for run in services._opened(lab_home[0]).store.runs()]
     times = {run_id: 1.5**place for place, run_id in enumerate(ids)}
     known = {"speed": machine(times)}  # in place of what a worker may be measuring meanwhile
     monkeypatch.setattr(Store, "finding", lambda store, kind, run_ids: known.get(kind))
@@ -354,17 +358,17 @@ def test_each_closer_look_opens_on_colour_images(open_page, lab_home, part, monk
 
 def test_a_comparison_names_its_classes(lab_home, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(lab_home[0]))
-    runs = lab._opened(lab_home[0]).store.runs()
-    compared = closer.Compared(runs, {}, lab.test_set(lab_home[1])[1], None, {})
+    runs = services._opened(lab_home[0]).store.runs()
+    compared = sections.Compared(runs, {}, services.test_set(lab_home[1])[1], None, {})
     assert compared.class_names == tuple(sorted(LONG_NAMES))
 
 
 def test_without_their_data_set_models_still_name_their_classes(lab_home, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(lab_home[0]))
-    monkeypatch.setattr(lab.places, "available", lambda dataset: False)
-    run = lab._opened(lab_home[0]).store.runs()[0]
-    assert lab.class_names_of(run) == tuple(sorted(LONG_NAMES))
-    assert lab.class_names(lab_home[1]) == tuple(map(str, range(12)))
+    monkeypatch.setattr(services.data_paths, "available", lambda dataset: False)
+    run = services._opened(lab_home[0]).store.runs()[0]
+    assert services.class_names_of(run) == tuple(sorted(LONG_NAMES))
+    assert services.class_names(lab_home[1]) == tuple(map(str, range(12)))
 
 
 def test_a_snippet_cuts_the_middle_out_and_names_the_classes():

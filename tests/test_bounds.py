@@ -13,7 +13,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-from pages.widgets import bounds, keys
+from pages.shared.access import bounds
+from pages.shared.session import keys
 
 THERE = "192.168.0.7"
 FILE = f"{bounds.UPLOADS}session/file"

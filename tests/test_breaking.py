@@ -23,7 +23,7 @@ from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 from kd_core.training.mistakes import MISTAKES
-from pages.widgets import lab
+from pages.shared.session import services
 
 SEEDS = (0, 1, 2)
 
@@ -129,8 +129,8 @@ def lesson_home(tmp_path_factory):
     execute.run_here(store, "teacher", lambda event: None, lambda: None)
     store.close()
     yield home
-    lab._jobs(home).close()
-    lab._opened(home).store.close()
+    services._jobs(home).close()
+    services._opened(home).store.close()
     patch.undo()
 
 
@@ -144,7 +144,7 @@ def open_lesson(lesson_home, monkeypatch, at_this_machine):
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
-        app.switch_page("pages/mistakes.py").run()
+        app.switch_page("pages/mistakes/page.py").run()
         assert not app.exception, [error.value for error in app.exception]
         assert not app.error
         return app
@@ -184,7 +184,7 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
     assert "6 to train" in words(app)
     app.button(key="break").click().run()
     assert not app.exception
-    store = lab._opened(lesson_home).store
+    store = services._opened(lesson_home).store
     deadline = time.monotonic() + 60
     while any(run.status in ACTIVE for run in store.runs()):
         assert time.monotonic() < deadline

@@ -7,9 +7,9 @@ from scipy import stats
 from kd_core.experiments import defaults, equal_budget, table
 from kd_core.experiments.equal_budget import BASELINE, HINTON, SMOOTHED, Budget, Standing, holm, standings
 from kd_core.experiments.table import Row
-from kd_core.figures import objective_differences
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
+from pages.shared.figures.experiments import objective_differences
 
 
 def row(name, *errors, seconds=1.0):

@@ -14,7 +14,10 @@ from kd_core.exchange import shipped
 from kd_core.models.config import ModelConfig
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
-from pages.widgets import data_sets, forms, lab, rights
+from pages.data import look
+from pages.shared.access import rights
+from pages.shared.session import services
+from pages.shared.session import story as session_story
 
 SHIPPED = shipped.FOLDER
 
@@ -33,8 +36,8 @@ def open_page(home, at_this_machine):
         return app
 
     yield open_it
-    lab._jobs(home).close()
-    lab._opened(home).store.close()
+    services._jobs(home).close()
+    services._opened(home).store.close()
 
 
 @pytest.fixture
@@ -64,7 +67,7 @@ def test_training_on_it_starts_from_a_story_of_its_own(open_page, trees):
     app = open_page(data=trees)
     app.button(key="train_on_it").click().run()
     assert not app.exception
-    story = app.session_state[forms.SETUP]
+    story = app.session_state[session_story.SETUP]
     assert (story.dataset, story.student.name) == (trees, "cnn")
     assert app.selectbox(key="form_dataset").value == trees
 
@@ -143,8 +146,8 @@ def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, tr
     images = data_paths.own_folder(paths.storage(), trees) / "train_images.npy"
     images.write_bytes(images.read_bytes()[:-1] + b"\0")
     library.read.cache_clear()
-    lab.samples.clear()
-    lab.class_counts.clear()
+    services.samples.clear()
+    services.class_counts.clear()
     app = open_page(data=trees)
     assert any("is damaged: delete it on the Data page" in error.value for error in app.error)
     app.button(key="remove_data").click().run()
@@ -152,6 +155,6 @@ def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, tr
 
 
 def test_many_classes_are_shown_in_part(open_page, home, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_sets, "CLASSES_SHOWN", 2)
+    monkeypatch.setattr(look, "CLASSES_SHOWN", 2)
     name = prepare.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), paths.storage())
     assert "The first 2 of 3 classes." in words(open_page(data=name))

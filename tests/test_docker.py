@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from kd_core.__main__ import app as shell
-from pages.widgets import door
+from pages.shared.access import door
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ KEPT_OUT = (
     "checkpoints/lab.sqlite",
     "checkpoints/runs/0123456789/weights.safetensors",
     "kd_core/__pycache__/jobs.cpython-311.pyc",
-    "pages/screenshot.png",
+    "docs/screenshot.png",
     "pages/widgets/__pycache__/lab.cpython-311.pyc",
     "tests/conftest.py",
 )
@@ -89,7 +89,7 @@ def test_the_image_gets_what_the_app_needs_and_nothing_else():
         files = [ROOT / needed] if (ROOT / needed).is_file() else [*(ROOT / needed).rglob("*")]
         paths = {str(file.relative_to(ROOT)) for file in files if file.is_file() and "__pycache__" not in file.parts}
         assert paths
-        assert {path for path in paths if not in_context(path)} <= {"pages/screenshot.png"}
+        assert {path for path in paths if not in_context(path)} <= {"docs/screenshot.png"}
     others = {path.name for path in ROOT.iterdir()} - {needed.split("/")[0] for needed in NEEDED}
     assert not [name for name in (*others, *KEPT_OUT) if in_context(name)]
 

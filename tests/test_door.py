@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from kd_core.base.config import LabError
-from pages.widgets import base_path, door
-from pages.widgets.door import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
+from pages.shared.access import base_path, door
+from pages.shared.access.door import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
 

@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from kd_core.figures import DASHES, PANELS, ROLE_COLOURS, Curve, dashes_of, learning_curves, sweep_map
+from pages.shared.figures.curves import PANELS, Curve, learning_curves
+from pages.shared.figures.experiments import sweep_map
+from pages.shared.figures.style import DASHES, ROLE_COLOURS, dashes_of
 
 CURVES = [Curve("t1", "Teacher", "teacher"), Curve("b1", "Baseline", "baseline"), Curve("d1", "Distilled", "distilled")]
 

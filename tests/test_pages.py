@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core import figures
 from kd_core.base import paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
@@ -39,8 +38,15 @@ from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, SweepConfig
-from pages.widgets import closer, forms, guide, lab, live, naming, pickers, pressing
-from pages.widgets.results import headline
+from pages.compare import sections
+from pages.shared import tour
+from pages.shared.figures import curves, style
+from pages.shared.live import live
+from pages.shared.parts import button as parts_button
+from pages.shared.parts import naming
+from pages.shared.parts.headline import headline
+from pages.shared.session import pickers, services
+from pages.shared.session import story as session_story
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -65,8 +71,8 @@ def homes(tmp_path_factory):
     store.close()
     yield {"empty": empty, "trained": trained}
     for folder in (empty, trained):
-        lab._jobs(folder).close()
-        lab._opened(folder).store.close()
+        services._jobs(folder).close()
+        services._opened(folder).store.close()
     patch.undo()
 
 
@@ -111,7 +117,7 @@ def test_quick_demo_trains_three_models_to_the_end(open_page, homes):
     app.segmented_control(key="demo_dataset").set_value("digits")
     app.button(key="quick_demo").click().run()
     assert not app.exception
-    store = lab._opened(homes["empty"]).store
+    store = services._opened(homes["empty"]).store
     deadline = time.monotonic() + 120
     while any(run.status in ACTIVE for run in store.runs()):
         assert time.monotonic() < deadline
@@ -144,7 +150,7 @@ def open_form(open_page):
 
 def test_train_page_queues_the_story_that_its_form_describes(open_form, homes):
     app = open_form()
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     before = {run.id for run in store.runs()}
     teacher = next(run for run in store.runs() if run.config.role == "teacher")
     app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
@@ -198,7 +204,7 @@ def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(o
 
 def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assistant(open_form, homes):
     app = open_form()
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     before = {run.id for run in store.runs()}
     teacher = next(run for run in store.runs() if run.config.role == "teacher")
     app.segmented_control(key="form_teacher_source").set_value("One that is trained").run()
@@ -214,7 +220,7 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
     app.number_input(key="form_student_smoothing").set_value(0.1).run()
     assert not app.error
     story = app.session_state["setup"]
-    assert forms.of_address(forms.to_address(story)) == story
+    assert session_story.of_address(session_story.to_address(story)) == story
     app.button(key="train").click().run()
     assert not app.exception
     new = sorted((run for run in store.runs() if run.id not in before), key=lambda run: run.config.model.hidden)
@@ -235,7 +241,7 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
 def test_what_was_typed_last_is_trained_though_the_button_is_pressed_before_the_page_has_followed(open_form, homes):
     """A press sent with the number, as browsers do it, trained what had stood in the form before."""
     app = open_form()
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     before = {run.id for run in store.runs()}
     app.text_input(key="form_student_hidden").set_value("5").run()
     app.number_input(key="form_epochs").set_value(3)
@@ -249,7 +255,7 @@ def test_what_was_typed_last_is_trained_though_the_button_is_pressed_before_the_
 
 def test_a_double_click_starts_an_experiment_once(open_page, homes):
     app = open_page("sweep")
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     before = len({run.batch for run in store.runs()})
     app.multiselect(key="sweep_temperatures").set_value([2.0])
     app.number_input(key="sweep_epochs").set_value(1).run()
@@ -276,7 +282,7 @@ def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes
     def front(page):
         import streamlit as st
 
-        from pages.widgets.frame import run_page
+        from pages.shared.frame import run_page
 
         run_page(st.navigation([st.Page(page, default=True)]))
 
@@ -285,7 +291,7 @@ def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes
     app.query_params["view"] = "Set up"
     app.run()
     app.selectbox(key="form_dataset").set_value("digits").run()
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     before = len(store.runs())
     app.text_input(key="form_student_hidden").set_value("no number")
     app.button(key="train").click().run()
@@ -316,7 +322,7 @@ def test_each_preset_fills_the_form_with_its_story(open_form, name):
 
 
 def test_run_again_fills_the_form_with_the_run_as_it_was(open_page, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.config.model == tiny_story().student and run.config.distillation)
     app = open_page("train", view="Watch", batch=run.batch)
     app.session_state[f"menu_{run.id}"] = True
@@ -387,7 +393,7 @@ def test_expected_time_and_costs_stand_beside_the_form(open_form):
 
 def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
     app = open_page("runs")
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     assert len(app.dataframe[0].value) == len(store.runs())
     app.multiselect(key="runs_role").set_value(["teacher"]).run()
     assert set(app.dataframe[0].value["role"]) == {"teacher"}
@@ -400,13 +406,13 @@ def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
 
 
 def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.usable)
     bundle = exchange_bundle.pack(store, run.id)
     app = open_page("runs", "empty")
     app.file_uploader(key="bundle_upload").upload("run.zip", bundle, "application/zip").run()
     assert not app.exception
-    assert lab._opened(homes["empty"]).store.get(run.id).results == run.results
+    assert services._opened(homes["empty"]).store.get(run.id).results == run.results
     app = open_page("runs", "empty")
     app.file_uploader(key="bundle_upload").upload("run.zip", b"no zip", "application/zip").run()
     assert not app.exception
@@ -439,14 +445,14 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     untrained = io.BytesIO()
     torch.save(model.state_dict(), untrained)
 
-    monkeypatch.setattr(pressing, "DOUBLE_CLICK_SECONDS", 0)  # three files within a second
+    monkeypatch.setattr(parts_button, "DOUBLE_CLICK_SECONDS", 0)  # three files within a second
     app = open_page("train")
     app.selectbox(key="form_dataset").set_value("digits").run()
 
     def bring(name, content):
         app.file_uploader(key="teacher_upload").upload(name, content, "application/octet-stream").run()
         app.button(key="teacher_try").click().run()
-        lab.trial(app.session_state["teacher_trial"])._thread.join()
+        services.trial(app.session_state["teacher_trial"])._thread.join()
         app.run()
         assert not app.exception
 
@@ -458,7 +464,7 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     assert app.metric[0].label == "Test errors"
     app.text_input(key="teacher_name").set_value("From <b>elsewhere</b>")  # and the button pressed at once
     app.button(key="teacher_take").click().run()
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     (run,) = [run for run in store.runs() if run.config.brought]
     assert run.name == "From <b>elsewhere</b>"
     wait_until_idle(store)
@@ -477,7 +483,7 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
 
 
 def test_deleting_asks_first_and_can_be_undone(open_page, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     run = next(run for run in store.runs() if run.config.role == "distilled")
     app = open_page("runs", runs=run.id)
     app.session_state[f"menu_{run.id}"] = True
@@ -495,7 +501,7 @@ def test_deleting_asks_first_and_can_be_undone(open_page, homes):
 def story_runs(homes, monkeypatch):
     """The finished story of the trained home: teacher, baseline, distilled."""
     monkeypatch.setenv("KD_HOME", str(homes["trained"]))
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     ids = experiments_story.plan(tiny_story(), store.runs(statuses=["finished"])[::-1]).reused
     return sorted(store.some(ids), key=lambda run: ("teacher", "baseline", "distilled").index(run.config.role))
 
@@ -508,7 +514,7 @@ def open_compare(open_page, story_runs, homes):
         ids = [run.id for run in story_runs]
         app = open_page("compare", batch=story_runs[-1].batch, compared=",".join(ids), **query)
         deadline = time.monotonic() + 90
-        while lab._opened(homes["trained"]).store.finding("speed", ids) is None:
+        while services._opened(homes["trained"]).store.finding("speed", ids) is None:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         app.run()
@@ -531,8 +537,8 @@ def test_compare_shows_what_the_store_holds(open_compare, story_runs):
 
 
 def compared_at(runs, speed):
-    return closer.Compared(
-        runs, {run.id: lab.test_logits(run.id) for run in runs}, lab.test_set("digits")[1], speed, {}
+    return sections.Compared(
+        runs, {run.id: services.test_logits(run.id) for run in runs}, services.test_set("digits")[1], speed, {}
     )
 
 
@@ -544,22 +550,22 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
     said = f"{claim.ratio:.2f} times** as fast (95% interval {claim.low:.2f} to {claim.high:.2f})"
     assert said in headline(story_runs, speed)
     cell = f"{claim.ratio:.2f} ({claim.low:.2f} to {claim.high:.2f})"
-    for part in (closer.costs, closer.speeds):
+    for part in (sections.costs, sections.speeds):
         table = part(compared_at(story_runs, speed)).table
         rows = table[table["model"] == naming.short_names(story_runs)[story_runs[-1].id]]
-        assert rows[closer.FASTER].iloc[0] == cell
+        assert rows[sections.FASTER].iloc[0] == cell
         shown = {name: table[table["model"] == name].iloc[0] for name in naming.short_names(story_runs).values()}
         first, last = (shown[naming.short_names(story_runs)[one]] for one in (teacher, distilled))
         latency = next(name for name in table if name.startswith("latency") and name.endswith("ms"))
         assert first[latency] / last[latency] == pytest.approx(claim.ratio)
-    page = closer._report(compared_at(story_runs, speed)).decode()
+    page = sections._report(compared_at(story_runs, speed)).decode()
     assert cell in page
     assert page.count(TIMES_SAID) == 1
 
 
 def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, story_runs, homes):
     ids = [run.id for run in story_runs]
-    store, speed = lab._opened(homes["trained"]).store, busy(dict(zip(ids, (1.3, 1.0, 1.0), strict=True)))
+    store, speed = services._opened(homes["trained"]).store, busy(dict(zip(ids, (1.3, 1.0, 1.0), strict=True)))
     open_compare()
     before = store.finding("speed", ids)
     store.save_finding("speed", ids, speed)
@@ -580,14 +586,14 @@ def test_a_stopped_model_is_named_in_the_headline(story_runs):
 
 def test_the_report_prints_no_raw_float(open_compare, story_runs):
     open_compare()
-    page = closer._report(compared_at(story_runs, busy({run.id: 1.3 for run in story_runs}))).decode()
+    page = sections._report(compared_at(story_runs, busy({run.id: 1.3 for run in story_runs}))).decode()
     cells = re.findall("<td>(.*?)</td>", page)
     assert len(cells) > 50
     assert [cell for cell in cells if re.search(r"\d\.\d{5}|\de[-+]?\d", cell)] == []
 
 
 def test_other_seeds_are_trained_at_once_and_a_verdict_over_them_is_shown(open_compare, story_runs, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     app = open_compare()
     assert "On this seed the distilled student makes" in words(app)
     app.button(key="other_seeds").click().run()
@@ -637,7 +643,7 @@ def test_each_closer_look_opens(open_compare, part):
 
 def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_found(open_compare, story_runs, homes):
     app = open_compare("Inside")
-    store, deadline = lab._opened(homes["trained"]).store, time.monotonic() + 120
+    store, deadline = services._opened(homes["trained"]).store, time.monotonic() + 120
     while any(store.finding("inside", [run.id]) is None for run in story_runs):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -663,23 +669,23 @@ def test_the_report_holds_every_part(open_compare, story_runs):
     compared = compared_at(story_runs, machine({run.id: 1.0 for run in story_runs}))
     known = {"features": [], "labels": [], "width": 30, "steps": [0.0], "losses": [[1.0]], "images": 1000}
     compared = compared._replace(inside={run.id: known for run in story_runs})
-    page = closer._report(compared).decode()
-    for part in closer.PARTS.values():
+    page = sections._report(compared).decode()
+    for part in sections.PARTS.values():
         assert part(compared).title.replace("'", "&#x27;") in page
 
 
 def test_the_report_leaves_out_what_is_still_being_measured(open_compare, story_runs):
     open_compare()
     compared = compared_at(story_runs, None)
-    page = closer._report(compared).decode()
-    for part in (closer.speeds, closer.inside):
+    page = sections._report(compared).decode()
+    for part in (sections.speeds, sections.inside):
         assert "It is being measured" in part(compared).text[0]
         assert part(compared).title.replace("'", "&#x27;") not in page
     assert "measured;" not in page
 
 
 def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     stranger = new_id()
     store.create({stranger: RunConfig(role="teacher", dataset="mnist", model=ModelConfig(hidden=(8,)))})
     costs = {"parameters": 1, "size_bytes": 1, "multiply_adds": 1, "epochs": 1.0}
@@ -690,7 +696,7 @@ def test_models_of_different_data_sets_are_not_compared(open_page, story_runs, h
 
 
 def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(open_page, story_runs, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     without, training = new_id(), new_id()
     store.create({without: tiny_story().teacher_runs()[0], training: tiny_story().teacher_runs()[0]})
     store.apply(without, {"kind": "failed", "text": "It broke."})
@@ -706,7 +712,7 @@ def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(op
 
 
 def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     student = story_runs[-1]
     app = open_page("export", run=student.id)
     deadline = time.monotonic() + 120
@@ -772,7 +778,7 @@ def test_the_student_of_another_experiment_is_that_experiments_own(home, store, 
     teacher = train_here(store, tiny_config(epochs=1))
     runs = {train_here(store, tiny_config("distilled", teachers=(teacher,), epochs=1, seed=seed)) for seed in (0, 1)}
     app = AppTest.from_file("../app.py", default_timeout=60).run()
-    app.switch_page("pages/temperature.py").run()
+    app.switch_page("pages/temperature/page.py").run()
     students = set()
     for batch in {run.batch for run in store.runs() if run.id in runs}:
         app.query_params["batch"] = batch
@@ -780,19 +786,19 @@ def test_the_student_of_another_experiment_is_that_experiments_own(home, store, 
         assert not app.exception, [error.value for error in app.exception]
         students.add(next(box for box in app.selectbox if box.label == "Student").value)
     assert students == runs
-    lab._jobs(home).close()
-    lab._opened(home).store.close()
+    services._jobs(home).close()
+    services._opened(home).store.close()
 
 
 def test_the_curves_of_runs_are_laid_out_once_however_often_their_page_runs(open_page, monkeypatch):
     laid_out = []
-    learning_curves = figures.learning_curves
+    learning_curves = curves.learning_curves
 
     def counted(*arguments, **options):
         laid_out.append(options)
         return learning_curves(*arguments, **options)
 
-    monkeypatch.setattr(figures, "learning_curves", counted)
+    monkeypatch.setattr(curves, "learning_curves", counted)
     live._figure.clear()
     app = open_page("train", view="Watch")
     assert len(laid_out) == 2  # for a wide window and a narrow one
@@ -817,7 +823,7 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     app.number_input(key="sweep_epochs").set_value(2)  # and the button pressed before the page has followed
     app.button(key="sweep").click().run()
     assert not app.exception
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     batch = store.runs()[0].batch
     assert len(store.runs(batch=batch)) == 2 * (2 * 2 + 1)  # seeds, temperatures, alphas, and a baseline each
     assert {run.config.training.epochs for run in store.runs(batch=batch)} == {2}
@@ -836,10 +842,10 @@ def test_a_sweep_of_two_students_is_shown_to_whoever_started_it(home, store, mon
     app = AppTest.from_file("../app.py", default_timeout=60)
     app.query_params["batch"] = "small"
     app.run()
-    app.switch_page("pages/sweep.py").run()
+    app.switch_page("pages/sweep/page.py").run()
     assert next(box for box in app.selectbox if box.label == "Sweep").value == "small"
-    lab._jobs(home).close()
-    lab._opened(home).store.close()
+    services._jobs(home).close()
+    services._opened(home).store.close()
 
 
 def test_a_sweep_without_a_value_on_an_axis_says_so(open_page):
@@ -860,7 +866,7 @@ def open_paper(open_page, homes, monkeypatch):
         buttons = [button for button in app.button if button.key == "redo"]
         if buttons:
             buttons[0].click().run()
-        wait_until_idle(lab._opened(homes["empty"]).store)
+        wait_until_idle(services._opened(homes["empty"]).store)
         app.run()
         assert not app.exception, [error.value for error in app.exception]
         return app
@@ -872,7 +878,7 @@ def test_an_experiment_of_the_paper_is_redone_with_one_click_beside_the_printed_
     app = open_paper("main")
     table = app.dataframe[0].value
     assert list(table["paper"]) == ["67", "146", "74"]
-    made = {run.config.role: run.results["test_errors"] for run in lab._opened(homes["empty"]).store.runs()[:3]}
+    made = {run.config.role: run.results["test_errors"] for run in services._opened(homes["empty"]).store.runs()[:3]}
     assert list(table["ours, median (range)"]) == [str(made[role]) for role in ("teacher", "baseline", "distilled")]
     assert "it takes 3 seeds to say anything" in words(app)
     assert not [button for button in app.button if button.key == "redo"]  # all of it is there
@@ -887,7 +893,7 @@ def test_on_digits_no_number_of_the_paper_stands_beside_ours(open_page):
 @pytest.mark.parametrize(("experiment", "images"), [("no_3", 1), ("only_7_8", 8)])
 def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper, homes, experiment, images):
     app = open_paper(experiment)
-    store = lab._opened(homes["empty"]).store
+    store = services._opened(homes["empty"]).store
     run = next(run for run in store.runs() if len(run.config.transfer_set.missing(10)) == images)
     deadline = time.monotonic() + 60
     while store.finding("bias", [run.id]) is None:
@@ -907,7 +913,7 @@ def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper,
 
 @pytest.mark.parametrize("page", ["train", "compare"])
 def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(open_page, story_runs, homes, page):
-    store, student = lab._opened(homes["trained"]).store, story_runs[-1]
+    store, student = services._opened(homes["trained"]).store, story_runs[-1]
     first = after.advise(evidence.evidence_of(store, student))[0]
     address = {"view": "Watch"} if page == "train" else {"compared": ",".join(run.id for run in story_runs)}
     app = open_page(page, batch=student.batch, **address)
@@ -924,10 +930,10 @@ def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(ope
 
 def test_a_run_of_which_nothing_is_to_be_said_is_told_that(open_page, story_runs, monkeypatch):
     monkeypatch.setattr(after, "RULES", ())
-    lab._advice.clear()
+    services._advice.clear()
     app = open_page("train", batch=story_runs[-1].batch, view="Watch")
     assert after.ALL_WELL in words(app)
-    lab._advice.clear()
+    services._advice.clear()
 
 
 # ------------------------------------------------------------------------------------------- objectives at equal budget
@@ -941,13 +947,13 @@ def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch)
     assert "Nothing of it has been trained yet" in words(app)
     app.segmented_control(key="contest_seeds").set_value(3)  # and the button pressed at once
     next(button for button in app.button if button.key == "redo").click().run()
-    wait_until_idle(lab._opened(homes["empty"]).store)
+    wait_until_idle(services._opened(homes["empty"]).store)
     app.run()
     assert not app.exception, [error.value for error in app.exception]
     table = app.dataframe[0].value
     assert set(table["objective"]) == {equal_budget.label(name) for name in ("baseline", "label_smoothing", *few)}
     assert "After Holm's correction for 3 comparisons" in words(app)
-    store = lab._opened(homes["empty"]).store
+    store = services._opened(homes["empty"]).store
     made = [run for run in store.runs() if run.config.distillation and run.config.distillation.objective == "rkd"]
     errors = [run.results["test_errors"] for run in sorted(made, key=lambda run: run.config.seed)]
     assert list(table[table["objective"] == OBJECTIVES["rkd"].label]["by seed"]) == [" ".join(map(str, errors))]
@@ -976,7 +982,7 @@ def keys_of_buttons(app):
 
 def test_a_lesson_stands_above_its_page_and_waits_on_others(open_front):
     app = open_front(lesson="1")
-    assert guide.STEPS[0].say in words(app)
+    assert tour.STEPS[0].say in words(app)
     assert {"lesson_next", "lesson_leave"} <= keys_of_buttons(app)
     assert not {"lesson_start", "lesson_back"} & keys_of_buttons(app)
     app = open_front(lesson="5")
@@ -986,7 +992,7 @@ def test_a_lesson_stands_above_its_page_and_waits_on_others(open_front):
 
 
 def test_break_it_after_the_lesson_names_itself_and_links_elsewhere():
-    app = AppTest.from_string("from pages.widgets.guide import guide\nguide('mistakes')")
+    app = AppTest.from_string("from pages.shared.tour import guide\nguide('mistakes')")
     app.query_params["lesson"] = "5"
     app.run()
     assert not app.exception
@@ -999,10 +1005,10 @@ def test_break_it_after_the_lesson_names_itself_and_links_elsewhere():
 def test_a_lesson_can_be_left_and_takes_ten_minutes(open_front):
     app = open_front(lesson="1")
     app.button(key="lesson_leave").click().run()
-    assert guide.LESSON not in app.query_params
+    assert tour.LESSON not in app.query_params
     assert "lesson_start" in keys_of_buttons(app)
     assert "lesson_leave" not in keys_of_buttons(app)
-    assert sum(step.minutes for step in guide.STEPS) == 10
+    assert sum(step.minutes for step in tour.STEPS) == 10
 
 
 @pytest.mark.parametrize("named", ["0", "6", "-1", "two", "²", "99999"])
@@ -1014,7 +1020,7 @@ def test_an_address_that_names_no_step_starts_no_lesson(open_front, named):
 
 
 def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(open_page, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     teacher = next(run for run in store.runs(statuses=["finished"]) if run.config.role == "teacher")
     sweep = SweepConfig(dataset="digits", teachers=(teacher.id,), model=ModelConfig(hidden=(8,)), widths=(8,))
     ids = {new_id(): cell for cell in sweep.cells()}
@@ -1029,7 +1035,7 @@ def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(op
 
 
 def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_as_it_compares(open_page, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     trained = [run for run in store.runs(statuses=["finished"]) if run.config.role != "distilled"][:2]
     copies = [dataclasses.replace(trained[0], id=new_id(), batch="many") for _ in range(pickers.MAX_COMPARED + 2)]
     for run in copies:
@@ -1044,7 +1050,7 @@ def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_a
 @pytest.fixture
 def more_batches(homes, story_runs):
     """The batches of the trained story, and of two copies of it."""
-    store, story = lab._opened(homes["trained"]).store, story_runs
+    store, story = services._opened(homes["trained"]).store, story_runs
     batches = [new_id(), new_id()]
     copies = [dataclasses.replace(run, id=new_id(), batch=batch) for batch in batches for run in story]
     for run, original in zip(copies, story * 2, strict=True):
@@ -1067,12 +1073,12 @@ def test_every_choice_of_an_experiment_stands(open_page, more_batches, page):
     app.query_params["batch"] = more_batches[0]  # as the browser's back does it
     app.run()
     assert app.selectbox(key=pickers.PICKED).value == more_batches[0]
-    app.switch_page("pages/compare.py").run()
+    app.switch_page("pages/compare/page.py").run()
     assert app.selectbox(key=pickers.PICKED).value == more_batches[0]
 
 
 def test_another_experiment_brings_its_own_models_to_compare(open_page, more_batches, homes):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     first, second = ([run.id for run in store.runs(batch=batch)] for batch in more_batches[:2])
     app = open_page("compare", batch=more_batches[0], compared=first[0])
     assert app.multiselect[0].value == [first[0]]
@@ -1083,14 +1089,14 @@ def test_another_experiment_brings_its_own_models_to_compare(open_page, more_bat
 
 def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batches, homes, monkeypatch):
     """Whatever anybody ran last opened, also five runs with a mistake made on purpose."""
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     found = {batch: store.runs(batch=batch)[::-1] for batch in more_batches}
     mine, theirs, contest = more_batches
     found[mine] = [dataclasses.replace(run, browser="me") for run in found[mine]]
     found[theirs] = [dataclasses.replace(run, browser="they") for run in found[theirs]]
     found[contest] = [dataclasses.replace(run, browser="me", id=new_id()) for run in found[contest] * 2]
     order = {name: found[name] for name in (contest, theirs, mine)}
-    monkeypatch.setattr(lab, "browser", lambda: "me")
+    monkeypatch.setattr(services, "browser", lambda: "me")
     assert pickers.opening(order) == mine
     unfinished = [dataclasses.replace(run, results={}) for run in found[mine]]
     assert pickers.opening({"new": unfinished, **order}) == mine
@@ -1107,7 +1113,7 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
     }
     monkeypatch.setattr(data_paths, "available", lambda name: True)
     for browser in ("another", ""):
-        monkeypatch.setattr(lab, "browser", lambda browser=browser: browser)
+        monkeypatch.setattr(services, "browser", lambda browser=browser: browser)
         assert pickers.opening({**order, **ships}) == f"{shipped.TAG}mnist"
         assert pickers.going({**order, "new": unfinished}) is None
     monkeypatch.setattr(data_paths, "available", lambda name: name != "mnist")
@@ -1119,7 +1125,7 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
 
 @pytest.mark.parametrize("page", ["temperature", "compare"])
 def test_a_link_to_what_is_not_trained_says_so_and_stays_in_the_address(open_page, story_runs, homes, page):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     app = open_page(page, batch="nowhere")
     assert "There is no story nowhere here" in words(app)
     assert app.query_params["batch"] == "nowhere"
@@ -1139,8 +1145,8 @@ def test_a_link_to_what_is_not_trained_says_so_and_stays_in_the_address(open_pag
 
 @pytest.mark.parametrize("page", ["temperature", "compare", "export"])
 def test_a_page_that_shows_another_story_says_that_ones_own_trains(open_page, story_runs, homes, monkeypatch, page):
-    store = lab._opened(homes["trained"]).store
-    monkeypatch.setattr(lab, "browser", lambda: "me")
+    store = services._opened(homes["trained"]).store
+    monkeypatch.setattr(services, "browser", lambda: "me")
     ids = [new_id(), new_id()]
     configs = tiny_config(seed=78), tiny_config("distilled", teachers=(ids[0],))
     store.create(dict(zip(ids, configs, strict=True)), f"going{page}", browser="me")
@@ -1202,7 +1208,7 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
         return dataclasses.replace(distilled, id=new_id(), config=distilled.config.replace(distillation=told))
 
     assert [*experiments_story.names(story_runs).values()] == ["teacher", "baseline", "distilled"]
-    assert naming.shades(story_runs) == {run.id: figures.ROLE_COLOURS[run.config.role] for run in story_runs}
+    assert naming.shades(story_runs) == {run.id: style.ROLE_COLOURS[run.config.role] for run in story_runs}
     grid = [student(temperature=t, alpha=alpha) for t in (1.0, 8.0) for alpha in (0.5, 0.9)]
     assert [*experiments_story.names([teacher, *grid]).values()] == [
         "teacher", "distilled, T 1, alpha 0.5", "distilled, T 1, alpha 0.9", "distilled, T 8, alpha 0.5",
@@ -1221,7 +1227,7 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
     wrong = dataclasses.replace(distilled, id=new_id(), config=config)
     assert [*experiments_story.names([distilled, wrong]).values()] == ["distilled", "distilled, mistake: T² left out"]
     assert "2 distilled, mlp 8, mistake: T² left out · " in pickers.describe([distilled, wrong])
-    assert naming.shades([distilled, wrong])[wrong.id] == figures.ROLE_COLOURS["mistake"]
+    assert naming.shades([distilled, wrong])[wrong.id] == style.ROLE_COLOURS["mistake"]
 
 
 def test_a_lesson_step_on_a_page_with_a_button_of_its_own_fills_one_button(open_front):
@@ -1234,8 +1240,8 @@ def test_a_lesson_step_on_a_page_with_a_button_of_its_own_fills_one_button(open_
 @pytest.fixture
 def teachers(homes, story_runs, monkeypatch):
     """The teacher of a story by this browser, "me", and a copy that another browser trained after it."""
-    store, teacher = lab._opened(homes["trained"]).store, story_runs[0]
-    monkeypatch.setattr(lab, "browser", lambda: "me")
+    store, teacher = services._opened(homes["trained"]).store, story_runs[0]
+    monkeypatch.setattr(services, "browser", lambda: "me")
     copies = [
         dataclasses.replace(teacher, id=new_id(), batch=browser, browser=browser, created_at=time.time() + place)
         for place, browser in enumerate(("me", "they"))
@@ -1260,7 +1266,7 @@ def test_who_starts_to_teach_is_this_browsers_own(open_page, open_form, teachers
 
 
 def test_sweep_opens_on_this_browsers_own_and_not_on_anothers(open_page, homes, teachers):
-    store = lab._opened(homes["trained"]).store
+    store = services._opened(homes["trained"]).store
     ids = [new_id() for _ in range(4)]
     for batch, browser in (("own", "me"), ("other", "they")):
         pair = {ids.pop(): tiny_config("distilled", teachers=(teachers[0].id,), seed=seed) for seed in (0, 1)}
@@ -1287,9 +1293,9 @@ def test_train_opens_on_its_form_unless_this_browsers_own_story_is_unfinished(op
     """Once any page had opened on an experiment by itself, the train page opened on its curves."""
     app = open_page("temperature")
     app.query_params.clear()  # as the navigation does
-    app.switch_page("pages/train.py").run()
+    app.switch_page("pages/train/page.py").run()
     assert app.session_state["view"] == "Set up"
-    store, mine = lab._opened(homes["trained"]).store, new_id()
+    store, mine = services._opened(homes["trained"]).store, new_id()
     store.create({mine: tiny_config("distilled", teachers=(teachers[0].id,))}, "unfinished", browser="me")
     store.apply(mine, {"kind": "interrupted", "text": "for this test"})
     app = open_page("train")

@@ -51,7 +51,11 @@ from kd_core.runs.run import StoreError
 from kd_core.runs.store import Store
 from kd_core.training import config
 from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
-from pages.widgets import address, door, forms, guide, keys, lab, server, subject, words
+from pages.shared import tour, words
+from pages.shared.access import door
+from pages.shared.server import routes
+from pages.shared.session import address, keys, services
+from pages.shared.session import story as session_story
 
 settings.register_profile(
     "here",
@@ -255,7 +259,10 @@ def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
 @given(stories)
 @settings(max_examples=40)
 def test_every_story_comes_back_from_its_address_and_is_runs(story):
-    assert forms.of_address(forms.to_address(story)) == story or len(forms.to_address(story)) > forms.LONGEST_ADDRESS
+    assert (
+        session_story.of_address(session_story.to_address(story)) == story
+        or len(session_story.to_address(story)) > session_story.LONGEST_ADDRESS
+    )
     plan = experiments_story.plan(story)
     assert len(plan.to_train) == len(story.teacher_runs()) + 1 + story.baseline + (story.assistant is not None)
 
@@ -619,11 +626,11 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
         patch.setattr(st, "query_params", {"T": text, "lesson": text, "batch": text})
         patch.setattr(st, "session_state", {})
         assert address.LOWEST <= address.temperature_of_address() <= address.HIGHEST
-        assert guide._step() in (None, *range(1, len(guide.STEPS) + 1))
+        assert tour._step() in (None, *range(1, len(tour.STEPS) + 1))
         assert keys.chosen_batch() == text
-    story = forms.of_address(text)
+    story = session_story.of_address(text)
     assert story is None or isinstance(story, StoryConfig)
-    index = subject.index_of_address(subject.TEST + text, 10)
+    index = address.index_of_address(address.TEST + text, 10)
     assert index is None or 0 <= index < 10
     assert door._inside(text).startswith("/")
     assert not door._inside(text).startswith(("//", "/\\"))
@@ -636,7 +643,7 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
 @settings(max_examples=80)
 def test_any_setup_in_an_address_is_a_story_or_none(content):
     packed = base64.urlsafe_b64encode(zlib.compress(content)).decode()
-    story = forms.of_address(packed)
+    story = session_story.of_address(packed)
     assert story is None or isinstance(story, StoryConfig)
 
 
@@ -644,7 +651,7 @@ def test_any_setup_in_an_address_is_a_story_or_none(content):
 @settings(max_examples=60)
 def test_a_setup_with_one_thing_changed_is_a_story_or_none(story, data):
     content = json.dumps(with_other(story.model_dump(mode="json"), data)).encode()
-    read = forms.of_address(base64.urlsafe_b64encode(zlib.compress(content)).decode())
+    read = session_story.of_address(base64.urlsafe_b64encode(zlib.compress(content)).decode())
     assert read is None or StoryConfig.from_json(read.model_dump_json()) == read
 
 
@@ -659,9 +666,9 @@ def test_whatever_a_watcher_says_it_has_seen_is_answered(there, seen, image, wat
         for name, value in {"runs": f"{there.run_id},{said}", "seen": said, "image": image, "watcher": watcher}.items()
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab, "store", lambda: there.store)
-        patch.setattr(lab, "jobs", lambda: SimpleNamespace(lineup=tuple))
-        for route in (server._tell, server._tell_probes):
+        patch.setattr(services, "store", lambda: there.store)
+        patch.setattr(services, "jobs", lambda: SimpleNamespace(lineup=tuple))
+        for route in (routes._tell, routes._tell_probes):
             scope = {
                 "type": "http",
                 "method": "GET",
@@ -698,8 +705,8 @@ def trained_home(tmp_path_factory):
         store.save_finding("speed", [*plan], {"problem": "Not measured, for this test."})
         store.close()
         yield home
-        lab._jobs(home).close()
-        lab._opened(home).store.close()
+        services._jobs(home).close()
+        services._opened(home).store.close()
 
 
 @pytest.mark.parametrize("page", ["overview", "temperature", "train", "runs", "compare", "sweep", "paper", "export"])

@@ -6,14 +6,14 @@ import re
 
 import pandas as pd
 
-from kd_core import figures
-from kd_core.report import Section, report
+from pages.compare.report import Section, report
+from pages.shared.figures import softness
 
 HOSTILE = '</script><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"'
 
 
 def made():
-    curve = figures.similarity([0, 1], [[5, 5, 15, 15]], [[0.1, 0.5, 0.5, 0.1]], [HOSTILE, "1"])
+    curve = softness.similarity([0, 1], [[5, 5, 15, 15]], [[0.1, 0.5, 0.5, 0.1]], [HOSTILE, "1"])
     table = pd.DataFrame([{"model": HOSTILE, "test errors": 7}, {"model": "plain", "test errors": None}])
     return report(HOSTILE, [Section("In short", [HOSTILE], table, [curve]), Section("Nothing else")]).decode()
 

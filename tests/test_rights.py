@@ -15,7 +15,10 @@ from kd_core.base.config import LabError
 from kd_core.jobs.queue import Jobs
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
-from pages.widgets import door, history, lab, live, rights
+from pages.runs import table
+from pages.shared.access import door, rights
+from pages.shared.live import live
+from pages.shared.session import services
 
 
 @pytest.fixture
@@ -23,10 +26,10 @@ def as_visitor(store, monkeypatch):
     """as_visitor(browser, presenter=…): the session is this one's from now on."""
 
     def become(browser, *, presenter=False):
-        monkeypatch.setattr(lab, "browser", lambda: browser)
+        monkeypatch.setattr(services, "browser", lambda: browser)
         monkeypatch.setattr(rights, "presenter", lambda: presenter)
 
-    monkeypatch.setattr(lab, "store", lambda: store)
+    monkeypatch.setattr(services, "store", lambda: store)
     return become
 
 
@@ -43,7 +46,7 @@ class Asked:
 @pytest.fixture
 def queue(monkeypatch):
     asked = Asked()
-    monkeypatch.setattr(lab, "jobs", lambda: asked)
+    monkeypatch.setattr(services, "jobs", lambda: asked)
     return asked
 
 
@@ -125,7 +128,7 @@ def test_a_guests_runs_are_counted_and_the_presenters_are_not(as_visitor, monkey
         def submit(self, configs, browser, *, privileged):
             submitted.append((browser, privileged))
 
-    monkeypatch.setattr(lab, "jobs", Queue)
+    monkeypatch.setattr(services, "jobs", Queue)
     as_visitor("anna")
     rights.submit({})
     as_visitor("carl", presenter=True)
@@ -138,7 +141,7 @@ def both(store, monkeypatch):
     """The id of a run that anna and ben asked for, and a queue that starts none."""
     monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
     queue = Jobs(store)
-    monkeypatch.setattr(lab, "jobs", lambda: queue)
+    monkeypatch.setattr(services, "jobs", lambda: queue)
     (run_id,) = queue.submit({new_id(): tiny_config()}, "anna")
     assert queue.submit({new_id(): tiny_config()}, "ben") == [run_id]
     yield run_id
@@ -169,7 +172,7 @@ def test_other_watchers_are_named_from_the_viewers_side_while_a_run_goes(as_visi
     def seen(browser):
         as_visitor(browser)
         run = store.get(both)
-        return live._details(run).partition("browser")[0].rpartition(" · ")[2], history._whose(run, browser)
+        return live._details(run).partition("browser")[0].rpartition(" · ")[2], table._whose(run, browser)
 
     assert seen("anna") == seen("ben") == ("also watched by another ", "yours and another browser's")
     assert seen("cora") == ("another ", "another browser's")
@@ -197,7 +200,7 @@ def test_who_redoes_an_experiment_asks_for_what_trains_already(as_visitor, store
 def open_as(home, monkeypatch, at_this_machine):
     """open_as(role, page, …) -> a page as a guest or the presenter finds it, in a home with one finished run."""
     monkeypatch.setenv("KD_HOME", str(home))
-    store = lab._opened(home).store
+    store = services._opened(home).store
     run_id = train_here(store, tiny_config())
 
     def open_it(role, page, **address):
@@ -215,7 +218,7 @@ def open_as(home, monkeypatch, at_this_machine):
         return app, run_id
 
     yield open_it
-    lab.jobs().close()
+    services.jobs().close()
     store.close()
 
 
@@ -238,7 +241,7 @@ def test_the_train_page_takes_teachers_from_the_presenter_alone(open_as, role):
 
 @pytest.mark.parametrize("role", ["guest", "presenter"])
 def test_a_sweep_of_somebody_else_is_stopped_by_the_presenter_alone(open_as, home, role):
-    store = lab._opened(home).store
+    store = services._opened(home).store
     teacher = store.runs()[0].id
     grid = {new_id(): tiny_config("distilled", teachers=(teacher,), seed=seed) for seed in range(2)}
     store.create(grid, browser="ben")
@@ -250,12 +253,12 @@ def test_a_sweep_of_somebody_else_is_stopped_by_the_presenter_alone(open_as, hom
 def test_overview_resumes_all_that_was_interrupted_and_its_visitor_may_resume(
     open_as, home, monkeypatch, role, resumed
 ):
-    store = lab._opened(home).store
+    store = services._opened(home).store
     ids = {whose: new_id() for whose in ("anna", "ben", "")}
     for seed, (whose, run_id) in enumerate(ids.items()):
         store.create({run_id: tiny_config("baseline", seed=seed)}, browser=whose)
         store.apply(run_id, {"kind": "interrupted", "text": "for this test"})
-    monkeypatch.setattr(lab, "browser", lambda: "ben")
+    monkeypatch.setattr(services, "browser", lambda: "ben")
     monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
     app, _ = open_as(role, "overview")
     assert any(f"{resumed} run" in text.value and "interrupted" in text.value for text in app.markdown)

@@ -25,7 +25,9 @@ from tiny import tiny_config
 
 from kd_core.jobs.queue import Span
 from kd_core.runs.run import new_id
-from pages.widgets import keys, lab, server
+from pages.shared.server import ready as server_ready
+from pages.shared.server import routes, server, streamlit_patches
+from pages.shared.session import keys, services
 
 
 def ask(route, query, cookie=""):
@@ -54,8 +56,8 @@ def watched(store, monkeypatch):
     run_id = new_id()
     store.create({run_id: tiny_config("baseline", epochs=10_000)}, browser="me")
     store.apply(run_id, {"kind": "started", "step": 0, "total_steps": 10_000_000, "environment": {}})
-    monkeypatch.setattr(lab, "store", lambda: store)
-    monkeypatch.setattr(lab, "jobs", lambda: Queue(run_id))
+    monkeypatch.setattr(services, "store", lambda: store)
+    monkeypatch.setattr(services, "jobs", lambda: Queue(run_id))
     return store, run_id
 
 
@@ -65,7 +67,7 @@ def steps(first, count):
 
 
 def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
-    code = "import os, sys, pages.widgets.server; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    code = "import os, sys, pages.shared.server.server; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     said = subprocess.run(
         [sys.executable, "-c", code],
@@ -82,7 +84,7 @@ def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watc
     try:
         for second in range(3600):
             store.apply(run_id, *steps(10 * second + 1, 10))
-            _, told = ask(server._tell, f"runs={run_id}&seen={seen}&watcher=one")
+            _, told = ask(routes._tell, f"runs={run_id}&seen={seen}&watcher=one")
             (run,) = told["runs"]
             assert len(run["steps"]["loss"][0]) == 10
             seen = f"{run_id}:{run['attempt']}:{run['step']}"
@@ -97,14 +99,14 @@ def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watc
 def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):
     now = 0.0
     monkeypatch.setattr(server.time, "monotonic", lambda: now)
-    watchers = server._Watchers()
-    assert watchers.poll_ms("one", False) == server.POLL_MS
-    assert watchers.poll_ms("one", True) == server.FIRST_POINT_POLL_MS
+    watchers = routes._Watchers()
+    assert watchers.poll_ms("one", False) == routes.POLL_MS
+    assert watchers.poll_ms("one", True) == routes.FIRST_POINT_POLL_MS
     for number in range(1000):
         slowest = watchers.poll_ms(str(number), True)
-    assert slowest == server.SLOWEST_POLL_MS < 2000
+    assert slowest == routes.SLOWEST_POLL_MS < 2000
     now = 60.0
-    assert watchers.poll_ms("one", False) == server.POLL_MS
+    assert watchers.poll_ms("one", False) == routes.POLL_MS
     assert len(watchers._asked_at) == 1
 
 
@@ -113,7 +115,7 @@ def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):
     ["", "runs=", "runs=../../etc", "runs=%00", "runs=" + ",".join("x" * 10 for _ in range(5000)), "seen=::::&runs=a"],
 )
 def test_whatever_the_address_says_is_answered_without_runs(watched, query):
-    for route in (server._tell, server._tell_probes):
+    for route in (routes._tell, routes._tell_probes):
         status, told = ask(route, query + "&image=-1")
         assert (status, told["runs"]) == (200, [])
         status, told = ask(route, query + "&image=" + "9" * 5000)
@@ -123,7 +125,7 @@ def test_whatever_the_address_says_is_answered_without_runs(watched, query):
 def test_a_store_that_cannot_be_read_is_said_in_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "home").write_text("no folder")
     monkeypatch.setenv("KD_HOME", str(tmp_path / "home"))
-    status, said = ask(server._tell, "runs=abc")
+    status, said = ask(routes._tell, "runs=abc")
     assert status == 503
     assert "Set KD_HOME to another folder" in said
 
@@ -133,9 +135,9 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     for run_id, browser in zip(ids, ("me", "you", ""), strict=True):
         store.create({run_id: tiny_config("baseline")}, browser=browser)
 
-    monkeypatch.setattr(lab, "store", lambda: store)
-    monkeypatch.setattr(lab, "jobs", lambda: Queue(*ids))
-    _, told = ask(server._tell, f"runs={ids[1]}", cookie="me")
+    monkeypatch.setattr(services, "store", lambda: store)
+    monkeypatch.setattr(services, "jobs", lambda: Queue(*ids))
+    _, told = ask(routes._tell, f"runs={ids[1]}", cookie="me")
     assert [entry["yours"] for entry in told["queue"]] == [True, False, False]
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
@@ -146,21 +148,21 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
     def fetch(encoding):
         headers = [(b"accept-encoding", encoding)]
         request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""})
-        return loops.run(server._send_plotly(request))
+        return loops.run(routes._send_plotly(request))
 
     first, second = fetch(b"gzip, deflate, br"), fetch(b"gzip")
     assert first.body is second.body
     assert first.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(first.body) == server._PLOTLY_JS.read_bytes()
+    assert gzip.decompress(first.body) == routes._PLOTLY_JS.read_bytes()
     plain = fetch(b"identity")
     assert "content-encoding" not in plain.headers
-    assert plain.path == server._PLOTLY_JS
+    assert plain.path == routes._PLOTLY_JS
 
 
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
     for patched in ("register_file_watchers", "request_rerun"):
         monkeypatch.setattr(AppSession, patched, getattr(AppSession, patched))  # put back at the end
-    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=lambda: None))
+    monkeypatch.setattr(server_ready, "_getting_ready", threading.Thread(target=lambda: None))
 
     async def live():
         async with server.lifespan(None):
@@ -177,12 +179,14 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
 )
 def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(monkeypatch, state, heard):
     asked = []
-    monkeypatch.setattr(server, "_streamlits_request_rerun", lambda session, client_state: asked.append(client_state))
+    monkeypatch.setattr(
+        streamlit_patches, "_streamlits_request_rerun", lambda session, client_state: asked.append(client_state)
+    )
     runner = None if state is None else SimpleNamespace(_requests=SimpleNamespace(_state=state))
     session = SimpleNamespace(_scriptrunner=runner)
     timer, click = ClientState(fragment_id="f", is_auto_rerun=True), ClientState(fragment_id="f")
     for client_state in (timer, click, None):
-        server._request_rerun(session, client_state)
+        streamlit_patches._request_rerun(session, client_state)
     assert len(asked) == heard
     assert asked[-2:] == [click, None]
 
@@ -196,16 +200,16 @@ def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypa
         ready.append(True)
 
     wanted = threading.Event()
-    monkeypatch.setattr(server, "_wanted", wanted)
-    monkeypatch.setattr(server, "_getting_ready", threading.Thread(target=get_ready))
-    server._getting_ready.start()
-    server.wait_until_ready()
+    monkeypatch.setattr(server_ready, "_wanted", wanted)
+    monkeypatch.setattr(server_ready, "_getting_ready", threading.Thread(target=get_ready))
+    server_ready._getting_ready.start()
+    server_ready.wait_until_ready()
     assert ready
 
 
 def test_a_page_does_not_wait_for_a_server_that_is_not_there():
-    assert not server._getting_ready.is_alive()
-    server.wait_until_ready()
+    assert not server_ready._getting_ready.is_alive()
+    server_ready.wait_until_ready()
 
 
 def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypatch):
@@ -229,9 +233,9 @@ def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypat
 
 def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):
     collected, ended = [], threading.Event()
-    monkeypatch.setattr(server, "SECONDS_BETWEEN_COLLECTIONS", 0.01)
+    monkeypatch.setattr(server_ready, "SECONDS_BETWEEN_COLLECTIONS", 0.01)
     monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
-    thread = threading.Thread(target=server._collect_garbage, args=(ended,))
+    thread = threading.Thread(target=server_ready._collect_garbage, args=(ended,))
     thread.start()
     while len(collected) < 3:
         time.sleep(0.01)

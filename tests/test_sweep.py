@@ -16,7 +16,7 @@ from kd_core.training.config import SweepConfig, cell_key
 from kd_core.training.loop import Training, train
 from kd_core.training.records import EpochRecord
 from kd_core.training.together import MAX_PARAMETERS, Together, groups, train_together, trains_together
-from pages.widgets import sweeps
+from pages.sweep import grid
 
 TRAINING = tiny_config(epochs=3).training
 SWEEP = SweepConfig(
@@ -259,4 +259,4 @@ def test_students_without_their_teacher_or_their_like_are_refused_in_words(digit
     ("errors", "said"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
 )
 def test_a_baselines_errors_are_said_with_their_spread(errors, said):
-    assert said in sweeps._spread(errors)
+    assert said in grid._spread(errors)

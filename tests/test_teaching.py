@@ -11,8 +11,8 @@ from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import likest
 from kd_core.evaluation.soft import mean_soft_targets, softened
 from kd_core.losses import one_example
-from pages.widgets import guide
-from pages.widgets.guide import SURE_2
+from pages.shared import tour
+from pages.shared.tour import SURE_2
 
 TEMPERATURES = (0.5, 1, 2, 4, 8, 20, 100)
 SEEN = 40
@@ -144,6 +144,6 @@ def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(st
     ],
 )
 def test_the_lesson_opens_on_the_sure_2_with_and_without_mnist(monkeypatch, here, view):
-    monkeypatch.setattr(guide.places, "available", here.__contains__)
-    monkeypatch.setattr(guide.lab, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
-    assert guide._view("temperature") == {"T": "1", **view}
+    monkeypatch.setattr(tour.places, "available", here.__contains__)
+    monkeypatch.setattr(tour.lab, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
+    assert tour._view("temperature") == {"T": "1", **view}

@@ -9,12 +9,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_config
 
-from kd_core import figures
-from kd_core.figures import Curve
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import new_id
-from pages.widgets import closer, history, lab, pickers
-from pages.widgets.words import GLOSSARY, NOTHING, cell, explained, literal
+from pages.compare import sections
+from pages.runs import table
+from pages.shared.figures import curves
+from pages.shared.figures.curves import Curve
+from pages.shared.session import pickers, services
+from pages.shared.words import GLOSSARY, NOTHING, cell, explained, literal
 
 
 @pytest.mark.parametrize(
@@ -50,7 +52,7 @@ def test_a_cell_is_no_formula_for_a_spreadsheet(formula):
 
 
 def test_a_name_in_a_figure_is_no_html():
-    figure = figures.learning_curves([Curve("a", '<a href="https://evil.example">x</a>', "teacher")], epochs=2)
+    figure = curves.learning_curves([Curve("a", '<a href="https://evil.example">x</a>', "teacher")], epochs=2)
     assert {trace.name for trace in figure.data} == {'&lt;a href="https://evil.example"&gt;x&lt;/a&gt;'}
 
 
@@ -68,7 +70,7 @@ EVIL = "[x](https://evil.example) <b> $y$ =1"
 
 
 def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_this_machine):
-    store = lab._opened(home).store
+    store = services._opened(home).store
     run_id = new_id()
     store.create({run_id: tiny_config()})
     store.apply(run_id, {"kind": "failed", "text": "for this test"})
@@ -78,12 +80,12 @@ def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_th
     app.query_params["compared"] = run_id
     app.run()
     try:
-        app.switch_page("pages/runs.py").run()
+        app.switch_page("pages/runs/page.py").run()
         assert app.subheader[0].value == literal(EVIL)
         row = app.dataframe[0].value.iloc[0]
         assert (row["note"], list(row["tags"])) == (NOTHING + "=2", [NOTHING + "=3"])
     finally:
-        lab.jobs().close()
+        services.jobs().close()
         store.close()
 
 
@@ -91,8 +93,8 @@ def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_th
     "zone", ["Europe/Berlin", "../../etc/passwd", "nowhere", "", "a\0b", "/etc/localtime", "x" * 9999]
 )
 def test_whatever_a_browser_calls_its_time_zone_the_list_has_times(monkeypatch, zone):
-    monkeypatch.setattr(type(history.st.context), "timezone", zone)
-    assert str(history._zone()) == (zone if zone == "Europe/Berlin" else "UTC")
+    monkeypatch.setattr(type(table.st.context), "timezone", zone)
+    assert str(table._zone()) == (zone if zone == "Europe/Berlin" else "UTC")
 
 
 RETIRED = (
@@ -149,5 +151,5 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
 @pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
 def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=SimpleNamespace(name=model)))
-    (text,) = closer.inside(closer.Compared([run], {}, np.zeros(0), None, {})).text
+    (text,) = sections.inside(sections.Compared([run], {}, np.zeros(0), None, {})).text
     assert said in text

@@ -23,7 +23,7 @@ from serving import Server
 
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.store import Store
-from pages.widgets.forms import to_address
+from pages.shared.session.story import to_address
 
 SECONDS_A_PHASE = 25.0
 SETTLE_SECONDS = 3.0

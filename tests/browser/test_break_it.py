@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from kd_core.figures import colours_of
+from pages.shared.figures.style import colours_of
 
 
 def test_a_mistake_is_made_beside_the_right_way_and_a_reload_still_tells_what_it_costs(server_as_it_ships, new_page):

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.exchange import shipped
-from pages.widgets.guide import STEPS
+from pages.shared.tour import STEPS
 
 HEADLINE = re.compile("^The distilled student makes")
 

@@ -20,7 +20,8 @@ from kd_core.data.catalogue import info_of
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
-from pages.widgets import forms, live
+from pages.shared.live import live
+from pages.shared.session import story as session_story
 
 LONG, SHORT = 4000, 20
 """Epochs of a baseline on digits: minutes, and less than a second."""
@@ -205,7 +206,7 @@ async def watch_and_tell_of_the_form(address):
         await tab.change("view", "Watch", "watch")
         assert ear.heard == []
         await tab.change("view", "Set up", "the form")
-        story = forms.of_address(parse_qs(tab.query)["setup"][0])
+        story = session_story.of_address(parse_qs(tab.query)["setup"][0])
         assert (story.dataset, story.objective, story.temperature) == ("digits", "dkd", 8)
 
 

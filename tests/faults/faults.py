@@ -50,7 +50,7 @@ from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE
 from kd_core.runs.store import BACKUP, DATABASE, Store
 from kd_core.training.config import TrainingConfig
-from pages.widgets.forms import to_address
+from pages.shared.session.story import to_address
 
 DISK_MEGABYTES = 600
 AT_ONCE = 2

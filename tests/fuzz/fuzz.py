@@ -462,7 +462,7 @@ def checkpoint(folder: Path) -> Target:
 def address(folder: Path) -> Target:
     from kd_core.data import picture as data_picture
     from kd_core.experiments.presets import PRESETS
-    from pages.widgets import forms
+    from pages.shared.session import story
 
     stories = [preset.story("digits").model_dump_json().encode() for preset in PRESETS.values()]
 
@@ -470,7 +470,7 @@ def address(folder: Path) -> Target:
         text = content.decode("latin-1")
         with contextlib.suppress(data_picture.PictureError):
             data_picture.from_address(text)
-        return forms.of_address(text) is not None
+        return story.of_address(text) is not None
 
     return Target(folder, [*stories, bytes(784)], any_address, read)
 

@@ -1,0 +1,1 @@
+"""Compare: models side by side on the same work."""

@@ -1,0 +1,72 @@
+"""The images on which two models differ, and what every model says of the one that is looked at."""
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from kd_core.evaluation.accuracy import Logits
+from kd_core.evaluation.soft import gallery
+from kd_core.experiments import story
+from kd_core.runs.run import Run
+from pages.shared.components.images.images import image_grid, picture, width_of
+from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
+from pages.shared.parts.naming import shades
+from pages.shared.session import services
+from pages.shared.session.address import IMAGE, TEST, chosen, index_of_address
+from pages.shared.session.pickers import told_apart
+from pages.shared.words import literal, one
+
+TILES = 48
+
+
+def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
+    """A gallery of where another model differs from the first, with the softened bars of all at the T of choice."""
+    first, others = runs[0], {run.id: run for run in runs[1:]}
+    if not others:
+        st.info("Choose a second model to see where the two differ.", icon=":material/balance:")
+        return
+    images, labels = services.test_set(first.config.dataset)
+    class_names = services.class_names(first.config.dataset)
+    labels_of = told_apart(others.values())
+    title = literal(f"Where {first.label} differs from")
+    other = chosen(
+        st.selectbox,
+        title,
+        list(others),
+        name="other",
+        key="differs_from",
+        default=next(iter(others)),
+        format_func=labels_of.__getitem__,
+    )
+    found = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
+    if len(found) == 0:
+        st.success("They name the same class for every test image.", icon=":material/handshake:")
+        return
+    st.markdown(
+        f"They differ on **{len(found):,}** of {len(labels):,} test images; first what the first is least sure of."
+    )
+    shown = found[:TILES]
+    index = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
+    if index not in shown:
+        index = int(shown[0])
+    picked = image_grid(
+        images[shown],
+        [int(index) for index in shown],
+        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
+        selected=index,
+        key=f"differing_{first.id}_{other}",
+    )
+    if picked is not None:
+        st.query_params[IMAGE] = f"{TEST}{picked}"
+        st.rerun()
+    image, bars = st.columns([1, 4], gap="large")
+    caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
+    image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
+    names, colours = story.names(runs), shades(runs)
+    with bars:
+        temperature_bars(
+            [Bars(names[run.id], colours[run.id], logits[run.id][index].tolist()) for run in runs],
+            class_names,
+            int(labels[index]),
+            key="differing_bars",
+        )

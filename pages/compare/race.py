@@ -1,0 +1,115 @@
+"""The race: models classify the same stream of test images side by side, each at the speed that was measured."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kd_core.evaluation import claims
+from kd_core.evaluation.accuracy import predictions
+from pages.compare.sections import Compared
+from pages.shared.components.images.images import sprite, thumbnails
+from pages.shared.components.temperature_bars.temperature_bars import COMMON_JS
+from pages.shared.session import services
+from pages.shared.words import one
+
+_HERE = Path(__file__)
+STREAM = 2000
+"""Images of the race at most: the test set's first. All of MNIST's would take the page megabytes."""
+STREAM_BYTES = 3_000_000
+"""Of its pixels: of colour images of 32x32 they are the first 976."""
+PICTURE = 48
+"""Pixels of an image's longer side, at most."""
+
+
+class Lane(NamedTuple):
+    """One model in the race: its top class for every test image, (N,), its pace in ms an image, and its speed shown."""
+
+    title: str
+    colour: str
+    predictions: NDArray[np.int64]
+    latency_ms: float
+    per_second: float
+
+
+def stream_length(images: NDArray[np.uint8]) -> int:
+    """How many of a test set's images, (N, C, H, W), the models race over."""
+    side = min(PICTURE, max(images.shape[2:]))
+    affordable = STREAM_BYTES // (images.shape[1] * side**2)
+    return int(min(len(images), STREAM, affordable))
+
+
+def race(
+    lanes: Sequence[Lane], images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]
+) -> None:
+    """Let the models run over the first images.
+
+    images: (N, C, H, W), labels: (N,): the test set in its own order, as the lanes' predictions are.
+    """
+    component = st.components.v2.component(
+        "kd_lab_race",
+        html='<div class="kd-race"></div>',
+        css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+    length = stream_length(images)
+    pictures = thumbnails(images[:length], PICTURE)
+    picture, columns = sprite(pictures)
+    component(
+        key="race",
+        data={
+            "lanes": [
+                {
+                    "title": lane.title,
+                    "colour": lane.colour,
+                    "predictions": _packed(lane.predictions[:length]),
+                    "latency_ms": lane.latency_ms,
+                    "per_second": lane.per_second,
+                }
+                for lane in lanes
+            ],
+            "labels": _packed(labels[:length]),
+            "classes": list(class_names),
+            "captions": [one(name) for name in class_names],
+            "sprite": picture,
+            "columns": columns,
+            "side": pictures.shape[-1],
+        },
+    )
+
+
+def _packed(classes: NDArray[np.int64]) -> str:
+    """Class indices below 65,536, two bytes each, the lower first."""
+    return base64.b64encode(classes.astype("<u2").tobytes()).decode()
+
+
+def race_of(compared: Compared) -> None:
+    """The race of compared models; nothing while their speed is not known, a sentence where it would run on noise."""
+    if compared.speed is None:
+        return
+    ids = [run.id for run in compared.runs]
+    paces, shown = claims.paces_ms(compared.speed, ids), claims.times(compared.speed, ids)
+    level = len(paces) - len(set(paces.values()))
+    if level and level == len(paces) - 1:
+        st.info(f"Between these models {claims.NO_DIFFERENCE}: a race would run on noise.", icon=":material/sync_alt:")
+        again = services.store().forget_finding
+        st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=("speed", ids))
+        return
+    if level:
+        st.caption(f"Lanes at one speed are those between which {claims.NO_DIFFERENCE}.")
+    images, labels = services.test_set(compared.runs[0].config.dataset)
+    lanes = [
+        Lane(
+            f"{compared.names[run.id]} · {run.config.network}",
+            compared.colours[run.id],
+            predictions(compared.logits[run.id]),
+            paces[run.id],
+            shown[run.id]["images_per_second"],
+        )
+        for run in compared.runs
+    ]
+    race(lanes, images, labels, compared.class_names)

@@ -1,0 +1,143 @@
+"""Bring in your own data set: upload a zip of class folders, see what is in it, say how to make it ready, and do so."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.base.config import ConfigError, LabError
+from kd_core.data.catalogue import SIDES
+from kd_core.data.own.library import Preparation
+from pages.data import look
+from pages.shared.access import rights
+from pages.shared.parts.missing import follow
+from pages.shared.session import services
+from pages.shared.words import cell, literal
+
+LOOKING, PREPARING, SOURCE, TAKEN = "looking", "preparing", "data_source", "data_taken"
+MAX_MB = 200
+CLASSES_SHOWN = 200
+
+
+def bring_your_own() -> None:
+    """The whole way of an upload; where it is lives in the session."""
+    st.subheader("Bring your own")
+    said = st.session_state.pop("data_said", None)
+    if said:
+        (st.success if said[0] else st.error)(literal(said[1]), icon=None)
+    st.markdown(
+        "A **zip** with one folder a class, the images of the class in it (PNG, JPEG, WebP and others). Folders called"
+        " `train` and `test` (or `val`) above them are kept apart. Larger than"
+        f" {MAX_MB} MB: `python -m kd_core data add FOLDER` in a shell, which takes folders and zips of any size."
+    )
+    uploaded = st.file_uploader(
+        "A zip of class folders", type=["zip"], max_upload_size=MAX_MB, key=f"data_upload_{_round()}"
+    )
+    if uploaded is not None and st.session_state.get(TAKEN) != uploaded.file_id:
+        _drop()
+        st.session_state[TAKEN] = uploaded.file_id
+        try:
+            path = rights.keep_upload(uploaded.name, uploaded.getbuffer())
+            st.session_state[SOURCE] = str(path)
+            st.session_state[LOOKING] = services.intake().look(path, services.browser())
+        except LabError as error:
+            _end(False, str(error))
+    if uploaded is None and SOURCE in st.session_state and PREPARING not in st.session_state:
+        _drop()
+    work = services.intake().work(st.session_state.get(LOOKING))
+    if work is None:
+        return
+    if not follow(work, LOOKING):
+        return
+    if work.error is not None or work.result is None:
+        _end(False, work.error or "Nothing was found in it.")
+        return
+    _what_is_in_it(work.result)
+    preparing = services.intake().work(st.session_state.get(PREPARING))
+    if preparing is None:
+        _settings(work.result, Path(st.session_state[SOURCE]))
+    elif follow(preparing, PREPARING):
+        if preparing.error is not None or preparing.result is None:
+            del st.session_state[PREPARING]
+            st.session_state["data_said"] = False, preparing.error or "It could not be prepared."
+            st.rerun()
+        look.choose(preparing.result["name"])
+        _end(True, "Your data set is ready: it is shown above, and can be chosen on the Train page.")
+
+
+def _round() -> int:
+    """Which upload this is: a new number empties the uploader."""
+    number: int = st.session_state.setdefault("data_round", 0)
+    return number
+
+
+def _drop() -> None:
+    """Forget what was uploaded before, end what is at work on it, and remove it from the disk."""
+    for key in (LOOKING, PREPARING):
+        work_id = st.session_state.pop(key, None)
+        if services.intake().work(work_id) is not None:
+            services.intake().stop(work_id)
+    st.session_state.pop(TAKEN, None)
+    if SOURCE in st.session_state:
+        services.intake().discard(Path(st.session_state.pop(SOURCE)))
+
+
+def _end(well: bool, sentence: str) -> None:
+    _drop()
+    st.session_state["data_round"] = _round() + 1
+    st.session_state["data_said"] = well, sentence
+    st.rerun()
+
+
+def _what_is_in_it(seen: dict[str, Any]) -> None:
+    train, test = seen["train"], seen["test"]
+    total = sum(train.values()) + sum(test.values())
+    least, most = (" x ".join(map(str, seen[name])) for name in ("smallest", "largest"))
+    st.markdown(
+        f"**{total:,} images of {len(train):,} classes**, {'colour' if seen['colour'] else 'grey'}, from {least} to"
+        f" {most} pixels. "
+        + ("Its own test set is kept." if test else "No test set of its own: one is drawn by seed.")
+        + (f" {seen['ignored']:,} other files are left out." if seen["ignored"] else "")
+    )
+    rows = [
+        {"class": cell(name), "images": count} | ({"test": test[name]} if test else {}) for name, count in train.items()
+    ]
+    st.dataframe(
+        pd.DataFrame(rows[:CLASSES_SHOWN]), hide_index=True, height=min(36 * (len(rows[:CLASSES_SHOWN]) + 1) + 3, 260)
+    )
+
+
+def _settings(seen: dict[str, Any], path: Path) -> None:
+    """The form that says how its images are made ready, and the button that has it done."""
+    with st.form("data_settings", border=True):
+        label = st.text_input("What to call it", path.stem[:40], max_chars=40, key="data_label")
+        left, middle, right = st.columns(3)
+        side = left.number_input(
+            "Height and width, pixels", *SIDES, int(seen["side"]), key="data_side",
+            help="Each image is cropped to its middle square and scaled. Small is fast: 28 to 64 suit two cores.",
+        )  # fmt: skip
+        kind = middle.segmented_control(
+            "Channels",
+            ["Colour", "Grey"],
+            default="Colour" if seen["colour"] else "Grey",
+            required=True,
+            key="data_kind",
+        )
+        share = right.number_input(
+            "Test set, % of each class", 2, 50, 20, key="data_share", disabled=bool(seen["test"])
+        )
+        seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen["test"]))
+        skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
+        if not st.form_submit_button("Make it a data set", type="primary", icon=":material/construction:"):
+            return
+    try:
+        preparation = Preparation(
+            label=label, side=int(side), channels=1 if kind == "Grey" else 3,
+            test_fraction=share / 100, seed=int(seed), skip_unreadable=skip,
+        )  # fmt: skip
+        st.session_state[PREPARING] = services.intake().prepare(path, preparation, services.browser())
+    except (ConfigError, LabError) as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return
+    st.rerun()

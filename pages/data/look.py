@@ -1,0 +1,122 @@
+"""A data set to look at: images of each class, how many there are, and how they were made ready."""
+
+import numpy as np
+import streamlit as st
+
+from kd_core.base import paths
+from kd_core.base.config import LabError
+from kd_core.data import paths as data_paths
+from kd_core.data.catalogue import info_of, is_own
+from kd_core.data.own import library
+from kd_core.experiments.story import StoryConfig
+from pages.shared.access import rights
+from pages.shared.components.chart.chart import chart
+from pages.shared.components.images.images import picture
+from pages.shared.figures import classes
+from pages.shared.parts.missing import say_missing
+from pages.shared.session import keys, services
+from pages.shared.session.address import chosen
+from pages.shared.session.story import set_story
+from pages.shared.words import literal
+
+DATA = "data"
+CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
+ROW_PIXELS = 1600
+"""Of a row of images, so that they are sharp where there is room."""
+
+
+def pick_data_set() -> str:
+    """Let the user choose among all data sets; the address remembers which."""
+    called = services.data_sets()
+    return chosen(
+        st.selectbox,
+        "Data set",
+        [*called],
+        name=DATA,
+        key="data_set",
+        default=next(filter(data_paths.available, called)),
+        format_func=called.__getitem__,
+    )
+
+
+def choose(dataset: str) -> None:
+    """Look at this one from the next run on."""
+    st.query_params[DATA] = dataset
+
+
+def preview(dataset: str) -> bool:
+    """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
+    if not data_paths.available(dataset):
+        say_missing(dataset, "It is downloaded when a run first needs it.")
+        return False
+    try:
+        names, rows = services.samples(dataset, IMAGES_OF_A_CLASS)
+    except LabError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+        return False
+    shown = rows[:CLASSES_SHOWN]
+    for start in range(0, len(shown), 2):
+        for column, at in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(shown))), strict=False):
+            with column:
+                st.markdown(f":small[**{literal(names[at])}**]")
+                st.image(picture(np.concatenate(list(shown[at]), axis=2), ROW_PIXELS), width="stretch")
+    if len(rows) > CLASSES_SHOWN:
+        st.caption(f"The first {CLASSES_SHOWN} of {len(rows):,} classes.")
+    return True
+
+
+def balance_and_numbers(dataset: str, here: bool) -> None:
+    """How many images of each class, and the facts on one line each."""
+    info = info_of(dataset)
+    channels, height, width = info.image_shape
+    facts = {
+        "Images to train on": f"{info.train_examples:,}",
+        "Images to test on": f"{info.test_examples:,}",
+        "Classes": f"{info.classes:,}",
+        "Size": f"{width} x {height} pixels, {'grey' if channels == 1 else 'colour'}",
+    }
+    if here:
+        names, train, test = services.class_counts(dataset)
+        chart(
+            classes.class_balance(names, train, test),
+            key="class_balance",
+            text="Images of each class: "
+            + ", ".join(f"{name} {count:,}" for name, count in zip(names, train, strict=True)),
+        )
+        ratio = library.balance(train)
+        facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
+    if here and is_own(dataset):
+        made = library.card(paths.storage(), dataset)
+        settings = made.preparation
+        facts |= {
+            "Made of": made.source,
+            "How": f"cropped to the middle square, scaled to {settings.side} x {settings.side}",
+            "Test set": "the source's own"
+            if made.own_test_set
+            else f"{settings.test_fraction:.0%} of each class by seed {settings.seed}",
+            "Content": f"{dataset.split('.')[2]} (changes with any image or setting)",
+        }
+    st.markdown("\n".join(f"- {name}: **{literal(value)}**" for name, value in facts.items()))
+    if here and st.button("Train on it", key="train_on_it", icon=":material/model_training:"):
+        set_story(StoryConfig.default(dataset))
+        st.session_state[keys.VIEW] = keys.SET_UP
+        st.switch_page("pages/train/page.py")
+
+
+def remove_button(dataset: str) -> None:
+    """Delete a data set that was brought in; asked twice."""
+    if not is_own(dataset) or not rights.presenter():
+        return
+    with st.popover("Delete this data set", icon=":material/delete:"):
+        st.markdown(
+            "Its runs stay, but their images can no longer be shown. Bring the same images in again to undo it."
+        )
+        if st.button("Delete it", key="remove_data", type="primary"):
+            try:
+                rights.remove_data(dataset)
+            except LabError as error:
+                st.error(literal(str(error)))
+                return
+            st.query_params.pop(DATA, None)
+            st.session_state.pop("data_set", None)
+            st.rerun()

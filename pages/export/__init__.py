@@ -1,0 +1,1 @@
+"""Export: a model as files to take away."""

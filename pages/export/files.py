@@ -1,0 +1,135 @@
+"""The files of an export, with what each did on the test set, and what to do with them."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.base import paths
+from kd_core.data.catalogue import HANDWRITTEN, info_of
+from kd_core.exchange.export import checks as export_checks
+from kd_core.exchange.export import offline_page, snippets
+from kd_core.exchange.export.snippets import Images
+from kd_core.models.config import BLACK_BOX
+from kd_core.runs.run import Run
+from pages.shared.parts.findings import found
+from pages.shared.parts.missing import say_missing
+from pages.shared.session import pickers, services
+from pages.shared.words import literal
+
+MEANINGS = {
+    export_checks.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
+    export_checks.ONNX: "ONNX, float32, any number of images at once",
+    export_checks.ONNX_INT8: "ONNX, weights and activations in 8 bits instead of 32",
+    export_checks.PROGRAM: "A program of torch.export: PyTorch without this project's code",
+}
+
+
+def checks_of(run: Run) -> dict[str, Any] | None:
+    """The checks of a run's export, which is made first where there is none; None until then."""
+    if run.config.model.name == BLACK_BOX:
+        st.info(
+            literal(f"{run.label} gives logits alone: the file that it was brought as is all there is to take away."),
+            icon=":material/block:",
+        )
+        return None
+    checks = export_checks.read_checks(paths.storage(), run.id)
+    if checks is None and not pickers.test_set_is_here([run]):
+        say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
+    elif checks is None:
+        kept = services.store().finding("export", [run.id])
+        if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
+            services.store().forget_finding("export", [run.id])
+        found("export", [run], "Writing the files and checking each on the whole test set")
+    return checks
+
+
+def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
+    """A table of what was found, and a download for every file that passed."""
+    rows = [
+        {
+            "file": file["name"],
+            "what it is": MEANINGS[file["name"]],
+            "size, MB": (file["size_bytes"] or 0) / 1e6,
+            "largest logit difference": file["max_logit_difference"],
+            "classes that changed": file["classes_changed"],
+            "test errors": file["test_errors"],
+            "original": file["original_test_errors"],
+            "passed": file["passed"],
+        }
+        for file in checks["files"]
+    ]
+    st.dataframe(
+        pd.DataFrame(rows),
+        hide_index=True,
+        column_config={
+            "size, MB": st.column_config.NumberColumn(format="%.2f"),
+            "largest logit difference": st.column_config.NumberColumn(format="%.2g"),
+        },
+    )
+    for file in checks["files"]:
+        if not file["passed"]:
+            st.warning(literal(file["sentence"]), icon=":material/block:")
+    with st.container(horizontal=True, gap="small"):
+        for name in [*_passed(checks), export_checks.CONFIG, export_checks.CARD]:
+            st.download_button(
+                name,
+                partial(export_checks.as_downloaded, paths.storage(), run.id, name),
+                file_name=export_checks.download_name(run.id, name),
+                key=f"export_{name}",
+                icon=":material/download:",
+                on_click="ignore",
+            )
+
+
+def _passed(checks: Mapping[str, Any]) -> list[str]:
+    return [file["name"] for file in checks["files"] if file["passed"]]
+
+
+def ready_made(run: Run, checks: dict[str, Any]) -> None:
+    """Programs that run the files as they are downloaded, to copy, and a page that needs nothing else, to download."""
+    passed, trained = _passed(checks), services.trained(run.id)
+    if export_checks.ONNX not in passed:
+        return
+    images = Images(
+        info_of(run.config.dataset).image_shape,
+        trained.class_names,
+        trained.mean,
+        trained.std,
+        run.config.dataset in HANDWRITTEN,
+    )
+    st.subheader("Run it")
+    st.markdown(
+        "Each program stands beside a file as it is downloaded here, and reads a picture as this app does"
+        + (": a digit on paper, wherever it stands." if images.digits else ".")
+    )
+    python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
+    with python:
+        kind = st.segmented_control(
+            "File", passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
+        )
+        file = export_checks.download_name(run.id, kind)
+        st.code(snippets.python_snippet(kind, file, images), language="python")
+    with browser:
+        file = export_checks.download_name(run.id, export_checks.ONNX)
+        st.code(snippets.browser_snippet(file, images), language="html")
+    with page:
+        problem = offline_page.browser_page_problem(paths.storage(), run.id)
+        if problem:
+            st.info(literal(problem), icon=":material/block:")
+            return
+        draw = "a canvas to draw on" if run.config.dataset in HANDWRITTEN else "a button to choose a picture"
+        st.markdown(
+            f"One HTML file with the model inside, {draw}, and a slider for temperature. It needs no network:"
+            " double-click it, or mail it to a class."
+        )
+        st.download_button(
+            "Download the page",
+            lambda: offline_page.browser_page(paths.storage(), run.id) or b"",
+            file_name=f"kd-lab-{run.id}.html",
+            key="browser_page",
+            icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",
+            on_click="ignore",
+        )

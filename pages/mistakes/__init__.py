@@ -1,0 +1,1 @@
+"""Break it: mistakes of public code, made on purpose."""

@@ -1,0 +1,18 @@
+"""Break it: mistakes of public code, each live beside the right way, and what it costs."""
+
+import streamlit as st
+
+from pages.mistakes.lesson import choose_mistake, curves, launch, side_by_side, what_it_cost, what_it_does
+
+st.title("Break it")
+st.markdown(
+    "Distillation that goes wrong seldom crashes: it trains, prints a number, and the number is worse, or too good."
+    " These are mistakes found in public code. Make one on purpose, beside the right way, and measure what it costs."
+)
+
+broken = choose_mistake()
+side_by_side(broken)
+what_it_does(broken)
+launch(broken)
+what_it_cost(broken)
+curves(broken)

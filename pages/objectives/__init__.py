@@ -1,0 +1,1 @@
+"""Objectives: all of them at equal budget."""

@@ -1,0 +1,87 @@
+"""All objectives at equal budget on the page: on which data, with how many seeds, and how they stand."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
+from kd_core.experiments import equal_budget, table
+from kd_core.experiments.equal_budget import BASELINE, Standing
+from pages.shared.components.chart.chart import chart
+from pages.shared.figures import experiments
+from pages.shared.parts.start import Redone
+from pages.shared.session import services
+from pages.shared.session.address import chosen
+from pages.shared.words import explained, literal
+
+SEEDS = (3, 5, 10)
+
+
+def contest() -> Redone:
+    """The comparison on a data set, with its runs that are here and those that are missing."""
+    data, how_many = st.columns([3, 2], vertical_alignment="bottom")
+    called = services.data_sets()
+    choices = [name for name in called if paths.available(name)]
+    with data:
+        dataset = chosen(
+            st.selectbox,
+            "Data set",
+            choices,
+            name="on",
+            key="contest_dataset",
+            default="mnist" if "mnist" in choices else choices[0],
+            format_func=called.__getitem__,
+        )
+    with how_many:
+        seeds = chosen(
+            st.segmented_control,
+            "Seeds",
+            SEEDS,
+            name="seeds",
+            key="contest_seeds",
+            default=5,
+            required=True,
+            help="Students of each objective.",
+        )
+    experiment = equal_budget.experiment(equal_budget.budget(dataset))
+    st.markdown(literal(experiment.shows))
+    plan = table.plan(experiment, range(seeds), services.store().runs())
+    here = {run.id: run for run in services.store().some([*dict.fromkeys(plan.runs.values())])}
+    return Redone(dataset, experiment, seeds, plan, here)
+
+
+def result(redo: Redone) -> None:
+    """Figure and table of what has finished, and what may be said of it."""
+    seconds = {
+        run.id: sum(services.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"
+    }
+    standings = equal_budget.standings(table.rows(redo.experiment, redo.plan, redo.runs, seconds))
+    if not standings:
+        st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")
+        return
+    for sentence in equal_budget.verdict(standings):
+        st.info(literal(sentence), icon=":material/balance:")
+    points = [
+        (equal_budget.label(one.name), _role(one), *one.to_baseline[:3])
+        for one in standings
+        if one.to_baseline is not None
+    ]
+    if points:
+        chart(experiments.objective_differences(points), key="contest", text="Test errors more than the baseline's")
+    _table(standings)
+    st.caption(
+        f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
+        help=explained(equal_budget.HOW_TO_READ),
+    )
+
+
+def _table(standings: Sequence[Standing]) -> None:
+    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(one), strict=True)) for one in standings]
+    by_seed = [" ".join(str(one.errors[seed]) for seed in sorted(one.errors)) for one in standings]
+    st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
+
+
+def _role(standing: Standing) -> str:
+    return "baseline" if standing.name in (BASELINE, equal_budget.SMOOTHED) else "distilled"

@@ -1,0 +1,1 @@
+"""Overview: what this is, the state of the lab, the quick demo."""

@@ -1,0 +1,65 @@
+"""What a lost server or worker left unfinished: as links, with one button that goes on with all of it."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kd_core.base.config import LabError
+from kd_core.data.catalogue import info_of
+from kd_core.runs.run import Run
+from pages.shared.access import rights
+from pages.shared.session import keys, pickers, services
+from pages.shared.session.pickers import is_sweep
+from pages.shared.words import literal, say_refusal
+
+SHOWN = 6
+
+
+def interrupted() -> None:
+    """What was interrupted of what this visitor may resume, by experiment; nothing where nothing was."""
+    say_refusal()
+    lost = [run for run in services.store().runs(statuses=["interrupted"]) if rights.may_control(run)][::-1]
+    if not lost:
+        return
+    batches: dict[str, list[Run]] = {}
+    for run in lost:
+        batches.setdefault(run.batch, []).append(run)
+    with st.container(border=True, key="interrupted"):
+        count = "1 run was" if len(lost) == 1 else f"{len(lost)} runs were"
+        st.markdown(f":material/bolt: **{count} interrupted.** Nothing is lost: each goes on from its last checkpoint.")
+        for runs in [*batches.values()][:SHOWN]:
+            of_batch = services.store().runs(batch=runs[0].batch)[::-1]
+            link_to(of_batch, ", ".join(_roles(runs)))
+        if len(batches) > SHOWN:
+            st.caption(f"and {len(batches) - SHOWN} more stories")
+        st.button(
+            "Resume all",
+            key="resume_all",
+            icon=":material/play_arrow:",
+            on_click=_resume,
+            args=([run.id for run in lost],),
+        )
+
+
+def link_to(runs: list[Run], states: str) -> None:
+    """A link to where a batch is watched, a sweep's grid or the curves of an experiment; and how it stands."""
+    last = runs[-1].config
+    page = "sweep" if is_sweep(runs) else "train"
+    address = {keys.BATCH: runs[0].batch} | ({keys.VIEW: keys.WATCH} if page == "train" else {})
+    icon = ":material/grid_on:" if page == "sweep" else ":material/show_chart:"
+    label = literal(f"{info_of(last.dataset).label}: {last.model.label}")
+    st.page_link(f"pages/{page}/page.py", label=label, icon=icon, query_params=address)
+    st.caption(literal(f"{states}: {pickers.describe(runs)}"))
+
+
+def _roles(runs: Sequence[Run]) -> list[str]:
+    """'teacher', or '3 distilled', in the order of their coming."""
+    roles = [run.config.role for run in runs]
+    return [role if roles.count(role) == 1 else f"{roles.count(role)} {role}" for role in dict.fromkeys(roles)]
+
+
+def _resume(run_ids: Sequence[str]) -> None:
+    try:
+        rights.resume(run_ids)
+    except LabError as error:
+        st.session_state["refused"] = str(error)

@@ -1,0 +1,28 @@
+"""The table of settings in which runs differ."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.base import config as base_config
+from kd_core.runs.run import Run
+from pages.shared.words import cell
+
+
+def difference_table(runs: Sequence[Run]) -> None:
+    """The settings in which runs differ, one column a run."""
+    differing = base_config.differences([run.config for run in runs])
+    if not differing:
+        st.markdown("In nothing: their settings are the same.")
+        return
+    names = [cell(f"{run.name or run.config.role} {run.id[:4]}") for run in runs]
+    rows = [
+        {"setting": setting, **{name: _said(value) for name, value in zip(names, values, strict=True)}}
+        for setting, values in differing.items()
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+
+
+def _said(value: object) -> str:
+    return "–" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

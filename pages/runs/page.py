@@ -1,0 +1,38 @@
+"""All runs: find them, lay their curves over each other, see what they differ in, carry them elsewhere."""
+
+import streamlit as st
+
+from pages.runs.differences import difference_table
+from pages.runs.files import downloads, upload
+from pages.runs.table import pick_runs
+from pages.shared.access import rights
+from pages.shared.live.live import live_view
+from pages.shared.parts.run_menu import delete_selected, menu, offer_undo
+from pages.shared.session import pickers, services
+from pages.shared.words import literal
+
+st.title("Runs")
+offer_undo()
+
+runs = services.store().runs()
+if runs:
+    selected = pick_runs(runs)
+    if selected:
+        st.subheader(f"{len(selected)} selected" if len(selected) > 1 else literal(selected[0].label))
+        with st.container(horizontal=True, gap="small"):
+            downloads(selected)
+            if len(selected) == 1:
+                menu(selected[0], "Name, continue, delete")
+            elif rights.presenter():
+                delete_selected(selected)
+        live_view(selected, key="selected")
+        if len(selected) > 1:
+            st.subheader("What they differ in")
+            difference_table(selected)
+    else:
+        st.markdown("Select rows to see their curves, compare their settings, and take them along.")
+else:
+    pickers.no_models_yet()
+
+if rights.presenter():
+    upload()

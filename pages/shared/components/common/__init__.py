@@ -1,0 +1,1 @@
+"""JavaScript that the components share."""

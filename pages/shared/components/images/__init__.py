@@ -1,0 +1,1 @@
+"""Images of a data set, and a grid to choose from."""

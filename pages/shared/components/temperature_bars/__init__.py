@@ -1,0 +1,1 @@
+"""The temperature slider and the bars under it."""

@@ -1,0 +1,1 @@
+"""Plain records as plotly figures."""

@@ -1,0 +1,116 @@
+"""Classes: calibration, errors, confusion, balance."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from pages.shared.figures.style import (
+    GRADIENT_COLOURS,
+    GREY,
+    MANY,
+    ROLE_COLOURS,
+    _class_axis,
+    _class_labels,
+    _plain,
+    _room,
+    _styled,
+)
+
+
+def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
+    """Share that is right against confidence, in percent, for each model: name -> (colour, bins of evaluation)."""
+    figure = go.Figure()
+    figure.add_scatter(x=[0, 100], y=[0, 100], mode="lines", line={"color": GREY, "width": 1, "dash": "dot"},
+                       hoverinfo="skip", showlegend=False)  # fmt: skip
+    for name, (colour, bins) in models.items():
+        figure.add_scatter(
+            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=_plain(name),
+            mode="lines+markers", line={"color": colour},
+            marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
+            customdata=[one.examples for one in bins],
+            hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",
+        )  # fmt: skip
+    figure.update_xaxes(title_text="confidence, %", range=[0, 101])
+    figure.update_yaxes(title_text="right, %", range=[0, 101])
+    return _styled(figure, height=420)
+
+
+def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str]) -> go.Figure:
+    """Errors of each class in percent of its images, for each model: name -> (colour, accuracies by class).
+
+    A class without images has no bar. Of more than MANY classes, the MANY with most errors of any model are shown.
+    """
+    figure, labels = go.Figure(), _class_labels(class_names)
+    errors = {
+        name: [None if math.isnan(one) else 100 * (1 - one) for one in accuracies]
+        for name, (_, accuracies) in models.items()
+    }
+    shown = list(range(len(labels)))
+    if len(labels) > MANY:
+        worst = [max(row[label] or 0 for row in errors.values()) for label in shown]
+        shown = sorted(shown, key=lambda label: -worst[label])[:MANY]
+        figure.update_layout(title={"text": f"The {MANY} of {len(labels):,} classes with most errors",
+                                    "font": {"size": 14}, "y": 0.99})  # fmt: skip
+    for name, (colour, _) in models.items():
+        figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=_plain(name),
+                       marker_color=colour, hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
+    axis = _class_axis({str(label): labels[label] for label in shown})
+    figure.update_xaxes(title_text="true class", **axis)
+    figure.update_yaxes(title_text="errors, % of the class")
+    return _styled(figure, height=380 + _room(labels) // 2)
+
+
+def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
+    """How many more images one model puts into each cell than another, (K, K), true class in rows.
+
+    Of more than MANY classes, the MANY are shown in whose mistakes the two differ most.
+    """
+    shown, about = list(range(len(class_names))), ""
+    if len(shown) > MANY:
+        sizes = [[abs(int(value)) for value in row] for row in difference]
+        moved = [sum(sizes[one]) + sum(row[one] for row in sizes) - 2 * sizes[one][one] for one in shown]
+        shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
+        about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
+    rows = [[int(difference[i][j]) for j in shown] for i in shown]
+    labels = _class_labels(class_names)
+    places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
+    mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
+    largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
+    written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]
+    figure = go.Figure(
+        go.Heatmap(
+            z=mistakes, x=places, y=places, xgap=1, ygap=1, showscale=False, zmid=0,
+            zmin=-largest, zmax=largest, text=written, texttemplate="%{text}",
+            colorscale=[[0, ROLE_COLOURS["distilled"]], [0.5, "rgba(128,128,128,0.08)"], [1, GRADIENT_COLOURS["hard"]]],
+            hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
+    styled = _styled(figure, height=420 + _room(labels))
+    return styled.update_layout(title={"text": _plain(title) + about, "font": {"size": 14}})
+
+
+def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
+    """How many images each class has, training and test set on top of each other; many classes lie closer."""
+    figure = go.Figure()
+    labels = _class_labels(class_names)
+    places = [str(label) for label in range(len(labels))]
+    for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
+        figure.add_bar(
+            y=places, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
+        )  # fmt: skip
+    ratio = max(train) / max(1, min(train))
+    title = (
+        "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
+    )
+    figure.update_layout(
+        barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
+        title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
+    )  # fmt: skip
+    figure.update_xaxes(title_text="images")
+    figure.update_yaxes(autorange="reversed", **_class_axis(dict(zip(places, labels, strict=True))))
+    return _styled(figure, height=max(260, min(900, 90 + 22 * len(labels))))

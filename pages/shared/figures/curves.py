@@ -1,0 +1,81 @@
+"""Learning curves, and errors over temperature."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from pages.shared.figures.style import DASHES, ROLE_COLOURS, _plain, _styled, colours_of, dashes_of
+
+PANELS = {
+    "loss": "Total loss, training set",
+    "validation_accuracy": "Accuracy, validation split",
+    "soft_loss": "Soft loss, training set",
+    "hard_loss": "Hard loss, training set",
+}
+
+
+class Curve(NamedTuple):
+    """One run to draw: its id, name and role, or what else of ROLE_COLOURS it is."""
+
+    id: str
+    name: str
+    role: str
+
+
+def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, nats: bool = True) -> go.Figure:
+    """The axes and lines of the live view, without data: losses in nats per example, accuracy in percent, over epochs.
+
+    nats=False: what a student minimises is measured in something else, and so are its soft and total loss.
+
+    One panel for each of PANELS, in two columns or one. The data arrives in the browser: each line's meta says whose
+    it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
+    epochs: where the axis ends.
+    """
+    rows = len(PANELS) // columns
+    figure = make_subplots(
+        rows=rows, cols=columns, shared_xaxes="all", horizontal_spacing=0.1,
+        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=list(PANELS.values()),
+    )  # fmt: skip
+    kinds = [curve.role for curve in curves]
+    styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), strict=True))
+    for place, panel in enumerate(PANELS):
+        cell = {"row": place // columns + 1, "col": place % columns + 1}
+        accuracy = panel == "validation_accuracy"
+        unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
+        for curve, colour, dash in styles:
+            for raw in (False,) if accuracy else (True, False):
+                line = {"color": colour, "dash": "solid" if raw else dash, "width": 1 if raw else 2}
+                figure.add_scatter(
+                    x=[], y=[], name=_plain(curve.name), showlegend=False,
+                    mode="lines+markers" if accuracy else "lines", line=line,
+                    opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
+                    hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
+                    meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
+                )  # fmt: skip
+        figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
+    figure.update_xaxes(range=[0, epochs])
+    figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
+    return _styled(figure, height=560 if columns == 2 else 980)
+
+
+def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, float, float]]]) -> go.Figure:
+    """Test errors over T on a log axis; lines: name -> T -> (mean, low, high) of the seeds."""
+    figure = go.Figure()
+    for (name, by_temperature), dash in zip(lines.items(), cycle(DASHES), strict=False):
+        temperatures = sorted(by_temperature)
+        points = [by_temperature[one] for one in temperatures]
+        figure.add_scatter(
+            x=temperatures, y=[mean for mean, _, _ in points], mode="lines+markers", name=name,
+            line={"color": ROLE_COLOURS["distilled"], "dash": dash},
+            error_y={"type": "data", "symmetric": False, "thickness": 1,
+                     "array": [high - mean for mean, _, high in points],
+                     "arrayminus": [mean - low for mean, low, _ in points]},
+            hovertemplate="T = %{x}: %{y:.4~g}",
+        )  # fmt: skip
+    ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
+    figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])
+    figure.update_yaxes(title_text="test errors")
+    return _styled(figure, height=380)

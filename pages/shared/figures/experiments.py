@@ -1,0 +1,96 @@
+"""Experiments: the harm of mistakes, biases, sweeps, objectives."""
+
+from collections.abc import Mapping, Sequence
+
+import plotly.graph_objects as go
+
+from pages.shared.figures.style import GRADIENT_COLOURS, GREY, INK, ROLE_COLOURS, _plain, _styled
+
+
+def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
+    """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
+    figure = go.Figure()
+    colour = ROLE_COLOURS["mistake"]
+    figure.add_scatter(
+        x=list(by_seed.values()), y=["seeds"] * len(by_seed), mode="markers", marker={"size": 10, "color": colour,
+        "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+        showlegend=False,
+    )  # fmt: skip
+    spread = None
+    if interval is not None:
+        spread = {"type": "data", "symmetric": False, "array": [interval[1] - mean], "arrayminus": [mean - interval[0]],
+                  "color": colour, "thickness": 2}  # fmt: skip
+    figure.add_scatter(
+        x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
+        hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
+    )  # fmt: skip
+    figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    figure.update_xaxes(title_text=axis, rangemode="tozero")
+    figure.update_yaxes(type="category", range=[-0.7, 1.7])
+    return _styled(figure, height=240)
+
+
+def biases(
+    values: Sequence[float], errors: Sequence[int], missing: Sequence[int], name: str, marks: Mapping[str, float]
+) -> go.Figure:
+    """Test errors, all and those on the missing classes (name), over the bias given to these; marks: text -> bias."""
+    figure = go.Figure()
+    figure.add_scatter(x=list(values), y=list(errors), mode="lines", name="all test errors",
+                       line={"color": ROLE_COLOURS["distilled"], "width": 3})  # fmt: skip
+    figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=f"those on {name}",
+                       line={"color": GRADIENT_COLOURS["hard"], "dash": "dash"})  # fmt: skip
+    for index, (text, value) in enumerate(marks.items()):
+        figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper",
+                         line={"color": GREY, "width": 1, "dash": "dot"})  # fmt: skip
+        figure.add_annotation(x=value, y=1 - 0.09 * index, yref="paper", text=text, showarrow=False, xanchor="left")
+    figure.update_xaxes(title_text=f"bias of {name} raised by")
+    figure.update_yaxes(title_text="test errors", rangemode="tozero")
+    return _styled(figure, height=380)
+
+
+def sweep_map(
+    temperatures: Sequence[float],
+    alphas: Sequence[float],
+    errors: Sequence[Sequence[float | None]],
+    title: str,
+    counted: str = "test errors",
+) -> go.Figure:
+    """Errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is darker.
+
+    counted: what the errors are of.
+    """
+    written = [["" if value is None else f"{value:.4g}" for value in row] for row in errors]
+    figure = go.Figure(
+        go.Heatmap(
+            z=[list(row) for row in errors], x=[f"{one:g}" for one in temperatures], y=[f"{one:g}" for one in alphas],
+            xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
+            textfont={"color": INK},  # 4.5 to 1 on the darkest cell, and more on all others
+            colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "#d3dcd9"]],
+            hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
+        )
+    )  # fmt: skip
+    styled = _styled(figure, height=140 + 52 * max(2, len(alphas)))
+    styled.update_xaxes(title_text="temperature T", type="category", showgrid=False)
+    styled.update_yaxes(title_text="alpha", type="category", showgrid=False)
+    return styled.update_layout(title={"text": title, "font": {"size": 14}})
+
+
+def objective_differences(points: Sequence[tuple[str, str, float, float, float]]) -> go.Figure:
+    """Test errors more than the baseline's, each with its interval, from top to bottom; the baseline is the line at 0.
+
+    points: name, role, mean, low, high. An interval that reaches over the line is a difference that may be none.
+    """
+    figure = go.Figure()
+    for name, role, mean, low, high in points:
+        figure.add_scatter(
+            x=[mean], y=[_plain(name)], mode="markers", showlegend=False, name=_plain(name),
+            marker={"color": ROLE_COLOURS[role], "size": 11},
+            error_x={"type": "data", "symmetric": False, "array": [high - mean], "arrayminus": [mean - low],
+                     "color": ROLE_COLOURS[role], "thickness": 2},
+            hovertemplate=f"%{{x:.1f}} ({low:.1f} to {high:.1f})",
+        )  # fmt: skip
+    figure.add_shape(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper",
+                     line={"color": ROLE_COLOURS["baseline"], "width": 2, "dash": "dash"})  # fmt: skip
+    figure.update_xaxes(title_text="test errors, the baseline at 0", zeroline=False)
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    return _styled(figure, height=110 + 34 * max(2, len(points)))

@@ -1,0 +1,46 @@
+"""What surrounds every page: errors as sentences, and a line where the queue is in trouble."""
+
+import streamlit as st
+from streamlit.navigation.page import StreamlitPage
+
+from kd_core.base.config import LabError
+from pages.shared.access import rights
+from pages.shared.access.door import ENTER, the_door
+from pages.shared.parts import button
+from pages.shared.server.ready import wait_until_ready
+from pages.shared.session import services
+from pages.shared.tour import guide
+from pages.shared.words import literal
+
+DEFAULT_PAGE = "overview"
+
+
+def run_page(page: StreamlitPage) -> None:
+    """Run a page; what its user can cause or meet is shown as one sentence in its place."""
+    button.empty()
+    try:
+        trouble = services.jobs().trouble
+        if trouble:
+            st.error(literal(trouble), icon=":material/warning:")
+        _say_what_was_mended()
+        guide(page.url_path or DEFAULT_PAGE)
+        if page.url_path:  # all pages but the first one need torch and scipy
+            wait_until_ready()
+        page.run()
+    except LabError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+    button.forget()
+    if the_door().asks_for_presenter and not rights.presenter():
+        link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
+        st.markdown(link, unsafe_allow_html=True)
+
+
+def _say_what_was_mended() -> None:
+    """Each session is told once, until it says that it has read it."""
+    notice = services.mended()
+    if notice and not st.session_state.get("mended_read"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.warning(literal(notice), icon=":material/healing:")
+            st.button(
+                "I have read this", key="mended_seen", on_click=st.session_state.update, args=({"mended_read": True},)
+            )

@@ -1,0 +1,63 @@
+"""After a run: what its own numbers say, and the next experiment at the press of a button."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from kd_core.base.config import LabError
+from kd_core.experiments.advice import after, evidence
+from kd_core.experiments.story import StoryConfig
+from kd_core.runs.run import Run
+from pages.shared.parts.button import filled
+from pages.shared.session import keys, services
+from pages.shared.session.address import chosen
+from pages.shared.session.story import set_story
+from pages.shared.words import literal
+
+
+def advice_on(runs: Sequence[Run]) -> None:
+    """A short diagnosis of each distilled student among runs that has come to an end; nothing where there is none."""
+    students = [run for run in runs if evidence.can_be_read(run)]
+    if not students:
+        return
+    st.subheader("What next?")
+    student = students[-1]
+    if len(students) > 1:
+        labels = {run.id: run for run in students}
+        named = chosen(
+            st.selectbox,
+            "Advice on",
+            list(labels),
+            name="advice",
+            key="advice_on",
+            default=student.id,
+            format_func=lambda one: labels[one].label,
+        )
+        student = labels[named]
+    try:
+        found = services.advice(student)
+    except LabError as error:
+        st.warning(literal(str(error)), icon=":material/error:")
+        return
+    if not found:
+        st.success(after.ALL_WELL, icon=":material/check_circle:")
+    for place, advice in enumerate(found):
+        with st.container(border=True):
+            st.markdown(f"**{literal(advice.sentence)}**  \n:small[{literal(advice.evidence)}]")
+            if advice.next is not None:
+                pressed = st.button(
+                    advice.change,
+                    key=f"advice_{place}",
+                    icon=":material/science:",
+                    type=filled("advice_0") if place == 0 else "secondary",
+                    help="Fills the form with this story; nothing starts yet.",
+                    on_click=_fill,
+                    args=(advice.next,),
+                )
+                if pressed:  # on the train page itself the form stands here already
+                    st.switch_page("pages/train/page.py", query_params={keys.VIEW: keys.SET_UP})
+
+
+def _fill(story: StoryConfig) -> None:
+    set_story(story)
+    st.session_state[keys.VIEW] = keys.SET_UP

@@ -1,0 +1,62 @@
+"""What pages show of a data set that is not on this machine, as none loads one through the network itself."""
+
+import streamlit as st
+
+from kd_core.base.config import LabError
+from kd_core.data.catalogue import info_of, is_own
+from kd_core.data.intake import Work
+from pages.shared.access import rights
+from pages.shared.session import services
+from pages.shared.words import literal
+
+FETCHING = "fetching"
+PROGRESS_SECONDS = 0.5
+
+
+def say_missing(dataset: str, why: str) -> None:
+    """Say that a data set is not on this machine, and offer to download it. why: what it is needed for, a sentence."""
+    label = literal(info_of(dataset).label)
+    if is_own(dataset):
+        st.warning(f"{label} is not on this machine: bring it in on the Data page, from the same images. {why}")
+        return
+    st.info(f"{label} is not on this machine yet. {why}")
+    if rights.presenter():
+        _fetch(dataset)
+
+
+def _fetch(dataset: str) -> None:
+    """The button that downloads a data set, and how far it is."""
+    key = f"{FETCHING}_{dataset}"
+    work = services.intake().work(st.session_state.get(key))
+    if work is not None:
+        if not follow(work, key):
+            return
+        del st.session_state[key]
+        if work.error is None:
+            st.rerun()
+        st.error(literal(work.error), icon=":material/error:")
+    if st.button("Download it now", key="fetch", icon=":material/download:"):
+        try:
+            st.session_state[key] = rights.fetch_data(dataset)
+        except LabError as error:
+            st.error(literal(str(error)), icon=":material/error:")
+        else:
+            st.rerun()
+
+
+def follow(work: Work, key: str) -> bool:
+    """Show how far a work is, with a button that stops it; returns whether it has ended."""
+    if work.ended.is_set():
+        return True
+
+    @st.fragment(run_every=PROGRESS_SECONDS)
+    def progress() -> None:
+        if work.ended.is_set():
+            st.rerun()
+        bar, stop = st.columns([5, 1], vertical_alignment="center")
+        bar.progress(work.share, literal(work.text))
+        if stop.button("Stop", key=f"stop_{key}", icon=":material/stop:"):
+            services.intake().stop(st.session_state[key])
+
+    progress()
+    return False

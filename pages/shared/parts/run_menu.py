@@ -1,0 +1,147 @@
+"""What can be done with a run beside watching it: name it, run it again, continue it, delete it."""
+
+import streamlit as st
+
+from kd_core.base.config import LabError
+from kd_core.experiments import story
+from kd_core.experiments.story import StoryConfig
+from kd_core.models.config import BLACK_BOX
+from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
+from pages.shared.access import rights
+from pages.shared.parts.button import pressed
+from pages.shared.session import keys, services
+from pages.shared.session.story import set_story
+from pages.shared.words import literal, say_refusal
+
+DELETED = "deleted"
+
+
+def manage_runs(runs: list[Run]) -> None:
+    """A menu for each run, and the way back for those that this page deleted."""
+    offer_undo()
+    with st.container(horizontal=True, gap="small"):
+        for run in runs:
+            menu(run, literal(f"{run.name or run.config.role} · {run.id[:4]}"))
+
+
+def menu(run: Run, label: str) -> None:
+    """A button that opens the controls of one run: all of them for whoever may change it."""
+    popover = st.popover(label, icon=":material/more_horiz:", key=f"menu_{run.id}", on_change="rerun")
+    if popover.open:
+        with popover:
+            _controls(run)
+
+
+def _controls(run: Run) -> None:
+    if rights.may_control(run):
+        _describe(run)
+    if run.config.brought is None:
+        st.button(
+            "Run again with changes",
+            key=f"again_{run.id}",
+            icon=":material/replay:",
+            on_click=_again,
+            args=(run,),
+            help="Fills the form with these settings.",
+        )
+    if run.usable and run.status not in ACTIVE and run.config.model.name != BLACK_BOX:
+        epochs = st.number_input(
+            "More epochs", 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
+        )
+        if pressed(
+            "Continue",
+            key=f"continue_{run.id}",
+            icon=":material/fast_forward:",
+            help="A new run from these weights, its learning rate scheduled anew; this one stays as it is.",
+        ):
+            _continue(run, int(epochs))
+    if run.status not in ACTIVE and rights.presenter():
+        _delete(run)
+
+
+def _describe(run: Run) -> None:
+    name = st.text_input("Name", value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
+    note = st.text_area("Note", value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
+    tags = st.multiselect(
+        "Tags", sorted({*run.tags}), default=list(run.tags), accept_new_options=True, key=f"tags_{run.id}"
+    )
+    if (name.strip(), note.strip(), tuple(tags)) != (run.name, run.note, run.tags) and st.button(
+        "Save", key=f"save_{run.id}", icon=":material/save:"
+    ):
+        rights.describe(run, name=name, note=note, tags=tags)
+        st.rerun()
+
+
+def _again(run: Run) -> None:
+    store = services.store()
+    teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
+    beside = store.runs(batch=run.batch) if run.config.role != "teacher" else [run]
+    between = story.assistants({other.id: other.config for other in beside})
+    students = [other for other in beside if other.id not in between]
+    configs = {other.config.role: other.settled for other in students} | {run.config.role: run.settled}
+    set_story(StoryConfig.of_runs(configs.values(), [teacher.settled for teacher in teachers]))
+    st.session_state[keys.VIEW] = keys.SET_UP
+
+
+def _continue(run: Run, epochs: int) -> None:
+    try:
+        ids = rights.submit({new_id(): story.continued(run, epochs)})
+        batch = services.store().get(ids[0]).batch
+    except LabError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        keys.watch(batch)
+
+
+def _delete(run: Run) -> None:
+    """Asks first: the button only uncovers the one that does it."""
+    asked = f"sure_{run.id}"
+    if not st.session_state.get(asked):
+        st.button(
+            "Delete",
+            key=f"delete_{run.id}",
+            icon=":material/delete:",
+            on_click=st.session_state.update,
+            args=({asked: True},),
+        )
+        return
+    st.markdown("Delete this run and what it learned?")
+    yes, no = st.columns(2)
+    yes.button("Delete it", key=f"yes_{run.id}", type="primary", on_click=delete_runs, args=([run],))
+    no.button("Keep it", key=f"no_{run.id}", on_click=st.session_state.pop, args=(asked, None))
+
+
+def delete_selected(runs: list[Run]) -> None:
+    """A button that deletes several runs, after asking."""
+    with st.popover(f"Delete these {len(runs)}", icon=":material/delete:"):
+        st.markdown("Delete these runs and what they learned?")
+        st.button("Delete them", key="delete_selected", type="primary", on_click=delete_runs, args=(runs,))
+
+
+def delete_runs(runs: list[Run]) -> None:
+    """Delete runs, and remember them in this session so that offer_undo can bring them back."""
+    for run in runs:
+        st.session_state.pop(f"sure_{run.id}", None)
+        try:
+            if rights.delete(run):
+                st.session_state[DELETED] = {**st.session_state.get(DELETED, {}), run.id: run.label}
+        except LabError as error:
+            st.session_state["refused"] = str(error)
+
+
+def offer_undo() -> None:
+    """What was refused, in words; and for runs that this session deleted, the button that brings them back."""
+    say_refusal()
+    deleted: dict[str, str] = st.session_state.get(DELETED, {})
+    if deleted:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(literal(f"Deleted: {', '.join(deleted.values())}."))
+            st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo)
+
+
+def _undo() -> None:
+    try:
+        for run_id in st.session_state.pop(DELETED, {}):
+            rights.restore(run_id)
+    except LabError as error:
+        st.session_state["refused"] = str(error)

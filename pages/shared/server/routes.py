@@ -1,0 +1,115 @@
+"""What the browser asks for beside the pages: plotly.js, what is new of runs, probes."""
+
+import gzip
+import math
+import time
+from functools import cache
+from pathlib import Path
+
+import plotly
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from kd_core.base.config import LabError
+from kd_core.runs import progress
+from kd_core.runs.run import ACTIVE
+from pages.shared.access.base_path import absolute
+from pages.shared.session import keys
+
+MAX_WATCHED = 60
+"""Runs of one live view."""
+QUEUE_SHOWN = 12
+FIRST_POINT_POLL_MS, POLL_MS, POLL_MS_A_WATCHER, SLOWEST_POLL_MS = 150, 400, 50, 1600
+_PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+
+
+async def _send_plotly(request: Request) -> Response:
+    headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+    if "gzip" not in request.headers.get("accept-encoding", ""):
+        return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=headers)
+    headers["Content-Encoding"] = "gzip"
+    return Response(_compressed_plotly(), media_type="text/javascript", headers=headers)
+
+
+@cache
+def _compressed_plotly() -> bytes:
+    """Compressed once: Streamlit's server would do it again for every browser, on the thread that serves them all."""
+    return gzip.compress(_PLOTLY_JS.read_bytes(), mtime=0)
+
+
+def _tell(request: Request) -> JSONResponse:
+    """How the runs named in the address stand, and their records since the step that the browser has seen."""
+    from pages.shared.session import services
+
+    asked = request.query_params
+    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    try:
+        store, lineup = services.store(), services.jobs().lineup()
+        told = progress.told(store, store.some(named), progress.parse_seen(asked.get("seen", "")))
+        shown = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
+        spans = services.queue_forecast() if any(run["status"] == "queued" for run in told) else {}
+    except LabError as error:
+        return JSONResponse(str(error), status_code=503)
+    places, me = dict(lineup), request.cookies.get(keys.BROWSER_COOKIE, "")
+    for run in told:
+        run["position"] = places.get(run["id"])
+        begins = spans[run["id"]].begins if run["id"] in spans else math.inf
+        run["begins_in"] = begins if math.isfinite(begins) else None
+    starting = any(run["status"] in ACTIVE and not run["step"] for run in told)
+    answer = {
+        "runs": told,
+        "queue": [
+            {
+                "id": run.id,
+                "label": run.label,
+                "place": places[run.id],
+                "colour": services.owner_colour(run.browser),
+                "yours": bool(me) and me in run.browsers,
+            }
+            for run in shown
+        ],
+        "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
+        "poll_ms": _WATCHERS.poll_ms(asked.get("watcher", "")[:40], starting),
+    }
+    return JSONResponse(answer)
+
+
+def _tell_probes(request: Request) -> JSONResponse:
+    """Logits of one probe image as the runs named in the address learned: epochs after the ones the browser has."""
+    from pages.shared.session import services
+
+    asked = request.query_params
+    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    image = asked.get("image", "0")[:6]
+    try:
+        store = services.store()
+        seen = progress.parse_seen(asked.get("seen", ""))
+        told = progress.probes_told(store, store.some(named), int(image) if image.isdecimal() else 0, seen)
+    except LabError as error:
+        return JSONResponse(str(error), status_code=503)
+    return JSONResponse({"runs": told})
+
+
+class _Watchers:
+    """How many live views are open, and how often each may ask so that together they cost the training little."""
+
+    def __init__(self) -> None:
+        self._asked_at: dict[str, float] = {}
+
+    def poll_ms(self, watcher: str, starting: bool) -> int:
+        """When this one should ask again: soon while its first point is awaited, at the latest in SLOWEST_POLL_MS."""
+        now = time.monotonic()
+        oldest = now - 3 * SLOWEST_POLL_MS / 1000
+        self._asked_at = {one: at for one, at in list(self._asked_at.items()) if at > oldest} | {watcher: now}
+        fastest = FIRST_POINT_POLL_MS if starting else POLL_MS
+        return min(SLOWEST_POLL_MS, max(fastest, POLL_MS_A_WATCHER * len(self._asked_at)))
+
+
+_WATCHERS = _Watchers()
+
+ROUTES: list[BaseRoute] = [
+    Route(absolute("/assets/plotly.min.js"), _send_plotly),
+    Route(absolute("/live"), _tell),
+    Route(absolute("/probes"), _tell_probes),
+]

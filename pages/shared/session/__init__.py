@@ -1,0 +1,1 @@
+"""What a session looks at, and the services behind all sessions."""

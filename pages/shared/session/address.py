@@ -1,0 +1,77 @@
+"""The view of a page in its address. Whatever stands there and is no value of a control reads as its default."""
+
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import streamlit as st
+
+LOWEST, HIGHEST = 0.1, 100.0
+T = TypeVar("T")
+
+
+def chosen(
+    widget: Callable[..., Any], label: str, options: Sequence[T], *, name: str, key: str, default: T, **look: Any
+) -> T:
+    """Draw a control that chooses one of options; its choice stands in the address under name.
+
+    widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen. An
+    address that somebody else wrote, as a link does, wins over what the session has.
+
+    The choice is also where the control starts. What is set in the session reaches a browser once: where that run of
+    the page was cut off, the control would start on its first option and send that as a choice.
+    """
+    named, written = st.query_params.get(name), f"{key}_written"
+    stands = st.session_state.get(key)
+    if st.session_state.get(written, named) != named or stands not in options:
+        stands = {str(option): option for option in options}.get(named or "", default)
+    start: dict[str, Any] = {}
+    if st.session_state.get(key, stands) != stands:
+        st.session_state[key] = stands  # and no start, which Streamlit takes for a contradiction
+    elif widget.__name__ == "selectbox":
+        start["index"] = options.index(stands)
+    else:
+        start["default"] = stands
+    choice: T = widget(label, options, key=key, **start, **look)
+    if named != str(choice):
+        st.query_params[name] = str(choice)
+    st.session_state[written] = str(choice)
+    return choice
+
+
+def callbacks(key: str, *names: str) -> dict[str, Any]:
+    """Arguments for a component, so that the address has its states of these names before the page is drawn."""
+    return {f"on_{name}_change": partial(_write, key, name) for name in names}
+
+
+def _write(key: str, name: str) -> None:
+    value = st.session_state[key].get(name)
+    if value is not None:
+        st.query_params[name] = value if isinstance(value, str) else f"{value:g}"
+
+
+def number(name: str, default: float, low: float, high: float) -> float:
+    """A number of the address, brought within low and high."""
+    try:
+        named = float(st.query_params.get(name, default))
+    except ValueError:
+        return default
+    return min(high, max(low, named)) if math.isfinite(named) else default
+
+
+def temperature_of_address(default: float = 4.0) -> float:
+    """T of the address, within the slider's range."""
+    return number("T", default, LOWEST, HIGHEST)
+
+
+IMAGE = "image"
+TEST, DRAWN = "test-", "drawn-"
+
+
+def index_of_address(named: str, size: int) -> int | None:
+    """The test image that an address names, where there are size of them."""
+    digits = named.removeprefix(TEST)
+    if named.startswith(TEST) and digits.isascii() and digits.isdigit() and len(digits) < 9 and int(digits) < size:
+        return int(digits)
+    return None

@@ -1,0 +1,413 @@
+"""Choosing among what the store holds."""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+import streamlit as st
+
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
+from kd_core.exchange import shipped
+from kd_core.experiments import story
+from kd_core.runs.run import ACTIVE, Run
+from kd_core.runs.store import serving
+from kd_core.training.config import RunConfig
+from pages.shared.session import keys, services
+from pages.shared.words import duration, literal
+
+COMPARED, MODELS, NOTHING = "compared", "compared_models", "none"
+PICKED, EXPERIMENTS = "batch_picker", "experiments"
+EXPERIMENTS_IN_WORDS = "Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose."
+REFRESH_SECONDS = 2.0
+MAX_COMPARED = 6
+MOST_NAMED = 4
+"""Runs that a sentence lists one by one."""
+RUN, USABLE = "run", "usable_run"
+
+
+def batches() -> dict[str, list[Run]]:
+    """All batches, the newest first: id -> its runs in running order."""
+    found: dict[str, list[Run]] = {}
+    for run in services.store().runs():
+        found.setdefault(run.batch, []).insert(0, run)
+    return found
+
+
+def batches_with_teacher() -> dict[str, list[Run]]:
+    """The batches whose trained models include a teacher."""
+    return {
+        batch: runs
+        for batch, runs in batches().items()
+        if any(run.config.role == "teacher" for run in with_teacher(runs))
+    }
+
+
+def test_set_is_here(runs: list[Run]) -> bool:
+    """Whether the test set of these runs can be looked at without a network."""
+    return paths.available(runs[0].config.dataset)
+
+
+def batch_picker(
+    found: dict[str, list[Run]],
+    *,
+    title: str = "Story",
+    said: Callable[[list[Run]], str] | None = None,
+    memory: str = keys.BATCH,
+    opens: str | None = None,
+) -> str:
+    """The batch to look at: that of the address or the session, else what a page opens on. found must not be empty.
+
+    said: what a batch is called, describe by default. memory: the name under which the session keeps the choice.
+    opens: what a page opens on that shows also what still trains; where it is empty, on none, and none is the answer.
+    The address says what is chosen, and the control follows it: a choice is written there before anything else is run,
+    so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
+    """
+    chosen = keys.chosen_batch(memory)
+    shown = chosen if chosen in found else opening(found) if opens is None else opens
+    if chosen is not None and (opens is None or chosen != shown):
+        _say_how_far(chosen, title.lower(), shown)
+    if memory == keys.BATCH and opens is None:
+        _say_mine(chosen)
+    stands = st.session_state.get(PICKED)
+    moved = stands not in (None, shown)  # by a link, or on another page, whose control was another one
+    if moved:
+        st.session_state[PICKED] = shown or None
+    stories, picker = memory == keys.BATCH, st.container()
+    if stories and _has_experiments(found):
+        picker, beside = picker.columns([3, 1], vertical_alignment="bottom")  # one above the other on a phone
+        with beside:
+            _offer_experiments()
+    ids = list(_offered(found, shown) if stories else found)
+    picker.selectbox(
+        title,
+        ids,
+        index=None if not shown else 0 if moved else ids.index(shown),
+        format_func=lambda batch: (said or describe)(found[batch]),
+        key=PICKED,
+        placeholder="Choose one",
+        on_change=_choose,
+        args=(memory,),
+    )
+    if chosen is None and shown:
+        keys.open_on(shown)
+    return shown
+
+
+def _choose(memory: str) -> None:
+    keys.choose_batch(st.session_state[PICKED], memory)
+    st.query_params.pop(COMPARED, None)  # models of the experiment before
+
+
+def _has_experiments(found: Mapping[str, list[Run]]) -> bool:
+    return any(story.is_experiment(_configs(runs)) for runs in found.values())
+
+
+def _offer_experiments() -> None:
+    st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
+
+
+def _offered(found: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
+    """Those of these batches that are offered: experiments only where they are asked for, and the one that is shown."""
+    asked = bool(st.session_state.get(EXPERIMENTS))
+    return {
+        batch: runs
+        for batch, runs in found.items()
+        if asked or batch == shown or not story.is_experiment(_configs(runs))
+    }
+
+
+def opening(found: Mapping[str, list[Run]]) -> str:
+    """The batch that a page opens on: this browser's own last story that has finished, else the one that ships.
+
+    Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
+    all. found must not be empty.
+    """
+    stories = [batch for batch, runs in found.items() if story.is_story(_configs(runs))]
+    return min(stories or found, key=lambda batch: max(map(rank, found[batch])))
+
+
+def rank(run: Run) -> tuple[int, ...]:
+    """How soon a page starts on a run, the least first: this browser's own, those that ship as above, any other."""
+    if mine(run) and run.usable:
+        return (0,)
+    if shipped.TAG in run.tags:
+        return (1, not paths.available(run.config.dataset), run.config.dataset != "mnist")
+    return (2,)
+
+
+def mine(run: Run) -> bool:
+    """Whether this browser asked for a run."""
+    me = services.browser()
+    return bool(me) and me in run.browsers
+
+
+def going(found: Mapping[str, list[Run]]) -> str | None:
+    """This browser's own newest story that trains, waits or was interrupted; None where none does."""
+    unfinished = (*ACTIVE, "paused", "interrupted")
+    for batch, runs in found.items():
+        if story.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
+            return batch
+    return None
+
+
+def _configs(runs: Iterable[Run]) -> dict[str, RunConfig]:
+    return {run.id: run.config for run in runs}
+
+
+def _say_mine(chosen: str | None) -> None:
+    """That this browser's own story trains, on a page that was opened on another one."""
+    mine = going(batches())
+    if mine not in (None, chosen):
+        active = [run.id for run in services.store().runs(batch=mine) if run.status in ACTIVE]
+        if active:
+            st.fragment(_wait, run_every=REFRESH_SECONDS)(mine, active, None)
+
+
+def _say_how_far(batch: str, kind: str, shown: str) -> None:
+    """Why a story or another kind cannot be shown, or not whole; once it can, the page is drawn anew."""
+    runs = services.store().runs(batch=batch)[::-1]
+    if any(run.status in ACTIVE for run in runs):
+        st.fragment(_wait, run_every=REFRESH_SECONDS)(batch, [run.id for run in runs if run.status in ACTIVE], shown)
+    elif batch != shown:
+        other = " This is another one." if shown else ""
+        st.warning(literal(_why_not(batch, kind, runs) + other), icon=":material/error:")
+
+
+def _why_not(batch: str, kind: str, runs: list[Run]) -> str:
+    if not runs:
+        return f"There is no {kind} {batch[:12]} here: it was deleted, or trained elsewhere."
+    states = " and ".join(dict.fromkeys(run.status for run in runs))
+    return f"{describe(runs)} is {states}, and has nothing to show here."
+
+
+def how_far(runs: Sequence[Run]) -> str:
+    """How far runs of a batch are that wait or train: each by its name, or of more than MOST_NAMED their number."""
+    active = [run for run in runs if run.status in ACTIVE]
+    if len(active) <= MOST_NAMED:
+        names = story.names(active)
+        return ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in active)
+    finished = sum(run.status == "finished" for run in runs)
+    mean = sum(run.progress for run in active) / len(active)
+    return f"{len(runs)} runs: {finished} finished, {len(active)} at {mean:.0%}"
+
+
+def _wait(batch: str, active: list[str], shown: str | None) -> None:
+    """shown: the batch that stands in its place, or is it, or none (""); None where this one is not the page's own."""
+    runs = services.store().runs(batch=batch)[::-1]
+    going = [run for run in runs if run.status in ACTIVE]
+    if {run.id for run in going} != {*active}:
+        st.rerun(scope="app")
+    left = seconds_left(going)
+    time = "" if left is None else f", ready in about {duration(left)}"
+    experiment = ("Yours, " if shown is None else "") + describe(runs)
+    appears = "it appears here by itself."
+    until = (
+        "They appear here by themselves."
+        if batch == shown
+        else "This is another one."
+        if shown is None
+        else f"This is another one: {appears}"
+        if shown
+        else appears.capitalize()
+    )
+    text = f"{experiment} is still training ({how_far(runs)}){time}. {until}"
+    st.info(literal(text), icon=":material/hourglass:")
+    if shown is None:
+        address = {keys.BATCH: batch, keys.VIEW: keys.WATCH}
+        st.page_link("pages/train/page.py", label="Watch yours", icon=":material/show_chart:", query_params=address)
+
+
+def describe(runs: list[Run]) -> str:
+    """One line for a batch: on what, which student and settings, when."""
+    last = runs[-1].config
+    settings = f", {last.distillation.label}" if last.distillation else ""
+    what = f"{last.role} {last.model.label}{settings}"
+    if story.is_experiment(_configs(runs)):
+        what = f"{sum(run.config.role == last.role for run in runs)} {last.role}, {last.model.label}"
+    when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
+    came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
+    mistake = next((run.config.mistake_said for run in runs if run.config.mistake), "")
+    return f"{info_of(last.dataset).label}: {what}{mistake} · {came}"
+
+
+def told_apart(runs: Iterable[Run]) -> dict[str, str]:
+    """Labels of runs by id, each another: who gives a run another's name must not be chosen in its place."""
+    listed = list(runs)
+    count = Counter(run.label for run in listed)
+    return {run.id: run.label if count[run.label] == 1 else f"{run.label} · {run.id}" for run in listed}
+
+
+def no_models_yet() -> None:
+    """What a page says before anything was trained."""
+    st.info("There is no trained model yet. The quick demo makes three in under a minute.", icon=":material/science:")
+    st.page_link("pages/overview/page.py", label="To the quick demo", icon=":material/play_arrow:")
+
+
+def linked(runs: list[Run]) -> list[Run]:
+    """All runs of a batch's story: its own, its distilled students' teachers and, where it has none, the same baseline.
+
+    The last two may have been trained before, in another batch.
+    """
+    found = {run.id: run for run in runs}
+    asked = list(runs)
+    while asked:  # an assistant's teachers too
+        told = asked.pop().config.distillation
+        new = [run for run in services.store().some(told.teachers if told else ()) if run.id not in found]
+        found |= {run.id: run for run in new}
+        asked += new
+    distilled = [run for run in runs if run.config.role == "distilled"]
+    if distilled and not any(run.config.role == "baseline" for run in runs):
+        alike = story.baseline_beside(distilled[-1].settled)
+        beside = serving(services.store().runs()).get(alike)
+        found |= {} if beside is None else {beside.id: beside}
+    order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
+    return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
+
+
+def _assistants(runs: Iterable[Run]) -> set[str]:
+    return story.assistants({run.id: run.config for run in runs})
+
+
+def with_teacher(runs: list[Run]) -> list[Run]:
+    """The runs of a batch's story that left weights, those on another data set than the first left out."""
+    usable = [run for run in linked(runs) if run.usable]
+    return [run for run in usable if run.config.dataset == usable[0].config.dataset]
+
+
+def trained(dataset: str) -> list[Run]:
+    """The finished runs on a data set, the oldest first."""
+    return [run for run in services.store().runs(statuses=["finished"])[::-1] if run.config.dataset == dataset]
+
+
+def comparison() -> list[Run]:
+    """The runs to compare: those of an experiment, changed as one likes. The first is what others are held to.
+
+    Says what cannot be compared, and why; stops the page where nothing is left.
+    """
+    found = {batch: runs for batch, runs in batches().items() if any(run.usable for run in runs)}
+    if not found:
+        no_models_yet()
+        st.stop()
+    batch = batch_picker(found)
+    usable = {run.id: run for run in services.store().runs() if run.usable}
+    default = [run.id for run in with_teacher(found[batch])][:MAX_COMPARED]
+    named = _of_address(usable)
+    compared = named or ([] if st.query_params.get(COMPARED) == NOTHING else default)
+    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union(compared)
+    labels = told_apart(run for run in usable.values() if run.id in offered)
+    if st.session_state.get(MODELS) != compared:
+        st.session_state[MODELS] = compared
+    picked = st.multiselect(
+        "Models",
+        list(labels),
+        key=MODELS,
+        format_func=labels.__getitem__,
+        max_selections=MAX_COMPARED,
+        help="The first teacher, or else the first of all, is what the others are held to.",
+        on_change=_choose_models,
+        args=(default,),
+    )
+    runs = sorted((usable[run_id] for run_id in picked), key=lambda run: run.config.role != "teacher")
+    if not runs:
+        st.info("Choose the models to compare.", icon=":material/balance:")
+        st.stop()
+    strangers = [run for run in runs if run.config.dataset != runs[0].config.dataset]
+    if strangers:
+        st.error(
+            literal(
+                f"{runs[0].label} was tested on {info_of(runs[0].config.dataset).label}, but"
+                f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side"
+                " out."
+            ),
+            icon=":material/error:",
+        )
+        st.stop()
+    return runs
+
+
+def _choose_models(default: list[str]) -> None:
+    picked = st.session_state[MODELS]
+    if picked == default:
+        st.query_params.pop(COMPARED, None)
+    else:
+        st.query_params[COMPARED] = ",".join(picked) or NOTHING
+
+
+def _of_address(usable: dict[str, Run]) -> list[str]:
+    """The runs that the address names; a sentence on each that cannot be compared."""
+    named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id not in ("", NOTHING)]
+    say_what_is_not_here(named[:MAX_COMPARED], usable, "It is left out.")
+    return [run_id for run_id in named[:MAX_COMPARED] if run_id in usable]
+
+
+def say_what_is_not_here(named: Sequence[str], shown: Container[str], instead: str) -> None:
+    """A sentence on each run that an address names and that is not among those shown."""
+    known = {run.id: run for run in services.store().some(named)}
+    for run_id in named:
+        if run_id not in known:
+            text = f"There is no run {run_id[:12]} here: it was deleted, or trained elsewhere. {instead}"
+        elif run_id not in shown:
+            run = known[run_id]
+            left = seconds_left([run]) if run.status in ACTIVE else None
+            ready = f"{run.progress:.0%} done" + ("" if left is None else f", ready in about {duration(left)}")
+            reason = f"wait until it has ended ({ready})" if run.status in ACTIVE else "it left no weights"
+            text = f"{run.label} is {run.status}: {reason}. {instead}"
+        else:
+            continue
+        st.warning(literal(text), icon=":material/error:")
+
+
+def usable_run(title: str) -> Run:
+    """One trained run to choose, that of the address or the session's experiment first; stops the page without any.
+
+    Without either it is the distilled student of what pages open on.
+    """
+    usable = {run.id: run for run in services.store().runs() if run.usable}
+    if not usable:
+        no_models_yet()
+        st.stop()
+    found = {batch: runs for batch, runs in batches().items() if any(run.id in usable for run in runs)}
+    batch, named = keys.chosen_batch(), st.query_params.get(RUN)
+    batch = batch if batch in found else opening(found)
+    say_what_is_not_here([named] if named else [], usable, "This is another one.")
+    _say_mine(batch)
+    if _has_experiments(found):
+        _offer_experiments()
+    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union([named])
+    labels = told_apart(run for run in usable.values() if run.id in offered)
+
+    def near(run_id: str) -> tuple[bool, bool, bool]:
+        run = usable[run_id]
+        return run_id != named, run.batch != batch, run.config.role != "distilled"
+
+    ids = sorted(labels, key=near)
+    if st.session_state.get(USABLE) not in (None, ids[0]):
+        st.session_state[USABLE] = ids[0]
+    picked: str = st.selectbox(title, ids, format_func=labels.__getitem__, key=USABLE, on_change=_choose_run)
+    if named is None:
+        st.query_params[RUN] = picked
+    return usable[picked]
+
+
+def _choose_run() -> None:
+    st.query_params[RUN] = st.session_state[USABLE]
+
+
+def seconds_left(runs: Iterable[Run]) -> float | None:
+    """In how long these runs of the queue are expected to end, those before them included; None where nobody knows."""
+    spans = services.queue_forecast()
+    ends = max((spans[run.id].ends if run.id in spans else math.inf for run in runs), default=math.inf)
+    return ends if math.isfinite(ends) else None
+
+
+FEWEST_STUDENTS = 2
+"""Distilled ones in a batch that is shown as a sweep; a story has one."""
+
+
+def is_sweep(runs: Sequence[Run]) -> bool:
+    """Whether a batch is shown as a grid: T and alpha are what its students differ in, and not for "Break it"."""
+    objectives = [run.config.distillation.objective for run in runs if run.config.distillation]
+    mistaken = any(run.config.mistake for run in runs)
+    return len(objectives) >= FEWEST_STUDENTS and len({*objectives}) == 1 and not mistaken

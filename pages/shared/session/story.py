@@ -1,0 +1,56 @@
+"""The story that a session sets up, in its form and its address."""
+
+import base64
+import json
+import zlib
+
+import streamlit as st
+
+from kd_core.data.paths import available
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.story import StoryConfig
+
+SETUP = "setup"
+LONGEST_ADDRESS = 4000
+LONGEST_STORY = 50_000
+
+
+def chosen_story() -> StoryConfig:
+    """The story of this session, else the address's, else the one that serves the largest data set at hand."""
+    if SETUP not in st.session_state:
+        st.session_state[SETUP] = of_address(st.query_params.get(SETUP, "")) or _default()
+    story: StoryConfig = st.session_state[SETUP]
+    return story
+
+
+def set_story(story: StoryConfig) -> None:
+    """Fill the whole form. Call it before the form is drawn: from a callback, or on another page."""
+    st.session_state[SETUP] = story
+    for name in list(st.session_state):
+        if str(name).startswith("form_"):
+            del st.session_state[name]
+
+
+def _default() -> StoryConfig:
+    return StoryConfig.default("mnist" if available("mnist") else "digits")
+
+
+def to_address(story: StoryConfig) -> str:
+    """What differs from the data set's default, packed."""
+    default = experiments_story.StoryConfig.default(story.dataset).model_dump(mode="json")
+    changed = {name: value for name, value in story.model_dump(mode="json").items() if value != default[name]}
+    text = json.dumps({**changed, "dataset": story.dataset}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+
+
+def of_address(text: str) -> StoryConfig | None:
+    """The story that to_address packed, or None for anything else."""
+    if not text or len(text) > LONGEST_ADDRESS:
+        return None
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        unpacked = zlib.decompressobj().decompress(packed, LONGEST_STORY)
+        values = json.loads(unpacked)
+        return StoryConfig.default(values["dataset"]).replace(**values)
+    except (ValueError, zlib.error, KeyError, TypeError, RecursionError):
+        return None

@@ -1,0 +1,1 @@
+"""Sweep: many small students trained as one model."""

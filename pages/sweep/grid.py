@@ -1,0 +1,211 @@
+"""Sweeps on the page: the form, the grid as it fills in, and its control."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from kd_core.base.config import LabError
+from kd_core.data.catalogue import info_of
+from kd_core.evaluation import statistics
+from kd_core.experiments import defaults
+from kd_core.models.config import ModelConfig
+from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
+from kd_core.training.config import SweepConfig
+from pages.shared.access import rights
+from pages.shared.components.chart.chart import chart
+from pages.shared.figures import curves, experiments
+from pages.shared.parts.button import filled, pressed
+from pages.shared.parts.run_menu import offer_undo
+from pages.shared.session import keys, pickers, services
+from pages.shared.session.pickers import is_sweep
+from pages.shared.words import SPREAD_IN_WORDS, literal
+
+WIDTHS = (10, 16, 30, 64, 128)
+TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+REFRESH_SECONDS = 2.0
+
+
+def sweep_form() -> None:
+    """The axes of a grid, and the button that trains it."""
+    finished = services.store().runs(statuses=["finished"])
+    teachers = [run for run in finished if run.config.role == "teacher" and not run.config.mistake]
+    teachers.sort(key=pickers.rank)
+    offer_undo()
+    if not teachers:
+        st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
+        st.page_link("pages/overview/page.py", label="To the quick demo", icon=":material/play_arrow:")
+        return
+    labels = pickers.told_apart(teachers)
+    with st.container(border=True):
+        left, right = st.columns(2, gap="large")
+        with left:
+            teacher = st.selectbox("Teacher", teachers, format_func=lambda run: labels[run.id], key="sweep_teacher")
+            widths = st.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
+            seeds = st.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
+        with right:
+            temperatures = st.multiselect(
+                "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
+            )
+            alphas = st.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
+            training = defaults.default_training("student", teacher.config.dataset)
+            epochs = st.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
+        try:
+            sweep = SweepConfig(
+                dataset=teacher.config.dataset,
+                teachers=(teacher.id,),
+                model=ModelConfig(hidden=(30,)),
+                widths=tuple(sorted(widths)),
+                temperatures=tuple(sorted(temperatures)),
+                alphas=tuple(sorted(alphas)),
+                seeds=tuple(range(int(seeds))),
+                training=training.replace(epochs=int(epochs)),
+            )
+        except LabError as error:
+            st.warning(literal(str(error)), icon=":material/error:")
+            return
+        with st.container(horizontal=True, vertical_alignment="center"):
+            asked = pressed(
+                f"Train {sweep.cell_count} students", type=filled("sweep"), key="sweep", icon=":material/grid_on:"
+            )
+            baselines = sum(cell.role == "baseline" for cell in sweep.cells())
+            st.markdown(f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed.")
+        if asked:
+            _launch(sweep)
+
+
+def _launch(sweep: SweepConfig) -> None:
+    try:
+        ids = rights.submit({new_id(): cell for cell in sweep.cells()})
+        keys.choose_batch(services.store().get(ids[-1]).batch, keys.SWEEP)
+    except LabError as error:
+        st.error(literal(str(error)), icon=":material/error:")
+    else:
+        st.rerun()
+
+
+def choose_sweep() -> str | None:
+    """The sweep to look at: the address's, else this browser's own newest, else none until one is chosen."""
+    sweeps = {batch: runs for batch, runs in pickers.batches().items() if is_sweep(runs)}
+    if not sweeps:
+        return None
+    own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
+    return pickers.batch_picker(sweeps, title="Sweep", said=_described, memory=keys.SWEEP, opens=own) or None
+
+
+def _described(runs: Sequence[Run]) -> str:
+    config = runs[0].config
+    return f"{info_of(config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
+
+
+def watch_sweep(batch: str) -> None:
+    """The grid, filling in for as long as it trains."""
+    going = any(run.status in ACTIVE for run in services.store().runs(batch=batch))
+    st.fragment(_view, run_every=REFRESH_SECONDS if going else None)(batch, going)
+
+
+def _view(batch: str, going: bool) -> None:
+    runs = services.store().runs(batch=batch)
+    active = [run for run in runs if run.status in ACTIVE]
+    if going and not active:
+        st.rerun(scope="app")
+    finished = [run for run in runs if run.status == "finished"]
+    share = mean(run.step / run.total_steps if run.total_steps else 0.0 for run in runs) if runs else 0.0
+    st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
+    _control([run for run in runs if rights.may_control(run)])
+    errors = services.store().validation_errors(batch) if active else {}
+    live = bool(errors)
+    if not live:
+        errors = {run.id: run.results["test_errors"] for run in finished}
+    students = [run for run in runs if run.config.distillation is not None]
+    if not any(run.id in errors for run in students):
+        st.caption("The map fills in as students finish their first epochs.")
+        return
+    counted = "validation errors so far" if live else "test errors"
+    for width in sorted({run.config.model.hidden[0] for run in students}):
+        chart(
+            _map([run for run in students if run.config.model.hidden[0] == width], errors, width, counted),
+            key=f"sweep_map_{width}",
+            text=f"{counted.capitalize()} by temperature and alpha, {width} units",
+        )
+    if finished:
+        _curves(finished)
+
+
+def _control(runs: Sequence[Run]) -> None:
+    """The buttons for those of its runs that this visitor may control."""
+    active = [run for run in runs if run.status in ACTIVE]
+    resumable = [run for run in runs if run.status in RESUMABLE]
+    messages = Counter(run.message for run in resumable if run.message)
+    for message, count in messages.items():
+        st.warning(f"{count} of {len(runs)} students: {message}", icon=":material/error:")
+    with st.container(horizontal=True):
+        if active:
+            st.button("Stop the sweep", icon=":material/stop:", key="sweep_stop", on_click=_pause, args=(active,))
+        if resumable:
+            label = f"Go on with {len(resumable)}"
+            st.button(label, icon=":material/play_arrow:", key="sweep_go_on", on_click=_resume, args=(resumable,))
+
+
+def _pause(runs: Sequence[Run]) -> None:
+    try:
+        rights.ask((run.id for run in runs), "pause")
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def _resume(runs: Sequence[Run]) -> None:
+    try:
+        rights.resume(run.id for run in reversed(runs))
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+
+
+def _map(runs: Sequence[Run], errors: Mapping[str, int], width: int, counted: str) -> go.Figure:
+    """Mean errors of the seeds by T and alpha, of the runs that have any."""
+    cells: dict[tuple[float, float], list[int]] = {}
+    for run in runs:
+        settings = run.config.distillation
+        if settings is not None:
+            cell = cells.setdefault((settings.temperature, settings.alpha), [])
+            if run.id in errors:
+                cell.append(errors[run.id])
+    temperatures, alphas = sorted({t for t, _ in cells}), sorted({alpha for _, alpha in cells})
+    means = [[mean(cells[t, alpha]) if cells.get((t, alpha)) else None for t in temperatures] for alpha in alphas]
+    return experiments.sweep_map(temperatures, alphas, means, f"{width} units: mean {counted}", counted)
+
+
+def _curves(finished: Sequence[Run]) -> None:
+    """Over T, a line for each width and alpha; and what the baselines make without a teacher."""
+    lines: dict[str, dict[float, tuple[float, float, float]]] = {}
+    said = []
+    for width in sorted({run.config.model.hidden[0] for run in finished}):
+        of_width = [run for run in finished if run.config.model.hidden[0] == width]
+        by_alpha: dict[float, dict[float, list[int]]] = {}
+        for run in of_width:
+            settings = run.config.distillation
+            if settings is not None:
+                by_temperature = by_alpha.setdefault(settings.alpha, {})
+                by_temperature.setdefault(settings.temperature, []).append(run.results["test_errors"])
+        for alpha, by_temperature in sorted(by_alpha.items()):
+            lines[f"{width} units, alpha {alpha:g}"] = {
+                temperature: statistics.spread(errors) for temperature, errors in by_temperature.items()
+            }
+        baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
+        if baselines:
+            said.append(f"Baseline of {width} units: {_spread(baselines)} test errors.")
+    chart(curves.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
+    st.caption(SPREAD_IN_WORDS)
+    st.markdown("  \n".join(said))
+
+
+def _spread(errors: Sequence[int]) -> str:
+    if len(errors) == 1:
+        return f"{errors[0]:,}"
+    if len(errors) == 2:
+        return f"{mean(errors):g} on average of 2 seeds ({min(errors):,} and {max(errors):,})"
+    middle, low, high = statistics.mean_interval(errors)
+    return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"

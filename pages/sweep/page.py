@@ -1,0 +1,16 @@
+"""A sweep: many small students that differ in temperature, alpha, seed and width, trained together."""
+
+import streamlit as st
+
+from pages.sweep.grid import choose_sweep, sweep_form, watch_sweep
+
+st.title("Sweep")
+st.markdown(
+    "Which temperature, which alpha, how wide? Train every combination and look. Small students of one shape train as"
+    " one model, so that a whole grid takes about as long as a few of them would."
+)
+
+sweep_form()
+chosen = choose_sweep()
+if chosen is not None:
+    watch_sweep(chosen)

@@ -1,0 +1,1 @@
+"""Temperature: every model's softened bars under a slider."""

@@ -1,0 +1,160 @@
+"""The image under study: a test image, a drawing or an upload. It lives in the address: a link shows it again."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kd_core.data import paths
+from kd_core.data import picture as data_picture
+from kd_core.data.catalogue import HANDWRITTEN, info_of
+from kd_core.data.picture import PictureError
+from kd_core.evaluation.accuracy import predictions
+from kd_core.evaluation.soft import GALLERIES, gallery
+from kd_core.experiments import story
+from kd_core.runs.run import Run
+from pages.shared.components.images.images import image_grid, picture, width_of
+from pages.shared.session import services
+from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
+from pages.shared.words import literal, one
+from pages.temperature.canvas import canvas
+
+TILES = 24
+SOURCES = {"test": "Test images", "draw": "Draw", "upload": "Upload"}
+
+
+class Subject(NamedTuple):
+    """image: (C, H, W) uint8. label: the true class, None where nobody knows. logits: run id -> (K,)."""
+
+    image: NDArray[np.uint8]
+    label: int | None
+    caption: str
+    logits: dict[str, NDArray[np.float32]]
+
+
+def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject | None:
+    """Let the user pick, draw or upload an image for these models, the teacher first; None while there is none.
+
+    Only a digit can be drawn so that it looks like the images of its data set.
+    """
+    dataset = models[0].config.dataset
+    named = st.query_params.get(IMAGE, "")
+    possible = {"test": paths.available(dataset), "draw": dataset in HANDWRITTEN, "upload": True}
+    sources = [source for source in SOURCES if possible[source]]
+    preferred = "draw" if named.startswith(DRAWN) and possible["draw"] else sources[0]
+    source = chosen(
+        st.segmented_control,
+        "Image",
+        sources,
+        name="source",
+        key="image_source",
+        default=preferred,
+        required=True,
+        format_func=SOURCES.__getitem__,
+        label_visibility="collapsed",
+    )
+    if source == "test":
+        return _test_image(models, dataset, named, class_names)
+    try:
+        image = _drawn(named) if source == "draw" else _uploaded(dataset)
+    except PictureError as error:
+        st.warning(literal(str(error)), icon=":material/draw:")
+        return None
+    if image is None:
+        return None
+    if possible["draw"]:
+        st.query_params[IMAGE] = DRAWN + data_picture.to_address(image[0])
+    else:  # no address is long enough for a photo
+        st.query_params.pop(IMAGE, None)
+    logits = {run.id: services.trained(run.id)(image[None])[0] for run in models}
+    return Subject(image, None, f"as the models see it: {_prepared(dataset)}", logits)
+
+
+def invitation(models: Sequence[Run]) -> str:
+    """What to do while there is no image."""
+    return "Pick, draw or upload a digit" if models[0].config.dataset in HANDWRITTEN else "Pick or upload an image"
+
+
+def _prepared(dataset: str) -> str:
+    """What becomes of a picture before the models of a data set see it."""
+    if dataset in HANDWRITTEN:
+        return "28x28 pixels, centred as MNIST's are"
+    channels, height, width = info_of(dataset).image_shape
+    return f"its middle, {'grey, ' if channels == 1 else ''}{width}x{height} pixels"
+
+
+def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Sequence[str]) -> Subject | None:
+    images, labels = services.test_set(dataset)
+    logits = {run.id: services.test_logits(run.id) for run in models}
+    student = models[-1] if len(models) > 1 else None
+    kind = st.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
+    wanted = st.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
+    label = None if wanted == "any" else class_names.index(wanted)
+    found = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
+    if len(found) == 0:
+        st.info("No test image is of this kind. Choose another.", icon=":material/search_off:")
+        return None
+    pages = -(-len(found) // TILES)
+    page = 1
+    if pages > 1:
+        key = f"gallery_page_{kind}_{wanted}"
+        page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
+    shown = found[TILES * (page - 1) : TILES * page]
+    index = index_of_address(named, len(labels))
+    if index is None:
+        index = int(found[0])
+    picked = image_grid(
+        images[shown],
+        [int(index) for index in shown],
+        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
+        selected=index,
+        key="gallery",
+    )
+    if picked is not None and 0 <= picked < len(labels):
+        index = picked
+    st.query_params[IMAGE] = f"{TEST}{index}"
+    return Subject(
+        images[index],
+        int(labels[index]),
+        f"test image {index}, {one(class_names[labels[index]])}",
+        {run_id: rows[index] for run_id, rows in logits.items()},
+    )
+
+
+def _drawn(named: str) -> NDArray[np.uint8]:
+    data_url = canvas(key="canvas")
+    if data_url:
+        return data_picture.read_canvas(data_url)[None]
+    if data_url is None and named.startswith(DRAWN):
+        return data_picture.from_address(named.removeprefix(DRAWN))[None]
+    st.query_params.pop(IMAGE, None)
+    raise PictureError("There is nothing on it yet: draw a digit.")
+
+
+def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
+    digit = dataset in HANDWRITTEN
+    title = "A picture of one digit, dark on light or light on dark" if digit else "A picture of one of the classes"
+    uploaded = st.file_uploader(title, type=["png", "jpg", "jpeg", "webp", "gif", "bmp"], max_upload_size=20)
+    if uploaded is None:
+        hint = "Take a photo of a digit on paper, or upload any picture of one."
+        other = f"Upload a picture. The models will see {_prepared(dataset)}."
+        st.info(hint if digit else other, icon=":material/upload:")
+        return None
+    content = uploaded.getvalue()
+    return (
+        data_picture.read_picture(content)[None]
+        if digit
+        else data_picture.read_for(content, info_of(dataset).image_shape)
+    )
+
+
+def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
+    """The image itself, and what each model takes it for."""
+    st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
+    names = story.names(models)
+    for run in models:
+        top = int(predictions(subject.logits[run.id][None])[0])
+        mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
+        st.markdown(f"{mark}{literal(names[run.id])} says **{literal(class_names[top])}**")

@@ -1,0 +1,1 @@
+"""Train: set up a story, and watch it."""

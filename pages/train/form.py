@@ -1,0 +1,148 @@
+"""The form of the train page: a StoryConfig in, a StoryConfig out.
+
+The story is the form's only state. It lives in the session, so that it survives a change of page, and in the address,
+so that it survives a reload and can be passed on; presets and "run again" set it as a whole.
+"""
+
+import streamlit as st
+
+from kd_core.experiments import presets
+from kd_core.experiments.presets import PRESETS
+from kd_core.experiments.story import StoryConfig
+from kd_core.losses.catalogue import OBJECTIVES
+from pages.shared.session import services
+from pages.shared.session.story import LONGEST_ADDRESS, SETUP, _default, chosen_story, set_story, to_address
+from pages.shared.words import literal, one
+from pages.train.fields import (
+    _assistant_fields,
+    _change_fields,
+    _changed,
+    _changes,
+    _folded,
+    _loss_fields,
+    _model_fields,
+    _start,
+    _teacher_fields,
+    _training_fields,
+    _transfer_fields,
+)
+
+
+def preset_buttons() -> None:
+    """One button a preset; it fills the form for the data set that is chosen."""
+    dataset = chosen_story().dataset
+    unseen = services.class_names(dataset)[presets.never_seen(dataset)]
+    words = {"one": literal(one(unseen)), "name": literal(unseen)}
+    with st.container(horizontal=True, gap="small"):
+        for name, preset in PRESETS.items():
+            title, shows = preset.title.format(**words), preset.shows.format(**words)
+            st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))
+
+
+def _set_preset(name: str) -> None:
+    set_story(PRESETS[name].story(chosen_story().dataset))
+
+
+def story_form() -> StoryConfig | None:
+    """The form, filled from the session's story, which follows what is changed; None where a setting is refused."""
+    wrong: list[str] = []
+    story = _fields(chosen_story(), wrong)
+    if wrong:
+        st.error(literal("; ".join(wrong)), icon=":material/error:")
+        return None
+    st.session_state[SETUP] = story
+    address = to_address(story)
+    if story == _default():
+        st.query_params.pop(SETUP, None)
+    elif len(address) <= LONGEST_ADDRESS and st.query_params.get(SETUP) != address:
+        st.query_params[SETUP] = address
+    return story
+
+
+def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
+    """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
+    _start("dataset", base.dataset)
+    called = services.data_sets(base.dataset)
+    dataset = st.selectbox(
+        "Data set",
+        [*called],
+        format_func=called.__getitem__,
+        key="form_dataset",
+        on_change=_change_dataset,
+    )
+    teachers, new_teachers, teacher = _teacher_fields(base, wrong)
+    student = _model_fields("Student", base.student, "student", wrong)
+
+    loss = _loss_fields(base)
+    left, right = st.columns(2, vertical_alignment="bottom")
+    _start("epochs", base.training.epochs)
+    epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
+    _start("baseline", base.baseline)
+    baseline = right.toggle(
+        "Train the baseline too",
+        key="form_baseline",
+        help="The same network trained without a teacher, for comparison.",
+    )
+    with _folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
+        transfer_set = _transfer_fields(base, wrong)
+    with st.expander("Optimiser and schedule", icon=":material/tune:"):
+        training = _training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
+    with st.expander("Teacher's training", icon=":material/school:"):
+        teacher_training = base.teacher_training
+        if teachers:
+            st.markdown(":small[The teacher is trained already.]")
+        else:
+            _start("teacher_epochs", teacher_training.epochs)
+            teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
+            teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
+    with _folded("Teaching assistant", ":material/group:", base.assistant is not None):
+        assistant = _assistant_fields(base, training, wrong)
+    with _folded("Changes over training", ":material/trending_down:", _changes(base)):
+        loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
+    with st.expander("Loss and seed", icon=":material/functions:"):
+        info = OBJECTIVES[loss["objective"]]
+        _start("t_squared", base.t_squared)
+        t_squared = st.toggle(
+            "Multiply the soft loss by T²",
+            key="form_t_squared",
+            disabled=not info.uses_temperature,
+            help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
+            " to see what it is for.",
+        )
+        _start("ensemble", base.ensemble)
+        ensemble = st.selectbox(
+            "Several teachers average their",
+            ["probabilities", "logits"],
+            key="form_ensemble",
+            disabled=max(len(teachers), new_teachers) < 2 or info.matches_logits,
+            help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
+        )
+        _start("seed", base.seed)
+        seed = st.number_input(
+            "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
+        )
+    changes = {
+        "dataset": dataset,
+        "teachers": teachers,
+        "new_teachers": new_teachers,
+        "teacher": teacher,
+        "teacher_training": teacher_training,
+        "ensemble": ensemble,
+        "student": student,
+        "training": training,
+        "t_squared": t_squared,
+        "transfer_set": transfer_set,
+        "baseline": baseline,
+        "seed": int(seed),
+        **loss,
+        **assistant,
+    }
+    return _changed(base, changes, wrong)
+
+
+def _change_dataset() -> None:
+    """Another data set: what serves it, with the seed and the choice of baseline kept."""
+    base = chosen_story()
+    dataset = st.session_state.get("form_dataset", base.dataset)
+    if dataset != base.dataset:
+        set_story(StoryConfig.default(dataset).replace(seed=base.seed, baseline=base.baseline))

@@ -1,0 +1,78 @@
+"""A few fixed test images, and how the students' softened bars approach their teacher's, epoch by epoch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from kd_core.data import paths
+from kd_core.evaluation import soft
+from kd_core.experiments import story
+from kd_core.runs.run import ACTIVE, Run
+from pages.shared.components.images.images import GRID_CSS, smooth, strip
+from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, COMMON_JS
+from pages.shared.figures import style
+from pages.shared.parts.naming import shades
+from pages.shared.session import services
+from pages.shared.words import GLOSSARY, one
+
+_HERE = Path(__file__)
+START = 9
+"""The image shown first while there is no trained teacher to say which it is least sure of: of digits the second 4."""
+
+
+def replay(runs: Sequence[Run]) -> None:
+    """The replay of linked runs; a sentence where their test set is not on this machine."""
+    if not runs or not paths.available(runs[0].config.dataset):
+        return
+    st.subheader("Watch the bars approach the teacher's")
+    images, labels, indices = services.probes(runs[0].config.dataset)
+    class_names = services.class_names(runs[0].config.dataset)
+    distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
+    teacher = next((run for run in runs if run.config.role == "teacher" and run.usable), None)
+    component = st.components.v2.component(
+        "kd_lab_replay",
+        html='<div class="kd-bars"></div>',
+        css=BARS_CSS + GRID_CSS + _HERE.with_suffix(".css").read_text(encoding="utf-8"),
+        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
+    )
+    names, colours = story.names(runs), shades(runs)
+    component(
+        key="replay",
+        data={
+            "runs": [
+                {
+                    "id": run.id,
+                    "role": run.config.role,
+                    "title": names[run.id],
+                    "colour": colours[run.id],
+                }
+                for run in runs
+            ],
+            "colours": style.ROLE_COLOURS,
+            "temperature": distillation.temperature if distillation else 1.0,
+            "ensemble": distillation.average if distillation else "probabilities",
+            "classes": class_names,
+            "glossary": GLOSSARY,
+            "labels": labels.tolist(),
+            "captions": [one(class_names[label]) for label in labels],
+            "strip": strip(images),
+            "smooth": smooth(images),
+            "start": _most_ambiguous(teacher, labels, indices) if teacher else min(START, len(labels) - 1),
+            "active": any(run.status in ACTIVE for run in runs),
+        },
+    )
+    shown = "each class" if len(labels) >= 2 * len(class_names) else f"each of {len(labels) // 2} classes"
+    st.caption(
+        f"Two test images of {shown}: its first, and the one nearest the border to another class. KD Lab chooses no"
+        " epoch by them. But a run that you stop because of what they show is chosen by test images: its test errors"
+        " look better than they are."
+    )
+
+
+def _most_ambiguous(teacher: Run, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
+    """The place of the image that the teacher is least sure of."""
+    kind = "most ambiguous for the teacher"
+    return int(soft.gallery(kind, labels, services.test_logits(teacher.id)[indices], None)[0])
