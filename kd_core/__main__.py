@@ -26,7 +26,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from kd_core.base import paths, process
+from kd_core.base import paths as base_paths
+from kd_core.base import process
 from kd_core.base.config import LabError, differences, flattened
 from kd_core.base.files import read_bytes, write_atomic
 from kd_core.data import paths as data_paths
@@ -88,7 +89,7 @@ def _full_name(text: str) -> str:
         text.encode()
     except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half surrogate pairs
         raise LabError("--dataset holds what is no text in UTF-8") from None
-    return library.find(paths.storage(), text)
+    return library.find(base_paths.storage(), text)
 
 
 def _dataset(text: str | None) -> str | None:
@@ -245,7 +246,9 @@ def distill(
         config = RunConfig(
             role="distilled",
             dataset=dataset,
-            model=_model(defaults.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm),
+            model=_model(
+                defaults.default_student(dataset), model, hidden, channels, dropout, dropout_input, batch_norm
+            ),
             distillation=_distillation(
                 dataset,
                 objective,
@@ -953,7 +956,7 @@ def list_data() -> None:
     """List all data sets, and whether they are here."""
     with _sentences():
         table = Table("name", "classes", "images", "train", "test", "here")
-        for name in [*DATASETS, *library.names(paths.storage())]:
+        for name in [*DATASETS, *library.names(base_paths.storage())]:
             info = info_of(name)
             shape = "x".join(map(str, info.image_shape))
             counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
@@ -1007,7 +1010,9 @@ def add_data(
             )
         else:
             preparation = library.Preparation.from_json(settings)
-        name = prepare.prepare(source, preparation, paths.storage(), lambda text, share: tell(text=text, share=share))
+        name = prepare.prepare(
+            source, preparation, base_paths.storage(), lambda text, share: tell(text=text, share=share)
+        )
         tell(result={"name": name})
         if not as_json:
             info = info_of(name)
@@ -1038,7 +1043,7 @@ def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.
     with _sentences():
         if not is_own(dataset):
             raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
-        library.remove(paths.storage(), dataset)
+        library.remove(base_paths.storage(), dataset)
         console.print(f"{info_of(dataset).label} is gone")
 
 
@@ -1118,7 +1123,7 @@ def _ended_by_ctrl_c() -> Iterator[None]:
 
 
 def _store() -> Store:
-    store, notice = recovery.open_store(paths.home(), paths.storage())
+    store, notice = recovery.open_store(base_paths.home(), base_paths.storage())
     if notice:
         _say(notice, notices)
     store.interrupt_orphans()

@@ -1,4 +1,4 @@
-"""Measurements of speed as a quiet and a busy machine would give them, made up, in the form of kd_core.evaluation.speed."""
+"""Measurements of speed as a quiet and a busy machine would give them, made up, in the form of evaluation.speed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from kd_core.evaluation import speed
 def machine(
     times: Mapping[str, float], noise: float = 0.05, *, stalls: float = 0.0, rounds: int = 200
 ) -> dict[str, Any]:
-    """What kd_core.evaluation.speed.measure returns of models that take so many milliseconds an image; the first is the null's.
+    """What speed.measure returns of models that take so many milliseconds an image; the first is the null's.
 
     Every call varies by a factor (noise: its standard deviation, in logs); a share of them stalls, 21 times as long.
     """

@@ -5,7 +5,7 @@ from streamlit.testing.v1 import AppTest
 from test_own_data import CLASSES, files, zipped
 from tiny import tiny_config, train_here
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.data import dataset
 from kd_core.data import paths as data_paths
 from kd_core.data.own import library, prepare
@@ -44,7 +44,7 @@ def open_page(home, at_this_machine):
 def trees(home, tmp_path):
     """A user's data set of colours, in place."""
     return prepare.prepare(
-        zipped(tmp_path / "trees.zip", files()), Preparation(label="trees", side=16), paths.storage()
+        zipped(tmp_path / "trees.zip", files()), Preparation(label="trees", side=16), base_paths.storage()
     )
 
 
@@ -78,7 +78,7 @@ def test_a_data_set_that_is_not_here_says_how_it_gets_here(open_page, monkeypatc
     app = open_page(data="cifar10")
     assert "CIFAR-10 is not on this machine yet" in words(app)
     assert app.button(key="fetch").label == "Download it now"
-    library.remove(paths.storage(), trees)
+    library.remove(base_paths.storage(), trees)
     assert open_page(data=trees).selectbox(key="data_set").value == "digits"
 
 
@@ -116,7 +116,7 @@ def test_runs_whose_own_data_set_was_deleted_say_where_it_comes_from(open_page, 
     store = Store(home)
     teacher = store.get(train_here(store, tiny_config(epochs=1).replace(dataset=trees)))
     store.close()
-    library.remove(paths.storage(), trees)
+    library.remove(base_paths.storage(), trees)
     app = open_page("compare", batch=teacher.batch)
     assert "trees is not on this machine: bring it in on the Data page" in words(app)
     assert not app.error
@@ -134,7 +134,7 @@ def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_fro
     assert any("1 runs wait for this data set or learn from it" in error.value for error in app.error)
     store.apply("b" * 12, {"kind": "failed", "text": "for this test"})
     app.button(key="remove_data").click().run()
-    assert library.names(paths.storage()) == []
+    assert library.names(base_paths.storage()) == []
     store.close()
     monkeypatch.setattr(rights, "presenter", lambda: False)
     guest = open_page()
@@ -143,7 +143,7 @@ def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_fro
 
 
 def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, trees):
-    images = data_paths.own_folder(paths.storage(), trees) / "train_images.npy"
+    images = data_paths.own_folder(base_paths.storage(), trees) / "train_images.npy"
     images.write_bytes(images.read_bytes()[:-1] + b"\0")
     library.read.cache_clear()
     services.samples.clear()
@@ -151,10 +151,10 @@ def test_a_damaged_data_set_can_be_deleted_where_its_sentence_says(open_page, tr
     app = open_page(data=trees)
     assert any("is damaged: delete it on the Data page" in error.value for error in app.error)
     app.button(key="remove_data").click().run()
-    assert library.names(paths.storage()) == []
+    assert library.names(base_paths.storage()) == []
 
 
 def test_many_classes_are_shown_in_part(open_page, home, tmp_path, monkeypatch):
     monkeypatch.setattr(look, "CLASSES_SHOWN", 2)
-    name = prepare.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), paths.storage())
+    name = prepare.prepare(zipped(tmp_path / "t.zip", files()), Preparation(label="t", side=8), base_paths.storage())
     assert "The first 2 of 3 classes." in words(open_page(data=name))

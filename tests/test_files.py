@@ -9,7 +9,8 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core.base import files, paths, tensors
+from kd_core.base import files, tensors
+from kd_core.base import paths as base_paths
 from kd_core.base.files import SaveError
 from kd_core.data import paths as data_paths
 
@@ -100,9 +101,9 @@ def test_a_pickle_that_would_run_code_is_refused_without_running_it(tmp_path):
 
 def test_home_is_named_by_kd_home_and_else_beside_the_engine(monkeypatch, tmp_path):
     monkeypatch.setenv("KD_HOME", str(tmp_path))
-    assert paths.home() == tmp_path
+    assert base_paths.home() == tmp_path
     monkeypatch.delenv("KD_HOME")
-    assert paths.home() == Path(data_paths.__file__).resolve().parent.parent / "checkpoints"
+    assert base_paths.home() == Path(data_paths.__file__).resolve().parent.parent / "checkpoints"
 
 
 def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from test_own_data import CLASSES, files, laid, zipped
 from typer.testing import CliRunner
 
 from kd_core.__main__ import app
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.data import intake
 from kd_core.data.catalogue import info_of
 from kd_core.data.intake import Intake, IntakeError
@@ -40,7 +40,7 @@ def test_an_upload_is_looked_at_then_prepared_and_gone(taking_in, home, tmp_path
     made = ended(taking_in, taking_in.prepare(path, Preparation(label="trees", side=8), "anna"))
     assert made.error is None
     assert (made.text, made.share) == ("Preparing test images", 1.0)
-    assert library.names(paths.storage()) == [made.result["name"]]
+    assert library.names(base_paths.storage()) == [made.result["name"]]
     taking_in.discard(path)
     assert list((home / intake.INCOMING).iterdir()) == []
 
@@ -97,7 +97,7 @@ def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_call
         "3 classes, 30 images to train and 6 to test on"
         in shell("data", "add", str(source), "--side", "12", "--grey").stdout
     )
-    (name,) = library.names(paths.storage())
+    (name,) = library.names(base_paths.storage())
     assert (info_of(name).label, info_of(name).image_shape) == ("my trees", (1, 12, 12))
     assert name in shell("data", "list").stdout
     trained = shell("train", "--dataset", "My trees", "--model", "mlp", "--hidden", "4", "--epochs", "1")
@@ -110,7 +110,7 @@ def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_call
     assert (refused.exit_code, refused.stderr.startswith("error: one holds no image")) == (2, True)
     assert shell("data", "remove", "mnist").exit_code == 2
     assert shell("data", "remove", "my trees").exit_code == 0
-    assert library.names(paths.storage()) == []
+    assert library.names(base_paths.storage()) == []
 
 
 def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, home):
@@ -121,7 +121,7 @@ def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, h
     from kd_core.runs.store import Store
     from kd_core.training.config import RunConfig, TrainingConfig
 
-    name = prepare.prepare(zipped(tmp_path / "g.zip", files(30)), Preparation(label="g", side=8), paths.storage())
+    name = prepare.prepare(zipped(tmp_path / "g.zip", files(30)), Preparation(label="g", side=8), base_paths.storage())
     store = Store(home)
     training = TrainingConfig(epochs=20, batch_size=16, learning_rate=1e-2, precision="float32")
     config = RunConfig(role="teacher", dataset=name, model=ModelConfig(name="cnn"), training=training)
@@ -132,6 +132,6 @@ def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, h
     assert run.results["test_errors"] == 0
     card = json.loads(store.folder(run.id).card.read_text())
     assert (card["class_names"], card["input"]["shape"]) == (list(CLASSES), [3, 8, 8])
-    labels = library.read(paths.storage(), name).labels[1]
-    assert np.array_equal(artifacts.test_logits(paths.storage(), run.id).argmax(axis=1), labels)
+    labels = library.read(base_paths.storage(), name).labels[1]
+    assert np.array_equal(artifacts.test_logits(base_paths.storage(), run.id).argmax(axis=1), labels)
     store.close()

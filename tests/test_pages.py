@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
@@ -32,12 +32,13 @@ from kd_core.experiments import equal_budget, paper
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
 from kd_core.experiments.presets import PRESETS
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
-from kd_core.training.config import RunConfig, SweepConfig
+from kd_core.training.config import RunConfig
 from pages.compare import sections
 from pages.shared import tour
 from pages.shared.figures import curves, style
@@ -743,7 +744,7 @@ def test_a_damaged_list_of_runs_is_mended_and_said_until_it_is_read(tmp_path, mo
     assert app.warning[0].value.startswith("The list of runs was damaged. It is whole again")
     app.button(key="mended_seen").click().run()
     assert not app.warning
-    assert paths.home() == tmp_path
+    assert base_paths.home() == tmp_path
 
 
 @pytest.mark.parametrize(

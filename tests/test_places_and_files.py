@@ -13,7 +13,8 @@ import pytest
 import torch
 from tiny import seal
 
-from kd_core.base import files, paths, tensors
+from kd_core.base import files, tensors
+from kd_core.base import paths as base_paths
 from kd_core.base.files import SaveError
 from kd_core.data import paths as data_paths
 
@@ -33,16 +34,16 @@ def lay_mnist(folder):
 
 def test_an_empty_kd_home_is_as_good_as_none(monkeypatch):
     monkeypatch.setenv("KD_HOME", "")
-    assert paths.home() == ROOT / "checkpoints"
+    assert base_paths.home() == ROOT / "checkpoints"
 
 
 def test_kd_home_may_be_relative_or_start_with_a_tilde_and_comes_out_absolute(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("KD_HOME", "here/../there")
-    assert paths.home() == tmp_path.resolve() / "there"
+    assert base_paths.home() == tmp_path.resolve() / "there"
     monkeypatch.setenv("KD_HOME", "~/lab")
-    assert paths.home() == tmp_path.resolve() / "user" / "lab"
+    assert base_paths.home() == tmp_path.resolve() / "user" / "lab"
 
 
 def test_data_is_looked_for_where_kd_data_dir_says_and_then_in_the_cache(monkeypatch, tmp_path):

@@ -12,10 +12,11 @@ from kd_core.exchange import shipped
 from kd_core.experiments import paper, presets, table
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.models.config import ModelConfig
 from kd_core.runs.store import Store
 from kd_core.training import loop, precision
-from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import LEAST_WORK, by_rule, settled
 from kd_core.training.together import MAX_PARAMETERS
 

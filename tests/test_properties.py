@@ -30,7 +30,7 @@ from typer.testing import CliRunner
 from kd_core import __main__ as shell
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
-from kd_core.data import catalogue
+from kd_core.data import catalogue as data_catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.picture import PictureError
@@ -38,7 +38,9 @@ from kd_core.exchange import bundle as exchange_bundle
 from kd_core.exchange import shipped
 from kd_core.exchange.bundle import BundleError
 from kd_core.experiments import story as experiments_story
+from kd_core.experiments import sweep
 from kd_core.experiments.story import StoryConfig
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute, queue
 from kd_core.losses import catalogue as losses_catalogue
 from kd_core.losses import config as losses_config
@@ -49,8 +51,8 @@ from kd_core.runs import progress
 from kd_core.runs import run as runs_run
 from kd_core.runs.run import StoreError
 from kd_core.runs.store import Store
-from kd_core.training import config
-from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.training import config as training_config
+from kd_core.training.config import RunConfig, TrainingConfig
 from pages.shared import tour, words
 from pages.shared.access import door
 from pages.shared.server import routes
@@ -172,7 +174,7 @@ distillations = some.builds(
     ensemble=some.sampled_from(["probabilities", "logits"]),
 )
 shared = {
-    "dataset": some.sampled_from(list(catalogue.DATASETS)),
+    "dataset": some.sampled_from(list(data_catalogue.DATASETS)),
     "model": models,
     "training": trainings,
     "seed": some.integers(0, 2**31 - 1),
@@ -245,15 +247,15 @@ def test_every_config_comes_back_from_json_and_from_its_own_fields(made):
 def test_every_run_has_a_label_a_key_and_a_size(made):
     assert made.label.startswith(made.role)
     assert made.model.label
-    assert 1 <= made.examples <= catalogue.DATASETS[made.dataset].train_examples
-    assert len(config.cell_key(made)) == 16
+    assert 1 <= made.examples <= data_catalogue.DATASETS[made.dataset].train_examples
+    assert len(training_config.cell_key(made)) == 16
     assert base_config.differences([made, made]) == {}
 
 
 @given(sweeps)
 @settings(max_examples=20)
 def test_every_sweep_is_as_many_runs_as_it_says_each_another(made):
-    assert len({*made.cells()}) == made.cell_count <= config.MAX_CELLS
+    assert len({*made.cells()}) == made.cell_count <= sweep.MAX_CELLS
 
 
 @given(stories)

@@ -251,7 +251,8 @@ def test_only_a_run_that_rests_can_be_taken_up(store, run_id):
 def test_runs_of_a_process_that_is_gone_read_interrupted_and_others_do_not(store, run_id):
     theirs = new_id()
     code = (
-        "import sys; from pathlib import Path; from kd_core.runs.store import Store; from kd_core.training.config import RunConfig;"
+        "import sys; from pathlib import Path; from kd_core.runs.store import Store; "
+        "from kd_core.training.config import RunConfig;"
         "Store(Path(sys.argv[1])).create({sys.argv[2]: RunConfig(role='teacher')})"
     )
     subprocess.run([sys.executable, "-c", code, str(store.home), theirs], check=True)
@@ -287,7 +288,8 @@ def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
 
 
 KILLED = (
-    "import os, subprocess, sys; from pathlib import Path; from kd_core.base.config import LabError; from kd_core.training.config import RunConfig\n"
+    "import os, subprocess, sys; from pathlib import Path; from kd_core.base.config import LabError; "
+    "from kd_core.training.config import RunConfig\n"
     "from kd_core.runs.recovery import open_store; from kd_core.runs.store import Store\n"
     "folder = Path(sys.argv[1])\n"
     "if not os.fork():\n"
@@ -367,7 +369,8 @@ def test_a_database_cut_short_is_said_in_words(store, run_id):
 def test_runs_on_a_file_system_that_is_really_full_stay_as_they_were_and_go_on_once_there_is_room(tmp_path):
     """The database, the write-ahead log and a run's config file on 300 KiB that a ballast fills up."""
     code = (
-        "import sys; from pathlib import Path; from kd_core.base.config import LabError; from kd_core.training.config import RunConfig\n"
+        "import sys; from pathlib import Path; from kd_core.base.config import LabError; "
+        "from kd_core.training.config import RunConfig\n"
         "from kd_core.runs.store import Store\n"
         "folder = Path(sys.argv[1]); store = Store(folder); store.create({'abc': RunConfig(role='teacher')})\n"
         "def step(number): store.apply('abc', {'kind': 'step', 'step': number, 'loss': 1.0})\n"
@@ -413,7 +416,8 @@ def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     """WAL: what was committed before the kill is there after it, and the database is whole."""
     code = (
         "import os, sys; from pathlib import Path;"
-        "from kd_core.runs.store import Store; from kd_core.training.config import RunConfig;"
+        "from kd_core.runs.store import Store; "
+        "from kd_core.training.config import RunConfig;"
         "store = Store(Path(sys.argv[1])); store.create({'abc': RunConfig(role='teacher')});"
         "store._database.execute('BEGIN'); store._database.execute('DELETE FROM runs'); os.kill(os.getpid(), 9)"
     )

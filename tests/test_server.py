@@ -162,7 +162,7 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
     for patched in ("register_file_watchers", "request_rerun"):
         monkeypatch.setattr(AppSession, patched, getattr(AppSession, patched))  # put back at the end
-    monkeypatch.setattr(server_ready, "_getting_ready", threading.Thread(target=lambda: None))
+    monkeypatch.setattr(server_ready, "GETTING_READY", threading.Thread(target=lambda: None))
 
     async def live():
         async with server.lifespan(None):
@@ -186,7 +186,7 @@ def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(monke
     session = SimpleNamespace(_scriptrunner=runner)
     timer, click = ClientState(fragment_id="f", is_auto_rerun=True), ClientState(fragment_id="f")
     for client_state in (timer, click, None):
-        streamlit_patches._request_rerun(session, client_state)
+        streamlit_patches.request_rerun(session, client_state)
     assert len(asked) == heard
     assert asked[-2:] == [click, None]
 
@@ -201,14 +201,14 @@ def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypa
 
     wanted = threading.Event()
     monkeypatch.setattr(server_ready, "_wanted", wanted)
-    monkeypatch.setattr(server_ready, "_getting_ready", threading.Thread(target=get_ready))
-    server_ready._getting_ready.start()
+    monkeypatch.setattr(server_ready, "GETTING_READY", threading.Thread(target=get_ready))
+    server_ready.GETTING_READY.start()
     server_ready.wait_until_ready()
     assert ready
 
 
 def test_a_page_does_not_wait_for_a_server_that_is_not_there():
-    assert not server_ready._getting_ready.is_alive()
+    assert not server_ready.GETTING_READY.is_alive()
     server_ready.wait_until_ready()
 
 
@@ -235,7 +235,7 @@ def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):
     collected, ended = [], threading.Event()
     monkeypatch.setattr(server_ready, "SECONDS_BETWEEN_COLLECTIONS", 0.01)
     monkeypatch.setattr(gc, "collect", lambda: collected.append(1))
-    thread = threading.Thread(target=server_ready._collect_garbage, args=(ended,))
+    thread = threading.Thread(target=server_ready.collect_garbage, args=(ended,))
     thread.start()
     while len(collected) < 3:
         time.sleep(0.01)

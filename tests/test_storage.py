@@ -7,7 +7,8 @@ import pytest
 from s3 import BUCKET, forget_sessions, s3_server
 from tiny import assert_same_weights, tiny_config, train_here, undisturbed_weights
 
-from kd_core.base import files, paths, tensors
+from kd_core.base import files, tensors
+from kd_core.base import paths as base_paths
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError, path_at
 from kd_core.exchange import bundle
@@ -205,14 +206,14 @@ def test_storage_that_no_package_here_knows_is_refused_in_words(address):
 def test_the_home_of_the_database_is_a_folder_of_this_machine(monkeypatch):
     monkeypatch.setenv("KD_HOME", "s3://lab")
     with pytest.raises(ConfigError, match="KD_HOME is s3://lab: name a folder of this machine"):
-        paths.home()
+        base_paths.home()
 
 
 def test_storage_is_home_unless_it_is_named(home, monkeypatch, tmp_path, s3):
-    assert paths.storage() == home.resolve()
+    assert base_paths.storage() == home.resolve()
     monkeypatch.setenv("KD_STORAGE", str(tmp_path / "shared"))
-    assert paths.storage() == tmp_path / "shared"
+    assert base_paths.storage() == tmp_path / "shared"
     monkeypatch.setenv("KD_STORAGE", f"file://{tmp_path}/shared")
-    assert paths.storage() == tmp_path / "shared"
+    assert base_paths.storage() == tmp_path / "shared"
     monkeypatch.setenv("KD_STORAGE", f"{BUCKET}/all")
-    assert str(paths.storage()) == f"{BUCKET}/all"
+    assert str(base_paths.storage()) == f"{BUCKET}/all"

@@ -10,9 +10,10 @@ from tiny import tiny_config
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.training.config import SweepConfig, cell_key
+from kd_core.training.config import cell_key
 from kd_core.training.loop import Training, train
 from kd_core.training.records import EpochRecord
 from kd_core.training.together import MAX_PARAMETERS, Together, groups, train_together, trains_together

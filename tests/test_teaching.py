@@ -144,6 +144,6 @@ def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(st
     ],
 )
 def test_the_lesson_opens_on_the_sure_2_with_and_without_mnist(monkeypatch, here, view):
-    monkeypatch.setattr(tour.places, "available", here.__contains__)
-    monkeypatch.setattr(tour.lab, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
+    monkeypatch.setattr(tour.paths, "available", here.__contains__)
+    monkeypatch.setattr(tour.services, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
     assert tour._view("temperature") == {"T": "1", **view}

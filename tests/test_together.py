@@ -12,13 +12,13 @@ import psutil
 import pytest
 from tiny import tiny_config, train_here
 
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute, execute_group
 from kd_core.jobs import queue as jobs_queue
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
-from kd_core.training.config import SweepConfig
 
 EPOCHS = 3
 

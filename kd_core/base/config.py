@@ -83,16 +83,17 @@ def _as_sentences(error: ValidationError) -> str:
         elif problem["type"] == "missing":
             clauses.append(f"{field} is missing")
         elif problem["type"] == "extra_forbidden":
-            clauses.append(f"there is no setting called {field if field.isidentifier() else _shown(field)}")
+            clauses.append(f"there is no setting called {field if field.isidentifier() else in_a_sentence(field)}")
         else:
             for theirs, ours in _PLAIN_WORDS:
                 message = message.replace(theirs, ours)
             given = problem["input"]
-            clauses.append(f"{field} {message}, got {_shown(given)}")
+            clauses.append(f"{field} {message}, got {in_a_sentence(given)}")
     return "; ".join(clauses)
 
 
-def _shown(given: object) -> str:
+def in_a_sentence(given: object) -> str:
+    """A value as an error quotes it, cut where it is long."""
     try:
         return (repr(given) if isinstance(given, str) else str(given))[:80]
     except ValueError:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def home() -> Path:
     """The folder of the run store: KD_HOME where it is set, else checkpoints/ beside kd_core."""
     named = os.environ.get("KD_HOME")
-    return _folder("KD_HOME", named).resolve() if named else ROOT / "checkpoints"
+    return folder_named("KD_HOME", named).resolve() if named else ROOT / "checkpoints"
 
 
 def storage() -> AnyPath:
@@ -28,7 +28,8 @@ def storage() -> AnyPath:
     return path.resolve() if isinstance(path, Path) else path
 
 
-def _folder(variable: str, named: str) -> Path:
+def folder_named(variable: str, named: str) -> Path:
+    """The folder that an environment variable names. Raises LabError where it is not one."""
     path = path_at(named)
     if not isinstance(path, Path):
         raise ConfigError(f"{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere")

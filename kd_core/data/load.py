@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath
 from kd_core.data import paths as data_paths
@@ -33,7 +33,7 @@ def load(name: str, progress: Progress | None = None, storage: AnyPath | None = 
     if name == "digits":
         return _digits()
     if is_own(name):
-        return _own(name, storage if storage is not None else paths.storage())
+        return _own(name, storage if storage is not None else base_paths.storage())
     folder = data_paths.folder_of(name) or download(name, progress)
     return _cifar10(folder) if name == "cifar10" else _mnist(folder, name)
 

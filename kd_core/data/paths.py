@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 
 from kd_core.base.files import AnyPath, is_file
-from kd_core.base.paths import _folder, storage
+from kd_core.base.paths import folder_named, storage
 from kd_core.data.catalogue import is_own
 
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
@@ -26,7 +26,7 @@ def data_folders() -> list[Path]:
     """Where data sets are looked for, in order: KD_DATA_DIR where it is set, then the user's cache folder."""
     cache = Path(platformdirs.user_cache_dir("kd-lab")) / "data"
     named = os.environ.get("KD_DATA_DIR")
-    return [_folder("KD_DATA_DIR", named), cache] if named else [cache]
+    return [folder_named("KD_DATA_DIR", named), cache] if named else [cache]
 
 
 def folder_of(dataset: str) -> Path | None:

@@ -86,7 +86,7 @@ def read_picture(content: bytes) -> Grey:
 def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     """The middle of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
 
-    It is scaled until the shape is just filled, then cropped, as kd_core.data.own.prepare prepares users' images. Raises
+    It is scaled until the shape is just filled, then cropped, as own.prepare prepares users' images. Raises
     PictureError where it is no picture or too large.
     """
     channels, height, width = image_shape

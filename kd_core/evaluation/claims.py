@@ -83,7 +83,7 @@ class SpeedClaim:
 def speed_claim(
     speed: Mapping[str, Any], run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
 ) -> SpeedClaim | None:
-    """How many times as fast as the other a run is, as kd_core.evaluation.speed.measure found; None where it timed not both."""
+    """How many times as fast as the other a run is, as speed.measure found; None where it timed not both."""
     measured = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
     null = speed["itself"].get(str(batch))
     if not measured or not null:

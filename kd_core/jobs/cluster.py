@@ -1,7 +1,7 @@
 """The workers that runs are done on: Dask processes on this machine, or those of a cluster of several machines.
 
 A worker does one run at a time, in a process of its own, so that what one run does to torch's threads and random
-numbers, or to its memory, never meets another. kd_core.jobs.queue says which work goes to which worker; here is who they are,
+numbers, or to its memory, never meets another. jobs.queue says which work goes to which worker; here is who they are,
 and how they are started. torch is imported by the worker command alone.
 """
 
@@ -48,7 +48,7 @@ class SchedulerError(LabError):
     """The cluster cannot be reached; one sentence says what to do."""
 
 
-def _cores() -> int:
+def cores_here() -> int:
     """How many this process may use, by its affinity and its container's quota."""
     from dask import system
 
@@ -98,7 +98,7 @@ class Cluster:
         import dask
         from distributed import Client, LocalCluster
 
-        cores = _cores()
+        cores = cores_here()
         workers = at_once or max(1, cores // CORES_A_RUN)
         self.threads = max(1, cores // workers)
         dask.config.set(DASK_SETTINGS)

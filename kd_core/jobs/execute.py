@@ -63,7 +63,8 @@ def sentence_of(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
 
 
-def _config_of(storage: AnyPath, run_id: str) -> RunConfig:
+def config_in(storage: AnyPath, run_id: str) -> RunConfig:
+    """The config of a run, from its folder."""
     try:
         return RunConfig.from_json(read_text(folder_of(storage, run_id).config))
     except FileNotFoundError:
@@ -81,11 +82,10 @@ def _perform(
     from kd_core.data import load
     from kd_core.evaluation import speed
     from kd_core.runs import artifacts, logit_cache
-    from kd_core.training import loop
-    from kd_core.training import records as training_records
+    from kd_core.training import loop, records
 
     folder = folder_of(storage, run_id)
-    config = _config_of(storage, run_id)
+    config = config_in(storage, run_id)
     left = artifacts.all_left(storage, run_id)
     if left:
         return {"kind": "finished", "results": left}
@@ -135,8 +135,8 @@ def _perform(
         emit(probe(0))
     saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
     for record in loop.train(run):
-        emit(training_records.as_dict(record))
-        if isinstance(record, training_records.EpochRecord):
+        emit(records.as_dict(record))
+        if isinstance(record, records.EpochRecord):
             emit(probe(record.epoch))
         request = requested()
         if request:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, is_file, remove, write_atomic
-from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Event, _config_of, log, sentence_of
+from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Event, config_in, log, sentence_of
 from kd_core.runs.run import folder_of
 
 
@@ -56,7 +56,7 @@ def _perform_together(
     from kd_core.training import records as training_records
     from kd_core.training import together as training_together
 
-    configs = [_config_of(storage, run_id) for run_id in run_ids]
+    configs = [config_in(storage, run_id) for run_id in run_ids]
     learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
     if all(learned.values()):
         for run_id, results in learned.items():

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, on_this_machine, path_at
-from kd_core.jobs.worker import _settle_in
+from kd_core.jobs.worker import settle_in
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 
@@ -16,7 +16,7 @@ exported files; what one has inside; the bias that gives the classes missing fro
 
 def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
     """Find something out of runs of one data set. key: of this piece of work. threads: 0 leaves torch's."""
-    _settle_in(threads)
+    settle_in(threads)
     match kind:
         case "speed":
             return _measured_speed(path_at(storage), runs)

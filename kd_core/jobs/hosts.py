@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from kd_core.base.process import WORKER_ENVIRONMENT
-from kd_core.jobs.cluster import CONNECT_SECONDS, CORES_A_RUN, DASK_SETTINGS, GPU, SchedulerError, _cores, log
+from kd_core.jobs.cluster import CONNECT_SECONDS, CORES_A_RUN, DASK_SETTINGS, GPU, SchedulerError, cores_here, log
 
 if TYPE_CHECKING:
     from distributed import Nanny
@@ -50,7 +50,7 @@ class Host(NamedTuple):
         """This machine, with so many runs at once where it is said."""
         import torch
 
-        cores = _cores()
+        cores = cores_here()
         gpus = torch.cuda.device_count() or int(torch.backends.mps.is_available())
         runs = runs or (RUNS_A_GPU * gpus if gpus else max(1, cores // CORES_A_RUN))
         return cls(runs, max(1, cores // runs), gpus)

@@ -30,7 +30,8 @@ def note_request(run_id: str, request: Request | Literal["yield"]) -> None:
         _requests[run_id] = request
 
 
-def _settle_in(threads: int) -> None:
+def settle_in(threads: int) -> None:
+    """Prepare this worker process for its first work. threads: 0 leaves torch's."""
     import torch
 
     keep_heaps_few()
@@ -42,7 +43,7 @@ def _settle_in(threads: int) -> None:
 
 def warm_up(configs: list[str], threads: int) -> None:
     """Import, load and measure what the first run of each config would wait for, by its first step."""
-    _settle_in(threads)
+    settle_in(threads)
     from kd_core.data import load
     from kd_core.training import loop
 
@@ -60,7 +61,7 @@ def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[s
     """
     from distributed import Status, get_worker
 
-    _settle_in(threads)
+    settle_in(threads)
     worker = get_worker()
     leaving = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
     kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
-from kd_core.base.config import Config, ConfigError, _shown
+from kd_core.base.config import Config, ConfigError, in_a_sentence
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 
 Average = Literal["probabilities", "logits"]
@@ -20,7 +20,9 @@ def objective_weights(objective: str | None, given: Any) -> tuple[tuple[str, flo
     try:
         weights = {str(name): float(value) for name, value in dict(given).items()}
     except (TypeError, ValueError, OverflowError):
-        raise ConfigError(f"weights must be numbers by name, such as {{'nontarget': 4}}, got {_shown(given)}") from None
+        raise ConfigError(
+            f"weights must be numbers by name, such as {{'nontarget': 4}}, got {in_a_sentence(given)}"
+        ) from None
     if objective not in OBJECTIVES:
         return ()
     known = OBJECTIVES[objective].weights

@@ -1,4 +1,4 @@
-"""Objectives that are functions of logits: the soft losses of others than Hinton, whose own is in kd_core.losses.hinton.
+"""Objectives that are functions of logits: the soft losses of others than Hinton, whose own is in losses.hinton.
 
 As there: logits are (N, K), N examples of K classes, labels (N,) int64, losses scalars in nats, mean over the N
 examples, student first. T² keeps the gradients' size as T grows; t_squared=False drops it, to show what it is for.

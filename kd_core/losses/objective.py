@@ -1,6 +1,6 @@
 """What a student minimises: each objective of kd_core.losses.catalogue.OBJECTIVES computed, in one place for training.
 
-An objective is a pure function (Hinton's in kd_core.losses.hinton, the others of logits in kd_core.losses.logits, those of
+An objective is a pure function (Hinton's in losses.hinton, the others of logits in losses.logits, those of
 features in relations, hints and contrast beside it) and an entry in SOFT_LOSSES, which hands it what it reads of a
 Batch. kd_core.training.config says how its soft loss and the hard loss are weighed.
 

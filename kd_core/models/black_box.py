@@ -2,7 +2,7 @@
 
 Nothing in such a file runs but operators that compute numbers from numbers. An ONNX graph is held to OPERATORS, and no
 size in it may follow from the values of an image: so what one batch of images takes, every batch takes
-(kd_core.models.torch_export holds torch.export's graphs to the same). A black box computes on the CPU, BATCH images at a time.
+(models.torch_export holds torch.export's graphs to the same). A black box computes on the CPU, BATCH images at a time.
 """
 
 from collections.abc import Callable

@@ -15,6 +15,7 @@ MODELS = {
 _WITH_DROPOUT = ("mobilenet_v3_small",)
 BLACK_BOX = "black_box"
 """The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
+
 CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
 """The models that have maps to compare."""
 

@@ -1,6 +1,6 @@
 """What a network shows beside its logits in one forward pass: what feeds its last layer, and its maps by stage.
 
-Works on every architecture of kd_core.models.build without a change to it: hooks listen during the call and leave no trace.
+Works on every architecture of models.build without a change to it: hooks listen during the call and leave no trace.
 """
 
 from collections.abc import Iterator

@@ -283,7 +283,7 @@ def _config(folder: RunFolder) -> RunConfig:
 def _logits_are_here(folder: RunFolder) -> bool:
     """Whether logits and weights are the ones that the card was written for.
 
-    A card without a checksum of logits stands beside weights that came alone (kd_core.exchange.shipped): they are asked now.
+    A card without a checksum of logits stands beside weights that came alone (exchange.shipped): they are asked now.
     Raises DatasetError where that needs a data set that is not to be had.
     """
     try:

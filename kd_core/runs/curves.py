@@ -12,10 +12,10 @@ MANY_RECORDS = 20_000
 CURVE_STRETCHES = 500
 """A curve is read as the lowest and the highest value in each of about this many stretches."""
 
-_EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
+EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
 
 
-def _extremes(points: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
+def extremes_of(points: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
     """The lowest and the highest of every `stretch` points, and the last point of all."""
     kept = {points[-1]}
     for start in range(0, len(points), stretch):
@@ -24,7 +24,7 @@ def _extremes(points: list[tuple[float, float]], stretch: int) -> list[tuple[flo
     return sorted(kept)
 
 
-def _widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
+def widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
     """Let the extremes of a record's bucket take the record in."""
     values = [event.get(part) for part in PARTS]
     stated = [item for value in values for item in (value, event.get("epoch")) * 2]
@@ -38,13 +38,13 @@ def _widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
                 f"{column} = CASE WHEN {further} THEN excluded.{column} ELSE {column} END",
             ]
     database.execute(
-        f"INSERT INTO extremes (run_id, bucket, {', '.join(_EXTREMES)}) VALUES (?, ?{', ?' * len(_EXTREMES)})"
+        f"INSERT INTO extremes (run_id, bucket, {', '.join(EXTREMES)}) VALUES (?, ?{', ?' * len(EXTREMES)})"
         f" ON CONFLICT DO UPDATE SET {', '.join(updates)}",
         (run_id, event["step"] // BUCKET_STEPS, *stated),
     )
 
 
-def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
+def forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
     """Make the extremes those of the records up to a step again."""
     bucket = step // BUCKET_STEPS
     database.execute("DELETE FROM extremes WHERE run_id = ? AND bucket >= ?", (run_id, bucket))
@@ -52,4 +52,4 @@ def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> No
         "SELECT * FROM records WHERE run_id = ? AND kind = 'step' AND step >= ?", (run_id, bucket * BUCKET_STEPS)
     )
     for row in kept.fetchall():
-        _widen(database, run_id, dict(row))
+        widen(database, run_id, dict(row))

@@ -33,7 +33,7 @@ import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
-from kd_core.runs.curves import _EXTREMES, CURVE_STRETCHES, MANY_RECORDS, _extremes, _forget_extremes, _widen
+from kd_core.runs.curves import CURVE_STRETCHES, EXTREMES, MANY_RECORDS, extremes_of, forget_extremes, widen
 from kd_core.runs.run import (
     ACTIVE,
     LOST_WORKER,
@@ -82,7 +82,7 @@ CREATE TABLE IF NOT EXISTS records (
     run_id TEXT NOT NULL REFERENCES runs (id), {", ".join(RECORD_COLUMNS)}, PRIMARY KEY (run_id, kind, step)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS extremes (
-    run_id TEXT NOT NULL REFERENCES runs (id), bucket INTEGER NOT NULL, {", ".join(_EXTREMES)},
+    run_id TEXT NOT NULL REFERENCES runs (id), bucket INTEGER NOT NULL, {", ".join(EXTREMES)},
     PRIMARY KEY (run_id, bucket)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS probes (
@@ -202,7 +202,7 @@ class Store:
             raise
 
     def apply(self, run_id: str, *events: dict[str, Any]) -> None:
-        """Enter what a run's execution reports, in one transaction: events as kd_core.jobs.execute.perform emits them."""
+        """Enter what a run's execution reports, in one transaction: events as execute.perform emits them."""
         with self._transaction() as database:
             for event in events:
                 _apply(database, run_id, event)
@@ -561,7 +561,7 @@ class Store:
             query = f"SELECT epoch, {part} FROM records {of_run} AND {part} NOT NULL ORDER BY step"
             points = [tuple(row) for row in self._rows(query, run_id)]
             stretch = -(-len(points) // CURVE_STRETCHES)
-            return points if stretch <= 2 else _extremes(points, stretch)
+            return points if stretch <= 2 else extremes_of(points, stretch)
         last = self._rows("SELECT max(bucket) FROM extremes WHERE run_id = ?", run_id)[0][0]
         stretch = 1 + last // CURVE_STRETCHES
         found = set()
@@ -686,7 +686,7 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
         )
         database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
         if kind == "step":
-            _widen(database, run_id, event)
+            widen(database, run_id, event)
     elif kind == "probe":
         database.execute(
             "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?)",
@@ -699,7 +699,7 @@ def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> 
     elif kind == "started":
         for table in ("records", "probes"):
             database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
-        _forget_extremes(database, run_id, event["step"])
+        forget_extremes(database, run_id, event["step"])
         database.execute(
             "UPDATE runs SET status = 'running', message = CASE message WHEN ? THEN message END,"
             " started_at = COALESCE(started_at, ?), ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?,"

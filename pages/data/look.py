@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import info_of, is_own
@@ -86,7 +86,7 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
         ratio = library.balance(train)
         facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
     if here and is_own(dataset):
-        made = library.card(paths.storage(), dataset)
+        made = library.card(base_paths.storage(), dataset)
         settings = made.preparation
         facts |= {
             "Made of": made.source,

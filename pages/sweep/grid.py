@@ -11,9 +11,9 @@ from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import statistics
 from kd_core.experiments import defaults
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
-from kd_core.training.config import SweepConfig
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments

@@ -25,9 +25,9 @@ LISTED_CLASSES = 20
 """Up to so many classes a field lists those that are used, above it those that are not."""
 
 
-def _loss_fields(base: StoryConfig) -> dict[str, Any]:
+def loss_fields(base: StoryConfig) -> dict[str, Any]:
     """The objective with temperature and alpha, those that it does not read shown as such."""
-    _start("objective", base.objective)
+    start_field("objective", base.objective)
     objective = st.selectbox(
         "What the student minimises",
         list(OBJECTIVES),
@@ -39,7 +39,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     info = OBJECTIVES[objective]
     st.caption(info.when)
     temperatures = sorted({*TEMPERATURES, base.temperature})
-    _start("temperature", base.temperature)
+    start_field("temperature", base.temperature)
     temperature = st.select_slider(
         "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
         temperatures,
@@ -49,7 +49,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
         help="softmax(z / T) for teacher and student in the soft loss. In the paper, very small students did better"
         " with less.",
     )
-    _start("alpha", base.alpha)
+    start_field("alpha", base.alpha)
     alpha = st.slider(
         "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
         0.0,
@@ -61,7 +61,7 @@ def _loss_fields(base: StoryConfig) -> dict[str, Any]:
     )
     weights = {}
     if info.weights:
-        with _folded(f"Weights of {info.label}", ":material/balance:", bool(base.weights)):
+        with folded(f"Weights of {info.label}", ":material/balance:", bool(base.weights)):
             weights = _weight_fields(base, objective)
     return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
@@ -71,7 +71,7 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
     info = OBJECTIVES[objective]
     chosen = dict(base.weights) if base.objective == objective else {}
     for name, weight in info.weights.items():
-        _start(f"weight_{objective}_{name}", chosen.get(name, weight.default))
+        start_field(f"weight_{objective}_{name}", chosen.get(name, weight.default))
         chosen[name] = st.number_input(
             f"${weight.symbol}$: {weight.meaning}",
             0.0,
@@ -84,11 +84,11 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
     return chosen
 
 
-def _changes(base: StoryConfig) -> bool:
+def changes_midway(base: StoryConfig) -> bool:
     return base.final_temperature is not None or base.final_alpha is not None
 
 
-def _change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
+def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
     """Temperature and alpha of the last step, None where they stay."""
     last: dict[str, float | None] = {"final_temperature": None, "final_alpha": None}
     st.caption(
@@ -96,22 +96,22 @@ def _change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | 
         " (Jafari et al. 2021), or from the teacher to the labels."
     )
     temperatures = sorted({*TEMPERATURES, *([base.final_temperature] if base.final_temperature else [])})
-    _start("cools", base.final_temperature is not None)
+    start_field("cools", base.final_temperature is not None)
     if st.toggle("T changes", key="form_cools", disabled=not info.uses_temperature) and info.uses_temperature:
-        _start("final_temperature", base.final_temperature or 1.0)
+        start_field("final_temperature", base.final_temperature or 1.0)
         last["final_temperature"] = st.select_slider(
             "T at the last step", temperatures, key="form_final_temperature", format_func=lambda value: f"{value:g}"
         )
-    _start("fades", base.final_alpha is not None)
+    start_field("fades", base.final_alpha is not None)
     if st.toggle("alpha changes", key="form_fades", disabled=not info.mixed) and info.mixed:
-        _start("final_alpha", 0.0 if base.final_alpha is None else base.final_alpha)
+        start_field("final_alpha", 0.0 if base.final_alpha is None else base.final_alpha)
         last["final_alpha"] = st.slider("alpha at the last step", 0.0, 1.0, step=0.05, key="form_final_alpha")
     return last
 
 
-def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
+def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
     """The network between teacher and student with its training; training: the student's, from which it starts."""
-    _start("assisted", base.assistant is not None)
+    start_field("assisted", base.assistant is not None)
     assisted = st.toggle(
         "Teach an assistant first",
         key="form_assisted",
@@ -120,10 +120,10 @@ def _assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[s
     if not assisted:
         return {"assistant": None, "assistant_training": None}
     own = base.assistant_training
-    assistant = _model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
-    _start("assistant_epochs", (own or training).epochs)
+    assistant = model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
+    start_field("assistant_epochs", (own or training).epochs)
     epochs = st.number_input("Epochs of the assistant", 1, 10_000, key="form_assistant_epochs")
-    of_assistant = _changed(own or training, {"epochs": int(epochs)}, wrong)
+    of_assistant = with_changes(own or training, {"epochs": int(epochs)}, wrong)
     return {"assistant": assistant, "assistant_training": None if of_assistant == training else of_assistant}
 
 
@@ -150,7 +150,7 @@ def _change_objective() -> None:
     st.session_state["form_cools"] = st.session_state["form_fades"] = False
 
 
-def _changed(base: C, changes: dict[str, object], wrong: list[str]) -> C:
+def with_changes(base: C, changes: dict[str, object], wrong: list[str]) -> C:
     """Base with changes, or base itself and a sentence in wrong."""
     try:
         return base.replace(**changes)
@@ -159,16 +159,16 @@ def _changed(base: C, changes: dict[str, object], wrong: list[str]) -> C:
         return base
 
 
-def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...], int, ModelConfig]:
+def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...], int, ModelConfig]:
     """Trained teachers, or how many new ones, and their network."""
     there = {run.id: run for run in _trained_teachers(base)}
     named = [run_id for run_id in base.teachers if run_id in there]
-    _start("teacher_source", TRAINED if named else NEW)
+    start_field("teacher_source", TRAINED if named else NEW)
     source = st.segmented_control(
         "Teacher", [NEW, TRAINED], key="form_teacher_source", required=True, disabled=not there and not named
     )
     if source == TRAINED and there:
-        _start("teachers", named or list(there)[:1])
+        start_field("teachers", named or list(there)[:1])
         st.session_state["form_teachers"] = [one for one in st.session_state["form_teachers"] if one in there]
         picked = st.multiselect(
             "Trained teachers",
@@ -181,8 +181,8 @@ def _teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...
         if not picked:
             wrong.append("choose a trained teacher, or train a new one")
         return tuple(picked), 1, base.teacher
-    teacher = _model_fields("Teacher's network", base.teacher, "teacher", wrong)
-    _start("new_teachers", base.new_teachers)
+    teacher = model_fields("Teacher's network", base.teacher, "teacher", wrong)
+    start_field("new_teachers", base.new_teachers)
     count = st.number_input(
         "How many teachers", 1, 20, key="form_new_teachers", help="Several, of different seeds, teach as an ensemble."
     )
@@ -196,14 +196,14 @@ _WIDTHS = {
 """Per architecture of free width: the setting of ModelConfig, what people call it, an example."""
 
 
-def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
-    _start(f"{key}_model", base.name)
+def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
+    start_field(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
     name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
     if name not in _WIDTHS:
         return base.replace(name=name)
     setting, label, example = _WIDTHS[name]
-    _start(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
+    start_field(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
     text = right.text_input(
         f"{key.capitalize()}'s {label}",
         key=f"form_{key}_{setting}",
@@ -217,26 +217,26 @@ def _model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> 
             f"{label.capitalize()} must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'"
         )
         return base
-    return _changed(base, {"name": name, setting: widths}, wrong)
+    return with_changes(base, {"name": name, setting: widths}, wrong)
 
 
-def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
+def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
     left, right = st.columns(2)
-    _start(f"{key}_optimizer", base.optimizer)
+    start_field(f"{key}_optimizer", base.optimizer)
     optimizer = left.selectbox("Optimiser", ["adamw", "adam", "sgd"], key=f"form_{key}_optimizer")
-    _start(f"{key}_schedule", base.schedule)
+    start_field(f"{key}_schedule", base.schedule)
     schedule = right.selectbox(
         "Learning rate over time", ["cosine", "constant", "one-cycle"], key=f"form_{key}_schedule"
     )
-    _start(f"{key}_rate", f"{base.learning_rate:g}")
+    start_field(f"{key}_rate", f"{base.learning_rate:g}")
     rate = left.text_input("Peak learning rate", key=f"form_{key}_rate", max_chars=40)
-    _start(f"{key}_batch", base.batch_size)
+    start_field(f"{key}_batch", base.batch_size)
     batch_size = right.number_input("Batch size", 1, 65_536, key=f"form_{key}_batch")
-    _start(f"{key}_jitter", base.jitter_pixels)
+    start_field(f"{key}_jitter", base.jitter_pixels)
     jitter = left.number_input(
         "Jitter, pixels", 0, 8, key=f"form_{key}_jitter", help="Each image moves by up to this much, anew each epoch."
     )
-    _start(f"{key}_smoothing", base.label_smoothing)
+    start_field(f"{key}_smoothing", base.label_smoothing)
     smoothing = right.number_input(
         "Label smoothing",
         0.0,
@@ -259,13 +259,13 @@ def _training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Traini
         "jitter_pixels": int(jitter),
         "label_smoothing": float(smoothing),
     }
-    return _changed(base, changes, wrong)
+    return with_changes(base, changes, wrong)
 
 
-def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
+def transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     part, class_names = base.transfer_set, services.class_names(base.dataset)
     classes = list(range(len(class_names)))
-    _start("fraction", 100 * part.fraction)
+    start_field("fraction", 100 * part.fraction)
     percent = st.number_input(
         "Share of the training images, %",
         0.01,
@@ -276,7 +276,7 @@ def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
         help=explained("transfer set"),
     )
     if len(classes) <= LISTED_CLASSES:
-        _start("classes", list(part.only_classes or classes))
+        start_field("classes", list(part.only_classes or classes))
         kept = st.multiselect(
             "Classes it holds",
             classes,
@@ -285,7 +285,7 @@ def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
             help="Remove one, and the student never sees it.",
         )
     else:
-        _start("left_out", list(part.missing(len(classes))))
+        start_field("left_out", list(part.missing(len(classes))))
         left_out = st.multiselect(
             "Classes it leaves out",
             classes,
@@ -294,7 +294,7 @@ def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
             help="The student never sees them.",
         )
         kept = [label for label in classes if label not in left_out]
-    _start("labelled", part.labelled)
+    start_field("labelled", part.labelled)
     if not kept:
         wrong.append("a transfer set needs at least one class")
     labelled = st.toggle(
@@ -307,13 +307,13 @@ def _transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     )
 
 
-def _start(name: str, value: object) -> None:
+def start_field(name: str, value: object) -> None:
     """Give a field its value from the story where the session has none for it."""
     if f"form_{name}" not in st.session_state:
         st.session_state[f"form_{name}"] = value
 
 
-def _folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
+def folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
     """A part of the form, open at first where opened; what is changed in it later does not fold it."""
     return st.expander(title, icon=icon, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
 

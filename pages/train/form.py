@@ -11,20 +11,20 @@ from kd_core.experiments.presets import PRESETS
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.session import services
-from pages.shared.session.story import LONGEST_ADDRESS, SETUP, _default, chosen_story, set_story, to_address
+from pages.shared.session.story import LONGEST_ADDRESS, SETUP, chosen_story, default_story, set_story, to_address
 from pages.shared.words import literal, one
 from pages.train.fields import (
-    _assistant_fields,
-    _change_fields,
-    _changed,
-    _changes,
-    _folded,
-    _loss_fields,
-    _model_fields,
-    _start,
-    _teacher_fields,
-    _training_fields,
-    _transfer_fields,
+    assistant_fields,
+    change_fields,
+    changes_midway,
+    folded,
+    loss_fields,
+    model_fields,
+    start_field,
+    teacher_fields,
+    training_fields,
+    transfer_fields,
+    with_changes,
 )
 
 
@@ -52,7 +52,7 @@ def story_form() -> StoryConfig | None:
         return None
     st.session_state[SETUP] = story
     address = to_address(story)
-    if story == _default():
+    if story == default_story():
         st.query_params.pop(SETUP, None)
     elif len(address) <= LONGEST_ADDRESS and st.query_params.get(SETUP) != address:
         st.query_params[SETUP] = address
@@ -61,7 +61,7 @@ def story_form() -> StoryConfig | None:
 
 def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
-    _start("dataset", base.dataset)
+    start_field("dataset", base.dataset)
     called = services.data_sets(base.dataset)
     dataset = st.selectbox(
         "Data set",
@@ -70,38 +70,38 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         key="form_dataset",
         on_change=_change_dataset,
     )
-    teachers, new_teachers, teacher = _teacher_fields(base, wrong)
-    student = _model_fields("Student", base.student, "student", wrong)
+    teachers, new_teachers, teacher = teacher_fields(base, wrong)
+    student = model_fields("Student", base.student, "student", wrong)
 
-    loss = _loss_fields(base)
+    loss = loss_fields(base)
     left, right = st.columns(2, vertical_alignment="bottom")
-    _start("epochs", base.training.epochs)
+    start_field("epochs", base.training.epochs)
     epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
-    _start("baseline", base.baseline)
+    start_field("baseline", base.baseline)
     baseline = right.toggle(
         "Train the baseline too",
         key="form_baseline",
         help="The same network trained without a teacher, for comparison.",
     )
-    with _folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
-        transfer_set = _transfer_fields(base, wrong)
+    with folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
+        transfer_set = transfer_fields(base, wrong)
     with st.expander("Optimiser and schedule", icon=":material/tune:"):
-        training = _training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
+        training = training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
     with st.expander("Teacher's training", icon=":material/school:"):
         teacher_training = base.teacher_training
         if teachers:
             st.markdown(":small[The teacher is trained already.]")
         else:
-            _start("teacher_epochs", teacher_training.epochs)
+            start_field("teacher_epochs", teacher_training.epochs)
             teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
-            teacher_training = _training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with _folded("Teaching assistant", ":material/group:", base.assistant is not None):
-        assistant = _assistant_fields(base, training, wrong)
-    with _folded("Changes over training", ":material/trending_down:", _changes(base)):
-        loss |= _change_fields(base, OBJECTIVES[loss["objective"]])
+            teacher_training = training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
+    with folded("Teaching assistant", ":material/group:", base.assistant is not None):
+        assistant = assistant_fields(base, training, wrong)
+    with folded("Changes over training", ":material/trending_down:", changes_midway(base)):
+        loss |= change_fields(base, OBJECTIVES[loss["objective"]])
     with st.expander("Loss and seed", icon=":material/functions:"):
         info = OBJECTIVES[loss["objective"]]
-        _start("t_squared", base.t_squared)
+        start_field("t_squared", base.t_squared)
         t_squared = st.toggle(
             "Multiply the soft loss by T²",
             key="form_t_squared",
@@ -109,7 +109,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
             " to see what it is for.",
         )
-        _start("ensemble", base.ensemble)
+        start_field("ensemble", base.ensemble)
         ensemble = st.selectbox(
             "Several teachers average their",
             ["probabilities", "logits"],
@@ -117,7 +117,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             disabled=max(len(teachers), new_teachers) < 2 or info.matches_logits,
             help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
         )
-        _start("seed", base.seed)
+        start_field("seed", base.seed)
         seed = st.number_input(
             "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
         )
@@ -137,7 +137,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         **loss,
         **assistant,
     }
-    return _changed(base, changes, wrong)
+    return with_changes(base, changes, wrong)
 
 
 def _change_dataset() -> None:

@@ -18,9 +18,10 @@ import time
 from measured import machine, ratios, spread, test_errors
 
 from kd_core.data import load
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
-from kd_core.training.config import RunConfig, SweepConfig, TrainingConfig
+from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.loop import Training, train
 from kd_core.training.together import Together, train_together
 

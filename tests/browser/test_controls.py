@@ -9,10 +9,10 @@ from tiny import tiny_config, tiny_story
 from walking import Walk, pages_of
 
 from kd_core.experiments import story as experiments_story
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
-from kd_core.training.config import SweepConfig
 
 TITLES = re.findall(r'st\.Page\([^)]*title="([^"]+)"', (ROOT / "app.py").read_text())
 """Of the navigation, so that each page is a test of its own."""

@@ -21,12 +21,12 @@ from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weigh
 from kd_core.base import tensors
 from kd_core.base.files import found, path_at
 from kd_core.experiments.story import plan
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import cluster
 from kd_core.jobs.queue import Jobs
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, LOST_WORKER, new_id
 from kd_core.runs.store import Store
-from kd_core.training.config import SweepConfig
 
 pytestmark = pytest.mark.timeout(400)
 PROGRAM = [sys.executable, "-m", "kd_core"]

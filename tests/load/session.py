@@ -1,7 +1,7 @@
 """One browser tab as the server sees it: cookies, HTTP connections, a websocket of Streamlit's own protocol, a page.
 
 What a browser asks for, this asks for: assets once, a page's pictures, messages that it has by their hash alone, reruns
-of fragments by their timer, and the /live and /probes of the page's components, as pages/shared/live/live.js and replay.js
+of fragments by their timer, and the /live and /probes of the page's components, as live.js and replay.js
 do. It draws nothing.
 """
 

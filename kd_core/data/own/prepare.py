@@ -28,7 +28,7 @@ from kd_core.base.files import AnyPath, is_file, remove_folder, sha256, write_at
 from kd_core.data.catalogue import DatasetInfo, own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.library import PACKED, Preparation, slug_of
-from kd_core.data.own.source import _Content, _content, _opened, _Source
+from kd_core.data.own.source import Content, Source, content_of, opened_image
 from kd_core.data.paths import OWN_CARD, own_folder
 
 SPARE_BYTES = 500_000_000
@@ -45,7 +45,7 @@ BATCH = 64
 class _Prepared:
     """Images as a data set has them, by index: what the workers of a DataLoader make. None: unreadable."""
 
-    def __init__(self, source: _Source, names: Sequence[str], preparation: Preparation) -> None:
+    def __init__(self, source: Source, names: Sequence[str], preparation: Preparation) -> None:
         from kd_core.base.torchvision import transforms
 
         v2 = transforms()
@@ -60,7 +60,7 @@ class _Prepared:
 
     def __getitem__(self, index: int) -> NDArray[np.uint8] | None:
         try:
-            image = _opened(self._source, self._names[index])
+            image = opened_image(self._source, self._names[index])
         except OSError:
             return None
         pixels: NDArray[np.uint8] = self._transform(image).numpy()
@@ -73,8 +73,8 @@ def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Pr
     progress hears how far it is, and may raise to cancel. Nothing is left behind where it fails.
     Raises DatasetError, in a sentence, where the source or an image in it cannot be used, or there is no room.
     """
-    source = _Source(path)
-    content = _content(source)
+    source = Source(path)
+    content = content_of(source)
     class_names = tuple(content.train)
     train, test = _parts(content, preparation)
     with tempfile.TemporaryDirectory(prefix="kd-lab-data-") as scratch:
@@ -93,7 +93,7 @@ def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Pr
             raise DatasetError(f"The data set cannot be saved: {error.strerror or error}. Free some space.") from error
 
 
-def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
+def _parts(content: Content, preparation: Preparation) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
     """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes.
 
     Both are mixed by seed, so that the first thousand test images, which pages show and race over, are of all classes.
@@ -117,7 +117,7 @@ def _parts(content: _Content, preparation: Preparation) -> tuple[list[tuple[str,
 def _pack(
     folder: Path,
     part: str,
-    source: _Source,
+    source: Source,
     members: Sequence[tuple[str, int]],
     preparation: Preparation,
     progress: Progress | None,

@@ -51,7 +51,7 @@ class Look(NamedTuple):
     ignored: int
 
 
-class _Source:
+class Source:
     """A folder or a zip file: its files by name, and their bytes. Names have '/' between their parts."""
 
     def __init__(self, path: Path) -> None:
@@ -114,7 +114,7 @@ class _Source:
             raise OSError(str(error)) from error
 
 
-class _Content(NamedTuple):
+class Content(NamedTuple):
     """Files of each class: class name -> their names, in order."""
 
     train: dict[str, list[str]]
@@ -122,7 +122,7 @@ class _Content(NamedTuple):
     ignored: int
 
 
-def _content(source: _Source) -> _Content:
+def content_of(source: Source) -> Content:
     """What lies where. Raises DatasetError, in a sentence, for what is no data set of class folders."""
     said = source.path.name
     files, folders = source.names()
@@ -152,7 +152,7 @@ def _content(source: _Source) -> _Content:
     if not split:
         train = _by_class(images, start)
         _check_classes(said, train, _empty(folders, wrapped, train))
-        return _Content(train, {}, ignored)
+        return Content(train, {}, ignored)
     shallow = next((parts for parts in images if len(parts) < start + 3), None)
     if shallow is not None:
         raise DatasetError(_loose(shallow))
@@ -168,7 +168,7 @@ def _content(source: _Source) -> _Content:
             f"{said} has other classes to train on than to test on ('{differing[0][:60]}' is in one of them only): give"
             " both the same class folders."
         )
-    return _Content(train, test, ignored)
+    return Content(train, test, ignored)
 
 
 def _loose(parts: tuple[str, ...]) -> str:
@@ -225,14 +225,14 @@ def _check_classes(said: str, classes: Mapping[str, list[str]], empty: Sequence[
 
 def look(path: Path) -> Look:
     """What lies in a folder or zip file of class folders. Raises DatasetError where it cannot be used."""
-    source = _Source(path)
-    content = _content(source)
+    source = Source(path)
+    content = content_of(source)
     names = [name for members in content.train.values() for name in members]
     sizes: list[tuple[int, int]] = []
     colour, unreadable = False, ""
     for name in names[:: max(1, len(names) // SAMPLED)][:SAMPLED]:
         try:
-            image = _opened(source, name)
+            image = opened_image(source, name)
         except OSError:
             unreadable = unreadable or name
             continue
@@ -253,7 +253,7 @@ def look(path: Path) -> Look:
     )
 
 
-def _opened(source: _Source, name: str) -> Image.Image:
+def opened_image(source: Source, name: str) -> Image.Image:
     """An image as it is meant to be seen, in RGB, on white where it is transparent. Raises OSError where it is none."""
     content = source.read(name)
     if len(content) > MAX_IMAGE_BYTES:

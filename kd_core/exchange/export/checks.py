@@ -26,7 +26,7 @@ class ExportError(LabError):
 
 
 def read_checks(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
-    """The content of checks.json as kd_core.exchange.export.write.export_run returned it, or None where there is no whole export.
+    """The content of checks.json as write.export_run returned it, or None where there is no whole export.
 
     None too where a file was changed, added in a refused one's place or lost, or where the run's weights are others by
     now: export again. Raises StoreError for what cannot be an id.

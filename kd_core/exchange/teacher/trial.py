@@ -1,6 +1,6 @@
 """A teacher's file tried in a process of its own, before anything of it is kept: a hostile one ends that process alone.
 
-    python -m kd_core.exchange.teacher.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
+    python -m teacher.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
 
 The process may take MAX_MEMORY_BYTES beyond what it starts with, where its system can bound that, and has MAX_SECONDS,
 of which SECONDS_WITHOUT_A_WORD at most may pass between two words of how far it is. No torch on the side of who asks.

@@ -199,7 +199,7 @@ def pull(
 ) -> float:
     """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
 
-    The ratio of the Frobenius norms of both summands of the gradient (kd_core.losses.hinton.distillation_gradient) at student
+    The ratio of the Frobenius norms of both summands of the gradient (hinton.distillation_gradient) at student
     logits of 0, where every training starts. Later both parts of a student that fits well cancel, whatever their
     weights, so that their sizes there say nothing.
     """

@@ -1,6 +1,6 @@
 """How much of the server one visitor may take: open pages, files that wait to be looked at, and what a tab may ask.
 
-It stands behind the door (pages/shared/access/door.py) and before Streamlit, whose own limits are those of one message or one
+It stands behind the door (door.py) and before Streamlit, whose own limits are those of one message or one
 file, however many somebody sends.
 """
 

@@ -28,7 +28,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
 from kd_core.base.files import write_atomic
 from pages.shared.access.base_path import absolute, relative, within
@@ -154,7 +154,7 @@ def the_door() -> Door:
     """The door of this server, as its environment says."""
     named = os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD")
     if named not in _doors:
-        _doors[named] = Door(*named, key=_key(paths.home()))
+        _doors[named] = Door(*named, key=_key(base_paths.home()))
     return _doors[named]
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
 from kd_core.data.own import library
 from kd_core.exchange import bundle
@@ -120,7 +120,7 @@ def remove_data(dataset: str) -> None:
     busy = [run for run in services.store().runs(statuses=ACTIVE) if run.config.dataset == dataset]
     if busy:
         raise LabError(f"{len(busy)} runs wait for this data set or learn from it: stop them first.")
-    library.remove(paths.storage(), dataset)
+    library.remove(base_paths.storage(), dataset)
 
 
 def find_out(kind: Finding, run_ids: Sequence[str]) -> None:

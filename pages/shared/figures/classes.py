@@ -11,11 +11,11 @@ from pages.shared.figures.style import (
     GREY,
     MANY,
     ROLE_COLOURS,
-    _class_axis,
-    _class_labels,
-    _plain,
-    _room,
-    _styled,
+    class_axis,
+    class_labels,
+    plain,
+    room_for,
+    with_style,
 )
 
 
@@ -26,7 +26,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     for name, (colour, bins) in models.items():
         figure.add_scatter(
-            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=_plain(name),
+            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=plain(name),
             mode="lines+markers", line={"color": colour},
             marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
             customdata=[one.examples for one in bins],
@@ -34,7 +34,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
         )  # fmt: skip
     figure.update_xaxes(title_text="confidence, %", range=[0, 101])
     figure.update_yaxes(title_text="right, %", range=[0, 101])
-    return _styled(figure, height=420)
+    return with_style(figure, height=420)
 
 
 def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str]) -> go.Figure:
@@ -42,7 +42,7 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
 
     A class without images has no bar. Of more than MANY classes, the MANY with most errors of any model are shown.
     """
-    figure, labels = go.Figure(), _class_labels(class_names)
+    figure, labels = go.Figure(), class_labels(class_names)
     errors = {
         name: [None if math.isnan(one) else 100 * (1 - one) for one in accuracies]
         for name, (_, accuracies) in models.items()
@@ -54,12 +54,12 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
         figure.update_layout(title={"text": f"The {MANY} of {len(labels):,} classes with most errors",
                                     "font": {"size": 14}, "y": 0.99})  # fmt: skip
     for name, (colour, _) in models.items():
-        figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=_plain(name),
+        figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=plain(name),
                        marker_color=colour, hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
-    axis = _class_axis({str(label): labels[label] for label in shown})
+    axis = class_axis({str(label): labels[label] for label in shown})
     figure.update_xaxes(title_text="true class", **axis)
     figure.update_yaxes(title_text="errors, % of the class")
-    return _styled(figure, height=380 + _room(labels) // 2)
+    return with_style(figure, height=380 + room_for(labels) // 2)
 
 
 def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
@@ -74,8 +74,8 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
         shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
         about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
     rows = [[int(difference[i][j]) for j in shown] for i in shown]
-    labels = _class_labels(class_names)
-    places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
+    labels = class_labels(class_names)
+    places, axis = [str(one) for one in shown], class_axis({str(one): labels[one] for one in shown})
     mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
     largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
     written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]
@@ -89,14 +89,14 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
     figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
-    styled = _styled(figure, height=420 + _room(labels))
-    return styled.update_layout(title={"text": _plain(title) + about, "font": {"size": 14}})
+    styled = with_style(figure, height=420 + room_for(labels))
+    return styled.update_layout(title={"text": plain(title) + about, "font": {"size": 14}})
 
 
 def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
     """How many images each class has, training and test set on top of each other; many classes lie closer."""
     figure = go.Figure()
-    labels = _class_labels(class_names)
+    labels = class_labels(class_names)
     places = [str(label) for label in range(len(labels))]
     for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
         figure.add_bar(
@@ -112,5 +112,5 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
         title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
     )  # fmt: skip
     figure.update_xaxes(title_text="images")
-    figure.update_yaxes(autorange="reversed", **_class_axis(dict(zip(places, labels, strict=True))))
-    return _styled(figure, height=max(260, min(900, 90 + 22 * len(labels))))
+    figure.update_yaxes(autorange="reversed", **class_axis(dict(zip(places, labels, strict=True))))
+    return with_style(figure, height=max(260, min(900, 90 + 22 * len(labels))))

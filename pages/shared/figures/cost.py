@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GREY, _decade_ticks, _plain, _short, _styled
+from pages.shared.figures.style import GREY, decade_ticks, plain, short, with_style
 
 COSTS = {
     "latency_ms": "latency of one image, ms",
@@ -31,16 +31,16 @@ def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
     for point in points:
         accuracy, colour = 100 * point["accuracy"], point["colour"]
         figure.add_scatter(
-            x=[point[x]], y=[accuracy], mode="markers", name=_plain(point["name"]),
+            x=[point[x]], y=[accuracy], mode="markers", name=plain(point["name"]),
             marker={"color": colour, "size": 14},
             error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
                      "arrayminus": [accuracy - 100 * point["low"]], "color": colour},
             hovertemplate="%{x:.4~s}, %{y:.2f}%",
         )  # fmt: skip
-    ticks = _decade_ticks([point[x] for point in points])
-    figure.update_xaxes(title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[_short(tick) for tick in ticks])
+    ticks = decade_ticks([point[x] for point in points])
+    figure.update_xaxes(title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks])
     figure.update_yaxes(title_text="test accuracy, %")
-    return _styled(figure, height=380)
+    return with_style(figure, height=380)
 
 
 RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
@@ -50,15 +50,15 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     """Images a second over batch size, on log axes. lines: name, colour, runtime, batch sizes, images a second."""
     figure = go.Figure()
     for name, colour, runtime, sizes, rates in lines:
-        figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=_plain(name),
+        figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=plain(name),
                            line={"color": colour, "dash": RUNTIME_DASHES[runtime]},
                            hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
     sizes = sorted({size for line in lines for size in line[3]})
-    ticks = _decade_ticks([rate for line in lines for rate in line[4]])
+    ticks = decade_ticks([rate for line in lines for rate in line[4]])
     figure.update_xaxes(
         title_text="images in a batch", type="log", tickvals=sizes, ticktext=[str(one) for one in sizes]
     )
     figure.update_yaxes(
-        title_text="images a second", type="log", tickvals=ticks, ticktext=[_short(one) for one in ticks]
+        title_text="images a second", type="log", tickvals=ticks, ticktext=[short(one) for one in ticks]
     )
-    return _styled(figure, height=460)
+    return with_style(figure, height=460)

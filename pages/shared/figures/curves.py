@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pages.shared.figures.style import DASHES, ROLE_COLOURS, _plain, _styled, colours_of, dashes_of
+from pages.shared.figures.style import DASHES, ROLE_COLOURS, colours_of, dashes_of, plain, with_style
 
 PANELS = {
     "loss": "Total loss, training set",
@@ -49,7 +49,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": colour, "dash": "solid" if raw else dash, "width": 1 if raw else 2}
                 figure.add_scatter(
-                    x=[], y=[], name=_plain(curve.name), showlegend=False,
+                    x=[], y=[], name=plain(curve.name), showlegend=False,
                     mode="lines+markers" if accuracy else "lines", line=line,
                     opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
                     hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
@@ -58,7 +58,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
         figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
-    return _styled(figure, height=560 if columns == 2 else 980)
+    return with_style(figure, height=560 if columns == 2 else 980)
 
 
 def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, float, float]]]) -> go.Figure:
@@ -78,4 +78,4 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
     ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
     figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])
     figure.update_yaxes(title_text="test errors")
-    return _styled(figure, height=380)
+    return with_style(figure, height=380)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GRADIENT_COLOURS, GREY, INK, ROLE_COLOURS, _plain, _styled
+from pages.shared.figures.style import GRADIENT_COLOURS, GREY, INK, ROLE_COLOURS, plain, with_style
 
 
 def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
@@ -27,7 +27,7 @@ def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float
     figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
     figure.update_xaxes(title_text=axis, rangemode="tozero")
     figure.update_yaxes(type="category", range=[-0.7, 1.7])
-    return _styled(figure, height=240)
+    return with_style(figure, height=240)
 
 
 def biases(
@@ -45,7 +45,7 @@ def biases(
         figure.add_annotation(x=value, y=1 - 0.09 * index, yref="paper", text=text, showarrow=False, xanchor="left")
     figure.update_xaxes(title_text=f"bias of {name} raised by")
     figure.update_yaxes(title_text="test errors", rangemode="tozero")
-    return _styled(figure, height=380)
+    return with_style(figure, height=380)
 
 
 def sweep_map(
@@ -69,7 +69,7 @@ def sweep_map(
             hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
         )
     )  # fmt: skip
-    styled = _styled(figure, height=140 + 52 * max(2, len(alphas)))
+    styled = with_style(figure, height=140 + 52 * max(2, len(alphas)))
     styled.update_xaxes(title_text="temperature T", type="category", showgrid=False)
     styled.update_yaxes(title_text="alpha", type="category", showgrid=False)
     return styled.update_layout(title={"text": title, "font": {"size": 14}})
@@ -83,7 +83,7 @@ def objective_differences(points: Sequence[tuple[str, str, float, float, float]]
     figure = go.Figure()
     for name, role, mean, low, high in points:
         figure.add_scatter(
-            x=[mean], y=[_plain(name)], mode="markers", showlegend=False, name=_plain(name),
+            x=[mean], y=[plain(name)], mode="markers", showlegend=False, name=plain(name),
             marker={"color": ROLE_COLOURS[role], "size": 11},
             error_x={"type": "data", "symmetric": False, "array": [high - mean], "arrayminus": [mean - low],
                      "color": ROLE_COLOURS[role], "thickness": 2},
@@ -93,4 +93,4 @@ def objective_differences(points: Sequence[tuple[str, str, float, float, float]]
                      line={"color": ROLE_COLOURS["baseline"], "width": 2, "dash": "dash"})  # fmt: skip
     figure.update_xaxes(title_text="test errors, the baseline at 0", zeroline=False)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
-    return _styled(figure, height=110 + 34 * max(2, len(points)))
+    return with_style(figure, height=110 + 34 * max(2, len(points)))

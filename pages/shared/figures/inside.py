@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GREY, MANY, _class_labels, _decade_ticks, _plain, _short, _styled
+from pages.shared.figures.style import GREY, MANY, class_labels, decade_ticks, plain, short, with_style
 
 CLASS_COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951",
                  "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e", "#9498a0")  # fmt: skip
@@ -31,22 +31,22 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
         others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
         figure.add_scatter(
             x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",
-            name=f"{len(names) - len(shown):,} others", text=[_plain(names[label]) for _, label in others],
+            name=f"{len(names) - len(shown):,} others", text=[plain(names[label]) for _, label in others],
             marker={"size": 4, "color": GREY, "opacity": 0.35},
         )  # fmt: skip
     for place, label in enumerate(shown):
         mine = [point for point, one in zip(points, labels, strict=True) if one == label]
         figure.add_scatter(
-            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=_class_labels(names)[label],
-            hoverinfo="text", hovertext=_plain(names[label]),
+            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=class_labels(names)[label],
+            hoverinfo="text", hovertext=plain(names[label]),
             marker={"size": 5, "color": CLASS_COLOURS[place % len(CLASS_COLOURS)], "opacity": 0.75,
                     "symbol": CLASS_SYMBOLS[place // len(CLASS_COLOURS)]},
         )  # fmt: skip
     figure.update_xaxes(showticklabels=False, title_text="first principal component")
     figure.update_yaxes(showticklabels=False, title_text="second")
-    styled = _styled(figure, height=420)
+    styled = with_style(figure, height=420)
     return styled.update_layout(
-        title={"text": _plain(title), "font": {"size": 14}},
+        title={"text": plain(title), "font": {"size": 14}},
         legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"},
     )
 
@@ -57,14 +57,14 @@ def landscape(
     """Loss over a plane through a model's weights, on a log scale from least to most, so that models compare."""
     logs = [[math.log10(max(loss, least)) for loss in row] for row in losses]
     low, high = math.log10(least), math.log10(most)
-    ticks = [tick for tick in _decade_ticks([least, most]) if least <= tick <= most]
+    ticks = [tick for tick in decade_ticks([least, most]) if least <= tick <= most]
     figure = go.Figure(
         go.Contour(
             z=logs, x=list(steps), y=list(steps), zmin=low, zmax=high, customdata=losses,
             contours={"start": low, "end": high, "size": (high - low) / 12},
             colorscale=[[0, colour], [1, "rgba(128,128,128,0.10)"]], line={"width": 0.5},
             colorbar={"title": {"text": "nats"}, "thickness": 10, "outlinewidth": 0,
-                      "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [_short(tick) for tick in ticks]},
+                      "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [short(tick) for tick in ticks]},
             hovertemplate="%{customdata:.3g} nats<extra></extra>",
         )
     )  # fmt: skip
@@ -72,4 +72,4 @@ def landscape(
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     figure.update_xaxes(title_text="first direction", constrain="domain")
     figure.update_yaxes(title_text="second", scaleanchor="x")
-    return _styled(figure, height=420).update_layout(title={"text": _plain(title), "font": {"size": 14}})
+    return with_style(figure, height=420).update_layout(title={"text": plain(title), "font": {"size": 14}})

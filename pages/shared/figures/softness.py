@@ -11,10 +11,10 @@ from pages.shared.figures.style import (
     GREY,
     MANY,
     ROLE_COLOURS,
-    _class_axis,
-    _class_labels,
-    _room,
-    _styled,
+    class_axis,
+    class_labels,
+    room_for,
+    with_style,
 )
 
 
@@ -30,8 +30,8 @@ def dark_knowledge(
         [value if value is None or row != column else value * diagonal for column, value in enumerate(values)]
         for row, values in enumerate(percent)
     ]
-    labels = _class_labels(class_names)
-    places, axis = [str(one) for one in shown], _class_axis({str(one): labels[one] for one in shown})
+    labels = class_labels(class_names)
+    places, axis = [str(one) for one in shown], class_axis({str(one): labels[one] for one in shown})
     article = "a " if all(len(name) == 1 for name in class_names) else ""
     gap = 0 if len(shown) > MANY else 1
     figure = go.Figure(
@@ -45,7 +45,7 @@ def dark_knowledge(
     figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
     title = f"mean soft target at T = {temperature:g}"
     figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
-    return _styled(figure, height=840 if len(shown) > MANY else 440 + _room(labels))
+    return with_style(figure, height=840 if len(shown) > MANY else 440 + room_for(labels))
 
 
 def _percent(share: float) -> float | None:
@@ -57,7 +57,7 @@ def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names:
 
     Of more than MANY classes it lies on its side, with a line of text for each.
     """
-    figure, labels = go.Figure(), _class_labels(class_names)
+    figure, labels = go.Figure(), class_labels(class_names)
     lies = len(leaves) > MANY
     for along, up in zip(positions, heights, strict=True):
         x, y = (up, along) if lies else (along, up)
@@ -79,10 +79,10 @@ def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names:
     if lies:
         figure.update_yaxes(**of_leaves, range=[10 * len(leaves), 0])
         figure.update_xaxes(**of_heights)
-        return _styled(figure, height=110 + 13 * len(leaves))
+        return with_style(figure, height=110 + 13 * len(leaves))
     figure.update_xaxes(**of_leaves)
     figure.update_yaxes(**of_heights)
-    return _styled(figure, height=440 + _room(labels))
+    return with_style(figure, height=440 + room_for(labels))
 
 
 FELT = 16
@@ -94,7 +94,7 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
 
     Of more than MANY classes, the FELT with the largest parts, and the sum over all others.
     """
-    shown, labels = list(range(len(class_names))), _class_labels(class_names)
+    shown, labels = list(range(len(class_names))), class_labels(class_names)
     if len(shown) > MANY:
         shown = sorted(shown, key=lambda k: -max(abs(soft[k]), abs(hard[k])))[:FELT]
     others = [k for k in range(len(class_names)) if k not in shown]
@@ -111,10 +111,10 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
     figure.add_scatter(x=places, y=total, mode="markers", name="sum", hovertemplate="%{x}: %{y:.4g}",
                        marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": GREY})  # fmt: skip
     figure.update_layout(barmode="relative")
-    axis = _class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
+    axis = class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
     figure.update_xaxes(title_text="class", **axis)
     figure.update_yaxes(title_text="gradient on the logit")
-    return _styled(figure, height=360 + _room(labels) // 2)
+    return with_style(figure, height=360 + room_for(labels) // 2)
 
 
 def gradient_sizes(
@@ -150,4 +150,4 @@ def gradient_sizes(
     figure.update_xaxes(title_text="temperature T", type="log", range=[-1, 2], tickvals=[0.1, 1, 2, 4, 8, 20, 100],
                         ticktext=["0.1", "1", "2", "4", "8", "20", "100"])  # fmt: skip
     figure.update_yaxes(title_text="norm of the soft loss's gradient", type="log", exponentformat="power")
-    return _styled(figure, height=360)
+    return with_style(figure, height=360)

@@ -23,7 +23,7 @@ OPTIONS = {"responsive": True, "displayModeBar": False}
 """
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """What people called a run, for plotly, which takes text for HTML: it must draw no link."""
     return html.escape(text, quote=False)
 
@@ -53,7 +53,7 @@ def dashes_of(roles: Sequence[str]) -> list[str]:
     return dashes
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
     """0.05, 2, 500k, 2M."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
@@ -65,20 +65,20 @@ LONGEST_LABEL = 16
 """Characters of a class's name on an axis or in a legend."""
 
 
-def _class_labels(class_names: Sequence[str]) -> list[str]:
+def class_labels(class_names: Sequence[str]) -> list[str]:
     """Class names as plotly shows them: no HTML, and the long ones cut."""
     return [
-        _plain(name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1].rstrip() + "…") for name in class_names
+        plain(name if len(name) <= LONGEST_LABEL else name[: LONGEST_LABEL - 1].rstrip() + "…") for name in class_names
     ]
 
 
-def _room(labels: Sequence[str]) -> int:
+def room_for(labels: Sequence[str]) -> int:
     """Pixels that labels take where they stand upright."""
     longest = max(map(len, labels))
     return 7 * longest if longest > 3 else 0
 
 
-def _class_axis(labels: Mapping[str, str]) -> dict[str, Any]:
+def class_axis(labels: Mapping[str, str]) -> dict[str, Any]:
     """An axis whose categories are indices of classes, each shown by its label; so no two classes fall together.
 
     Where there is no room for all labels, plotly leaves some out, and shows them once the user zooms in.
@@ -93,7 +93,7 @@ MANY = 20
 GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
 
 
-def _decade_ticks(values: Sequence[float]) -> list[float]:
+def decade_ticks(values: Sequence[float]) -> list[float]:
     """1, 2 and 5 of each decade that the positive values reach into; of many decades, 1 alone."""
     decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)
     digits = (1, 2, 5) if len(decades) <= 4 else (1,)
@@ -111,7 +111,7 @@ _LAYOUT = {
 _AXIS = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "automargin": True}
 
 
-def _styled(figure: go.Figure, height: int) -> go.Figure:
+def with_style(figure: go.Figure, height: int) -> go.Figure:
     """The look that all figures share, under what a figure has set itself.
 
     Set as one value: plotly's update_layout and update_xaxes took 5 ms for it, most of what a figure costs.

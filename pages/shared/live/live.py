@@ -1,6 +1,6 @@
 """The live view of linked runs: progress, buttons and learning curves.
 
-The browser asks the server's /live route for what is new (pages/shared/server/server.py), so that watching reruns no script:
+The browser asks the server's /live route for what is new (server.py), so that watching reruns no script:
 Python hears only what its user presses, and that a run has changed its state.
 """
 

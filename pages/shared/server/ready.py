@@ -3,7 +3,7 @@
 import gc
 import threading
 
-from pages.shared.server.routes import _compressed_plotly
+from pages.shared.server.routes import compressed_plotly
 
 AFTER_START_SECONDS = 3.0
 SECONDS_BETWEEN_COLLECTIONS = 30.0
@@ -17,12 +17,12 @@ def _get_ready() -> None:
 
     from kd_core.runs import artifacts  # noqa: F401
 
-    _compressed_plotly()
+    compressed_plotly()
     gc.collect()
     gc.freeze()
 
 
-def _collect_garbage(ended: threading.Event) -> None:
+def collect_garbage(ended: threading.Event) -> None:
     """What Streamlit would do after every run of a page (postScriptGC), for all of them together now and then.
 
     It takes 0.15 s with 30 sessions. Python's own rule waits until a quarter of all objects may be garbage.
@@ -32,7 +32,7 @@ def _collect_garbage(ended: threading.Event) -> None:
 
 
 _wanted = threading.Event()
-_getting_ready = threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True)
+GETTING_READY = threading.Thread(target=_get_ready, name="kd-lab-get-ready", daemon=True)
 
 
 def wait_until_ready() -> None:
@@ -40,6 +40,6 @@ def wait_until_ready() -> None:
 
     While one thread imports torch, scipy fails in every other ("partially initialized module 'torch'").
     """
-    if _getting_ready.is_alive():
+    if GETTING_READY.is_alive():
         _wanted.set()
-        _getting_ready.join()
+        GETTING_READY.join()

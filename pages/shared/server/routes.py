@@ -29,11 +29,11 @@ async def _send_plotly(request: Request) -> Response:
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=headers)
     headers["Content-Encoding"] = "gzip"
-    return Response(_compressed_plotly(), media_type="text/javascript", headers=headers)
+    return Response(compressed_plotly(), media_type="text/javascript", headers=headers)
 
 
 @cache
-def _compressed_plotly() -> bytes:
+def compressed_plotly() -> bytes:
     """Compressed once: Streamlit's server would do it again for every browser, on the thread that serves them all."""
     return gzip.compress(_PLOTLY_JS.read_bytes(), mtime=0)
 

@@ -24,8 +24,8 @@ from kd_core.base import process
 from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
 from pages.shared.access.door import KeepDoor
-from pages.shared.server.ready import _collect_garbage, _getting_ready
-from pages.shared.server.streamlit_patches import _request_rerun, _watch_no_files
+from pages.shared.server.ready import GETTING_READY, collect_garbage
+from pages.shared.server.streamlit_patches import request_rerun, watch_no_files
 from pages.shared.session import keys
 
 process.let_threads_sleep()
@@ -69,12 +69,12 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     PagesManager.uses_pages_directory = False
     # A session that comes back after a lost connection is made to look for changed source files even where that is
     # switched off, and holds all others up for 0.13 s (Streamlit 1.67).
-    AppSession.register_file_watchers = _watch_no_files  # type: ignore[method-assign]
-    AppSession.request_rerun = _request_rerun  # type: ignore[method-assign]
+    AppSession.register_file_watchers = watch_no_files  # type: ignore[method-assign]
+    AppSession.request_rerun = request_rerun  # type: ignore[method-assign]
     MediaFileManager.remove_orphaned_files = _remove_orphaned_files  # type: ignore[method-assign]
-    _getting_ready.start()
+    GETTING_READY.start()
     ended = threading.Event()
-    threading.Thread(target=_collect_garbage, args=(ended,), name="kd-lab-garbage", daemon=True).start()
+    threading.Thread(target=collect_garbage, args=(ended,), name="kd-lab-garbage", daemon=True).start()
     yield
     ended.set()
 

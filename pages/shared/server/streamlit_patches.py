@@ -5,14 +5,14 @@ from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 
-def _watch_no_files(self: AppSession) -> None:
+def watch_no_files(self: AppSession) -> None:
     """In place of AppSession.register_file_watchers."""
 
 
 _streamlits_request_rerun = AppSession.request_rerun
 
 
-def _request_rerun(self: AppSession, client_state: ClientState | None) -> None:
+def request_rerun(self: AppSession, client_state: ClientState | None) -> None:
     """In place of AppSession.request_rerun: deaf to a fragment's timer while the session's script runs or waits to.
 
     The timer asks again. Streamlit (1.67) would draw the fragment afterwards, on the page that the browser showed when

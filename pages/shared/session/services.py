@@ -15,7 +15,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core.base import paths
+from kd_core.base import paths as base_paths
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
@@ -52,17 +52,17 @@ TRIALS_KEPT = 5
 
 def store() -> Store:
     """The run store of KD_HOME. Raises StoreError where it cannot be used."""
-    return _opened(paths.home()).store
+    return _opened(base_paths.home()).store
 
 
 def mended() -> str | None:
     """What had to be mended when this server opened its store, in a sentence, or None."""
-    return _opened(paths.home()).notice
+    return _opened(base_paths.home()).notice
 
 
 def jobs() -> Jobs:
     """The queue of this server."""
-    return _jobs(paths.home())
+    return _jobs(base_paths.home())
 
 
 def browser() -> str:
@@ -78,7 +78,7 @@ def owner_colour(browser_id: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _opened(home: Path) -> recovery.Opened:
-    opened = recovery.open_store(home, paths.storage())
+    opened = recovery.open_store(home, base_paths.storage())
     opened.store.interrupt_orphans()
     opened.store.purge()
     opened.store.prune()
@@ -104,7 +104,7 @@ def _jobs(home: Path) -> Jobs:
 
 def intake() -> Intake:
     """What takes data sets in."""
-    return _intake(paths.home())
+    return _intake(base_paths.home())
 
 
 @st.cache_resource(show_spinner=False)
@@ -146,7 +146,7 @@ def data_sets(*others: str) -> dict[str, str]:
 
     Of users' own of one label, the beginning of each one's checksum tells them apart. Storage is asked once.
     """
-    own = library.names(paths.storage())
+    own = library.names(base_paths.storage())
     of_label = Counter(info_of(name).label for name in own)
 
     def called(name: str) -> str:
@@ -214,7 +214,7 @@ def class_names_of(run: Run) -> tuple[str, ...]:
 @st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
     if is_own(dataset):  # whose images need not be opened for it
-        return library.card(paths.storage(), dataset).class_names
+        return library.card(base_paths.storage(), dataset).class_names
     return _loaded(dataset).class_names
 
 
@@ -234,7 +234,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
     from kd_core.runs import artifacts
 
-    return artifacts.test_logits(paths.storage(), run_id)
+    return artifacts.test_logits(base_paths.storage(), run_id)
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
@@ -242,7 +242,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
     from kd_core.runs import artifacts
 
-    return artifacts.validation_logits(paths.storage(), run_id)
+    return artifacts.validation_logits(base_paths.storage(), run_id)
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=4)
@@ -253,7 +253,7 @@ def trained(run_id: str) -> "artifacts.Trained":
     """
     from kd_core.runs import artifacts
 
-    return artifacts.load_trained(paths.storage(), run_id)
+    return artifacts.load_trained(base_paths.storage(), run_id)
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
@@ -285,7 +285,7 @@ def forecast(configs: Mapping[str, RunConfig]) -> dict[str, Span]:
 
 def queue_forecast() -> dict[str, Span]:
     """The same of the queue as it is, for all who watch: not anew for each."""
-    return _queue_forecast(str(paths.home()))
+    return _queue_forecast(str(base_paths.home()))
 
 
 @st.cache_data(show_spinner=False, ttl=FORECAST_SECONDS)

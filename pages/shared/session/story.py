@@ -18,7 +18,7 @@ LONGEST_STORY = 50_000
 def chosen_story() -> StoryConfig:
     """The story of this session, else the address's, else the one that serves the largest data set at hand."""
     if SETUP not in st.session_state:
-        st.session_state[SETUP] = of_address(st.query_params.get(SETUP, "")) or _default()
+        st.session_state[SETUP] = of_address(st.query_params.get(SETUP, "")) or default_story()
     story: StoryConfig = st.session_state[SETUP]
     return story
 
@@ -31,7 +31,7 @@ def set_story(story: StoryConfig) -> None:
             del st.session_state[name]
 
 
-def _default() -> StoryConfig:
+def default_story() -> StoryConfig:
     return StoryConfig.default("mnist" if available("mnist") else "digits")
 
 

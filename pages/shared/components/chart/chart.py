@@ -12,7 +12,8 @@ import streamlit as st
 from pages.shared.figures import style
 
 _HERE = Path(__file__)
-PLOTLY_JS = f"const PLOTLY_OPTIONS = {json.dumps(style.OPTIONS)};\n{(_HERE.parent.parent / 'common' / 'plotly.js').read_text(encoding='utf-8')}"
+_PLOTLY = _HERE.parent.parent / "common" / "plotly.js"
+PLOTLY_JS = f"const PLOTLY_OPTIONS = {json.dumps(style.OPTIONS)};\n" + _PLOTLY.read_text(encoding="utf-8")
 """What every component that draws with plotly begins with."""
 _SCRIPT = PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
 
