@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 INSTRUCTIONS = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
 NEEDED = (".streamlit/config.toml", "LICENSE", "app.py", "checkpoints/shipped", "kd_core", "pages", "requirements.txt")
-"""By the app; the screenshot under pages/ is the README's."""
+"""By the app."""
 KEPT_OUT = (
     ".env",
     ".git/config",
@@ -29,7 +29,6 @@ KEPT_OUT = (
     "checkpoints/lab.sqlite",
     "checkpoints/runs/0123456789/weights.safetensors",
     "kd_core/__pycache__/jobs.cpython-311.pyc",
-    "docs/screenshot.png",
     "pages/widgets/__pycache__/lab.cpython-311.pyc",
     "tests/conftest.py",
 )
@@ -89,7 +88,7 @@ def test_the_image_gets_what_the_app_needs_and_nothing_else():
         files = [ROOT / needed] if (ROOT / needed).is_file() else [*(ROOT / needed).rglob("*")]
         paths = {str(file.relative_to(ROOT)) for file in files if file.is_file() and "__pycache__" not in file.parts}
         assert paths
-        assert {path for path in paths if not in_context(path)} <= {"docs/screenshot.png"}
+        assert {path for path in paths if not in_context(path)} == set()
     others = {path.name for path in ROOT.iterdir()} - {needed.split("/")[0] for needed in NEEDED}
     assert not [name for name in (*others, *KEPT_OUT) if in_context(name)]
 

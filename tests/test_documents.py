@@ -1,6 +1,6 @@
 """Every command that a document gives works as written: run, or as far as it goes without a network or minutes.
 
-The block of README's "In a shell" is run whole elsewhere; here its words are held against the command line.
+The block of docs/command-line.md is run whole elsewhere; here its words are held against the command line.
 """
 
 import re
@@ -19,13 +19,18 @@ from typer.testing import CliRunner
 from kd_core.__main__ import app
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]
+ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 SHELL = get_command(app)
 STARTS = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(python3?|pip|streamlit|dask|docker|apt-get|echo) ")
 ELSEWHERE = {
     "python -m pytest": "CI, which takes this very line from the README",
     "python -m venv": "CI",
     "apt-get install": "CI, where the package is missing",
+    "ruff check .": "CI",
+    "ruff format .": "CI",
+    "mypy": "CI",
+    "mkdocs build --strict": "CI",
     "docker": "tests/test_docker.py, as far as one gets without an engine",
     "echo KD_PRESENTER_PASSWORD=pears >> .env": "the shell",
 }
@@ -125,7 +130,57 @@ def test_every_benchmark_is_named_in_a_document():
     assert programs <= {ROOT / script for script in scripts()}
 
 
-def test_the_readmes_way_to_own_data_works_as_written(home, tmp_path):
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_links_and_names_only_what_is_there(document):
+    """Links between documents and to pictures, headings too; and files of the repository that its sentences name."""
+    text = document.read_text(encoding="utf-8")
+    for link in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        target = (document.parent / path) if path else document
+        assert target.exists(), link
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.M)
+            assert heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, link
+    for named in re.findall(r"`((?:kd_core|pages|tests|tools|docs|checkpoints|\.ci)/[\w./-]+)`", text):
+        assert (ROOT / named).exists() or named == "tools/train.py", named  # that one is in another's repository
+
+
+def test_the_architecture_names_functions_that_are_there():
+    """What it gives as `name` (`path`) is defined in that file."""
+    text = " ".join(ARCHITECTURE.read_text(encoding="utf-8").split())
+    named = re.findall(r"`([A-Za-z_.]+)(?:\[[^`]*\])?`(?: function)? \(`([\w/]+\.py)`\)", text)
+    named = [(name, path) for name, path in named if "/" in path]
+    assert len(named) > 10
+    for name, path in named:
+        last = name.rpartition(".")[2]
+        source = (ROOT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(?:def|class) {last}\b|^{last}\b.* = ", source, re.M), (name, path)
+
+
+def test_the_architecture_draws_the_arrows_that_packages_have():
+    """Every arrow drawn is one of an import, and every other import follows from those drawn."""
+    from test_architecture import ENGINE_ARROWS
+
+    drawn = {}
+    for start, end in re.findall(r"^    (\w+) --> (\w+)$", ARCHITECTURE.read_text(encoding="utf-8"), re.M):
+        drawn.setdefault(start, set()).add(end)
+    arrows = {}
+    for package, others in ENGINE_ARROWS.items():
+        arrows.setdefault(package.replace("__main__", "cli"), set()).update(others)
+
+    def below(package):
+        return {each for other in drawn.get(package, ()) for each in {other, *below(other)}}
+
+    for package in arrows:
+        assert drawn.get(package, set()) <= arrows[package], package
+        assert arrows[package] - {package} <= below(package), package
+
+
+def test_the_readme_is_read_in_a_minute():
+    assert len((ROOT / "README.md").read_bytes()) <= 6 * 1024
+
+
+def test_the_documents_way_to_own_data_works_as_written(home, tmp_path):
     folder = coloured_classes(tmp_path / "leaves", ("oak", "elm", "ash"), count=8)
     assert len(RUN_WHOLE) == 3
     for _, command in RUN_WHOLE:

@@ -135,8 +135,8 @@ def test_an_objective_is_its_formula_in_float64(objective, weights, temperature)
     assert float(computed.loss) == pytest.approx(shares[0] * soft + shares[1] * hard, rel=1e-9)
 
 
-def test_the_readme_tells_of_every_objective_with_its_weights_at_first():
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+def test_the_documents_tell_of_every_objective_with_its_weights_at_first():
+    text = (Path(__file__).parent.parent / "docs" / "objectives.md").read_text(encoding="utf-8")
     for name, info in OBJECTIVES.items():
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         weights = row.split(" | ")[3]

@@ -315,19 +315,20 @@ def test_the_app_too_refuses_a_device_that_is_not_there_before_a_run_is_made(sto
     assert store.runs() == []
 
 
-# ----------------------------------------------------------------------------------------------------- the README
+# ----------------------------------------------------------------------------------------------------- the document
 
 
-def block_of_the_readme():
-    """The words of each command of the README's shell block, and the file that its output goes to."""
-    block = re.search(r"## In a shell\n.*?```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+def block_of_the_document():
+    """The words of each command of the shell block, and the file that its output goes to."""
+    text = (ROOT / "docs" / "command-line.md").read_text()
+    block = re.search(r"# The command line\n.*?```sh\n(.*?)```", text, re.DOTALL).group(1)
     for line in block.splitlines():
         words = shlex.split(line, comments=True)
         assert words[:3] == [".venv/bin/python", "-m", "kd_core"]
         yield words[3:]
 
 
-def test_the_readmes_shell_block_runs_as_written_and_distils_from_its_teacher(home, tmp_path, monkeypatch):
+def test_the_documents_shell_block_runs_as_written(home, tmp_path, monkeypatch):
     """Cut for time: digits for MNIST, an epoch a run, tiny experiments of two seeds, and the digits models verified."""
     whole = defaults.default_training
     monkeypatch.setattr(defaults, "default_training", lambda role, data: whole(role, data).replace(epochs=1))
@@ -336,7 +337,7 @@ def test_the_readmes_shell_block_runs_as_written_and_distils_from_its_teacher(ho
     monkeypatch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
     monkeypatch.chdir(tmp_path)
     made = {}
-    for words in block_of_the_readme():
+    for words in block_of_the_document():
         cut = [{"mnist": "digits", "5": "2", "12": "1"}.get(word, word) for word in words]
         if cut[0] in ("recipe", "objectives") and "--dataset" not in cut:
             cut += ["--dataset", "digits"]

@@ -112,7 +112,7 @@ RETIRED = (
     "distil ", "distils", "soft part", "hard part", "without a teacher {", "student, hard labels",
 )  # fmt: skip
 TOP = Path(__file__).resolve().parents[1]
-TEXTS = [*TOP.glob("*.md"), *TOP.glob("docs/*.md"), TOP / "checkpoints" / "README.md"]
+TEXTS = [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), TOP / "checkpoints" / "README.md"]
 SOURCES = [path for folder in ("pages", "kd_core") for path in (TOP / folder).rglob("*.py")]
 SCRIPTS = [*(TOP / "pages").rglob("*.js")]
 

@@ -5,7 +5,7 @@
 The plain loop is what a first implementation looks like: torchvision's transforms on every sample, batches of 64 from a
 DataLoader, the teacher called on every batch, loss.item() at every step, torch.optim.Adam at 1e-3. Same student
 784-800-800-10, same teacher 784-1200-1200-10, same T and alpha. The contenders take turns, epoch by epoch; a ratio is
-of two epochs that lie side by side. What it prints is what the README shows: paste it.
+of two epochs that lie side by side. What it prints goes into docs/measurements/speed.md.
 """
 
 import argparse

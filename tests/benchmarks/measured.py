@@ -13,7 +13,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (2, 1)
 
 
 def machine() -> str:
-    """Processor, threads, torch and day, as a table in the README names its conditions."""
+    """Processor, threads, torch and day, as a table of a document names its conditions."""
     import torch
 
     from kd_core.evaluation import speed

@@ -9,7 +9,7 @@ is shared is a seed's batches: the more students a seed has, the more there is t
 One after another goes through training.train with the same config and the same teacher logits, known beforehand to
 both. Both times hold everything from the configs to the last epoch's validation. The contenders take turns: the first
 half of the students one by one, then all together, then the other half, so that a machine that slows down slows both;
-the ratio is of each round, its spread over the rounds. What it prints is what the README shows: paste it.
+the ratio is of each round, its spread over the rounds. What it prints goes into docs/measurements/speed.md.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Many faults at random moments, and what became of the runs: nothing finished may be lost, everything else goes on.
 
-    KD_DATA_DIR=... python tests/faults/faults.py [--faults 100] [--seed 0] [--only N] [--report tests/faults/report.md]
+    KD_DATA_DIR=... python tests/faults/faults.py [--faults 100] [--seed 0] [--only N] [--report FILE]
 
 A real server trains small stories and sweeps on a small disk of its own. Each fault comes from the seed and its number:
 a worker or the server is killed, the disk is filled or made read-only, a checkpoint or the database is damaged, the
@@ -39,7 +39,7 @@ import requests
 import streamlit
 import torch
 import websockets
-from world import Disk, Mirror, Seen, Server, Tab, gone, may_mount, wait_until, whole
+from world import ROOT, Disk, Mirror, Seen, Server, Tab, gone, may_mount, wait_until, whole
 
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.paths import MNIST_FILES
@@ -848,7 +848,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="strike with this one of them alone")
-    parser.add_argument("--report", type=Path, default=Path(__file__).with_name("report.md"))
+    parser.add_argument("--report", type=Path, default=ROOT / "docs" / "measurements" / "faults-report.md")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="kd-faults-"))
     if not may_mount(work / "try"):

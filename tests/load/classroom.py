@@ -1,6 +1,6 @@
 """A class of 30 opens the app at once: does it hold? Bounded, on loopback alone; not one of pytest's.
 
-    KD_DATA_DIR=... python tests/load/classroom.py [--minutes 10] [--seed 0] [--report tests/load/report.md]
+    KD_DATA_DIR=... python tests/load/classroom.py [--minutes 10] [--seed 0] [--report FILE]
 
 The real app is started as it is served to a class: passwords, two runs at once, limits. A presenter opens it and starts
 two long stories on MNIST (on digits, where MNIST is not at hand). Once two runs train, 29 guests open the app at once,
@@ -652,7 +652,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--report", type=Path, default=HERE / "report.md")
+    parser.add_argument("--report", type=Path, default=HERE.parents[1] / "docs" / "measurements" / "load-report.md")
     arguments = parser.parse_args()
     os.environ |= {
         "KD_PASSWORD": PASSWORD,
