@@ -24,8 +24,7 @@ def pytest_collection_modifyitems(items):
     """
     hosts = [item for item in items if "cluster" in item.path.parts]
     others = [item for item in items if "cluster" not in item.path.parts]
-    middle = next((place for place, item in enumerate(others) if item.path.name >= "test_jobs.py"
-                   and item.path.parent.name == "tests"), len(others))  # fmt: skip
+    middle = next((place for place, item in enumerate(others) if "process" in item.path.parts), len(others))
     items[:] = [*others[:middle], *hosts, *others[middle:]]
 
 

@@ -1,19 +1,14 @@
 """A real server with a home of its own, and a real Chromium that looks at it."""
 
 import contextlib
-import json
 import os
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
-from serving import Server
-
-from kd_core.exchange import shipped
-from kd_core.runs.store import Store
+from serving import SERVERS, serve
 
 expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
 CHROMIUM_FLAGS = [
@@ -29,7 +24,6 @@ CHROMIUM_FLAGS = [
 HERE = re.compile(r"(data|blob|file|about|chrome-error):|(http|ws)s?://(localhost|127\.0\.0\.1)[:/]")
 LOG_SHOWN = 20_000
 """Characters of a server's log that a failed test shows."""
-_servers: list[Server] = []
 _contexts: list[BrowserContext] = []
 
 
@@ -41,7 +35,7 @@ def pytest_runtest_makereport():
         for page in [page for context in _contexts for page in context.pages]:
             with contextlib.suppress(PlaywrightError):
                 report.sections.append((f"Page {page.url}", page.locator("body").aria_snapshot(timeout=5_000)))
-        for server in _servers:
+        for server in SERVERS:
             log = (server.home / "server.log").read_text(errors="replace")
             report.sections.append((f"Log of the server at {server.address}", log[-LOG_SHOWN:]))
     return report
@@ -58,24 +52,6 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
-
-
-@contextlib.contextmanager
-def serve(home: Path, *, ships=False, **options):
-    """A running Server for as long as the block lasts. ships: whether it offers the models that come with KD Lab."""
-    if not ships:
-        given = [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]
-        store = Store(home)
-        store.save_finding("shipped", (), {"ids": given})
-        store.close()
-    server = Server(home, **options)
-    _servers.append(server)
-    try:
-        yield server
-    finally:
-        _servers.remove(server)
-        server.process.terminate()
-        server.process.wait(timeout=30)
 
 
 @pytest.fixture
@@ -104,29 +80,6 @@ def own_server(tmp_path_factory):
     """A Server shared by the tests of one file, which may kill it as long as they start it again."""
     with serve(tmp_path_factory.mktemp("home")) as running:
         yield running
-
-
-LEAVING = """() => {
-  const found = [], prose = "[data-testid=stMarkdownContainer]";
-  const control = "button, [role=button], [data-testid=stLinkButton]";
-  const leaves = (address) => /^https?:/.test(address) && new URL(address).origin !== location.origin;
-  const look = (root) => {
-    for (const one of root.querySelectorAll("*")) {
-      if (one.shadowRoot) look(one.shadowRoot);
-      const address = String(one.href?.baseVal ?? one.href ?? one.action ?? one.src ?? "");
-      const reference = one.matches("a") && one.closest(prose) && !one.closest(control);
-      if (one.matches("a, form, iframe") && leaves(address) && !reference) found.push(address);
-      if (one.matches(".modebar-btn")) found.push("a button of plotly's: " + one.dataset.title);
-    }
-  };
-  look(document);
-  return found;
-}"""
-
-
-def leaving(page):
-    """The page's controls that lead off this machine, or could: a link in its prose is a reference, not a control."""
-    return page.evaluate(LEAVING)
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import socketserver
 import threading
 
 import pytest
-from conftest import serve
 from playwright.sync_api import expect
+from serving import serve
 
 PASSWORD, PRESENTER_PASSWORD = "apples", "pears"
 

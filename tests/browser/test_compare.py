@@ -1,9 +1,9 @@
 """Teacher and students side by side as their user sees them: the race, the hand-out, the files to take away."""
 
 import pytest
-from conftest import serve
 from measured import machine
 from playwright.sync_api import expect
+from serving import serve
 from tiny import tiny_story
 
 from kd_core.data import load

@@ -3,8 +3,7 @@
 import re
 
 import pytest
-from conftest import serve
-from serving import ROOT
+from serving import ROOT, serve
 from tiny import tiny_config, tiny_story
 from walking import Walk, pages_of
 

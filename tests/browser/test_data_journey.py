@@ -1,8 +1,9 @@
 """A user's own images, from a zip to three trained networks, as a person goes."""
 
 from playwright.sync_api import expect
-from test_own_data import zipped
 from tiny import coloured_classes
+
+from tests.unit.data.test_own_data import zipped
 
 NAMES = ("puffin", "fern", "double-decker bus")
 

@@ -1,8 +1,8 @@
 """The history as its user takes it: select, lay over each other, carry away, bring in elsewhere."""
 
 import pytest
-from conftest import serve
 from playwright.sync_api import expect
+from serving import serve
 from tiny import tiny_story
 
 from kd_core.experiments import story

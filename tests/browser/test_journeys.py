@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import leaving
 from PIL import Image
 from playwright.sync_api import expect
+from walking import leaving
 
 from kd_core.evaluation.soft import softened
 

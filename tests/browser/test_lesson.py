@@ -7,9 +7,9 @@ import re
 
 import loops
 import pytest
-from conftest import serve
 from load.session import Session
 from playwright.sync_api import expect
+from serving import serve
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.exchange import shipped

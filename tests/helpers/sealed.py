@@ -1,6 +1,6 @@
 """KD Lab where nothing gets out: what it looks up, and which files it writes where they do not belong.
 
-    python tests/sealed.py app|shell FOLDER
+    python tests/helpers/sealed.py app|shell FOLDER
 
 The app with each of its pages, or each command of the shell, in namespaces of their own: no network but loopback, a
 name server there that knows no name and notes who was asked for, and fanotify, which notes every file that is written,
@@ -25,7 +25,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ENOUGH_SECONDS = 120.0
 NOT_DISKS = ("proc", "sysfs", "cgroup", "cgroup2", "devpts", "devtmpfs", "mqueue")
 _CLOSED_AFTER_WRITING, _ADD_A_MOUNT, _UNLIMITED = 0x8, 0x1 | 0x10, 0x10  # of linux/fanotify.h

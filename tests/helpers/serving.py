@@ -1,6 +1,7 @@
 """The app as its user starts it, for tests and scripts that visit it."""
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -11,7 +12,12 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+from kd_core.exchange import shipped
+from kd_core.runs.store import Store
+
+ROOT = Path(__file__).resolve().parents[2]
+SERVERS: list["Server"] = []
+"""Those that run now."""
 
 
 class Server:
@@ -58,3 +64,21 @@ class Server:
             for child in psutil.Process(self.process.pid).children(recursive=True)
             if "spawn_main" in " ".join(child.cmdline())
         ]
+
+
+@contextlib.contextmanager
+def serve(home: Path, *, ships=False, **options):
+    """A running Server for as long as the block lasts. ships: whether it offers the models that come with KD Lab."""
+    if not ships:
+        given = [json.loads(file.read_text())["run"]["id"] for file in shipped.FOLDER.glob("*/run.json")]
+        store = Store(home)
+        store.save_finding("shipped", (), {"ids": given})
+        store.close()
+    server = Server(home, **options)
+    SERVERS.append(server)
+    try:
+        yield server
+    finally:
+        SERVERS.remove(server)
+        server.process.terminate()
+        server.process.wait(timeout=30)

@@ -396,3 +396,26 @@ def pages_of(page: Page, address: str) -> Iterator[tuple[str, str]]:
     links.first.wait_for()
     for link in links.all():
         yield link.locator("p").inner_text(), link.evaluate("(a) => a.href")
+
+
+LEAVING = """() => {
+  const found = [], prose = "[data-testid=stMarkdownContainer]";
+  const control = "button, [role=button], [data-testid=stLinkButton]";
+  const leaves = (address) => /^https?:/.test(address) && new URL(address).origin !== location.origin;
+  const look = (root) => {
+    for (const one of root.querySelectorAll("*")) {
+      if (one.shadowRoot) look(one.shadowRoot);
+      const address = String(one.href?.baseVal ?? one.href ?? one.action ?? one.src ?? "");
+      const reference = one.matches("a") && one.closest(prose) && !one.closest(control);
+      if (one.matches("a, form, iframe") && leaves(address) && !reference) found.push(address);
+      if (one.matches(".modebar-btn")) found.push("a button of plotly's: " + one.dataset.title);
+    }
+  };
+  look(document);
+  return found;
+}"""
+
+
+def leaving(page):
+    """The page's controls that lead off this machine, or could: a link in its prose is a reference, not a control."""
+    return page.evaluate(LEAVING)

@@ -2,7 +2,6 @@
 
 import pytest
 from streamlit.testing.v1 import AppTest
-from test_own_data import CLASSES, files, zipped
 from tiny import tiny_config, train_here
 
 from kd_core.base import paths as base_paths
@@ -18,6 +17,7 @@ from pages.data import look
 from pages.shared.access import rights
 from pages.shared.session import services
 from pages.shared.session import story as session_story
+from tests.unit.data.test_own_data import CLASSES, files, zipped
 
 SHIPPED = shipped.FOLDER
 

@@ -49,7 +49,7 @@ from pages.shared.parts.headline import headline
 from pages.shared.session import pickers, services
 from pages.shared.session import story as session_story
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "overview", "temperature", "data", "train", "runs", "compare", "export", "paper", "sweep", "mistakes", "objectives",
 )  # fmt: skip
@@ -422,7 +422,7 @@ def test_a_bundle_is_taken_in_and_nonsense_is_refused_in_words(open_page, homes)
 
 @pytest.fixture
 def tried_here(monkeypatch):
-    """Teachers' files are tried in this process: tests/test_cli.py tries them in their own."""
+    """Teachers' files are tried in this process: tests/process/test_cli.py tries them in their own."""
 
     def examine(trial):
         ask = teacher_examine.Ask.from_json((trial._path / "ask.json").read_text())

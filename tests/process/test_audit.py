@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parent.parent / ".ci" / "audit.py"
+SCRIPT = Path(__file__).resolve().parents[2] / ".ci" / "audit.py"
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from kd_core.experiments import equal_budget, paper, presets
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SHELL = [sys.executable, "-m", "kd_core"]
 QUICK = ["--dataset", "digits", "--hidden", "16", "--epochs", "2"]
 

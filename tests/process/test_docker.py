@@ -15,7 +15,7 @@ import typer
 from kd_core.__main__ import app as shell
 from pages.shared.access import door
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 INSTRUCTIONS = re.sub(r"\\\n\s*", "", re.sub(r"^#.*\n", "", DOCKERFILE, flags=re.MULTILINE)).splitlines()
 NEEDED = (".streamlit/config.toml", "LICENSE", "app.py", "checkpoints/shipped", "kd_core", "pages", "requirements.txt")

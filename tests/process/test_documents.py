@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from kd_core.__main__ import app
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]
 ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 SHELL = get_command(app)
@@ -31,7 +31,7 @@ ELSEWHERE = {
     "ruff format .": "CI",
     "mypy": "CI",
     "mkdocs build --strict": "CI",
-    "docker": "tests/test_docker.py, as far as one gets without an engine",
+    "docker": "tests/process/test_docker.py, as far as one gets without an engine",
     "echo KD_PRESENTER_PASSWORD=pears >> .env": "the shell",
 }
 SCRIPTS_AS_HELP = """
@@ -87,7 +87,7 @@ def scripts():
     named = set()
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
-        for code, more in re.findall(r"`python (tests/\S+\.py)[^`]*`((?: \((?:`\w+\.py`(?:, )?)+\))?)", text):
+        for code, more in re.findall(r"`python (tools/\S+\.py)[^`]*`((?: \((?:`\w+\.py`(?:, )?)+\))?)", text):
             named |= {code, *(f"{Path(code).parent}/{other}" for other in re.findall(r"\w+\.py", more))}
     return sorted(named)
 
@@ -105,7 +105,7 @@ def test_a_command_of_a_document_is_understood(document, command, tmp_path, monk
         parsed(streamlit_cli.main, [str(ROOT / word) if word == "app.py" else word for word in words[1:]])
     elif command.startswith("dask worker "):
         parsed(dask_worker.main, words[2:])
-    elif command.startswith("python tests/"):
+    elif command.startswith("python tools/"):
         assert words[1] in scripts()
     elif command.startswith("pip install "):
         assert all((ROOT / name).is_file() for name in words if name.endswith(".txt"))
@@ -115,7 +115,7 @@ def test_a_command_of_a_document_is_understood(document, command, tmp_path, monk
 
 def test_the_scripts_that_documents_name_start_from_anywhere(tmp_path):
     """As programs: each finds the engine by itself, whatever the folder and without a PYTHONPATH."""
-    assert {f"tests/benchmarks/{name}.py" for name in ("distillation", "sweep", "watchers")} <= {*scripts()}
+    assert {f"tools/benchmarks/{name}.py" for name in ("distillation", "sweep", "watchers")} <= {*scripts()}
     paths = [str(ROOT / script) for script in scripts()]
     done = subprocess.run(
         [sys.executable, "-I", "-c", SCRIPTS_AS_HELP, str(ROOT), *paths],
@@ -126,7 +126,7 @@ def test_the_scripts_that_documents_name_start_from_anywhere(tmp_path):
 
 
 def test_every_benchmark_is_named_in_a_document():
-    programs = {file for file in (ROOT / "tests" / "benchmarks").glob("*.py") if "__main__" in file.read_text()}
+    programs = {file for file in (ROOT / "tools" / "benchmarks").glob("*.py") if "__main__" in file.read_text()}
     assert programs <= {ROOT / script for script in scripts()}
 
 
@@ -159,7 +159,7 @@ def test_the_architecture_names_functions_that_are_there():
 
 def test_the_architecture_draws_the_arrows_that_packages_have():
     """Every arrow drawn is one of an import, and every other import follows from those drawn."""
-    from test_architecture import ENGINE_ARROWS
+    from tests.unit.test_architecture import ENGINE_ARROWS
 
     drawn = {}
     for start, end in re.findall(r"^    (\w+) --> (\w+)$", ARCHITECTURE.read_text(encoding="utf-8"), re.M):

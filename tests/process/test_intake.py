@@ -7,7 +7,6 @@ import time
 
 import numpy as np
 import pytest
-from test_own_data import CLASSES, files, laid, zipped
 from typer.testing import CliRunner
 
 from kd_core.__main__ import app
@@ -17,6 +16,7 @@ from kd_core.data.catalogue import info_of
 from kd_core.data.intake import Intake, IntakeError
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
+from tests.unit.data.test_own_data import CLASSES, files, laid, zipped
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_no_page_looks_a_name_up_or_leaves_a_file_elsewhere(tmp_path):
 def test_no_command_looks_a_name_up_or_leaves_a_file_elsewhere(tmp_path):
     seen = seen_in("shell", tmp_path)
     assert (seen["asked"], seen["stray"], seen["home"]) == ([], [], [])
-    assert seen["commands"] == seen["tried"], "add the new command's words to tests/sealed.py"
+    assert seen["commands"] == seen["tried"], "add the new command's words to tests/helpers/sealed.py"
     assert {name for name, code in seen["codes"].items() if code} == set()
     assert seen["download"], "a download that was asked for looks its host up, so the recorder sees nothing"
     assert seen["recorded"], "the recorder of files sees nothing"

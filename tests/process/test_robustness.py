@@ -21,7 +21,7 @@ from kd_core.evaluation import accuracy
 from kd_core.runs.run import new_id
 from kd_core.training.config import RunConfig
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def shell(*words, **environment):

@@ -26,7 +26,7 @@ from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = shipped.FOLDER
 
 

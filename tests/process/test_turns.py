@@ -7,13 +7,13 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
-from test_placement import A1, G1, finish, seeds, wait_until
-from test_placement import lab as lab  # a fixture
 from tiny import tiny_config
 
 from kd_core.jobs.queue import Span, forecast
 from kd_core.jobs.turns import turns
 from kd_core.runs.run import new_id
+from tests.process.test_placement import A1, G1, finish, seeds, wait_until
+from tests.process.test_placement import lab as lab  # a fixture
 
 BROWSERS = "abcd"
 
@@ -132,7 +132,7 @@ def test_a_run_that_no_free_worker_suits_takes_no_turn(lab):
 
 
 def story(**changes):
-    from test_jobs import tiny_story
+    from tests.process.test_queue import tiny_story
 
     return tiny_story(**changes)
 

@@ -23,7 +23,6 @@ from hypothesis import strategies as some
 from PIL import Image
 from starlette.requests import Request
 from streamlit.testing.v1 import AppTest
-from test_bundles import files_of, members_of, sealed, zipped
 from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
@@ -58,6 +57,7 @@ from pages.shared.access import door
 from pages.shared.server import routes
 from pages.shared.session import address, keys, services
 from pages.shared.session import story as session_story
+from tests.unit.exchange.test_bundles import files_of, members_of, sealed, zipped
 
 settings.register_profile(
     "here",

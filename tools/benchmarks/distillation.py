@@ -1,6 +1,6 @@
 """How fast a distillation epoch is beside a plain DataLoader loop, in one run on one machine. Reports ratios.
 
-    KD_DATA_DIR=... python tests/benchmarks/distillation.py [--epochs 12] [--teacher-epochs 20]
+    KD_DATA_DIR=... python tools/benchmarks/distillation.py [--epochs 12] [--teacher-epochs 20]
 
 The plain loop is what a first implementation looks like: torchvision's transforms on every sample, batches of 64 from a
 DataLoader, the teacher called on every batch, loss.item() at every step, torch.optim.Adam at 1e-3. Same student

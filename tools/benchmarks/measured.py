@@ -1,6 +1,6 @@
 """What the benchmarks share: the engine on the path, the machine in words, numbers with their spread.
 
-A benchmark imports it first: started as `python tests/benchmarks/...` it finds nothing but what lies beside it.
+A benchmark imports it first: started as `python tools/benchmarks/...` it finds nothing but what lies beside it.
 """
 
 import datetime
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (2, 1)]
+_TOP = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(folder) for folder in (_TOP, _TOP / "tests" / "helpers", _TOP / "tools")]
 
 
 def machine() -> str:

@@ -1,6 +1,6 @@
 """How fast 16 small students train together beside one after another, in one run on one machine. Reports the ratio.
 
-    KD_DATA_DIR=... python tests/benchmarks/sweep.py [--epochs 20] [--seeds 2] [--rounds 3]
+    KD_DATA_DIR=... python tools/benchmarks/sweep.py [--epochs 20] [--seeds 2] [--rounds 3]
 
 The grid that the Sweep page starts with: students of 784-30-10 at 4 temperatures and 2 alphas with 2 seeds each, on
 MNIST, from one teacher 784-100-10; more seeds and fewer alphas on request (--seeds 4: 4 temperatures, 1 alpha). What

@@ -1,9 +1,9 @@
 """What people who watch cost the training, and how quick the page stays, on one machine in one run. Reports ratios.
 
-    KD_DATA_DIR=... python tests/benchmarks/watchers.py [--watchers 20] [--rounds 3] [--dataset mnist]
+    KD_DATA_DIR=... python tools/benchmarks/watchers.py [--watchers 20] [--rounds 3] [--dataset mnist]
 
 A real server trains one long baseline. In turns, nobody watches it, then every watcher does: each is a browser tab
-(tests/load/session.py) opened on the train page, which asks /live and /probes as the page's components do.
+(tools/load/session.py) opened on the train page, which asks /live and /probes as the page's components do.
 Bounded to loopback and to a few minutes. Printed: the epoch time with and without watchers, how long a watcher went
 without an update, and how long the page took to run after a click while training.
 """

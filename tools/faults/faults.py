@@ -1,6 +1,6 @@
 """Many faults at random moments, and what became of the runs: nothing finished may be lost, everything else goes on.
 
-    KD_DATA_DIR=... python tests/faults/faults.py [--faults 100] [--seed 0] [--only N] [--report FILE]
+    KD_DATA_DIR=... python tools/faults/faults.py [--faults 100] [--seed 0] [--only N] [--report FILE]
 
 A real server trains small stories and sweeps on a small disk of its own. Each fault comes from the seed and its number:
 a worker or the server is killed, the disk is filled or made read-only, a checkpoint or the database is damaged, the
@@ -763,7 +763,7 @@ def report(faults: Sequence[Fault], lab: Lab, seed: int, seconds: float, last: S
     lines = [
         "# Faults",
         "",
-        f"`python tests/faults/faults.py --faults {len(faults)} --seed {seed}` on {time.strftime('%d %B %Y, %H:%M')}:"
+        f"`python tools/faults/faults.py --faults {len(faults)} --seed {seed}` on {time.strftime('%d %B %Y, %H:%M')}:"
         f" {len(faults)} faults in {seconds / 60:.0f} minutes, {len(lab.finished)} finished runs at its end.",
         "",
         f"{processor()}, {memory:.0f} GiB; {platform.system()} {platform.release()},"

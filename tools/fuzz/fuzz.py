@@ -1,6 +1,6 @@
 """Feeds what reads strangers' files with damaged and forged ones for a bounded time, and says what it found.
 
-    python tests/fuzz/fuzz.py --seconds 60 --seed 0 [--target bundle --target image ...] [--found FOLDER]
+    python tools/fuzz/fuzz.py --seconds 60 --seed 0 [--target bundle --target image ...] [--found FOLDER]
 
 Targets are the readers of bundles, pictures, drawings, MNIST's idx files, safetensors, checkpoints and addresses. Each
 input is a valid one, changed with knowledge of its format: chunks with their checksums made right, members sealed
@@ -38,7 +38,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 MAX_SECONDS, MAX_MEGABYTES = 10.0, 600.0
 """For one input: seconds of the processor, and megabytes beyond what the process had before it."""

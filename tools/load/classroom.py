@@ -1,6 +1,6 @@
 """A class of 30 opens the app at once: does it hold? Bounded, on loopback alone; not one of pytest's.
 
-    KD_DATA_DIR=... python tests/load/classroom.py [--minutes 10] [--seed 0] [--report FILE]
+    KD_DATA_DIR=... python tools/load/classroom.py [--minutes 10] [--seed 0] [--report FILE]
 
 The real app is started as it is served to a class: passwords, two runs at once, limits. A presenter opens it and starts
 two long stories on MNIST (on digits, where MNIST is not at hand). Once two runs train, 29 guests open the app at once,
@@ -33,8 +33,7 @@ import numpy as np
 import psutil
 from PIL import Image, ImageDraw
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))
-sys.path.append(str(Path(__file__).resolve().parents[1]))
+sys.path.extend(str(Path(__file__).resolve().parents[2] / folder) for folder in (".", "tests/helpers", "tools"))
 
 from load import judging
 from load.session import ANSWER_SECONDS, LIVE, REPLAY, Answer, Listener, Session
@@ -512,7 +511,7 @@ def report(
     lines = [
         "# A class opens the app at once",
         "",
-        "Written by `tests/load/classroom.py`; do not edit.",
+        "Written by `tools/load/classroom.py`; do not edit.",
         "",
         f"- machine: {processor()}, {psutil.virtual_memory().total / 1e9:.0f} GB",
         f"- versions: Python {platform.python_version()}, "

@@ -18,7 +18,7 @@ from kd_core.base import paths as base_paths
 from kd_core.base.files import SaveError
 from kd_core.data import paths as data_paths
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def lay_mnist(folder):

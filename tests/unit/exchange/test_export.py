@@ -31,7 +31,7 @@ from kd_core.runs import artifacts
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[3]
 MLP = ModelConfig(hidden=(16,))
 FLOAT32 = (export_checks.WEIGHTS, export_checks.ONNX, export_checks.PROGRAM)
 

@@ -17,7 +17,7 @@ from kd_core.exchange import bundle, shipped
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
 
-REPOSITORY = Path(__file__).resolve().parents[1] / "checkpoints" / "shipped"
+REPOSITORY = Path(__file__).resolve().parents[3] / "checkpoints" / "shipped"
 
 
 @pytest.fixture

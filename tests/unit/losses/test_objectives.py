@@ -136,7 +136,7 @@ def test_an_objective_is_its_formula_in_float64(objective, weights, temperature)
 
 
 def test_the_documents_tell_of_every_objective_with_its_weights_at_first():
-    text = (Path(__file__).parent.parent / "docs" / "objectives.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "objectives.md").read_text(encoding="utf-8")
     for name, info in OBJECTIVES.items():
         (row,) = [line for line in text.splitlines() if line.startswith(f"| `{name}` |")]
         weights = row.split(" | ")[3]

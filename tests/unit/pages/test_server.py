@@ -71,7 +71,7 @@ def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     said = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[1], env=environment, capture_output=True, text=True, check=True,
+        cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said.stdout == "False PASSIVE\n"
 

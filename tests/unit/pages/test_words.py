@@ -98,7 +98,7 @@ def test_whatever_a_browser_calls_its_time_zone_the_list_has_times(monkeypatch, 
 
 
 RETIRED = (
-    # false of our own models (tests/test_teaching.py measures them)
+    # false of our own models (tests/mnist/test_teaching.py measures them)
     "knowledge drowns", "with T²: keeps", "all is alike", "bit of a 3", "without T²: falls", "has little to gain",
     "hardly more than noise", "overconfident", "mean over the classes,", "until it is good", "errors come from dropout",
     "there is little to learn from it", "Fade the diagonal", "often lays its classes out",
@@ -111,7 +111,7 @@ RETIRED = (
     # one word each: distill, soft loss, baseline
     "distil ", "distils", "soft part", "hard part", "without a teacher {", "student, hard labels",
 )  # fmt: skip
-TOP = Path(__file__).resolve().parents[1]
+TOP = Path(__file__).resolve().parents[3]
 TEXTS = [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), TOP / "checkpoints" / "README.md"]
 SOURCES = [path for folder in ("pages", "kd_core") for path in (TOP / folder).rglob("*.py")]
 SCRIPTS = [*(TOP / "pages").rglob("*.js")]

@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 import requests
-from browser.conftest import serve
+from serving import serve
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.testing.v1 import AppTest
