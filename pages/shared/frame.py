@@ -1,13 +1,13 @@
 """What surrounds every page: errors as sentences, and a line where the queue is in trouble."""
 
 import streamlit as st
-from streamlit.navigation.page import StreamlitPage
 
 from kd_core.base.config import LabError
 from pages.shared.access import rights
 from pages.shared.access.door import ENTER, the_door
 from pages.shared.parts import button
 from pages.shared.server.ready import wait_until_ready
+from pages.shared.server.streamlit_patches import StreamlitPage
 from pages.shared.session import services
 from pages.shared.tour import guide
 from pages.shared.words import literal

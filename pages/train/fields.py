@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig
@@ -15,6 +14,7 @@ from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
+from pages.shared.server.streamlit_patches import DeltaGenerator
 from pages.shared.session import pickers, services
 from pages.shared.session.story import chosen_story
 from pages.shared.words import explained, literal

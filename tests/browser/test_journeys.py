@@ -33,6 +33,7 @@ def test_a_deep_link_to_a_fresh_server_opens_inside_the_app(fresh_server, new_pa
     for title in PAGES:
         expect(page.get_by_role("link", name=title).first).to_be_visible()
     expect(page).to_have_title("KD Lab")
+    expect(page.get_by_text("Page not found")).to_have_count(0)
 
 
 @pytest.fixture(scope="module")

@@ -103,6 +103,15 @@ def test_streamlit_finds_no_page_by_its_old_discovery():
     assert list((ROOT / "pages").glob("*.py")) == []
 
 
+def test_one_module_alone_knows_streamlits_inside():
+    outside = [ROOT / "app.py", *files_below("pages")]
+    outside.remove(ROOT / "pages" / "shared" / "server" / "streamlit_patches.py")
+    for path in outside:
+        inner = {name for name in imports_of(path) if name.startswith("streamlit.")}
+        assert not inner, f"{path.relative_to(ROOT)} imports {inner}"
+        assert "st.runtime" not in path.read_text(encoding="utf-8"), path
+
+
 @pytest.mark.parametrize("top", ["kd_core", "pages"])
 def test_a_folder_holds_no_more_modules_than_one_can_find_ones_way_by(top):
     for folder in {path.parent for path in files_below(top)}:

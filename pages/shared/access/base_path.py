@@ -7,12 +7,12 @@ import posixpath
 
 import streamlit as st
 from starlette.types import ASGIApp, Receive, Scope, Send
-from streamlit.url_util import make_url_path
 
 
 def absolute(path: str) -> str:
     """The path on this server of one in the app: "/live" -> "/kd/live" below a base path of "kd"."""
-    return make_url_path(st.get_option("server.baseUrlPath") or "", path)
+    base = (st.get_option("server.baseUrlPath") or "").strip("/")
+    return "/".join(["", *filter(None, [base]), path.lstrip("/")])
 
 
 def within(path: str) -> str:

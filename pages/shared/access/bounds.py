@@ -8,15 +8,13 @@ import html
 from collections import Counter
 from typing import NamedTuple, TypeVar
 
-import streamlit as st
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit.proto.BackMsg_pb2 import BackMsg
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 
 from pages.shared.access.door import HERE, presents, source_of
+from pages.shared.server.streamlit_patches import is_uploaded, permitted
 from pages.shared.session import keys
 
 MAX_PAGES, MAX_PAGES_OF_ADDRESS, MAX_PAGES_OF_ALL = 30, 300, 1000
@@ -28,10 +26,6 @@ MAX_FILE_BYTES, MAX_PRESENTERS_FILE_BYTES = 21_000_000, 220_000_000
 MAX_ADDRESS = 16_000
 """Characters of a page's query."""
 UPLOADS = "/_stcore/upload_file/"
-ASKED = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
-"""What a tab may ask of Streamlit. The rest is for who develops an app: to empty the caches, for one, which all share
-and which hold the store and the queue."""
-OPERATIONS = ("deferred_file", "dataframe_chunk")
 _Counted = TypeVar("_Counted")
 
 
@@ -99,7 +93,7 @@ class KeepBounds:
             return
         session, _, file = scope["path"].partition(UPLOADS)[2].partition("/")
         this, browser = (session, file), _Visitor.of(scope).browser
-        self._uploads = {one: kept for one, kept in self._uploads.items() if one in self._arriving or _is_held(*one)}
+        self._uploads = {one: kept for one, kept in self._uploads.items() if one in self._arriving or is_uploaded(*one)}
         others = [kept for one, kept in self._uploads.items() if one != this]
         own, of_all = sum(size for whose, size in others if whose == browser), sum(size for _, size in others)
         most, most_own = MAX_FILE_BYTES, MAX_UPLOADED_BYTES
@@ -131,12 +125,6 @@ def _said(problem: str) -> Response:
     return HTMLResponse(f"{head}<p>{html.escape(problem)}</p></html>", 429, headers={"Cache-Control": "no-store"})
 
 
-def _is_held(session: str, file: str) -> bool:
-    """Whether an uploaded file still lies in the server's memory."""
-    manager = st.runtime.get_instance().uploaded_file_mgr
-    return isinstance(manager, MemoryUploadedFileManager) and bool(manager.get_files(session, [file]))
-
-
 def _checked(receive: Receive) -> Receive:
     """What a tab sends, without what it may not ask."""
 
@@ -146,20 +134,8 @@ def _checked(receive: Receive) -> Receive:
             content = message.get("bytes") if message["type"] == "websocket.receive" else None
             if content is None:
                 return message
-            asked = BackMsg()
-            try:
-                asked.ParseFromString(content)
-            except Exception:  # Streamlit ends the connection of who sends such a thing
-                return message
-            kind = asked.WhichOneof("type")
-            if kind == "backend_operation_request":
-                operation = asked.backend_operation_request.WhichOneof("payload")
-                if operation in OPERATIONS:
-                    return message
-            elif kind == "rerun_script" and len(asked.rerun_script.query_string) > MAX_ADDRESS:
-                asked.rerun_script.query_string = ""
-                return {**message, "bytes": asked.SerializeToString()}
-            elif kind in ASKED:
-                return message
+            content = permitted(content, MAX_ADDRESS)
+            if content is not None:
+                return {**message, "bytes": content}
 
     return receive_checked

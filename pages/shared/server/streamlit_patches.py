@@ -1,26 +1,139 @@
-"""Streamlit 1.67 where its behaviour has to differ."""
+"""All that KD Lab knows of Streamlit's inside: no other module imports anything from below `streamlit`.
 
-from streamlit.proto.ClientState_pb2 import ClientState
-from streamlit.runtime.app_session import AppSession
-from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+Written for WRITTEN_FOR; apply() warns of any other version. The docstring of each patch says which fault it mends and
+how to see whether it is still needed: take its line out of PATCHES, and look.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from pkgutil import resolve_name
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+from streamlit.navigation.page import StreamlitPage
+from streamlit.proto.BackMsg_pb2 import BackMsg
+
+__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "is_uploaded", "permitted"]
+WRITTEN_FOR = "1.67"
+SECONDS_A_DOWNLOAD_WAITS = 60.0
+REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
+"""What a tab may ask of Streamlit. The rest is for who develops an app: to empty the caches, for one, which all share
+and which hold the store and the queue."""
+OPERATIONS = ("deferred_file", "dataframe_chunk")
+"""Which backend operations a tab may request. Another one writes files."""
+_LOG = logging.getLogger(__name__)
 
 
-def watch_no_files(self: AppSession) -> None:
-    """In place of AppSession.register_file_watchers."""
+def apply() -> None:
+    """Patch Streamlit, once for all sessions; log what does not fit the installed version, and go on."""
+    if not st.__version__.startswith(f"{WRITTEN_FOR}."):
+        _LOG.warning(
+            "KD Lab patches Streamlit %s, and this is %s: pages may misbehave."
+            " Install requirements.txt, or revise pages/shared/server/streamlit_patches.py.",
+            WRITTEN_FOR,
+            st.__version__,
+        )
+    for target, patch in PATCHES.items():
+        owner, _, name = target.rpartition(".")
+        try:
+            original = getattr(resolve_name(owner), name)
+        except (ImportError, AttributeError) as error:
+            _LOG.warning("Streamlit's %s cannot be patched: %s.", target, error)
+            continue
+        if getattr(original, "__module__", None) != __name__:
+            setattr(resolve_name(owner), name, patch(original))
 
 
-_streamlits_request_rerun = AppSession.request_rerun
+def ignore_pages_folder(_: bool | None) -> bool:
+    """Patch PagesManager.uses_pages_directory.
 
-
-def request_rerun(self: AppSession, client_state: ClientState | None) -> None:
-    """In place of AppSession.request_rerun: deaf to a fragment's timer while the session's script runs or waits to.
-
-    The timer asks again. Streamlit (1.67) would draw the fragment afterwards, on the page that the browser showed when
-    the timer rang: a page that was opened meanwhile would lose all but what stands above it, and a click on a link that
-    waits for its turn would be taken for one on the old page.
+    Fault: while there is a folder pages/ and st.navigation has never run, Streamlit lays its old navigation around
+    app.py, whatever is in the folder: a deep link on a fresh server opens under a dialog "Page not found".
+    Still needed: test_a_deep_link_to_a_fresh_server_opens_inside_the_app (tests/browser) fails without it.
     """
-    runner = self._scriptrunner
-    at_work = runner is not None and runner._requests._state != ScriptRequestType.STOP
-    if at_work and client_state is not None and client_state.is_auto_rerun:
-        return
-    _streamlits_request_rerun(self, client_state)
+    return False
+
+
+def watch_no_files(_: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Patch AppSession.register_file_watchers.
+
+    Fault: a session that comes back after a lost connection looks for changed source files even where that is switched
+    off (server.fileWatcherType = "none"), and holds all others up for 0.13 s.
+    Still needed: AppSession sets _local_sources_watcher on reconnection without asking for the option.
+    """
+    return lambda session: None
+
+
+def ignore_timers_while_busy(request_rerun: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch AppSession.request_rerun: ignore a fragment's timer while the session's script runs or waits to run.
+
+    Fault: Streamlit draws the fragment afterwards, on the page that the browser showed when the timer rang. A page that
+    was opened meanwhile loses all but what stands above it, and a click on a link that waits for its turn is taken for
+    one on the old page. The timer asks again anyway.
+    Still needed: open another page, again and again, while a page with a polling fragment is being drawn.
+    """
+    from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+
+    def request_rerun_unless_busy(session: Any, client_state: Any) -> None:
+        runner = session._scriptrunner
+        busy = runner is not None and runner._requests._state != ScriptRequestType.STOP
+        if not (busy and client_state is not None and client_state.is_auto_rerun):
+            request_rerun(session, client_state)
+
+    return request_rerun_unless_busy
+
+
+def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Patch MediaFileManager.remove_orphaned_files: run it every SECONDS_A_DOWNLOAD_WAITS at most.
+
+    Fault: a file that is made when its button is pressed belongs to no page. It is gone at the second end of any run of
+    any visitor's page, such as one that polls, before its own browser has fetched it.
+    Still needed: test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages fails with Streamlit's own.
+    """
+    removed_at: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+
+    def remove_now_and_then(manager: Any) -> None:
+        now = time.monotonic()
+        if now - removed_at.setdefault(manager, now) >= SECONDS_A_DOWNLOAD_WAITS:
+            removed_at[manager] = now
+            remove_orphaned_files(manager)
+
+    return remove_now_and_then
+
+
+PATCHES: dict[str, Callable[[Any], Any]] = {
+    "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
+    "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,
+    "streamlit.runtime.app_session:AppSession.request_rerun": ignore_timers_while_busy,
+    "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
+}
+"""What is replaced, and the function that makes its replacement of it."""
+
+
+def permitted(content: bytes, max_address: int) -> bytes | None:
+    """A message of a tab as Streamlit may get it, None where it may not.
+
+    max_address: characters of a page's query; a longer one is dropped from the message.
+    """
+    message = BackMsg()
+    try:
+        message.ParseFromString(content)
+    except Exception:  # Streamlit ends the connection of who sends such a thing
+        return content
+    kind = message.WhichOneof("type")
+    if kind not in REQUESTS:
+        return None
+    if kind == "backend_operation_request":
+        return content if message.backend_operation_request.WhichOneof("payload") in OPERATIONS else None
+    if kind == "rerun_script" and len(message.rerun_script.query_string) > max_address:
+        message.rerun_script.query_string = ""
+        content = message.SerializeToString()
+    return content
+
+
+def is_uploaded(session: str, file: str) -> bool:
+    """Whether an uploaded file still lies in the server's memory."""
+    return bool(st.runtime.get_instance().uploaded_file_mgr.get_files(session, [file]))

@@ -38,7 +38,7 @@ def visit(monkeypatch):
                 heard.append(await websocket.receive_bytes())
                 await websocket.send_text("heard")
 
-    monkeypatch.setattr(bounds, "_is_held", lambda session, file: f"{session}/{file}" in held)
+    monkeypatch.setattr(bounds, "is_uploaded", lambda session, file: f"{session}/{file}" in held)
     routes = [Route("/{path:path}", page, methods=["GET", "PUT"]), WebSocketRoute("/{path:path}", socket)]
     app = Starlette(routes=routes, middleware=[Middleware(bounds.KeepBounds)])
 

@@ -4,12 +4,14 @@ import gc
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
 import tracemalloc
 from pathlib import Path
+from pkgutil import resolve_name
 from types import SimpleNamespace
 
 import loops
@@ -28,6 +30,8 @@ from kd_core.runs.run import new_id
 from pages.shared.server import ready as server_ready
 from pages.shared.server import routes, server, streamlit_patches
 from pages.shared.session import keys, services
+
+ROOT = Path(__file__).parents[3]
 
 
 def ask(route, query, cookie=""):
@@ -71,7 +75,7 @@ def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
     said = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=Path(__file__).parents[3], env=environment, capture_output=True, text=True, check=True,
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert said.stdout == "False PASSIVE\n"
 
@@ -98,7 +102,7 @@ def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watc
 
 def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):
     now = 0.0
-    monkeypatch.setattr(server.time, "monotonic", lambda: now)
+    monkeypatch.setattr(routes.time, "monotonic", lambda: now)
     watchers = routes._Watchers()
     assert watchers.poll_ms("one", False) == routes.POLL_MS
     assert watchers.poll_ms("one", True) == routes.FIRST_POINT_POLL_MS
@@ -159,10 +163,44 @@ def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_can
     assert plain.path == routes._PLOTLY_JS
 
 
+def keep_streamlit(monkeypatch):
+    """Put back at the end of a test what it patches."""
+    for target in streamlit_patches.PATCHES:
+        monkeypatch.setattr(target.replace(":", "."), resolve_name(target))
+
+
+def test_the_patches_are_written_for_the_streamlit_that_is_required():
+    required = re.search(r"^streamlit==(\d+\.\d+)\.", (ROOT / "requirements.txt").read_text(), re.M)[1]
+    assert required == streamlit_patches.WRITTEN_FOR
+    assert streamlit_patches.st.__version__.startswith(f"{required}.")
+
+
+def test_the_streamlit_that_is_required_is_patched_in_silence_and_once(monkeypatch, caplog):
+    keep_streamlit(monkeypatch)
+    for _ in range(2):
+        streamlit_patches.apply()
+        patched = [resolve_name(target) for target in streamlit_patches.PATCHES]
+        assert patched[0] is False
+        assert {each.__module__ for each in patched[1:]} == {streamlit_patches.__name__}
+    assert patched == [resolve_name(target) for target in streamlit_patches.PATCHES]
+    assert caplog.text == ""
+
+
+def test_another_streamlit_is_named_in_the_log_and_ends_nothing(monkeypatch, caplog):
+    patches = {
+        "streamlit.runtime.no_module:AppSession.request_rerun": streamlit_patches.ignore_timers_while_busy,
+        "streamlit.runtime.app_session:AppSession.no_method": streamlit_patches.watch_no_files,
+    }
+    monkeypatch.setattr(streamlit_patches, "PATCHES", patches)
+    monkeypatch.setattr(streamlit_patches.st, "__version__", "9.1.0")
+    streamlit_patches.apply()
+    assert f"patches Streamlit {streamlit_patches.WRITTEN_FOR}, and this is 9.1.0" in caplog.text
+    assert all(f"Streamlit's {target} cannot be patched" in caplog.text for target in patches)
+
+
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
-    for patched in ("register_file_watchers", "request_rerun"):
-        monkeypatch.setattr(AppSession, patched, getattr(AppSession, patched))  # put back at the end
-    monkeypatch.setattr(server_ready, "GETTING_READY", threading.Thread(target=lambda: None))
+    keep_streamlit(monkeypatch)
+    monkeypatch.setattr(server, "GETTING_READY", threading.Thread(target=lambda: None))
 
     async def live():
         async with server.lifespan(None):
@@ -177,16 +215,14 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
     ("state", "heard"),
     [(ScriptRequestType.CONTINUE, 2), (ScriptRequestType.RERUN, 2), (ScriptRequestType.STOP, 3), (None, 3)],
 )
-def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(monkeypatch, state, heard):
+def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(state, heard):
     asked = []
-    monkeypatch.setattr(
-        streamlit_patches, "_streamlits_request_rerun", lambda session, client_state: asked.append(client_state)
-    )
+    request_rerun = streamlit_patches.ignore_timers_while_busy(lambda session, state: asked.append(state))
     runner = None if state is None else SimpleNamespace(_requests=SimpleNamespace(_state=state))
     session = SimpleNamespace(_scriptrunner=runner)
     timer, click = ClientState(fragment_id="f", is_auto_rerun=True), ClientState(fragment_id="f")
     for client_state in (timer, click, None):
-        streamlit_patches.request_rerun(session, client_state)
+        request_rerun(session, client_state)
     assert len(asked) == heard
     assert asked[-2:] == [click, None]
 
@@ -214,7 +250,8 @@ def test_a_page_does_not_wait_for_a_server_that_is_not_there():
 
 def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypatch):
     """Streamlit forgets it at the second end of any run of any page."""
-    monkeypatch.setattr(MediaFileManager, "remove_orphaned_files", server._remove_orphaned_files)
+    patched = streamlit_patches.keep_downloads(MediaFileManager.remove_orphaned_files)
+    monkeypatch.setattr(MediaFileManager, "remove_orphaned_files", patched)
     storage = MemoryMediaFileStorage("/media")
     manager = MediaFileManager(storage)
     button = manager.add_deferred(lambda: b"report", "text/html", "1.2", file_name="report.html")
@@ -224,7 +261,7 @@ def test_a_file_made_for_a_download_outlives_the_runs_of_polling_pages(monkeypat
         manager.remove_orphaned_files()
     assert storage.get_file(file).content == b"report"
     assert manager.execute_deferred(button)
-    monkeypatch.setattr(server, "SECONDS_A_DOWNLOAD_WAITS", 0.0)
+    monkeypatch.setattr(streamlit_patches, "SECONDS_A_DOWNLOAD_WAITS", 0.0)
     for _ in range(2):
         manager.remove_orphaned_files()
     with pytest.raises(MediaFileStorageError):
