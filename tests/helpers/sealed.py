@@ -186,7 +186,7 @@ def shell(folder: Path) -> dict[str, Any]:
     from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
     from typer.main import get_command
 
-    from kd_core.__main__ import app
+    from kd_core.cli.app import app
     from kd_core.exchange import shipped
     from kd_core.experiments import equal_budget, paper, presets
     from kd_core.losses.catalogue import OBJECTIVES
@@ -279,7 +279,7 @@ if __name__ == "__main__":
     told = {"app": app, "shell": shell}[part](Path(place))
     asked, stray = names.strangers(), files.stray(Path(place))
     if part == "shell":  # that what is recorded is recorded
-        from kd_core.__main__ import app as commands
+        from kd_core.cli.app import app as commands
 
         _exit_code(commands, ["data", "fetch", "kmnist"], {})
         told["download"] = sorted(set(names.strangers()) - set(asked))

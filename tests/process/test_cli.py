@@ -13,7 +13,8 @@ import torch
 from tiny import BUDGET, PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
-from kd_core.__main__ import FAILED, PAUSED, REFUSED, app
+from kd_core.cli import FAILED, PAUSED, REFUSED
+from kd_core.cli.app import app
 from kd_core.exchange import shipped
 from kd_core.experiments import equal_budget, paper, presets
 from kd_core.losses.catalogue import OBJECTIVES

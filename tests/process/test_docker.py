@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from kd_core.__main__ import app as shell
+from kd_core.cli.app import app as shell
 from pages.shared.access import door
 
 ROOT = Path(__file__).resolve().parents[2]

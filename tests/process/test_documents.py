@@ -16,7 +16,7 @@ from tiny import coloured_classes
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from kd_core.__main__ import app
+from kd_core.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from kd_core.__main__ import app
 from kd_core.base import paths as base_paths
+from kd_core.cli.app import app
 from kd_core.data import intake
 from kd_core.data.catalogue import info_of
 from kd_core.data.intake import Intake, IntakeError

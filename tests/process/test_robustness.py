@@ -12,10 +12,10 @@ import pytest
 from tiny import tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core.__main__ import app
 from kd_core.base import files, tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
+from kd_core.cli.app import app
 from kd_core.data import download, load
 from kd_core.evaluation import accuracy
 from kd_core.runs.run import new_id

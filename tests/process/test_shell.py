@@ -14,9 +14,9 @@ import typer
 from tiny import BUDGET, PAPER, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core import __main__ as program
-from kd_core.__main__ import INTERRUPTED, REFUSED, app
 from kd_core.base.config import ConfigError
+from kd_core.cli import INTERRUPTED, REFUSED, watch
+from kd_core.cli.app import app
 from kd_core.exchange import shipped
 from kd_core.experiments import defaults, equal_budget, paper
 from kd_core.jobs.queue import Jobs
@@ -50,7 +50,7 @@ every_command = pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def started(monkeypatch):
     """The configs of the runs that commands start, which are not trained."""
     configs = []
-    monkeypatch.setattr(program, "_watch", lambda store, run_id: configs.append(store.get(run_id).config) or "")
+    monkeypatch.setattr(watch, "watch", lambda store, run_id: configs.append(store.get(run_id).config) or "")
     return configs
 
 

@@ -26,9 +26,10 @@ from streamlit.testing.v1 import AppTest
 from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
-from kd_core import __main__ as shell
 from kd_core.base import config as base_config
 from kd_core.base.config import ConfigError
+from kd_core.cli import REFUSED, watch
+from kd_core.cli.app import app
 from kd_core.data import catalogue as data_catalogue
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import TransferSetConfig
@@ -737,9 +738,9 @@ def command(there, monkeypatch, tmp_path):
 
     monkeypatch.setenv("KD_HOME", str(there.store.home))
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
-    monkeypatch.setattr(shell, "_watch", rest)
+    monkeypatch.setattr(watch, "watch", rest)
     monkeypatch.chdir(tmp_path)
-    return lambda words: CliRunner().invoke(shell.app, words, env={"COLUMNS": "200"})
+    return lambda words: CliRunner().invoke(app, words, env={"COLUMNS": "200"})
 
 
 words_said = texts.map(lambda text: text.replace("\0", "")) | some.sampled_from(
@@ -799,7 +800,7 @@ def commands(draw):
 def test_any_value_of_any_setting_is_taken_or_refused_in_a_sentence(command, option, value):
     name = ["distill", "--teacher", "last"] if option in OF_DISTILL else ["train"]
     result = command([*name, option, value])
-    assert result.exit_code in (0, shell.REFUSED), (result.exit_code, result.output, result.exception)
+    assert result.exit_code in (0, REFUSED), (result.exit_code, result.output, result.exception)
     assert "Traceback" not in result.output
 
 
@@ -807,9 +808,9 @@ def test_any_value_of_any_setting_is_taken_or_refused_in_a_sentence(command, opt
 @settings(max_examples=80)
 def test_any_command_is_done_or_refused_in_a_sentence(command, said):
     result = command(said)
-    assert result.exit_code in (0, shell.REFUSED), (result.exit_code, result.output, result.exception)
+    assert result.exit_code in (0, REFUSED), (result.exit_code, result.output, result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
-    if result.exit_code == shell.REFUSED:
+    if result.exit_code == REFUSED:
         assert result.output.strip()
         assert result.stderr.count("error: ") <= 1

@@ -20,9 +20,10 @@ ENGINE_ARROWS = {
     "experiments": {"base", "data", "models", "losses", "evaluation", "training", "runs"},
     "exchange": {"base", "data", "models", "losses", "evaluation", "training", "runs"},
     "jobs": {"base", "data", "models", "evaluation", "training", "runs", "exchange"},
-    "__main__": {
+    "cli": {
         "base", "data", "models", "losses", "evaluation", "training", "runs", "experiments", "exchange", "jobs",
     },
+    "__main__": {"cli"},
     "__init__": set(),
 }  # fmt: skip
 """Which package of the engine imports which others."""

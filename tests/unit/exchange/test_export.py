@@ -17,9 +17,9 @@ from PIL import Image
 from tiny import photographed, tiny_config, train_here
 from typer.testing import CliRunner
 
-from kd_core.__main__ import app
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
+from kd_core.cli.app import app
 from kd_core.data import load as data_load
 from kd_core.data import picture
 from kd_core.exchange.export import checks as export_checks

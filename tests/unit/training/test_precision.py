@@ -189,12 +189,12 @@ def test_a_run_keeps_its_precision_when_it_starts_anew_elsewhere(machine, digits
 
 
 def test_the_queue_and_the_shell_settle_what_they_take(store, monkeypatch):
-    from kd_core import __main__
+    from kd_core.cli import watch
     from kd_core.jobs import queue as jobs_queue
 
     queue = jobs_queue.Jobs(store)
     monkeypatch.setattr(queue, "_inbox", type("Nobody", (), {"put": lambda *_: None})())
     queue.submit({"abc": tiny_config(precision="auto")})
-    monkeypatch.setattr(__main__, "_watch", lambda *_: "finished")
-    __main__._start(store, "def", tiny_config(precision="auto"))
+    monkeypatch.setattr(watch, "watch", lambda *_: "finished")
+    watch.start(store, "def", tiny_config(precision="auto"))
     assert precisions(store.get(run_id).config for run_id in ("abc", "def")) == {"float32"}
