@@ -21,7 +21,7 @@ from kd_core.losses import hinton, objective
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.training import wrong_steps
+from kd_core.training import mistaken
 from kd_core.training.config import RunConfig
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
@@ -60,7 +60,7 @@ class Training:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
         if config.mistake == "teacher_dropout":
-            wrong_steps.leave_dropout_on(self.teachers)
+            mistaken.leave_dropout_on(self.teachers)
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
@@ -225,13 +225,13 @@ class Training:
     def begin_epoch(self, order: Tensor) -> None:
         """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
         if self.config.mistake == "stale_cache":
-            self._taught_by = wrong_steps.row_of_each_image(order, self.config.seed)
+            self._taught_by = mistaken.row_of_each_image(order, self.config.seed)
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
         if shifts is not None and self.config.mistake == "colour_jitter":
-            images = wrong_steps.recoloured(images, shifts, self.config.training.jitter_pixels)
+            images = mistaken.recoloured(images, shifts, self.config.training.jitter_pixels)
         elif shifts is not None:
             images = shifted(images, shifts)
         inputs = self.dataset.normalise(images)
@@ -252,7 +252,7 @@ class Training:
         )
         if self.config.mistake == "class_mean":
             temperature, alpha = distillation.temperature, distillation.alpha
-            return wrong_steps.class_mean_loss(
+            return mistaken.class_mean_loss(
                 student_logits, teacher_logits, batch.labels, temperature=temperature, alpha=alpha
             )
         return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
@@ -366,7 +366,7 @@ def _validate(run: Training) -> tuple[int | None, bool]:
     errors = _errors(run, run.validation_images, run.validation_labels)
     judged = errors
     if run.config.mistake == "test_choice":
-        half = wrong_steps.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
+        half = mistaken.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
         judged = _errors(run, *half)
     best = run.best_errors is None or judged <= run.best_errors
     if best:

@@ -138,7 +138,7 @@ def what_it_does(broken: Broken) -> None:
 def _gradients(broken: Broken) -> None:
     """The gradient of both losses on one image, in closed form, for a student that knows nothing yet."""
     from kd_core.losses import one_example
-    from kd_core.training import wrong_steps
+    from kd_core.training import mistaken
 
     taught = [
         run
@@ -153,7 +153,7 @@ def _gradients(broken: Broken) -> None:
     nothing = [0.0] * len(told)
     temperature, alpha = setting.temperature, setting.alpha
     right = one_example.felt(nothing, told, label, temperature=temperature, alpha=alpha)
-    wrong = wrong_steps.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
+    wrong = mistaken.felt(broken.mistake, nothing, told, label, temperature=temperature, alpha=alpha)
     soft_right, soft_wrong = (float(np.linalg.norm(one.soft_gradient)) for one in (right, wrong))
     hard = float(np.linalg.norm(right.hard_gradient))
     names = [str(name) for name in range(len(told))]
@@ -187,7 +187,7 @@ def _jittered(broken: Broken) -> None:
     import torch
 
     from kd_core.training.loop import shifted
-    from kd_core.training.wrong_steps import recoloured
+    from kd_core.training.mistaken import recoloured
 
     most = experiments_broken.setting(broken.mistake, broken.dataset).training.jitter_pixels
     image = torch.from_numpy(services.test_set(broken.dataset)[0][SHOWN_IMAGE : SHOWN_IMAGE + 1])

@@ -20,7 +20,8 @@ from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts, checks
 from kd_core.runs.run import new_id
-from kd_core.training import loop, together, wrong_steps
+from kd_core.training import loop, together
+from kd_core.training import mistaken as mistaken_training
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.loop import Training, train
 from kd_core.training.mistakes import MISTAKES
@@ -75,7 +76,7 @@ def test_averaging_over_classes_makes_the_soft_gradient_k_times_smaller(classes)
     generator = torch.Generator().manual_seed(classes)
     student, told = torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
     gradients = []
-    for objective in (hinton.distillation_loss, wrong_steps.class_mean_loss):
+    for objective in (hinton.distillation_loss, mistaken_training.class_mean_loss):
         leaf = student.clone().requires_grad_()
         objective(leaf, told, None, temperature=TEMPERATURE, alpha=1.0).loss.backward()
         gradients.append(leaf.grad)
@@ -88,11 +89,11 @@ def test_what_the_lesson_says_the_student_feels_is_the_gradient_of_the_loss_it_t
     leaf = student.clone().requires_grad_()
     settings = {"temperature": TEMPERATURE, "alpha": ALPHA}
     if mistake == "class_mean":
-        wrong = wrong_steps.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
+        wrong = mistaken_training.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
     else:
         wrong = hinton.distillation_loss(leaf, told, torch.tensor([3]), **settings, t_squared=False)
     wrong.loss.backward()
-    felt = wrong_steps.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
+    felt = mistaken_training.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
     right = one_example.felt(student[0].tolist(), told[0].tolist(), 3, **settings)
     assert felt.gradient == pytest.approx(leaf.grad[0].tolist(), rel=1e-9)
     assert felt.loss == pytest.approx(wrong.loss.item(), rel=1e-9)
@@ -246,7 +247,7 @@ def as_torchvision(images, shifts):
 def test_colour_jitter_of_coloured_images_is_torchvisions_too():
     images = torch.randint(0, 256, (6, 3, 9, 9), generator=torch.Generator().manual_seed(2), dtype=torch.uint8)
     torch.testing.assert_close(
-        wrong_steps.recoloured(images, SHIFTS, 2), as_torchvision(images, SHIFTS), rtol=0, atol=1
+        mistaken_training.recoloured(images, SHIFTS, 2), as_torchvision(images, SHIFTS), rtol=0, atol=1
     )
 
 
