@@ -82,7 +82,7 @@ def _perform(
     from kd_core.data import load
     from kd_core.evaluation import speed
     from kd_core.runs import artifacts, logit_cache
-    from kd_core.training import loop, records
+    from kd_core.training import loop, mistaken, records
 
     folder = folder_of(storage, run_id)
     config = config_in(storage, run_id)
@@ -104,7 +104,7 @@ def _perform(
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
             start = artifacts.load_model(storage, config.continues, dataset)
-        return loop.Training(config, dataset, teachers=teachers, teacher_logits=said, start=start)
+        return mistaken.begin(config, dataset, teachers=teachers, teacher_logits=said, start=start)
 
     run, lost = begin(), None
     if is_file(folder.checkpoint):

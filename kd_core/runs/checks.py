@@ -5,6 +5,7 @@ from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.runs.run import ACTIVE, StoreError
 from kd_core.runs.store import Store
+from kd_core.training import mistakes
 from kd_core.training.config import RunConfig
 
 
@@ -21,7 +22,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
             continue
         for teacher_id in config.distillation.teachers:
             if teacher_id in configs:
-                config.check_teacher(configs[teacher_id])
+                mistakes.check_teacher(config, configs[teacher_id])
                 check_shows(configs[teacher_id].model, config.distillation.objective, "teacher")
                 continue
             try:
@@ -30,7 +31,7 @@ def check(store: Store, configs: dict[str, RunConfig]) -> None:
                 raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
             if teacher.status not in ACTIVE and not teacher.usable:
                 raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
-            config.check_teacher(teacher.config)
+            mistakes.check_teacher(config, teacher.config)
             classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
             if classes != info_of(config.dataset).classes:
                 raise ConfigError(

@@ -17,7 +17,7 @@ from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import BLACK_BOX, PAPER_STUDENT, BroughtConfig, ModelConfig
-from kd_core.training.mistakes import MISTAKES
+from kd_core.training import mistakes
 
 Role = Literal["teacher", "baseline", "distilled"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -81,7 +81,7 @@ class RunConfig(Config):
         if self.role != "distilled" and self.distillation is not None:
             raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
         self._check_transfer_set()
-        self._check_mistake()
+        mistakes.check(self)
         if self.distillation is not None:
             check_shows(self.model, self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
@@ -111,50 +111,16 @@ class RunConfig(Config):
         if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
             raise ConfigError(_how_without_labels(self.distillation))
 
-    def _check_mistake(self) -> None:
-        """A mistake is made only where there is something to get wrong."""
-        told, mistake = self.distillation, self.mistake
-        if mistake is None:
-            return
-        if self.brought is not None:
-            raise ConfigError("a teacher that was brought is not trained here, so that it makes no mistake here")
-        if mistake not in MISTAKES:
-            raise ConfigError(f"unknown mistake '{mistake}': choose one of {', '.join(MISTAKES)}")
-        hasty = self.role == "teacher" and self.training.epochs == 1
-        hinton = told is not None and told.objective == "hinton" and not (told.changes or self.training.label_smoothing)
-        plain = "a distilled student with Hinton's objective, at one temperature and alpha, without label smoothing"
-        possible, needs = {
-            "no_t_squared": (hinton and told is not None and not told.t_squared, f"{plain}, and t_squared off"),
-            "class_mean": (hinton and told is not None and told.t_squared, f"{plain}, and t_squared on"),
-            "teacher_dropout": (hinton, plain),
-            "stale_cache": (
-                hinton and not self.training.jitter_pixels,
-                f"{plain}, and no jitter: with it the teacher's logits are not kept",
-            ),
-            "colour_jitter": (self.training.jitter_pixels > 0, "images that move: set jitter_pixels above 0"),
-            "hasty_teacher": (told is not None or hasty, "a teacher of one epoch, or a student of such a teacher"),
-            "test_choice": (
-                self.training.validation_fraction > 0,
-                "a validation split, by which epochs would rightly be chosen: set validation_fraction above 0",
-            ),
-        }[mistake]
-        if not possible:
-            raise ConfigError(f"the mistake '{MISTAKES[mistake].label}' needs {needs}")
-
-    def check_teacher(self, teacher: "RunConfig") -> None:
-        """Raise ConfigError where the mistake that this run makes takes another teacher than this one."""
-        if self.mistake == "teacher_dropout" and not teacher.model.drops:
-            raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
-        if self.mistake == "hasty_teacher" and teacher.training.epochs > 1:
-            raise ConfigError(
-                f"a teacher of {teacher.training.epochs} epochs is not trained for one epoch: choose another one"
-            )
-
     def in_precision(self, precision: Precision) -> Self:
         """The config with this precision in place of auto; one that names its own stays as it is."""
         if self.training.precision != "auto":
             return self
         return self.replace(training=self.training.replace(precision=precision))
+
+    @property
+    def trained_here(self) -> bool:
+        """Whether KD Lab trains it, or trained it: else it is an external teacher, taken as it is."""
+        return self.brought is None
 
     @property
     def network(self) -> str:
@@ -179,7 +145,7 @@ class RunConfig(Config):
     @property
     def mistake_said(self) -> str:
         """What follows a run's name where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
-        return "" if self.mistake is None else f", mistake: {MISTAKES[self.mistake].label}"
+        return "" if self.mistake is None else f", mistake: {mistakes.MISTAKES[self.mistake].label}"
 
     @property
     def kind(self) -> str:
@@ -193,10 +159,11 @@ class RunConfig(Config):
         Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
         stand in for them on the validation split.
         """
-        told = self.distillation
-        anew = self.training.jitter_pixels > 0 or (told is not None and told.info.needs != "logits")
-        anew = anew or self.mistake == "teacher_dropout"
-        return told is not None and not (anew and self.transfer_set.labelled)
+        if self.distillation is None:
+            return False
+        anew = self.training.jitter_pixels > 0 or self.distillation.info.needs != "logits"
+        anew = anew or (self.mistake is not None and not mistakes.MISTAKES[self.mistake].keeps_logits)
+        return not (anew and self.transfer_set.labelled)
 
     @property
     def examples(self) -> int:

@@ -18,10 +18,10 @@ from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
+from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.training import mistaken
 from kd_core.training.config import RunConfig
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
@@ -59,8 +59,6 @@ class Training:
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
-        if config.mistake == "teacher_dropout":
-            mistaken.leave_dropout_on(self.teachers)
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
@@ -76,7 +74,6 @@ class Training:
         if known is not None and not config.transfer_set.labelled:
             self.validation_labels = self._averaged(known[:, validation_indices]).argmax(dim=1).to(self.device)
         self.teacher_logits = self._members = None
-        self._taught_by: Tensor | None = None  # whose logits an image is taught by, where they are not its own
         if known is not None and not self._looks_anew:
             part = known[:, train_indices].to(self.device)
             self.teacher_logits, self._members = (None, part) if self._averages_anew else (self._averaged(part), None)
@@ -95,14 +92,9 @@ class Training:
         self.random_state = random_state(self.device)
 
     @property
-    def _moves(self) -> bool:
-        """Whether each epoch shows the images elsewhere, so that the teacher has to look at them anew."""
-        return self.config.training.jitter_pixels > 0
-
-    @property
     def _looks_anew(self) -> bool:
-        """Whether the teacher has to look at every batch: images move, its features are compared, or it drops units."""
-        return self._moves or self._taps or self.config.mistake == "teacher_dropout"
+        """Whether the teacher has to look at every batch: images move, or its features are compared."""
+        return self.config.training.jitter_pixels > 0 or self._taps
 
     @property
     def _averages_anew(self) -> bool:
@@ -222,25 +214,30 @@ class Training:
         """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
         return build.logits_of(self.model, self._probes, self.dataset.normalise)
 
-    def begin_epoch(self, order: Tensor) -> None:
-        """Hear in which order, (N,), an epoch shows the images: nothing follows from it, unless that is the mistake."""
-        if self.config.mistake == "stale_cache":
-            self._taught_by = mistaken.row_of_each_image(order, self.config.seed)
+    def epoch_plan(self, epoch: int) -> tuple[Tensor, Tensor | None]:
+        """The order of the examples, (N,), and their shifts, (N, 2) pixels, or None without jitter.
+
+        Both follow from seed and epoch alone, so that a resumed run agrees.
+        """
+        generator = epoch_generator(self.config.seed, epoch)
+        order = torch.randperm(len(self.images), generator=generator).to(self.device)
+        most = self.config.training.jitter_pixels
+        if not most:
+            return order, None
+        shifts = torch.randint(-most, most + 1, (len(order), 2), generator=generator)
+        return order, shifts.to(self.device)
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
-        if shifts is not None and self.config.mistake == "colour_jitter":
-            images = mistaken.recoloured(images, shifts, self.config.training.jitter_pixels)
-        elif shifts is not None:
-            images = shifted(images, shifts)
-        inputs = self.dataset.normalise(images)
+        inputs = self.dataset.normalise(images if shifts is None else self.jittered(images, shifts))
         student_logits, student_taps = self._seen(self.model, inputs)
-        smoothing, distillation = self.config.training.label_smoothing, self.config.distillation
+        distillation = self.config.distillation
         if distillation is None:
+            smoothing = self.config.training.label_smoothing
             hard_loss = F.cross_entropy(student_logits, self.labels[indices], label_smoothing=smoothing)
             return hinton.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
-        teacher_logits, teacher_taps = self._taught(indices, inputs)
+        teacher_logits, teacher_taps = self.teaching(indices, inputs)
         batch = objective.Batch(
             student_logits,
             teacher_logits,
@@ -250,12 +247,25 @@ class Training:
             teacher_taps,
             self.projector,
         )
-        if self.config.mistake == "class_mean":
-            temperature, alpha = distillation.temperature, distillation.alpha
-            return mistaken.class_mean_loss(
-                student_logits, teacher_logits, batch.labels, temperature=temperature, alpha=alpha
-            )
+        return self.distillation_losses(batch, distillation)
+
+    def jittered(self, images: Tensor, shifts: Tensor) -> Tensor:
+        """The images as the model is shown them, each moved by its shift. (B, C, H, W) uint8, (B, 2) pixels -> same."""
+        return shifted(images, shifts)
+
+    def distillation_losses(self, batch: objective.Batch, distillation: DistillationConfig) -> hinton.Losses:
+        """The objective on one batch, as it stands at this step."""
+        smoothing = self.config.training.label_smoothing
         return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
+
+    def choosing_errors(self, validation_errors: int) -> int:
+        """The errors by which the best epoch is chosen, at the end of an epoch."""
+        return validation_errors
+
+    def errors_on(self, images: Tensor, labels: Tensor) -> int:
+        """How many of these images the weights as they are now get wrong. (N, C, H, W) uint8, (N,) int64."""
+        logits = build.logits_of(self.model, images, self.dataset.normalise)
+        return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
         """Logits in float32, with what else the objective compares."""
@@ -263,10 +273,11 @@ class Training:
             logits, taps = tapped(model, inputs) if self._taps else (model(inputs), None)
         return logits.float(), taps
 
-    def _taught(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
-        """What the teacher, or the ensemble, says of a batch, (B, K), and its taps where these are compared."""
-        if self._taught_by is not None:
-            indices = self._taught_by[indices]
+    def teaching(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
+        """The logits that a batch is taught, (B, K), and the teacher's taps where these are compared.
+
+        indices: (B,) into the run's training images. inputs: those images, jittered and normalised.
+        """
         if self.teacher_logits is not None:
             return self.teacher_logits[indices], None
         if self._members is not None:
@@ -288,8 +299,7 @@ def train(run: Training) -> Iterator[Record]:
     set_random_state(run.random_state, run.device)
     while run.step < run.total_steps:
         epoch = run.step // run.steps_per_epoch
-        order, shifts = _epoch_plan(run, epoch)
-        run.begin_epoch(order)
+        order, shifts = run.epoch_plan(epoch)
         recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
         first = run.step % run.steps_per_epoch
         if isinstance(run.images, Streamed):
@@ -347,37 +357,18 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     ]
 
 
-def _epoch_plan(run: Training, epoch: int) -> tuple[Tensor, Tensor | None]:
-    """The order of the examples and their shifts in an epoch, by seed and epoch alone, so a resumed run agrees."""
-    generator = epoch_generator(run.config.seed, epoch)
-    order = torch.randperm(len(run.images), generator=generator).to(run.device)
-    most = run.config.training.jitter_pixels
-    if not most:
-        return order, None
-    shifts = torch.randint(-most, most + 1, (len(order), 2), generator=generator)
-    return order, shifts.to(run.device)
-
-
 def _validate(run: Training) -> tuple[int | None, bool]:
     """Errors on the validation split, and whether this epoch is the best so far (ties go to the later epoch)."""
     if len(run.validation_labels) == 0:
         run.best_weights = _copied_weights(run.model)
         return None, True
-    errors = _errors(run, run.validation_images, run.validation_labels)
-    judged = errors
-    if run.config.mistake == "test_choice":
-        half = mistaken.choosing_half(run.dataset.test_images, run.dataset.test_labels, run.config.seed)
-        judged = _errors(run, *half)
-    best = run.best_errors is None or judged <= run.best_errors
+    errors = run.errors_on(run.validation_images, run.validation_labels)
+    choosing = run.choosing_errors(errors)
+    best = run.best_errors is None or choosing <= run.best_errors
     if best:
-        run.best_errors = judged
+        run.best_errors = choosing
         run.best_weights = _copied_weights(run.model)
     return errors, best
-
-
-def _errors(run: Training, images: Tensor, labels: Tensor) -> int:
-    logits = build.logits_of(run.model, images, run.dataset.normalise)
-    return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
 
 def _copied_weights(model: nn.Module) -> dict[str, Tensor]:

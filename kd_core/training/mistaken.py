@@ -1,24 +1,100 @@
-"""The mistakes of config.MISTAKES as public code makes them, for the lesson "Break it".
+"""Training that makes a mistake of public code on purpose, for the lesson "Break it".
 
-training calls these where a run's config asks for one, and nowhere else. T² left out and a teacher trained for one
-epoch are settings, so that there is nothing of them here.
+Each class overrides the one step of Training that its mistake gets wrong. T² left out and a teacher trained for one
+epoch are settings of a run, so that there is nothing of them here.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.base.config import ConfigError
+from kd_core.data.dataset import Dataset
 from kd_core.evaluation.statistics import halves
 from kd_core.losses import one_example
+from kd_core.losses.config import DistillationConfig
 from kd_core.losses.hinton import Losses
+from kd_core.losses.objective import Batch
+from kd_core.models.taps import Taps
+from kd_core.training.config import RunConfig
+from kd_core.training.loop import Training
 
 COLOUR_STRENGTH = 0.4
 """Brightness and contrast change by up to this share, both ways: what public code gives torchvision's ColorJitter."""
 GREY_SHARES = (0.2989, 0.587, 0.114)
 """Of red, green and blue in the grey that contrast is measured by (ITU-R BT.601, as torchvision has it)."""
+
+
+class ClassMean(Training):
+    """Averages the soft loss over classes as well as over the batch."""
+
+    def distillation_losses(self, batch: Batch, distillation: DistillationConfig) -> Losses:
+        temperature, alpha = distillation.temperature, distillation.alpha
+        return class_mean_loss(
+            batch.student_logits, batch.teacher_logits, batch.labels, temperature=temperature, alpha=alpha
+        )
+
+
+class TeacherDropout(Training):
+    """Leaves the teachers in train mode, so that each batch is taught by a random part of them.
+
+    Raises ConfigError where a teacher has no dropout to leave on.
+    """
+
+    def __init__(self, config: RunConfig, dataset: Dataset, *, teachers: Sequence[nn.Module] = (), **more: Any) -> None:
+        super().__init__(config, dataset, teachers=teachers, **more)
+        for teacher in self.teachers:
+            if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in teacher.modules()):
+                raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+            teacher.train()
+
+    @property
+    def _looks_anew(self) -> bool:
+        return True
+
+
+class StaleCache(Training):
+    """Reads kept logits by position, though each epoch shows the images in another order."""
+
+    def epoch_plan(self, epoch: int) -> tuple[Tensor, Tensor | None]:
+        order, shifts = super().epoch_plan(epoch)
+        self._rows = row_of_each_image(order, self.config.seed)
+        return order, shifts
+
+    def teaching(self, indices: Tensor, inputs: Tensor) -> tuple[Tensor, Taps | None]:
+        return super().teaching(self._rows[indices], inputs)
+
+
+class ColourJitter(Training):
+    """Changes brightness and contrast where the images should move."""
+
+    def jittered(self, images: Tensor, shifts: Tensor) -> Tensor:
+        return recoloured(images, shifts, self.config.training.jitter_pixels)
+
+
+class ChosenOnTest(Training):
+    """Chooses the best epoch by errors on a half of the test set."""
+
+    def choosing_errors(self, validation_errors: int) -> int:
+        return self.errors_on(*choosing_half(self.dataset.test_images, self.dataset.test_labels, self.config.seed))
+
+
+TRAININGS: dict[str, type[Training]] = {
+    "class_mean": ClassMean,
+    "teacher_dropout": TeacherDropout,
+    "stale_cache": StaleCache,
+    "colour_jitter": ColourJitter,
+    "test_choice": ChosenOnTest,
+}
+"""Mistake -> the training that makes it, for those that are no settings."""
+
+
+def begin(config: RunConfig, dataset: Dataset, **given: Any) -> Training:
+    """The Training of a run, with the mistake that its config asks for. given: as Training takes it."""
+    return TRAININGS.get(config.mistake or "", Training)(config, dataset, **given)
 
 
 def class_mean_loss(
@@ -45,14 +121,6 @@ def class_mean_loss(
         return Losses(weak, weak, torch.full_like(weak, torch.nan))
     hard_loss = F.cross_entropy(student_logits, labels)
     return Losses(alpha * weak + (1 - alpha) * hard_loss, weak, hard_loss)
-
-
-def leave_dropout_on(teachers: Iterable[nn.Module]) -> None:
-    """Put teachers in train mode. Raises ConfigError where one has no dropout to leave on."""
-    for teacher in teachers:
-        if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in teacher.modules()):
-            raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
-        teacher.train()
 
 
 def row_of_each_image(order: Tensor, seed: int) -> Tensor:

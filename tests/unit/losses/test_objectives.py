@@ -440,7 +440,7 @@ def test_an_ensemble_is_averaged_at_the_temperature_of_each_step(digits, teacher
     run = Training(config, digits, teachers=teachers)
     for share, temperature in ((0.0, 2.0), (1.0, 1.0)):
         run.step = round(share * (run.total_steps - 1))
-        told, _ = run._taught(torch.arange(5), digits.normalise(run.images[:5]))
+        told, _ = run.teaching(torch.arange(5), digits.normalise(run.images[:5]))
         members = torch.stack([build.logits_of(teacher, run.images[:5], digits.normalise) for teacher in teachers])
         expected = ensemble_logits(members, temperature=temperature, average="probabilities")
         torch.testing.assert_close(told, expected, rtol=1e-5, atol=1e-5)

@@ -20,10 +20,11 @@ from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts, checks
 from kd_core.runs.run import new_id
-from kd_core.training import loop, together
 from kd_core.training import mistaken as mistaken_training
+from kd_core.training import together
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.loop import Training, train
+from kd_core.training.mistaken import begin
 from kd_core.training.mistakes import MISTAKES
 from kd_core.training.records import EpochRecord
 from kd_core.training.split import split_of
@@ -43,7 +44,7 @@ def mistaken(mistake, **settings):
 @pytest.fixture(scope="module")
 def teacher(digits):
     """With dropout and batch norm, and trained a little."""
-    run = Training(tiny_config(epochs=2).replace(model=DROPPING), digits)
+    run = begin(tiny_config(epochs=2).replace(model=DROPPING), digits)
     for _ in train(run):
         pass
     return run.best_model()
@@ -62,7 +63,7 @@ def soft_loss_by_hand(student_logits, teacher_logits):
 def test_the_soft_loss_is_too_weak_by_what_the_mistake_makes_of_it_and_by_nothing_unasked(
     digits, teacher, mistake, times_too_weak
 ):
-    run = Training(mistaken(mistake), digits, teachers=[teacher])
+    run = begin(mistaken(mistake), digits, teachers=[teacher])
     found = run.batch_losses(ONE_BATCH, None)
     inputs = digits.normalise(run.images[ONE_BATCH])
     with torch.no_grad():
@@ -108,7 +109,7 @@ def test_what_the_lesson_says_the_student_feels_is_the_gradient_of_the_loss_it_t
 @pytest.mark.parametrize("jitter", [0, 1])
 def test_our_teacher_says_the_same_twice_and_keeps_its_statistics(digits, teacher, jitter):
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    run = Training(mistaken(None, jitter_pixels=jitter), digits, teachers=[teacher])
+    run = begin(mistaken(None, jitter_pixels=jitter), digits, teachers=[teacher])
     shifts = torch.ones(len(ONE_BATCH), 2, dtype=torch.int64) if jitter else None
     assert run.batch_losses(ONE_BATCH, shifts).soft_loss == run.batch_losses(ONE_BATCH, shifts).soft_loss
     for _ in train(run):
@@ -118,7 +119,7 @@ def test_our_teacher_says_the_same_twice_and_keeps_its_statistics(digits, teache
 
 def test_a_teacher_with_dropout_on_says_something_else_each_time(digits, teacher):
     known = build.logits_of(teacher, digits.train_images, digits.normalise)[None]
-    run = Training(mistaken("teacher_dropout"), digits, teachers=[teacher], teacher_logits=known)
+    run = begin(mistaken("teacher_dropout"), digits, teachers=[teacher], teacher_logits=known)
     first, second = (run.batch_losses(ONE_BATCH, None).soft_loss.item() for _ in range(2))
     assert first != pytest.approx(second, rel=1e-3)
     for _ in train(run):
@@ -129,7 +130,7 @@ def test_a_teacher_with_dropout_on_says_something_else_each_time(digits, teacher
 def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
     plain = build.build(TINY, digits.image_shape, CLASSES)
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
-        Training(mistaken("teacher_dropout"), digits, teachers=[plain])
+        begin(mistaken("teacher_dropout"), digits, teachers=[plain])
     with pytest.raises(ConfigError, match="needs a teacher with dropout"):
         checks.check(store, {"someone": tiny_config(), "student": mistaken("teacher_dropout")})
     checks.check(store, {"someone": tiny_config().replace(model=DROPPING), "student": mistaken("teacher_dropout")})
@@ -141,7 +142,7 @@ def test_a_teacher_without_dropout_cannot_have_it_left_on(digits, store):
 def taught(config, digits, known, monkeypatch):
     """For each epoch, the images in the order in which it showed them, and the teacher's logits that each was given."""
     given, shown = [], []
-    real, plan = losses_objective.evaluate, loop._epoch_plan
+    real, plan = losses_objective.evaluate, Training.epoch_plan
 
     def spy(batch, *args, **settings):
         given.append(batch.teacher_logits)
@@ -153,8 +154,8 @@ def taught(config, digits, known, monkeypatch):
         return order, shifts
 
     monkeypatch.setattr(losses_objective, "evaluate", spy)
-    monkeypatch.setattr(loop, "_epoch_plan", planned)
-    run = Training(config, digits, teacher_logits=known)
+    monkeypatch.setattr(Training, "epoch_plan", planned)
+    run = begin(config, digits, teacher_logits=known)
     for _ in train(run):
         pass
     return run, shown, torch.cat(given).split(len(run.images))
@@ -187,7 +188,7 @@ def test_a_cache_out_of_step_is_read_by_position_whatever_the_order_of_the_image
 
 @pytest.mark.parametrize("mistake", ["stale_cache", "teacher_dropout", "test_choice"])
 def test_a_mistaken_run_that_is_resumed_ends_as_if_never_interrupted(digits, teacher, tmp_path, mistake):
-    whole, first, second = (Training(mistaken(mistake), digits, teachers=[teacher]) for _ in range(3))
+    whole, first, second = (begin(mistaken(mistake), digits, teachers=[teacher]) for _ in range(3))
     for _ in train(whole):
         pass
     for _ in itertools.islice(train(first), 7):
@@ -205,7 +206,7 @@ def test_a_mistaken_run_that_is_resumed_ends_as_if_never_interrupted(digits, tea
 
 def seen_by_the_model(config, digits, shifts):
     """What the model is shown of the first images, as uint8."""
-    run = Training(config, digits)
+    run = begin(config, digits)
     seen = []
     run.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     run.batch_losses(torch.arange(len(shifts)), shifts)
@@ -283,7 +284,7 @@ def test_our_choice_of_the_epoch_never_reads_the_test_set(digits):
     garbage = dataclasses.replace(
         digits, test_images=torch.randint_like(digits.test_images, 256), test_labels=digits.test_labels.flip(0)
     )
-    honest, blind = (Training(tiny_config("baseline", **NOISY), data) for data in (digits, garbage))
+    honest, blind = (begin(tiny_config("baseline", **NOISY), data) for data in (digits, garbage))
     for run in (honest, blind):
         for _ in train(run):
             pass
@@ -293,7 +294,7 @@ def test_our_choice_of_the_epoch_never_reads_the_test_set(digits):
 
 def test_the_mistaken_choice_takes_the_epoch_with_the_fewest_errors_on_its_half_of_the_test_set(digits):
     config = tiny_config("baseline", seed=3, **NOISY).replace(mistake="test_choice")
-    run = Training(config, digits)
+    run = begin(config, digits)
     own, other = halves(len(digits.test_labels), 3)
     errors, weights, best = [], [], []
     for record in train(run):
@@ -313,7 +314,7 @@ def test_what_a_run_chosen_on_the_test_set_tells_of_its_validation_split_is_of_t
     config = tiny_config("baseline", **NOISY).replace(mistake="test_choice")
     run_id = new_id()
     store.create({run_id: config})
-    run = Training(config, digits)
+    run = begin(config, digits)
     for _ in train(run):
         pass
     results = artifacts.leave(store.storage, run_id, run)

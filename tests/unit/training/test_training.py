@@ -255,9 +255,9 @@ def test_shifted_moves_each_image_by_its_own_pixels():
 
 def test_jitter_stays_within_its_pixels(digits):
     run = Training(tiny_config(jitter_pixels=2), digits)
-    _, shifts = loop._epoch_plan(run, 0)
+    _, shifts = run.epoch_plan(0)
     assert sorted(set(shifts.flatten().tolist())) == [-2, -1, 0, 1, 2]
-    _, later = loop._epoch_plan(run, 1)
+    _, later = run.epoch_plan(1)
     assert not torch.equal(shifts, later)
 
 
