@@ -259,7 +259,7 @@ def test_no_teacher_of_ours_is_trained_for_one_epoch():
     stories = [preset.story(dataset) for preset in presets.PRESETS.values() for dataset in ("digits", "mnist")]
     trainings = [story.teacher_training for story in (*stories, presets.digits_story())]
     trainings += [protocol.teacher_training for protocol in paper.PROTOCOLS.values()]
-    assert min(loop.epochs for loop in trainings) >= 8
+    assert min(training.epochs for training in trainings) >= 8
 
 
 def test_only_a_teacher_of_one_epoch_is_a_hasty_one(store):

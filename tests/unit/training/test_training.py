@@ -310,7 +310,7 @@ def trained(config, digits, **options):
 
 
 def unlabelled_config(**training):
-    config = tiny_config("distilled", teachers=TEACHERS, **loop)
+    config = tiny_config("distilled", teachers=TEACHERS, **training)
     return config.replace(distillation=config.distillation.replace(alpha=1.0), transfer_set=UNLABELLED)
 
 
