@@ -1,7 +1,7 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated
 
 import typer
 from rich.table import Table
@@ -11,7 +11,7 @@ from kd_core.cli import watch
 from kd_core.cli.options import DatasetName, RunId, console, say, sentences
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store
 from kd_core.data.catalogue import called
-from kd_core.experiments import equal_budget, paper
+from kd_core.experiments import comparison, equal_budget, paper
 from kd_core.experiments import table as experiments_table
 from kd_core.runs.run import Run
 from kd_core.runs.store import Store
@@ -109,7 +109,6 @@ def compare(
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
     from kd_core.data import load
-    from kd_core.evaluation import accuracy as evaluation_accuracy
     from kd_core.evaluation import speed
     from kd_core.evaluation.claims import TIMES_SAID, null_said
     from kd_core.runs import artifacts
@@ -127,14 +126,12 @@ def compare(
                 raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
         dataset = load.load(found[0].config.dataset)
         models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
-        logits = {run.id: artifacts.test_logits(store.storage, run.id) for run in found}
         measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
         table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
-        rows = _comparison_rows(found, measured)
-        rows["agreement with the first"] = [
-            f"{evaluation_accuracy.agreement(logits[run.id], logits[found[0].id]):.2%}" for run in found
-        ]
-        for name, values in rows.items():
+        sources = comparison.Sources(
+            lambda run_id: artifacts.test_logits(store.storage, run_id), dataset.test_labels.numpy
+        )
+        for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
             table.add_row(name, *values)
         console.print(table)
         conditions = measured["conditions"]
@@ -143,45 +140,6 @@ def compare(
             f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
             f" {null_said(measured)}"
         )
-
-
-def _comparison_rows(runs: list[Run], measured: dict[str, Any]) -> dict[str, list[str]]:
-    from kd_core.evaluation.claims import in_figures, speed_claim, times
-    from kd_core.evaluation.statistics import wilson_interval
-
-    first = runs[0]
-    ids, batch = [run.id for run in runs], measured["models"][first.id]["batch_size"]
-    timed, many = times(measured, ids), times(measured, ids, batch=batch)
-    faster = [speed_claim(measured, run.id, first.id) for run in runs]
-
-    def ratios(values: dict[str, Any], format_value: Callable[[float], str]) -> list[str]:
-        """A black box has costs that nobody knows."""
-        base = values[first.id]
-        return [
-            "–" if (value := values[run.id]) is None
-            else format_value(value) + ("" if base is None else f" ({in_figures(value / base)}x)")
-            for run in runs
-        ]  # fmt: skip
-
-    intervals = []
-    for run in runs:
-        examples = run.results["test_examples"]
-        low, high = wilson_interval(examples - run.results["test_errors"], examples)
-        intervals.append(f"{1 - run.results['test_errors'] / examples:.2%} ({low:.2%} to {high:.2%})")
-    return {
-        "run": [
-            ", ".join(filter(None, [run.config.network + run.config.mistake_said, run.stopped_said])) for run in runs
-        ],
-        "test errors": [f"{run.results['test_errors']} of {run.results['test_examples']}" for run in runs],
-        "accuracy (95% interval)": intervals,
-        "parameters": ratios({run.id: run.results["parameters"] for run in runs}, lambda n: f"{n:,}"),
-        "size, bytes": ratios({run.id: run.results["size_bytes"] for run in runs}, lambda n: f"{n:,}"),
-        "multiply-adds": ratios({run.id: run.results["multiply_adds"] for run in runs}, lambda n: f"{n:,}"),
-        "latency p50, ms": [in_figures(timed[one]["latency_ms_p50"]) for one in ids],
-        "latency p95, ms": [in_figures(timed[one]["latency_ms_p95"]) for one in ids],
-        f"images a second, {batch} at once": [f"{many[one]['images_per_second']:,.0f}" for one in ids],
-        "times as fast (95% interval)": [claim.cell if claim else "–" for claim in faster],
-    }
 
 
 def advise(run: RunId) -> None:

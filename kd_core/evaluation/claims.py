@@ -11,11 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_core.evaluation.statistics import mean_interval
+from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE, mean_interval, sign_test
 
-SURE = 0.05
-FEWEST_SEEDS = 3
-"""Of which an interval is stated: of two it says nothing."""
+RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
 NO_DIFFERENCE = "no difference in speed could be measured"
 
 
@@ -189,7 +187,7 @@ class SeedDifference(NamedTuple):
         if self.interval is None:
             return 0
         low, high = self.interval
-        if low == high and 2.0 ** (1 - len(self.by_seed)) >= SURE:  # all alike: as the sign test has it
+        if low == high and sign_test(len(self.by_seed)) >= SURE:  # all alike: the interval has no width
             return 0
         return (low > 0) - (high < 0)
 

@@ -24,7 +24,6 @@ SECONDS = 15.0
 """For everything. Batch sizes that would not fit are left out, but never the first."""
 FEWEST_ROUNDS, MOST_ROUNDS = 11, 2000
 WARM_UP_ROUNDS = 3
-RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
 
 Pixels = NDArray[np.float32]
 """(N, C, H, W), 0 to 255."""

@@ -1,4 +1,4 @@
-"""Intervals and tests: Wilson's, Student's t, McNemar's."""
+"""Intervals and tests: Wilson's, Student's t, the sign test, McNemar's; and when they count as sure."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,6 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.evaluation.accuracy import Labels, Logits, predictions
+
+SURE = 0.05
+"""Significance level: a difference with a p-value below it counts as more than luck."""
+FEWEST_SEEDS = 3
+"""Seeds from which an interval is stated: of two it says nothing."""
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
@@ -33,10 +38,28 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def spread(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and what surrounds it, (mean, low, high): mean_interval of three values or more, the range of fewer."""
-    if len(values) > 2:
+    """Mean and what surrounds it, (mean, low, high): mean_interval of FEWEST_SEEDS values, the range of fewer."""
+    if len(values) >= FEWEST_SEEDS:
         return mean_interval(values)
     return float(np.mean(values)), min(values), max(values)
+
+
+def sign_test(pairs: int) -> float:
+    """P-value of so many paired differences that all have the same sign, two-sided: 2 / 2ⁿ."""
+    return float(2.0 ** (1 - pairs))
+
+
+def mean_test(differences: Sequence[float]) -> float:
+    """P-value of a mean so far from 0, were the true one 0: Student's one-sample t-test, two-sided (scipy's).
+
+    Differences that are all the same, as counts are now and then by luck, have no spread for it: then it is the sign
+    test, or 1 where they are 0.
+    """
+    from scipy.stats import ttest_1samp
+
+    if len(set(differences)) == 1:
+        return 1.0 if differences[0] == 0 else sign_test(len(differences))
+    return float(ttest_1samp(differences, 0).pvalue)
 
 
 def halves(examples: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation.accuracy import Labels, Logits, test_errors
-from kd_core.evaluation.claims import FEWEST_SEEDS, SeedDifference, seed_difference
-from kd_core.evaluation.statistics import halves
+from kd_core.evaluation.claims import SeedDifference, seed_difference
+from kd_core.evaluation.statistics import FEWEST_SEEDS, halves
 from kd_core.experiments import defaults, paper, presets
 from kd_core.experiments.table import Experiment, Line
 from kd_core.losses.config import DistillationConfig

@@ -14,7 +14,7 @@ import numpy as np
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
-from kd_core.evaluation.claims import FEWEST_SEEDS, SURE
+from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE
 from kd_core.experiments.defaults import default_temperature, default_training
 from kd_core.experiments.table import Experiment, Line, Row
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
@@ -178,22 +178,9 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
     for name, row in rows.items():
         more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
         if name != reference and len(more) >= FEWEST_SEEDS:
-            paired[name] = (*statistics.mean_interval(more), chance_of_mean(more))
+            paired[name] = (*statistics.mean_interval(more), statistics.mean_test(more))
     sure = dict(zip(paired, holm([one[3] for one in paired.values()]), strict=True))
     return {name: Difference(*one, sure=sure[name] < SURE) for name, one in paired.items()}
-
-
-def chance_of_mean(differences: Sequence[float]) -> float:
-    """Student's one-sample t-test, two-sided: how likely a mean so far from 0 is, were the true one 0 (scipy's).
-
-    Differences that are all the same have no spread for it, as counts have now and then by luck: the sign test then,
-    2 / 2ⁿ, or 1 where they are 0.
-    """
-    from scipy.stats import ttest_1samp
-
-    if len(set(differences)) == 1:
-        return 1.0 if differences[0] == 0 else 2.0 ** (1 - len(differences))
-    return float(ttest_1samp(differences, 0).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from typing import Literal, NamedTuple
 
-from kd_core.evaluation.claims import FEWEST_SEEDS, seed_difference
+from kd_core.evaluation.claims import seed_difference
+from kd_core.evaluation.statistics import FEWEST_SEEDS
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from kd_core.runs.store import serving
 from kd_core.training.config import RunConfig

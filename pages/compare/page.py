@@ -1,10 +1,10 @@
 """Compare honestly: any models of one data set on the same work, each against the first."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import streamlit as st
 
+from kd_core.experiments.comparison import Comparison, Sources, compare
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 from pages.compare import sections
@@ -15,17 +15,34 @@ from pages.compare.sections import Compared
 from pages.compare.seeds import other_seeds
 from pages.shared.parts.advice import advice_on
 from pages.shared.parts.findings import found
-from pages.shared.parts.headline import headline, say_mistakes
 from pages.shared.parts.missing import say_missing
 from pages.shared.parts.runtimes import offer_runtimes
 from pages.shared.session import pickers, services
+from pages.shared.words import literal
 
 DISAGREE, RACE = "Disagreements", "The race"
 
 
-def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
+def sources(dataset: str) -> Sources:
+    """Where a comparison on a data set reads what it needs."""
+    return Sources(
+        services.test_logits,
+        lambda: services.test_set(dataset)[1],
+        services.validation_logits,
+        services.store().runs(statuses=["finished"]),
+    )
+
+
+def say_mistakes(runs: Sequence[Run]) -> None:
+    """A warning where runs make mistakes on purpose, so that nobody takes theirs for results."""
+    wrong = [run for run in runs if run.config.mistake]
+    if wrong:
+        st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(run.label for run in wrong)}."))
+
+
+def look_closer(comparison: Comparison) -> None:
     """What takes the images of the test set, part by part, and all of it as a report."""
-    images, labels = services.test_set(runs[0].config.dataset)
+    runs = comparison.runs
     with st.container(horizontal=True, vertical_alignment="center"):
         part = st.segmented_control(
             "Look closer",
@@ -41,8 +58,7 @@ def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
         for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
             found("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
-    logits = {run.id: services.test_logits(run.id) for run in runs}
-    compared = Compared(runs, logits, labels, speed, {key: one for key, one in inside.items() if "features" in one})
+    compared = Compared(comparison, {run_id: one for run_id, one in inside.items() if "features" in one})
     with report:
         sections.report_button(compared)
 
@@ -51,11 +67,12 @@ def look_closer(runs: Sequence[Run], speed: Mapping[str, Any] | None) -> None:
     if part in sections.PARTS:
         sections.show(sections.PARTS[part](compared), key=part)
     elif part == DISAGREE:
-        disagreements(runs, logits)
+        disagreements(runs, comparison.logits)
     else:
         st.subheader("The race")
+        length = stream_length(services.test_set(runs[0].config.dataset)[0])
         st.markdown(
-            f"Every model classifies the same {stream_length(images):,} test images, one at a time, at the speed"
+            f"Every model classifies the same {length:,} test images, one at a time, at the speed"
             " measured on this machine. What it says of each image is what it said when it was tested."
         )
         race_of(compared)
@@ -66,13 +83,14 @@ st.title("Compare honestly")
 compared_runs = pickers.comparison()
 here = pickers.test_set_is_here(compared_runs)
 speed = found("speed", compared_runs, "Measuring the speed side by side") if here else None
+comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
 say_mistakes(compared_runs)
-st.markdown(headline(compared_runs, speed))
-other_seeds(compared_runs)
-cards(compared_runs, speed)
+st.markdown(comparison.headline(literal))
+other_seeds(comparison)
+cards(comparison)
 if here:
-    look_closer(compared_runs, speed)
+    look_closer(comparison)
 else:
     why = "Its test images are needed to measure speed and to look closer."
     say_missing(compared_runs[0].config.dataset, why)

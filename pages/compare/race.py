@@ -89,27 +89,28 @@ def _packed(classes: NDArray[np.int64]) -> str:
 
 def race_of(compared: Compared) -> None:
     """The race of compared models; nothing while their speed is not known, a sentence where it would run on noise."""
-    if compared.speed is None:
+    comparison, paces = compared.comparison, compared.comparison.paces_ms
+    if not paces:
         return
-    ids = [run.id for run in compared.runs]
-    paces, shown = claims.paces_ms(compared.speed, ids), claims.times(compared.speed, ids)
     level = len(paces) - len(set(paces.values()))
     if level and level == len(paces) - 1:
         st.info(f"Between these models {claims.NO_DIFFERENCE}: a race would run on noise.", icon=":material/sync_alt:")
         again = services.store().forget_finding
-        st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=("speed", ids))
+        args = ("speed", [run.id for run in comparison.runs])
+        st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=args)
         return
     if level:
         st.caption(f"Lanes at one speed are those between which {claims.NO_DIFFERENCE}.")
-    images, labels = services.test_set(compared.runs[0].config.dataset)
+    images, labels = services.test_set(comparison.runs[0].config.dataset)
     lanes = [
         Lane(
-            f"{compared.names[run.id]} · {run.config.network}",
-            compared.colours[run.id],
-            predictions(compared.logits[run.id]),
-            paces[run.id],
-            shown[run.id]["images_per_second"],
+            f"{compared.names[model.run.id]} · {model.run.config.network}",
+            compared.colours[model.run.id],
+            predictions(comparison.logits[model.run.id]),
+            paces[model.run.id],
+            model.single.images_per_second,
         )
-        for run in compared.runs
+        for model in comparison.models
+        if model.single is not None
     ]
     race(lanes, images, labels, compared.class_names)

@@ -1,119 +1,99 @@
 """A closer look at a comparison: each part is words, a table and figures, for the page and for the report."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
 
-from kd_core.evaluation import accuracy, claims, statistics
-from kd_core.evaluation import calibration as evaluation_calibration
-from kd_core.evaluation.accuracy import Labels, Logits
+from kd_core.evaluation import accuracy, claims
+from kd_core.evaluation.calibration import Calibration
+from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
 from kd_core.models.config import BLACK_BOX
-from kd_core.runs.run import Run
-from pages.compare import verdicts
 from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
 from pages.shared.figures import cost
 from pages.shared.figures import inside as figures_inside
 from pages.shared.parts.button import in_turn
-from pages.shared.parts.headline import accuracy_of, headline
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services
 from pages.shared.words import explained, literal
 
 INSIDE = "Inside"
+FASTER = "times as fast as the first (95% interval)"
 _BEING_MEASURED = "It is being measured; should anything be in its way, that stands above."
 """The whole text of a part that waits for its numbers: a file leaves such a part out."""
 
 
 class Compared(NamedTuple):
-    """Runs of one data set, their logits on its test set, and what is known of their speed and their inside."""
+    """A comparison, and what is known of the inside of its models: run id -> the finding."""
 
-    runs: Sequence[Run]
-    logits: Mapping[str, Logits]
-    labels: Labels
-    speed: Mapping[str, Any] | None
+    comparison: Comparison
     inside: Mapping[str, Mapping[str, Any]]
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Of the data set that all were tested on."""
-        return services.class_names(self.runs[0].config.dataset)
+        return services.class_names(self.comparison.runs[0].config.dataset)
 
     @property
     def names(self) -> dict[str, str]:
         """Run id -> what it is called beside the others."""
-        return short_names(self.runs)
+        return short_names(self.comparison.runs)
 
     @property
     def colours(self) -> dict[str, str]:
         """Run id -> its colour."""
-        return shades(self.runs)
+        return shades(self.comparison.runs)
 
 
 def costs(compared: Compared) -> Section:
     """Accuracy against what it costs, with the models that no other beats in both."""
-    speed = compared.speed
-    shown = claims.times(speed, [run.id for run in compared.runs]) if speed else {}
-    points = [
-        _point(compared, run) | {"latency_ms": shown.get(run.id, {}).get("latency_ms_p50")} for run in compared.runs
-    ]
+    comparison, names, colours = compared.comparison, compared.names, compared.colours
+    points = [_point(model, names[model.run.id], colours[model.run.id]) for model in comparison.models]
     axes = ["latency_ms", "size_bytes", "multiply_adds"]
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
-    if speed:
-        text += [claims.null_said(speed), _conditions(speed)]
+    if comparison.speed:
+        text += [claims.null_said(comparison.speed), _conditions(comparison.speed)]
     return Section(
         "Accuracy against cost",
         text,
-        _costs_table(compared),
+        pd.DataFrame([_cost_row(comparison, model, names[model.run.id]) for model in comparison.models]),
         [cost.pareto(known, x=axis) for axis, known in by_axis.items() if known],
     )
 
 
-def _point(compared: Compared, run: Run) -> dict[str, Any]:
-    examples = run.results["test_examples"]
-    low, high = statistics.wilson_interval(examples - run.results["test_errors"], examples)
+def _point(model: Model, name: str, colour: str) -> dict[str, Any]:
     return {
-        "name": f"{compared.names[run.id]} {run.config.network}",
-        "colour": compared.colours[run.id],
-        "accuracy": accuracy_of(run),
-        "low": low,
-        "high": high,
-        "multiply_adds": run.results["multiply_adds"],
-        "size_bytes": run.results["size_bytes"],
+        "name": f"{name} {model.run.config.network}",
+        "colour": colour,
+        "accuracy": model.accuracy,
+        "low": model.interval[0],
+        "high": model.interval[1],
+        "latency_ms": model.single.latency_ms_p50 if model.single else None,
+        **model.costs,
     }
 
 
-def _costs_table(compared: Compared) -> pd.DataFrame:
-    first = compared.runs[0]
-    rows = []
-    for run in compared.runs:
-        row = {
-            "model": compared.names[run.id],
-            "network": run.config.network,
-            "test errors": run.results["test_errors"],
-            "agreement with the first, %": 100 * accuracy.agreement(compared.logits[run.id], compared.logits[first.id]),
-            "parameters": run.results["parameters"],
-            "multiply-adds": run.results["multiply_adds"],
+def _cost_row(comparison: Comparison, model: Model, name: str) -> dict[str, object]:
+    row: dict[str, object] = {
+        "model": name,
+        "network": model.run.config.network,
+        "test errors": model.errors,
+        "agreement with the first, %": 100 * comparison.agreements[model.run.id],
+        "parameters": model.costs["parameters"],
+        "multiply-adds": model.costs["multiply_adds"],
+    }
+    if model.single is not None and model.batched is not None:
+        row |= {
+            "latency p50, ms": model.single.latency_ms_p50,
+            "latency p95, ms": model.single.latency_ms_p95,
+            FASTER: model.single.faster.cell if model.single.faster else None,
+            images_at_once(model.batched): round(model.batched.images_per_second),
         }
-        if compared.speed:
-            ids, batch = [one.id for one in compared.runs], compared.speed["models"][run.id]["batch_size"]
-            mine, many = claims.times(compared.speed, ids), claims.times(compared.speed, ids, batch=batch)
-            claim = claims.speed_claim(compared.speed, run.id, first.id)
-            row |= {
-                "latency p50, ms": mine[run.id]["latency_ms_p50"],
-                "latency p95, ms": mine[run.id]["latency_ms_p95"],
-                FASTER: claim.cell if claim else None,
-                f"images a second, {batch} at once": round(many[run.id]["images_per_second"]),
-            }
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-FASTER = "times as fast as the first (95% interval)"
+    return row
 
 
 def _conditions(speed: Mapping[str, Any]) -> str:
@@ -125,37 +105,32 @@ def _conditions(speed: Mapping[str, Any]) -> str:
     )
 
 
-RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
-
-
 def speeds(compared: Compared) -> Section:
     """Latency and throughput by runtime and batch size, each with what its measurement is worth."""
-    title = "Speed, by runtime and batch size"
-    if compared.speed is None:
+    title, comparison = "Speed, by runtime and batch size", compared.comparison
+    if comparison.speed is None:
         return Section(title, [_BEING_MEASURED])
+    names, colours = compared.names, compared.colours
     rows, lines = [], []
-    ids = [run.id for run in compared.runs]
-    for run in compared.runs:
-        for runtime, by_size in compared.speed["runtimes"][run.id].items():
-            name = f"{compared.names[run.id]}, {RUNTIMES[runtime]}"
-            shown = {int(n): claims.times(compared.speed, ids, runtime=runtime, batch=int(n))[run.id] for n in by_size}
-            rates = [one["images_per_second"] for one in shown.values()]
-            lines.append((name, compared.colours[run.id], runtime, [*shown], rates))
-            for size, one in shown.items():
-                claim = claims.speed_claim(compared.speed, run.id, ids[0], runtime=runtime, batch=size)
-                rows.append(
-                    {
-                        "model": compared.names[run.id],
-                        "runtime": RUNTIMES[runtime],
-                        "batch": size,
-                        "latency, ms": one["latency_ms_p50"],
-                        "spread, ms": one["latency_ms_spread"],
-                        "95% within, ms": one["latency_ms_p95"],
-                        "images a second": round(one["images_per_second"]),
-                        FASTER: claim.cell if claim else None,
-                    }
-                )
-    text = [_conditions(compared.speed), claims.null_said(compared.speed)]
+    for model in comparison.models:
+        for runtime, paces in model.paces.items():
+            name, label = names[model.run.id], claims.RUNTIMES[runtime]
+            sizes, rates = [pace.batch for pace in paces], [pace.images_per_second for pace in paces]
+            lines.append((f"{name}, {label}", colours[model.run.id], runtime, sizes, rates))
+            rows += [
+                {
+                    "model": name,
+                    "runtime": label,
+                    "batch": pace.batch,
+                    "latency, ms": pace.latency_ms_p50,
+                    "spread, ms": pace.latency_ms_spread,
+                    "95% within, ms": pace.latency_ms_p95,
+                    "images a second": round(pace.images_per_second),
+                    FASTER: pace.faster.cell if pace.faster else None,
+                }
+                for pace in paces
+            ]
+    text = [_conditions(comparison.speed), claims.null_said(comparison.speed)]
     return Section(title, text, pd.DataFrame(rows), [cost.throughput(lines)])
 
 
@@ -167,75 +142,69 @@ def real(compared: Compared) -> Section:
         " this uneven, if both were equally good.",
     ]
     once = ["Each model was trained once. Train it with other seeds to see how much luck is in its errors."]
-    text += verdicts.over_seeds_said(compared.runs) + verdicts.seeds_said(compared.runs) or once
-    table = verdicts.differences_table(compared.runs, compared.logits, compared.labels)
-    return Section("Is the difference real?", text, table if len(table) else None)
+    text += compared.comparison.seeds_in_words() or once
+    rows = [_pair_row(pair, compared.names) for pair in compared.comparison.pairs]
+    return Section("Is the difference real?", text, pd.DataFrame(rows) if rows else None)
+
+
+def _pair_row(pair: Pair, names: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "first": names[pair.first.run.id],
+        "second": names[pair.second.run.id],
+        "only the first is wrong": pair.test.only_first_wrong,
+        "only the second is wrong": pair.test.only_second_wrong,
+        "p": pair.test.p_value,
+        "verdict": f"{names[pair.better.run.id]} is better on this seed" if pair.better else "could be chance",
+    }
 
 
 def calibration(compared: Compared) -> Section:
     """Whether the probabilities mean what they say, and what one temperature does about it."""
-    rows, bins, without = [], {}, []
-    for run in compared.runs:
-        logits = compared.logits[run.id]
-        plain = evaluation_calibration.calibration(logits, compared.labels)
-        bins[compared.names[run.id]] = (compared.colours[run.id], plain.bins)
-        rows.append({"model": compared.names[run.id], "T": 1.0, **_scores(plain)})
-        kept = services.validation_logits(run.id)
-        fitted = None if kept is None else evaluation_calibration.fitted_temperature(*kept)
-        if fitted is not None:
-            rows.append(
-                {
-                    "model": "",
-                    "T": fitted,
-                    **_scores(evaluation_calibration.calibration(logits, compared.labels, fitted)),
-                }
-            )
-        elif kept is not None:
-            wrong = accuracy.test_errors(*kept)
-            why = f"{wrong:,} are wrong, and no T up to {accuracy.HIGHEST:g} is best"
-            without.append(
-                f"No temperature can be fitted to {compared.names[run.id]}: of its {len(kept[1]):,} validation images"
-                f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
-            )
+    rows, bins, unfitted, names = [], {}, [], compared.names
+    for scores in compared.comparison.scores:
+        run_id = scores.model.run.id
+        bins[names[run_id]] = (compared.colours[run_id], scores.plain.bins)
+        rows.append({"model": names[run_id], "T": 1.0, **_scores(scores.plain)})
+        if scores.scaled is not None:
+            rows.append({"model": "", "T": scores.temperature, **_scores(scores.scaled)})
+        unfitted += [scores.unfitted] if scores.unfitted else []
     return Section(
         "Can its confidence be trusted?",
         [
             "On the diagonal, a model that is 80% sure is right 80% of the time; below it, it is too sure.",
             "A model's second line is temperature scaling: the one T that fits its validation split best,"
             " measured on the test set (Guo et al. 2017). It never changes which class is first.",
-            *without,
+            *unfitted,
         ],
         pd.DataFrame(rows),
         [figures_classes.reliability(bins)],
     )
 
 
-def _scores(found: evaluation_calibration.Calibration) -> dict[str, float]:
+def _scores(calibrated: Calibration) -> dict[str, float]:
     return {
-        "expected calibration error, %": 100 * found.expected_calibration_error,
-        "negative log-likelihood, nats": found.negative_log_likelihood,
-        "Brier score": found.brier_score,
+        "expected calibration error, %": 100 * calibrated.expected_calibration_error,
+        "negative log-likelihood, nats": calibrated.negative_log_likelihood,
+        "Brier score": calibrated.brier_score,
     }
 
 
 def classes(compared: Compared) -> Section:
     """Class by class, and which mistakes one model makes more often than the first."""
-    first = compared.runs[0]
+    comparison, names, colours = compared.comparison, compared.names, compared.colours
+    first, *others = comparison.runs
+    logits, labels = comparison.logits, comparison.labels
     accuracies = {
-        compared.names[run.id]: (
-            compared.colours[run.id],
-            accuracy.per_class_accuracy(compared.logits[run.id], compared.labels),
-        )
-        for run in compared.runs
+        names[run.id]: (colours[run.id], accuracy.per_class_accuracy(logits[run.id], labels)) for run in comparison.runs
     }
     drawn = [figures_classes.per_class(accuracies, compared.class_names)]
     drawn += [
         figures_classes.confusion_difference(
-            accuracy.confusion_difference(compared.logits[run.id], compared.logits[first.id], compared.labels),
+            accuracy.confusion_difference(logits[run.id], logits[first.id], labels),
             compared.class_names,
-            f"{compared.names[run.id]} against {compared.names[first.id]}",
+            f"{names[run.id]} against {names[first.id]}",
         )
-        for run in compared.runs[1:]
+        for run in others
     ]
     return Section(
         "Class by class",
@@ -250,7 +219,8 @@ _NOTHING_INSIDE = "Black boxes give logits alone: there is nothing inside to loo
 
 def inside(compared: Compared) -> Section:
     """Where each model puts the images before it decides, and how the loss rises around its weights."""
-    known = [run for run in compared.runs if run.id in compared.inside]
+    runs = compared.comparison.runs
+    known = [run for run in runs if run.id in compared.inside]
     losses = [loss for run in known for row in compared.inside[run.id]["losses"] for loss in row]
     least, most = max(min(losses, default=1), 1e-4), max(losses, default=1)
     drawn = [
@@ -285,7 +255,7 @@ def inside(compared: Compared) -> Section:
             " wide valley forgives small changes. One scale for all; a slice, not the whole.",
         ]
         if known
-        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in compared.runs) else _BEING_MEASURED],
+        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in runs) else _BEING_MEASURED],
         None,
         drawn,
     )
@@ -334,7 +304,9 @@ def report_button(compared: Compared) -> None:
 
 
 def _report(compared: Compared) -> bytes:
-    text = [headline(compared.runs, compared.speed, str).replace("**", "")]
-    text += verdicts.over_seeds_said(compared.runs) + ([claims.TIMES_SAID] if compared.speed else [])
+    comparison = compared.comparison
+    text = [comparison.headline().replace("**", "")]
+    text += [] if comparison.saved is None else [claims.over_seeds(comparison.saved)]
+    text += [claims.TIMES_SAID] if comparison.speed else []
     parts = [part for make in PARTS.values() if (part := make(compared)).text != [_BEING_MEASURED]]
     return report("Teacher and students, compared", [Section("In short", text), *parts])

@@ -6,9 +6,8 @@ import streamlit as st
 
 from kd_core.evaluation.claims import over_seeds
 from kd_core.experiments import paper, table
-from kd_core.runs.run import ACTIVE, Run
-from pages.compare.verdicts import saved_over_seeds
-from pages.shared.parts.headline import story_of
+from kd_core.experiments.comparison import Comparison
+from kd_core.runs.run import ACTIVE
 from pages.shared.parts.start import start_button
 from pages.shared.session import services
 
@@ -16,9 +15,9 @@ OTHER_SEEDS = 8
 REFRESH_SECONDS = 1.0
 
 
-def other_seeds(runs: Sequence[Run]) -> None:
+def other_seeds(comparison: Comparison) -> None:
     """Whether what the student gains is more than luck, by the seeds that were trained, and a button for the others."""
-    saved, student = saved_over_seeds(runs), story_of(runs).distilled
+    saved, student = comparison.saved, comparison.distilled
     if saved is None or student is None or student.config.continues is not None:
         return
     st.markdown(over_seeds(saved))

@@ -6,7 +6,7 @@ import streamlit as st
 
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of
 from kd_core.data.paths import available
-from kd_core.experiments import presets
+from kd_core.experiments import comparison, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
@@ -15,10 +15,10 @@ from pages.shared import tour
 from pages.shared.access import rights
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
-from pages.shared.parts.headline import headline
 from pages.shared.parts.start import expected_time
 from pages.shared.session import keys, pickers, services
 from pages.shared.session.address import chosen
+from pages.shared.words import literal
 
 REFRESH_SECONDS = 3.0
 
@@ -95,7 +95,8 @@ if batch in found:
     with demo:
         live_view(pickers.linked(found[batch]), curves=False, key="demo")
         if all(run.usable for run in found[batch]):
-            st.success(headline(pickers.with_teacher(found[batch])), icon=":material/celebration:")
+            headline = comparison.compare(pickers.with_teacher(found[batch])).headline(literal)
+            st.success(headline, icon=":material/celebration:")
         see, feel, compare = st.columns(3)
         watched = {keys.VIEW: keys.WATCH}
         see.page_link(

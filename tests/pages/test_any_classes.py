@@ -22,6 +22,7 @@ from kd_core.evaluation import soft as evaluation_soft
 from kd_core.exchange import shipped
 from kd_core.exchange.export import checks, snippets
 from kd_core.experiments import story as experiments_story
+from kd_core.experiments.comparison import compare
 from kd_core.jobs import execute
 from kd_core.runs import progress
 from kd_core.runs.store import Store
@@ -359,7 +360,7 @@ def test_each_closer_look_opens_on_colour_images(open_page, lab_home, part, monk
 def test_a_comparison_names_its_classes(lab_home, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(lab_home[0]))
     runs = services._opened(lab_home[0]).store.runs()
-    compared = sections.Compared(runs, {}, services.test_set(lab_home[1])[1], None, {})
+    compared = sections.Compared(compare(runs), {})
     assert compared.class_names == tuple(sorted(LONG_NAMES))
 
 

@@ -1,6 +1,7 @@
 """Every page, empty and with results, as Streamlit runs it; what a user can get wrong is said in a sentence."""
 
 import dataclasses
+import html
 import io
 import re
 import shutil
@@ -20,7 +21,7 @@ from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
 from kd_core.base import paths as base_paths
 from kd_core.data import load
 from kd_core.data import paths as data_paths
-from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, speed_claim
+from kd_core.evaluation.claims import NO_DIFFERENCE, TIMES_SAID, in_figures, speed_claim
 from kd_core.evaluation.soft import GALLERIES
 from kd_core.evaluation.statistics import mean_interval
 from kd_core.exchange import bundle as exchange_bundle
@@ -31,6 +32,7 @@ from kd_core.exchange.teacher.trial import Outcome, Trial
 from kd_core.experiments import equal_budget, paper
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
+from kd_core.experiments.comparison import Sources, compare
 from kd_core.experiments.presets import PRESETS
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute
@@ -45,7 +47,6 @@ from pages.shared.figures import curves, style
 from pages.shared.live import live
 from pages.shared.parts import button as parts_button
 from pages.shared.parts import naming
-from pages.shared.parts.headline import headline
 from pages.shared.session import pickers, services
 from pages.shared.session import story as session_story
 
@@ -538,9 +539,10 @@ def test_compare_shows_what_the_store_holds(open_compare, story_runs):
 
 
 def compared_at(runs, speed):
-    return sections.Compared(
-        runs, {run.id: services.test_logits(run.id) for run in runs}, services.test_set("digits")[1], speed, {}
-    )
+    finished = services.store().runs(statuses=["finished"])
+    labels = services.test_set("digits")[1]
+    sources = Sources(services.test_logits, lambda: labels, services.validation_logits, finished)
+    return sections.Compared(compare(runs, speed=speed, sources=sources), {})
 
 
 def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compare, story_runs):
@@ -549,7 +551,7 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
     speed = machine({teacher: 1.7, baseline: 1.0, distilled: 1.0})
     claim = speed_claim(speed, distilled, teacher)
     said = f"{claim.ratio:.2f} times** as fast (95% interval {claim.low:.2f} to {claim.high:.2f})"
-    assert said in headline(story_runs, speed)
+    assert said in compare(story_runs, speed=speed).headline()
     cell = f"{claim.ratio:.2f} ({claim.low:.2f} to {claim.high:.2f})"
     for part in (sections.costs, sections.speeds):
         table = part(compared_at(story_runs, speed)).table
@@ -562,6 +564,35 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
     page = sections._report(compared_at(story_runs, speed)).decode()
     assert cell in page
     assert page.count(TIMES_SAID) == 1
+
+
+def test_page_report_and_shell_print_the_numbers_of_one_comparison(open_compare, story_runs, homes):
+    ids = [run.id for run in story_runs]
+    store, speed = services._opened(homes["trained"]).store, machine(dict(zip(ids, (1.7, 1.0, 1.0), strict=True)))
+    open_compare()
+    before = store.finding("speed", ids)
+    store.save_finding("speed", ids, speed)
+    app = open_compare()
+    store.save_finding("speed", ids, before)
+    compared = compared_at(story_runs, speed)
+    shell, report = compared.comparison.table(), sections._report(compared).decode()
+    page = {title: [in_figures(cell, title) for cell in column] for title, column in app.dataframe[0].value.items()}
+    page["times as fast (95% interval)"] = page.pop(sections.FASTER)
+    agreements = app.dataframe[0].value[agreement := "agreement with the first, %"]
+    assert [f"{cell:.2f}%" for cell in agreements] == shell["agreement with the first"]
+    assert compared.comparison.headline() in words(app)
+    assert compared.comparison.headline().replace("**", "") in html.unescape(report)
+    for place, (model, share) in enumerate(
+        zip(compared.comparison.models, shell["accuracy (95% interval)"], strict=True)
+    ):
+        whole, low, high = re.findall(r"[\d.]+%", share)
+        assert f"accuracy **{whole}**, 95% interval {low} to {high}" in words(app)
+        assert float(whole[:-1]) == round(100 * (1 - model.errors / model.examples), 2)
+        for title, cells in page.items():
+            assert f"<td>{cells[place]}</td>" in report
+            if title in shell:
+                assert shell[title][place].split(" (", 1)[0].startswith(cells[place].split(" (", 1)[0])
+    assert page.keys() - shell.keys() == {"model", "network", agreement}
 
 
 def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, story_runs, homes):
@@ -580,9 +611,9 @@ def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, st
 
 def test_a_stopped_model_is_named_in_the_headline(story_runs):
     teacher = dataclasses.replace(story_runs[0], status="stopped", results=story_runs[0].results | {"epochs": 1.5})
-    said = headline([teacher, *story_runs[1:]])
+    said = compare([teacher, *story_runs[1:]]).headline()
     assert f"**teacher: stopped early, at 1.5 of {teacher.config.training.epochs} epochs.**" in said
-    assert "stopped" not in headline(story_runs)
+    assert "stopped" not in compare(story_runs).headline()
 
 
 def test_the_report_prints_no_raw_float(open_compare, story_runs):

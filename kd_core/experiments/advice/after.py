@@ -13,7 +13,8 @@ from kd_core.base.config import ConfigError
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
-from kd_core.evaluation.claims import SURE, over_seeds, seed_difference
+from kd_core.evaluation.claims import over_seeds, seed_difference
+from kd_core.evaluation.statistics import SURE
 from kd_core.experiments.advice.before import FEW_STEPS, is_tiny
 from kd_core.experiments.advice.evidence import Evidence
 from kd_core.experiments.defaults import TEMPERATURES

@@ -4,7 +4,6 @@ import ast
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 from tiny import tiny_config
@@ -151,5 +150,5 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
 @pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
 def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=SimpleNamespace(name=model)))
-    (text,) = sections.inside(sections.Compared([run], {}, np.zeros(0), None, {})).text
+    (text,) = sections.inside(sections.Compared(SimpleNamespace(runs=[run]), {})).text
     assert said in text

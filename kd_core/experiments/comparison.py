@@ -1,0 +1,351 @@
+"""A comparison of trained models: each number and verdict that the pages, the report and the shell state, once.
+
+They only say what stands here. Nothing is measured here, and no torch is imported.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from kd_core.base.config import LabError
+from kd_core.evaluation import accuracy, calibration, claims, statistics
+from kd_core.evaluation.accuracy import Labels, Logits
+from kd_core.evaluation.calibration import Calibration
+from kd_core.evaluation.claims import SeedDifference, SpeedClaim, in_figures
+from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE, McNemar
+from kd_core.experiments import story
+from kd_core.runs.run import Run
+
+COSTS = ("parameters", "size_bytes", "multiply_adds")
+
+
+class Pace(NamedTuple):
+    """What a call of a model takes in batches of one size: claims.times, and the claim against the first model."""
+
+    batch: int
+    latency_ms_p50: float
+    latency_ms_p95: float
+    latency_ms_spread: float
+    images_per_second: float
+    faster: SpeedClaim | None
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """One model of a comparison.
+
+    accuracy: share of the test set, with its 95% interval (Wilson). costs and ratios: by the names in COSTS, the ratio
+    to the first model's; None and missing where a black box hides them. paces: runtime -> a Pace for each batch size,
+    empty while the speed is unknown.
+    """
+
+    run: Run
+    name: str
+    errors: int
+    examples: int
+    accuracy: float
+    interval: tuple[float, float]
+    costs: Mapping[str, int | None]
+    ratios: Mapping[str, float]
+    paces: Mapping[str, Sequence[Pace]]
+
+    @property
+    def single(self) -> Pace | None:
+        """One image at a time, in PyTorch."""
+        return self.paces["pytorch"][0] if self.paces else None
+
+    @property
+    def batched(self) -> Pace | None:
+        """In the largest batches that were measured, in PyTorch."""
+        return self.paces["pytorch"][-1] if self.paces else None
+
+
+class Pair(NamedTuple):
+    """McNemar's test of two models; better: the one that is on this seed, None where it could be chance."""
+
+    first: Model
+    second: Model
+    test: McNemar
+    better: Model | None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Calibration of a model as it is, and under the temperature that fits its validation split; None where none does.
+
+    unfitted: why none does, in a sentence; empty where there is one, or no validation split.
+    """
+
+    model: Model
+    plain: Calibration
+    temperature: float | None
+    scaled: Calibration | None
+    unfitted: str
+
+
+class Sources(NamedTuple):
+    """Where a comparison reads what it needs for a closer look.
+
+    logits: run id -> (N, K) over the test set. labels: those of the test set, (N,). validation: run id -> logits and
+    labels of its validation split, None where it kept none. finished: the runs among which other seeds are looked for.
+    """
+
+    logits: Callable[[str], Logits]
+    labels: Callable[[], Labels]
+    validation: Callable[[str], tuple[Logits, Labels] | None] = lambda run_id: None
+    finished: Sequence[Run] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Models of one data set, each held against the first. What takes a while is computed when it is first read.
+
+    teacher, baseline, distilled: the story among them (story_of). saved: test errors that the distilled student makes
+    fewer than its baseline, by seed; None where one of both is missing. speed: as evaluation.speed.measure has it.
+    """
+
+    models: tuple[Model, ...]
+    teacher: Run | None
+    baseline: Run | None
+    distilled: Run | None
+    saved: SeedDifference | None
+    speed: Mapping[str, Any] | None
+    sources: Sources | None
+
+    @property
+    def runs(self) -> list[Run]:
+        """The run of each model."""
+        return [model.run for model in self.models]
+
+    @cached_property
+    def logits(self) -> dict[str, Logits]:
+        """Run id -> logits over the test set, (N, K)."""
+        return {run.id: self._source.logits(run.id) for run in self.runs}
+
+    @cached_property
+    def labels(self) -> Labels:
+        """Of the test set, (N,)."""
+        return self._source.labels()
+
+    @property
+    def _source(self) -> Sources:
+        if self.sources is None:
+            raise LabError("this comparison was made without the test set")
+        return self.sources
+
+    @cached_property
+    def agreements(self) -> dict[str, float]:
+        """Run id -> share of the test images on which its top class is the first model's."""
+        first = self.logits[self.runs[0].id]
+        return {run_id: accuracy.agreement(logits, first) for run_id, logits in self.logits.items()}
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """McNemar's exact test for every two models."""
+        found = []
+        for first, second in combinations(self.models, 2):
+            test = statistics.mcnemar(self.logits[first.run.id], self.logits[second.run.id], self.labels)
+            better = first if test.only_first_wrong < test.only_second_wrong else second
+            found.append(Pair(first, second, test, better if test.p_value < SURE else None))
+        return found
+
+    @cached_property
+    def scores(self) -> list[Scores]:
+        """The calibration of each model on the test set."""
+        return [_scores(model, self.logits[model.run.id], self.labels, self._source) for model in self.models]
+
+    @property
+    def paces_ms(self) -> dict[str, float]:
+        """Run id -> milliseconds of one image as the models race; empty while the speed is unknown."""
+        return claims.paces_ms(self.speed, [run.id for run in self.runs]) if self.speed else {}
+
+    def seeds_in_words(self) -> list[str]:
+        """Sentences on what several seeds say: of the student against its baseline, then of each model by itself."""
+        sentences = [] if self.saved is None else [claims.over_seeds(self.saved)]
+        for model in self.models:
+            repeats = story.repeats(model.run, self._source.finished)
+            errors = sorted(int(run.results["test_errors"]) for run in repeats)
+            if len(errors) > 1:
+                sentences.append(_seeds_of_a_model(model.name, errors))
+        return sentences
+
+    def headline(self, shown: Callable[[str], str] = str) -> str:
+        """In Markdown: the errors, the share of the gap to its teacher that the student closes, and what it costs.
+
+        Models that were stopped are named. shown: makes Markdown of a run's name.
+        """
+        stopped = "".join(
+            f" **{shown(model.name)}: {model.run.stopped_said}.**" for model in self.models if model.run.stopped_said
+        )
+        if self.teacher is None or self.distilled is None:
+            first, *others = self.models
+            text = f"{shown(first.run.label)} makes **{first.errors:,}** errors on the test set"
+            text = "; ".join([text, *(f"{shown(model.run.label)} makes **{model.errors:,}**" for model in others)])
+            return f"{text}.{stopped}"
+        by_id = {model.run.id: model for model in self.models}
+        teacher, distilled = by_id[self.teacher.id], by_id[self.distilled.id]
+        text = (
+            f"The distilled student makes **{distilled.errors:,}** test errors of {distilled.examples:,}, its teacher"
+            f" {teacher.errors:,}"
+        )
+        assistants = story.assistants({run.id: run.config for run in self.runs})
+        text += "".join(f", the assistant {model.errors:,}" for model in self.models if model.run.id in assistants)
+        if self.baseline is not None:
+            baseline = by_id[self.baseline.id]
+            closed = claims.gap_closed(teacher.errors, baseline.errors, distilled.errors)
+            text += f", the baseline {baseline.errors:,}: on this seed it {closed}"
+        text += f". It has {_size(teacher, distilled)}{self._in_time()}.{stopped}"
+        if (fraction := distilled.run.config.transfer_set.fraction) < 1:
+            learners = "It" if self.baseline is None else "Both students"
+            text += f" {learners} learned from {100 * fraction:.3g}% of the training images."
+        return text
+
+    def _in_time(self) -> str:
+        """How much faster the student is than its teacher, to follow its size."""
+        if self.speed is None or self.teacher is None or self.distilled is None:
+            return ""
+        claim = claims.speed_claim(self.speed, self.distilled.id, self.teacher.id)
+        if claim is None:
+            return ""
+        return f" and is {claim.sentence}" if claim.measurable else f"; {claim.sentence}"
+
+    def table(self) -> dict[str, list[str]]:
+        """The whole as text for a shell, a row each: what it is -> a cell for each model."""
+        rows = {
+            "run": [
+                ", ".join(filter(None, [run.config.network + run.config.mistake_said, run.stopped_said]))
+                for run in self.runs
+            ],
+            "test errors": [f"{model.errors} of {model.examples}" for model in self.models],
+            "accuracy (95% interval)": [
+                f"{model.accuracy:.2%} ({model.interval[0]:.2%} to {model.interval[1]:.2%})" for model in self.models
+            ],
+        }
+        for title, name in zip(("parameters", "size, bytes", "multiply-adds"), COSTS, strict=True):
+            rows[title] = [_with_ratio(model, name) for model in self.models]
+        single = [model.single for model in self.models if model.single]
+        batched = [model.batched for model in self.models if model.batched]
+        if single and batched:
+            rows["latency p50, ms"] = [in_figures(pace.latency_ms_p50) for pace in single]
+            rows["latency p95, ms"] = [in_figures(pace.latency_ms_p95) for pace in single]
+            rows[images_at_once(batched[0])] = [f"{pace.images_per_second:,.0f}" for pace in batched]
+            rows["times as fast (95% interval)"] = [pace.faster.cell if pace.faster else "–" for pace in single]
+        rows["agreement with the first"] = [f"{self.agreements[run.id]:.2%}" for run in self.runs]
+        return rows
+
+
+def images_at_once(pace: Pace) -> str:
+    """What the throughput in a pace's batches is called."""
+    return f"images a second, {pace.batch} at once"
+
+
+def compare(
+    runs: Sequence[Run], *, speed: Mapping[str, Any] | None = None, sources: Sources | None = None
+) -> Comparison:
+    """Compare trained runs of one data set.
+
+    speed: also the finding of a failed measurement, {"problem": ...}, which says nothing. sources: without them there
+    is the headline, and no closer look.
+    """
+    if speed is not None and "problem" in speed:
+        speed = None
+    names = story.names(runs)
+    teacher, baseline, distilled = story_of(runs)
+    saved = None
+    if sources is not None and baseline is not None and distilled is not None:
+        by_seed = story.pairs(baseline, distilled, sources.finished)
+        saved = claims.seed_difference(
+            {seed: student for seed, (_, student) in by_seed.items()},
+            {seed: alone for seed, (alone, _) in by_seed.items()},
+        )
+    models = tuple(_model(run, names[run.id], runs, speed) for run in runs)
+    return Comparison(models, teacher, baseline, distilled, saved, speed, sources)
+
+
+class Story(NamedTuple):
+    """What a headline is of: a teacher, a distilled student that is no assistant, and the baseline beside it."""
+
+    teacher: Run | None
+    baseline: Run | None
+    distilled: Run | None
+
+
+def story_of(runs: Sequence[Run]) -> Story:
+    """The first of each among runs, those made with a mistake on purpose left out."""
+    meant = [run for run in runs if not run.config.mistake]
+    assistants = story.assistants({run.id: run.config for run in runs})
+    teacher = next((run for run in meant if run.config.role == "teacher"), None)
+    distilled = next((run for run in meant if run.config.role == "distilled" and run.id not in assistants), None)
+    alike = None if distilled is None else story.baseline_beside(distilled.settled)
+    return Story(teacher, next((run for run in meant if run.settled == alike), None), distilled)
+
+
+def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> Model:
+    errors, examples = int(run.results["test_errors"]), int(run.results["test_examples"])
+    costs, of_first = ({cost: one.results[cost] for cost in COSTS} for one in (run, runs[0]))
+    return Model(
+        run=run,
+        name=name,
+        errors=errors,
+        examples=examples,
+        accuracy=1 - errors / examples,
+        interval=statistics.wilson_interval(examples - errors, examples),
+        costs=costs,
+        ratios={cost: costs[cost] / of_first[cost] for cost in COSTS if None not in (costs[cost], of_first[cost])},
+        paces={} if speed is None else _paces(run.id, [one.id for one in runs], speed),
+    )
+
+
+def _scores(model: Model, logits: Logits, labels: Labels, sources: Sources) -> Scores:
+    plain, kept = calibration.calibration(logits, labels), sources.validation(model.run.id)
+    if kept is None:
+        return Scores(model, plain, None, None, "")
+    fitted = calibration.fitted_temperature(*kept)
+    if fitted is not None:
+        return Scores(model, plain, fitted, calibration.calibration(logits, labels, fitted), "")
+    wrong = accuracy.test_errors(*kept)
+    why = f"{wrong:,} are wrong, and no T up to {accuracy.HIGHEST:g} is best"
+    unfitted = (
+        f"No temperature can be fitted to {model.name}: of its {len(kept[1]):,} validation images"
+        f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
+    )
+    return Scores(model, plain, None, None, unfitted)
+
+
+def _paces(run_id: str, ids: Sequence[str], speed: Mapping[str, Any]) -> dict[str, list[Pace]]:
+    found: dict[str, list[Pace]] = {}
+    for runtime, sizes in speed["runtimes"][run_id].items():
+        for size in map(int, sizes):
+            shown = claims.times(speed, ids, runtime=runtime, batch=size)[run_id]
+            claim = claims.speed_claim(speed, run_id, ids[0], runtime=runtime, batch=size)
+            found.setdefault(runtime, []).append(Pace(size, **shown, faster=claim))
+    return found
+
+
+def _with_ratio(model: Model, cost: str) -> str:
+    """Such as '2,395,210 (1x)', a dash of what a black box hides."""
+    value = model.costs[cost]
+    if value is None:
+        return "–"
+    return f"{value:,}" + (f" ({in_figures(model.ratios[cost])}x)" if cost in model.ratios else "")
+
+
+def _size(teacher: Model, distilled: Model) -> str:
+    known = teacher.costs["parameters"] is not None and distilled.costs["parameters"] is not None
+    cost = "parameters" if known else "size_bytes"
+    ratio = (teacher.costs[cost] or 0) / (distilled.costs[cost] or 1)
+    return f"{f'1/{ratio:.0f}' if ratio >= 2 else f'{1 / ratio:.0%}'} of the teacher's size"
+
+
+def _seeds_of_a_model(name: str, errors: Sequence[int]) -> str:
+    """Mean test errors of a model over its seeds, two or more, with the 95% interval."""
+    listed = ", ".join(map(str, errors))
+    if len(errors) < FEWEST_SEEDS:
+        return f"{name}: {listed} test errors with {len(errors)} seeds, too few for an interval."
+    mean, low, high = statistics.mean_interval(errors)
+    return (
+        f"{name}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval {low:.1f} to"
+        f" {high:.1f} (Student's t)."
+    )
