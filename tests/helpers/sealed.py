@@ -49,7 +49,7 @@ def run(part: str, folder: Path) -> dict[str, Any]:
     for name in places.values():
         (folder / name).mkdir(parents=True)
     own |= {variable: str(folder / name) for variable, name in places.items()}
-    own |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    own |= {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}:{ROOT}/tools"}
     words = ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
     made = subprocess.run(
         [*words, sys.executable, __file__, part, str(folder)],

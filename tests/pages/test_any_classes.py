@@ -7,9 +7,9 @@ import re
 
 import numpy as np
 import pytest
+from app_test import app_test
 from measured import machine
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 from tiny import LONG_NAMES, colour_story, coloured_classes
 
 from kd_core.base.config import in_words
@@ -290,7 +290,7 @@ def open_page(lab_home, monkeypatch, at_this_machine):
 
     def open_it(page, **query):
         monkeypatch.setenv("KD_HOME", str(lab_home[0]))
-        app = AppTest.from_file("../app.py", default_timeout=60)
+        app = app_test()
         for name, value in query.items():
             app.query_params[name] = value
         app.run()

@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import streamlit as st
 import torch
+from app_test import app_test
 from measured import busy, machine
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
@@ -84,7 +85,7 @@ def open_page(homes, monkeypatch, at_this_machine):
 
     def open_it(page, home="trained", **query):
         monkeypatch.setenv("KD_HOME", str(homes[home]))
-        app = AppTest.from_file("../app.py", default_timeout=60)
+        app = app_test()
         for name, value in query.items():
             app.query_params[name] = value
         app.run()
@@ -289,7 +290,7 @@ def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes
         run_page(st.navigation([st.Page(page, default=True)]))
 
     monkeypatch.setenv("KD_HOME", str(homes["trained"]))
-    app = AppTest.from_function(front, args=(ROOT / "pages" / "train.py",), default_timeout=60)
+    app = AppTest.from_function(front, args=(ROOT / "pages" / "train" / "page.py",), default_timeout=60)
     app.query_params["view"] = "Set up"
     app.run()
     app.selectbox(key="form_dataset").set_value("digits").run()
@@ -769,7 +770,7 @@ def test_an_address_that_names_no_batch_still_shows_the_page(open_page):
 def test_a_damaged_list_of_runs_is_mended_and_said_until_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(tmp_path))
     (tmp_path / "lab.sqlite").write_bytes(b"this is no database" * 100)
-    app = AppTest.from_file("../app.py", default_timeout=60).run()
+    app = app_test().run()
     assert not app.exception
     assert not app.error
     assert app.warning[0].value.startswith("The list of runs was damaged. It is whole again")
@@ -809,7 +810,7 @@ def test_the_student_of_another_experiment_is_that_experiments_own(home, store, 
     monkeypatch.setenv("KD_HOME", str(home))
     teacher = train_here(store, tiny_config(epochs=1))
     runs = {train_here(store, tiny_config("distilled", teachers=(teacher,), epochs=1, seed=seed)) for seed in (0, 1)}
-    app = AppTest.from_file("../app.py", default_timeout=60).run()
+    app = app_test().run()
     app.switch_page("pages/temperature/page.py").run()
     students = set()
     for batch in {run.batch for run in store.runs() if run.id in runs}:
@@ -871,7 +872,7 @@ def test_a_sweep_of_two_students_is_shown_to_whoever_started_it(home, store, mon
     monkeypatch.setenv("KD_HOME", str(home))
     for count, batch in ((2, "small"), (4, "large")):
         store.create({new_id(): tiny_config("distilled", teachers=("t",), seed=seed) for seed in range(count)}, batch)
-    app = AppTest.from_file("../app.py", default_timeout=60)
+    app = app_test()
     app.query_params["batch"] = "small"
     app.run()
     app.switch_page("pages/sweep/page.py").run()
@@ -1000,7 +1001,7 @@ def open_front(homes, monkeypatch):
     monkeypatch.setenv("KD_HOME", str(homes["trained"]))
 
     def open_it(**query):
-        app = AppTest.from_file("../app.py", default_timeout=60)
+        app = app_test()
         for name, value in query.items():
             app.query_params[name] = value
         return app.run()

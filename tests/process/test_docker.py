@@ -28,8 +28,8 @@ KEPT_OUT = (
     "checkpoints/door.key",
     "checkpoints/lab.sqlite",
     "checkpoints/runs/0123456789/weights.safetensors",
-    "kd_core/__pycache__/jobs.cpython-311.pyc",
-    "pages/widgets/__pycache__/lab.cpython-311.pyc",
+    "kd_core/base/__pycache__/files.cpython-311.pyc",
+    "pages/shared/__pycache__/words.cpython-311.pyc",
     "tests/conftest.py",
 )
 

@@ -4,10 +4,10 @@ import contextlib
 
 import pytest
 import requests
+from app_test import app_test
 from serving import serve
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-from streamlit.testing.v1 import AppTest
 from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
@@ -206,7 +206,7 @@ def open_as(home, monkeypatch, at_this_machine):
     def open_it(role, page, **address):
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss" if role == "guest" else "")
         monkeypatch.setattr(door, "_doors", {})
-        app = AppTest.from_file("../app.py", default_timeout=60)
+        app = app_test()
         app.query_params["runs"] = run_id
         for name, value in address.items():
             app.query_params[name] = value

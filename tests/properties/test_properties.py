@@ -18,11 +18,11 @@ import numpy as np
 import pytest
 import streamlit as st
 import torch
+from app_test import app_test
 from hypothesis import HealthCheck, assume, given, note, settings
 from hypothesis import strategies as some
 from PIL import Image
 from starlette.requests import Request
-from streamlit.testing.v1 import AppTest
 from tiny import tiny_config, tiny_story, train_here
 from typer.testing import CliRunner
 
@@ -718,7 +718,7 @@ def trained_home(tmp_path_factory):
 def test_whatever_the_address_says_a_page_shows_sentences(trained_home, at_this_machine, monkeypatch, page, asked):
     monkeypatch.setenv("KD_HOME", str(trained_home))
     monkeypatch.setattr(queue.Jobs, "find_out", lambda *_, **__: None)
-    app = AppTest.from_file("../app.py", default_timeout=60)
+    app = app_test()
     for name, value in asked.items():
         app.query_params[name] = value
     app.switch_page(f"pages/{page}/page.py").run()

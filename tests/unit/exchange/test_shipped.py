@@ -163,7 +163,7 @@ def test_taking_in_imports_no_torch(tmp_path):
     """The first page of a fresh server waits for it."""
     code = (
         "import sys; from pathlib import Path; from kd_core.runs import store; from kd_core.exchange import shipped;"
-        f" store = runs.Store(Path({str(tmp_path)!r})); assert shipped.take_in(store);"
+        f" store = store.Store(Path({str(tmp_path)!r})); assert shipped.take_in(store);"
         " sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY.parents[1])

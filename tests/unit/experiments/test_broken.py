@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
+from app_test import app_test
 from scipy.stats import ttest_rel
-from streamlit.testing.v1 import AppTest
 from tiny import TINY, tiny_config
 
 from kd_core.base.config import differences
@@ -140,7 +140,7 @@ def open_lesson(lesson_home, monkeypatch, at_this_machine):
 
     def open_it(**query):
         monkeypatch.setenv("KD_HOME", str(lesson_home))
-        app = AppTest.from_file("../app.py", default_timeout=60)
+        app = app_test()
         for name, value in query.items():
             app.query_params[name] = value
         app.run()

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from streamlit.testing.v1 import AppTest
+from app_test import app_test
 from tiny import tiny_config
 
 from kd_core.models.config import BLACK_BOX
@@ -74,7 +74,7 @@ def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_th
     store.create({run_id: tiny_config()})
     store.apply(run_id, {"kind": "failed", "text": "for this test"})
     store.describe(run_id, name=EVIL, note="=2", tags=["=3"])
-    app = AppTest.from_file("../app.py", default_timeout=60)
+    app = app_test()
     app.query_params["runs"] = run_id
     app.query_params["compared"] = run_id
     app.run()
@@ -143,7 +143,8 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
     assert explained("latency p50, ms").startswith("**p50**: The median")
     assert explained("In nats, after Holm's correction").count("\n") == 1
     assert explained("latency p95, ms") is None
-    heads = (TOP / "pages" / "widgets" / "temperature_bars.js").read_text(encoding="utf-8")
+    components = TOP / "pages" / "shared" / "components"
+    heads = (components / "temperature_bars" / "temperature_bars.js").read_text(encoding="utf-8")
     assert {"effective classes", "KL from"} <= {term for term in GLOSSARY if term in heads}
 
 
