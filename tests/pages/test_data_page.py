@@ -5,7 +5,7 @@ from app_test import app_test
 from tiny import tiny_config, train_here
 
 from kd_core.base import paths as base_paths
-from kd_core.data import dataset
+from kd_core.data import load
 from kd_core.data import paths as data_paths
 from kd_core.data.own import library, prepare
 from kd_core.data.own.library import Preparation
@@ -88,7 +88,7 @@ def without_mnist(home, monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", SHIPPED)
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
-    monkeypatch.setattr(dataset, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
+    monkeypatch.setattr(load, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
 
 
 @pytest.mark.usefixtures("without_mnist")
