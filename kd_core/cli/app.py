@@ -6,6 +6,7 @@ import typer
 
 from kd_core.base import process
 from kd_core.cli import cluster, data, exchange, experiments, runs, train
+from kd_core.cli.options import in_sentences
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
@@ -54,9 +55,9 @@ app = typer.Typer(
     ),
 )
 for name, command in COMMANDS.items():
-    app.command(name)(command)
+    app.command(name)(in_sentences(command))
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")
 for name, command in DATA_COMMANDS.items():
-    data_app.command(name)(command)
+    data_app.command(name)(in_sentences(command))
 app.add_typer(data_app, name="data")
 process.let_threads_sleep()

@@ -1,14 +1,12 @@
 """The commands for a cluster's roles: scheduler and worker."""
 
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Annotated
 
 import typer
 
-from kd_core.cli.options import notices, say, sentences
+from kd_core.cli.options import interrupted_by_sigterm, notices, say
 from kd_core.jobs import hosts
 
 
@@ -20,7 +18,7 @@ def scheduler(
 
     The app finds it through KD_SCHEDULER, workers are told its address.
     """
-    with sentences(), _ended_by_ctrl_c():
+    with _ended_by_ctrl_c():
         hosts.serve_scheduler(host, port, lambda address: say(f"scheduler at {address}"))
 
 
@@ -32,7 +30,7 @@ def worker(
     ] = None,
 ) -> None:
     """Do the runs that a scheduler hands out, until Ctrl-C, each in a process of its own; GPUs are used and shared."""
-    with sentences(), _ended_by_ctrl_c():
+    with _ended_by_ctrl_c():
         offer = hosts.Host.this(runs)
         shared = f" on {offer.gpus} GPUs" if offer.gpus else f", {offer.threads} threads each"
         hosts.serve_workers(
@@ -44,15 +42,9 @@ def worker(
 
 @contextmanager
 def _ended_by_ctrl_c() -> Iterator[None]:
-    """Ctrl-C, and what ends a container, end a command that has no other end."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
+    """End a command that has no other end on Ctrl-C, and on what ends a container."""
     try:
-        yield
+        with interrupted_by_sigterm():
+            yield
     except KeyboardInterrupt:
         say("ended", notices)
-    finally:
-        signal.signal(signal.SIGTERM, before)

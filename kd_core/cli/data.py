@@ -1,12 +1,10 @@
 """The commands on data sets: list, look at, add, fetch and remove."""
 
 import json
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +13,18 @@ from rich.table import Table
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
 from kd_core.cli import INTERRUPTED
-from kd_core.cli.options import AsJson, console, dataset_option, full_name, notices, say, sentences
+from kd_core.cli.options import (
+    AsJson,
+    Fields,
+    Values,
+    console,
+    dataset_option,
+    full_name,
+    interrupted_by_sigterm,
+    notices,
+    say,
+    takes,
+)
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, info_of, is_own
 from kd_core.data.own import library, prepare
@@ -26,15 +35,14 @@ Source = Annotated[Path, typer.Argument(help="A folder of class folders, or a zi
 
 def list_data() -> None:
     """List all data sets, and whether they are here."""
-    with sentences():
-        table = Table("name", "classes", "images", "train", "test", "here")
-        for name in [*DATASETS, *library.names(base_paths.storage())]:
-            info = info_of(name)
-            shape = "x".join(map(str, info.image_shape))
-            counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
-            called = f"{info.label}\n{name}" if is_own(name) else name
-            table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if data_paths.available(name) else "no")
-        console.print(table)
+    table = Table("name", "classes", "images", "train", "test", "here")
+    for name in [*DATASETS, *library.names(base_paths.storage())]:
+        info = info_of(name)
+        shape = "x".join(map(str, info.image_shape))
+        counts = (f"{count:,}" for count in (info.train_examples, info.test_examples))
+        called = f"{info.label}\n{name}" if is_own(name) else name
+        table.add_row(called, f"{info.classes:,}", shape, *counts, "yes" if data_paths.available(name) else "no")
+    console.print(table)
 
 
 def look(source: Source, as_json: AsJson = False) -> None:
@@ -53,16 +61,11 @@ def look(source: Source, as_json: AsJson = False) -> None:
         console.print(f"{kind}, {least} to {most} pixels (width and height); {seen.ignored:,} other files left out")
 
 
+@takes(Fields(library.Preparation, without=("channels",)))
 def add_data(
+    values: Values,
     source: Source,
-    label: Annotated[str | None, typer.Option(help="What to call it; by default as the source is called.")] = None,
-    side: Annotated[int | None, typer.Option(help="Height and width in pixels after a central crop.")] = None,
     grey: Annotated[bool | None, typer.Option("--grey/--colour", help="By default as the images are.")] = None,
-    test_fraction: Annotated[
-        float, typer.Option(help="Share of each class kept as test set, where the source has none of its own.")
-    ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of that split.")] = 0,
-    skip_unreadable: Annotated[bool, typer.Option(help="Leave out files that are no images.")] = False,
     settings: Annotated[str | None, typer.Option(hidden=True, help="All of these as JSON, from the app.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -70,14 +73,9 @@ def add_data(
     with reporting(as_json) as tell:
         if settings is None:
             seen = own_source.look(source)
-            preparation = library.Preparation(
-                label=label or source.stem,
-                side=side or seen.side,
-                channels=1 if (grey if grey is not None else not seen.colour) else 3,
-                test_fraction=test_fraction,
-                seed=seed,
-                skip_unreadable=skip_unreadable,
-            )
+            channels = 1 if (grey if grey is not None else not seen.colour) else 3
+            preset = {"label": source.stem, "side": seen.side, "channels": channels}
+            preparation = library.Preparation(**preset | values[library.Preparation])
         else:
             preparation = library.Preparation.from_json(settings)
         name = prepare.prepare(
@@ -108,35 +106,25 @@ def fetch(dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.")]
 
 def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.", callback=dataset_option)]) -> None:
     """Delete a data set of your own. Runs that learned from it stay."""
-    with sentences():
-        if not is_own(dataset):
-            raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
-        library.remove(base_paths.storage(), dataset)
-        console.print(f"{info_of(dataset).label} is gone")
+    if not is_own(dataset):
+        raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
+    library.remove(base_paths.storage(), dataset)
+    console.print(f"{info_of(dataset).label} is gone")
 
 
 @contextmanager
 def reporting(as_json: bool) -> Iterator[Callable[..., None]]:
-    """Gives what tells how far a work is: in JSON lines for the app, or in a line for people. SIGTERM breaks it off."""
+    """Yield a function that reports progress: JSON lines for the app, or one line for people. SIGTERM cancels."""
 
-    def end(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    def tell(**said: Any) -> None:
+    def tell(**report: Any) -> None:
         if as_json:
-            print(json.dumps(said), file=sys.stdout if "result" in said else sys.stderr, flush=True)
-        elif status is not None and "share" in said:
-            status.update(f"{said['text']}: {said['share']:.0%}")
+            print(json.dumps(report), file=sys.stdout if "result" in report else sys.stderr, flush=True)
+        elif status is not None and "share" in report:
+            status.update(f"{report['text']}: {report['share']:.0%}")
 
-    before = signal.signal(signal.SIGTERM, end)
     try:
-        with notices.status("Looking at it") if not as_json else nullcontext() as status:
+        with interrupted_by_sigterm(), notices.status("Looking at it") if not as_json else nullcontext() as status:
             yield tell
-    except LabError:
-        with sentences(as_json):
-            raise
     except KeyboardInterrupt:
         say("stopped; nothing was kept", notices)
         raise typer.Exit(INTERRUPTED) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

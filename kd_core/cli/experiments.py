@@ -8,7 +8,7 @@ from rich.table import Table
 
 from kd_core.base.config import LabError, differences
 from kd_core.cli import watch
-from kd_core.cli.options import DatasetName, RunId, console, say, sentences
+from kd_core.cli.options import DatasetName, RunId, console, say
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store
 from kd_core.data.catalogue import called
 from kd_core.experiments import comparison, equal_budget, paper
@@ -26,17 +26,16 @@ def redo_recipe(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
 ) -> None:
     """Redo an experiment of the paper: train what is missing of it, go on with what was interrupted, and compare."""
-    with sentences():
-        store = open_store()
-        if dataset not in paper.PROTOCOLS:
-            raise LabError(f"there is no recipe for '{dataset}': choose {' or '.join(paper.PROTOCOLS)}")
-        known = paper.experiments(paper.PROTOCOLS[dataset])
-        if name != "all" and name not in known:
-            raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
-        for experiment in known.values() if name == "all" else [known[name]]:
-            redo = experiments_table.plan(experiment, range(seeds), store.runs())
-            watch.train_missing(store, redo)
-            _show_redone(store, experiment, redo, markdown)
+    store = open_store()
+    if dataset not in paper.PROTOCOLS:
+        raise LabError(f"there is no recipe for '{dataset}': choose {' or '.join(paper.PROTOCOLS)}")
+    known = paper.experiments(paper.PROTOCOLS[dataset])
+    if name != "all" and name not in known:
+        raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
+    for experiment in known.values() if name == "all" else [known[name]]:
+        redo = experiments_table.plan(experiment, range(seeds), store.runs())
+        watch.train_missing(store, redo)
+        _show_redone(store, experiment, redo, markdown)
 
 
 def _show_redone(
@@ -88,20 +87,19 @@ def objectives(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
 ) -> None:
     """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
-    with sentences():
-        store = open_store()
-        experiment = equal_budget.experiment(equal_budget.budget(dataset))
-        redo = experiments_table.plan(experiment, range(seeds), store.runs())
-        watch.train_missing(store, redo)
-        runs = {run.id: run for run in store.some([*redo.runs.values()])}
-        found = experiments_table.rows(
-            experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
-        )
-        standings = equal_budget.standings(found)
-        _print_table([equal_budget.HEAD, *(equal_budget.cells(one) for one in standings)], experiment.title, markdown)
-        for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
-            say(sentence)
-        _print_machines(runs.values())
+    store = open_store()
+    experiment = equal_budget.experiment(equal_budget.budget(dataset))
+    redo = experiments_table.plan(experiment, range(seeds), store.runs())
+    watch.train_missing(store, redo)
+    runs = {run.id: run for run in store.some([*redo.runs.values()])}
+    found = experiments_table.rows(
+        experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
+    )
+    standings = equal_budget.standings(found)
+    _print_table([equal_budget.HEAD, *(equal_budget.cells(one) for one in standings)], experiment.title, markdown)
+    for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
+        say(sentence)
+    _print_machines(runs.values())
 
 
 def compare(
@@ -113,33 +111,30 @@ def compare(
     from kd_core.evaluation.claims import TIMES_SAID, null_said
     from kd_core.runs import artifacts
 
-    with sentences():
-        store = open_store()
-        dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
-        fits = finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
-        found = [find(store, text, "compares", fits) for text in runs]
-        for run in found:
-            if not run.usable:
-                raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
-            if run.config.dataset != found[0].config.dataset:
-                learned, other = called(run.config.dataset), called(found[0].config.dataset)
-                raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
-        dataset = load.load(found[0].config.dataset)
-        models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
-        measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
-        table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
-        sources = comparison.Sources(
-            lambda run_id: artifacts.test_logits(store.storage, run_id), dataset.test_labels.numpy
-        )
-        for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
-            table.add_row(name, *values)
-        console.print(table)
-        conditions = measured["conditions"]
-        console.print(
-            f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
-            f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
-            f" {null_said(measured)}"
-        )
+    store = open_store()
+    dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
+    fits = finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
+    found = [find(store, text, "compares", fits) for text in runs]
+    for run in found:
+        if not run.usable:
+            raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
+        if run.config.dataset != found[0].config.dataset:
+            learned, other = called(run.config.dataset), called(found[0].config.dataset)
+            raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
+    dataset = load.load(found[0].config.dataset)
+    models = {run.id: artifacts.load_model(store.storage, run.id, dataset) for run in found}
+    measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
+    table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
+    sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.storage, run_id), dataset.test_labels.numpy)
+    for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
+        table.add_row(name, *values)
+    console.print(table)
+    conditions = measured["conditions"]
+    console.print(
+        f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
+        f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
+        f" {null_said(measured)}"
+    )
 
 
 def advise(run: RunId) -> None:
@@ -147,21 +142,20 @@ def advise(run: RunId) -> None:
     from kd_core.experiments.advice import after as advice_after
     from kd_core.experiments.advice import evidence
 
-    with sentences():
-        store = open_store()
-        student = finished(
-            "finished distilled student",
-            lambda run: run.config.role == "distilled",
-            "distill one with 'python -m kd_core distill --teacher last'",
-        )
-        read = evidence.evidence_of(store, find(store, run, "advises on", student))
-        found = advice_after.advise(read)
-        for number, advice in enumerate(found, 1):
-            lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
-            if advice.next is not None:
-                changes = differences([read.story, advice.next]).items()
-                said = "; ".join(f"{name} {in_words(before)} -> {in_words(after)}" for name, (before, after) in changes)
-                lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
-            say("\n".join(lines))
-        if not found:
-            say(advice_after.ALL_WELL)
+    store = open_store()
+    student = finished(
+        "finished distilled student",
+        lambda run: run.config.role == "distilled",
+        "distill one with 'python -m kd_core distill --teacher last'",
+    )
+    read = evidence.evidence_of(store, find(store, run, "advises on", student))
+    found = advice_after.advise(read)
+    for number, advice in enumerate(found, 1):
+        lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
+        if advice.next is not None:
+            changes = differences([read.story, advice.next]).items()
+            said = "; ".join(f"{name} {in_words(before)} -> {in_words(after)}" for name, (before, after) in changes)
+            lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
+        say("\n".join(lines))
+    if not found:
+        say(advice_after.ALL_WELL)

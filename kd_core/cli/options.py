@@ -1,25 +1,27 @@
-"""What commands share: their options, how these become configs, and how results, notices and errors are printed."""
+"""What commands share: the options that set fields of configs, and how results, notices and errors are printed."""
 
+import inspect
 import json
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from functools import wraps
+from types import FrameType
+from typing import Annotated, Any, NamedTuple, get_args
 
 import typer
 from rich.console import Console
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import LabError
+from kd_core.base.config import Config, LabError
 from kd_core.cli import REFUSED
-from kd_core.data.catalogue import DATASETS, TransferSetConfig
+from kd_core.data.catalogue import DATASETS
 from kd_core.data.own import library
 from kd_core.experiments import defaults
-from kd_core.losses.config import Average, DistillationConfig
+from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import MODELS, ModelConfig
-from kd_core.training.config import Device, Optimizer, Precision, Schedule, TrainingConfig
 
 MAX_CLASS = 9999
-
 
 console = Console()
 notices = Console(stderr=True)
@@ -51,70 +53,103 @@ DatasetName = Annotated[
         "--dataset", help=f"Data set: {', '.join(DATASETS)}, or what you called your own.", callback=dataset_option
     ),
 ]
-ModelName = Annotated[str, typer.Option("--model", help=f"Architecture: {', '.join(MODELS)}.")]
-Hidden = Annotated[
-    str | None, typer.Option("--hidden", help="Units of the mlp's hidden layers, such as 800-800; '' for none.")
-]
-Channels = Annotated[
-    str | None, typer.Option("--channels", help="Channels of the cnn's convolutions, such as 32-64-128.")
-]
-Dropout = Annotated[float | None, typer.Option(help="Share of the mlp's hidden units dropped in training.")]
-DropoutInput = Annotated[float | None, typer.Option(help="Share of the mlp's inputs dropped in training.")]
-BatchNorm = Annotated[bool, typer.Option("--batch-norm", help="Batch normalisation in the mlp.")]
-Epochs = Annotated[int | None, typer.Option(help="Passes over the training set.")]
-BatchSize = Annotated[int | None, typer.Option(help="Examples a step.")]
-Rate = Annotated[float | None, typer.Option("--learning-rate", help="Peak learning rate.")]
-OptimizerName = Annotated[Optimizer | None, typer.Option("--optimizer", help="Update rule.")]
-ScheduleName = Annotated[Schedule | None, typer.Option("--schedule", help="Learning rate over time.")]
-WeightDecay = Annotated[float | None, typer.Option(help="Weight decay.")]
-Smoothing = Annotated[float, typer.Option("--label-smoothing", help="Share of each hard target given to all classes.")]
-Jitter = Annotated[int | None, typer.Option("--jitter", help="Shift each image by up to this many pixels.")]
-PrecisionName = Annotated[
-    Precision, typer.Option("--precision", help="auto: bfloat16 for large networks where the machine has it.")
-]
-DeviceName = Annotated[Device, typer.Option("--device", help="auto takes a GPU where there is one.")]
-Fraction = Annotated[float, typer.Option("--fraction", help="Share of each class's training images, above 0 to 1.")]
-OnlyClasses = Annotated[
-    str | None, typer.Option("--only-classes", help="Use images of these classes only, such as 7,8 or 0-2,4-9.")
-]
-Seed = Annotated[int, typer.Option(help="Same config, device and seed: same weights.")]
 NewName = Annotated[str, typer.Option("--name", help="What to call the run.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs; errors too.")]
 
 
-def model_config(
-    preset: ModelConfig,
-    name: str,
-    hidden: str | None,
-    channels: str | None,
-    dropout: float | None,
-    dropout_input: float | None,
-    batch_norm: bool,
-) -> ModelConfig:
-    """The preset with the options given. Raises LabError for an option that the model does not read."""
-    given = {"hidden": hidden, "dropout": dropout, "dropout-input": dropout_input, "batch-norm": batch_norm or None}
-    for option, value in {**given, "channels": channels}.items():
-        reader = "cnn" if option == "channels" else "mlp"
-        if value is not None and name in MODELS and name != reader:
-            raise LabError(f"{name} does not read --{option}: leave it out, or choose --model {reader}")
-    if hidden is not None and not hidden.strip(" ,-") and (dropout is not None or batch_norm):
-        unread = "--dropout" if dropout is not None else "--batch-norm"
-        raise LabError(f"a linear model does not read {unread}: leave it out, or give it --hidden units")
-    changes: dict[str, Any] = {"name": name, "batch_norm": batch_norm}
-    for setting, text in (("hidden", hidden), ("channels", channels)):
-        if text is None:
-            continue
-        parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
-        if not all(map(_is_number, parts)):
-            raise LabError(f"--{setting} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
-        changes[setting] = tuple(int(part) for part in parts)
-    if dropout is not None:
-        changes["dropout_hidden"] = dropout
-    if dropout_input is not None:
-        changes["dropout_input"] = dropout_input
-    return preset.replace(**changes)
+# ------------------------------------------------------------------------------------------------- fields as options
+
+Values = dict[type[Config], dict[str, Any]]
+"""Config -> field -> value, of the options that were given."""
+FLAGS = {"name": "--model", "dropout_hidden": "--dropout", "jitter_pixels": "--jitter"}
+"""Flags of the fields that are not called as their flag is."""
+HINTS = {
+    "hidden": "such as 800-800; '' for none",
+    "channels": "such as 32-64-128",
+    "only_classes": "such as 7,8 or 0-2,4-9",
+    "mean": "such as 0.13 or 0.49,0.48,0.44",
+    "std": "such as 0.31 or 0.25,0.24,0.26",
+    "temperature": "by default the objective's, or 2 on digits and 4 elsewhere",
+    "labelled": "alpha has to be 1 then",
+    "label": "by default as the source is called",
+    "side": "by default one that suits the images",
+}
+"""What --help adds to a field's description: how a shell writes the value, or what the command's default is."""
+FROM_PRESETS = {
+    "hidden", "channels", "dropout_input", "dropout_hidden", "epochs", "batch_size", "learning_rate", "jitter_pixels",
+    "temperature", "label", "side",
+}  # fmt: skip
+"""Fields whose default depends on the data set or the source, so that --help cannot name it."""
+
+
+class Fields(NamedTuple):
+    """Fields of a config that a command takes as options: all, some only, or all without some.
+
+    shows_defaults: whether --help names the fields' defaults.
+    """
+
+    config: type[Config]
+    only: Sequence[str] = ()
+    without: Sequence[str] = ()
+    shows_defaults: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """The fields' names."""
+        return [name for name in self.only or self.config.model_fields if name not in self.without]
+
+
+def flag_of(field: str) -> str:
+    """The option that sets a field."""
+    return FLAGS.get(field, "--" + field.replace("_", "-"))
+
+
+def takes(*groups: Fields) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a command with one option a field; its first argument becomes the Values of those that were given."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        options = {_parameter(group, name): (group.config, name) for group in groups for name in group.names}
+
+        @wraps(command)
+        def run(**arguments: Any) -> None:
+            values: Values = {group.config: {} for group in groups}
+            for option, (config, name) in options.items():
+                value = arguments.pop(option.name)
+                if value is not None:
+                    values[config][name] = READERS[name](flag_of(name), value) if name in READERS else value
+            command(values, **arguments)
+
+        _, *own = inspect.signature(command).parameters.values()
+        parameters = [*own, *options]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorate
+
+
+def _parameter(group: Fields, name: str) -> inspect.Parameter:
+    """A field as typer reads an option: its type, its flag, and its description as help; None where it is not given."""
+    field, flag = group.config.model_fields[name], flag_of(name)
+    kind: Any = str if name in READERS else field.annotation
+    if type(None) not in get_args(kind):
+        kind = kind | None
+    text = "; ".join(filter(None, [field.description, HINTS.get(name)]))
+    text = f"{text[:1].upper()}{text[1:]}."
+    default = field.default
+    if isinstance(default, bool):
+        flag = f"{flag}/--no-{flag[2:]}"
+        default = name if default else None
+    if group.shows_defaults and default is not None and name not in FROM_PRESETS | READERS.keys():
+        text += f"  [default: {default}]"
+    return inspect.Parameter(
+        flag_of(name)[2:].replace("-", "_"),
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[kind, typer.Option(flag, help=text)],
+    )
 
 
 def _is_number(text: str) -> bool:
@@ -122,36 +157,85 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
+def _read_sizes(flag: str, text: str) -> tuple[int, ...]:
+    """Whole numbers with '-' between."""
+    parts = [part.strip() for part in text.replace(",", "-").split("-") if part.strip()]
+    if not all(map(_is_number, parts)):
+        raise LabError(f"{flag} must be whole numbers with '-' between, such as 800-800, got '{text[:80]}'")
+    return tuple(int(part) for part in parts)
+
+
+def _read_classes(flag: str, text: str) -> tuple[int, ...]:
+    """Whole numbers and ranges of them with commas between."""
+    classes: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not (_is_number(first) and _is_number(last or first)):
+            raise LabError(f"{flag} must be whole numbers such as 7,8 or 0-2,4-9, got '{text[:80]}'")
+        if int(last or first) > MAX_CLASS:
+            raise LabError(f"{flag} has no class {last or first}")
+        classes |= set(range(int(first), int(last or first) + 1))
+    return tuple(classes)
+
+
+def _read_reals(flag: str, text: str) -> tuple[float, ...]:
+    """Numbers with commas between."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError:
+        raise LabError(f"{flag} must be numbers with commas between, such as 0.49,0.48, got '{text}'") from None
+
+
+READERS: dict[str, Callable[[str, str], Any]] = {
+    "hidden": _read_sizes,
+    "channels": _read_sizes,
+    "only_classes": _read_classes,
+    "mean": _read_reals,
+    "std": _read_reals,
+}
+"""Fields that hold several values, which a shell gives as one text."""
+
+
+# ------------------------------------------------------------------------------------------------- values to configs
+
+
+def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
+    """The preset with the values given. Raises LabError for one that the model does not read."""
+    name = values.get("name", "mlp")
+    given = [field for field, value in values.items() if field != "name" and value is not False]
+    for field in given:
+        reader = "cnn" if field == "channels" else "mlp"
+        if name in MODELS and name != reader:
+            raise LabError(f"{name} does not read {flag_of(field)}: leave it out, or choose --model {reader}")
+    unread = [field for field in ("dropout_hidden", "batch_norm") if field in given]
+    if values.get("hidden") == () and unread:
+        raise LabError(f"a linear model does not read {flag_of(unread[0])}: leave it out, or give it --hidden units")
+    return preset.replace(**{"name": name, "batch_norm": False, **values})
+
+
 def distillation_config(
-    dataset: str,
-    objective: str,
-    weights: list[str],
-    temperature: float | None,
-    alpha: float | None,
-    t_squared: bool | None,
-    ensemble: Average | None,
-    **settings: Any,
+    dataset: str, values: dict[str, Any], *, teachers: tuple[str, ...], weights: Sequence[str]
 ) -> DistillationConfig:
-    """The settings asked for, the objective's own where nothing is; what it does not read is refused."""
-    told = DistillationConfig(objective=objective, weights=_weights(weights), **settings)
-    if t_squared is not None and not told.info.uses_temperature:
+    """The objective's own settings with the values given. Raises LabError for one that the objective does not read."""
+    first = {name: values[name] for name in ("objective", "final_temperature", "final_alpha") if name in values}
+    config = DistillationConfig(teachers=teachers, weights=_read_weights(weights), **first)
+    objective, info = config.objective, config.info
+    if "t_squared" in values and not info.uses_temperature:
         raise LabError(f"{objective} has no temperature: leave --t-squared and --no-t-squared out")
-    if ensemble is not None and len(told.teachers) == 1:
+    if "ensemble" in values and len(teachers) == 1:
         raise LabError("one teacher has nothing to average: leave --ensemble out, or name several teachers")
-    if ensemble == "probabilities" and told.info.matches_logits:
+    if values.get("ensemble") == "probabilities" and info.matches_logits:
         raise LabError(f"{objective} averages the logits of several teachers: leave --ensemble out")
-    told = told.replace(t_squared=t_squared is not False, ensemble=ensemble or told.ensemble)
-    if temperature is not None and not told.info.uses_temperature:
+    if "temperature" in values and not info.uses_temperature:
         raise LabError(f"{objective} has no temperature: leave --temperature out")
-    if alpha is not None and not told.info.mixed:
+    if "alpha" in values and not info.mixed:
         raise LabError(f"{objective} is not weighed by alpha: leave --alpha out, and see --weight")
-    if told.info.uses_temperature:
-        default = defaults.default_temperature(dataset, objective)
-        told = told.replace(temperature=default if temperature is None else temperature)
-    return told if alpha is None else told.replace(alpha=alpha)
+    if info.uses_temperature:
+        values = {"temperature": defaults.default_temperature(dataset, objective), **values}
+    return config.replace(**values)
 
 
-def _weights(texts: list[str]) -> dict[str, float]:
+def _read_weights(texts: Sequence[str]) -> dict[str, float]:
     weights = {}
     for text in texts:
         name, _, value = text.partition("=")
@@ -162,34 +246,7 @@ def _weights(texts: list[str]) -> dict[str, float]:
     return weights
 
 
-def transfer_set(fraction: float, only_classes: str | None, labelled: bool = True) -> TransferSetConfig:
-    """The transfer set that the options name. Raises LabError."""
-    classes: set[int] = set()
-    for part in (only_classes or "").split(","):
-        first, _, last = part.strip().partition("-")
-        if not first and not last and only_classes is None:
-            continue
-        if not (_is_number(first) and _is_number(last or first)):
-            said = (only_classes or "")[:80]
-            raise LabError(f"--only-classes must be whole numbers such as 7,8 or 0-2,4-9, got '{said}'")
-        if int(last or first) > MAX_CLASS:
-            raise LabError(f"--only-classes has no class {last or first}")
-        classes |= set(range(int(first), int(last or first) + 1))
-    return TransferSetConfig(
-        fraction=fraction, only_classes=tuple(classes) if only_classes is not None else None, labelled=labelled
-    )
-
-
-_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "optimizer", "schedule", "weight_decay", "jitter_pixels",
-    "label_smoothing", "precision", "device",
-)  # fmt: skip
-
-
-def training_config(role: str, dataset: str, *values: Any) -> TrainingConfig:
-    """The training of that role on that data set, with other values of _SETTINGS where they are not None."""
-    changes = {name: value for name, value in zip(_SETTINGS, values, strict=True) if value is not None}
-    return defaults.default_training(role, dataset).replace(**changes)
+# ------------------------------------------------------------------------------------------------ errors and signals
 
 
 @contextmanager
@@ -206,3 +263,28 @@ def sentences(as_json: bool = False) -> Iterator[None]:
         else:
             say(f"error: {error}", notices, "red")
         raise typer.Exit(REFUSED) from None
+
+
+def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with its LabErrors as sentences; as JSON where it was asked for that."""
+
+    @wraps(command)
+    def run(**arguments: Any) -> None:
+        with sentences(arguments.get("as_json", False)):
+            command(**arguments)
+
+    return run
+
+
+@contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Raise KeyboardInterrupt on SIGTERM, within."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError, flattened
-from kd_core.cli.options import AsJson, RunId, console, full_name, notices, say, sentences
+from kd_core.cli.options import AsJson, RunId, console, full_name, notices, say
 from kd_core.data.catalogue import called, info_of
 from kd_core.exchange import shipped
 from kd_core.runs import recovery
@@ -92,52 +92,50 @@ def list_runs(
     as_json: AsJson = False,
 ) -> None:
     """List runs, newest first."""
-    with sentences(as_json):
-        store = open_store()
-        dataset = dataset and full_name(dataset)
-        listed = [
-            run
-            for run in store.runs(statuses=(status,) if status else None)
-            if role in (None, run.config.role)
-            and dataset in (None, run.config.dataset)
-            and name.lower() in run.name.lower()
-        ][:limit]
-        if as_json:
-            for run in listed:
-                print(json.dumps(_account(run)))
-            return
-        if not listed:
-            say("There is no such run. To make one: python -m kd_core train --dataset digits", notices)
-            return
-        table = Table(box=None, padding=(0, 1, 0, 0))
-        for head in ("id", "created", "status", "data", "run", "teacher", "errors"):
-            table.add_column(head, no_wrap=head == "id", overflow="fold")
-        blocked = store.blocked(run for run in listed if run.status == "queued")
+    store = open_store()
+    dataset = dataset and full_name(dataset)
+    listed = [
+        run
+        for run in store.runs(statuses=(status,) if status else None)
+        if role in (None, run.config.role)
+        and dataset in (None, run.config.dataset)
+        and name.lower() in run.name.lower()
+    ][:limit]
+    if as_json:
         for run in listed:
-            told = _account(run)
-            called_ = f"{run.name}: " if run.name else ""
-            settings = f"{called_}{run.config.label}, {told['epochs']} epochs, seed {told['seed']}"
-            teachers = " ".join(teacher[:4] for teacher in told["teachers"])
-            errors = f"{run.results['test_errors']:,}" if run.results else ""
-            created = told["created"][:16].replace("T", " ")
-            status_ = "waits for its teacher" if run.id in blocked else run.status
-            cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
-            table.add_row(*map(Text, cells))
-        console.print(table)
+            print(json.dumps(_account(run)))
+        return
+    if not listed:
+        say("There is no such run. To make one: python -m kd_core train --dataset digits", notices)
+        return
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    for head in ("id", "created", "status", "data", "run", "teacher", "errors"):
+        table.add_column(head, no_wrap=head == "id", overflow="fold")
+    blocked = store.blocked(run for run in listed if run.status == "queued")
+    for run in listed:
+        told = _account(run)
+        called_ = f"{run.name}: " if run.name else ""
+        settings = f"{called_}{run.config.label}, {told['epochs']} epochs, seed {told['seed']}"
+        teachers = " ".join(teacher[:4] for teacher in told["teachers"])
+        errors = f"{run.results['test_errors']:,}" if run.results else ""
+        created = told["created"][:16].replace("T", " ")
+        status_ = "waits for its teacher" if run.id in blocked else run.status
+        cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
+        table.add_row(*map(Text, cells))
+    console.print(table)
 
 
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show all that is known of a run: its settings, what it learned from, how it stands and its results."""
-    with sentences(as_json):
-        store = open_store()
-        told = _account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
-        if as_json:
-            print(json.dumps(told))
-            return
-        for setting, value in flattened(told).items():
-            if value not in (None, "", []):
-                say(f"{setting}: {in_words(value)}")
-        say(f"files: {store.folder(told['id']).path}")
+    store = open_store()
+    told = _account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
+    if as_json:
+        print(json.dumps(told))
+        return
+    for setting, value in flattened(told).items():
+        if value not in (None, "", []):
+            say(f"{setting}: {in_words(value)}")
+    say(f"files: {store.folder(told['id']).path}")
 
 
 def _account(run: Run) -> dict[str, Any]:

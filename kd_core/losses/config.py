@@ -53,9 +53,7 @@ class DistillationConfig(Config):
     alpha: float = Field(0.9, ge=0, le=1, description="weight of the soft loss; 1 - alpha weighs the hard one")
     t_squared: bool = Field(True, description="multiply the soft loss by T², which makes up for softening at a high T")
     ensemble: Average = Field("probabilities", description="what is averaged over several teachers")
-    objective: str = Field(
-        "hinton", description="what the student minimises, one of kd_core.losses.catalogue.OBJECTIVES"
-    )
+    objective: str = Field("hinton", description=f"what the student minimises: {', '.join(OBJECTIVES)}")
     weights: tuple[tuple[str, float], ...] = Field(
         (), description="of the objective's terms, by name, where they are not its defaults"
     )

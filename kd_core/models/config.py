@@ -23,7 +23,7 @@ CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
 class ModelConfig(Config):
     """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
-    name: str = Field("mlp", description="architecture, one of kd_core.models.config.MODELS")
+    name: str = Field("mlp", description=f"architecture: {', '.join(MODELS)}")
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
     )

@@ -45,9 +45,9 @@ class TrainingConfig(Config):
     )
     precision: Precision = Field(
         "auto",
-        description="arithmetic of the model; auto is settled before a run is queued (kd_core.training.precision)",
+        description="arithmetic; auto: bfloat16 for large networks where the machine has it; settled before queueing",
     )
-    device: Device = Field("auto", description="auto takes a GPU where there is one")
+    device: Device = Field("auto", description="where it is computed; auto takes a GPU where there is one")
     label_smoothing: float = Field(
         0.0,
         ge=0,
