@@ -18,7 +18,7 @@ from kd_core.exchange import shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
-from kd_core.models.config import MODELS, PIXELS, BroughtConfig, ModelConfig
+from kd_core.models.config import MODELS, PIXELS, ExternalConfig, ModelConfig
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -28,7 +28,7 @@ PAGE = "draw.html"
 
 @takes(
     Fields(ModelConfig, without=("dropout_input", "dropout_hidden"), shows_defaults=False),
-    Fields(BroughtConfig, only=("mean", "std")),
+    Fields(ExternalConfig, only=("mean", "std")),
 )
 def teacher(
     values: Values,
@@ -48,7 +48,7 @@ def teacher(
     """
     if pixels not in PIXELS:
         raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
-    statistics, architecture = values[BroughtConfig], values[ModelConfig]
+    statistics, architecture = values[ExternalConfig], values[ModelConfig]
     if pixels != "own" and statistics:
         raise LabError("--pixels stands for a --mean and a --std: state one or the other")
     _, mean, std = PIXELS[pixels]

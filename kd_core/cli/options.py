@@ -204,9 +204,11 @@ def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     name = values.get("name", "mlp")
     given = [field for field, value in values.items() if field != "name" and value is not False]
     for field in given:
-        reader = "cnn" if field == "channels" else "mlp"
-        if name in MODELS and name != reader:
-            raise LabError(f"{name} does not read {flag_of(field)}: leave it out, or choose --model {reader}")
+        readers = [other for other, architecture in MODELS.items() if field in architecture.reads]
+        if name in MODELS and name not in readers:
+            raise LabError(
+                f"{name} does not read {flag_of(field)}: leave it out, or choose --model {' or '.join(readers)}"
+            )
     unread = [field for field in ("dropout_hidden", "batch_norm") if field in given]
     if values.get("hidden") == () and unread:
         raise LabError(f"a linear model does not read {flag_of(unread[0])}: leave it out, or give it --hidden units")

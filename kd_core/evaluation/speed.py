@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kd_core.models import build
+from kd_core.models.architectures.architecture import ImageShape
 
 BATCH_SIZES = (1, 8, 64, 512)
 SECONDS_PER_CANDIDATE = 0.25
@@ -37,7 +38,7 @@ def size_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def costs(model: nn.Module, image_shape: build.ImageShape) -> dict[str, int]:
+def costs(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
     """parameters, size_bytes and multiply_adds (of one image) of a model."""
     return {
         "parameters": build.parameter_count(model),

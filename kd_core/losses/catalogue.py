@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 from kd_core.base.config import ConfigError
-from kd_core.models.config import CONVOLUTIONAL, ModelConfig
+from kd_core.models.config import MODELS, ModelConfig
 
 Needs = Literal["logits", "features", "maps"]
 
@@ -237,19 +237,20 @@ OBJECTIVES = {
 
 def check_shows(model: ModelConfig, objective: str, whose: str) -> None:
     """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
-    info = OBJECTIVES[objective]
-    if info.needs == "maps" and model.name not in CONVOLUTIONAL:
+    needs, architecture = OBJECTIVES[objective].needs, model.architecture
+    if needs == "maps" and not architecture.maps:
+        convolutional = [name for name, other in MODELS.items() if other.maps]
         raise ConfigError(
             f"{objective} compares maps, and the {whose}, {model.label}, has none: choose"
-            f" {' or '.join(CONVOLUTIONAL)} for it, or another objective"
+            f" {' or '.join(convolutional)} for it, or another objective"
         )
-    if info.needs == "features" and model.name == "mlp" and not model.hidden:
-        raise ConfigError(
-            f"{objective} compares what feeds the last layer, and the {whose}, {model.label}, has only its images"
-            " there: give it hidden units, or choose another objective"
-        )
-    if info.needs != "logits" and model.name not in ("mlp", *CONVOLUTIONAL):
+    if needs == "features" and model.opaque:
         raise ConfigError(
             f"{objective} compares features, and the {whose}, {model.label}, shows its logits alone: choose an"
             " objective that compares logits, such as hinton"
+        )
+    if needs == "features" and not architecture.features(model):
+        raise ConfigError(
+            f"{objective} compares what feeds the last layer, and the {whose}, {model.label}, has only its images"
+            " there: give it hidden units, or choose another objective"
         )

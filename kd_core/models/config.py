@@ -1,23 +1,32 @@
 """What a network is, and where a teacher comes from that was trained elsewhere. Imports no torch."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NoReturn, Self
 
 from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
+from kd_core.models.architectures.architecture import Architecture
+from kd_core.models.architectures.cnn import CNN
+from kd_core.models.architectures.mlp import MLP
+from kd_core.models.architectures.mobilenet_v3_small import MOBILENET_V3_SMALL
+from kd_core.models.architectures.resnet18 import RESNET18
 
-MODELS = {
-    "mlp": "Multilayer perceptron",
-    "cnn": "Small convolutional network",
-    "resnet18": "ResNet-18",
-    "mobilenet_v3_small": "MobileNetV3 small",
+MODELS: dict[str, Architecture] = {
+    "mlp": MLP,
+    "cnn": CNN,
+    "resnet18": RESNET18,
+    "mobilenet_v3_small": MOBILENET_V3_SMALL,
 }
-_WITH_DROPOUT = ("mobilenet_v3_small",)
+"""The architectures by name, in the order in which forms offer them."""
 BLACK_BOX = "black_box"
-"""The name of a model that gives logits and nothing else: a program that a user brought, whatever is in it."""
+"""The name of a model that gives logits and nothing else: a program that a user uploaded, whatever is in it."""
 
-CONVOLUTIONAL = ("cnn", "resnet18", "mobilenet_v3_small")
-"""The models that have maps to compare."""
+
+def _cannot_be_built(*_: object) -> NoReturn:
+    raise ConfigError("a black box cannot be built: it is what its user brought")
+
+
+_OPAQUE = Architecture("black box", _cannot_be_built, features=lambda _: False)
 
 
 class ModelConfig(Config):
@@ -41,22 +50,37 @@ class ModelConfig(Config):
         return self
 
     @property
+    def architecture(self) -> Architecture:
+        """What its name stands for."""
+        return MODELS.get(self.name, _OPAQUE)
+
+    @property
+    def opaque(self) -> bool:
+        """Whether it gives logits and nothing else: no weights to count, export or go on from, no layers to look at."""
+        return self.name == BLACK_BOX
+
+    @property
     def drops(self) -> bool:
         """Whether it has dropout that does something in training."""
-        if self.name != "mlp":
-            return self.name in _WITH_DROPOUT
-        return bool(self.dropout_input or (self.dropout_hidden and self.hidden))
+        return self.architecture.drops(self)
 
     @property
     def label(self) -> str:
         """How people call it, e.g. 'mlp 800-800'."""
-        if self.name == BLACK_BOX:
-            return "black box"
-        if self.name == "mlp":
-            return f"mlp {'-'.join(map(str, self.hidden)) or 'linear'}"
-        if self.name == "cnn" and self.channels != type(self).model_fields["channels"].default:
-            return f"cnn {'-'.join(map(str, self.channels))}"
-        return MODELS[self.name]
+        short = self.architecture.short
+        return self.architecture.label if short is None else short(self)
+
+    @property
+    def widened(self) -> Self | None:
+        """The same with its free widths doubled; None where it has none, or they would be too large."""
+        widths = self.architecture.widths
+        sizes = getattr(self, widths.setting) if widths is not None else ()
+        if widths is None or not sizes:
+            return None
+        try:
+            return self.replace(**{widths.setting: tuple(2 * size for size in sizes)})
+        except ConfigError:
+            return None
 
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)
@@ -70,10 +94,10 @@ PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]
     "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
     "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
 }
-"""What teachers are often trained to read: what it is in words, and mean and std as BroughtConfig has them."""
+"""What teachers are often trained to read: what it is in words, and mean and std as ExternalConfig has them."""
 
 
-class BroughtConfig(Config):
+class ExternalConfig(Config):
     """Where a teacher comes from that was trained elsewhere, and how it wants its images (kd_core.models.pixels)."""
 
     kind: Literal["weights", "program", "onnx"] = Field(

@@ -1,6 +1,6 @@
 """What a network shows beside its logits in one forward pass: what feeds its last layer, and its maps by stage.
 
-Works on every architecture of models.build without a change to it: hooks listen during the call and leave no trace.
+Works on every network of models.build: hooks listen during the call and leave no trace.
 """
 
 from collections.abc import Iterator
@@ -8,12 +8,6 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-
-_STAGES = {
-    "ResNet": ("layer1", "layer2", "layer3", "layer4"),
-    "MobileNetV3": ("features.0", "features.1", "features.3", "features.8", "features.12"),
-}
-"""Per class of torchvision: the last module before each change of map size, and the very last."""
 
 
 class Taps(NamedTuple):
@@ -57,7 +51,5 @@ def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tens
 
 
 def _stages(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are a network's maps by stage, from input to output; none without convolutions."""
-    if isinstance(model, nn.Sequential):
-        return [module for module in model if isinstance(module, nn.MaxPool2d)]
-    return [model.get_submodule(name) for name in _STAGES[type(model).__name__]]
+    """The modules whose outputs are a network's maps by stage, as kd_core.models.architectures names them."""
+    return [model.get_submodule(name) for name in getattr(model, "stages", ())]

@@ -16,7 +16,7 @@ from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import BLACK_BOX, PAPER_STUDENT, BroughtConfig, ModelConfig
+from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
 
 Role = Literal["teacher", "baseline", "distilled"]
@@ -67,7 +67,7 @@ class RunConfig(Config):
     training: TrainingConfig = TrainingConfig()
     continues: str | None = Field(None, description="run whose weights training starts from, instead of random ones")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
-    brought: BroughtConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
+    brought: ExternalConfig | None = Field(None, description="set for a teacher that was trained elsewhere")
     mistake: str | None = Field(
         None, description="one of kd_core.training.mistakes.MISTAKES, made on purpose, for the lesson"
     )
@@ -92,7 +92,7 @@ class RunConfig(Config):
 
     def _check_brought(self) -> None:
         """A black box is only ever brought, and what is brought only ever teaches."""
-        if (self.model.name == BLACK_BOX) != (self.brought is not None and self.brought.kind != "weights"):
+        if self.model.opaque != (self.brought is not None and self.brought.kind != "weights"):
             raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
         if self.brought is None:
             return

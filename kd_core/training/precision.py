@@ -23,15 +23,13 @@ Xeon with AMX, torch 2.13. cuda is an estimate: KD Lab is made without a GPU.
 LEAST_USE = 128
 """How often a step multiplies by each weight, at least: a perceptron as often as the batch has images. Below it casting
 the weights costs what it brings: ResNet-18 on images of 8x8 pixels, 32 a batch, 99 times: 0.8 of float32's speed."""
-DEPTHWISE = ("mobilenet_v3_small",)
-"""Whose many small convolutions bfloat16 slows down: 0.7 of float32's speed at batches of 32 to 256, on that Xeon."""
 
 
 def settled(config: RunConfig) -> RunConfig:
     """The config with precision as the rule has it on this machine; as it is where it names one, or nothing trains."""
-    if config.training.precision != "auto" or config.brought is not None:
+    if config.training.precision != "auto" or not config.trained_here:
         return config
-    if config.model.name in DEPTHWISE:
+    if not config.model.architecture.bfloat16:
         return config.in_precision("float32")
     info = info_of(config.dataset)
     costs = _costs(config.model, info.image_shape, info.classes)

@@ -50,7 +50,7 @@ def trains_together(config: RunConfig) -> bool:
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
     if not plain or config.training.jitter_pixels or config.mistake is not None:
         return False
-    if config.continues is not None or config.brought is not None:
+    if config.continues is not None or not config.trained_here:
         return False
     info = info_of(config.dataset)
     return build.parameter_count(build.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS

@@ -62,7 +62,7 @@ def _settings() -> dict[str, Any] | None:
     name = left.selectbox(
         "Its architecture",
         names,
-        format_func=lambda one: MODELS.get(one, one),
+        format_func=lambda name: MODELS[name].label if name in MODELS else name,
         key="teacher_architecture",
         help="Of weights. A program or an ONNX file is its own architecture.",
     )

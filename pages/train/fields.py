@@ -189,20 +189,14 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
     return (), int(count), teacher
 
 
-_WIDTHS = {
-    "mlp": ("hidden", "hidden units", "800, 800 is the paper's student"),
-    "cnn": ("channels", "channels", "16, 32 is small, 32, 64, 128 a teacher for it"),
-}
-"""Per architecture of free width: the setting of ModelConfig, what people call it, an example."""
-
-
 def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     start_field(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
-    name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model], key=f"form_{key}_model")
-    if name not in _WIDTHS:
+    name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model].label, key=f"form_{key}_model")
+    widths_of = MODELS[name].widths
+    if widths_of is None:
         return base.replace(name=name)
-    setting, label, example = _WIDTHS[name]
+    setting, label, example = widths_of
     start_field(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
     text = right.text_input(
         f"{key.capitalize()}'s {label}",

@@ -11,7 +11,7 @@ import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -24,8 +24,9 @@ from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.models import black_box, build, pixels
+from kd_core.models.architectures.architecture import Layer
 from kd_core.models.black_box import BlackBox
-from kd_core.models.config import BLACK_BOX, MODELS, PIXELS, BroughtConfig, ModelConfig
+from kd_core.models.config import BLACK_BOX, MODELS, PIXELS, ExternalConfig, ModelConfig
 from kd_core.training.config import RunConfig, TrainingConfig
 
 Tell = Callable[[str, float], None]
@@ -34,8 +35,6 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "we
 """Under which names checkpoints keep their weights."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
 """What DataParallel, torch.compile and wrappers put before every name."""
-MAX_BLOCKS = 3
-"""Convolutions of our cnn."""
 MAX_NAMES, MAX_NESTING = 20_000, 4
 NAMED = 3
 """Differences that a sentence names."""
@@ -57,8 +56,8 @@ class Ask(Config):
     dataset: str
     file: str = Field(min_length=1, description="what it is called")
     model: ModelConfig | None = Field(None, description="its architecture; by default what its names and shapes tell")
-    mean: tuple[float, ...] | None = Field(None, description="as BroughtConfig's")
-    std: tuple[float, ...] | None = Field(None, description="as BroughtConfig's")
+    mean: tuple[float, ...] | None = Field(None, description="as ExternalConfig's")
+    std: tuple[float, ...] | None = Field(None, description="as ExternalConfig's")
     inverted: bool = Field(False, description="whether dark and light are exchanged before")
 
 
@@ -118,7 +117,7 @@ def read(content: bytes, ask: Ask, dataset: Dataset) -> tuple[RunConfig, dict[st
     if ask.inverted:
         mean, std = _inverted(*((mean, std) if mean and std else _own(dataset)))
     checksum = hashlib.sha256(content).hexdigest()
-    came = BroughtConfig(kind=kind, file=ask.file[-100:], sha256=checksum, mean=mean, std=std)
+    came = ExternalConfig(kind=kind, file=ask.file[-100:], sha256=checksum, mean=mean, std=std)
 
     def run(model: ModelConfig) -> RunConfig:
         return RunConfig(role="teacher", dataset=ask.dataset, model=model, training=NO_TRAINING, brought=came)
@@ -252,6 +251,12 @@ class _Layer(NamedTuple):
         parts = {part: tensor for part, tensor in self.parts.items() if part != "num_batches_tracked"}
         return tuple(sorted((part, tensor.ndim) for part, tensor in parts.items()))
 
+    @property
+    def plain(self) -> Layer:
+        """It as architectures recognise it."""
+        kind = _KINDS.get(self.essence)
+        return Layer("other", 0) if kind is None else Layer(kind, len(self.parts["weight"]))
+
 
 def _layers(weights: Mapping[str, Tensor]) -> list[_Layer]:
     """The layers of a state dict: in the order of their names, 2 before 10, or of the file where only that chains."""
@@ -277,9 +282,12 @@ def _chains(layers: Sequence[_Layer]) -> bool:
 _LINEAR = (("bias", 1), ("weight", 2))
 _NORM = (("bias", 1), ("running_mean", 1), ("running_var", 1), ("weight", 1))
 _CONVOLUTION = (("weight", 4),)
+_KINDS: dict[tuple[tuple[str, int], ...], Literal["linear", "norm", "convolution"]] = {
+    _LINEAR: "linear",
+    _NORM: "norm",
+    _CONVOLUTION: "convolution",
+}
 _DIGITS = re.compile(r"(\d+)")
-_ENDS = (("conv1", "fc"), ("features.0.0", "classifier.3"))
-"""First and last layer of torchvision's networks, whose names do not sort as they follow each other."""
 
 
 def fitted(
@@ -314,7 +322,8 @@ def _check_ends(layers: Sequence[_Layer], dataset: Dataset) -> None:
     matrices = [weight for weight in by_name.values() if weight.ndim > 1]
     if not matrices:
         raise TeacherError("This file holds no layer with weights: save them with torch.save(model.state_dict(), ...).")
-    ends = next((pair for pair in _ENDS if by_name.keys() >= {*pair}), None)
+    known = [architecture.ends for architecture in MODELS.values() if architecture.ends is not None]
+    ends = next((pair for pair in known if by_name.keys() >= {*pair}), None)
     first, last = (matrices[0], matrices[-1]) if ends is None else (by_name[one] for one in ends)
     classes, (channels, height, width) = len(dataset.class_names), dataset.image_shape
     if len(last) != classes:
@@ -336,20 +345,11 @@ def _check_ends(layers: Sequence[_Layer], dataset: Dataset) -> None:
 
 def _inferred(layers: Sequence[_Layer], weights: Mapping[str, Tensor]) -> ModelConfig:
     """The architecture that names and shapes tell. Raises TeacherError where they tell none."""
-    essences = [layer.essence for layer in layers]
-    if set(essences) <= {_LINEAR, _NORM} and _LINEAR in essences:
-        hidden = tuple(len(layer.parts["weight"]) for layer in layers if layer.essence == _LINEAR)[:-1]
-        norms = essences.count(_NORM)
-        if norms in (0, len(hidden)):
-            return ModelConfig(name="mlp", hidden=hidden, batch_norm=norms > 0)
-    blocks = essences.count(_CONVOLUTION)
-    if 1 <= blocks <= MAX_BLOCKS and essences == [_CONVOLUTION, _NORM] * blocks + [_LINEAR, _LINEAR]:
-        channels = tuple(len(layer.parts["weight"]) for layer in layers if layer.essence == _CONVOLUTION)
-        return ModelConfig(name="cnn", channels=channels)
-    if "layer1.0.conv1.weight" in weights and "fc.weight" in weights:
-        return ModelConfig(name="resnet18")
-    if "features.0.0.weight" in weights and "classifier.3.weight" in weights:
-        return ModelConfig(name="mobilenet_v3_small")
+    plain = [layer.plain for layer in layers]
+    for name, architecture in MODELS.items():
+        settings = architecture.recognise(plain, weights)
+        if settings is not None:
+            return ModelConfig(name=name, **settings)
     raise TeacherError(
         f"The names and shapes in this file ({_some(list(weights))}) tell none of KD Lab's architectures"
         f" ({', '.join(MODELS)}): choose the one that it was trained as, or bring it as a torch.export program or ONNX"
@@ -358,9 +358,10 @@ def _inferred(layers: Sequence[_Layer], weights: Mapping[str, Tensor]) -> ModelC
 
 
 def _renamed(layers: Sequence[_Layer], model: ModelConfig, expected: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
-    """The tensors under the names of our mlp or cnn, taken layer by layer; None where kinds or number differ."""
+    """The tensors under our architecture's names, taken layer by layer; None where kinds, number or order differ."""
     ours = _layers(expected)
-    if model.name not in ("mlp", "cnn") or [one.essence for one in layers] != [one.essence for one in ours]:
+    unordered = model.architecture.ends is not None
+    if unordered or [layer.essence for layer in layers] != [layer.essence for layer in ours]:
         return None
     return {
         f"{our.name}.{part}": tensor

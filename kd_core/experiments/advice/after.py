@@ -381,27 +381,10 @@ def _agreed(evidence: Evidence) -> str:
 
 
 def _larger_student(story: StoryConfig) -> tuple[str, StoryConfig | None]:
-    model = story.student
-    if model.name == "mlp" and model.hidden:
-        wider = _model(model, hidden=tuple(2 * units for units in model.hidden))
-    elif model.name == "cnn":
-        wider = _model(model, channels=tuple(2 * channels for channels in model.channels))
-    else:
-        return "", None
+    wider = story.student.widened
     if wider is None:
         return "", None
     return f"Double its width: {wider.label}", _changed(story, student=wider)
-
-
-def _model(model: ModelConfig, **changes: object) -> ModelConfig | None:
-    try:
-        return model.replace(**changes)
-    except ConfigError:
-        return None
-
-
-WORSENED = 2.0
-"""The most of the runs above was 0.9."""
 
 
 def _too_long(evidence: Evidence) -> Advice | None:

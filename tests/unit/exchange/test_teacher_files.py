@@ -26,7 +26,7 @@ from kd_core.experiments.story import StoryConfig, continued
 from kd_core.jobs import execute, findings
 from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
-from kd_core.models.config import BLACK_BOX, BroughtConfig, ModelConfig
+from kd_core.models.config import BLACK_BOX, ExternalConfig, ModelConfig
 from kd_core.runs import artifacts, logit_cache
 from kd_core.runs.recovery import bring_back
 from kd_core.runs.store import Store
@@ -220,7 +220,7 @@ def test_each_channel_may_have_its_own_mean_and_deviation():
     seen = []
     model = nn.Sequential(nn.Identity())
     model[0].register_forward_hook(lambda module, inputs, output: seen.append(output))
-    came = BroughtConfig(
+    came = ExternalConfig(
         kind="weights", file="x", sha256="0" * 64, mean=(0.5, 0.25, 0.1), std=(0.5, 0.2, -1.0)
     )  # fmt: skip
     pixels = np.random.default_rng(0).random((2, 3, 4, 4))

@@ -8,6 +8,7 @@ import torch
 from kd_core.evaluation import speed
 from kd_core.models import build
 from kd_core.models.config import MODELS, PAPER_STUDENT, PAPER_TEACHER, ModelConfig
+from kd_core.models.dropout import Dropout
 
 GREY = (1, 28, 28)
 
@@ -74,7 +75,7 @@ def test_a_network_without_hidden_layers_is_linear():
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
 def test_dropout_drops_its_share_and_keeps_the_mean(share):
     torch.manual_seed(0)
-    dropped = build.Dropout(share)(torch.ones(1000, 1001))
+    dropped = Dropout(share)(torch.ones(1000, 1001))
     zeros = float((dropped == 0).float().mean())
     deviation = (share * (1 - share) / 1_001_000) ** 0.5
     assert zeros == pytest.approx(share, abs=5 * deviation + 1 / 65_536)
@@ -84,14 +85,14 @@ def test_dropout_drops_its_share_and_keeps_the_mean(share):
 
 def test_dropout_masks_of_neighbouring_units_are_independent():
     torch.manual_seed(0)
-    kept = build.Dropout(0.5)(torch.ones(4000, 64)).ne(0).double()
+    kept = Dropout(0.5)(torch.ones(4000, 64)).ne(0).double()
     correlations = torch.corrcoef(kept.T) - torch.eye(64)
     assert correlations.abs().max() < 6 / 4000**0.5
 
 
 def test_dropout_does_nothing_in_eval_mode():
     values = torch.randn(4, 5)
-    assert build.Dropout(0.5).eval()(values) is values or torch.equal(build.Dropout(0.5).eval()(values), values)
+    assert Dropout(0.5).eval()(values) is values or torch.equal(Dropout(0.5).eval()(values), values)
 
 
 def test_logits_are_taken_in_eval_mode_and_the_mode_put_back(digits):
