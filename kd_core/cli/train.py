@@ -126,5 +126,5 @@ def continue_run(
 ) -> None:
     """Train on from a finished run's weights, as a new run with its learning rate scheduled anew."""
     store = open_store()
-    goes_on = finished("finished run that was trained here", lambda run: run.config.brought is None)
+    goes_on = finished("finished run that was trained here", lambda run: run.config.trained_here)
     watch.run_new(store, story.continued(find(store, run, "goes on from", goes_on), epochs), name=name)

@@ -36,7 +36,6 @@ from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.model_card import model_card
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, StoreError, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -195,7 +194,7 @@ def pack(store: Store, run_id: str) -> bytes:
         raise BundleError(f"{run.label} is {run.status}: let it end, or stop it, then pack it.")
     if not run.usable:
         raise BundleError(f"{run.label} left no weights, so there is nothing to carry away: run it again.")
-    if run.config.model.name == BLACK_BOX:
+    if run.config.model.opaque:
         raise BundleError(f"{run.label} is a black box: take the file that it was brought as, and bring that anew.")
     from kd_core.runs import artifacts
 
@@ -372,7 +371,7 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
     card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
     info = info_of(config.dataset)
-    _expect(config.model.name != BLACK_BOX, "it holds a black box, which comes as a file of its own")
+    _expect(not config.model.opaque, "it holds a black box, which comes as a file of its own")
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written

@@ -154,7 +154,7 @@ class StoryConfig(Config):
         teacher = next(iter(teachers), by_role.get("teacher"))
         dataset = (student or teacher or RunConfig(role="teacher")).dataset
         changes: dict[str, object] = {}
-        if teacher is not None and teacher.brought is None:
+        if teacher is not None and teacher.trained_here:
             changes |= {"teacher": teacher.model, "teacher_training": teacher.training, "seed": teacher.seed}
         if student is not None:
             changes |= {"student": student.model, "training": student.training, "seed": student.seed}
@@ -325,7 +325,7 @@ def continued(run: Run, epochs: int) -> RunConfig:
     The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
     """
     training = run.settled.training
-    if run.config.brought is not None:
+    if not run.config.trained_here:
         training = default_training("teacher", run.config.dataset)
     warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
     return run.config.replace(

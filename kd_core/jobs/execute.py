@@ -91,7 +91,7 @@ def _perform(
         return {"kind": "finished", "results": left}
     downloading = _reporter(emit, requested, "Its data set was being downloaded; whole files are kept.")
     dataset = load.load(config.dataset, downloading, storage)
-    if config.brought is not None:
+    if not config.trained_here:
         return _ask_brought(storage, run_id, config, dataset, emit, requested)
     teachers, said = [], None
     if config.distillation is not None:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, on_this_machine, path_at
 from kd_core.jobs.worker import settle_in
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 
 Finding = Literal["speed", "export", "inside", "bias"]
@@ -58,7 +57,7 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     from kd_core.evaluation import features, landscape
     from kd_core.runs import artifacts
 
-    if run.config.model.name == BLACK_BOX:
+    if run.config.model.opaque:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
     dataset = load.load(run.config.dataset, storage=storage)
     model = artifacts.load_model(storage, run.id, dataset)

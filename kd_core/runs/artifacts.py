@@ -19,7 +19,6 @@ from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import RunFolder, folder_of
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
@@ -80,8 +79,8 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     logits = _asked(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = build.logits_of(model, dataset.train_images, dataset.normalise)
-    validation_errors, black_box = run.best_errors, run.config.model.name == BLACK_BOX
-    chosen_otherwise = run.config.brought is not None or run.config.mistake == "test_choice"
+    validation_errors, black_box = run.best_errors, run.config.model.opaque
+    chosen_otherwise = not run.config.trained_here or run.config.mistake == "test_choice"
     if chosen_otherwise and "validation" in logits:
         validation_errors = accuracy.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
     results: dict[str, Any] = {
@@ -120,7 +119,7 @@ def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
         complete = RunConfig.model_validate(card["config"]) == config and (
-            config.brought is not None or card["results"]["epochs"] >= config.training.epochs
+            config.complete_after(card["results"]["epochs"])
         )
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
@@ -159,7 +158,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
     config = _config(folder)
     weights = tensors.load_tensors(folder.weights)
     classes, statistics = len(dataset.class_names), {"mean": dataset.mean, "std": dataset.std}
-    if config.model.name == BLACK_BOX:
+    if config.model.opaque:
         info = info_of(config.dataset)
         if (info.image_shape, info.classes) != (dataset.image_shape, classes):
             raise ConfigError(

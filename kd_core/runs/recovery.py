@@ -226,7 +226,7 @@ def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
 
 
 def _all_epochs(config: RunConfig, results: dict[str, Any]) -> bool:
-    return bool(results) and (config.brought is not None or results["epochs"] >= config.training.epochs)
+    return bool(results) and config.complete_after(results["epochs"])
 
 
 def _results(folder: RunFolder) -> dict[str, Any]:

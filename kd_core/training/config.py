@@ -122,6 +122,10 @@ class RunConfig(Config):
         """Whether KD Lab trains it, or trained it: else it is an external teacher, taken as it is."""
         return self.brought is None
 
+    def complete_after(self, epochs: float) -> bool:
+        """Whether a run that trained so many epochs did all of its training; an external teacher has none to do."""
+        return not self.trained_here or epochs >= self.training.epochs
+
     @property
     def network(self) -> str:
         """What it is without its role, e.g. 'mlp 800-800 (brought)'."""

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kd_core.experiments.comparison import Comparison, Sources, compare
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 from pages.compare import sections
 from pages.compare.cards import cards
@@ -55,7 +54,7 @@ def look_closer(comparison: Comparison) -> None:
         report = st.container()
 
     if part == sections.INSIDE:
-        for run in [run for run in runs if run.config.model.name != BLACK_BOX]:
+        for run in [run for run in runs if not run.config.model.opaque]:
             found("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
     compared = Compared(comparison, {run_id: one for run_id, one in inside.items() if "features" in one})

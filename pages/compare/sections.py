@@ -9,7 +9,6 @@ import streamlit as st
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
-from kd_core.models.config import BLACK_BOX
 from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
@@ -255,7 +254,7 @@ def inside(compared: Compared) -> Section:
             " wide valley forgives small changes. One scale for all; a slice, not the whole.",
         ]
         if known
-        else [_NOTHING_INSIDE if all(run.config.model.name == BLACK_BOX for run in runs) else _BEING_MEASURED],
+        else [_NOTHING_INSIDE if all(run.config.model.opaque for run in runs) else _BEING_MEASURED],
         None,
         drawn,
     )

@@ -12,7 +12,6 @@ from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
 from kd_core.exchange.export.snippets import Images
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 from pages.shared.parts.findings import found
 from pages.shared.parts.missing import say_missing
@@ -29,7 +28,7 @@ MEANINGS = {
 
 def checks_of(run: Run) -> dict[str, Any] | None:
     """The checks of a run's export, which is made first where there is none; None until then."""
-    if run.config.model.name == BLACK_BOX:
+    if run.config.model.opaque:
         st.info(
             literal(f"{run.label} gives logits alone: the file that it was brought as is all there is to take away."),
             icon=":material/block:",

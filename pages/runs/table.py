@@ -123,7 +123,7 @@ def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, object]
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
         "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
-        "epochs": None if config.brought else config.training.epochs,
+        "epochs": config.training.epochs if config.trained_here else None,
         "seed": config.seed,
         "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
         "whose": _whose(run, me),

@@ -8,7 +8,6 @@ from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import before
 from kd_core.experiments.story import Plan, StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
-from kd_core.models.config import BLACK_BOX
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights
 from pages.shared.parts.button import filled, pressed
@@ -135,7 +134,7 @@ def _forecast(plan: Plan) -> None:
 
 
 def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
-    costs = {} if config.model.name == BLACK_BOX else services.costs(config.model, config.dataset)
+    costs = {} if config.model.opaque else services.costs(config.model, config.dataset)
     return {
         "role": "assistant" if between else config.role,
         "network": config.network,
@@ -147,7 +146,7 @@ def _row(between: bool, config: RunConfig, time: str) -> dict[str, object]:
 
 def _warnings(story: StoryConfig) -> list[str]:
     teachers = [run.config.model for run in services.store().some(story.teachers)] or [story.teacher]
-    known = [services.costs(model, story.dataset)["parameters"] for model in teachers if model.name != BLACK_BOX]
+    known = [services.costs(model, story.dataset)["parameters"] for model in teachers if not model.opaque]
     largest = max(known, default=None)
     student = services.costs(story.student, story.dataset)["parameters"]
     between = None if story.assistant is None else services.costs(story.assistant, story.dataset)["parameters"]

@@ -43,7 +43,6 @@ from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import ExportError
 from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs import artifacts
 from kd_core.runs.run import Run, folder_of
 from kd_core.training.config import RunConfig
@@ -86,7 +85,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     """
     if not run.usable:
         raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
-    if run.config.model.name == BLACK_BOX:
+    if run.config.model.opaque:
         raise ExportError(f"{run.label} is a black box: its own file is all there is of it to take away.")
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)

@@ -20,7 +20,6 @@ from kd_core.experiments.advice.evidence import Evidence
 from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
-from kd_core.models.config import ModelConfig
 from kd_core.training.config import TrainingConfig
 
 MOST = 4
@@ -385,6 +384,10 @@ def _larger_student(story: StoryConfig) -> tuple[str, StoryConfig | None]:
     if wider is None:
         return "", None
     return f"Double its width: {wider.label}", _changed(story, student=wider)
+
+
+WORSENED = 2.0
+"""The most of the runs above was 0.9."""
 
 
 def _too_long(evidence: Evidence) -> Advice | None:

@@ -162,7 +162,7 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
     one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
     teacher that was brought from elsewhere, or went on from another run: this one cannot say what it learned from.
     """
-    if any(teacher.config.brought is not None or teacher.config.continues is not None for teacher in teachers):
+    if any(not teacher.config.trained_here or teacher.config.continues is not None for teacher in teachers):
         return None
 
     def left_out(teacher: RunConfig) -> bool:

@@ -5,7 +5,6 @@ import streamlit as st
 from kd_core.base.config import LabError
 from kd_core.experiments import story
 from kd_core.experiments.story import StoryConfig
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.shared.access import rights
 from pages.shared.parts.button import pressed
@@ -35,7 +34,7 @@ def menu(run: Run, label: str) -> None:
 def _controls(run: Run) -> None:
     if rights.may_control(run):
         _describe(run)
-    if run.config.brought is None:
+    if run.config.trained_here:
         st.button(
             "Run again with changes",
             key=f"again_{run.id}",
@@ -44,7 +43,7 @@ def _controls(run: Run) -> None:
             args=(run,),
             help="Fills the form with these settings.",
         )
-    if run.usable and run.status not in ACTIVE and run.config.model.name != BLACK_BOX:
+    if run.usable and run.status not in ACTIVE and not run.config.model.opaque:
         epochs = st.number_input(
             "More epochs", 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
         )

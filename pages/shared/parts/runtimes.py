@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run
 from pages.shared.access import rights
 from pages.shared.session import services
@@ -18,7 +17,7 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
     if speed is None or "problem" in speed:
         return
     say_refusal()
-    ours = [run.id for run in runs if run.config.model.name != BLACK_BOX]
+    ours = [run.id for run in runs if not run.config.model.opaque]
     without = [run_id for run_id in ours if len(speed["runtimes"][run_id]) < 2]
     if without:
         st.button(

@@ -271,7 +271,7 @@ def expected_seconds() -> Callable[[RunConfig], float | None]:
     timed = timings()
 
     def seconds(config: RunConfig) -> float | None:
-        if config.brought is not None:
+        if not config.trained_here:
             return None
         return before.expected_seconds(config, costs(config.model, config.dataset)["multiply_adds"], timed)
 

@@ -8,7 +8,7 @@ import pytest
 from app_test import app_test
 from tiny import tiny_config
 
-from kd_core.models.config import BLACK_BOX
+from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs.run import new_id
 from pages.compare import sections
 from pages.runs import table
@@ -150,6 +150,6 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
 
 @pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
 def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
-    run = SimpleNamespace(id="run", config=SimpleNamespace(model=SimpleNamespace(name=model)))
+    run = SimpleNamespace(id="run", config=SimpleNamespace(model=ModelConfig(name=model)))
     (text,) = sections.inside(sections.Compared(SimpleNamespace(runs=[run]), {})).text
     assert said in text

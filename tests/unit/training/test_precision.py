@@ -40,14 +40,14 @@ def precisions(configs):
 
 ONE_RUN = """
 import hashlib, torch
-from kd_core.data import dataset; from kd_core.training import loop
+from kd_core.data import load; from kd_core.training import loop
 from kd_core.models.config import ModelConfig; from kd_core.training.config import RunConfig, TrainingConfig
 config = RunConfig(
     role="teacher", dataset="digits", model=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),
     training=TrainingConfig(epochs=1, batch_size=64),
 )
-run = training.Training(config, datasets.load("digits"))
-list(training.train(run))
+run = loop.Training(config, load.load("digits"))
+list(loop.train(run))
 weights = b"".join(tensor.numpy().tobytes() for tensor in run.best_weights.values())
 print(run.precision, hashlib.sha256(weights).hexdigest())
 """
