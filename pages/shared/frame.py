@@ -4,7 +4,7 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from pages.shared.access import rights
-from pages.shared.access.door import ENTER, the_door
+from pages.shared.access.auth import ENTER, the_door
 from pages.shared.parts import button
 from pages.shared.server.ready import wait_until_ready
 from pages.shared.server.streamlit_patches import StreamlitPage

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from kd_core.cli.app import app as shell
-from pages.shared.access import door
+from pages.shared.access import auth
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
@@ -150,7 +150,7 @@ def test_containers_are_given_settings_that_the_code_reads(services):
 
 def test_health_is_asked_where_no_password_is():
     health = re.search(r"'GET', '(.+?)'", DOCKERFILE).group(1)
-    assert health in door.OPEN_PATHS
+    assert health in auth.OPEN_PATHS
 
 
 def test_the_gpu_workers_reserve_gpus_and_take_the_image_for_them(services):

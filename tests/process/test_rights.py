@@ -16,7 +16,7 @@ from kd_core.jobs.queue import Jobs
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from pages.runs import table
-from pages.shared.access import door, rights
+from pages.shared.access import auth, rights
 from pages.shared.live import live
 from pages.shared.session import services
 
@@ -205,7 +205,7 @@ def open_as(home, monkeypatch, at_this_machine):
 
     def open_it(role, page, **address):
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss" if role == "guest" else "")
-        monkeypatch.setattr(door, "_doors", {})
+        monkeypatch.setattr(auth, "_doors", {})
         app = app_test()
         app.query_params["runs"] = run_id
         for name, value in address.items():

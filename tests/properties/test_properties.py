@@ -54,7 +54,7 @@ from kd_core.runs.store import Store
 from kd_core.training import config as training_config
 from kd_core.training.config import RunConfig, TrainingConfig
 from pages.shared import tour, words
-from pages.shared.access import door
+from pages.shared.access import auth
 from pages.shared.server import routes
 from pages.shared.session import address, keys, services
 from pages.shared.session import story as session_story
@@ -635,8 +635,8 @@ def test_any_text_in_an_address_is_read_as_a_value_or_as_none(text):
     assert story is None or isinstance(story, StoryConfig)
     index = address.index_of_address(address.TEST + text, 10)
     assert index is None or 0 <= index < 10
-    assert door._inside(text).startswith("/")
-    assert not door._inside(text).startswith(("//", "/\\"))
+    assert auth._inside(text).startswith("/")
+    assert not auth._inside(text).startswith(("//", "/\\"))
     assert words.literal(text).isprintable() or not text.isprintable()
     with pytest.raises(StoreError):
         runs_run.folder_of(data_picture.__file__, text + "/")

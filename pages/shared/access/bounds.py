@@ -1,6 +1,6 @@
 """How much of the server one visitor may take: open pages, files that wait to be looked at, and what a tab may ask.
 
-It stands behind the door (door.py) and before Streamlit, whose own limits are those of one message or one
+It stands behind the door (auth.py) and before Streamlit, whose own limits are those of one message or one
 file, however many somebody sends.
 """
 
@@ -13,7 +13,7 @@ from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pages.shared.access.door import HERE, presents, source_of
+from pages.shared.access.auth import HERE, presents, source_of
 from pages.shared.server.streamlit_patches import is_uploaded, permitted
 from pages.shared.session import keys
 

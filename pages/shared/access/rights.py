@@ -19,7 +19,7 @@ from kd_core.exchange.teacher.trial import Outcome, Trial, take
 from kd_core.jobs.findings import Finding
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
-from pages.shared.access.door import COOKIE, address_of, the_door
+from pages.shared.access.auth import COOKIE, address_of, the_door
 from pages.shared.session import services
 from pages.shared.words import literal
 

@@ -16,9 +16,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core.base import process
+from pages.shared.access.auth import KeepDoor
 from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
-from pages.shared.access.door import KeepDoor
 from pages.shared.server import streamlit_patches
 from pages.shared.server.ready import GETTING_READY, collect_garbage
 from pages.shared.session import keys

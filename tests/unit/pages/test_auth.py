@@ -13,8 +13,8 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from kd_core.base.config import LabError
-from pages.shared.access import base_path, door
-from pages.shared.access.door import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
+from pages.shared.access import auth, base_path
+from pages.shared.access.auth import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
 
@@ -88,9 +88,9 @@ def test_a_cookie_that_was_changed_is_worth_nothing(change):
 
 
 def test_what_a_proxy_hands_on_does_not_come_from_here():
-    assert door.address_of(HERE, {}) == HERE
+    assert auth.address_of(HERE, {}) == HERE
     for header in ("Forwarded", "X-Forwarded-For"):
-        address = door.address_of(HERE, Headers({header: HERE}))
+        address = auth.address_of(HERE, Headers({header: HERE}))
         assert make().role_of(None, address) == "guest"
 
 
@@ -98,7 +98,7 @@ def test_what_a_proxy_hands_on_does_not_come_from_here():
     "host", ["localhost", "localhost:8501", "LOCALHOST:1", "127.0.0.1:8501", "127.0.1.1", "[::1]:8501"]
 )
 def test_who_asks_this_machine_by_its_own_name_is_here(host):
-    assert make().role_of(None, door.address_of(HERE, Headers({"Host": host}))) == "presenter"
+    assert make().role_of(None, auth.address_of(HERE, Headers({"Host": host}))) == "presenter"
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_who_asks_this_machine_by_its_own_name_is_here(host):
 )
 def test_a_page_elsewhere_that_gives_its_own_name_our_address_is_a_guest(host):
     """DNS rebinding: the presenter's own browser asks, from this machine, by the name of somebody else's page."""
-    assert make().role_of(None, door.address_of(HERE, Headers({"Host": host}))) == "guest"
+    assert make().role_of(None, auth.address_of(HERE, Headers({"Host": host}))) == "guest"
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_a_page_elsewhere_that_gives_its_own_name_our_address_is_a_guest(host):
     ],
 )
 def test_a_house_counts_as_one_however_many_addresses_it_has(address, counted):
-    assert door.source_of({"client": (address, 5000)}) == counted
-    assert door.source_of({"client": None}) == ""
+    assert auth.source_of({"client": (address, 5000)}) == counted
+    assert auth.source_of({"client": None}) == ""
 
 
 def test_guessing_is_held_up_for_one_address_and_for_all_together():
@@ -165,9 +165,9 @@ def visit(home, monkeypatch):
     def open_it(password="", presenter="", address=THERE):
         monkeypatch.setenv("KD_PASSWORD", password)
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", presenter)
-        monkeypatch.setattr(door, "_doors", {})
+        monkeypatch.setattr(auth, "_doors", {})
         routes = [Route("/{path:path}", page, methods=["GET", "POST", "PUT"]), WebSocketRoute("/{path:path}", socket)]
-        inside = Starlette(routes=routes, middleware=[Middleware(door.KeepDoor)])
+        inside = Starlette(routes=routes, middleware=[Middleware(auth.KeepDoor)])
         client = TestClient(inside, client=(address, 5000), follow_redirects=False)
         client.reached = reached
         return client
@@ -363,11 +363,11 @@ def test_without_passwords_the_door_is_open_and_health_is_never_asked_for_one(vi
 
 def test_the_key_is_kept_for_the_next_start_and_for_nobody_else(home):
     home.mkdir()
-    first = door._key(home)
-    assert door._key(home) == first
+    first = auth._key(home)
+    assert auth._key(home) == first
     assert (home / "door.key").stat().st_mode & 0o077 == 0
     (home / "door.key").write_bytes(b"short")
-    assert len(door._key(home)) == 32
+    assert len(auth._key(home)) == 32
 
 
 def test_what_is_no_request_passes(home):
@@ -377,5 +377,5 @@ def test_what_is_no_request_passes(home):
         heard.append(scope["type"])
 
     with pytest.raises(StopIteration):  # done at its first step: it needs no event loop of its own
-        door.KeepDoor(inside)({"type": "lifespan"}, None, None).send(None)
+        auth.KeepDoor(inside)({"type": "lifespan"}, None, None).send(None)
     assert heard == ["lifespan"]
