@@ -4,7 +4,7 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from pages.shared.access import rights
-from pages.shared.access.auth import ENTER, the_door
+from pages.shared.access.auth import ENTER, server_auth
 from pages.shared.parts import button
 from pages.shared.server.ready import wait_until_ready
 from pages.shared.server.streamlit_patches import StreamlitPage
@@ -30,7 +30,7 @@ def run_page(page: StreamlitPage) -> None:
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     button.forget()
-    if the_door().asks_for_presenter and not rights.presenter():
+    if server_auth().asks_for_presenter and not rights.presenter():
         link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)
 

@@ -4,13 +4,13 @@
     KD_PRESENTER_PASSWORD       the presenter is whoever gave it, wherever they sit
     KD_PASSWORD                 nobody sees anything before giving it (or the presenter's)
 
-It stands before everything that the server hands out, websockets too, so that what it keeps out reaches no code of ours
-but the few lines of this file.
+RequirePassword stands before everything that the server hands out, websockets too. What it keeps out reaches no code of
+ours but this file. Starlette's SessionMiddleware does not serve: its cookie names a path, which only a proxy may know,
+and outlives a changed password.
 """
 
 import contextlib
 import hashlib
-import hmac
 import html
 import ipaddress
 import os
@@ -18,15 +18,21 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import cache
+from hmac import compare_digest
 from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qs
 
+from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
@@ -45,38 +51,30 @@ MAX_FORM_BYTES = 4000
 HERE = "127.0.0.1"
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 """By any of which a proxy gives itself away."""
-_HERE = Path(__file__)
-_PAGE = _HERE.with_suffix(".html").read_text(encoding="utf-8")
+_PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
+_HEADERS = {"X-Frame-Options": "SAMEORIGIN", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 
 
-class Door:
-    """Checks passwords and what it once gave for them.
+class Auth:
+    """Check passwords, and the signed cookies that were given for them.
 
     key: what cookies are signed with; whoever has it can make them. A cookie ends after HOURS, or when its password is
     changed.
     """
 
-    def __init__(
-        self,
-        password: str | None,
-        presenter_password: str | None,
-        key: bytes,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._passwords: dict[Role, str] = {}
-        if presenter_password:
-            self._passwords["presenter"] = presenter_password
-        if password:
-            self._passwords["guest"] = password
-        self._key, self._clock = key, clock
-        self._failures: dict[str, list[float]] = {}
+    def __init__(self, password: str | None, presenter_password: str | None, key: bytes) -> None:
+        named: dict[Role, str | None] = {"presenter": presenter_password, "guest": password}
+        self._passwords = {role: given for role, given in named.items() if given}
+        self._signers = {role: _signer(key, given) for role, given in self._passwords.items()}
+        self._failures: list[tuple[str, float]] = []
         self._lock = threading.Lock()
 
     def role_of(self, cookie: str | None, address: str | None) -> Role | None:
-        """As whom a visitor is in; None where a password is asked for first. address: where the request came from."""
-        known = self._role_in(cookie)
-        if known == "presenter" or (known is None and "guest" in self._passwords):
-            return known
+        """Return the role of a visitor; None where a password is needed first. address: where the request came from."""
+        role = self._role_in(cookie or "")
+        if role == "presenter" or (role is None and "guest" in self._passwords):
+            return role
         if "presenter" not in self._passwords and _is_here(address):
             return "presenter"
         return "guest"
@@ -86,43 +84,38 @@ class Door:
         """Whether there is a password with which a guest becomes the presenter."""
         return "presenter" in self._passwords
 
-    def let_in(self, given: str, source: str) -> str | None:
-        """The cookie that a password is worth, None where it is worth nothing. Raises LabError after many failures.
+    def sign_in(self, given: str, source: str) -> str | None:
+        """Return the cookie for a password, None for a wrong one. Raises LabError after many failures.
 
         source: against whom failures count.
         """
-        now = self._clock()
+        now = time.time()
         with self._lock:
-            recent = {one: [at for at in times if at > now - PER_SECONDS] for one, times in self._failures.items()}
-            self._failures = {one: times for one, times in recent.items() if times}
-            failures = self._failures.get(source, [])
-            if len(failures) >= MAX_FAILURES or sum(map(len, self._failures.values())) >= MAX_FAILURES_OF_ALL:
+            self._failures = [(failed, at) for failed, at in self._failures if at > now - PER_SECONDS]
+            of_source = sum(failed == source for failed, _ in self._failures)
+            if of_source >= MAX_FAILURES or len(self._failures) >= MAX_FAILURES_OF_ALL:
                 raise LabError("Too many wrong passwords: wait a minute, then try again.")
-            matching = [role for role, password in self._passwords.items() if _same(given, password)]
-            if not matching:
-                self._failures[source] = [*failures, now]
-                return None
-        return self._signed(matching[0], int(now + 3600 * HOURS))
+            for role, password in self._passwords.items():
+                if compare_digest(_digest(given), _digest(password)):  # in a time that does not tell how nearly
+                    return self._signers[role].sign(role).decode()
+            self._failures.append((source, now))
+        return None
 
-    def _role_in(self, cookie: str | None) -> Role | None:
-        if not cookie or len(cookie) > 200:
-            return None
-        for role in self._passwords:
-            with contextlib.suppress(ValueError):
-                ends = int(cookie.split(".")[1]) if cookie.count(".") == 2 else 0
-                if ends > self._clock() and hmac.compare_digest(cookie.encode(), self._signed(role, ends).encode()):
+    def _role_in(self, cookie: str) -> Role | None:
+        for role, signer in self._signers.items():
+            with contextlib.suppress(BadSignature, UnicodeError):
+                if signer.unsign(cookie, max_age=3600 * HOURS) == role.encode():
                     return role
         return None
 
-    def _signed(self, role: Role, ends: int) -> str:
-        digest = hashlib.sha256(self._passwords[role].encode()).hexdigest()
-        mac = hmac.new(self._key, f"{role}.{ends}.{digest}".encode(), hashlib.sha256).hexdigest()
-        return f"{role}.{ends}.{mac}"
+
+def _signer(key: bytes, password: str) -> TimestampSigner:
+    """Return what signs the role of a password. Another password, like another key, makes other signatures."""
+    return TimestampSigner(key, salt=_digest(password), key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-def _same(given: str, password: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell how nearly."""
-    return hmac.compare_digest(hashlib.sha256(given.encode()).digest(), hashlib.sha256(password.encode()).digest())
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _is_here(address: str | None) -> bool:
@@ -147,44 +140,46 @@ def _key(home: Path) -> bytes:
     return made
 
 
-_doors: dict[tuple[str | None, str | None], Door] = {}
+def server_auth() -> Auth:
+    """Return the passwords of this server, as its environment says."""
+    return auth_of(os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD"))
 
 
-def the_door() -> Door:
-    """The door of this server, as its environment says."""
-    named = os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD")
-    if named not in _doors:
-        _doors[named] = Door(*named, key=_key(base_paths.home()))
-    return _doors[named]
+@cache
+def auth_of(password: str | None, presenter_password: str | None) -> Auth:
+    """Return what checks these passwords: one for all requests, as it counts failures."""
+    return Auth(password, presenter_password, key=_key(base_paths.home()))
 
 
-class KeepDoor:
+class RequirePassword:
     """Middleware: lets through who is in, and asks the others for a password."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+        answer: ASGIApp = self._app
         if scope["type"] == "http":
             send = _with_headers(send)
-        path = within(scope["path"])
-        if path in OPEN_PATHS:
-            await self._app(scope, receive, send)
-        elif scope["type"] == "websocket" and not from_our_pages(scope):
-            await send({"type": "websocket.close", "code": 4403, "reason": "not from a page of this server"})
-        elif scope["type"] == "http" and path == ENTER:
-            await (await _enter(Request(scope, receive)))(scope, receive, send)
-        elif the_door().role_of(_cookie(scope), _address(scope)) is not None:
-            await self._app(scope, receive, send)
+            answer = _ENTER if within(scope["path"]) == ENTER else _refusal(scope) or self._app
         elif scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 4401, "reason": "password needed"})
-        else:
-            query = scope.get("query_string", b"").decode("latin-1")
-            target = path + (f"?{query}" if query else "")
-            await _asking(scope, target, status=401)(scope, receive, send)
+            answer = _refusal(scope) or self._app
+        await answer(scope, receive, send)
+
+
+def _refusal(scope: Scope) -> ASGIApp | None:
+    """What answers a request in place of the app; None where it may pass."""
+    path, websocket = within(scope["path"]), scope["type"] == "websocket"
+    if path in OPEN_PATHS:
+        return None
+    if websocket and not from_our_pages(scope):
+        return WebSocketClose(4403, "not from a page of this server")
+    if _role_of(scope) is not None:
+        return None
+    if websocket:
+        return WebSocketClose(4401, "password needed")
+    query = scope.get("query_string", b"").decode("latin-1")
+    return _login_page(scope, path + (f"?{query}" if query else ""), status=401)
 
 
 def _with_headers(send: Send) -> Send:
@@ -194,9 +189,7 @@ def _with_headers(send: Send) -> Send:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.append("Content-Security-Policy", "frame-ancestors 'self'")
-            headers["X-Frame-Options"] = "SAMEORIGIN"
-            headers["X-Content-Type-Options"] = "nosniff"
-            headers["Referrer-Policy"] = "same-origin"
+            headers.update(_HEADERS)
         await send(message)
 
     return send_with_headers
@@ -204,20 +197,16 @@ def _with_headers(send: Send) -> Send:
 
 async def _enter(request: Request) -> Response:
     if request.method != "POST" or not from_our_pages(request.scope):
-        return _asking(request.scope, _inside(request.query_params.get("to", "/")))
-    body = b""
-    async for part in request.stream():
-        body += part
-        if len(body) > MAX_FORM_BYTES:
-            return _asking(request.scope, "/", "That is too long for a password.", status=413)
-    form = parse_qs(body.decode("utf-8", errors="replace"), keep_blank_values=True)
+        return _login_page(request.scope, _inside(request.query_params.get("to", "/")))
+    form = parse_qs((await request.body()).decode("utf-8", errors="replace"), keep_blank_values=True)
     target = _inside(form.get("to", ["/"])[0])
     try:
-        cookie = the_door().let_in(form.get("password", [""])[0], source_of(request.scope))
+        cookie = server_auth().sign_in(form.get("password", [""])[0], source_of(request.scope))
     except LabError as error:
-        return _asking(request.scope, target, str(error), status=429)
+        return _login_page(request.scope, target, str(error), status=429)
     if cookie is None:
-        return _asking(request.scope, target, "This is not the password. Ask whoever invited you for it.", status=403)
+        problem = "This is not the password. Ask whoever invited you for it."
+        return _login_page(request.scope, target, problem, status=403)
     answer = RedirectResponse(relative(absolute(target), request.scope["path"]), status_code=303)
     secure = request.url.scheme == "https"
     # Without a path of its own it holds below the folder that the browser sees, whatever a proxy makes of it.
@@ -225,11 +214,13 @@ async def _enter(request: Request) -> Response:
     return answer
 
 
-def _asking(scope: Scope, target: str, problem: str = "", status: int = 200) -> HTMLResponse:
+_ENTER = RequestBodyLimitMiddleware(request_response(_enter), MAX_FORM_BYTES)
+
+
+def _login_page(scope: Scope, target: str, problem: str = "", status: int = 200) -> HTMLResponse:
     fields = {"action": relative(absolute(ENTER), scope["path"]), "problem": problem, "to": target}
     filled = re.sub(r"{{(\w+)}}", lambda field: html.escape(fields[field[1]], quote=True), _PAGE)
-    policy = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
-    headers = {"Cache-Control": "no-store", "Content-Security-Policy": policy}
+    headers = {"Cache-Control": "no-store", "Content-Security-Policy": _PAGE_POLICY}
     return HTMLResponse(filled, status_code=status, headers=headers)
 
 
@@ -239,13 +230,15 @@ def _inside(target: str) -> str:
     return target if plain and target.startswith("/") and not target.startswith(("//", "/\\")) else "/"
 
 
-def _cookie(scope: Scope) -> str | None:
-    return HTTPConnection(scope).cookies.get(COOKIE)
+def _role_of(scope: Scope) -> Role | None:
+    connection = HTTPConnection(scope)
+    peer = None if connection.client is None else connection.client.host
+    return server_auth().role_of(connection.cookies.get(COOKIE), address_of(peer, connection.headers))
 
 
 def presents(scope: Scope) -> bool:
     """Whether a request comes from the presenter."""
-    return the_door().role_of(_cookie(scope), _address(scope)) == "presenter"
+    return _role_of(scope) == "presenter"
 
 
 def address_of(peer: str | None, headers: Mapping[str, str]) -> str | None:
@@ -289,8 +282,3 @@ def from_our_pages(scope: Scope) -> bool:
     headers = Headers(scope=scope)
     origin = headers.get("origin")
     return origin is None or origin.partition("://")[2] == headers.get("host")
-
-
-def _address(scope: Scope) -> str | None:
-    client = scope.get("client")
-    return address_of(client[0] if client else None, Headers(scope=scope))

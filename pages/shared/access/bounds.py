@@ -1,17 +1,20 @@
 """How much of the server one visitor may take: open pages, files that wait to be looked at, and what a tab may ask.
 
-It stands behind the door (auth.py) and before Streamlit, whose own limits are those of one message or one
+It stands behind the password (auth.py) and before Streamlit, whose own limits are those of one message or one
 file, however many somebody sends.
 """
 
 import html
 from collections import Counter
-from typing import NamedTuple, TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 from pages.shared.access.auth import HERE, presents, source_of
 from pages.shared.server.streamlit_patches import is_uploaded, permitted
@@ -26,7 +29,6 @@ MAX_FILE_BYTES, MAX_PRESENTERS_FILE_BYTES = 21_000_000, 220_000_000
 MAX_ADDRESS = 16_000
 """Characters of a page's query."""
 UPLOADS = "/_stcore/upload_file/"
-_Counted = TypeVar("_Counted")
 
 
 class _Visitor(NamedTuple):
@@ -56,7 +58,7 @@ class KeepBounds:
             await self._upload(scope, receive, send)
         elif scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
             problem = self._full(_Visitor.of(scope))
-            answer: ASGIApp = self._app if problem is None else _said(problem)
+            answer: ASGIApp = self._app if problem is None else _refusal(problem)
             await answer(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -65,62 +67,59 @@ class KeepBounds:
         """Why a visitor may open no page more, in a sentence, or None where they may."""
         if self._of_browser[visitor.browser] >= MAX_PAGES:
             return f"You have {MAX_PAGES} pages of KD Lab open: close one, then reload this."
-        if self._of_address[visitor.source] >= MAX_PAGES_OF_ADDRESS or self._of_browser.total() >= MAX_PAGES_OF_ALL:
+        crowded = visitor.source != HERE and self._of_address[visitor.source] >= MAX_PAGES_OF_ADDRESS
+        if crowded or self._of_browser.total() >= MAX_PAGES_OF_ALL:
             return "KD Lab has as many pages open as it can serve: try again when somebody has left."
         return None
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
         visitor = _Visitor.of(scope)
         if self._full(visitor) is not None:
-            await send({"type": "websocket.close", "code": 4429, "reason": "too many open pages"})
+            await WebSocketClose(4429, "too many open pages")(scope, receive, send)
             return
-        counted = [(self._of_browser, visitor.browser)]
-        if visitor.source != HERE:
-            counted.append((self._of_address, visitor.source))
-        for counter, one in counted:
-            counter[one] += 1
-        try:
+        with _counted(self._of_browser, visitor.browser), _counted(self._of_address, visitor.source):
             await self._app(scope, _checked(receive), send)
-        finally:
-            for counter, one in counted:
-                _less(counter, one)
 
     async def _upload(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a file through where there is room for it and it says how large it is, as browsers do."""
+        session, _, file = scope["path"].partition(UPLOADS)[2].partition("/")
+        self._uploads = {key: kept for key, kept in self._uploads.items() if key in self._arriving or is_uploaded(*key)}
+        refusal = self._no_room(scope, (session, file))
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        self._uploads[session, file] = _Visitor.of(scope).browser, int(Headers(scope=scope)["content-length"])
+        with _counted(self._arriving, (session, file)):
+            await self._app(scope, receive, send)
+
+    def _no_room(self, scope: Scope, upload: tuple[str, str]) -> Response | None:
+        """Why a file may not come in; None where there is room, and it says how large it is, as browsers do."""
         length = Headers(scope=scope).get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 12):
-            await PlainTextResponse("The size of the file is not stated.", 411)(scope, receive, send)
-            return
-        session, _, file = scope["path"].partition(UPLOADS)[2].partition("/")
-        this, browser = (session, file), _Visitor.of(scope).browser
-        self._uploads = {one: kept for one, kept in self._uploads.items() if one in self._arriving or is_uploaded(*one)}
-        others = [kept for one, kept in self._uploads.items() if one != this]
+            return PlainTextResponse("The size of the file is not stated.", 411)
+        browser = _Visitor.of(scope).browser
+        others = [kept for key, kept in self._uploads.items() if key != upload]
         own, of_all = sum(size for whose, size in others if whose == browser), sum(size for _, size in others)
         most, most_own = MAX_FILE_BYTES, MAX_UPLOADED_BYTES
         if presents(scope):
             most, most_own = MAX_PRESENTERS_FILE_BYTES, MAX_UPLOADED_BYTES + MAX_PRESENTERS_FILE_BYTES
         if int(length) > most:
-            await PlainTextResponse(f"A file may have {most // 1_000_000} MB at most.", 413)(scope, receive, send)
-            return
+            return PlainTextResponse(f"A file may have {most // 1_000_000} MB at most.", 413)
         if own + int(length) > most_own or of_all + int(length) > MAX_UPLOADED_BYTES_OF_ALL:
-            await PlainTextResponse("There is no room for more files: close other pages.", 413)(scope, receive, send)
-            return
-        self._uploads[this] = browser, int(length)
-        self._arriving[this] += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            _less(self._arriving, this)
+            return PlainTextResponse("There is no room for more files: close other pages.", 413)
+        return None
 
 
-def _less(counter: Counter[_Counted], one: _Counted) -> None:
-    """Count one less, and forget who has none left."""
-    counter[one] -= 1
-    if counter[one] <= 0:
-        del counter[one]
+@contextmanager
+def _counted(counter: Counter[Any], key: object) -> Iterator[None]:
+    """Count one more for as long as the block lasts; who has none left is forgotten."""
+    counter[key] += 1
+    try:
+        yield
+    finally:
+        counter -= Counter([key])
 
 
-def _said(problem: str) -> Response:
+def _refusal(problem: str) -> Response:
     head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>KD Lab</title>'
     return HTMLResponse(f"{head}<p>{html.escape(problem)}</p></html>", 429, headers={"Cache-Control": "no-store"})
 

@@ -19,7 +19,7 @@ from kd_core.exchange.teacher.trial import Outcome, Trial, take
 from kd_core.jobs.findings import Finding
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
-from pages.shared.access.auth import COOKIE, address_of, the_door
+from pages.shared.access.auth import COOKIE, address_of, server_auth
 from pages.shared.session import services
 from pages.shared.words import literal
 
@@ -27,7 +27,7 @@ from pages.shared.words import literal
 def presenter() -> bool:
     """Whether this session is the presenter's."""
     address = address_of(st.context.ip_address, st.context.headers)
-    return the_door().role_of(st.context.cookies.get(COOKIE), address) == "presenter"
+    return server_auth().role_of(st.context.cookies.get(COOKIE), address) == "presenter"
 
 
 def may_control(run: Run) -> bool:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core.base import process
-from pages.shared.access.auth import KeepDoor
+from pages.shared.access.auth import RequirePassword
 from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
 from pages.shared.server import streamlit_patches
@@ -51,7 +51,7 @@ class _NameBrowsers:
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(AddBasePath), Middleware(KeepDoor), Middleware(KeepBounds), Middleware(_NameBrowsers)]
+MIDDLEWARE = [Middleware(AddBasePath), Middleware(RequirePassword), Middleware(KeepBounds), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager

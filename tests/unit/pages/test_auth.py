@@ -1,6 +1,7 @@
 """Strangers stay out, guests stay guests, and what was given for a password cannot be made without it."""
 
 import re
+import time
 from urllib.parse import urljoin
 
 import pytest
@@ -14,20 +15,13 @@ from starlette.websockets import WebSocketDisconnect
 
 from kd_core.base.config import LabError
 from pages.shared.access import auth, base_path
-from pages.shared.access.auth import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Door
+from pages.shared.access.auth import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Auth
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
 
 
-class Clock:
-    now = 1_000_000.0
-
-    def __call__(self):
-        return self.now
-
-
-def make(password=None, presenter=None, key=b"k" * 32, clock=None):
-    return Door(password, presenter, key, clock or Clock())
+def make(password=None, presenter=None, key=b"k" * 32):
+    return Auth(password, presenter, key)
 
 
 @pytest.mark.parametrize(
@@ -48,37 +42,37 @@ def test_without_a_cookie_one_is_what_the_place_and_the_passwords_say(password, 
 
 def test_a_password_is_worth_its_role_from_everywhere_and_after_a_restart():
     closed = make("class", "boss")
-    guest, presenter = closed.let_in("class", THERE), closed.let_in("boss", THERE)
+    guest, presenter = closed.sign_in("class", THERE), closed.sign_in("boss", THERE)
     assert [make("class", "boss").role_of(one, THERE) for one in (guest, presenter)] == ["guest", "presenter"]
-    assert closed.let_in("Class", THERE) is None
-    assert closed.let_in("", THERE) is None
+    assert closed.sign_in("Class", THERE) is None
+    assert closed.sign_in("", THERE) is None
 
 
 def test_with_the_class_password_alone_the_presenter_is_who_gives_it_at_the_machine():
     closed = make("class")
-    cookie = closed.let_in("class", THERE)
+    cookie = closed.sign_in("class", THERE)
     assert (closed.role_of(cookie, THERE), closed.role_of(cookie, HERE)) == ("guest", "presenter")
 
 
-def test_a_cookie_is_worth_nothing_after_its_time_with_another_key_or_another_password():
-    clock = Clock()
-    closed = make("class", "boss", clock=clock)
-    cookie = closed.let_in("boss", THERE)
+def test_a_cookie_is_worth_nothing_after_its_time_with_another_key_or_another_password(monkeypatch):
+    closed = make("class", "boss")
+    cookie = closed.sign_in("boss", THERE)
     assert make("class", "boss", key=b"x" * 32).role_of(cookie, THERE) is None
     assert make("class", "new boss").role_of(cookie, THERE) is None
-    clock.now += 3600 * HOURS + 1
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600 * HOURS + 1)
     assert closed.role_of(cookie, THERE) is None
 
 
-@pytest.mark.parametrize("change", ["role", "ends", "mac", "cut", "empty", "long", "dots", "letters"])
+@pytest.mark.parametrize("change", ["role", "given", "mac", "cut", "empty", "long", "dots", "letters"])
 def test_a_cookie_that_was_changed_is_worth_nothing(change):
     closed = make("class", "boss")
-    role, ends, mac = closed.let_in("class", THERE).split(".")
+    role, given, mac = closed.sign_in("class", THERE).split(".")
     forged = {
-        "role": f"presenter.{ends}.{mac}",
-        "ends": f"{role}.{int(ends) + 1}.{mac}",
-        "mac": f"{role}.{ends}.{mac[:-1]}{'0' if mac[-1] != '0' else '1'}",
-        "cut": f"{role}.{ends}.{mac[:-1]}",
+        "role": f"presenter.{given}.{mac}",
+        "given": f"{role}.{given[:-1]}{'B' if given[-1] == 'A' else 'A'}.{mac}",
+        "mac": f"{role}.{given}.{'0' if mac[0] != '0' else '1'}{mac[1:]}",
+        "cut": f"{role}.{given}.{mac[:-1]}",
         "empty": "",
         "long": "x" * 100_000,
         "dots": "..",
@@ -128,20 +122,20 @@ def test_a_house_counts_as_one_however_many_addresses_it_has(address, counted):
     assert auth.source_of({"client": None}) == ""
 
 
-def test_guessing_is_held_up_for_one_address_and_for_all_together():
-    clock = Clock()
-    closed = make("class", clock=clock)
+def test_guessing_is_held_up_for_one_address_and_for_all_together(monkeypatch):
+    closed, now = make("class"), time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
     for _ in range(MAX_FAILURES):
-        assert closed.let_in("wrong", THERE) is None
+        assert closed.sign_in("wrong", THERE) is None
     with pytest.raises(LabError, match="Too many wrong passwords: wait a minute"):
-        closed.let_in("class", THERE)
-    assert closed.let_in("class", HERE)
-    clock.now += PER_SECONDS + 1
-    assert closed.let_in("class", THERE)
+        closed.sign_in("class", THERE)
+    assert closed.sign_in("class", HERE)
+    monkeypatch.setattr(time, "time", lambda: now + PER_SECONDS + 1)
+    assert closed.sign_in("class", THERE)
     for i in range(MAX_FAILURES_OF_ALL):
-        closed.let_in("wrong", f"10.0.{i // 250}.{i % 250}")
+        closed.sign_in("wrong", f"10.0.{i // 250}.{i % 250}")
     with pytest.raises(LabError, match="Too many"):
-        closed.let_in("class", "10.9.9.9")
+        closed.sign_in("class", "10.9.9.9")
     assert len(closed._failures) <= MAX_FAILURES_OF_ALL
 
 
@@ -150,7 +144,7 @@ def test_guessing_is_held_up_for_one_address_and_for_all_together():
 
 @pytest.fixture
 def visit(home, monkeypatch):
-    """visit(password=…, presenter=…) -> a client of an app behind the door, from another machine."""
+    """visit(password=…, presenter=…) -> a client of an app behind the password, from another machine."""
     reached = []
 
     async def page(request):
@@ -165,9 +159,9 @@ def visit(home, monkeypatch):
     def open_it(password="", presenter="", address=THERE):
         monkeypatch.setenv("KD_PASSWORD", password)
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", presenter)
-        monkeypatch.setattr(auth, "_doors", {})
+        auth.auth_of.cache_clear()
         routes = [Route("/{path:path}", page, methods=["GET", "POST", "PUT"]), WebSocketRoute("/{path:path}", socket)]
-        inside = Starlette(routes=routes, middleware=[Middleware(auth.KeepDoor)])
+        inside = Starlette(routes=routes, middleware=[Middleware(auth.RequirePassword)])
         client = TestClient(inside, client=(address, 5000), follow_redirects=False)
         client.reached = reached
         return client
@@ -252,7 +246,7 @@ def test_another_programs_odd_cookie_keeps_nobody_out(visit, odd):
 
 @pytest.fixture
 def visit_below(visit, monkeypatch):
-    """visit_below(password=…) -> a client of an app behind the door that is served below /kd."""
+    """visit_below(password=…) -> a client of an app behind the password that is served below /kd."""
     monkeypatch.setattr(base_path.st, "get_option", lambda name: {"server.baseUrlPath": "kd"}[name])
 
     def open_it(**passwords):
@@ -266,7 +260,7 @@ def visit_below(visit, monkeypatch):
 
 @pytest.mark.parametrize("prefix", ["/kd", ""])
 @pytest.mark.parametrize("path", ["/", "/temperature?T=20", "/a/b"])
-def test_the_door_leads_back_below_a_base_path_kept_or_stripped(visit_below, prefix, path):
+def test_signing_in_leads_back_below_a_base_path_kept_or_stripped(visit_below, prefix, path):
     """The browser is below /kd; the proxy before us hands that prefix on or not."""
     seen = f"https://uni.example/kd{path}"
     client = visit_below(password="class")
@@ -300,7 +294,7 @@ def test_an_address_that_begins_like_the_base_path_lies_below_it_all_the_same(vi
 @pytest.mark.parametrize(
     "origin", ["https://evil.example", "null", "http://testserver.evil.example", "http://localhost:3000", ""]
 )
-def test_a_page_of_another_server_opens_no_socket_and_no_door(visit, origin):
+def test_a_page_of_another_server_opens_no_socket_and_signs_nobody_in(visit, origin):
     client = visit()
     with pytest.raises(WebSocketDisconnect) as refused, client.websocket_connect("/x", headers={"Origin": origin}):
         pass
@@ -355,7 +349,7 @@ def test_a_form_without_end_is_not_read_to_its_end(visit):
     assert visit(password="class").post("/enter", content=b"password=" + b"x" * 1_000_000).status_code == 413
 
 
-def test_without_passwords_the_door_is_open_and_health_is_never_asked_for_one(visit):
+def test_without_passwords_all_is_open_and_health_is_never_asked_for_one(visit):
     assert visit().get("/").text == "the lab"
     assert visit(presenter="boss").get("/").text == "the lab"
     assert visit(password="class").get("/_stcore/health").text == "the lab"
@@ -377,5 +371,5 @@ def test_what_is_no_request_passes(home):
         heard.append(scope["type"])
 
     with pytest.raises(StopIteration):  # done at its first step: it needs no event loop of its own
-        auth.KeepDoor(inside)({"type": "lifespan"}, None, None).send(None)
+        auth.RequirePassword(inside)({"type": "lifespan"}, None, None).send(None)
     assert heard == ["lifespan"]
