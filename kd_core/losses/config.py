@@ -5,7 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from kd_core.base.config import Config, ConfigError, in_a_sentence
-from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
+from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.losses.objectives.definition import ObjectiveInfo
 
 Average = Literal["probabilities", "logits"]
 

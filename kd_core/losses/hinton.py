@@ -16,7 +16,7 @@ class Losses(NamedTuple):
     """The objective and its parts, scalars in nats: loss = alpha * soft_loss + (1 - alpha) * hard_loss.
 
     soft_loss includes T² (unless that was switched off). hard_loss is NaN where no labels were given. Other objectives
-    than Hinton's may weigh the parts otherwise (kd_core.losses.catalogue.ObjectiveInfo).
+    than Hinton's may weigh the parts otherwise (kd_core.losses.objectives.definition.ObjectiveInfo).
     """
 
     loss: Tensor

@@ -19,6 +19,7 @@ from kd_core.base.files import SaveError
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
+from kd_core.losses.objectives.definition import Batch, Sample
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
@@ -132,8 +133,7 @@ class Training:
             raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
         if not told.info.projector:
             return None
-        sample = objective.Sample(student, teacher, len(self.images))
-        return objective.PROJECTORS[told.objective](sample).to(self.device)
+        return told.info.projector(Sample(student, teacher, len(self.images))).to(self.device)
 
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
         """(M, N, K) logits of the M teachers over the whole training set as it lies; None where they are not needed."""
@@ -238,7 +238,7 @@ class Training:
             hard_loss = F.cross_entropy(student_logits, self.labels[indices], label_smoothing=smoothing)
             return hinton.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
         teacher_logits, teacher_taps = self.teaching(indices, inputs)
-        batch = objective.Batch(
+        batch = Batch(
             student_logits,
             teacher_logits,
             self.labels[indices] if distillation.reads_labels else None,
@@ -253,7 +253,7 @@ class Training:
         """The images as the model is shown them, each moved by its shift. (B, C, H, W) uint8, (B, 2) pixels -> same."""
         return shifted(images, shifts)
 
-    def distillation_losses(self, batch: objective.Batch, distillation: DistillationConfig) -> hinton.Losses:
+    def distillation_losses(self, batch: Batch, distillation: DistillationConfig) -> hinton.Losses:
         """The objective on one batch, as it stands at this step."""
         smoothing = self.config.training.label_smoothing
         return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)

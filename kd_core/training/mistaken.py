@@ -17,7 +17,7 @@ from kd_core.evaluation.statistics import halves
 from kd_core.losses import one_example
 from kd_core.losses.config import DistillationConfig
 from kd_core.losses.hinton import Losses
-from kd_core.losses.objective import Batch
+from kd_core.losses.objectives.definition import Batch
 from kd_core.models.taps import Taps
 from kd_core.training.config import RunConfig
 from kd_core.training.loop import Training

@@ -10,7 +10,8 @@ from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments import defaults
 from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
-from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
+from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.losses.objectives.definition import ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig

@@ -7,7 +7,8 @@ from kd_core.base.config import LabError
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import before
 from kd_core.experiments.story import Plan, StoryConfig
-from kd_core.losses.catalogue import OBJECTIVES, ObjectiveInfo
+from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.losses.objectives.definition import ObjectiveInfo
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights
 from pages.shared.parts.button import filled, pressed
