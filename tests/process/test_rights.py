@@ -206,7 +206,6 @@ def open_as(home, monkeypatch, at_this_machine):
     def open_it(role, page, **address):
         monkeypatch.setenv("KD_PRESENTER_PASSWORD", "boss" if role == "guest" else "")
         auth.auth_of.cache_clear()
-        auth.auth_of.cache_clear()
         app = app_test()
         app.query_params["runs"] = run_id
         for name, value in address.items():
