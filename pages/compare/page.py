@@ -10,12 +10,12 @@ from pages.compare import sections
 from pages.compare.cards import cards
 from pages.compare.disagreements import disagreements
 from pages.compare.race import race_of, stream_length
+from pages.compare.runtimes import offer_runtimes
 from pages.compare.sections import Compared
 from pages.compare.seeds import other_seeds
 from pages.shared.parts.advice import advice_on
 from pages.shared.parts.findings import found
 from pages.shared.parts.missing import say_missing
-from pages.shared.parts.runtimes import offer_runtimes
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
 

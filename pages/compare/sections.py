@@ -9,11 +9,11 @@ import streamlit as st
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
+from pages.compare.figures import cost
+from pages.compare.figures import inside as figures_inside
 from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
-from pages.shared.figures import cost
-from pages.shared.figures import inside as figures_inside
 from pages.shared.parts.button import in_turn
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services

@@ -27,10 +27,11 @@ from kd_core.jobs import execute
 from kd_core.runs import progress
 from kd_core.runs.store import Store
 from pages.compare import race, sections
+from pages.compare.figures import inside
 from pages.shared.components.chart.chart import as_json
 from pages.shared.components.images import images
 from pages.shared.figures import classes as figures_classes
-from pages.shared.figures import inside, softness
+from pages.shared.figures import softness
 from pages.shared.session import services
 from pages.shared.session import story as session_story
 from pages.shared.words import literal
