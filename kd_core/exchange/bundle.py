@@ -18,11 +18,8 @@ import io
 import json
 import math
 import re
-import stat
-import struct
 import time
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
 
@@ -30,6 +27,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from kd_core.base.archive import Archive, FlawError, expect, oddities
 from kd_core.base.config import Config, ConfigError, LabError
 from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
 from kd_core.data.catalogue import info_of, probed_classes
@@ -61,10 +59,6 @@ DAY_SECONDS = 86_400
 
 class BundleError(LabError):
     """A bundle that cannot be made or taken in; one sentence says why and what to do."""
-
-
-class _FlawError(Exception):
-    """What is wrong with the content of a bundle, as a clause."""
 
 
 # -------------------------------------------------------------------------------------------------------- tables
@@ -221,7 +215,7 @@ def pack(store: Store, run_id: str) -> bytes:
         checked = _checked(members)
     except OSError as error:
         raise SaveError(f"{error.filename} is missing or cannot be read: run it again.") from error
-    except _FlawError as flaw:
+    except FlawError as flaw:
         raise BundleError(f"{run.label} cannot be packed, because {flaw}: run it again.") from flaw
     members["README.md"] = model_card(
         dataclasses.replace(run, results=checked.card.results.model_dump()),
@@ -254,7 +248,7 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
         members = _members(content)
         bundle = _checked(members)
         _check_against_data(bundle)
-    except _FlawError as flaw:
+    except FlawError as flaw:
         plain = re.sub(r"[^\w .,:;'()/=+-]", "?", str(flaw))  # what it quotes may be anything, and pages read Markdown
         advice = "pack its run again where it was trained, with this version of KD Lab"
         raise BundleError(f"This bundle cannot be used, because {plain}: {advice}.") from flaw
@@ -304,52 +298,38 @@ def _claim(store: Store, run_id: str, weights: bytes) -> str:
 # ------------------------------------------------------------------------------------------------------ checking
 
 
-def _expect(true: bool, flaw: str) -> None:
-    if not true:
-        raise _FlawError(flaw)
-
-
 def _members(content: bytes) -> dict[str, bytes]:
     """The members of a zip file: just MEMBERS, MAX_BYTES together."""
-    _expect(len(content) <= MAX_BYTES, f"it is larger than {MAX_BYTES // 10**6} MB")
+    expect(len(content) <= MAX_BYTES, f"it is larger than {MAX_BYTES // 10**6} MB")
     end = content[-22:]  # of the directory: zipfile would read one of a million entries before they could be counted
     plain = end.startswith(b"PK\5\6") and end.endswith(b"\0\0") and content[-42:-38] != b"PK\6\7"
     small = int.from_bytes(end[12:16], "little") <= MAX_DIRECTORY_BYTES
-    _expect(plain and small, "it is no zip file as KD Lab writes it")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            _check_directory(archive.infolist())
-            return {entry.filename: _member(archive, entry) for entry in archive.infolist()}
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError) as error:
-        raise _FlawError(f"it is damaged ({type(error).__name__})") from error
-
-
-def _check_directory(entries: list[zipfile.ZipInfo]) -> None:
-    names = [entry.orig_filename for entry in entries]
-    for entry, name in zip(entries, names, strict=True):
-        _expect(name in MEMBERS, f"it holds {name[:80]!r}, which is no part of a bundle")
-        _expect(names.count(name) == 1, f"it holds {name} twice")
-        _expect(not stat.S_ISLNK(entry.external_attr >> 16), f"its {name} is a link")
-        _expect(not entry.flag_bits & 1, f"its {name} is encrypted")
-        known = entry.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        _expect(known, f"its {name} is packed in a way of its own")
+    expect(plain and small, "it is no zip file as KD Lab writes it")
+    archive = Archive(content)
+    for entry in archive.entries:
+        name = entry.orig_filename
+        expect(name in MEMBERS, f"it holds {name[:80]!r}, which is no part of a bundle")
+        for oddity in oddities(entry):
+            raise FlawError(f"its {name} {_ODD[oddity]}")
+    archive.check_unique()
     for name in MEMBERS:
-        _expect(name in names, f"it holds no {name}")
-    _check_sizes({entry.filename: entry.file_size for entry in entries})
+        expect(name in archive.sizes, f"it holds no {name}")
+    _check_sizes(archive.sizes)
+    return {name: archive.read(name, MAX_BYTES) for name in archive.sizes}
+
+
+_ODD = {
+    "link": "is a link",
+    "password": "is encrypted",
+    "packing": "is packed in a way of its own",
+    "path": "leads out of it",
+}
 
 
 def _check_sizes(sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
-        _expect(size <= JSON_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
-    _expect(sum(sizes.values()) <= MAX_BYTES, f"it unpacks to over {MAX_BYTES // 10**6} MB")
-
-
-def _member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    """Its content, of just the size that the directory states, whatever would come after."""
-    with archive.open(entry) as file:
-        content = file.read(entry.file_size + 1)
-    _expect(len(content) == entry.file_size, f"its {entry.filename} is not of the size that it states")
-    return content
+        expect(size <= JSON_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
+    expect(sum(sizes.values()) <= MAX_BYTES, f"it unpacks to over {MAX_BYTES // 10**6} MB")
 
 
 class _Bundle(NamedTuple):
@@ -371,23 +351,23 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
     card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
     info = info_of(config.dataset)
-    _expect(not config.model.opaque, "it holds a black box, which comes as a file of its own")
+    expect(not config.model.opaque, "it holds a black box, which comes as a file of its own")
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
-        _expect(same, f"its {name} was changed after its card.json was written")
+        expect(same, f"its {name} was changed after its card.json was written")
     rows = [info.classes] * 2 * len(probed_classes(info.classes))
-    _expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
+    expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
     for probe in probes:
         whole = [len(row) for row in probe.logits] == rows
-        _expect(whole, f"its probes.json holds logits of another shape than ({len(rows)}, {info.classes})")
+        expect(whole, f"its probes.json holds logits of another shape than ({len(rows)}, {info.classes})")
     for record in _records(members):
-        _expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
+        expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
 
     model = build.blueprint(config.model, info.image_shape, info.classes)
     costs = speed.costs(model, info.image_shape)
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
-    _expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
+    expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
     model.load_state_dict(weights, assign=True)
     models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     sizes = {"test": card.results.test_examples}
@@ -395,9 +375,9 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
         sizes["train"] = info.train_examples
     if "validation" in logits:  # runs of before this was kept have none
         sizes["validation"] = card.results.validation_examples
-        _expect(sizes["validation"] > 0, "it holds logits of a validation split, and tells of none")
+        expect(sizes["validation"] > 0, "it holds logits of a validation split, and tells of none")
     fitting = {name: f"torch.float32 ({size}, {info.classes})" for name, size in sizes.items()}
-    _expect(_shapes(logits) == fitting, f"its logits are not those of a {config.role} on {info.label}")
+    expect(_shapes(logits) == fitting, f"its logits are not those of a {config.role} on {info.label}")
     counted = card.replace(results=card.results.replace(**costs))
     return _Bundle(facts, counted, probes, logits, model.eval())
 
@@ -409,29 +389,29 @@ def _json(kind: type[_Parsed], members: Mapping[str, bytes], name: str) -> _Pars
     try:
         return kind.from_json(members[name].decode())
     except ValueError as error:  # not UTF-8, or a ConfigError
-        raise _FlawError(f"its {name} is not as it should be ({_first(error)})") from error
+        raise FlawError(f"its {name} is not as it should be ({_first(error)})") from error
 
 
 def _check_facts(facts: _Facts, config: RunConfig, card: _Card) -> None:
     """run.json, config.json and card.json tell one story, and a possible one."""
     info, results = info_of(config.dataset), card.results
-    _expect(card.config == config, "its card.json tells of another config than its config.json")
-    _expect(results == facts.results, "its card.json tells of other results than its run.json")
+    expect(card.config == config, "its card.json tells of another config than its config.json")
+    expect(results == facts.results, "its card.json tells of other results than its run.json")
     named = [facts.id, facts.batch, *(config.distillation.teachers if config.distillation else ())]
     named += [] if config.continues is None else [config.continues]
-    _expect(all(re.fullmatch(r"[0-9A-Za-z]{1,40}", name) for name in named), "it names a run by what is no id")
+    expect(all(re.fullmatch(r"[0-9A-Za-z]{1,40}", name) for name in named), "it names a run by what is no id")
     newest = max(facts.created_at, facts.started_at or 0, facts.ended_at or 0)
-    _expect(newest < time.time() + DAY_SECONDS, "it comes from the future, by the clock of this machine")
-    _expect(facts.step <= facts.total_steps, "it says that it took more steps than it had")
-    _expect(results.epochs <= config.training.epochs, "it says that it took more epochs than it had")
+    expect(newest < time.time() + DAY_SECONDS, "it comes from the future, by the clock of this machine")
+    expect(facts.step <= facts.total_steps, "it says that it took more steps than it had")
+    expect(results.epochs <= config.training.epochs, "it says that it took more epochs than it had")
     possible = results.test_errors <= results.test_examples
     possible &= (results.validation_errors or 0) <= results.validation_examples
     possible &= (results.validation_errors is None) == (results.validation_examples == 0)
-    _expect(possible, "it counts more errors than images, or none where there are images")
+    expect(possible, "it counts more errors than images, or none where there are images")
     there = f"it tells of other test images than the {info.test_examples:,} of {info.label}"
-    _expect(results.test_examples == info.test_examples, there)
+    expect(results.test_examples == info.test_examples, there)
     sizes = (results.classes, len(card.class_names), card.input.shape)
-    _expect(sizes == (info.classes, info.classes, info.image_shape), f"its classes or images are not {info.label}'s")
+    expect(sizes == (info.classes, info.classes, info.image_shape), f"its classes or images are not {info.label}'s")
 
 
 def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
@@ -440,9 +420,9 @@ def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
     rows = csv.reader(iter(lambda: text.readline(MAX_LINE), ""), quoting=csv.QUOTE_NONE)
     last, line = {"step": 0, "epoch": 0}, 1
     try:
-        _expect(next(rows, None) == list(RECORD_COLUMNS), "its metrics.csv has another heading")
+        expect(next(rows, None) == list(RECORD_COLUMNS), "its metrics.csv has another heading")
         for line, cells in enumerate(rows, 2):
-            _expect(line <= MAX_RECORDS + 1, f"its metrics.csv holds more than {MAX_RECORDS:,} records")
+            expect(line <= MAX_RECORDS + 1, f"its metrics.csv holds more than {MAX_RECORDS:,} records")
             if len(cells) != len(RECORD_COLUMNS):
                 raise ValueError(f"{len(cells)} cells")
             cells_by_name = zip(RECORD_COLUMNS, cells, strict=True)
@@ -456,7 +436,7 @@ def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
                 record["epoch"] = int(record["epoch"])
             yield record
     except (ValueError, csv.Error) as error:
-        raise _FlawError(f"its metrics.csv has no record in line {line} ({_first(error)})") from error
+        raise FlawError(f"its metrics.csv has no record in line {line} ({_first(error)})") from error
 
 
 def _first(error: Exception) -> str:
@@ -472,8 +452,8 @@ def _tensors(members: Mapping[str, bytes], name: str) -> dict[str, "Tensor"]:
         tensors = safetensors.torch.load(members[name])
         finite = all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     except Exception as error:  # made-up content can raise nearly anything; none of it runs
-        raise _FlawError(f"its {name} is no safetensors file as KD Lab writes it") from error
-    _expect(finite, f"its {name} holds what is not finite")
+        raise FlawError(f"its {name} is no safetensors file as KD Lab writes it") from error
+    expect(finite, f"its {name} holds what is not finite")
     return tensors
 
 
@@ -493,20 +473,20 @@ def _check_against_data(bundle: _Bundle) -> None:
 
     dataset = load.load(name)
     errors = test_errors(said["test"].numpy(), dataset.test_labels.numpy())
-    _expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
+    expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
     pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]
     alike = all(math.isclose(*pair, rel_tol=1e-4) for pair in pixels) and card.class_names == dataset.class_names
-    _expect(alike, f"its card.json tells of other pixels or class names than {name} has")
+    expect(alike, f"its card.json tells of other pixels or class names than {name} has")
     images = {"test": dataset.test_images, "train": dataset.train_images}
     if "validation" in said:
         try:
             chosen_by = split_of(dataset, card.config)[1]
         except ConfigError as error:
-            raise _FlawError("its transfer set holds no image") from error
-        _expect(len(chosen_by) == len(said["validation"]), "it tells of another validation split than its config's")
+            raise FlawError("its transfer set holds no image") from error
+        expect(len(chosen_by) == len(said["validation"]), "it tells of another validation split than its config's")
         images["validation"] = dataset.train_images[chosen_by[:RECOMPUTED_IMAGES]]
     for part, shown in images.items():
         if part in said:
             fresh = build.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
             alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
-            _expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")
+            expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")

@@ -15,11 +15,8 @@ else in it is opened. What the graph may call are OPERATORS, which compute numbe
 follow from the shape of the images alone: there is no operator among them whose result's size depends on a value.
 """
 
-import io
 import json
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from operator import add, floordiv, mul, sub
 from typing import Any, NamedTuple
@@ -27,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kd_core.base.archive import Archive, DamagedError, FlawError, expect, oddities
 from kd_core.base.config import LabError
 
 MAX_JSON_BYTES = 30_000_000
@@ -101,10 +99,6 @@ class ProgramError(LabError):
     """A program that cannot be used; a sentence says why and what to do."""
 
 
-class _FlawError(Exception):
-    """What is wrong with a program, as a clause."""
-
-
 class Axes(NamedTuple):
     """How many numbers an axis of the input may have: batch is (least, most), rest those of one image."""
 
@@ -140,12 +134,11 @@ class Program(nn.Module):
     def __init__(self, content: bytes, most_bytes: int) -> None:
         super().__init__()
         try:
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                self._read(_Archive(archive, most_bytes))
-        except _FlawError as flaw:
-            raise ProgramError(f"This torch.export program cannot be used: {flaw}.") from flaw
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+            self._read(_Members(Archive(content), most_bytes))
+        except (DamagedError, OSError, EOFError) as error:
             raise ProgramError("This torch.export program is damaged or cut short: save it anew.") from error
+        except FlawError as flaw:
+            raise ProgramError(f"This torch.export program cannot be used: {flaw}.") from flaw
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
             raise ProgramError(
                 "This torch.export program is not as torch 2.8 and later write it: save it anew with torch.export.save."
@@ -189,16 +182,16 @@ class Program(nn.Module):
 
     # ---------------------------------------------------------------------------------------------------- reading
 
-    def _read(self, archive: "_Archive") -> None:
+    def _read(self, archive: "_Members") -> None:
         program = archive.json(f"models/{archive.model}.json")
-        _expect(
+        expect(
             program["schema_version"]["major"] == SCHEMA,
             "another version of torch wrote it: save it with torch 2.8 to 2.13",
         )
         module = program["graph_module"]
         graph, signature = module["graph"], module["signature"]
-        _expect(len(graph["nodes"]) <= MAX_NODES, f"its graph has more than {MAX_NODES:,} nodes")
-        _expect(not graph.get("custom_obj_values"), "it holds custom objects, which run code of their own")
+        expect(len(graph["nodes"]) <= MAX_NODES, f"its graph has more than {MAX_NODES:,} nodes")
+        expect(not graph.get("custom_obj_values"), "it holds custom objects, which run code of their own")
         kept = {"weights": archive.tensors("weights"), "constants": archive.tensors("constants")}
         inputs = []
         for spec in signature["input_specs"]:
@@ -208,17 +201,15 @@ class Program(nn.Module):
             elif kind in ("parameter", "buffer", "tensor_constant"):
                 named = said[f"{kind}_name"]
                 tensor = kept["weights"].get(named, kept["constants"].get(named))
-                _expect(tensor is not None, f"its numbers called {named[:60]} are missing")
+                expect(tensor is not None, f"its numbers called {named[:60]} are missing")
                 self.register_buffer(_fresh(said["arg"]["name"]), tensor)
             else:
-                raise _FlawError(f"its graph asks for a {kind.replace('_', ' ')}, beside numbers and images")
-        _expect(len(inputs) == 1, f"it wants {len(inputs)} inputs; a teacher is given images alone")
+                raise FlawError(f"its graph asks for a {kind.replace('_', ' ')}, beside numbers and images")
+        expect(len(inputs) == 1, f"it wants {len(inputs)} inputs; a teacher is given images alone")
         self._input = inputs[0]
         outputs = signature["output_specs"]
         changed = [kind for spec in outputs for kind in spec if kind != "user_output"]
-        _expect(
-            not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export"
-        )
+        expect(not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export")
         self._output = outputs[0]["user_output"]["arg"]["as_tensor"]["name"]
         meta = graph["tensor_values"][self._input]
         self.dtype = _DTYPES[meta["dtype"]]
@@ -226,42 +217,32 @@ class Program(nn.Module):
         self._steps = _steps(graph["nodes"], self._output)
 
 
-class _Archive:
+class _Members:
     """The members of a .pt2 archive that are read: its graph, and numbers as raw bytes."""
 
-    def __init__(self, archive: zipfile.ZipFile, most_bytes: int) -> None:
-        entries = archive.infolist()
-        _expect(len(entries) <= MAX_MEMBERS, f"it holds more than {MAX_MEMBERS:,} members")
-        known = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        _expect(all(entry.compress_type in known for entry in entries), "it is packed in a way of its own")
-        total = sum(entry.file_size for entry in entries)
-        _expect(total <= most_bytes, f"it unpacks to over {most_bytes // 10**6:,} MB")
+    def __init__(self, archive: Archive, most_bytes: int) -> None:
+        archive.check_size(MAX_MEMBERS, most_bytes)
+        expect(not any("packing" in oddities(entry) for entry in archive.entries), "it is packed in a way of its own")
         self._archive = archive
-        self._entries: dict[str, zipfile.ZipInfo] = {}
-        for entry in entries:
-            name = entry.filename.partition("/")[2]
-            _expect(name not in self._entries, f"it holds {name[:60]} twice")
-            self._entries[name] = entry
-        names = list(self._entries)
-        if any(entry.filename == "serialized_exported_program.json" for entry in entries):
-            raise _FlawError("an old torch wrote it: save it with torch 2.8 or later")
-        _expect(not any(name.startswith("data/aotinductor") for name in names), "it holds compiled code")
+        self._full_names: dict[str, str] = {}
+        for full in (entry.filename for entry in archive.entries):
+            name = full.partition("/")[2]
+            expect(name not in self._full_names, f"it holds {name[:60]} twice")
+            self._full_names[name] = full
+        names = list(self._full_names)
+        if "serialized_exported_program.json" in archive.sizes:
+            raise FlawError("an old torch wrote it: save it with torch 2.8 or later")
+        expect(not any(name.startswith("data/aotinductor") for name in names), "it holds compiled code")
         models = [name for name in names if name.startswith("models/") and name.endswith(".json")]
-        _expect(len(models) == 1, f"it holds {len(models)} programs; a teacher is one")
+        expect(len(models) == 1, f"it holds {len(models)} programs; a teacher is one")
         self.model = models[0].removeprefix("models/").removesuffix(".json")
 
     def json(self, name: str) -> Any:
         return json.loads(self._bytes(name, MAX_JSON_BYTES))
 
-    def _bytes(self, name: str, most: int) -> bytes:
-        """A member, of just the size that the directory states, whatever would come after."""
-        _expect(name in self._entries, f"it holds no {name[:80]}")
-        entry = self._entries[name]
-        _expect(entry.file_size <= most, f"its {name[:80]} is too large")
-        with self._archive.open(entry) as file:
-            content = file.read(entry.file_size + 1)
-        _expect(len(content) == entry.file_size, f"its {name[:80]} is not of the size that it states")
-        return content
+    def _bytes(self, name: str, most_bytes: int) -> bytes:
+        expect(name in self._full_names, f"it holds no {name[:80]}")
+        return self._archive.read(self._full_names[name], most_bytes)
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """Its weights or constants by their names. Those that share a member share their memory."""
@@ -271,10 +252,10 @@ class _Archive:
         for name, said in config.items():
             path, meta = said["path_name"], said["tensor_meta"]
             pickled = said["use_pickle"] or meta is None or path.endswith(".pt")
-            _expect(not pickled, f"its {part} are pickled, and a pickle can run code: only plain numbers are read")
+            expect(not pickled, f"its {part} are pickled, and a pickle can run code: only plain numbers are read")
             sizes = [_whole(one) for one in meta["sizes"]]
             strides, offset = [_whole(one) for one in meta["strides"]], _whole(meta["storage_offset"])
-            _expect(len(sizes) <= MAX_RANK and len(sizes) == len(strides), f"its {name[:60]} has a shape of its own")
+            expect(len(sizes) <= MAX_RANK and len(sizes) == len(strides), f"its {name[:60]} has a shape of its own")
             dtype = _DTYPES[meta["dtype"]]
             if path not in raw:
                 raw[path] = self._bytes(f"data/{part}/{path}", 2**40)
@@ -282,40 +263,35 @@ class _Archive:
             last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
             empty = 0 in sizes
             fits = offset >= 0 and min(strides, default=0) >= 0 and (empty or last < len(flat))
-            _expect(fits, f"its {name[:60]} is larger than what is stored of it")
+            expect(fits, f"its {name[:60]} is larger than what is stored of it")
             found[name] = torch.zeros(sizes, dtype=dtype) if empty else flat.as_strided(sizes, strides, offset).clone()
         return found
 
 
-def _expect(true: bool, flaw: str) -> None:
-    if not true:
-        raise _FlawError(flaw)
-
-
 def _fresh(name: str) -> str:
-    _expect(name.isidentifier() and not hasattr(nn.Module, name), f"its graph calls a value {name[:60]!r}")
+    expect(name.isidentifier() and not hasattr(nn.Module, name), f"its graph calls a value {name[:60]!r}")
     return name
 
 
 def _whole(size: Any) -> int:
     """A stated size: an expression in its place is none."""
     value = size["as_int"]
-    _expect(type(value) is int and abs(value) < 2**40, "a shape in it is no whole number")
+    expect(type(value) is int and abs(value) < 2**40, "a shape in it is no whole number")
     return int(value)
 
 
 def _axes(sizes: Sequence[Any], ranges: Any) -> Axes:
     """The shape of the input, whose first axis alone may be left open."""
-    _expect(1 < len(sizes) <= MAX_RANK, "its input is no batch of images")
+    expect(1 < len(sizes) <= MAX_RANK, "its input is no batch of images")
     rest = []
     for size in sizes[1:]:
-        _expect("as_int" in size, "it leaves the size of an image open: export it for the size that it was trained on")
+        expect("as_int" in size, "it leaves the size of an image open: export it for the size that it was trained on")
         rest.append(_whole(size))
     if "as_int" in sizes[0]:
         fixed = _whole(sizes[0])
         return Axes((fixed, fixed), tuple(rest))
     symbol = _SYMBOL.fullmatch(sizes[0]["as_expr"]["expr_str"])
-    _expect(symbol is not None, "the number of its images follows a formula: export it for any number")
+    expect(symbol is not None, "the number of its images follows a formula: export it for any number")
     assert symbol is not None  # noqa: S101  of _expect
     bounds = ranges.get(symbol[1] or symbol[2]) or {}
     least, most = bounds.get("min_val"), bounds.get("max_val")
@@ -339,12 +315,12 @@ def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
             call = _WHOLE_NUMBERS[target]
         else:
             plain = re.sub(r"[^\w.:<> ]", "?", str(target))[:80]
-            raise _FlawError(f"it calls {plain}, which is not among the operators that KD Lab lets a program call")
+            raise FlawError(f"it calls {plain}, which is not among the operators that KD Lab lets a program call")
         positional, named = [], {}
         for given in node["inputs"]:
             value = _argument(given["arg"])
             if given["name"] == _TRAINING.get(operator):
-                _expect(
+                expect(
                     value is False,
                     "it was exported as in training, with dropout or batch statistics on: call model.eval() first",
                 )
@@ -384,10 +360,10 @@ def _argument(argument: Any) -> Any:
     """What an operator is given: a number, a text, a _Name, or lists of these."""
     ((kind, value),) = argument.items()
     if kind in _PLAIN:
-        _expect(isinstance(value, _PLAIN[kind]), "an argument in its graph is not what it says")
+        expect(isinstance(value, _PLAIN[kind]), "an argument in its graph is not what it says")
         return value
     if kind in _LISTS:
-        _expect(all(isinstance(one, _LISTS[kind]) for one in value), "an argument in its graph is not what it says")
+        expect(all(isinstance(one, _LISTS[kind]) for one in value), "an argument in its graph is not what it says")
         return list(value)
     match kind:
         case "as_none":
@@ -409,11 +385,11 @@ def _argument(argument: Any) -> Any:
         case "as_memory_format":
             return _MEMORY_FORMATS[value]
         case "as_layout":
-            _expect(value == 7, "it works with sparse tensors")
+            expect(value == 7, "it works with sparse tensors")
             return torch.strided
         case "as_device":
             return _OfInput()
-    raise _FlawError(f"an operator in its graph is given {kind.removeprefix('as_').replace('_', ' ')[:40]}")
+    raise FlawError(f"an operator in its graph is given {kind.removeprefix('as_').replace('_', ' ')[:40]}")
 
 
 def _optional(value: Any) -> Any:
@@ -435,4 +411,4 @@ def _result(output: Any) -> Any:
             return str(value["as_name"])
         case "as_none":
             return None
-    raise _FlawError(f"an operator in its graph gives {kind.removeprefix('as_').replace('_', ' ')[:40]}")
+    raise FlawError(f"an operator in its graph gives {kind.removeprefix('as_').replace('_', ' ')[:40]}")

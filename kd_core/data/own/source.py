@@ -2,20 +2,17 @@
 
 import io
 import os
-import re
-import stat as modes
 import warnings
-import zipfile
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from kd_core.base.archive import Archive, DamagedError, FlawError, oddities
 from kd_core.data.catalogue import MAX_CLASSES, SIDES
 from kd_core.data.download import DatasetError
 from kd_core.data.own.library import MAX_CLASS_NAME
@@ -32,6 +29,14 @@ SAMPLED = 60
 """Images that look() opens, spread over all."""
 FEWEST_OF_A_CLASS = 4
 """Images, so that there are some to learn from and one to test on."""
+
+
+_REFUSED = {
+    "path": "holds '{name}', a path that leads out of it: pack the class folders themselves.",
+    "link": "holds a link, '{name}': pack the images themselves.",
+    "password": "is locked with a password: pack it without one.",
+}
+"""Why a zip file is not taken, by the oddity of a member. How it is packed does not matter here."""
 
 
 class Look(NamedTuple):
@@ -56,7 +61,7 @@ class Source:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._zip: zipfile.ZipFile | None = None
+        self._archive: Archive | None = None
         self._opened_in = -1  # a worker of a DataLoader is another process, and needs a file position of its own
 
     def __getstate__(self) -> Path:
@@ -65,16 +70,16 @@ class Source:
     def __setstate__(self, path: Path) -> None:
         self.__init__(path)  # type: ignore[misc]
 
-    def archive(self) -> zipfile.ZipFile:
-        if self._zip is None or self._opened_in != os.getpid():
+    def _opened(self) -> Archive:
+        if self._archive is None or self._opened_in != os.getpid():
             try:
-                self._zip = zipfile.ZipFile(self.path)
-            except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+                self._archive = Archive(self.path)
+            except DamagedError as error:
                 raise DatasetError(
                     f"{self.path.name} is no zip file, or it is cut short: pack the class folders again."
                 ) from error
             self._opened_in = os.getpid()
-        return self._zip
+        return self._archive
 
     def names(self) -> tuple[list[str], list[str]]:
         """All files, and all folders, in order of name. Raises DatasetError where one leads out of the source."""
@@ -88,30 +93,25 @@ class Source:
                     break
             return sorted(files), sorted(folders)
         files, folders = [], []
-        for member in self.archive().infolist():
-            parts = PurePosixPath(member.filename).parts
-            climbs = member.filename.startswith("/") or ".." in parts or "\\" in member.filename
-            if climbs or "\0" in member.filename or re.match(r"[A-Za-z]:", member.filename):
-                raise DatasetError(
-                    f"{self.path.name} holds '{member.filename[:80]}', a path that leads out of it: pack the class"
-                    " folders themselves."
-                )
-            if modes.S_ISLNK(member.external_attr >> 16):
-                raise DatasetError(
-                    f"{self.path.name} holds a link, '{member.filename[:80]}': pack the images themselves."
-                )
-            if member.flag_bits & 1:
-                raise DatasetError(f"{self.path.name} is locked with a password: pack it without one.")
-            (folders if member.is_dir() else files).append(member.filename.rstrip("/"))
+        for entry in self._opened().entries:
+            refused = next((_REFUSED[oddity] for oddity in oddities(entry) if oddity in _REFUSED), None)
+            if refused is not None:
+                raise DatasetError(f"{self.path.name} {refused.format(name=entry.orig_filename[:80])}")
+            (folders if entry.is_dir() else files).append(entry.filename.rstrip("/"))
         return sorted(set(files)), sorted(folders)
 
     def read(self, name: str) -> bytes:
-        """At most MAX_IMAGE_BYTES + 1 of a file. Raises OSError where it cannot be read."""
+        """The content of a file. Raises OSError where it cannot be read, or is larger than MAX_IMAGE_BYTES."""
+        if self.path.is_dir():
+            with (self.path / name).open("rb") as file:
+                content = file.read(MAX_IMAGE_BYTES + 1)
+            if len(content) > MAX_IMAGE_BYTES:
+                raise OSError("it is too large")
+            return content
         try:
-            with (self.path / name).open("rb") if self.path.is_dir() else self.archive().open(name) as file:
-                return file.read(MAX_IMAGE_BYTES + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise OSError(str(error)) from error
+            return self._opened().read(name, MAX_IMAGE_BYTES)
+        except FlawError as flaw:
+            raise OSError(str(flaw)) from flaw
 
 
 class Content(NamedTuple):
@@ -256,8 +256,6 @@ def look(path: Path) -> Look:
 def opened_image(source: Source, name: str) -> Image.Image:
     """An image as it is meant to be seen, in RGB, on white where it is transparent. Raises OSError where it is none."""
     content = source.read(name)
-    if len(content) > MAX_IMAGE_BYTES:
-        raise OSError("it is too large")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

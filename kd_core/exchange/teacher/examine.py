@@ -8,7 +8,6 @@ torch.load(weights_only=True) alone. kd_core.exchange.teacher.trial does this in
 import hashlib
 import io
 import re
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple
@@ -19,6 +18,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from kd_core.base.archive import Archive, DamagedError, FlawError
 from kd_core.base.config import Config, LabError
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
@@ -163,13 +163,14 @@ def kind_of(content: bytes) -> Any:
 def _zip_names(content: bytes) -> list[str]:
     """The members of a zip file that unpacks to no more than a teacher may."""
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        archive = Archive(content)
+        archive.check_size(MAX_NAMES, black_box.MAX_BYTES)
+    except DamagedError as error:
         raise TeacherError("This file is damaged or cut short: copy it again.") from error
-    if len(entries) > MAX_NAMES or sum(entry.file_size for entry in entries) > black_box.MAX_BYTES:
-        raise TeacherError(f"This file unpacks to over {black_box.MAX_BYTES // 10**6} MB: bring a smaller teacher.")
-    return [entry.filename for entry in entries]
+    except FlawError as flaw:
+        most = f"{black_box.MAX_BYTES // 10**6} MB"
+        raise TeacherError(f"This file unpacks to over {most}: bring a smaller teacher.") from flaw
+    return list(archive.sizes)
 
 
 # -------------------------------------------------------------------------------------------------------- weights

@@ -24,6 +24,7 @@ import safetensors.torch
 import torch
 from tiny import tiny_config, train_here
 
+from kd_core.base import archive as base_archive
 from kd_core.base.files import SaveError
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation import calibration
@@ -506,7 +507,7 @@ def test_other_compressions_are_refused(store, there, kind):
 
 def test_a_zip_bomb_is_refused_by_its_directory(store, there, monkeypatch):
     monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 10_000_000)
-    monkeypatch.setattr(exchange_bundle, "_member", lambda archive, entry: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(base_archive.Archive, "read", lambda *_: pytest.fail("it was unpacked"))
     bomb = changed(there.of_student, README__md=bytes(9_000_000), metrics__parquet=bytes(9_000_000))
     assert len(bomb) < 100_000
     refused(store, bomb, "it unpacks to over 10 MB")
