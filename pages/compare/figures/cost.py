@@ -5,7 +5,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GREY, decade_ticks, plain, short, with_style
+from pages.shared.figures.style import GREY, decade_ticks, interval, plain, short, with_style
 
 COSTS = {
     "latency_ms": "latency of one image, ms",
@@ -33,8 +33,7 @@ def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
         figure.add_scatter(
             x=[point[x]], y=[accuracy], mode="markers", name=plain(point["name"]),
             marker={"color": colour, "size": 14},
-            error_y={"type": "data", "symmetric": False, "array": [100 * point["high"] - accuracy],
-                     "arrayminus": [accuracy - 100 * point["low"]], "color": colour},
+            error_y=interval([accuracy], [100 * point["low"]], [100 * point["high"]], color=colour),
             hovertemplate="%{x:.4~s}, %{y:.2f}%",
         )  # fmt: skip
     ticks = decade_ticks([point[x] for point in points])

@@ -44,11 +44,8 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
         )  # fmt: skip
     figure.update_xaxes(showticklabels=False, title_text="first principal component")
     figure.update_yaxes(showticklabels=False, title_text="second")
-    styled = with_style(figure, height=420)
-    return styled.update_layout(
-        title={"text": plain(title), "font": {"size": 14}},
-        legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"},
-    )
+    styled = with_style(figure, height=420, title=plain(title))
+    return styled.update_layout(legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"})
 
 
 def landscape(
@@ -72,4 +69,4 @@ def landscape(
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     figure.update_xaxes(title_text="first direction", constrain="domain")
     figure.update_yaxes(title_text="second", scaleanchor="x")
-    return with_style(figure, height=420).update_layout(title={"text": plain(title), "font": {"size": 14}})
+    return with_style(figure, height=420, title=plain(title))

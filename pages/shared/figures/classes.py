@@ -47,19 +47,19 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
         name: [None if math.isnan(one) else 100 * (1 - one) for one in accuracies]
         for name, (_, accuracies) in models.items()
     }
-    shown = list(range(len(labels)))
+    shown, title = list(range(len(labels))), ""
     if len(labels) > MANY:
         worst = [max(row[label] or 0 for row in errors.values()) for label in shown]
         shown = sorted(shown, key=lambda label: -worst[label])[:MANY]
-        figure.update_layout(title={"text": f"The {MANY} of {len(labels):,} classes with most errors",
-                                    "font": {"size": 14}, "y": 0.99})  # fmt: skip
+        title = f"The {MANY} of {len(labels):,} classes with most errors"
+        figure.update_layout(title_y=0.99)
     for name, (colour, _) in models.items():
         figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=plain(name),
                        marker_color=colour, hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
     axis = class_axis({str(label): labels[label] for label in shown})
     figure.update_xaxes(title_text="true class", **axis)
     figure.update_yaxes(title_text="errors, % of the class")
-    return with_style(figure, height=380 + room_for(labels) // 2)
+    return with_style(figure, height=380 + room_for(labels) // 2, title=title)
 
 
 def confusion_difference(difference: Any, class_names: Sequence[str], title: str) -> go.Figure:
@@ -89,8 +89,7 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     )  # fmt: skip
     figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
     figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
-    styled = with_style(figure, height=420 + room_for(labels))
-    return styled.update_layout(title={"text": plain(title) + about, "font": {"size": 14}})
+    return with_style(figure, height=420 + room_for(labels), title=plain(title) + about)
 
 
 def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequence[int]) -> go.Figure:
@@ -109,8 +108,8 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
     )
     figure.update_layout(
         barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
-        title={"text": title, "font": {"size": 14}, "y": 0.99, "yanchor": "top"},
+        title={"y": 0.99, "yanchor": "top"},
     )  # fmt: skip
     figure.update_xaxes(title_text="images")
     figure.update_yaxes(autorange="reversed", **class_axis(dict(zip(places, labels, strict=True))))
-    return with_style(figure, height=max(260, min(900, 90 + 22 * len(labels))))
+    return with_style(figure, height=max(260, min(900, 90 + 22 * len(labels))), title=title)

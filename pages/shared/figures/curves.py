@@ -7,7 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pages.shared.figures.style import DASHES, ROLE_COLOURS, colours_of, dashes_of, plain, with_style
+from pages.shared.figures.style import DASHES, ROLE_COLOURS, colours_of, dashes_of, interval, plain, with_style
 
 PANELS = {
     "loss": "Total loss, training set",
@@ -66,16 +66,14 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
     figure = go.Figure()
     for (name, by_temperature), dash in zip(lines.items(), cycle(DASHES), strict=False):
         temperatures = sorted(by_temperature)
-        points = [by_temperature[one] for one in temperatures]
+        means, lows, highs = ([by_temperature[T][part] for T in temperatures] for part in range(3))
         figure.add_scatter(
-            x=temperatures, y=[mean for mean, _, _ in points], mode="lines+markers", name=name,
+            x=temperatures, y=means, mode="lines+markers", name=name,
             line={"color": ROLE_COLOURS["distilled"], "dash": dash},
-            error_y={"type": "data", "symmetric": False, "thickness": 1,
-                     "array": [high - mean for mean, _, high in points],
-                     "arrayminus": [mean - low for mean, low, _ in points]},
+            error_y=interval(means, lows, highs, thickness=1),
             hovertemplate="T = %{x}: %{y:.4~g}",
         )  # fmt: skip
-    ticks = sorted({one for by_temperature in lines.values() for one in by_temperature})
-    figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{one:g}" for one in ticks])
+    ticks = sorted({T for by_temperature in lines.values() for T in by_temperature})
+    figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{T:g}" for T in ticks])
     figure.update_yaxes(title_text="test errors")
     return with_style(figure, height=380)

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GRADIENT_COLOURS, GREY, INK, ROLE_COLOURS, plain, with_style
+from pages.shared.figures.style import GRADIENT_COLOURS, INK, ROLE_COLOURS, interval, line_at, plain, with_style
 
 
-def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float] | None, axis: str) -> go.Figure:
+def harm(by_seed: Mapping[int, float], mean: float, low_high: tuple[float, float] | None, axis: str) -> go.Figure:
     """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
     figure = go.Figure()
     colour = ROLE_COLOURS["mistake"]
@@ -17,14 +17,13 @@ def harm(by_seed: Mapping[int, float], mean: float, interval: tuple[float, float
         showlegend=False,
     )  # fmt: skip
     spread = None
-    if interval is not None:
-        spread = {"type": "data", "symmetric": False, "array": [interval[1] - mean], "arrayminus": [mean - interval[0]],
-                  "color": colour, "thickness": 2}  # fmt: skip
+    if low_high is not None:
+        spread = interval([mean], [low_high[0]], [low_high[1]], color=colour, thickness=2)
     figure.add_scatter(
         x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
         hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
     )  # fmt: skip
-    figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    line_at(figure, 0)
     figure.update_xaxes(title_text=axis, rangemode="tozero")
     figure.update_yaxes(type="category", range=[-0.7, 1.7])
     return with_style(figure, height=240)
@@ -40,8 +39,7 @@ def biases(
     figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=f"those on {name}",
                        line={"color": GRADIENT_COLOURS["hard"], "dash": "dash"})  # fmt: skip
     for index, (text, value) in enumerate(marks.items()):
-        figure.add_shape(type="line", x0=value, x1=value, y0=0, y1=1, yref="paper",
-                         line={"color": GREY, "width": 1, "dash": "dot"})  # fmt: skip
+        line_at(figure, value)
         figure.add_annotation(x=value, y=1 - 0.09 * index, yref="paper", text=text, showarrow=False, xanchor="left")
     figure.update_xaxes(title_text=f"bias of {name} raised by")
     figure.update_yaxes(title_text="test errors", rangemode="tozero")
@@ -69,10 +67,9 @@ def sweep_map(
             hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
         )
     )  # fmt: skip
-    styled = with_style(figure, height=140 + 52 * max(2, len(alphas)))
-    styled.update_xaxes(title_text="temperature T", type="category", showgrid=False)
-    styled.update_yaxes(title_text="alpha", type="category", showgrid=False)
-    return styled.update_layout(title={"text": title, "font": {"size": 14}})
+    figure.update_xaxes(title_text="temperature T", type="category", showgrid=False)
+    figure.update_yaxes(title_text="alpha", type="category", showgrid=False)
+    return with_style(figure, height=140 + 52 * max(2, len(alphas)), title=title)
 
 
 def objective_differences(points: Sequence[tuple[str, str, float, float, float]]) -> go.Figure:
@@ -85,12 +82,10 @@ def objective_differences(points: Sequence[tuple[str, str, float, float, float]]
         figure.add_scatter(
             x=[mean], y=[plain(name)], mode="markers", showlegend=False, name=plain(name),
             marker={"color": ROLE_COLOURS[role], "size": 11},
-            error_x={"type": "data", "symmetric": False, "array": [high - mean], "arrayminus": [mean - low],
-                     "color": ROLE_COLOURS[role], "thickness": 2},
+            error_x=interval([mean], [low], [high], color=ROLE_COLOURS[role], thickness=2),
             hovertemplate=f"%{{x:.1f}} ({low:.1f} to {high:.1f})",
         )  # fmt: skip
-    figure.add_shape(type="line", x0=0, x1=0, y0=0, y1=1, yref="paper",
-                     line={"color": ROLE_COLOURS["baseline"], "width": 2, "dash": "dash"})  # fmt: skip
+    line_at(figure, 0, colour=ROLE_COLOURS["baseline"], width=2, dash="dash")
     figure.update_xaxes(title_text="test errors, the baseline at 0", zeroline=False)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     return with_style(figure, height=110 + 34 * max(2, len(points)))

@@ -13,6 +13,7 @@ from pages.shared.figures.style import (
     ROLE_COLOURS,
     class_axis,
     class_labels,
+    line_at,
     room_for,
     with_style,
 )
@@ -144,8 +145,7 @@ def gradient_sizes(
         line = {"color": colour, "dash": dash, "width": 2}
         figure.add_scatter(x=list(temperatures), y=list(values), mode="lines", name=name, line=line,
                            hovertemplate="T %{x:.3g}: %{y:.3g}")  # fmt: skip
-    figure.add_shape(type="line", x0=now, x1=now, y0=0, y1=1, yref="paper",
-                     line={"color": GREY, "width": 1, "dash": "dash"})  # fmt: skip
+    line_at(figure, now, dash="dash")
     figure.add_annotation(x=math.log10(now), y=1, yref="paper", text=f"T = {now:g}", showarrow=False, xanchor="left")
     figure.update_xaxes(title_text="temperature T", type="log", range=[-1, 2], tickvals=[0.1, 1, 2, 4, 8, 20, 100],
                         ticktext=["0.1", "1", "2", "4", "8", "20", "100"])  # fmt: skip

@@ -13,7 +13,8 @@ from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
 from kd_core.runs import progress
-from kd_core.runs.run import ACTIVE
+from kd_core.runs.run import ACTIVE, Run
+from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
 from pages.shared.session import keys
 
@@ -42,35 +43,34 @@ def _tell(request: Request) -> JSONResponse:
     """How the runs named in the address stand, and their records since the step that the browser has seen."""
     from pages.shared.session import services
 
-    asked = request.query_params
-    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    browser = request.cookies.get(keys.BROWSER_COOKIE, "")
     try:
         store, lineup = services.store(), services.jobs().lineup()
-        told = progress.told(store, store.some(named), progress.parse_seen(asked.get("seen", "")))
-        shown = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
-        spans = services.queue_forecast() if any(run["status"] == "queued" for run in told) else {}
+        runs = progress.told(store, *_watched(request, store))
+        queue = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
+        spans = services.queue_forecast() if any(run["status"] == "queued" for run in runs) else {}
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
-    places, me = dict(lineup), request.cookies.get(keys.BROWSER_COOKIE, "")
-    for run in told:
+    places = dict(lineup)
+    for run in runs:
         run["position"] = places.get(run["id"])
         begins = spans[run["id"]].begins if run["id"] in spans else math.inf
         run["begins_in"] = begins if math.isfinite(begins) else None
-    starting = any(run["status"] in ACTIVE and not run["step"] for run in told)
+    starting = any(run["status"] in ACTIVE and not run["step"] for run in runs)
     answer = {
-        "runs": told,
+        "runs": runs,
         "queue": [
             {
                 "id": run.id,
                 "label": run.label,
                 "place": places[run.id],
                 "colour": services.owner_colour(run.browser),
-                "yours": bool(me) and me in run.browsers,
+                "yours": bool(browser) and browser in run.browsers,
             }
-            for run in shown
+            for run in queue
         ],
         "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
-        "poll_ms": _WATCHERS.poll_ms(asked.get("watcher", "")[:40], starting),
+        "poll_ms": _WATCHERS.poll_ms(request.query_params.get("watcher", "")[:40], starting),
     }
     return JSONResponse(answer)
 
@@ -79,16 +79,20 @@ def _tell_probes(request: Request) -> JSONResponse:
     """Logits of one probe image as the runs named in the address learned: epochs after the ones the browser has."""
     from pages.shared.session import services
 
-    asked = request.query_params
-    named = [run_id for run_id in asked.get("runs", "").split(",") if run_id][:MAX_WATCHED]
-    image = asked.get("image", "0")[:6]
+    image = request.query_params.get("image", "0")[:6]
     try:
         store = services.store()
-        seen = progress.parse_seen(asked.get("seen", ""))
-        told = progress.probes_told(store, store.some(named), int(image) if image.isdecimal() else 0, seen)
+        runs, seen = _watched(request, store)
+        probes = progress.probes_told(store, runs, int(image) if image.isdecimal() else 0, seen)
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
-    return JSONResponse({"runs": told})
+    return JSONResponse({"runs": probes})
+
+
+def _watched(request: Request, store: Store) -> tuple[list[Run], dict[str, progress.Seen]]:
+    """The runs that an address names, and what its browser has seen of them. Raises StoreError."""
+    ids = [run_id for run_id in request.query_params.get("runs", "").split(",") if run_id][:MAX_WATCHED]
+    return store.some(ids), progress.parse_seen(request.query_params.get("seen", ""))
 
 
 class _Watchers:
@@ -101,7 +105,7 @@ class _Watchers:
         """When this one should ask again: soon while its first point is awaited, at the latest in SLOWEST_POLL_MS."""
         now = time.monotonic()
         oldest = now - 3 * SLOWEST_POLL_MS / 1000
-        self._asked_at = {one: at for one, at in list(self._asked_at.items()) if at > oldest} | {watcher: now}
+        self._asked_at = {name: at for name, at in list(self._asked_at.items()) if at > oldest} | {watcher: now}
         fastest = FIRST_POINT_POLL_MS if starting else POLL_MS
         return min(SLOWEST_POLL_MS, max(fastest, POLL_MS_A_WATCHER * len(self._asked_at)))
 
