@@ -2,29 +2,22 @@
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from kd_core.base.config import Config, ConfigError, in_words
+from kd_core.data.sets.cifar10 import CIFAR10
+from kd_core.data.sets.definition import DatasetInfo
+from kd_core.data.sets.digits import DIGITS
+from kd_core.data.sets.like_mnist import FASHION_MNIST, KMNIST, MNIST
 
-
-class DatasetInfo(NamedTuple):
-    """What can be said of a data set without loading it."""
-
-    label: str
-    classes: int
-    image_shape: tuple[int, int, int]
-    train_examples: int
-    test_examples: int
-
-
-DATASETS = {
-    "digits": DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352, 445),
-    "mnist": DatasetInfo("MNIST", 10, (1, 28, 28), 60_000, 10_000),
-    "fashion_mnist": DatasetInfo("Fashion-MNIST", 10, (1, 28, 28), 60_000, 10_000),
-    "kmnist": DatasetInfo("KMNIST", 10, (1, 28, 28), 60_000, 10_000),
-    "cifar10": DatasetInfo("CIFAR-10", 10, (3, 32, 32), 50_000, 10_000),
+DATASETS: dict[str, DatasetInfo] = {
+    "digits": DIGITS,
+    "mnist": MNIST,
+    "fashion_mnist": FASHION_MNIST,
+    "kmnist": KMNIST,
+    "cifar10": CIFAR10,
 }
 """Those that everybody knows by name; users' own are named by own_name."""
 MAX_CLASSES = 1000
@@ -35,7 +28,7 @@ _OWN = re.compile(
     r"\.([1-9][0-9]{0,3})\.([13])x([1-9][0-9]{0,2})x([1-9][0-9]{0,2})\.([1-9][0-9]{0,8})\.([1-9][0-9]{0,8})"
 )
 
-HANDWRITTEN = frozenset({"digits", "mnist"})
+HANDWRITTEN = frozenset(name for name, info in DATASETS.items() if info.handwritten)
 """Data sets of single handwritten digits: what somebody draws can be made an image like theirs."""
 MOST_PROBED, PROBED_LOGITS = 20, 4000
 """Of how many classes two test images are watched at most, and how many logits of one of the two, after each epoch."""
@@ -52,7 +45,7 @@ def own_name(slug: str, digest: str, info: DatasetInfo) -> str:
 
 
 def is_own(dataset: str) -> bool:
-    """Whether a data set is one that a user brought."""
+    """Whether a data set is a user's own."""
     return dataset.startswith("own.")
 
 
@@ -65,9 +58,9 @@ def info_of(dataset: str) -> DatasetInfo:
     """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
     if dataset in DATASETS:
         return DATASETS[dataset]
-    found = _OWN.fullmatch(dataset)
-    if found:
-        slug, _, *numbers = found.groups()
+    own = _OWN.fullmatch(dataset)
+    if own:
+        slug, _, *numbers = own.groups()
         classes, channels, height, width, train_examples, test_examples = map(int, numbers)
         if 2 <= classes <= MAX_CLASSES and all(SIDES[0] <= side <= SIDES[1] for side in (height, width)):
             return DatasetInfo(

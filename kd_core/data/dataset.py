@@ -2,13 +2,14 @@
 
 Images are uint8 tensors (N, C, H, W), labels int64 (N,); Dataset.normalise turns a batch into what a model reads.
 Those known by name come from KD_DATA_DIR where they lie there, else from a cache folder, else over the network into
-that folder (kd_core.data.download). Those that users brought lie in storage (kd_core.data.own.prepare).
+that folder (kd_core.data.download). Users' own lie in storage (kd_core.data.own.prepare).
 """
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -37,6 +38,25 @@ class Dataset:
     mean: float
     std: float
     streamed: bool = False
+
+    @classmethod
+    def measured(
+        cls,
+        name: str,
+        class_names: tuple[str, ...],
+        train_images: Tensor,
+        train_labels: Tensor,
+        test_images: Tensor,
+        test_labels: Tensor,
+    ) -> Self:
+        """The data set with the mean and standard deviation of its training pixels, exact to float64."""
+        counts = torch.zeros(256, dtype=torch.float64)
+        for images in train_images.split(10_000):
+            counts += torch.bincount(images.flatten(), minlength=256)
+        values = torch.arange(256, dtype=torch.float64) / 255
+        mean = float((counts * values).sum() / counts.sum())
+        std = float((counts * (values - mean) ** 2).sum() / counts.sum()) ** 0.5
+        return cls(name, train_images, train_labels, test_images, test_labels, class_names, mean, std)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -151,12 +171,3 @@ class Streamed:
         images = torch.empty((len(rows), *self._images.shape[1:]), dtype=torch.uint8)
         images[back] = self._images[ordered]
         return images
-
-
-# ------------------------------------------------------------------------------------------------------ digits
-
-
-# ----------------------------------------------------------------------------------- from torchvision
-
-
-# ---------------------------------------------------------------------------------------- brought by users

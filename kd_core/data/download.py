@@ -1,4 +1,4 @@
-"""Downloading the data sets that torchvision knows: its mirrors and checksums, with progress, whole or not at all.
+"""Downloading data sets from the mirrors that they offer: checksums compared, with progress, whole or not at all.
 
 What lies in a folder under its final name is whole: files are checked, unpacked beside it, then moved there.
 """
@@ -11,11 +11,11 @@ import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
+from kd_core.data.sets.definition import DatasetInfo, Parcel
 
 Progress = Callable[[str, float], None]
 """Called while a download runs, with a sentence and the share done, 0 to 1. It may raise to cancel."""
@@ -25,92 +25,95 @@ class DatasetError(LabError):
     """A data set that cannot be had; its text says why and what to do."""
 
 
-class _Parcel(NamedTuple):
-    """A file as mirrors offer it, and what it holds, by its place once unpacked (a file or a folder)."""
-
-    file_name: str
-    md5: str
-    final: Path
-
-
 def download(name: str, progress: Progress | None = None, mirrors: list[str] | None = None) -> Path:
-    """Download a data set into the cache folder and return that folder. Mirrors, names and checksums are torchvision's.
+    """Download a data set into the cache folder and return that folder. mirrors: instead of those that it offers.
 
     Each file is tried on every mirror, twice, and its MD5 compared before it takes its place: what lies in the folder
     under its final name is whole, and a second call goes on with what is missing.
     Raises DatasetError where no mirror gives a file.
     """
-    import pooch
-    import requests
-
-    label, folder = info_of(name).label, paths.data_folders()[-1]
-    parcels, its_mirrors = _offered(name, folder)
-    failures: list[str] = []
-    offline = True
+    info, folder = info_of(name), paths.data_folders()[-1]
+    if info.offer is None:
+        raise DatasetError(f"{info.label} cannot be downloaded: set KD_DATA_DIR to a folder that holds it.")
+    parcels, offered = info.offer()
+    attempts = _Attempts(info, folder, 2 * list(mirrors or offered), progress)
     for index, parcel in enumerate(parcels):
-        final, raw = parcel.final, parcel.final.parent
-        _clear_away(raw)
+        final = folder / parcel.place
+        _clear_away(final.parent)
         if final.exists():
             continue
-        packed = None
-        for mirror in 2 * list(mirrors or its_mirrors):
-            report = _ProgressBar(progress, f"Downloading {label}, file {index + 1} of {len(parcels)}")
-            try:
-                packed = pooch.retrieve(
-                    mirror.rstrip("/") + "/" + parcel.file_name,
-                    known_hash=f"md5:{parcel.md5}",
-                    fname=parcel.file_name,
-                    path=raw,
-                    downloader=pooch.HTTPDownloader(progressbar=report, timeout=20),
-                )
-                break
-            except ValueError:  # pooch: the hash differs
-                failures.append(f"{mirror} sent a damaged {parcel.file_name}")
-                offline = False
-            except requests.HTTPError as error:
-                failures.append(f"{mirror} refused {parcel.file_name} (status {error.response.status_code})")
-                offline = False
-            except requests.RequestException:
-                begun = report.total > 0
-                failures.append(f"{mirror} broke off in {parcel.file_name}" if begun else f"{mirror} does not answer")
-                offline = offline and not begun
-            except OSError as error:
-                if final.exists():  # another process has downloaded and unpacked it meanwhile
-                    break
-                raise DatasetError(f"{label} cannot be saved in {raw}: {error.strerror or error}.") from error
-        if final.exists():
-            (raw / parcel.file_name).unlink(missing_ok=True)
+        packed = attempts.fetch(parcel, f"Downloading {info.label}, file {index + 1} of {len(parcels)}")
+        if packed is None:  # another process was quicker
+            (final.parent / parcel.file_name).unlink(missing_ok=True)
             continue
-        if packed is None:
-            raise DatasetError(_no_mirror(name, folder, failures, offline))
-        _unpack(Path(packed), final, label)
+        _unpack(packed, final, info.label)
     return folder
 
 
-def _offered(name: str, folder: Path) -> tuple[list[_Parcel], list[str]]:
-    """What has to be fetched for a data set, and from where."""
-    from kd_core.base.torchvision import torchvision
+class _Attempts:
+    """What mirrors were asked for a data set, and how they failed."""
 
-    source = getattr(torchvision().datasets, paths.TORCHVISION[name])
-    if name == "cifar10":
-        mirror = source.url.rsplit("/", 1)[0]
-        return [_Parcel(source.filename, source.tgz_md5, folder / source.base_folder)], [mirror]
-    raw = folder / paths.TORCHVISION[name] / "raw"
-    parcels = [_Parcel(packed, md5, raw / packed.removesuffix(".gz")) for packed, md5 in source.resources]
-    return parcels, source.mirrors
+    def __init__(self, info: DatasetInfo, folder: Path, mirrors: list[str], progress: Progress | None) -> None:
+        self._info, self._folder, self._mirrors, self._progress = info, folder, mirrors, progress
+        self._failures: list[str] = []
+        self._offline = True
 
+    def fetch(self, parcel: Parcel, text: str) -> Path | None:
+        """The file as the first mirror gives it that does; None where what it holds is there meanwhile.
 
-def _no_mirror(name: str, folder: Path, failures: list[str], offline: bool) -> str:
-    label = info_of(name).label
-    if offline:
-        holds = Path(paths.FILES[name][0]).parent
-        return (
-            f"{label} is not on this machine and no mirror answers: connect to the internet and try again, set"
-            f" KD_DATA_DIR to a folder that holds {holds}, or choose digits, which needs no network."
-            f" Looked in {folder}."
-        )
-    reasons = "; ".join(dict.fromkeys(failures))
-    return f"{label} could not be downloaded: {reasons}. Try again; files that arrived whole are kept."
+        Raises DatasetError.
+        """
+        final = self._folder / parcel.place
+        for mirror in self._mirrors:
+            packed = self._fetch_from(mirror, parcel, final, text)
+            if final.exists():
+                return None
+            if packed is not None:
+                return packed
+        raise DatasetError(self._no_mirror())
+
+    def _fetch_from(self, mirror: str, parcel: Parcel, final: Path, text: str) -> Path | None:
+        import pooch
+        import requests
+
+        report = _ProgressBar(self._progress, text)
+        try:
+            packed = pooch.retrieve(
+                mirror.rstrip("/") + "/" + parcel.file_name,
+                known_hash=f"md5:{parcel.md5}",
+                fname=parcel.file_name,
+                path=final.parent,
+                downloader=pooch.HTTPDownloader(progressbar=report, timeout=20),
+            )
+            return Path(packed)
+        except ValueError:  # pooch: the hash differs
+            self._fail(f"{mirror} sent a damaged {parcel.file_name}", answered=True)
+        except requests.HTTPError as error:
+            self._fail(f"{mirror} refused {parcel.file_name} (status {error.response.status_code})", answered=True)
+        except requests.RequestException:
+            begun = report.total > 0
+            self._fail(f"{mirror} broke off in {parcel.file_name}" if begun else f"{mirror} does not answer", begun)
+        except OSError as error:
+            if not final.exists():  # else another process has downloaded and unpacked it meanwhile
+                label = self._info.label
+                raise DatasetError(f"{label} cannot be saved in {final.parent}: {error.strerror or error}.") from error
+        return None
+
+    def _fail(self, sentence: str, answered: bool) -> None:
+        self._failures.append(sentence)
+        self._offline = self._offline and not answered
+
+    def _no_mirror(self) -> str:
+        label = self._info.label
+        if self._offline:
+            holds = Path(self._info.files[0]).parent
+            return (
+                f"{label} is not on this machine and no mirror answers: connect to the internet and try again, set"
+                f" KD_DATA_DIR to a folder that holds {holds}, or choose digits, which needs no network."
+                f" Looked in {self._folder}."
+            )
+        reasons = "; ".join(dict.fromkeys(self._failures))
+        return f"{label} could not be downloaded: {reasons}. Try again; files that arrived whole are kept."
 
 
 def _unpack(packed: Path, final: Path, label: str) -> None:

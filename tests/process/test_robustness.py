@@ -17,6 +17,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.files import SaveError
 from kd_core.cli.app import app
 from kd_core.data import download, load
+from kd_core.data.sets import like_mnist
 from kd_core.evaluation import accuracy
 from kd_core.runs.run import new_id
 from kd_core.training.config import RunConfig
@@ -95,13 +96,13 @@ def test_a_missing_checkpoint_is_missing_and_not_damaged(tmp_path):
 @pytest.mark.parametrize("kind", [9, 10])
 def test_an_idx_file_of_another_type_is_said_in_words(tmp_path, monkeypatch, kind):
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(load, "MNIST_IMAGES", {"train": 3, "t10k": 3})
+    monkeypatch.setattr(like_mnist, "IMAGES", {"train": 3, "t10k": 3})
     raw = tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">BBBBiii", 0, 0, kind, 3, 3, 28, 28) + bytes(2352))
         (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">ii", 2049, 3) + bytes(3))
-    load._mnist.cache_clear()
+    like_mnist.read.cache_clear()
     with pytest.raises(download.DatasetError):
         load.load("mnist")
 

@@ -42,7 +42,7 @@ import websockets
 from world import ROOT, Disk, Mirror, Seen, Server, Tab, gone, may_mount, wait_until, whole
 
 from kd_core.data.catalogue import TransferSetConfig
-from kd_core.data.paths import MNIST_FILES
+from kd_core.data.sets.like_mnist import FILES as MNIST_FILES
 from kd_core.evaluation.speed import processor
 from kd_core.exchange import shipped
 from kd_core.experiments.story import StoryConfig

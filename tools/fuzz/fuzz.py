@@ -395,6 +395,7 @@ def canvas(folder: Path) -> Target:
 def idx(folder: Path) -> Target:
     from kd_core.data import load
     from kd_core.data.download import DatasetError
+    from kd_core.data.sets import like_mnist
 
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
@@ -402,16 +403,17 @@ def idx(folder: Path) -> Target:
     labels = struct.pack(">ii", 2049, 3) + bytes((0, 5, 9))
     whole = {f"{part}-{kind}": content for part in ("train", "t10k")
              for kind, content in (("images-idx3-ubyte", images), ("labels-idx1-ubyte", labels))}  # fmt: skip
-    load.MNIST_IMAGES.update(train=3, t10k=3)
+    like_mnist.IMAGES.update(train=3, t10k=3)
+    os.environ["KD_DATA_DIR"] = str(folder)
 
     def read(content: bytes) -> bool:
         for name, sound in whole.items():
             (raw / name).write_bytes(sound)
         damaged = "t10k-images-idx3-ubyte" if len(content) > 400 else "train-labels-idx1-ubyte"
         (raw / damaged).write_bytes(content)
-        load._mnist.cache_clear()
+        like_mnist.read.cache_clear()
         try:
-            assert load._mnist(folder, "mnist").test_images.shape == (3, 1, 28, 28)
+            assert load.load("mnist").test_images.shape == (3, 1, 28, 28)
         except DatasetError:
             return False
         return True

@@ -25,11 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.base.files import AnyPath, is_file, remove_folder, sha256, write_atomic
-from kd_core.data.catalogue import DatasetInfo, own_name
+from kd_core.data.catalogue import own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.library import PACKED, Preparation, slug_of
 from kd_core.data.own.source import Content, Source, content_of, opened_image
 from kd_core.data.paths import OWN_CARD, own_folder
+from kd_core.data.sets.definition import DatasetInfo
 
 SPARE_BYTES = 500_000_000
 """That stay free on the disk."""
@@ -178,7 +179,8 @@ def _publish(
     if std == 0:
         raise DatasetError("All images are of one and the same grey: there is nothing to learn from.")
     shape = (preparation.channels, preparation.side, preparation.side)
-    info = DatasetInfo(preparation.label, len(class_names), shape, *(count.total() for count in counts))
+    train_examples, test_examples = (count.total() for count in counts)
+    info = DatasetInfo(preparation.label, len(class_names), shape, train_examples, test_examples)
     content = json.dumps([class_names, checksums], sort_keys=True).encode()
     name = own_name(slug_of(preparation.label), hashlib.sha256(content).hexdigest()[:12], info)
     target = own_folder(storage, name)

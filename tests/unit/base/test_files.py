@@ -13,6 +13,7 @@ from kd_core.base import files, tensors
 from kd_core.base import paths as base_paths
 from kd_core.base.files import SaveError
 from kd_core.data import paths as data_paths
+from kd_core.data.sets.like_mnist import FILES as MNIST_FILES
 
 
 def test_a_failed_write_leaves_what_was_there_and_nothing_else(tmp_path, monkeypatch):
@@ -111,10 +112,10 @@ def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     raw = tmp_path / "named" / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in data_paths.MNIST_FILES[:3]:
+    for name in MNIST_FILES[:3]:
         (raw / name).touch()
     assert data_paths.folder_of("mnist") is None
     assert not data_paths.available("mnist")
     assert data_paths.available("digits")
-    (raw / data_paths.MNIST_FILES[3]).touch()
+    (raw / MNIST_FILES[3]).touch()
     assert data_paths.folder_of("mnist") == tmp_path / "named"

@@ -17,6 +17,7 @@ from kd_core.base import files, tensors
 from kd_core.base import paths as base_paths
 from kd_core.base.files import SaveError
 from kd_core.data import paths as data_paths
+from kd_core.data.sets.like_mnist import FILES as MNIST_FILES
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -25,7 +26,7 @@ def lay_mnist(folder):
     """Empty files under MNIST's names: places looks at names alone."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in data_paths.MNIST_FILES:
+    for name in MNIST_FILES:
         (raw / name).touch()
 
 
@@ -67,7 +68,7 @@ def test_a_folder_under_a_files_name_is_no_mnist(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "named"))
     lay_mnist(tmp_path / "named")
-    file = tmp_path / "named" / "MNIST" / "raw" / data_paths.MNIST_FILES[0]
+    file = tmp_path / "named" / "MNIST" / "raw" / MNIST_FILES[0]
     file.unlink()
     file.mkdir()
     assert data_paths.folder_of("mnist") is None

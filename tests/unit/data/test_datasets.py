@@ -26,6 +26,8 @@ from kd_core.base.torchvision import torchvision
 from kd_core.data import download, load, paths
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.data.download import DatasetError
+from kd_core.data.sets import cifar10, like_mnist
+from kd_core.data.sets import digits as digits_set
 
 
 def test_digits_are_scikit_learns_images_in_mnists_shape(digits):
@@ -39,7 +41,7 @@ def test_digits_are_scikit_learns_images_in_mnists_shape(digits):
 
 
 def test_digits_are_split_the_same_way_every_time(digits):
-    load._digits.cache_clear()
+    digits_set.load.cache_clear()
     again = load.load("digits")
     assert torch.equal(again.test_images, digits.test_images)
     assert torch.equal(again.train_labels, digits.train_labels)
@@ -245,10 +247,10 @@ def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in files.items()]
     monkeypatch.setattr(torchvision().datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(load, "MNIST_IMAGES", SIZES)
-    load._mnist.cache_clear()
+    monkeypatch.setattr(like_mnist, "IMAGES", SIZES)
+    like_mnist.read.cache_clear()
     yield paths.data_folders()[-1] / "MNIST" / "raw"
-    load._mnist.cache_clear()
+    like_mnist.read.cache_clear()
 
 
 @pytest.fixture
@@ -273,7 +275,7 @@ def test_a_download_arrives_whole_with_progress_and_is_loaded(nowhere, mirror, m
     assert loaded.test_labels.tolist() == [i % 10 for i in range(20)]
     assert {text for text, _ in told} == {f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)}
     assert all(0 < share <= 1 for _, share in told)
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(like_mnist.FILES)
     assert paths.available("mnist")
 
 
@@ -352,7 +354,7 @@ def test_a_download_that_breaks_off_goes_on_with_what_is_missing(nowhere, mirror
         "t10k-labels-idx1-ubyte.gz",
     ]
     assert paths.available("mnist")
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(like_mnist.FILES)
 
 
 def test_half_a_file_left_by_a_killed_download_is_fetched_anew(nowhere, mirror):
@@ -448,7 +450,7 @@ def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirro
     with ThreadPoolExecutor() as pool:
         for folder in pool.map(lambda _: download.download("mnist", mirrors=[slow.address]), range(6)):
             assert folder == nowhere.parent.parent
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted(paths.MNIST_FILES)
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted(like_mnist.FILES)
     assert len(load.load("mnist").train_labels) == 30
 
 
@@ -477,7 +479,7 @@ def test_what_killed_downloads_left_a_day_ago_goes_and_what_is_at_work_stays(now
         (nowhere / name).write_bytes(b"half")
         os.utime(nowhere / name, (time.time() - age,) * 2)
     download.download("mnist", mirrors=[mirror().address])
-    assert sorted(path.name for path in nowhere.iterdir()) == sorted([*paths.MNIST_FILES, "tmpnew"])
+    assert sorted(path.name for path in nowhere.iterdir()) == sorted([*like_mnist.FILES, "tmpnew"])
 
 
 # ------------------------------------------------------------------------------------- the others by their names
@@ -487,7 +489,7 @@ def cifar_archive():
     """CIFAR-10's own archive, of 6 images a file: (bytes, MD5 of each file in it, pixels of the last)."""
     generator = np.random.default_rng(0)
     contents = {}
-    for name in paths.CIFAR10_FILES[:-1]:
+    for name in cifar10.FILES[:-1]:
         pixels = generator.integers(0, 256, (6, 3072), dtype=np.uint8)
         contents[name] = pickle.dumps({"data": pixels, "labels": [0, 1, 2, 3, 8, 9]})
     contents["batches.meta"] = pickle.dumps({"label_names": [f"class {label}" for label in range(10)]})
@@ -505,18 +507,18 @@ def test_cifar_10_is_downloaded_as_one_archive_and_read_only_if_each_file_is_the
     archive, sums, pixels = cifar_archive()
     source = torchvision().datasets.CIFAR10
     monkeypatch.setattr(source, "tgz_md5", hashlib.md5(archive).hexdigest())
-    monkeypatch.setattr(source, "train_list", [[name, sums[name]] for name in paths.CIFAR10_FILES[:5]])
+    monkeypatch.setattr(source, "train_list", [[name, sums[name]] for name in cifar10.FILES[:5]])
     monkeypatch.setattr(source, "test_list", [["test_batch", sums["test_batch"]]])
     monkeypatch.setattr(source, "meta", {**source.meta, "md5": sums["batches.meta"]})
     server = Mirror({"cifar-10-python.tar.gz": archive})
     monkeypatch.setattr(source, "url", f"{server.address}cifar-10-python.tar.gz")
-    load._cifar10.cache_clear()
+    cifar10.read.cache_clear()
     told = []
     try:
         loaded = load.load("cifar10", progress=lambda text, share: told.append(text))
     finally:
         server.close()
-        load._cifar10.cache_clear()
+        cifar10.read.cache_clear()
     assert set(told) == {"Downloading CIFAR-10, file 1 of 1"}
     assert loaded.train_images.shape == (30, 3, 32, 32)
     assert loaded.test_labels.tolist() == [0, 1, 2, 3, 8, 9]
@@ -529,10 +531,12 @@ def test_cifar_10_is_downloaded_as_one_archive_and_read_only_if_each_file_is_the
         load.load("cifar10")
 
 
-@pytest.mark.parametrize("name", ["fashion_mnist", "kmnist"])
-def test_the_likes_of_mnist_are_downloaded_and_named_as_their_makers_do(nowhere, mirror, monkeypatch, name):
+@pytest.mark.parametrize(("name", "source_name"), [("fashion_mnist", "FashionMNIST"), ("kmnist", "KMNIST")])
+def test_the_likes_of_mnist_are_downloaded_and_named_as_their_makers_do(
+    nowhere, mirror, monkeypatch, name, source_name
+):
     server = mirror()
-    source = getattr(torchvision().datasets, paths.TORCHVISION[name])
+    source = getattr(torchvision().datasets, source_name)
     monkeypatch.setattr(source, "resources", torchvision().datasets.MNIST.resources)
     monkeypatch.setattr(source, "mirrors", [server.address])
     loaded = load.load(name)
