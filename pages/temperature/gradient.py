@@ -1,9 +1,11 @@
 """What the student feels: the gradient on one image, and what T does to its size."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from kd_core.experiments import story
 from kd_core.runs.run import Run
@@ -13,7 +15,19 @@ from pages.shared.session.address import chosen
 from pages.shared.words import explained
 from pages.temperature.subject import Subject
 
+if TYPE_CHECKING:
+    from kd_core.losses.one_example import Felt, GradientSizes
+
 TEMPERATURES = [float(t) for t in np.geomspace(0.1, 100, 61)]
+
+
+class Settings(NamedTuple):
+    """Which student looks at the image, and how its loss is weighed; label: the image's class."""
+
+    student: Run
+    alpha: float
+    t_squared: bool
+    label: int
 
 
 def what_the_student_feels(
@@ -23,69 +37,77 @@ def what_the_student_feels(
     from kd_core.losses import one_example
 
     st.subheader("What the student feels")
-    students = [run for run in models if run.config.role != "teacher"]
-    names = story.names(models)
-    if not students:
+    if not any(run.config.role != "teacher" for run in models):
         st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
         return
-    settings, numbers = st.columns([1, 3], gap="large")
-    with settings:
-        by_id = {run.id: run for run in students}
-        student = by_id[
-            chosen(
-                st.selectbox,
-                "Student",
-                list(by_id),
-                name="student",
-                key="felt_student",
-                default=students[-1].id,
-                format_func=names.__getitem__,
-            )
-        ]
-        alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
-        t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
-        teacher_logits, student_logits = subject.logits[models[0].id], subject.logits[student.id]
-        label = subject.label
-        if label is None:
-            label = int(
-                st.selectbox(
-                    "Label",
-                    range(len(class_names)),
-                    index=int(teacher_logits.argmax()),
-                    format_func=class_names.__getitem__,
-                    key=f"felt_label_{int(teacher_logits.argmax())}",
-                    bind="query-params",
-                    help="Nobody has labelled your picture: say what it is.",
-                )
-            )
-    felt = one_example.felt(
-        student_logits.tolist(),
-        teacher_logits.tolist(),
-        label,
-        temperature=temperature,
-        alpha=alpha,
-        t_squared=t_squared,
-    )
+    teacher_logits = subject.logits[models[0].id]
+    left, numbers = st.columns([1, 3], gap="large")
+    with left:
+        settings = _settings(subject.label, models, teacher_logits, class_names)
+    student, teacher = subject.logits[settings.student.id].tolist(), teacher_logits.tolist()
+    alpha, t_squared = settings.alpha, settings.t_squared
+    felt = one_example.felt(student, teacher, settings.label, temperature=temperature, alpha=alpha, t_squared=t_squared)
     with numbers:
-        squared = rf"{temperature:g}^2" if t_squared else "1"
-        st.latex(
-            rf"\mathcal L = \underbrace{{{alpha:.2g}}}_{{\alpha}} \cdot"
-            rf" \underbrace{{{squared} \cdot \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
-            rf" + \underbrace{{{1 - alpha:.2g}}}_{{1 - \alpha}} \cdot"
-            rf" \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}}"
-            rf" = {felt.loss:.4g}\ \text{{nats}}",
-            help=explained("nats"),
+        _loss_and_gradient(felt, settings, temperature, class_names)
+    _why_t_squared(one_example.gradient_sizes(student, teacher, TEMPERATURES), temperature)
+
+
+def _settings(
+    label: int | None, models: Sequence[Run], teacher_logits: NDArray[np.float32], class_names: Sequence[str]
+) -> Settings:
+    """Let the user choose them. label: None where nobody has labelled the image."""
+    students = {run.id: run for run in models if run.config.role != "teacher"}
+    student = chosen(
+        st.selectbox,
+        "Student",
+        list(students),
+        name="student",
+        key="felt_student",
+        default=[*students][-1],
+        format_func=story.names(models).__getitem__,
+    )
+    alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
+    t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
+    if label is None:
+        likeliest = int(teacher_logits.argmax())
+        label = int(
+            st.selectbox(
+                "Label",
+                range(len(class_names)),
+                index=likeliest,
+                format_func=class_names.__getitem__,
+                key=f"felt_label_{likeliest}",
+                bind="query-params",
+                help="Nobody has labelled your picture: say what it is.",
+            )
         )
-        chart(
-            softness.gradients(felt.soft_gradient, felt.hard_gradient, class_names),
-            key="gradients",
-            text="Gradient on each logit of the student: "
-            + ", ".join(f"{name} {value:.3g}" for name, value in zip(class_names, felt.gradient, strict=True)),
-        )
-        st.caption(
-            "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
-        )
-    sizes = one_example.gradient_sizes(student_logits.tolist(), teacher_logits.tolist(), TEMPERATURES)
+    return Settings(students[student], alpha, t_squared, label)
+
+
+def _loss_and_gradient(felt: "Felt", settings: Settings, temperature: float, class_names: Sequence[str]) -> None:
+    """The loss with its numbers, and its gradient on each logit."""
+    squared = rf"{temperature:g}^2" if settings.t_squared else "1"
+    st.latex(
+        rf"\mathcal L = \underbrace{{{settings.alpha:.2g}}}_{{\alpha}} \cdot"
+        rf" \underbrace{{{squared} \cdot \mathrm{{KL}}(p_T^t \,\|\, p_T^s)}}_{{{felt.soft_loss:.4g}}}"
+        rf" + \underbrace{{{1 - settings.alpha:.2g}}}_{{1 - \alpha}} \cdot"
+        rf" \underbrace{{\mathrm{{CE}}(y, p^s)}}_{{{felt.hard_loss:.4g}}}"
+        rf" = {felt.loss:.4g}\ \text{{nats}}",
+        help=explained("nats"),
+    )
+    chart(
+        softness.gradients(felt.soft_gradient, felt.hard_gradient, class_names),
+        key="gradients",
+        text="Gradient on each logit of the student: "
+        + ", ".join(f"{name} {value:.3g}" for name, value in zip(class_names, felt.gradient, strict=True)),
+    )
+    st.caption(
+        "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
+    )
+
+
+def _why_t_squared(sizes: "GradientSizes", temperature: float) -> None:
+    """The size of the soft loss's gradient over T, and what the paper says of it."""
     law = (
         "On this image it does not hold for this student at any T up to 100."
         if sizes.law_from is None

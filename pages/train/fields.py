@@ -110,6 +110,31 @@ def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | N
     return last
 
 
+def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: bool) -> dict[str, object]:
+    """T² or not, what several teachers average, and the seed."""
+    start_field("t_squared", base.t_squared)
+    t_squared = st.toggle(
+        "Multiply the soft loss by T²",
+        key="form_t_squared",
+        disabled=not info.uses_temperature,
+        help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
+        " to see what it is for.",
+    )
+    start_field("ensemble", base.ensemble)
+    ensemble = st.selectbox(
+        "Several teachers average their",
+        ["probabilities", "logits"],
+        key="form_ensemble",
+        disabled=not several_teachers or info.matches_logits,
+        help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
+    )
+    start_field("seed", base.seed)
+    seed = st.number_input(
+        "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
+    )
+    return {"t_squared": t_squared, "ensemble": ensemble, "seed": int(seed)}
+
+
 def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
     """The network between teacher and student with its training; training: the student's, from which it starts."""
     start_field("assisted", base.assistant is not None)

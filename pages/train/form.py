@@ -20,6 +20,7 @@ from pages.train.fields import (
     folded,
     loss_fields,
     model_fields,
+    seed_fields,
     start_field,
     teacher_fields,
     training_fields,
@@ -100,42 +101,21 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     with folded("Changes over training", ":material/trending_down:", changes_midway(base)):
         loss |= change_fields(base, OBJECTIVES[loss["objective"]])
     with st.expander("Loss and seed", icon=":material/functions:"):
-        info = OBJECTIVES[loss["objective"]]
-        start_field("t_squared", base.t_squared)
-        t_squared = st.toggle(
-            "Multiply the soft loss by T²",
-            key="form_t_squared",
-            disabled=not info.uses_temperature,
-            help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
-            " to see what it is for.",
-        )
-        start_field("ensemble", base.ensemble)
-        ensemble = st.selectbox(
-            "Several teachers average their",
-            ["probabilities", "logits"],
-            key="form_ensemble",
-            disabled=max(len(teachers), new_teachers) < 2 or info.matches_logits,
-            help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
-        )
-        start_field("seed", base.seed)
-        seed = st.number_input(
-            "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
-        )
+        several = max(len(teachers), new_teachers) > 1
+        rest = seed_fields(base, OBJECTIVES[loss["objective"]], several_teachers=several)
     changes = {
         "dataset": dataset,
         "teachers": teachers,
         "new_teachers": new_teachers,
         "teacher": teacher,
         "teacher_training": teacher_training,
-        "ensemble": ensemble,
         "student": student,
         "training": training,
-        "t_squared": t_squared,
         "transfer_set": transfer_set,
         "baseline": baseline,
-        "seed": int(seed),
         **loss,
         **assistant,
+        **rest,
     }
     return with_changes(base, changes, wrong)
 
