@@ -33,27 +33,21 @@ def redo_recipe(
     if name != "all" and name not in known:
         raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
     for experiment in known.values() if name == "all" else [known[name]]:
-        redo = experiments_table.plan(experiment, range(seeds), store.runs())
-        watch.train_missing(store, redo)
-        _show_redone(store, experiment, redo, markdown)
+        watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
+        _show_redone(store, experiments_table.redone(experiment, seeds, store.runs()), markdown)
 
 
-def _show_redone(
-    store: Store, experiment: experiments_table.Experiment, redo: experiments_table.Redo, markdown: bool
-) -> None:
-    runs = {run.id: run for run in store.some([*redo.runs.values()])}
-    found = experiments_table.rows(
-        experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
-    )
+def _show_redone(store: Store, redo: experiments_table.Redone, markdown: bool) -> None:
+    rows = experiments_table.results(redo, store)
     cells = [
         (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)), row.time())
-        for row in found
+        for row in rows
     ]
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
-    _print_table([head, *cells], experiment.title, markdown)
-    for said in experiments_table.verdicts(experiment, found):
-        say(f"{said.word}: {said.sentence}")
-    _print_machines(runs.values())
+    _print_table([head, *cells], redo.experiment.title, markdown)
+    for verdict in experiments_table.verdicts(redo.experiment, rows):
+        say(f"{verdict.word}: {verdict.sentence}")
+    _print_machines(redo.all_finished)
 
 
 def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -> None:
@@ -70,11 +64,10 @@ def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -
     console.print(table)
 
 
-def _print_machines(runs: Iterable[Run]) -> None:
+def _print_machines(finished_runs: Iterable[Run]) -> None:
     machines = {
         f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
-        for run in runs
-        if run.status == "finished"
+        for run in finished_runs
     }
     say("Trained on " + "; ".join(sorted(machines)))
 
@@ -89,17 +82,13 @@ def objectives(
     """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
     store = open_store()
     experiment = equal_budget.experiment(equal_budget.budget(dataset))
-    redo = experiments_table.plan(experiment, range(seeds), store.runs())
-    watch.train_missing(store, redo)
-    runs = {run.id: run for run in store.some([*redo.runs.values()])}
-    found = experiments_table.rows(
-        experiment, redo, runs, {run_id: sum(store.epoch_seconds(run_id)) for run_id in runs}
-    )
-    standings = equal_budget.standings(found)
+    watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
+    redo = experiments_table.redone(experiment, seeds, store.runs())
+    standings = equal_budget.standings(experiments_table.results(redo, store))
     _print_table([equal_budget.HEAD, *(equal_budget.cells(one) for one in standings)], experiment.title, markdown)
     for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
         say(sentence)
-    _print_machines(runs.values())
+    _print_machines(redo.all_finished)
 
 
 def compare(

@@ -1,11 +1,16 @@
 """The bias of a class corrected, as the paper does for a student that never saw it (section 3)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.evaluation.accuracy import Labels, Logits
+from kd_core.evaluation.accuracy import Labels, Logits, predictions
+
+STRONGEST = 4.0
+"""Up to this bias, or 2.5 times the best, the test errors are counted."""
+STEPS = 61
 
 
 def with_bias(logits: Logits, classes: Sequence[int], by: float) -> Logits:
@@ -49,3 +54,30 @@ def _lead_of_others(logits: Logits, classes: Sequence[int]) -> NDArray[np.float6
     inside[list(classes)] = True
     lead: NDArray[np.float64] = logits[:, ~inside].max(axis=1).astype(np.float64) - logits[:, inside].max(axis=1)
     return lead
+
+
+@dataclass(frozen=True, eq=False)
+class Correction:
+    """What raising the biases of some classes does to a model's test errors, those on these classes beside all.
+
+    examples: images of these classes in the test set. best: best_bias on the test set. biases: from 0 to the strongest.
+    """
+
+    logits: Logits
+    labels: Labels
+    classes: Sequence[int]
+    examples: int
+    best: float
+    biases: NDArray[np.float64]
+
+    def errors(self, by: float) -> tuple[int, int]:
+        """Test errors with the biases raised by so much, and how many of them are on these classes."""
+        wrong = predictions(with_bias(self.logits, self.classes, by)) != self.labels
+        return int(wrong.sum()), int(wrong[np.isin(self.labels, self.classes)].sum())
+
+
+def correction(logits: Logits, labels: Labels, classes: Sequence[int]) -> Correction:
+    """The correction of some classes, to be counted at any bias."""
+    best = best_bias(logits, labels, classes)
+    biases = np.linspace(0, max(STRONGEST, 2.5 * best), STEPS)
+    return Correction(logits, labels, classes, int(np.isin(labels, classes).sum()), best, biases)

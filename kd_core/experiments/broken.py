@@ -2,22 +2,31 @@
 
 For every mistake and data set there is one right and one wrong student a seed: the same network, start, order of
 examples and teacher, so that the mistake is all that differs. Which runs these are is planned as the paper's
-experiments are (paper.plan); kd_core.evaluation.claims says what came of them. Nothing here trains.
+experiments are (table.plan); cost says what came of them. Nothing here trains.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Mapping, Sequence
+from statistics import mean
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation.accuracy import Labels, Logits, test_errors
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.evaluation.statistics import FEWEST_SEEDS, halves
 from kd_core.experiments import defaults, paper, presets
-from kd_core.experiments.table import Experiment, Line
+from kd_core.experiments.table import Experiment, Line, Redone
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ModelConfig
+from kd_core.runs.run import Run
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.mistakes import MISTAKES
+
+if TYPE_CHECKING:
+    from kd_core.losses.one_example import Felt
 
 RIGHT, WRONG = "right", "wrong"
 
@@ -157,6 +166,137 @@ def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> SeedDi
     return seed_difference(
         {seed: one.gap for seed, one in right.items()}, {seed: one.gap for seed, one in wrong.items()}
     )
+
+
+class Cost(NamedTuple):
+    """What a mistake costs over the seeds.
+
+    difference: errors more with the mistake, or the optimism. sentence: what was found, in Markdown. axis: what the
+    difference counts. head, cells: the numbers behind it as a table, a line a seed. note: how to read it.
+    """
+
+    difference: SeedDifference
+    sentence: str
+    axis: str
+    head: Sequence[str]
+    cells: list[tuple[str | int, ...]]
+    note: str
+
+
+def cost(redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Logits]) -> Cost | None:
+    """What the mistake of an experiment costs, of the runs that have finished; None without a seed that has both.
+
+    labels: of the test set. logits: run id -> (N, K) over it. They are read where the mistake is a choice by them.
+    """
+    mistake, examples = redo.experiment.name, f"{info_of(redo.dataset).test_examples:,}"
+    right, wrong = redo.finished(RIGHT), redo.finished(WRONG)
+    both = sorted(right.keys() & wrong.keys())
+    if mistake == "test_choice":
+        choices = [{seed: choice(logits(runs[seed].id), labels(), seed) for seed in both} for runs in (right, wrong)]
+        difference, cells = optimism(*choices), _choice_cells(*choices)
+    else:
+        errors = [{seed: float(runs[seed].results["test_errors"]) for seed in both} for runs in (right, wrong)]
+        difference, cells = seed_difference(*errors), _error_cells(*errors)
+    if difference is None:
+        return None
+    sentence = finding(mistake, redo.dataset, difference)
+    if mistake == "test_choice":
+        note = CHOICE_NOTE.format(examples=examples)
+        return Cost(difference, sentence, "optimism, in errors", CHOICE_HEAD, cells, note)
+    note = f"Test errors of {examples}, with the weights of the best epoch on the validation split."
+    note += _teachers_in_words([run for run in redo.teachers if run.usable])
+    return Cost(difference, sentence, "extra test errors caused by the mistake", ERROR_HEAD, cells, note)
+
+
+ERROR_HEAD = ("seed", "right", "mistaken", "difference")
+CHOICE_HEAD = (
+    "seed", "chosen on half A: errors on A", "the same on half B", "chosen by validation: A", "B",
+    "optimism, in errors",
+)  # fmt: skip
+CHOICE_NOTE = (
+    "Each seed cuts the {examples} test images into random halves. The mistaken student chooses its epoch on A and"
+    " reports its errors there; B played no part, so the errors there are honest. The right student chooses by a"
+    " validation split: for it A and B differ by chance alone, and that difference is taken off."
+)
+
+
+def _error_cells(right: Mapping[int, float], wrong: Mapping[int, float]) -> list[tuple[str | int, ...]]:
+    rows = [(str(seed), right[seed], wrong[seed]) for seed in right]
+    if len(rows) > 1:
+        rows.append(("mean", mean(right.values()), mean(wrong.values())))
+    return [(seed, f"{alone:.4g}", f"{broken:.4g}", f"{broken - alone:+.3g}") for seed, alone, broken in rows]
+
+
+def _choice_cells(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> list[tuple[str | int, ...]]:
+    return [
+        (
+            str(seed), wrong[seed].own, wrong[seed].other, right[seed].own, right[seed].other,
+            f"{wrong[seed].gap - right[seed].gap:+.3g}",
+        )
+        for seed in right
+    ]  # fmt: skip
+
+
+def _teachers_in_words(teachers: Sequence[Run]) -> str:
+    """What both teachers do, of the mistake that has one of its own."""
+    if len(teachers) < 2:
+        return ""
+    each = []
+    for run in teachers:
+        epochs = run.config.training.epochs
+        each.append(f"{run.results['test_errors']:,} errors after {epochs} {'epoch' if epochs == 1 else 'epochs'}")
+    return f" The teachers make {' and '.join(each)}."
+
+
+class Pull(NamedTuple):
+    """What a student that knows nothing feels from one image, right and wrong, and the sizes of these gradients."""
+
+    right: "Felt"
+    wrong: "Felt"
+    soft_right: float
+    soft_wrong: float
+    hard: float
+
+    @property
+    def largest(self) -> float:
+        """The largest part of any gradient, without its sign."""
+        return max(abs(value) for felt in (self.right, self.wrong) for value in (*felt.gradient, *felt.soft_gradient))
+
+    def share(self, soft: float) -> float:
+        """The soft loss's share of the pull, where its gradient has this size."""
+        return soft / (soft + self.hard)
+
+
+def pull(mistake: str, dataset: str, teacher_logits: Sequence[float], label: int) -> Pull:
+    """The gradient of both losses on one image, in closed form, with the mistake and without."""
+    from kd_core.losses import one_example
+    from kd_core.training import mistaken
+
+    chosen, nothing = setting(mistake, dataset), [0.0] * len(teacher_logits)
+    temperature, alpha = chosen.temperature, chosen.alpha
+    right = one_example.felt(nothing, teacher_logits, label, temperature=temperature, alpha=alpha)
+    wrong = mistaken.felt(mistake, nothing, teacher_logits, label, temperature=temperature, alpha=alpha)
+    soft_right, soft_wrong, hard = (
+        math.hypot(*gradient) for gradient in (right.soft_gradient, wrong.soft_gradient, right.hard_gradient)
+    )
+    return Pull(right, wrong, soft_right, soft_wrong, hard)
+
+
+def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+    """One image (C, H, W) as training moves it, and as the mistake recolours it: row -> caption -> image."""
+    import torch
+
+    from kd_core.training.loop import shifted
+    from kd_core.training.mistaken import COLOUR_STRENGTH, recoloured
+
+    most, batch = setting("colour_jitter", dataset).training.jitter_pixels, torch.from_numpy(image[None])
+    moved, recolours = {"as it is": image}, {"as it is": image}
+    for down, right in ((-most, -most), (-most, most), (most, -most), (most, most)):
+        shift = torch.tensor([[down, right]])
+        brightness, contrast = 1 + COLOUR_STRENGTH * down / most, 1 + COLOUR_STRENGTH * right / most
+        moved[f"{down:+d} down, {right:+d} right"] = shifted(batch, shift)[0].numpy()
+        recolours[f"brightness {brightness:.1f}, contrast {contrast:.1f}"] = recoloured(batch, shift, most)[0].numpy()
+    return {"The right way: moved": moved, "The mistake: recoloured": recolours}
 
 
 def finding(mistake: str, dataset: str, found: SeedDifference) -> str:

@@ -1,14 +1,18 @@
-"""The grid of a sweep."""
+"""The grid of a sweep: which runs it is, and what came of them."""
 
+from collections.abc import Mapping, Sequence
 from itertools import product
-from typing import Any, Self
+from statistics import mean
+from typing import Any, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig
+from kd_core.evaluation.statistics import FEWEST_SEEDS, mean_interval
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import ModelConfig
+from kd_core.runs.run import Run
 from kd_core.training.config import RunConfig, TrainingConfig
 
 MAX_CELLS = 500
@@ -69,3 +73,55 @@ class SweepConfig(Config):
                 distillation = DistillationConfig(teachers=self.teachers, temperature=temperature, alpha=alpha)
                 cells.append(RunConfig(role="distilled", distillation=distillation, **shared))
         return cells
+
+
+class ErrorMap(NamedTuple):
+    """Mean errors over the seeds of the students of one width: a row for each alpha, a column for each T.
+
+    means: None where no run has any errors yet.
+    """
+
+    width: int
+    temperatures: list[float]
+    alphas: list[float]
+    means: list[list[float | None]]
+
+
+def width_of(run: Run) -> int:
+    """Units of a student's hidden layers."""
+    return run.config.model.hidden[0]
+
+
+def error_maps(runs: Sequence[Run], errors: Mapping[str, int]) -> list[ErrorMap]:
+    """A map for each width of a sweep's distilled students. errors: run id -> its errors, of the runs that have any."""
+    cells: dict[int, dict[tuple[float, float], list[int]]] = {}
+    for run in sorted(runs, key=width_of):
+        if run.config.distillation is not None:
+            settings = run.config.distillation.alpha, run.config.distillation.temperature
+            counted = cells.setdefault(width_of(run), {}).setdefault(settings, [])
+            counted += [errors[run.id]] if run.id in errors else []
+    maps = []
+    for width, of_width in cells.items():
+        alphas, temperatures = (sorted(set(values)) for values in zip(*of_width, strict=True))
+        means = [[mean(found) if (found := of_width.get((a, t))) else None for t in temperatures] for a in alphas]
+        maps.append(ErrorMap(width, temperatures, alphas, means))
+    return maps
+
+
+def baselines_in_words(finished: Sequence[Run]) -> list[str]:
+    """A sentence on the baselines of each width: their test errors over the seeds."""
+    errors: dict[int, list[int]] = {}
+    for run in sorted(finished, key=width_of):
+        if run.config.role == "baseline":
+            errors.setdefault(width_of(run), []).append(run.results["test_errors"])
+    return [f"Baseline of {width} units: {errors_in_words(found)} test errors." for width, found in errors.items()]
+
+
+def errors_in_words(errors: Sequence[int]) -> str:
+    """Errors over the seeds: their mean, with the 95% interval where they are enough for one."""
+    if len(errors) == 1:
+        return f"{errors[0]:,}"
+    if len(errors) < FEWEST_SEEDS:
+        return f"{mean(errors):g} on average of {len(errors)} seeds ({min(errors):,} and {max(errors):,})"
+    middle, low, high = mean_interval(errors)
+    return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"

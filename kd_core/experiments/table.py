@@ -1,13 +1,14 @@
 """An experiment as a table: its runs planned, its rows beside the printed numbers, its verdicts."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Literal, NamedTuple
 
 from kd_core.evaluation.claims import seed_difference
-from kd_core.evaluation.statistics import FEWEST_SEEDS
+from kd_core.evaluation.statistics import FEWEST_SEEDS, spread
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
-from kd_core.runs.store import serving
+from kd_core.runs.store import Store, serving
 from kd_core.training.config import RunConfig
 from kd_core.training.precision import settled, settled_alike
 
@@ -136,6 +137,75 @@ def rows(
         took = {seed: seconds[run.id] for seed, run in finished.items() if run.id in seconds} if seconds else {}
         found.append(Row(line.label, line.printed, errors, examples, took))
     return found
+
+
+@dataclass(frozen=True)
+class Redone:
+    """An experiment with a number of seeds: its plan, and what is there of it.
+
+    runs: those of the plan's cells that exist, by id. teachers: the other runs that teach them.
+    """
+
+    experiment: Experiment
+    seeds: int
+    plan: Redo
+    runs: dict[str, Run]
+    teachers: list[Run]
+
+    @property
+    def dataset(self) -> str:
+        """The data set that all its runs learn from."""
+        return self.experiment.lines[0].make(0, ("teacher",)).dataset
+
+    @property
+    def all_finished(self) -> list[Run]:
+        """The runs of its cells that have trained to their end."""
+        return [run for run in self.runs.values() if run.status == "finished"]
+
+    def of(self, label: str) -> dict[int, Run]:
+        """The runs of a line that exist, by seed."""
+        return {
+            seed: self.runs[run_id]
+            for (line, seed), run_id in self.plan.runs.items()
+            if line == label and run_id in self.runs
+        }
+
+    def finished(self, label: str) -> dict[int, Run]:
+        """Those of them that have trained to their end."""
+        return {seed: run for seed, run in self.of(label).items() if run.status == "finished"}
+
+
+def redone(experiment: Experiment, seeds: int, known: Sequence[Run]) -> Redone:
+    """What there is of an experiment with seeds 0, 1, … known: all runs of a store, the newest first."""
+    by_id, planned = {run.id: run for run in known}, plan(experiment, range(seeds), known)
+    runs = {run_id: by_id[run_id] for run_id in planned.runs.values() if run_id in by_id}
+    taught = [run.config.distillation for run in runs.values() if run.config.distillation is not None]
+    teachers = dict.fromkeys(teacher for distillation in taught for teacher in distillation.teachers)
+    others = [by_id[run_id] for run_id in teachers if run_id in by_id and run_id not in runs]
+    return Redone(experiment, seeds, planned, runs, others)
+
+
+def results(redo: Redone, store: Store) -> list[Row]:
+    """A row for each line, with the time that its runs took."""
+    seconds = {run.id: sum(store.epoch_seconds(run.id)) for run in redo.all_finished}
+    return rows(redo.experiment, redo.plan, redo.runs, seconds)
+
+
+Spread = tuple[float, float, float]
+"""Mean and what surrounds it, as statistics.spread has it."""
+
+
+def over_temperature(runs: Iterable[Run], name: Callable[[Run], str]) -> dict[str, dict[float, Spread]]:
+    """Test errors of the distilled students among finished runs: a line's name -> T -> their spread over the seeds."""
+    errors: dict[str, dict[float, list[int]]] = {}
+    for run in runs:
+        if run.config.distillation is not None:
+            line = errors.setdefault(name(run), {})
+            line.setdefault(run.config.distillation.temperature, []).append(run.results["test_errors"])
+    return {
+        line: {temperature: spread(found) for temperature, found in by_temperature.items()}
+        for line, by_temperature in errors.items()
+    }
 
 
 Word = Literal["wins", "loses", "inconclusive"]

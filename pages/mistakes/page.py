@@ -10,9 +10,9 @@ st.markdown(
     " These are mistakes found in public code. Make one on purpose, beside the right way, and measure what it costs."
 )
 
-broken = choose_mistake()
-side_by_side(broken)
-what_it_does(broken)
-launch(broken)
-what_it_cost(broken)
-curves(broken)
+redo = choose_mistake()
+side_by_side(redo)
+what_it_does(redo)
+launch(redo)
+what_it_cost(redo)
+curves(redo)

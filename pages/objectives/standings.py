@@ -9,14 +9,13 @@ from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.experiments import equal_budget, table
 from kd_core.experiments.equal_budget import BASELINE, Standing
+from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
-from pages.shared.parts.start import Redone
+from pages.shared.parts.start import choose_seeds
 from pages.shared.session import services
 from pages.shared.session.address import chosen
 from pages.shared.words import explained, literal
-
-SEEDS = (3, 5, 10)
 
 
 def contest() -> Redone:
@@ -35,29 +34,15 @@ def contest() -> Redone:
             format_func=called.__getitem__,
         )
     with how_many:
-        seeds = chosen(
-            st.segmented_control,
-            "Seeds",
-            SEEDS,
-            name="seeds",
-            key="contest_seeds",
-            default=5,
-            required=True,
-            help="Students of each objective.",
-        )
+        seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning="Students of each objective.")
     experiment = equal_budget.experiment(equal_budget.budget(dataset))
     st.markdown(literal(experiment.shows))
-    plan = table.plan(experiment, range(seeds), services.store().runs())
-    here = {run.id: run for run in services.store().some([*dict.fromkeys(plan.runs.values())])}
-    return Redone(dataset, experiment, seeds, plan, here)
+    return table.redone(experiment, seeds, services.store().runs())
 
 
 def result(redo: Redone) -> None:
     """Figure and table of what has finished, and what may be said of it."""
-    seconds = {
-        run.id: sum(services.store().epoch_seconds(run.id)) for run in redo.runs.values() if run.status == "finished"
-    }
-    standings = equal_budget.standings(table.rows(redo.experiment, redo.plan, redo.runs, seconds))
+    standings = equal_budget.standings(table.results(redo, services.store()))
     if not standings:
         st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")
         return

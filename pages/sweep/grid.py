@@ -1,17 +1,16 @@
 """Sweeps on the page: the form, the grid as it fills in, and its control."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import mean
 
-import plotly.graph_objects as go
 import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
-from kd_core.evaluation import statistics
-from kd_core.experiments import defaults
-from kd_core.experiments.sweep import SweepConfig
+from kd_core.experiments import defaults, table
+from kd_core.experiments import sweep as experiments_sweep
+from kd_core.experiments.sweep import SweepConfig, width_of
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from pages.shared.access import rights
@@ -120,14 +119,14 @@ def _view(batch: str, going: bool) -> None:
     live = bool(errors)
     if not live:
         errors = {run.id: run.results["test_errors"] for run in finished}
-    students = [run for run in runs if run.config.distillation is not None]
-    if not any(run.id in errors for run in students):
+    if not any(run.id in errors and run.config.distillation is not None for run in runs):
         st.caption("The map fills in as students finish their first epochs.")
         return
     counted = "validation errors so far" if live else "test errors"
-    for width in sorted({run.config.model.hidden[0] for run in students}):
+    for width, temperatures, alphas, means in experiments_sweep.error_maps(runs, errors):
+        title = f"{width} units: mean {counted}"
         chart(
-            _map([run for run in students if run.config.model.hidden[0] == width], errors, width, counted),
+            experiments.sweep_map(temperatures, alphas, means, title, counted),
             key=f"sweep_map_{width}",
             text=f"{counted.capitalize()} by temperature and alpha, {width} units",
         )
@@ -164,48 +163,15 @@ def _resume(runs: Sequence[Run]) -> None:
         st.session_state["refused"] = str(error)
 
 
-def _map(runs: Sequence[Run], errors: Mapping[str, int], width: int, counted: str) -> go.Figure:
-    """Mean errors of the seeds by T and alpha, of the runs that have any."""
-    cells: dict[tuple[float, float], list[int]] = {}
-    for run in runs:
-        settings = run.config.distillation
-        if settings is not None:
-            cell = cells.setdefault((settings.temperature, settings.alpha), [])
-            if run.id in errors:
-                cell.append(errors[run.id])
-    temperatures, alphas = sorted({t for t, _ in cells}), sorted({alpha for _, alpha in cells})
-    means = [[mean(cells[t, alpha]) if cells.get((t, alpha)) else None for t in temperatures] for alpha in alphas]
-    return experiments.sweep_map(temperatures, alphas, means, f"{width} units: mean {counted}", counted)
-
-
 def _curves(finished: Sequence[Run]) -> None:
     """Over T, a line for each width and alpha; and what the baselines make without a teacher."""
-    lines: dict[str, dict[float, tuple[float, float, float]]] = {}
-    said = []
-    for width in sorted({run.config.model.hidden[0] for run in finished}):
-        of_width = [run for run in finished if run.config.model.hidden[0] == width]
-        by_alpha: dict[float, dict[float, list[int]]] = {}
-        for run in of_width:
-            settings = run.config.distillation
-            if settings is not None:
-                by_temperature = by_alpha.setdefault(settings.alpha, {})
-                by_temperature.setdefault(settings.temperature, []).append(run.results["test_errors"])
-        for alpha, by_temperature in sorted(by_alpha.items()):
-            lines[f"{width} units, alpha {alpha:g}"] = {
-                temperature: statistics.spread(errors) for temperature, errors in by_temperature.items()
-            }
-        baselines = [run.results["test_errors"] for run in of_width if run.config.role == "baseline"]
-        if baselines:
-            said.append(f"Baseline of {width} units: {_spread(baselines)} test errors.")
+
+    def settings(run: Run) -> tuple[int, float]:
+        return width_of(run), run.config.distillation.alpha if run.config.distillation else 0.0
+
+    lines = table.over_temperature(
+        sorted(finished, key=settings), lambda run: "{} units, alpha {:g}".format(*settings(run))
+    )
     chart(curves.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
     st.caption(SPREAD_IN_WORDS)
-    st.markdown("  \n".join(said))
-
-
-def _spread(errors: Sequence[int]) -> str:
-    if len(errors) == 1:
-        return f"{errors[0]:,}"
-    if len(errors) == 2:
-        return f"{mean(errors):g} on average of 2 seeds ({min(errors):,} and {max(errors):,})"
-    middle, low, high = statistics.mean_interval(errors)
-    return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"
+    st.markdown("  \n".join(experiments_sweep.baselines_in_words(finished)))

@@ -1,50 +1,46 @@
 """The button that trains what an experiment lacks, with the time it takes."""
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.experiments.table import Experiment, Redo
-from kd_core.runs.run import ACTIVE, RESUMABLE, Run
+from kd_core.experiments.advice.forecast import Span, span_of
+from kd_core.experiments.table import Redo, Redone
+from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
+from pages.shared.session.address import chosen
 from pages.shared.words import duration, literal
 
 
+def span_in_words(span: Span) -> str:
+    """In how long new runs are expected to be done, with what waits before them."""
+    waits = f", of which about {duration(span.begins)} until its turn" if span.begins >= 1 else ""
+    return f"about **{duration(span.ends)}** on this machine{waits}"
+
+
 def expected_time(configs: Mapping[str, RunConfig]) -> str:
-    """In how long new runs are expected to be done, with what waits before them; empty where that is not known."""
-    spans = services.forecast(configs) if configs else {}
-    begins = min((spans[run_id].begins for run_id in configs), default=math.inf)
-    ends = max((spans[run_id].ends for run_id in configs), default=math.inf)
-    if not math.isfinite(ends):
-        return ""
-    waits = f", of which about {duration(begins)} until its turn" if begins >= 1 else ""
-    return f"about **{duration(ends)}** on this machine{waits}"
+    """The same of new runs, as the queue stands; empty where it is not known."""
+    span = span_of(configs, services.forecast)
+    return span_in_words(span) if span else ""
 
 
 SHOWN_RUNS = 12
 
 
-class Redone(NamedTuple):
-    """An experiment on a data set, its runs with the seeds that were chosen, and those of them that are here."""
-
-    dataset: str
-    experiment: Experiment
-    seeds: int
-    plan: Redo
-    runs: dict[str, Run]
+def choose_seeds(options: Sequence[int], *, key: str, meaning: str, default: int | None = None) -> int:
+    """With how many seeds: the address's, else the default, else the first of the options."""
+    first, widget = options[0] if default is None else default, st.segmented_control
+    return chosen(widget, "Seeds", sorted(options), name="seeds", key=key, default=first, required=True, help=meaning)
 
 
 def launch(redo: Redone) -> None:
     """The button that trains what is missing, with the time that it takes; and how it goes."""
-    teachers = [run for run in _teachers(redo) if run.status in (*ACTIVE, *RESUMABLE)]
-    going = [run for run in (*teachers, *redo.runs.values()) if run.status in ACTIVE]
+    going = [run for run in (*redo.teachers, *redo.runs.values()) if run.status in ACTIVE]
     start_button(redo.plan, "Run it", key="redo")
     if going:
         live_view(going[:SHOWN_RUNS], key="redo_live")
@@ -63,16 +59,6 @@ def start_button(plan: Redo, title: str, *, key: str) -> None:
             st.markdown(f"{' and '.join(parts)}{', ' * bool(time)}{time}.")
         if asked:
             start(plan)
-
-
-def _teachers(redo: Redone) -> Sequence[Run]:
-    ids = {
-        teacher
-        for run in redo.runs.values()
-        if run.config.distillation is not None
-        for teacher in run.config.distillation.teachers
-    }
-    return [run for run in services.store().some([*ids]) if run.id not in redo.runs]
 
 
 def start(plan: Redo) -> None:

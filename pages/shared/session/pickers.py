@@ -276,11 +276,6 @@ def with_teacher(runs: list[Run]) -> list[Run]:
     return [run for run in usable if run.config.dataset == usable[0].config.dataset]
 
 
-def trained(dataset: str) -> list[Run]:
-    """The finished runs on a data set, the oldest first."""
-    return [run for run in services.store().runs(statuses=["finished"])[::-1] if run.config.dataset == dataset]
-
-
 def comparison() -> list[Run]:
     """The runs to compare: those of an experiment, changed as one likes. The first is what others are held to.
 

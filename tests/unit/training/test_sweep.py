@@ -10,14 +10,13 @@ from tiny import tiny_config
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig
-from kd_core.experiments.sweep import SweepConfig
+from kd_core.experiments.sweep import SweepConfig, errors_in_words
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.training.config import cell_key
 from kd_core.training.loop import Training, train
 from kd_core.training.records import EpochRecord
 from kd_core.training.together import MAX_PARAMETERS, Together, groups, train_together, trains_together
-from pages.sweep import grid
 
 TRAINING = tiny_config(epochs=3).training
 SWEEP = SweepConfig(
@@ -260,4 +259,4 @@ def test_students_without_their_teacher_or_their_like_are_refused_in_words(digit
     ("errors", "said"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
 )
 def test_a_baselines_errors_are_said_with_their_spread(errors, said):
-    assert said in grid._spread(errors)
+    assert said in errors_in_words(errors)
