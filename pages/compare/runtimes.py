@@ -4,11 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.runs.run import Run
 from pages.shared.access import rights
 from pages.shared.session import services
-from pages.shared.words import say_refusal
+from pages.shared.words import refusals, say_refusal
 
 
 def offer_runtimes(runs: Sequence[Run]) -> None:
@@ -31,12 +30,10 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
 
 
 def _measure_runtimes(run_ids: list[str], without: list[str]) -> None:
-    try:
+    with refusals(later=True):
         for run_id in without:
             rights.find_out("export", [run_id])
         rights.find_out("speed", run_ids)
         for run_id in without:
             services.store().forget_finding("export", [run_id])
         services.store().forget_finding("speed", run_ids)
-    except LabError as error:
-        st.session_state["refused"] = str(error)

@@ -6,14 +6,14 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kd_core.base.config import ConfigError, LabError
+from kd_core.base.config import LabError
 from kd_core.data.catalogue import SIDES
 from kd_core.data.own.library import Preparation
 from pages.data import look
 from pages.shared.access import rights
 from pages.shared.parts.missing import follow
 from pages.shared.session import services
-from pages.shared.words import cell, literal
+from pages.shared.words import cell, literal, refusals
 
 LOOKING, PREPARING, SOURCE, TAKEN = "looking", "preparing", "data_source", "data_taken"
 MAX_MB = 200
@@ -131,13 +131,10 @@ def _settings(seen: dict[str, Any], path: Path) -> None:
         skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
         if not st.form_submit_button("Make it a data set", type="primary", icon=":material/construction:"):
             return
-    try:
+    with refusals():
         preparation = Preparation(
             label=label, side=int(side), channels=1 if kind == "Grey" else 3,
             test_fraction=share / 100, seed=int(seed), skip_unreadable=skip,
         )  # fmt: skip
         st.session_state[PREPARING] = services.intake().prepare(path, preparation, services.browser())
-    except (ConfigError, LabError) as error:
-        st.error(literal(str(error)), icon=":material/error:")
-        return
-    st.rerun()
+        st.rerun()

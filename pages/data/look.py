@@ -17,7 +17,7 @@ from pages.shared.parts.missing import say_missing
 from pages.shared.session import keys, services
 from pages.shared.session.address import chosen
 from pages.shared.session.story import set_story
-from pages.shared.words import literal
+from pages.shared.words import literal, refusals
 
 DATA = "data"
 CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
@@ -112,11 +112,8 @@ def remove_button(dataset: str) -> None:
             "Its runs stay, but their images can no longer be shown. Bring the same images in again to undo it."
         )
         if st.button("Delete it", key="remove_data", type="primary"):
-            try:
+            with refusals():
                 rights.remove_data(dataset)
-            except LabError as error:
-                st.error(literal(str(error)))
-                return
-            st.query_params.pop(DATA, None)
-            st.session_state.pop("data_set", None)
-            st.rerun()
+                st.query_params.pop(DATA, None)
+                st.session_state.pop("data_set", None)
+                st.rerun()

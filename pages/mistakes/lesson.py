@@ -3,8 +3,6 @@
 import pandas as pd
 import streamlit as st
 
-from kd_core.data import paths
-from kd_core.data.catalogue import info_of
 from kd_core.experiments import broken, table
 from kd_core.experiments.broken import RIGHT, WRONG
 from kd_core.experiments.table import Redone
@@ -14,7 +12,7 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import picture
 from pages.shared.figures import experiments, softness
 from pages.shared.live.live import live_view
-from pages.shared.parts.start import choose_seeds, start_button
+from pages.shared.parts.start import choose_data_set, choose_seeds, start_button
 from pages.shared.session import services
 from pages.shared.session.address import chosen
 
@@ -38,17 +36,7 @@ def choose_mistake() -> Redone:
             format_func=lambda name: MISTAKES[name].label,
         )
     with data:
-        datasets = [name for name in broken.BASE if paths.available(name)]
-        dataset = chosen(
-            st.segmented_control,
-            "Data set",
-            datasets,
-            name="on",
-            key="break_dataset",
-            default=datasets[0],
-            required=True,
-            format_func=lambda name: info_of(name).label,
-        )
+        dataset = choose_data_set(broken.BASE, key="break_dataset")
     with how_many:
         seeds = choose_seeds(
             (5, 3, 10),

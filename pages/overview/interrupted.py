@@ -4,13 +4,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
 from kd_core.runs.run import Run
 from pages.shared.access import rights
 from pages.shared.session import keys, pickers, services
 from pages.shared.session.pickers import is_sweep
-from pages.shared.words import literal, say_refusal
+from pages.shared.words import literal, refusals, say_refusal
 
 SHOWN = 6
 
@@ -59,7 +58,5 @@ def _roles(runs: Sequence[Run]) -> list[str]:
 
 
 def _resume(run_ids: Sequence[str]) -> None:
-    try:
+    with refusals(later=True):
         rights.resume(run_ids)
-    except LabError as error:
-        st.session_state["refused"] = str(error)

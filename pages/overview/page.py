@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of
-from kd_core.data.paths import available
+from kd_core.data.catalogue import DATASETS, HANDWRITTEN
 from kd_core.experiments import comparison, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.runs.run import ACTIVE
@@ -15,9 +14,8 @@ from pages.shared import tour
 from pages.shared.access import rights
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
-from pages.shared.parts.start import expected_time
+from pages.shared.parts.start import choose_data_set, expected_time
 from pages.shared.session import keys, pickers, services
-from pages.shared.session.address import chosen
 from pages.shared.words import literal
 
 REFRESH_SECONDS = 3.0
@@ -64,17 +62,7 @@ with demo, st.container(border=True):
         "Trains a **teacher**, a **baseline** student (labels alone) and a **distilled** student (labels and the"
         " teacher's soft targets) on real handwritten digits. Both students are the same network with the same start."
     )
-    choices = [name for name in DATASETS if name in HANDWRITTEN and available(name)]
-    dataset = chosen(
-        st.segmented_control,
-        "Data set",
-        choices,
-        name="on",
-        key="demo_dataset",
-        default=choices[-1],
-        required=True,
-        format_func=lambda name: info_of(name).label,
-    )
+    dataset = choose_data_set([name for name in DATASETS if name in HANDWRITTEN], key="demo_dataset", last=True)
     story = presets.quick_demo(dataset)
     if not story.transfer_set.whole:
         st.markdown(

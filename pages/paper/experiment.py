@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import bias as evaluation_bias
 from kd_core.experiments import paper, table
@@ -14,7 +13,7 @@ from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
 from pages.shared.parts.findings import found
-from pages.shared.parts.start import choose_seeds
+from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.session import services
 from pages.shared.session.address import chosen
 from pages.shared.words import SPREAD_IN_WORDS, explained
@@ -24,17 +23,10 @@ def redone() -> Redone:
     """Which experiment to look at, on which data, with how many seeds."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with data:
-        choices = [name for name in paper.PROTOCOLS if paths.available(name)]
-        dataset = chosen(
-            st.segmented_control,
-            "Data set",
-            choices,
-            name="on",
+        dataset = choose_data_set(
+            paper.PROTOCOLS,
             key="paper_dataset",
-            default=choices[0],
-            required=True,
-            format_func=lambda name: info_of(name).label,
-            help="The paper's is MNIST. On digits the same experiments take seconds, with smaller nets.",
+            meaning="The paper's is MNIST. On digits the same experiments take seconds, with smaller nets.",
         )
     made = paper.experiments(paper.PROTOCOLS[dataset])
     names = {name: experiment.title for name, experiment in made.items()}

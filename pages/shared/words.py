@@ -1,8 +1,12 @@
 """What people wrote, shown as they wrote it: a run's name is no link, picture or formula on other people's pages."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import streamlit as st
+
+from kd_core.base.config import LabError
 
 _MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
 _LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[a-z])|(?<=\w@)(?=\w)", re.IGNORECASE)
@@ -49,6 +53,17 @@ def duration(seconds: float) -> str:
     if seconds < 3 * 3600:
         return f"{round(seconds / 60)} min"
     return f"{round(seconds / 3600)} h"
+
+
+@contextmanager
+def refusals(*, later: bool = False) -> Iterator[None]:
+    """Within, what is refused ends the block, and its sentence is shown. later: by say_refusal, as a callback needs."""
+    try:
+        yield
+    except LabError as error:
+        st.session_state["refused"] = str(error)
+        if not later:
+            say_refusal()
 
 
 def say_refusal() -> None:

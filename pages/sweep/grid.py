@@ -16,11 +16,11 @@ from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
-from pages.shared.parts.button import filled, pressed
 from pages.shared.parts.run_menu import offer_undo
+from pages.shared.parts.start import start_row
 from pages.shared.session import keys, pickers, services
 from pages.shared.session.pickers import is_sweep
-from pages.shared.words import SPREAD_IN_WORDS, literal
+from pages.shared.words import SPREAD_IN_WORDS, literal, refusals
 
 WIDTHS = (10, 16, 30, 64, 128)
 TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
@@ -66,24 +66,13 @@ def sweep_form() -> None:
         except LabError as error:
             st.warning(literal(str(error)), icon=":material/error:")
             return
-        with st.container(horizontal=True, vertical_alignment="center"):
-            asked = pressed(
-                f"Train {sweep.cell_count} students", type=filled("sweep"), key="sweep", icon=":material/grid_on:"
-            )
-            baselines = sum(cell.role == "baseline" for cell in sweep.cells())
-            st.markdown(f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed.")
-        if asked:
-            _launch(sweep)
-
-
-def _launch(sweep: SweepConfig) -> None:
-    try:
-        ids = rights.submit({new_id(): cell for cell in sweep.cells()})
-        keys.choose_batch(services.store().get(ids[-1]).batch, keys.SWEEP)
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    else:
-        st.rerun()
+        baselines = sum(cell.role == "baseline" for cell in sweep.cells())
+        beside = f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed."
+        if start_row(f"Train {sweep.cell_count} students", beside, key="sweep", icon=":material/grid_on:"):
+            with refusals():
+                ids = rights.submit({new_id(): cell for cell in sweep.cells()})
+                keys.choose_batch(services.store().get(ids[-1]).batch, keys.SWEEP)
+                st.rerun()
 
 
 def choose_sweep() -> str | None:
@@ -150,17 +139,13 @@ def _control(runs: Sequence[Run]) -> None:
 
 
 def _pause(runs: Sequence[Run]) -> None:
-    try:
+    with refusals(later=True):
         rights.ask((run.id for run in runs), "pause")
-    except LabError as error:
-        st.session_state["refused"] = str(error)
 
 
 def _resume(runs: Sequence[Run]) -> None:
-    try:
+    with refusals(later=True):
         rights.resume(run.id for run in reversed(runs))
-    except LabError as error:
-        st.session_state["refused"] = str(error)
 
 
 def _curves(finished: Sequence[Run]) -> None:

@@ -15,7 +15,7 @@ from pages.shared.access import rights
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.story import set_story
-from pages.shared.words import literal
+from pages.shared.words import literal, refusals
 
 TRIAL, TAKEN, TRIED_AS = "teacher_trial", "teacher_taken", "teacher_tried_as"
 ENDINGS = ["pt", "pth", "safetensors", "pt2", "onnx"]
@@ -110,11 +110,9 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
 def _try(content: bytes, file: str, dataset: str, asked: dict[str, Any], said: tuple[str, ...]) -> None:
     services.end_trial(st.session_state.pop(TRIAL, None))
     st.session_state.pop(TAKEN, None)
-    try:
+    with refusals():
         st.session_state[TRIAL] = rights.try_teacher(content, file, dataset, asked)
         st.session_state[TRIED_AS] = said
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _progress(trial: Trial) -> None:
@@ -160,12 +158,9 @@ def _found(trial: Trial) -> None:
 
 
 def _take(found: Outcome, name: str) -> None:
-    try:
+    with refusals():
         st.session_state[TAKEN] = rights.take_teacher(found, name)
         services.end_trial(st.session_state.pop(TRIAL, None))
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    else:
         st.rerun()
 
 

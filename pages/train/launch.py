@@ -5,14 +5,13 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.experiments.advice.forecast import Expected, Forecast, Formula, Known, forecast
 from kd_core.experiments.story import StoryConfig
 from pages.shared.access import rights
 from pages.shared.parts.button import filled, pressed
 from pages.shared.parts.start import span_in_words
 from pages.shared.session import keys, services
-from pages.shared.words import duration, explained, literal
+from pages.shared.words import duration, explained, literal, refusals
 
 REUSE = "form_reuse"
 
@@ -59,13 +58,10 @@ def _known(dataset: str, *, reuse: bool) -> Known:
 
 
 def _launch(expected: Forecast) -> None:
-    try:
+    with refusals():
         ids = rights.submit(expected.to_train) if expected.to_train else expected.reused[-1:]
-        batch = services.store().get(ids[-1]).batch  # the student's: its teacher may be another's, who asked before
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    else:
-        keys.watch(batch)
+        student = services.store().get(ids[-1])  # its batch: the teacher may be another's, who asked before
+        keys.watch(student.batch)
 
 
 def _formula(formula: Formula) -> None:

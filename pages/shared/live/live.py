@@ -10,7 +10,6 @@ from pathlib import Path
 
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
@@ -23,7 +22,7 @@ from pages.shared.figures.curves import Curve
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import callbacks, number
-from pages.shared.words import explained, literal
+from pages.shared.words import explained, refusals
 
 _HERE = Path(__file__)
 _SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
@@ -94,14 +93,12 @@ def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str
 
 def _do(run_id: str, what: str, *, mine: bool) -> None:
     """What a button of the view was pressed for; a request may come twice. mine: this browser had asked for the run."""
-    try:
+    with refusals():
         run = services.store().get(run_id)
         if what == "resume" and run.status in RESUMABLE:
             rights.resume([run_id])
         elif what in ("stop", "pause") and mine == (services.browser() in run.browsers):  # else it was heard before
             rights.ask([run_id], "stop" if what == "stop" else "pause")
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
 
 
 def _details(run: Run) -> str:

@@ -2,12 +2,11 @@
 
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.intake import Work
 from pages.shared.access import rights
 from pages.shared.session import services
-from pages.shared.words import literal
+from pages.shared.words import literal, refusals
 
 FETCHING = "fetching"
 PROGRESS_SECONDS = 0.5
@@ -36,11 +35,8 @@ def _fetch(dataset: str) -> None:
             st.rerun()
         st.error(literal(work.error), icon=":material/error:")
     if st.button("Download it now", key="fetch", icon=":material/download:"):
-        try:
+        with refusals():
             st.session_state[key] = rights.fetch_data(dataset)
-        except LabError as error:
-            st.error(literal(str(error)), icon=":material/error:")
-        else:
             st.rerun()
 
 

@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from kd_core.base.config import LabError
 from kd_core.experiments import story
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
@@ -10,7 +9,7 @@ from pages.shared.access import rights
 from pages.shared.parts.button import pressed
 from pages.shared.session import keys, services
 from pages.shared.session.story import set_story
-from pages.shared.words import literal, say_refusal
+from pages.shared.words import literal, refusals, say_refusal
 
 DELETED = "deleted"
 
@@ -83,13 +82,9 @@ def _again(run: Run) -> None:
 
 
 def _continue(run: Run, epochs: int) -> None:
-    try:
+    with refusals():
         ids = rights.submit({new_id(): story.continued(run, epochs)})
-        batch = services.store().get(ids[0]).batch
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    else:
-        keys.watch(batch)
+        keys.watch(services.store().get(ids[0]).batch)
 
 
 def _delete(run: Run) -> None:
@@ -121,11 +116,9 @@ def delete_runs(runs: list[Run]) -> None:
     """Delete runs, and remember them in this session so that offer_undo can bring them back."""
     for run in runs:
         st.session_state.pop(f"sure_{run.id}", None)
-        try:
+        with refusals(later=True):
             if rights.delete(run):
                 st.session_state[DELETED] = {**st.session_state.get(DELETED, {}), run.id: run.label}
-        except LabError as error:
-            st.session_state["refused"] = str(error)
 
 
 def offer_undo() -> None:
@@ -139,8 +132,6 @@ def offer_undo() -> None:
 
 
 def _undo() -> None:
-    try:
+    with refusals(later=True):
         for run_id in st.session_state.pop(DELETED, {}):
             rights.restore(run_id)
-    except LabError as error:
-        st.session_state["refused"] = str(error)

@@ -1,10 +1,11 @@
 """The button that trains what an experiment lacks, with the time it takes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
-from kd_core.base.config import LabError
+from kd_core.data.catalogue import info_of
+from kd_core.data.paths import available
 from kd_core.experiments.advice.forecast import Span, span_of
 from kd_core.experiments.table import Redo, Redone
 from kd_core.runs.run import ACTIVE
@@ -14,7 +15,7 @@ from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.address import chosen
-from pages.shared.words import duration, literal
+from pages.shared.words import duration, refusals
 
 
 def span_in_words(span: Span) -> str:
@@ -30,6 +31,16 @@ def expected_time(configs: Mapping[str, RunConfig]) -> str:
 
 
 SHOWN_RUNS = 12
+
+
+def choose_data_set(names: Iterable[str], *, key: str, last: bool = False, meaning: str | None = None) -> str:
+    """Which of these data sets that are here: the address's, else the first, or the last."""
+    here, widget = [name for name in names if available(name)], st.segmented_control
+    default = here[-1 if last else 0]
+    return chosen(
+        widget, "Data set", here, name="on", key=key, default=default, required=True, help=meaning,
+        format_func=lambda name: info_of(name).label,
+    )  # fmt: skip
 
 
 def choose_seeds(options: Sequence[int], *, key: str, meaning: str, default: int | None = None) -> int:
@@ -48,27 +59,30 @@ def launch(redo: Redone) -> None:
             st.caption(f"and {len(going) - SHOWN_RUNS} more that wait their turn")
 
 
+def start_row(label: str, beside: str, *, key: str, icon: str = ":material/play_arrow:") -> bool:
+    """A button that starts work, with words beside it; whether it was pressed."""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        asked = pressed(label, type=filled(key), key=key, icon=icon)
+        st.markdown(beside)
+    return asked
+
+
 def start_button(plan: Redo, title: str, *, key: str) -> None:
     """The button that trains what is missing of a plan, or goes on with what rests, and how much that is."""
     missing, paused = len(plan.to_train), len(plan.to_resume)
     if missing or paused:
         parts = [f"{missing} to train"] * bool(missing) + [f"{paused} to go on with"] * bool(paused)
-        with st.container(horizontal=True, vertical_alignment="center"):
-            asked = pressed(title if missing else "Go on", type=filled(key), icon=":material/play_arrow:", key=key)
-            time = expected_time(plan.to_train)
-            st.markdown(f"{' and '.join(parts)}{', ' * bool(time)}{time}.")
-        if asked:
+        time = expected_time(plan.to_train)
+        beside = f"{' and '.join(parts)}{', ' * bool(time)}{time}."
+        if start_row(title if missing else "Go on", beside, key=key):
             start(plan)
 
 
 def start(plan: Redo) -> None:
     """Go on with what waits, queue what is to be trained, and draw the page anew; a sentence where it is refused."""
-    try:
+    with refusals():
         rights.resume(plan.to_resume)
         if plan.to_train:
             rights.submit(plan.to_train)
         rights.join(plan.at_work)
-    except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
-    else:
         st.rerun()
