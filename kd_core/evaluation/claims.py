@@ -203,6 +203,12 @@ def seed_difference(fewer: Mapping[int, float], more: Mapping[int, float]) -> Se
     return SeedDifference(by_seed, mean, (low, high))
 
 
+def saved_by_seed(pairs: Mapping[int, tuple[int, int]]) -> SeedDifference | None:
+    """Test errors that a student saves. pairs: by seed, those of its baseline and its own."""
+    baseline, student = ({seed: pair[place] for seed, pair in pairs.items()} for place in (0, 1))
+    return seed_difference(student, baseline)
+
+
 def over_seeds(saved: SeedDifference) -> str:
     """What a distilled student saves against its baseline, and whether that could be luck, in a sentence."""
     seeds, low_high = len(saved.by_seed), saved.interval

@@ -76,6 +76,13 @@ class McNemar(NamedTuple):
     only_second_wrong: int
     p_value: float
 
+    @property
+    def sign(self) -> int:
+        """1 where the first is better, -1 where the second is, 0 where that could be chance."""
+        if self.p_value >= SURE:
+            return 0
+        return 1 if self.only_first_wrong < self.only_second_wrong else -1
+
 
 def mcnemar(first: Logits, second: Logits, labels: Labels) -> McNemar:
     """Whether two models differ in accuracy: McNemar's test (Psychometrika 12, 1947) in its exact, two-sided form.

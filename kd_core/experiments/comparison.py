@@ -14,7 +14,7 @@ from kd_core.evaluation import accuracy, calibration, claims, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.calibration import Calibration
 from kd_core.evaluation.claims import SeedDifference, SpeedClaim, in_figures
-from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE, McNemar
+from kd_core.evaluation.statistics import FEWEST_SEEDS, McNemar
 from kd_core.experiments import story
 from kd_core.runs.run import Run
 
@@ -144,12 +144,11 @@ class Comparison:
     @cached_property
     def pairs(self) -> list[Pair]:
         """McNemar's exact test for every two models."""
-        found = []
+        pairs = []
         for first, second in combinations(self.models, 2):
             test = statistics.mcnemar(self.logits[first.run.id], self.logits[second.run.id], self.labels)
-            better = first if test.only_first_wrong < test.only_second_wrong else second
-            found.append(Pair(first, second, test, better if test.p_value < SURE else None))
-        return found
+            pairs.append(Pair(first, second, test, {1: first, -1: second}.get(test.sign)))
+        return pairs
 
     @cached_property
     def scores(self) -> list[Scores]:
@@ -255,11 +254,7 @@ def compare(
     teacher, baseline, distilled = story_of(runs)
     saved = None
     if sources is not None and baseline is not None and distilled is not None:
-        by_seed = story.pairs(baseline, distilled, sources.finished)
-        saved = claims.seed_difference(
-            {seed: student for seed, (_, student) in by_seed.items()},
-            {seed: alone for seed, (alone, _) in by_seed.items()},
-        )
+        saved = claims.saved_by_seed(story.pairs(baseline, distilled, sources.finished))
     models = tuple(_model(run, names[run.id], runs, speed) for run in runs)
     return Comparison(models, teacher, baseline, distilled, saved, speed, sources)
 

@@ -26,6 +26,9 @@ from kd_core.runs.run import Run, new_id
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 
+LOSS = ("objective", "weights", "temperature", "alpha", "t_squared", "ensemble", "final_temperature", "final_alpha")
+"""What a story and a DistillationConfig have in common."""
+
 
 class StoryConfig(Config):
     """Teacher, baseline student and distilled student, as one choice.
@@ -58,8 +61,8 @@ class StoryConfig(Config):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _of_the_objective(cls, weights: Any, told: ValidationInfo) -> Any:
-        return objective_weights(told.data.get("objective"), weights)
+    def _of_the_objective(cls, weights: Any, info: ValidationInfo) -> Any:
+        return objective_weights(info.data.get("objective"), weights)
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -114,19 +117,12 @@ class StoryConfig(Config):
 
     def _distillation(self, teachers: tuple[str, ...]) -> DistillationConfig:
         """What the objective does not read is left at its default: it is the same run whatever the form says there."""
-        settings: dict[str, Any] = {
-            "objective": self.objective,
-            "weights": self.weights,
-            "t_squared": self.t_squared,
-            "ensemble": self.ensemble,
-            "final_temperature": self.final_temperature,
-            "final_alpha": self.final_alpha,
-        }
+        settings = {name: getattr(self, name) for name in LOSS}
         info = OBJECTIVES.get(self.objective)
-        if info is None or info.uses_temperature:
-            settings["temperature"] = self.temperature
-        if info is None or info.mixed:
-            settings["alpha"] = self.alpha
+        if info is not None and not info.uses_temperature:
+            del settings["temperature"]
+        if info is not None and not info.mixed:
+            del settings["alpha"]
         return DistillationConfig(teachers=teachers, **settings)
 
     def student_runs(self, teachers: tuple[str, ...]) -> list[RunConfig]:
@@ -160,12 +156,7 @@ class StoryConfig(Config):
             changes |= {"student": student.model, "training": student.training, "seed": student.seed}
             changes |= {"transfer_set": student.transfer_set, "baseline": "baseline" in by_role}
         if student is not None and student.distillation is not None:
-            distillation = student.distillation
-            changes |= {"teachers": distillation.teachers, "ensemble": distillation.ensemble}
-            changes |= {"temperature": distillation.temperature, "alpha": distillation.alpha}
-            changes |= {"t_squared": distillation.t_squared}
-            changes |= {"objective": distillation.objective, "weights": distillation.weights}
-            changes |= {"final_temperature": distillation.final_temperature, "final_alpha": distillation.final_alpha}
+            changes |= {name: getattr(student.distillation, name) for name in ("teachers", *LOSS)}
         story = cls.default(dataset).replace(**changes)
         first = next((run for run in (*teachers, *runs) if run.role == "teacher"), None)
         for run in (*teachers, *runs):
@@ -176,19 +167,19 @@ class StoryConfig(Config):
 
     def _taught_by(self, run: RunConfig, teacher: RunConfig | None) -> Self | None:
         """This story with a run as the assistant that its student names as its only teacher, or None if it is none."""
-        told = run.distillation
-        if told is None or len(self.teachers) != 1 or told.teachers == self.teachers:
+        distillation = run.distillation
+        if distillation is None or len(self.teachers) != 1 or distillation.teachers == self.teachers:
             return None
         default = type(self).default(self.dataset)
         chained = self.replace(
-            teachers=told.teachers,
-            ensemble=told.ensemble,
+            teachers=distillation.teachers,
+            ensemble=distillation.ensemble,
             teacher=default.teacher if teacher is None else teacher.model,
             teacher_training=default.teacher_training if teacher is None else teacher.training,
             assistant=run.model,
             assistant_training=None if run.training == self.training else run.training,
         )
-        return chained if chained.assistant_run(told.teachers) == run else None
+        return chained if chained.assistant_run(distillation.teachers) == run else None
 
 
 class Plan(NamedTuple):
@@ -266,17 +257,17 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
 
 def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
     """These of a config's settings, dotted name -> value, each in short; of lists nothing."""
-    told = config.distillation
+    distillation = config.distillation
     if any(name.startswith("model.") for name in settings):
         yield config.model.label
     for name, value in settings.items():
-        if name == "distillation.objective" and told:
-            yield told.info.label
-        elif name == "distillation.temperature" and told:
-            if told.info.uses_temperature:
+        if name == "distillation.objective" and distillation:
+            yield distillation.info.label
+        elif name == "distillation.temperature" and distillation:
+            if distillation.info.uses_temperature:
                 yield f"T {value:g}"
-        elif name == "distillation.alpha" and told:
-            if told.info.mixed:
+        elif name == "distillation.alpha" and distillation:
+            if distillation.info.mixed:
                 yield f"alpha {value:g}"
         elif name == "distillation.t_squared":
             if value is False and config.mistake is None:  # else the mistake says it
@@ -303,7 +294,7 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
     def essence(config: RunConfig) -> tuple[object, ...]:
         distillation, teachers = config.distillation, []
         if distillation is not None:
-            teachers = [essence(known[one]) if one in known else one for one in distillation.teachers]
+            teachers = [essence(known[teacher]) if teacher in known else teacher for teacher in distillation.teachers]
             distillation = distillation.replace(teachers=("any",))
         return config.replace(seed=0, distillation=distillation), *teachers
 
@@ -313,7 +304,7 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
 def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tuple[int, int]]:
     """Test errors by seed, (baseline, student), of the seeds that repeats of both have."""
     first, second = (
-        {one.config.seed: int(one.results["test_errors"]) for one in repeats(run, finished)}
+        {repeat.config.seed: int(repeat.results["test_errors"]) for repeat in repeats(run, finished)}
         for run in (baseline, student)
     )
     return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}

@@ -13,7 +13,7 @@ from kd_core.base.config import ConfigError
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
-from kd_core.evaluation.claims import over_seeds, seed_difference
+from kd_core.evaluation.claims import over_seeds, saved_by_seed
 from kd_core.evaluation.statistics import SURE
 from kd_core.experiments.advice.before import FEW_STEPS, is_tiny
 from kd_core.experiments.advice.evidence import Evidence
@@ -45,8 +45,7 @@ ALL_WELL = "These results give no reason to change a setting: targets, losses, l
 
 def advise(evidence: Evidence) -> list[Advice]:
     """What a run's numbers say, most important first: what spoils every other number, then the rest. May be empty."""
-    found = [advice for rule in RULES if (advice := rule(evidence)) is not None]
-    return found[:MOST]
+    return [advice for rule in RULES if (advice := rule(evidence)) is not None][:MOST]
 
 
 # ------------------------------------------------------------------------------------------------- was it a whole run
@@ -159,7 +158,7 @@ def _temperature(evidence: Evidence) -> Advice | None:
     logits, temperature = evidence.shown.teacher_logits, evidence.story.temperature
     mass, even = spread_mass(logits, temperature), evenness(logits, temperature)
     if mass < SHARP:
-        warmer = next((one for one in TEMPERATURES if one > temperature and spread_mass(logits, one) >= SOFT), None)
+        warmer = next((t for t in TEMPERATURES if t > temperature and spread_mass(logits, t) >= SOFT), None)
         return Advice(
             "sharp",
             f"The teacher is so confident at T = {temperature:g} that its soft targets say hardly more than labels.",
@@ -170,9 +169,7 @@ def _temperature(evidence: Evidence) -> Advice | None:
             _changed(evidence.story, temperature=warmer) if warmer else None,
         )
     if even > FLAT and is_tiny(story.student):
-        cooler = next(
-            (one for one in TEMPERATURES[::-1] if one < temperature and evenness(logits, one) <= LESS_FLAT), None
-        )
+        cooler = next((t for t in TEMPERATURES[::-1] if t < temperature and evenness(logits, t) <= LESS_FLAT), None)
         return Advice(
             "flat",
             f"At T = {temperature:g} this student has to match every logit of its teacher, the least likely classes' as"
@@ -225,8 +222,8 @@ def _hard_dominates(evidence: Evidence) -> Advice | None:
         return None
     shown = evidence.shown
 
-    def pull_of(one: StoryConfig) -> float:
-        return pull(*shown, temperature=one.temperature, alpha=one.alpha, t_squared=one.t_squared)
+    def pull_of(tried: StoryConfig) -> float:
+        return pull(*shown, temperature=tried.temperature, alpha=tried.alpha, t_squared=tried.t_squared)
 
     now = pull_of(story)
     if now >= WEAK:
@@ -315,11 +312,11 @@ def _soft_loss(student_logits: Logits, teacher_logits: Logits, story: StoryConfi
 
     from kd_core.losses import hinton
 
-    student, teacher = (torch.from_numpy(np.asarray(one, np.float64)) for one in (student_logits, teacher_logits))
-    told = hinton.distillation_loss(
+    student, teacher = (torch.from_numpy(np.asarray(logits, np.float64)) for logits in (student_logits, teacher_logits))
+    losses = hinton.distillation_loss(
         student, teacher, None, temperature=story.temperature, alpha=1.0, t_squared=story.t_squared
     )
-    return float(told.soft_loss)
+    return float(losses.soft_loss)
 
 
 def _is_hintons(story: StoryConfig) -> bool:
@@ -396,8 +393,8 @@ def _too_long(evidence: Evidence) -> Advice | None:
     The last quarter of the epochs against the best one, in standard deviations of a difference of two counts, √(a + b):
     too much for two counts of the same images, which pays for the best having been picked among many.
     """
-    errors = [one["validation_errors"] for one in evidence.epochs]
-    if len(errors) < 4 or any(one is None for one in errors):
+    errors = [epoch["validation_errors"] for epoch in evidence.epochs]
+    if len(errors) < 4 or None in errors:
         return None
     best = min(errors)
     at = len(errors) - 1 - errors[::-1].index(best)
@@ -435,42 +432,41 @@ def _gain(evidence: Evidence) -> Advice | None:
     """Whether student and baseline differ: over the seeds where there are enough, else on the images of the one run."""
     if evidence.compared is None:
         return None
-    saved = seed_difference(*({seed: pair[of] for seed, pair in evidence.pairs.items()} for of in (1, 0)))
+    saved = saved_by_seed(evidence.pairs)
     several = saved is not None and saved.interval is not None
     if saved is not None and several:
-        better, worse, said = saved.sign > 0, saved.sign < 0, over_seeds(saved)
+        sign, numbers = saved.sign, over_seeds(saved)
     else:
         only_baseline, only_student, chance = evidence.compared
-        better = chance < SURE and only_student < only_baseline
-        worse = chance < SURE and only_student > only_baseline
-        said = (
+        sign = -evidence.compared.sign
+        numbers = (
             f"On the test set {only_baseline:,} images are wrong for the baseline alone and {only_student:,} for the"
             f" student alone: were both equally good, a split at least this uneven would come with probability"
             f" {chance:.2g} (McNemar)."
         )
-    if better and several:
+    if sign > 0 and several:
         return None
-    if worse:
+    if sign < 0:
         mixed = OBJECTIVES[evidence.story.objective].mixed
         alpha = round(evidence.story.alpha / 2, 2)
         return Advice(
             "worse",
             f"The student is worse than its baseline{'' if several else ' on this seed'}: the teacher holds it back.",
-            said,
+            numbers,
             f"Lower alpha to {alpha:g}" if mixed else "Try Hinton's objective",
             _changed(evidence.story, alpha=alpha)
             if mixed
             else _changed(evidence.story, objective="hinton", weights=()),
         )
     if len(evidence.pairs) >= ENOUGH_SEEDS:
-        return Advice("chance", "What the student gains is too little to be seen with this many seeds.", said)
+        return Advice("chance", "What the student gains is too little to be seen with this many seeds.", numbers)
     seed = max([evidence.run.seed, *evidence.pairs]) + 1
     return Advice(
         "chance",
         "The student is better than its baseline on this seed; another seed may say otherwise."
-        if better
+        if sign > 0
         else "The gain over the baseline is within the noise: another seed may reverse it.",
-        said,
+        numbers,
         f"Repeat with seed {seed}",
         _changed(evidence.story, seed=seed, baseline=True),
     )

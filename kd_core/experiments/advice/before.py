@@ -62,13 +62,13 @@ def _kind(config: RunConfig) -> tuple[object, ...]:
 
 def _looks(config: RunConfig) -> str | None:
     """The objective for which the teacher looks at every batch, which takes its time."""
-    told = config.distillation
-    return told.objective if told is not None and told.info.needs != "logits" else None
+    distillation = config.distillation
+    return distillation.objective if distillation is not None and distillation.info.needs != "logits" else None
 
 
-def _related(one: RunConfig, other: RunConfig) -> bool:
-    ratio = one.training.batch_size / other.training.batch_size
-    return one.model.name == other.model.name and 0.5 <= ratio <= 2 and _looks(one) == _looks(other)
+def _related(first: RunConfig, second: RunConfig) -> bool:
+    ratio = first.training.batch_size / second.training.batch_size
+    return first.model.name == second.model.name and 0.5 <= ratio <= 2 and _looks(first) == _looks(second)
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
@@ -94,67 +94,69 @@ def warnings(
     teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the
     story's data set. assistant_parameters: where there is one.
     """
-    said: list[str] = []
+    texts: list[str] = []
     training, part = story.training, story.transfer_set
     tiny = is_tiny(story.student)
     student = story.student_runs(("teacher",))[-1]
-    said += _of_the_loss(story, tiny)
+    texts += _of_the_loss(story, tiny)
     if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
-        said.append("We measured students of 30 units on MNIST: in so few epochs a teacher gained them nothing.")
+        texts.append("We measured students of 30 units on MNIST: in so few epochs a teacher gained them nothing.")
     above = math.inf if teacher_parameters is None else teacher_parameters
     if assistant_parameters is not None and not student_parameters < assistant_parameters < above:
-        said.append(
+        texts.append(
             "An assistant can help where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
         )
     if teacher_parameters is not None and student_parameters >= teacher_parameters:
-        said.append(
+        texts.append(
             "The student is no smaller than its teacher: it can still gain from the soft targets (born-again networks,"
             " Furlanello et al. 2018), but saves neither size nor time."
         )
     if training.optimizer != "sgd" and training.learning_rate > 0.02:
-        said.append(
+        texts.append(
             f"A learning rate of {training.learning_rate:g} is high for {training.optimizer}: it may not settle."
         )
     if training.optimizer == "sgd" and training.learning_rate < 0.01:
-        said.append(f"A learning rate of {training.learning_rate:g} is low for sgd.")
+        texts.append(f"A learning rate of {training.learning_rate:g} is low for sgd.")
     steps = -(-student.examples // training.batch_size) * training.epochs
     if steps < FEW_STEPS:
-        said.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
+        texts.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
     if part.only_classes is not None:
         missing = [class_names[label] for label in part.missing(len(class_names))]
         if missing:
             paper = " Without any 3, the paper's student made 133 of its 206 errors on threes (section 3)."
-            said.append(
+            texts.append(
                 f"The transfer set has no {in_words(missing)}: most errors will be there."
                 + (paper if story.dataset in HANDWRITTEN else "")
             )
     if training.jitter_pixels:
-        said.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
+        texts.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
     elif OBJECTIVES[story.objective].needs != "logits":
-        said.append("To compare features the teacher looks at every image in every epoch, which costs time.")
-    return said
+        texts.append("To compare features the teacher looks at every image in every epoch, which costs time.")
+    return texts
 
 
 def _of_the_loss(story: StoryConfig, tiny: bool) -> list[str]:
     """What is known of temperature and alpha, where the objective reads them. tiny: the student is."""
-    said: list[str] = []
+    texts: list[str] = []
     temperature, alpha = story.temperature, story.alpha
     if OBJECTIVES[story.objective].mixed and alpha == 0 and not story.final_alpha:
-        said.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
+        texts.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
     if story.objective != "hinton":
-        return said
+        return texts
     if alpha > 0 and not story.t_squared and temperature > 1 and alpha < 1:
-        said.append(
+        texts.append(
             f"Without T² the soft loss pulls {temperature**2:.3g} times less than with it (paper, section 2): the"
             " labels weigh more than alpha says."
         )
     if temperature <= 1 and alpha > 0:
-        said.append("At T of 1 and less, the soft targets of a sure teacher are almost identical to the labels.")
+        texts.append("At T of 1 and less, the soft targets of a sure teacher are almost identical to the labels.")
     if temperature > 8 and tiny and alpha > 0:
-        said.append("For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3).")
+        texts.append(
+            "For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3)."
+        )
     elif temperature > 20 and alpha > 0:
-        said.append(
+        texts.append(
             "Far above T = 20 the student has to match every logit of its teacher, also the very negative ones: these"
             " may be noise or carry knowledge, and which of the two counts is to be measured (paper, section 2.1)."
         )
-    return said
+    return texts

@@ -81,7 +81,7 @@ def related(store: Store, run: Run) -> list[Run]:
     teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
     baseline = _baseline(run, finished)
     others = [] if baseline is None else [baseline, *repeats(baseline, finished)]
-    return [*{one.id: one for one in (run, *teachers, *repeats(run, finished), *others)}.values()]
+    return [*{other.id: other for other in (run, *teachers, *repeats(run, finished), *others)}.values()]
 
 
 def evidence_of(store: Store, run: Run) -> Evidence:
@@ -95,8 +95,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
     baseline = _baseline(run, finished)
     configs = [run.settled] if baseline is None else [baseline.settled, run.settled]
     sizes = [size for teacher in teachers if (size := teacher.results.get("parameters"))]  # of a black box unknown
-    here = available(run.config.dataset)  # advice is no reason to download anything
-    shown, judged, own = _logits(store, run, baseline, teachers) if here else (None, None, None)
+    is_here = available(run.config.dataset)  # advice is no reason to download anything
+    shown, judged, own = _logits(store, run, baseline, teachers) if is_here else (None, None, None)
     return Evidence(
         run=run.config,
         story=StoryConfig.of_runs(configs, [teacher.settled for teacher in teachers]),
@@ -107,8 +107,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         shown=shown,
         judged=judged,
         teacher_errors=own,
-        teacher_stopped=next((said for teacher in teachers if (said := teacher.stopped_said)), ""),
-        compared=_compared(store, run, baseline) if here and baseline is not None else None,
+        teacher_stopped=next((teacher.stopped_said for teacher in teachers if teacher.stopped_said), ""),
+        compared=_compared(store, run, baseline) if is_here and baseline is not None else None,
         pairs={} if baseline is None else pairs(baseline, run, finished),
     )
 
@@ -123,7 +123,7 @@ def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
     from kd_core.runs import artifacts
 
     labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
-    first, second = (artifacts.test_logits(store.storage, one.id) for one in (baseline, run))
+    first, second = (artifacts.test_logits(store.storage, other.id) for other in (baseline, run))
     return statistics.mcnemar(first, second, labels)
 
 
@@ -138,11 +138,11 @@ def _logits(
     learned, chosen_by = (part.numpy() for part in split_of(dataset, run.config))
     kept = artifacts.validation_logits(store.storage, run.id)
     rows = np.arange(len(chosen_by))
-    said = _said(store, run, teachers)
-    if said is not None:
-        rows = _spread_over(rows, said.most_judged)
-        learned = _spread_over(learned, said.most_shown)
-    shown = None if said is None else Shown(said.of(learned), dataset.train_labels.numpy()[learned])
+    teaching = _teaching(store, run, teachers)
+    if teaching is not None:
+        rows = _spread_over(rows, teaching.most_judged)
+        learned = _spread_over(learned, teaching.most_shown)
+    shown = None if teaching is None else Shown(teaching.of(learned), dataset.train_labels.numpy()[learned])
     judged = None
     if kept is not None:
         theirs = None if baseline is None else artifacts.validation_logits(store.storage, baseline.id)
@@ -150,7 +150,7 @@ def _logits(
             kept[1][rows],
             kept[0][rows],
             None if theirs is None else theirs[0][rows],
-            None if said is None else said.of(chosen_by[rows]),
+            None if teaching is None else teaching.of(chosen_by[rows]),
         )
     return shown, judged, _errors_unseen(run, teachers, judged)
 
@@ -169,14 +169,14 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
         same = teacher.dataset == run.config.dataset and teacher.seed == run.config.seed
         return same and teacher.training.validation_fraction >= run.config.training.validation_fraction
 
-    if judged is not None and judged.teacher is not None and all(left_out(one.config) for one in teachers):
+    if judged is not None and judged.teacher is not None and all(left_out(teacher.config) for teacher in teachers):
         return accuracy.test_errors(judged.teacher, judged.labels), len(judged.labels)
     if len(teachers) == 1 and teachers[0].results.get("validation_examples"):
         return teachers[0].results["validation_errors"], teachers[0].results["validation_examples"]
     return None
 
 
-class _Said(NamedTuple):
+class _Teaching(NamedTuple):
     """What the teachers together say of training images: of maps their indices (N,) to logits (N, K)."""
 
     of: Callable[[NDArray[np.int64]], Logits]
@@ -184,7 +184,7 @@ class _Said(NamedTuple):
     most_judged: int
 
 
-def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
+def _teaching(store: Store, run: Run, teachers: Sequence[Run]) -> _Teaching | None:
     """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
     import torch
 
@@ -200,18 +200,20 @@ def _said(store: Store, run: Run, teachers: Sequence[Run]) -> _Said | None:
     dataset = load.load(run.config.dataset, storage=store.storage)
     left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
 
-    asked = [] if left is not None else [artifacts.load_model(store.storage, one.id, dataset) for one in teachers]
+    models = (
+        [] if left is not None else [artifacts.load_model(store.storage, teacher.id, dataset) for teacher in teachers]
+    )
 
-    def say(indices: NDArray[np.int64]) -> Logits:
+    def logits(indices: NDArray[np.int64]) -> Logits:
         chosen = torch.from_numpy(indices)
         if left is not None:
             members = left[:, chosen]
         else:
             images = dataset.train_images[chosen]
-            members = torch.stack([build.logits_of(model, images, dataset.normalise) for model in asked])
+            members = torch.stack([build.logits_of(model, images, dataset.normalise) for model in models])
         return hinton.ensemble_logits(members, temperature=temperature, average=average).numpy()
 
-    return _Said(say, ASKED, ASKED) if asked else _Said(say, SAMPLE, len(dataset.train_labels))
+    return _Teaching(logits, ASKED, ASKED) if models else _Teaching(logits, SAMPLE, len(dataset.train_labels))
 
 
 def _spread_over(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
