@@ -52,7 +52,7 @@ def _known(dataset: str, *, reuse: bool) -> Known:
         runs=store.some,
         costs=services.costs,
         seconds=services.expected_seconds(),
-        ends=services.forecast,
+        span=services.forecast,
         class_names=services.class_names(dataset),
     )
 

@@ -3,7 +3,6 @@
 One record, made in one go; a page only says it.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -24,14 +23,14 @@ class Known(NamedTuple):
 
     trained: finished runs that may serve in place of new ones, the oldest first. runs: ids -> those that are there.
     costs: parameters and multiply_adds of an architecture on a data set. seconds: how long a run is expected to train
-    here, None where nothing measured compares. ends: when new runs begin and end, in seconds from now, by id.
+    here, None where nothing measured compares. span: in how many seconds new runs begin and end.
     """
 
     trained: Sequence[Run]
     runs: Callable[[Sequence[str]], Sequence[Run]]
     costs: Callable[[ModelConfig, str], Mapping[str, int]]
     seconds: Callable[[RunConfig], float | None]
-    ends: Callable[[Mapping[str, RunConfig]], Mapping[str, tuple[float, float]]]
+    span: Callable[[Mapping[str, RunConfig]], tuple[float, float] | None]
     class_names: Sequence[str]
 
 
@@ -62,13 +61,6 @@ class Expected(NamedTuple):
     seconds: float | None
 
 
-class Span(NamedTuple):
-    """When the first of some new runs is expected to begin and the last to end, in seconds from now."""
-
-    begins: float
-    ends: float
-
-
 @dataclass(frozen=True)
 class Forecast:
     """What a story takes. to_train: run id -> config, in running order. reused: ids of trained runs that serve.
@@ -80,7 +72,7 @@ class Forecast:
     to_train: dict[str, RunConfig]
     reused: tuple[str, ...]
     rows: tuple[Expected, ...]
-    span: Span | None
+    span: tuple[float, float] | None
     warnings: tuple[str, ...]
 
 
@@ -98,19 +90,9 @@ def forecast(story: StoryConfig, known: Known) -> Forecast:
         to_train=plan.to_train,
         reused=plan.reused,
         rows=tuple(sorted(rows, key=lambda row: ROLES.index(row.role))),
-        span=span_of(plan.to_train, known.ends),
+        span=known.span(plan.to_train),
         warnings=tuple(_warnings(story, known)),
     )
-
-
-def span_of(
-    to_train: Mapping[str, RunConfig], ends: Callable[[Mapping[str, RunConfig]], Mapping[str, tuple[float, float]]]
-) -> Span | None:
-    """When new runs begin and end, as the queue stands; None where there are none, or nobody knows."""
-    spans = ends(to_train) if to_train else {}
-    begins = min((spans[run_id][0] for run_id in to_train), default=math.inf)
-    last = max((spans[run_id][1] for run_id in to_train), default=math.inf)
-    return Span(begins, last) if math.isfinite(last) else None
 
 
 def _expected(config: RunConfig, known: Known, *, assistant: bool, trained: str | None) -> Expected:

@@ -6,7 +6,6 @@ import streamlit as st
 
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
-from kd_core.experiments.advice.forecast import Span, span_of
 from kd_core.experiments.table import Redo, Redone
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
@@ -18,15 +17,16 @@ from pages.shared.session.address import chosen
 from pages.shared.words import duration, refusals
 
 
-def span_in_words(span: Span) -> str:
+def span_in_words(span: tuple[float, float]) -> str:
     """In how long new runs are expected to be done, with what waits before them."""
-    waits = f", of which about {duration(span.begins)} until its turn" if span.begins >= 1 else ""
-    return f"about **{duration(span.ends)}** on this machine{waits}"
+    begins, ends = span
+    waits = f", of which about {duration(begins)} until its turn" if begins >= 1 else ""
+    return f"about **{duration(ends)}** on this machine{waits}"
 
 
 def expected_time(configs: Mapping[str, RunConfig]) -> str:
     """The same of new runs, as the queue stands; empty where it is not known."""
-    span = span_of(configs, services.forecast)
+    span = services.forecast(configs)
     return span_in_words(span) if span else ""
 
 

@@ -1,6 +1,7 @@
 """The one store and the one queue of this server, shared by all sessions."""
 
 import atexit
+import math
 import os
 import secrets
 import threading
@@ -278,9 +279,14 @@ def expected_seconds() -> Callable[[RunConfig], float | None]:
     return seconds
 
 
-def forecast(configs: Mapping[str, RunConfig]) -> dict[str, Span]:
-    """When new runs of this session's browser, and those of the queue, are expected to begin and to end."""
-    return jobs().forecast(expected_seconds(), configs, browser())
+def forecast(configs: Mapping[str, RunConfig]) -> Span | None:
+    """When the first of new runs of this session's browser begins and the last ends; None where nobody knows."""
+    if not configs:
+        return None
+    queue = jobs().forecast(expected_seconds(), configs, browser())
+    spans = [queue[run_id] for run_id in configs]
+    whole = Span(min(span.begins for span in spans), max(span.ends for span in spans))
+    return whole if math.isfinite(whole.ends) else None
 
 
 def queue_forecast() -> dict[str, Span]:

@@ -15,7 +15,7 @@ def known(trained=(), seconds=None):
         runs=lambda run_ids: [run for run in trained if run.id in run_ids],
         costs=lambda model, dataset: COSTS,
         seconds=lambda config: seconds,
-        ends=lambda configs: {run_id: (float(place), 10.0 + place) for place, run_id in enumerate(configs)},
+        span=lambda configs: (0.0, 10.0 * len(configs)) if configs else None,
         class_names=tuple("0123456789"),
     )
 
@@ -30,14 +30,9 @@ def test_a_new_story_trains_teacher_baseline_and_student_in_that_order():
     }
 
 
-def test_the_span_reaches_from_the_first_begin_to_the_last_end():
-    assert forecast(tiny_story(), known()).span == (0.0, 12.0)
-
-
-def test_what_nobody_knows_has_no_span():
-    endless = known()._replace(ends=lambda configs: dict.fromkeys(configs, (0.0, float("inf"))))
-    made = forecast(tiny_story(), endless)
-    assert made.span is None
+def test_the_time_is_that_of_all_runs_to_train():
+    made = forecast(tiny_story(), known())
+    assert made.span == (0.0, 30.0)
     assert {row.seconds for row in made.rows} == {None}
 
 
@@ -47,7 +42,7 @@ def test_a_trained_teacher_serves_and_takes_no_time(store):
     made = forecast(tiny_story(), known(store.runs(), seconds=7.0))
     assert made.reused == ("teacher",)
     assert [(row.trained, row.seconds) for row in made.rows] == [("teacher", None), (None, 7.0), (None, 7.0)]
-    assert made.span == (0.0, 11.0)
+    assert made.span == (0.0, 20.0)
 
 
 @pytest.mark.parametrize(
