@@ -40,7 +40,13 @@ def redo_recipe(
 def _show_redone(store: Store, redo: experiments_table.Redone, markdown: bool) -> None:
     rows = experiments_table.results(redo, store)
     cells = [
-        (row.label, "–" if row.printed is None else f"{row.printed:,}", row.said(), str(len(row.errors)), row.time())
+        (
+            row.label,
+            "–" if row.printed is None else f"{row.printed:,}",
+            row.errors_in_words(),
+            str(len(row.errors)),
+            row.time(),
+        )
         for row in rows
     ]
     head = ("run", "paper", "ours: median (range)", "seeds", "time a run")

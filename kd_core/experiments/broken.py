@@ -299,24 +299,26 @@ def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDAr
     return {"The right way: moved": moved, "The mistake: recoloured": recolours}
 
 
-def finding(mistake: str, dataset: str, found: SeedDifference) -> str:
+def finding(mistake: str, dataset: str, difference: SeedDifference) -> str:
     """What was found, in a sentence of Markdown, also where that is nothing."""
-    chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(found.by_seed)
+    chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(difference.by_seed)
     where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
-    said = _many(found.mean, mistake)
-    if found.interval is None:
+    count = _many(difference.mean, mistake)
+    if difference.interval is None:
         with_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
-        return f"{said} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
-    low, high = found.interval if found.mean >= 0 else (-found.interval[1], -found.interval[0])  # as it is said
+        return f"{count} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
+    low, high = difference.interval
+    if difference.mean < 0:  # the sentence counts the other way round
+        low, high = -high, -low
     of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
-    if not found.sign:
+    if not difference.sign:
         return (
-            f"**We cannot tell them apart** {where}: {said}, {of_seeds}. The harm, if there is any, is smaller than"
+            f"**We cannot tell them apart** {where}: {count}, {of_seeds}. The harm, if there is any, is smaller than"
             " what this many seeds can show."
         )
-    if found.sign < 0:
-        return f"**Here the mistake does no harm**: {said} {where}, {of_seeds}."
-    return f"**{said}** {where}, {of_seeds}."
+    if difference.sign < 0:
+        return f"**Here the mistake does no harm**: {count} {where}, {of_seeds}."
+    return f"**{count}** {where}, {of_seeds}."
 
 
 def _many(errors: float, mistake: str) -> str:

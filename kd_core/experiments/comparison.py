@@ -279,7 +279,7 @@ def story_of(runs: Sequence[Run]) -> Story:
 
 def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> Model:
     errors, examples = int(run.results["test_errors"]), int(run.results["test_examples"])
-    costs, of_first = ({cost: one.results[cost] for cost in COSTS} for one in (run, runs[0]))
+    costs, of_first = ({cost: other.results[cost] for cost in COSTS} for other in (run, runs[0]))
     return Model(
         run=run,
         name=name,
@@ -289,7 +289,7 @@ def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | 
         interval=statistics.wilson_interval(examples - errors, examples),
         costs=costs,
         ratios={cost: costs[cost] / of_first[cost] for cost in COSTS if None not in (costs[cost], of_first[cost])},
-        paces={} if speed is None else _paces(run.id, [one.id for one in runs], speed),
+        paces={} if speed is None else _paces(run.id, [other.id for other in runs], speed),
     )
 
 
@@ -310,13 +310,13 @@ def _scores(model: Model, logits: Logits, labels: Labels, sources: Sources) -> S
 
 
 def _paces(run_id: str, ids: Sequence[str], speed: Mapping[str, Any]) -> dict[str, list[Pace]]:
-    found: dict[str, list[Pace]] = {}
+    paces: dict[str, list[Pace]] = {}
     for runtime, sizes in speed["runtimes"][run_id].items():
         for size in map(int, sizes):
             shown = claims.times(speed, ids, runtime=runtime, batch=size)[run_id]
             claim = claims.speed_claim(speed, run_id, ids[0], runtime=runtime, batch=size)
-            found.setdefault(runtime, []).append(Pace(size, **shown, faster=claim))
-    return found
+            paces.setdefault(runtime, []).append(Pace(size, **shown, faster=claim))
+    return paces
 
 
 def _with_ratio(model: Model, cost: str) -> str:

@@ -147,9 +147,9 @@ class Standing(NamedTuple):
     seconds: float | None
 
 
-def standings(found: Sequence[Row]) -> list[Standing]:
+def standings(lines: Sequence[Row]) -> list[Standing]:
     """The lines that have finished runs, the fewest mean errors first."""
-    rows = {row.label: row for row in found if row.errors}
+    rows = {row.label: row for row in lines if row.errors}
     to_baseline, to_hinton = (_differences(rows, reference) for reference in (BASELINE, HINTON))
     made = []
     for name, row in rows.items():
@@ -179,8 +179,8 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
         more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
         if name != reference and len(more) >= FEWEST_SEEDS:
             paired[name] = (*statistics.mean_interval(more), statistics.mean_test(more))
-    sure = dict(zip(paired, holm([one[3] for one in paired.values()]), strict=True))
-    return {name: Difference(*one, sure=sure[name] < SURE) for name, one in paired.items()}
+    sure = dict(zip(paired, holm([numbers[3] for numbers in paired.values()]), strict=True))
+    return {name: Difference(*numbers, sure=sure[name] < SURE) for name, numbers in paired.items()}
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -191,32 +191,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """
     corrected = [0.0] * len(p_values)
     so_far = 0.0
-    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda one: p_values[one])):
+    for rank, place in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
         so_far = max(so_far, min(1.0, (len(p_values) - rank) * p_values[place]))
         corrected[place] = so_far
     return corrected
 
 
-def verdict(found: Sequence[Standing]) -> list[str]:
+def verdict(standings: Sequence[Standing]) -> list[str]:
     """What may be said of them, in sentences: gains that the correction leaves, and that all others are not gains."""
-    said = [
+    sentences = [
         sentence
         for reference, name in ((BASELINE, "the baseline"), (HINTON, "Hinton's KD"))
-        if (sentence := _said_of(found, reference, name))
+        if (sentence := _sentence(standings, reference, name))
     ]
-    return said or [f"It takes {FEWEST_SEEDS} seeds to say anything of differences."]
+    return sentences or [f"It takes {FEWEST_SEEDS} seeds to say anything of differences."]
 
 
-def _said_of(found: Sequence[Standing], reference: str, name: str) -> str:
+def _sentence(standings: Sequence[Standing], reference: str, name: str) -> str:
     compared = {
-        one.name: difference
-        for one in found
-        if (difference := one.to_baseline if reference == BASELINE else one.to_hinton) is not None
+        standing.name: difference
+        for standing in standings
+        if (difference := standing.to_baseline if reference == BASELINE else standing.to_hinton) is not None
     }
     if not compared:
         return ""
-    fewer = [label(one) for one, difference in compared.items() if difference.sure and difference.mean < 0]
-    more = [label(one) for one, difference in compared.items() if difference.sure and difference.mean > 0]
+    fewer = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean < 0]
+    more = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean > 0]
     parts = [
         f"{'; '.join(those)}: {word} test errors than {name}"
         for those, word in ((fewer, "fewer"), (more, "more"))

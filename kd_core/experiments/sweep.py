@@ -103,7 +103,7 @@ def error_maps(runs: Sequence[Run], errors: Mapping[str, int]) -> list[ErrorMap]
     maps = []
     for width, of_width in cells.items():
         alphas, temperatures = (sorted(set(values)) for values in zip(*of_width, strict=True))
-        means = [[mean(found) if (found := of_width.get((a, t))) else None for t in temperatures] for a in alphas]
+        means = [[mean(counts) if (counts := of_width.get((a, t))) else None for t in temperatures] for a in alphas]
         maps.append(ErrorMap(width, temperatures, alphas, means))
     return maps
 
@@ -114,7 +114,7 @@ def baselines_in_words(finished: Sequence[Run]) -> list[str]:
     for run in sorted(finished, key=width_of):
         if run.config.role == "baseline":
             errors.setdefault(width_of(run), []).append(run.results["test_errors"])
-    return [f"Baseline of {width} units: {errors_in_words(found)} test errors." for width, found in errors.items()]
+    return [f"Baseline of {width} units: {errors_in_words(counts)} test errors." for width, counts in errors.items()]
 
 
 def errors_in_words(errors: Sequence[int]) -> str:

@@ -109,7 +109,7 @@ class Row(NamedTuple):
         """Over the seeds."""
         return median(self.errors.values()) if self.errors else None
 
-    def said(self) -> str:
+    def errors_in_words(self) -> str:
         """Median and range, such as '74 (71 to 78)'."""
         if not self.errors:
             return ""
@@ -125,7 +125,7 @@ def rows(
     experiment: Experiment, redo: Redo, runs: Mapping[str, Run], seconds: Mapping[str, float] | None = None
 ) -> list[Row]:
     """A row for each line, of the runs that have finished. seconds: run id -> what its epochs took."""
-    found = []
+    made = []
     for line in experiment.lines:
         finished = {
             seed: runs[run_id]
@@ -135,8 +135,8 @@ def rows(
         errors = {seed: run.results["test_errors"] for seed, run in finished.items()}
         examples = next((run.results["test_examples"] for run in finished.values()), 0)
         took = {seed: seconds[run.id] for seed, run in finished.items() if run.id in seconds} if seconds else {}
-        found.append(Row(line.label, line.printed, errors, examples, took))
-    return found
+        made.append(Row(line.label, line.printed, errors, examples, took))
+    return made
 
 
 @dataclass(frozen=True)
@@ -218,28 +218,28 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def verdicts(experiment: Experiment, found: Sequence[Row]) -> list[Verdict]:
+def verdicts(experiment: Experiment, rows: Sequence[Row]) -> list[Verdict]:
     """What came of the experiment: of its contest, if it has one, and of each line that the paper prints a number for.
 
     The second of the contest's lines wins or loses where the 95% interval of the mean difference, seed by seed
     (Student's t), leaves out 0; a line against the paper likewise, whose number is of one run and taken as exact. Fewer
     than FEWEST_SEEDS seeds say nothing either way; lines without any are left out.
     """
-    said = []
+    judged = []
     if experiment.contest is not None:
-        first, second = (next(row for row in found if row.label == label) for label in experiment.contest)
+        first, second = (next(row for row in rows if row.label == label) for label in experiment.contest)
         both = sorted(first.errors.keys() & second.errors.keys())
-        said.append(
+        judged.append(
             _judged(
                 f"'{second.label}' against '{first.label}'",
                 [first.errors[seed] - second.errors[seed] for seed in both],
             )
         )
-    for row in found:
+    for row in rows:
         if row.printed is not None:
             saved = [row.printed - errors for errors in row.errors.values()]
-            said.append(_judged(f"'{row.label}' against the paper's {row.printed:,}", saved))
-    return [verdict for verdict in said if verdict is not None]
+            judged.append(_judged(f"'{row.label}' against the paper's {row.printed:,}", saved))
+    return [verdict for verdict in judged if verdict is not None]
 
 
 def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:

@@ -38,14 +38,14 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         default=next(iter(others)),
         format_func=labels_of.__getitem__,
     )
-    found = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
-    if len(found) == 0:
+    differing = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
+    if len(differing) == 0:
         st.success("They name the same class for every test image.", icon=":material/handshake:")
         return
     st.markdown(
-        f"They differ on **{len(found):,}** of {len(labels):,} test images; first what the first is least sure of."
+        f"They differ on **{len(differing):,}** of {len(labels):,} test images; first what the first is least sure of."
     )
-    shown = found[:TILES]
+    shown = differing[:TILES]
     index = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
     if index not in shown:
         index = int(shown[0])

@@ -23,9 +23,9 @@ CLASSES_SHOWN = 200
 def bring_your_own() -> None:
     """The whole way of an upload; where it is lives in the session."""
     st.subheader("Bring your own")
-    said = st.session_state.pop("data_said", None)
-    if said:
-        (st.success if said[0] else st.error)(literal(said[1]), icon=None)
+    message = st.session_state.pop("data_said", None)
+    if message:
+        (st.success if message[0] else st.error)(literal(message[1]), icon=None)
     st.markdown(
         "A **zip** with one folder a class, the images of the class in it (PNG, JPEG, WebP and others). Folders called"
         " `train` and `test` (or `val`) above them are kept apart. Larger than"

@@ -65,7 +65,7 @@ def preview(dataset: str) -> bool:
     return True
 
 
-def balance_and_numbers(dataset: str, here: bool) -> None:
+def balance_and_numbers(dataset: str, is_here: bool) -> None:
     """How many images of each class, and the facts on one line each."""
     info = info_of(dataset)
     channels, height, width = info.image_shape
@@ -75,7 +75,7 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
         "Classes": f"{info.classes:,}",
         "Size": f"{width} x {height} pixels, {'grey' if channels == 1 else 'colour'}",
     }
-    if here:
+    if is_here:
         names, train, test = services.class_counts(dataset)
         chart(
             classes.class_balance(names, train, test),
@@ -85,7 +85,7 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
         )
         ratio = library.balance(train)
         facts["Largest class to smallest"] = f"{ratio:.2f} to 1"
-    if here and is_own(dataset):
+    if is_here and is_own(dataset):
         made = library.card(base_paths.storage(), dataset)
         settings = made.preparation
         facts |= {
@@ -97,7 +97,7 @@ def balance_and_numbers(dataset: str, here: bool) -> None:
             "Content": f"{dataset.split('.')[2]} (changes with any image or setting)",
         }
     st.markdown("\n".join(f"- {name}: **{literal(value)}**" for name, value in facts.items()))
-    if here and st.button("Train on it", key="train_on_it", icon=":material/model_training:"):
+    if is_here and st.button("Train on it", key="train_on_it", icon=":material/model_training:"):
         set_story(StoryConfig.default(dataset))
         st.session_state[keys.VIEW] = keys.SET_UP
         st.switch_page("pages/train/page.py")

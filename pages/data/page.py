@@ -15,9 +15,9 @@ st.markdown(
 look, numbers = st.columns([3, 2], gap="large")
 with look:
     dataset = pick_data_set()
-    here = preview(dataset)
+    is_here = preview(dataset)
 with numbers:
-    balance_and_numbers(dataset, here)
+    balance_and_numbers(dataset, is_here)
     remove_button(dataset)
 
 st.divider()

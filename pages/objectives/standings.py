@@ -49,9 +49,9 @@ def result(redo: Redone) -> None:
     for sentence in equal_budget.verdict(standings):
         st.info(literal(sentence), icon=":material/balance:")
     points = [
-        (equal_budget.label(one.name), _role(one), *one.to_baseline[:3])
-        for one in standings
-        if one.to_baseline is not None
+        (equal_budget.label(standing.name), _role(standing), *standing.to_baseline[:3])
+        for standing in standings
+        if standing.to_baseline is not None
     ]
     if points:
         chart(experiments.objective_differences(points), key="contest", text="Test errors more than the baseline's")
@@ -63,8 +63,8 @@ def result(redo: Redone) -> None:
 
 
 def _table(standings: Sequence[Standing]) -> None:
-    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(one), strict=True)) for one in standings]
-    by_seed = [" ".join(str(one.errors[seed]) for seed in sorted(one.errors)) for one in standings]
+    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
+    by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
     st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
 
 

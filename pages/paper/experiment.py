@@ -58,7 +58,7 @@ def result_table(redo: Redone) -> None:
                 {
                     "run": row.label,
                     "paper": "–" if row.printed is None else f"{row.printed:,}",
-                    "ours, median (range)": row.said() or "not yet",
+                    "ours, median (range)": row.errors_in_words() or "not yet",
                     "seeds": len(row.errors),
                     "time a run": row.time(),
                 }

@@ -18,11 +18,11 @@ def difference_table(runs: Sequence[Run]) -> None:
         return
     names = [cell(f"{run.name or run.config.role} {run.id[:4]}") for run in runs]
     rows = [
-        {"setting": setting, **{name: _said(value) for name, value in zip(names, values, strict=True)}}
+        {"setting": setting, **{name: _in_words(value) for name, value in zip(names, values, strict=True)}}
         for setting, values in differing.items()
     ]
     st.dataframe(pd.DataFrame(rows), hide_index=True)
 
 
-def _said(value: object) -> str:
+def _in_words(value: object) -> str:
     return "–" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -38,7 +38,7 @@ def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], ru
     several = len(ids) > 1
     st.download_button(
         title,
-        in_turn(lambda: _zipped({f"{name}-{one}.{ending}": make(one) for one in ids}) if several else make(ids[0])),
+        in_turn(lambda: _zipped({f"{name}-{run}.{ending}": make(run) for run in ids}) if several else make(ids[0])),
         file_name=f"kd-lab-{name}s.zip" if several else f"kd-lab-{name}-{ids[0]}.{ending}",
         key=f"download_{name}_{ending}",
         icon=":material/download:",

@@ -110,15 +110,15 @@ def _whose(run: Run, me: str) -> str:
 
 
 def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, object]:
-    config, results, told = run.config, run.results, run.config.distillation
+    config, results, distillation = run.config, run.results, run.config.distillation
     return {
         "●": "●",
         "run": cell(run.name or run.config.network) + run.config.mistake_said,
         "role": config.role,
         "data": info_of(config.dataset).label,
-        "objective": told.info.label if told else None,
-        "T": told.temperature if told and told.info.uses_temperature else None,
-        "alpha": told.alpha if told and told.info.mixed else None,
+        "objective": distillation.info.label if distillation else None,
+        "T": distillation.temperature if distillation and distillation.info.uses_temperature else None,
+        "alpha": distillation.alpha if distillation and distillation.info.mixed else None,
         "status": "waits for its teacher" if waits else run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),

@@ -82,11 +82,11 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
 
 def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
     """The pairs of a map too large to be read cell by cell."""
-    said = [
+    pairs = [
         f"**{literal(class_names[row])}** for {literal(one(class_names[other]))} ({share:.1%})"
         for row, other, share in likest_pairs(mean_soft, PAIRS)
     ]
-    st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(said)}.")
+    st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(pairs)}.")
 
 
 def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], column: int, row: int) -> None:

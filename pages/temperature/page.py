@@ -18,11 +18,11 @@ st.markdown(
     " considered**."
 )
 
-found = pickers.batches_with_teacher()
-if not found:
+batches = pickers.batches_with_teacher()
+if not batches:
     pickers.no_models_yet()
     st.stop()
-models = pickers.with_teacher(found[pickers.batch_picker(found)])
+models = pickers.with_teacher(batches[pickers.batch_picker(batches)])
 class_names = services.class_names_of(models[0])
 names, colours = story.names(models), shades(models)
 temperature = temperature_of_address()

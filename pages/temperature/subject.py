@@ -92,19 +92,19 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     kind = st.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
     wanted = st.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
     label = None if wanted == "any" else class_names.index(wanted)
-    found = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
-    if len(found) == 0:
+    gallery_images = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
+    if len(gallery_images) == 0:
         st.info("No test image is of this kind. Choose another.", icon=":material/search_off:")
         return None
-    pages = -(-len(found) // TILES)
+    pages = -(-len(gallery_images) // TILES)
     page = 1
     if pages > 1:
         key = f"gallery_page_{kind}_{wanted}"
         page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
-    shown = found[TILES * (page - 1) : TILES * page]
+    shown = gallery_images[TILES * (page - 1) : TILES * page]
     index = index_of_address(named, len(labels))
     if index is None:
-        index = int(found[0])
+        index = int(gallery_images[0])
     picked = image_grid(
         images[shown],
         [int(index) for index in shown],

@@ -38,21 +38,21 @@ def bring_teacher(story: StoryConfig) -> None:
             services.end_trial(st.session_state.pop(TRIAL, None))
             _taken(story)
             return
-        asked = _settings()
-        if asked is None:
+        settings = _settings()
+        if settings is None:
             return
-        said = (uploaded.file_id, story.dataset, repr(asked))
+        tried_as = (uploaded.file_id, story.dataset, repr(settings))
         if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type=filled("teacher_try")):
-            _try(uploaded.getvalue(), uploaded.name, story.dataset, asked, said)
+            _try(uploaded.getvalue(), uploaded.name, story.dataset, settings, tried_as)
         trial = services.trial(st.session_state.get(TRIAL))
         if trial is None:
             _taken(story)
         elif not trial.done:
             _progress(trial)
-        elif st.session_state.get(TRIED_AS) != said:
+        elif st.session_state.get(TRIED_AS) != tried_as:
             st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
         else:
-            _found(trial)
+            _outcome(trial)
 
 
 def _settings() -> dict[str, Any] | None:
@@ -72,7 +72,7 @@ def _settings() -> dict[str, Any] | None:
     pixels = right.selectbox(
         "It was trained on pixels",
         [*PIXELS, OTHER],
-        format_func=lambda one: PIXELS[one][0] if one in PIXELS else "of another mean and deviation",
+        format_func=lambda choice: PIXELS[choice][0] if choice in PIXELS else "of another mean and deviation",
         key="teacher_pixels",
         help="KD Lab gives mean 0 and standard deviation 1 over the training set. Not sure? Try several: those it"
         " was trained on leave the fewest errors.",
@@ -107,12 +107,12 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _try(content: bytes, file: str, dataset: str, asked: dict[str, Any], said: tuple[str, ...]) -> None:
+def _try(content: bytes, file: str, dataset: str, settings: dict[str, Any], tried_as: tuple[str, ...]) -> None:
     services.end_trial(st.session_state.pop(TRIAL, None))
     st.session_state.pop(TAKEN, None)
     with refusals():
-        st.session_state[TRIAL] = rights.try_teacher(content, file, dataset, asked)
-        st.session_state[TRIED_AS] = said
+        st.session_state[TRIAL] = rights.try_teacher(content, file, dataset, settings)
+        st.session_state[TRIED_AS] = tried_as
 
 
 def _progress(trial: Trial) -> None:
@@ -132,34 +132,34 @@ def _progress(trial: Trial) -> None:
     progress()
 
 
-def _found(trial: Trial) -> None:
+def _outcome(trial: Trial) -> None:
     """What a trial found, and the button that takes the teacher in."""
     try:
-        found = trial.outcome()
+        outcome = trial.outcome()
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return
-    share = found.test_errors / found.test_examples
-    st.metric("Test errors", f"{found.test_errors:,} of {found.test_examples:,}, {share:.2%}")
-    st.caption(literal(" ".join(found.notes)))
-    if found.warning:
-        st.warning(literal(found.warning), icon=":material/warning:")
+    share = outcome.test_errors / outcome.test_examples
+    st.metric("Test errors", f"{outcome.test_errors:,} of {outcome.test_examples:,}, {share:.2%}")
+    st.caption(literal(" ".join(outcome.notes)))
+    if outcome.warning:
+        st.warning(literal(outcome.warning), icon=":material/warning:")
     name, take = st.columns([3, 2], vertical_alignment="bottom")
     called = name.text_input("Name", max_chars=MAX_NAME, key="teacher_name", placeholder="what to call it")
     with take:
-        asked = pressed(
-            "Take it all the same" if found.warning else "Take it as a teacher",
+        take_it = pressed(
+            "Take it all the same" if outcome.warning else "Take it as a teacher",
             key="teacher_take",
             icon=":material/school:",
-            type="secondary" if found.warning else filled("teacher_take"),
+            type="secondary" if outcome.warning else filled("teacher_take"),
         )
-    if asked:
-        _take(found, called)
+    if take_it:
+        _take(outcome, called)
 
 
-def _take(found: Outcome, name: str) -> None:
+def _take(outcome: Outcome, name: str) -> None:
     with refusals():
-        st.session_state[TAKEN] = rights.take_teacher(found, name)
+        st.session_state[TAKEN] = rights.take_teacher(outcome, name)
         services.end_trial(st.session_state.pop(TRIAL, None))
         st.rerun()
 
@@ -168,7 +168,7 @@ def _taken(story: StoryConfig) -> None:
     """How the teacher that was taken stands: it is asked of all images, then it can teach."""
     for run in services.store().some([st.session_state.get(TAKEN, "")]):
         if run.status in ACTIVE:
-            _asked(run)
+            _watch(run)
         elif run.usable:
             st.success(f"{literal(run.label)} is ready to teach.", icon=":material/check_circle:")
             st.button(
@@ -184,7 +184,7 @@ def _taken(story: StoryConfig) -> None:
 
 
 @st.fragment(run_every=PROGRESS_SECONDS)
-def _asked(run: Run) -> None:
+def _watch(run: Run) -> None:
     """Watch a run until it has left its logits."""
     for now in services.store().some([run.id]):
         if now.status not in ACTIVE:

@@ -187,19 +187,19 @@ def with_changes(base: C, changes: dict[str, object], wrong: list[str]) -> C:
 
 def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...], int, ModelConfig]:
     """Trained teachers, or how many new ones, and their network."""
-    there = {run.id: run for run in _trained_teachers(base)}
-    named = [run_id for run_id in base.teachers if run_id in there]
+    known = {run.id: run for run in _trained_teachers(base)}
+    named = [run_id for run_id in base.teachers if run_id in known]
     start_field("teacher_source", TRAINED if named else NEW)
     source = st.segmented_control(
-        "Teacher", [NEW, TRAINED], key="form_teacher_source", required=True, disabled=not there and not named
+        "Teacher", [NEW, TRAINED], key="form_teacher_source", required=True, disabled=not known and not named
     )
-    if source == TRAINED and there:
-        start_field("teachers", named or list(there)[:1])
-        st.session_state["form_teachers"] = [one for one in st.session_state["form_teachers"] if one in there]
+    if source == TRAINED and known:
+        start_field("teachers", named or list(known)[:1])
+        st.session_state["form_teachers"] = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
         picked = st.multiselect(
             "Trained teachers",
-            list(there),
-            format_func=lambda run_id: _teacher_label(there[run_id]),
+            list(known),
+            format_func=lambda run_id: _teacher_label(known[run_id]),
             key="form_teachers",
             help="Several make an ensemble: the student learns from their average.",
             max_selections=20,

@@ -14,8 +14,8 @@ from pages.train.replay import replay
 
 st.title("Distill live")
 
-found = pickers.batches()
-going = pickers.going(found)
+batches = pickers.batches()
+going = pickers.going(batches)
 if keys.train_view(busy=going is not None) == keys.SET_UP:
     preset_buttons()
     choose, means = st.columns([4, 5], gap="large")
@@ -27,8 +27,8 @@ if keys.train_view(busy=going is not None) == keys.SET_UP:
             if rights.presenter():
                 bring_teacher(story)
         live_view([], curves=False, key="queue")
-elif found:
-    runs = pickers.linked(found[pickers.batch_picker(found, opens=going or pickers.opening(found))])
+elif batches:
+    runs = pickers.linked(batches[pickers.batch_picker(batches, opens=going or pickers.opening(batches))])
     live_view(runs, key="live")
     advice_on(runs)
     manage_runs(runs)

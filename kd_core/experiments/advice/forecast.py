@@ -127,8 +127,8 @@ def formula(story: StoryConfig) -> Formula:
         )
         if last is not None
     ]
-    said = f"From the first step to the last, {' and '.join(changes)}." if changes else ""
-    return _hinton(story, said) if story.objective == "hinton" else _other(story, said)
+    caption = f"From the first step to the last, {' and '.join(changes)}." if changes else ""
+    return _hinton(story, caption) if story.objective == "hinton" else _other(story, caption)
 
 
 def _hinton(story: StoryConfig, changes: str) -> Formula:

@@ -99,8 +99,8 @@ def test_rows_say_median_and_range_of_the_finished_seeds_alone(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
     found = table.rows(experiment, plan, runs)
-    assert [row.said() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
-    assert table.rows(experiment, plan, {})[0].said() == ""
+    assert [row.errors_in_words() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
+    assert table.rows(experiment, plan, {})[0].errors_in_words() == ""
 
 
 @pytest.mark.parametrize(
