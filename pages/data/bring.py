@@ -1,7 +1,6 @@
 """Bring in your own data set: upload a zip of class folders, see what is in it, say how to make it ready, and do so."""
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -9,6 +8,7 @@ import streamlit as st
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import SIDES
 from kd_core.data.own.library import Preparation
+from kd_core.data.own.source import Look
 from pages.data import look
 from pages.shared.access import rights
 from pages.shared.parts.missing import follow
@@ -53,10 +53,11 @@ def bring_your_own() -> None:
     if work.error is not None or work.result is None:
         _end(False, work.error or "Nothing was found in it.")
         return
-    _what_is_in_it(work.result)
+    seen = Look(**work.result)
+    _what_is_in_it(seen)
     preparing = services.intake().work(st.session_state.get(PREPARING))
     if preparing is None:
-        _settings(work.result, Path(st.session_state[SOURCE]))
+        _settings(seen, Path(st.session_state[SOURCE]))
     elif follow(preparing, PREPARING):
         if preparing.error is not None or preparing.result is None:
             del st.session_state[PREPARING]
@@ -90,15 +91,15 @@ def _end(well: bool, sentence: str) -> None:
     st.rerun()
 
 
-def _what_is_in_it(seen: dict[str, Any]) -> None:
-    train, test = seen["train"], seen["test"]
+def _what_is_in_it(seen: Look) -> None:
+    train, test = seen.train, seen.test
     total = sum(train.values()) + sum(test.values())
-    least, most = (" x ".join(map(str, seen[name])) for name in ("smallest", "largest"))
+    least, most = (" x ".join(map(str, size)) for size in (seen.smallest, seen.largest))
     st.markdown(
-        f"**{total:,} images of {len(train):,} classes**, {'colour' if seen['colour'] else 'grey'}, from {least} to"
+        f"**{total:,} images of {len(train):,} classes**, {'colour' if seen.colour else 'grey'}, from {least} to"
         f" {most} pixels. "
         + ("Its own test set is kept." if test else "No test set of its own: one is drawn by seed.")
-        + (f" {seen['ignored']:,} other files are left out." if seen["ignored"] else "")
+        + (f" {seen.ignored:,} other files are left out." if seen.ignored else "")
     )
     rows = [
         {"class": cell(name), "images": count} | ({"test": test[name]} if test else {}) for name, count in train.items()
@@ -108,26 +109,24 @@ def _what_is_in_it(seen: dict[str, Any]) -> None:
     )
 
 
-def _settings(seen: dict[str, Any], path: Path) -> None:
+def _settings(seen: Look, path: Path) -> None:
     """The form that says how its images are made ready, and the button that has it done."""
     with st.form("data_settings", border=True):
         label = st.text_input("What to call it", path.stem[:40], max_chars=40, key="data_label")
         left, middle, right = st.columns(3)
         side = left.number_input(
-            "Height and width, pixels", *SIDES, int(seen["side"]), key="data_side",
+            "Height and width, pixels", *SIDES, seen.side, key="data_side",
             help="Each image is cropped to its middle square and scaled. Small is fast: 28 to 64 suit two cores.",
         )  # fmt: skip
         kind = middle.segmented_control(
             "Channels",
             ["Colour", "Grey"],
-            default="Colour" if seen["colour"] else "Grey",
+            default="Colour" if seen.colour else "Grey",
             required=True,
             key="data_kind",
         )
-        share = right.number_input(
-            "Test set, % of each class", 2, 50, 20, key="data_share", disabled=bool(seen["test"])
-        )
-        seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen["test"]))
+        share = right.number_input("Test set, % of each class", 2, 50, 20, key="data_share", disabled=bool(seen.test))
+        seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen.test))
         skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
         if not st.form_submit_button("Make it a data set", type="primary", icon=":material/construction:"):
             return
