@@ -81,7 +81,7 @@ CHANGED = {
 
 
 def teacher(dataset: str) -> RunConfig:
-    """The teacher of all students on a data set: the one that ships, so that it need not be trained."""
+    """Return the teacher of all students on a data set: the one that ships, so it need not be trained."""
     if dataset == "digits":
         (config,) = presets.digits_story().teacher_runs()
         return config
@@ -91,12 +91,12 @@ def teacher(dataset: str) -> RunConfig:
 
 
 def setting(mistake: str, dataset: str) -> Setting:
-    """What a mistake is shown with on a data set."""
+    """Return the setting in which a mistake is shown on a data set."""
     return CHANGED[dataset].get(mistake, BASE[dataset])
 
 
 def experiment(mistake: str, dataset: str) -> Experiment:
-    """The right and the wrong student of every seed, with their teachers, to be planned by paper.plan."""
+    """Return the right and the wrong student of every seed, with their teachers, for table.plan."""
     chosen, good = setting(mistake, dataset), teacher(dataset)
     hasty = mistake == "hasty_teacher"
     bad = good.replace(mistake=mistake, training=good.training.replace(epochs=1)) if hasty else good
@@ -147,7 +147,7 @@ class Choice(NamedTuple):
 
 
 def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
-    """What a student does on the half of the test set by which its seed chooses, and on the other.
+    """Count a student's errors on the half of the test set by which its seed chooses, and on the other.
 
     Of a student whose epoch a validation split chose, both halves are new, and they differ by chance alone. Of one
     whose epoch the first half chose, only the other is: its number there is the honest one.
@@ -158,7 +158,7 @@ def choice(logits: Logits, labels: Labels, seed: int) -> Choice:
 
 
 def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> SeedDifference | None:
-    """Optimism: errors on the other half minus those on the half that chose the epoch; None without any seed.
+    """Return the optimism: errors on the other half minus those on the half that chose. None without seeds.
 
     The other half's errors less the own one's, of the student whose epoch the own half chose, less the same of the
     student whose epoch the validation split chose: so what one half is harder than the other takes itself out.
@@ -184,7 +184,7 @@ class Cost(NamedTuple):
 
 
 def cost(redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Logits]) -> Cost | None:
-    """What the mistake of an experiment costs, of the runs that have finished; None without a seed that has both.
+    """Sum up what an experiment's mistake costs over its finished runs; None without a seed that has both.
 
     labels: of the test set. logits: run id -> (N, K) over it. They are read where the mistake is a choice by them.
     """
@@ -238,7 +238,7 @@ def _choice_cells(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> l
 
 
 def _teachers_in_words(teachers: Sequence[Run]) -> str:
-    """What both teachers do, of the mistake that has one of its own."""
+    """Return a sentence on both teachers, where the mistake has one of its own."""
     if len(teachers) < 2:
         return ""
     each = []
@@ -268,7 +268,7 @@ class Pull(NamedTuple):
 
 
 def pull(mistake: str, dataset: str, teacher_logits: Sequence[float], label: int) -> Pull:
-    """The gradient of both losses on one image, in closed form, with the mistake and without."""
+    """Return the gradient of both losses on one image, in closed form, with the mistake and without."""
     from kd_core.losses import one_example
     from kd_core.training import mistaken
 
@@ -283,7 +283,7 @@ def pull(mistake: str, dataset: str, teacher_logits: Sequence[float], label: int
 
 
 def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDArray[np.uint8]]]:
-    """One image (C, H, W) as training moves it, and as the mistake recolours it: row -> caption -> image."""
+    """Move one image (C, H, W) as training does, and recolour it as the mistake does: row -> caption -> image."""
     import torch
 
     from kd_core.training.loop import shifted
@@ -300,7 +300,7 @@ def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDAr
 
 
 def finding(mistake: str, dataset: str, difference: SeedDifference) -> str:
-    """What was found, in a sentence of Markdown, also where that is nothing."""
+    """Say what the mistake costs in a sentence of Markdown, also where that is nothing."""
     chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(difference.by_seed)
     where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
     count = _many(difference.mean, mistake)

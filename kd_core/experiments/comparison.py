@@ -161,7 +161,7 @@ class Comparison:
         return claims.paces_ms(self.speed, [run.id for run in self.runs]) if self.speed else {}
 
     def seeds_in_words(self) -> list[str]:
-        """Sentences on what several seeds say: of the student against its baseline, then of each model by itself."""
+        """Say what several seeds show: of the student against its baseline, then of each model by itself."""
         sentences = [] if self.saved is None else [claims.over_seeds(self.saved)]
         for model in self.models:
             repeats = story.repeats(model.run, self._source.finished)
@@ -171,7 +171,7 @@ class Comparison:
         return sentences
 
     def headline(self, shown: Callable[[str], str] = str) -> str:
-        """In Markdown: the errors, the share of the gap to its teacher that the student closes, and what it costs.
+        """Say in Markdown the errors, how much of the gap to its teacher the student closes, and what it costs.
 
         Models that were stopped are named. shown: makes Markdown of a run's name.
         """
@@ -202,7 +202,7 @@ class Comparison:
         return text
 
     def _in_time(self) -> str:
-        """How much faster the student is than its teacher, to follow its size."""
+        """Say how much faster the student is than its teacher, to follow its size."""
         if self.speed is None or self.teacher is None or self.distilled is None:
             return ""
         claim = claims.speed_claim(self.speed, self.distilled.id, self.teacher.id)
@@ -211,7 +211,7 @@ class Comparison:
         return f" and is {claim.sentence}" if claim.measurable else f"; {claim.sentence}"
 
     def table(self) -> dict[str, list[str]]:
-        """The whole as text for a shell, a row each: what it is -> a cell for each model."""
+        """Return the whole as text for a shell: title of a row -> a cell for each model."""
         rows = {
             "run": [
                 ", ".join(filter(None, [run.config.network + run.config.mistake_said, run.stopped_said]))
@@ -236,7 +236,7 @@ class Comparison:
 
 
 def images_at_once(pace: Pace) -> str:
-    """What the throughput in a pace's batches is called."""
+    """Name the throughput in a pace's batches."""
     return f"images a second, {pace.batch} at once"
 
 
@@ -268,7 +268,7 @@ class Story(NamedTuple):
 
 
 def story_of(runs: Sequence[Run]) -> Story:
-    """The first of each among runs, those made with a mistake on purpose left out."""
+    """Return the first of each among runs, without those that make a mistake on purpose."""
     meant = [run for run in runs if not run.config.mistake]
     assistants = story.assistants({run.id: run.config for run in runs})
     teacher = next((run for run in meant if run.config.role == "teacher"), None)
@@ -320,7 +320,7 @@ def _paces(run_id: str, ids: Sequence[str], speed: Mapping[str, Any]) -> dict[st
 
 
 def _with_ratio(model: Model, cost: str) -> str:
-    """Such as '2,395,210 (1x)', a dash of what a black box hides."""
+    """Return text such as '2,395,210 (1x)', or a dash for what a black box hides."""
     value = model.costs[cost]
     if value is None:
         return "–"
@@ -335,7 +335,7 @@ def _size(teacher: Model, distilled: Model) -> str:
 
 
 def _seeds_of_a_model(name: str, errors: Sequence[int]) -> str:
-    """Mean test errors of a model over its seeds, two or more, with the 95% interval."""
+    """Say the mean test errors of a model over two or more seeds, with the 95% interval."""
     listed = ", ".join(map(str, errors))
     if len(errors) < FEWEST_SEEDS:
         return f"{name}: {listed} test errors with {len(errors)} seeds, too few for an interval."

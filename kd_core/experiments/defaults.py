@@ -36,7 +36,7 @@ OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="cnn", channels=(32, 64)), Model
 
 
 def default_training(role: str, dataset: str) -> TrainingConfig:
-    """The training that serves a teacher or a student well on a data set, in about a minute on two cores.
+    """Return the default training of a role on a data set: about a minute on two cores.
 
     For data sets that it was not measured on, so many epochs that the number of steps is about the same for all.
     """
@@ -53,19 +53,19 @@ def default_training(role: str, dataset: str) -> TrainingConfig:
 
 
 def default_teacher(dataset: str) -> ModelConfig:
-    """The teacher that a data set's stories start from."""
+    """Return the teacher that a data set's stories start from."""
     return PAPER_TEACHER if dataset == "digits" or _like_mnist(dataset) else OTHER_TEACHER
 
 
 def default_student(dataset: str) -> ModelConfig:
-    """The student that a data set's stories start from."""
+    """Return the student that a data set's stories start from."""
     if dataset == "digits":
         return DIGITS_STUDENT
     return PAPER_STUDENT if _like_mnist(dataset) else OTHER_STUDENT
 
 
 def default_temperature(dataset: str, objective: str = "hinton") -> float:
-    """A temperature that serves that student, or the objective's own."""
+    """Return the objective's own temperature, or one that serves the default student."""
     own = OBJECTIVES[objective].temperature
     return own if own is not None else 2.0 if dataset == "digits" else 4.0
 
@@ -75,6 +75,6 @@ TEMPERATURES = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 16
 
 
 def _like_mnist(dataset: str) -> bool:
-    """Whether a multilayer perceptron does well on it: grey images of MNIST's size, and as many."""
+    """Return whether a data set suits an mlp: grey images of MNIST's size, and as many."""
     info = info_of(dataset)
     return info.image_shape == (1, 28, 28) and info.train_examples > 10_000

@@ -42,7 +42,7 @@ class Budget(NamedTuple):
 
 
 def budget(dataset: str) -> Budget:
-    """Two convolutional networks, as some objectives compare maps, and few images, so that a teacher can add something.
+    """Return the budget: two small cnns, as some objectives compare maps, and few images, where a teacher helps.
 
     The student keeps its last weights: nothing is chosen, on any split.
     """
@@ -58,7 +58,7 @@ def budget(dataset: str) -> Budget:
 
 
 def fits(objective: str, given: Budget) -> bool:
-    """Whether both networks show what an objective compares."""
+    """Return whether both networks show what an objective compares."""
     try:
         for model, role in ((given.student, "student"), (given.teacher, "teacher")):
             check_shows(model, objective, role)
@@ -68,13 +68,13 @@ def fits(objective: str, given: Budget) -> bool:
 
 
 def label(name: str) -> str:
-    """How people call an objective, the baseline or the control."""
+    """Return the label of an objective, the baseline or the control."""
     known = {BASELINE: "Baseline", SMOOTHED: "Label smoothing"}
     return known[name] if name in known else OBJECTIVES[name].label
 
 
 def experiment(given: Budget) -> Experiment:
-    """A line for the baseline, for the control and for each objective that fits; each with its own defaults.
+    """Return an experiment of baseline, control and each objective that fits, with its own defaults.
 
     One teacher, that of seed 0, teaches the students of all seeds: the intervals are over students.
     """
@@ -148,7 +148,7 @@ class Standing(NamedTuple):
 
 
 def standings(lines: Sequence[Row]) -> list[Standing]:
-    """The lines that have finished runs, the fewest mean errors first."""
+    """Return the standing of each line that has finished runs, the fewest mean errors first."""
     rows = {row.label: row for row in lines if row.errors}
     to_baseline, to_hinton = (_differences(rows, reference) for reference in (BASELINE, HINTON))
     made = []
@@ -184,7 +184,7 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's correction (Scandinavian Journal of Statistics 6, 1979) for so many tests at once, in the same order.
+    """Apply Holm's correction (Scandinavian Journal of Statistics 6, 1979) to p-values; keep their order.
 
     Below SURE each keeps the chance of even one false alarm among them all below SURE: the i-th smallest of m, counted
     from 0, is multiplied by m - i, and none is let below a smaller one.
@@ -198,7 +198,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def verdict(standings: Sequence[Standing]) -> list[str]:
-    """What may be said of them, in sentences: gains that the correction leaves, and that all others are not gains."""
+    """Say which differences the correction leaves, and that all others are neither gain nor loss."""
     sentences = [
         sentence
         for reference, name in ((BASELINE, "the baseline"), (HINTON, "Hinton's KD"))
@@ -236,7 +236,7 @@ HOW_TO_READ = (
 
 
 def cells(standing: Standing) -> tuple[str, ...]:
-    """A line of the table, as HEAD names its columns."""
+    """Return a line of the table, as HEAD names its columns."""
     mean = f"{standing.mean:.1f}"
     if standing.interval is not None:
         mean += f" ({standing.interval[0]:.1f} to {standing.interval[1]:.1f})"

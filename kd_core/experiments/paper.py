@@ -58,7 +58,7 @@ PROTOCOLS = {protocol.dataset: protocol for protocol in (PAPER, SMALL)}
 
 
 def experiments(protocol: Protocol = PAPER) -> dict[str, Experiment]:
-    """All of them by name, in the paper's order."""
+    """Return all experiments by name, in the paper's order."""
     made: tuple[Experiment, ...] = (
         _main_result(protocol),
         _jitter(protocol),
@@ -74,7 +74,7 @@ def experiments(protocol: Protocol = PAPER) -> dict[str, Experiment]:
 
 
 def _unprinted(experiment: Experiment) -> Experiment:
-    """On other data than the paper's, where its numbers mean nothing."""
+    """Return the experiment without printed numbers, which mean nothing on other data than the paper's."""
     lines = tuple(line._replace(printed=None) for line in experiment.lines)
     return experiment._replace(
         lines=lines,
@@ -84,7 +84,7 @@ def _unprinted(experiment: Experiment) -> Experiment:
 
 
 def _first_teacher(protocol: Protocol) -> Callable[[int], tuple[RunConfig, ...]]:
-    """The same teacher, that of seed 0, for the students of every seed."""
+    """Return the teacher of seed 0 for the students of every seed."""
     return lambda _: (_teacher(protocol, 0),)
 
 
@@ -107,7 +107,7 @@ def _student(
     part: TransferSetConfig | None = None,
     jitter_pixels: int = 0,
 ) -> Callable[[int, tuple[str, ...]], RunConfig]:
-    """A student's run: of one seed, so from the same initial weights and with the same budget, hard or soft."""
+    """Return what makes a student's run, hard or soft: of one seed, so with the same initial weights."""
     training = protocol.training.replace(jitter_pixels=jitter_pixels)
     common = {
         "dataset": protocol.dataset,
@@ -269,7 +269,7 @@ def _few_labels(protocol: Protocol) -> Experiment:
 
 
 def again(student: RunConfig) -> Experiment:
-    """A distilled student and its baseline, with the same teachers: to be planned with other seeds than theirs."""
+    """Return an experiment of a distilled student and its baseline, for other seeds than theirs."""
 
     def of(config: RunConfig) -> Callable[[int, tuple[str, ...]], RunConfig]:
         return lambda seed, _: config.replace(seed=seed)

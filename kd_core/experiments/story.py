@@ -76,7 +76,7 @@ class StoryConfig(Config):
 
     @classmethod
     def default(cls, dataset: str) -> Self:
-        """The story that serves a data set well in about a minute on two cores."""
+        """Return the default story of a data set: about a minute on two cores."""
         return cls(
             dataset=dataset,
             teacher=default_teacher(dataset),
@@ -87,7 +87,7 @@ class StoryConfig(Config):
         )
 
     def teacher_runs(self) -> list[RunConfig]:
-        """The teachers to have, when none is named: alike but for their seed."""
+        """Return the teachers to train, alike but for their seed; none where trained ones are named."""
         if self.teachers:
             return []
         return [
@@ -102,7 +102,7 @@ class StoryConfig(Config):
         ]
 
     def assistant_run(self, teachers: tuple[str, ...]) -> RunConfig | None:
-        """The assistant, distilled from these runs as the student is from it; None where the story has none."""
+        """Return the assistant, distilled from these runs; None where the story has none."""
         if self.assistant is None:
             return None
         return RunConfig(
@@ -116,7 +116,7 @@ class StoryConfig(Config):
         )
 
     def _distillation(self, teachers: tuple[str, ...]) -> DistillationConfig:
-        """What the objective does not read is left at its default: it is the same run whatever the form says there."""
+        """Leave what the objective does not read at its default: the run is the same whatever the form says there."""
         settings = {name: getattr(self, name) for name in LOSS}
         info = OBJECTIVES.get(self.objective)
         if info is not None and not info.uses_temperature:
@@ -126,7 +126,7 @@ class StoryConfig(Config):
         return DistillationConfig(teachers=teachers, **settings)
 
     def student_runs(self, teachers: tuple[str, ...]) -> list[RunConfig]:
-        """The baseline, if wanted, and the student distilled from these runs.
+        """Return the baseline, if wanted, and the student distilled from these runs.
 
         Where the transfer set is unlabelled, the baseline still reads its labels: without a teacher it has no others.
         """
@@ -139,7 +139,7 @@ class StoryConfig(Config):
 
     @classmethod
     def of_runs(cls, runs: Iterable[RunConfig], teachers: Iterable[RunConfig] = ()) -> Self:
-        """The story that runs tell: of a distilled run, a baseline, or a teacher alone. teachers: those that are known.
+        """Return the story of a distilled run, a baseline, or a teacher alone. teachers: those that are known.
 
         Its teachers stay the trained ones. Where the student's is a run that this story would ask for as an assistant,
         it is told as one.
@@ -166,7 +166,7 @@ class StoryConfig(Config):
         return story
 
     def _taught_by(self, run: RunConfig, teacher: RunConfig | None) -> Self | None:
-        """This story with a run as the assistant that its student names as its only teacher, or None if it is none."""
+        """Return this story with a run as its assistant, or None if the run is none."""
         distillation = run.distillation
         if distillation is None or len(self.teachers) != 1 or distillation.teachers == self.teachers:
             return None
@@ -190,7 +190,7 @@ class Plan(NamedTuple):
 
 
 def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
-    """The runs of a story as one linked batch, without those that trained holds already.
+    """Plan the runs of a story as one linked batch, without those that trained holds already.
 
     trained: runs that may serve. The same config and seed give the same weights, so a finished run with the very config
     that the story asks for is as good as a new one. Precision is settled here, the same for baseline and distilled
@@ -218,26 +218,26 @@ def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
 
 
 def assistants(runs: Mapping[str, RunConfig]) -> set[str]:
-    """The ids of those of these runs that learn from a teacher and teach another of them."""
+    """Return the ids of the runs that learn from a teacher and teach another of these runs."""
     teach = {teacher for config in runs.values() if config.distillation for teacher in config.distillation.teachers}
     return {run_id for run_id, config in runs.items() if config.role == "distilled" and run_id in teach}
 
 
 def is_story(runs: Mapping[str, RunConfig]) -> bool:
-    """Whether a batch has what the train page sets up: one distilled student, at most one baseline, and no mistake."""
+    """Return whether a batch is one story: one distilled student, at most one baseline, and no mistake."""
     distilled = {run_id for run_id, config in runs.items() if config.role == "distilled"}
     return bool(distilled) and not is_experiment(runs)
 
 
 def is_experiment(runs: Mapping[str, RunConfig]) -> bool:
-    """Whether a batch compares many students, or makes a mistake on purpose: a sweep, a contest, "Break it"."""
+    """Return whether a batch compares many students, or makes a mistake on purpose."""
     between = assistants(runs)
     roles = Counter(config.role for run_id, config in runs.items() if run_id not in between)
     return max(roles["distilled"], roles["baseline"]) > 1 or any(config.mistake for config in runs.values())
 
 
 def names(runs: Sequence[Run]) -> dict[str, str]:
-    """What each run is called beside these others: its user's name for it, else its role and what sets it apart there.
+    """Name each run beside these others: its user's name for it, else its role and what sets it apart.
 
     E.g. 'distilled, T 4, seed 1'. Whose name would still be another's has the start of its id.
     """
@@ -256,7 +256,7 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
-    """These of a config's settings, dotted name -> value, each in short; of lists nothing."""
+    """Yield these settings of a config, dotted name -> value, each in short; no lists."""
     distillation = config.distillation
     if any(name.startswith("model.") for name in settings):
         yield config.model.label
@@ -278,13 +278,13 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
 
 
 def baseline_beside(config: RunConfig) -> RunConfig:
-    """The student of a distilled run without its teacher: same network, seed, images and training."""
+    """Return the baseline of a distilled run: same network, seed, images and training, no teacher."""
     part = config.transfer_set.replace(labelled=True)
     return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None, mistake=None)
 
 
 def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
-    """Those finished runs that differ from this one in their seed alone, itself among them.
+    """Return the finished runs that differ from this one in their seed alone, itself among them.
 
     A distilled run's teachers may differ in theirs as well.
     """
@@ -302,7 +302,7 @@ def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
 
 
 def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tuple[int, int]]:
-    """Test errors by seed, (baseline, student), of the seeds that repeats of both have."""
+    """Return test errors by seed, (baseline, student), of the seeds that repeats of both have."""
     first, second = (
         {repeat.config.seed: int(repeat.results["test_errors"]) for repeat in repeats(run, finished)}
         for run in (baseline, student)
@@ -311,7 +311,7 @@ def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tup
 
 
 def continued(run: Run, epochs: int) -> RunConfig:
-    """More epochs from a run's weights, its learning rate scheduled anew (a warm restart: Loshchilov and Hutter, SGDR).
+    """Train on from a run's weights, the learning rate scheduled anew (warm restart: Loshchilov and Hutter, SGDR).
 
     The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
     """

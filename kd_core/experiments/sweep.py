@@ -49,12 +49,12 @@ class SweepConfig(Config):
 
     @property
     def cell_count(self) -> int:
-        """How many runs these are, baselines included."""
+        """Count the runs, baselines included."""
         distilled = len(self.temperatures) * len(self.alphas)
         return len(self.widths) * len(self.seeds) * (distilled + self.transfer_set.labelled)
 
     def cells(self) -> list[RunConfig]:
-        """Its runs: for each width and seed the baseline, then each temperature and alpha.
+        """Return its runs: for each width and seed the baseline, then each temperature and alpha.
 
         Without labels there is no baseline, as it would have nothing to learn from.
         """
@@ -88,12 +88,12 @@ class ErrorMap(NamedTuple):
 
 
 def width_of(run: Run) -> int:
-    """Units of a student's hidden layers."""
+    """Return the units of a student's first hidden layer."""
     return run.config.model.hidden[0]
 
 
 def error_maps(runs: Sequence[Run], errors: Mapping[str, int]) -> list[ErrorMap]:
-    """A map for each width of a sweep's distilled students. errors: run id -> its errors, of the runs that have any."""
+    """Map the errors of each width's distilled students. errors: run id -> errors, of the runs that have any."""
     cells: dict[int, dict[tuple[float, float], list[int]]] = {}
     for run in sorted(runs, key=width_of):
         if run.config.distillation is not None:
@@ -109,7 +109,7 @@ def error_maps(runs: Sequence[Run], errors: Mapping[str, int]) -> list[ErrorMap]
 
 
 def baselines_in_words(finished: Sequence[Run]) -> list[str]:
-    """A sentence on the baselines of each width: their test errors over the seeds."""
+    """Return a sentence on the baselines of each width: their test errors over the seeds."""
     errors: dict[int, list[int]] = {}
     for run in sorted(finished, key=width_of):
         if run.config.role == "baseline":
@@ -118,7 +118,7 @@ def baselines_in_words(finished: Sequence[Run]) -> list[str]:
 
 
 def errors_in_words(errors: Sequence[int]) -> str:
-    """Errors over the seeds: their mean, with the 95% interval where they are enough for one."""
+    """Say the mean of errors over the seeds, with the 95% interval where they are enough for one."""
     if len(errors) == 1:
         return f"{errors[0]:,}"
     if len(errors) < FEWEST_SEEDS:

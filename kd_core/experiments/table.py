@@ -59,7 +59,7 @@ class Redo(NamedTuple):
 
 
 def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()) -> Redo:
-    """The runs of an experiment with these seeds. known: all runs that may serve; the best of equal ones is taken.
+    """Plan the runs of an experiment with these seeds. known: runs that may serve; of equal ones the best.
 
     The same config gives the same weights, so that a finished run serves every experiment that asks for it, and what
     was interrupted goes on instead of starting anew. Precision is settled here, one for the students of a seed.
@@ -106,7 +106,7 @@ class Row(NamedTuple):
 
     @property
     def median(self) -> float | None:
-        """Over the seeds."""
+        """Median over the seeds, in test errors."""
         return median(self.errors.values()) if self.errors else None
 
     def errors_in_words(self) -> str:
@@ -124,7 +124,7 @@ class Row(NamedTuple):
 def rows(
     experiment: Experiment, redo: Redo, runs: Mapping[str, Run], seconds: Mapping[str, float] | None = None
 ) -> list[Row]:
-    """A row for each line, of the runs that have finished. seconds: run id -> what its epochs took."""
+    """Return a row for each line, of the finished runs. seconds: run id -> what its epochs took."""
     made = []
     for line in experiment.lines:
         finished = {
@@ -176,7 +176,7 @@ class Redone:
 
 
 def redone(experiment: Experiment, seeds: int, known: Sequence[Run]) -> Redone:
-    """What there is of an experiment with seeds 0, 1, … known: all runs of a store, the newest first."""
+    """Gather an experiment with seeds 0, 1, … from known: all runs of a store, the newest first."""
     by_id, planned = {run.id: run for run in known}, plan(experiment, range(seeds), known)
     runs = {run_id: by_id[run_id] for run_id in planned.runs.values() if run_id in by_id}
     taught = [run.config.distillation for run in runs.values() if run.config.distillation is not None]
@@ -186,7 +186,7 @@ def redone(experiment: Experiment, seeds: int, known: Sequence[Run]) -> Redone:
 
 
 def results(redo: Redone, store: Store) -> list[Row]:
-    """A row for each line, with the time that its runs took."""
+    """Return a row for each line, with the time that its runs took."""
     seconds = {run.id: sum(store.epoch_seconds(run.id)) for run in redo.all_finished}
     return rows(redo.experiment, redo.plan, redo.runs, seconds)
 
@@ -196,7 +196,7 @@ Spread = tuple[float, float, float]
 
 
 def over_temperature(runs: Iterable[Run], name: Callable[[Run], str]) -> dict[str, dict[float, Spread]]:
-    """Test errors of the distilled students among finished runs: a line's name -> T -> their spread over the seeds."""
+    """Group the errors of finished distilled students: a line's name -> T -> their spread over the seeds."""
     errors: dict[str, dict[float, list[int]]] = {}
     for run in runs:
         if run.config.distillation is not None:
@@ -219,7 +219,7 @@ class Verdict(NamedTuple):
 
 
 def verdicts(experiment: Experiment, rows: Sequence[Row]) -> list[Verdict]:
-    """What came of the experiment: of its contest, if it has one, and of each line that the paper prints a number for.
+    """Judge the experiment's contest, if it has one, and each line that the paper prints a number for.
 
     The second of the contest's lines wins or loses where the 95% interval of the mean difference, seed by seed
     (Student's t), leaves out 0; a line against the paper likewise, whose number is of one run and taken as exact. Fewer
@@ -243,7 +243,7 @@ def verdicts(experiment: Experiment, rows: Sequence[Row]) -> list[Verdict]:
 
 
 def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:
-    """saved: test errors fewer than the other's, by seed."""
+    """Judge one comparison. saved: test errors fewer than the other's, by seed."""
     if not saved:
         return None
     over = seed_difference(dict.fromkeys(range(len(saved)), 0), dict(enumerate(saved)))

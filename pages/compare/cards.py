@@ -9,7 +9,7 @@ from pages.shared.words import explained, literal
 
 
 def cards(comparison: Comparison) -> None:
-    """A card a model."""
+    """Draw a card for each model."""
     for start in range(0, len(comparison.models), 3):
         for column, model in zip(st.columns(3), comparison.models[start : start + 3], strict=False):
             with column, st.container(border=True):
@@ -47,7 +47,7 @@ def _count(number: int | None) -> str:
 
 
 def _ratio(model: Model, cost: str, first: bool) -> str:
-    """Nothing of the first, and where a black box hides the cost of one of the two."""
+    """Return the ratio as text; empty for the first model and where a black box hides a cost."""
     return "" if first or cost not in model.ratios else f"{claims.in_figures(model.ratios[cost])}×"
 
 

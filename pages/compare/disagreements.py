@@ -20,7 +20,7 @@ TILES = 48
 
 
 def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
-    """A gallery of where another model differs from the first, with the softened bars of all at the T of choice."""
+    """Show the images on which another model differs from the first, and the softened bars of all models."""
     first, others = runs[0], {run.id: run for run in runs[1:]}
     if not others:
         st.info("Choose a second model to see where the two differ.", icon=":material/balance:")

@@ -23,7 +23,7 @@ DISAGREE, RACE = "Disagreements", "The race"
 
 
 def sources(dataset: str) -> Sources:
-    """Where a comparison on a data set reads what it needs."""
+    """Return where a comparison on a data set reads logits, labels and other seeds."""
     return Sources(
         services.test_logits,
         lambda: services.test_set(dataset)[1],
@@ -33,14 +33,14 @@ def sources(dataset: str) -> Sources:
 
 
 def say_mistakes(runs: Sequence[Run]) -> None:
-    """A warning where runs make mistakes on purpose, so that nobody takes theirs for results."""
+    """Warn of runs that make a mistake on purpose: their numbers are no results."""
     wrong = [run for run in runs if run.config.mistake]
     if wrong:
         st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(run.label for run in wrong)}."))
 
 
 def look_closer(comparison: Comparison) -> None:
-    """What takes the images of the test set, part by part, and all of it as a report."""
+    """Show the chosen part of what needs the test set, and the button for the whole report."""
     runs = comparison.runs
     with st.container(horizontal=True, vertical_alignment="center"):
         part = st.segmented_control(

@@ -37,7 +37,7 @@ class Lane(NamedTuple):
 
 
 def stream_length(images: NDArray[np.uint8]) -> int:
-    """How many of a test set's images, (N, C, H, W), the models race over."""
+    """Return how many of a test set's images, (N, C, H, W), the models race over."""
     side = min(PICTURE, max(images.shape[2:]))
     affordable = STREAM_BYTES // (images.shape[1] * side**2)
     return int(min(len(images), STREAM, affordable))
@@ -83,12 +83,12 @@ def race(
 
 
 def _packed(classes: NDArray[np.int64]) -> str:
-    """Class indices below 65,536, two bytes each, the lower first."""
+    """Encode class indices below 65,536 as base64 of little-endian uint16."""
     return base64.b64encode(classes.astype("<u2").tobytes()).decode()
 
 
 def race_of(compared: Compared) -> None:
-    """The race of compared models; nothing while their speed is not known, a sentence where it would run on noise."""
+    """Show the race; nothing while the speed is unknown, a sentence where it would run on noise."""
     comparison, paces = compared.comparison, compared.comparison.paces_ms
     if not paces:
         return

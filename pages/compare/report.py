@@ -62,12 +62,12 @@ for (const box of document.querySelectorAll(".figure")) {{
 
 
 def written(table: pd.DataFrame) -> Styler:
-    """A table whose numbers read as in_figures writes them, and sort as the numbers that they are."""
+    """Format a table's numbers with in_figures; they still sort as numbers."""
     return table.style.format({name: partial(in_figures, column=str(name)) for name in table})
 
 
 def report(title: str, sections: Sequence[Section]) -> bytes:
-    """One HTML page that needs no network; text and tables may hold anything, they are shown as they are."""
+    """Return one HTML page that needs no network. Text and tables are escaped."""
     page = _PAGE.format(
         title=html.escape(title),
         plotly=get_plotlyjs(),
@@ -89,7 +89,7 @@ def _section(section: Section) -> str:
 
 
 def _figure(figure: go.Figure) -> str:
-    """A figure's data beside the element that it is drawn in; '<' is written so that no text can end the script."""
+    """Return a figure's element with its data; '<' is escaped, so that no text can end the script."""
     data: Any = json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder).replace("<", "\\u003c")
     height = int(figure.layout.height or 400)
     return f'<div class="figure" style="height:{height}px"><script type="application/json">{data}</script></div>'

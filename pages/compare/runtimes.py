@@ -11,7 +11,7 @@ from pages.shared.words import refusals, say_refusal
 
 
 def offer_runtimes(runs: Sequence[Run]) -> None:
-    """A button that exports what is not exported yet and measures all anew, ONNX Runtime included."""
+    """Offer to export what is not exported yet and to measure all again, with ONNX Runtime."""
     speed = services.store().finding("speed", [run.id for run in runs])
     if speed is None or "problem" in speed:
         return

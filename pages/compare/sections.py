@@ -33,12 +33,12 @@ class Compared(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the data set that all were tested on."""
+        """Classes of the data set that all were tested on."""
         return services.class_names(self.comparison.runs[0].config.dataset)
 
     @property
     def names(self) -> dict[str, str]:
-        """Run id -> what it is called beside the others."""
+        """Run id -> name that tells it from the others."""
         return short_names(self.comparison.runs)
 
     @property
@@ -48,7 +48,7 @@ class Compared(NamedTuple):
 
 
 def costs(compared: Compared) -> Section:
-    """Accuracy against what it costs, with the models that no other beats in both."""
+    """Plot accuracy against cost, with the models that no other beats in both."""
     comparison, names, colours = compared.comparison, compared.names, compared.colours
     points = [_point(model, names[model.run.id], colours[model.run.id]) for model in comparison.models]
     axes = ["latency_ms", "size_bytes", "multiply_adds"]
@@ -105,7 +105,7 @@ def _conditions(speed: Mapping[str, Any]) -> str:
 
 
 def speeds(compared: Compared) -> Section:
-    """Latency and throughput by runtime and batch size, each with what its measurement is worth."""
+    """List latency and throughput by runtime and batch size, each with its uncertainty."""
     title, comparison = "Speed, by runtime and batch size", compared.comparison
     if comparison.speed is None:
         return Section(title, [_BEING_MEASURED])
@@ -134,7 +134,7 @@ def speeds(compared: Compared) -> Section:
 
 
 def real(compared: Compared) -> Section:
-    """Whether the differences could be chance."""
+    """Say which differences could be chance."""
     text = [
         "McNemar's exact test looks only at the images that just one of two models gets wrong: were the models equally"
         " good, each such image would fall to either with probability one half. p is the chance of a split at least"
@@ -158,7 +158,7 @@ def _pair_row(pair: Pair, names: Mapping[str, str]) -> dict[str, object]:
 
 
 def calibration(compared: Compared) -> Section:
-    """Whether the probabilities mean what they say, and what one temperature does about it."""
+    """Show calibration, as trained and after temperature scaling."""
     rows, bins, unfitted, names = [], {}, [], compared.names
     for scores in compared.comparison.scores:
         run_id = scores.model.run.id
@@ -189,7 +189,7 @@ def _scores(calibrated: Calibration) -> dict[str, float]:
 
 
 def classes(compared: Compared) -> Section:
-    """Class by class, and which mistakes one model makes more often than the first."""
+    """Compare accuracy class by class, and which mistakes each model makes more often than the first."""
     comparison, names, colours = compared.comparison, compared.names, compared.colours
     first, *others = comparison.runs
     logits, labels = comparison.logits, comparison.labels
@@ -217,7 +217,7 @@ _NOTHING_INSIDE = "Black boxes give logits alone: there is nothing inside to loo
 
 
 def inside(compared: Compared) -> Section:
-    """Where each model puts the images before it decides, and how the loss rises around its weights."""
+    """Show each model's last features in a plane, and the loss around its weights."""
     runs = compared.comparison.runs
     known = [run for run in runs if run.id in compared.inside]
     losses = [loss for run in known for row in compared.inside[run.id]["losses"] for loss in row]
@@ -271,7 +271,7 @@ PARTS: dict[str, Callable[[Compared], Section]] = {
 
 
 def show(section: Section, key: str) -> None:
-    """A part of the comparison on the page."""
+    """Draw a section on the page."""
     st.subheader(section.title)
     for text in section.text:
         st.markdown(literal(text), help=explained(text))
@@ -290,7 +290,7 @@ def show(section: Section, key: str) -> None:
 
 
 def report_button(compared: Compared) -> None:
-    """The whole comparison as one file."""
+    """Offer the whole comparison as one file."""
     st.download_button(
         "Report for a hand-out",
         in_turn(lambda: _report(compared)),

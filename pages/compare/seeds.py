@@ -16,7 +16,7 @@ REFRESH_SECONDS = 1.0
 
 
 def other_seeds(comparison: Comparison) -> None:
-    """Whether what the student gains is more than luck, by the seeds that were trained, and a button for the others."""
+    """Say whether the student's gain is more than luck over the trained seeds, and offer to train others."""
     saved, student = comparison.saved, comparison.distilled
     if saved is None or student is None or student.config.continues is not None:
         return

@@ -21,7 +21,7 @@ CLASSES_SHOWN = 200
 
 
 def bring_your_own() -> None:
-    """The whole way of an upload; where it is lives in the session."""
+    """Take an upload all the way to a data set. How far it is stands in the session."""
     st.subheader("Bring your own")
     message = st.session_state.pop("data_said", None)
     if message:
@@ -68,7 +68,7 @@ def bring_your_own() -> None:
 
 
 def _round() -> int:
-    """Which upload this is: a new number empties the uploader."""
+    """Count the uploads: a new number empties the uploader."""
     number: int = st.session_state.setdefault("data_round", 0)
     return number
 
@@ -110,7 +110,7 @@ def _what_is_in_it(seen: Look) -> None:
 
 
 def _settings(seen: Look, path: Path) -> None:
-    """The form that says how its images are made ready, and the button that has it done."""
+    """Ask how to prepare the images, and start it."""
     with st.form("data_settings", border=True):
         label = st.text_input("What to call it", path.stem[:40], max_chars=40, key="data_label")
         left, middle, right = st.columns(3)

@@ -45,7 +45,7 @@ def choose(dataset: str) -> None:
 
 
 def preview(dataset: str) -> bool:
-    """Some training images of each class, a row a class; returns whether the data set is here to be shown."""
+    """Show some training images of each class, a row a class; return whether the data set is here."""
     if not data_paths.available(dataset):
         say_missing(dataset, "It is downloaded when a run first needs it.")
         return False
@@ -66,7 +66,7 @@ def preview(dataset: str) -> bool:
 
 
 def balance_and_numbers(dataset: str, is_here: bool) -> None:
-    """How many images of each class, and the facts on one line each."""
+    """Show how many images each class has, and the facts on one line each."""
     info = info_of(dataset)
     channels, height, width = info.image_shape
     facts = {
@@ -104,7 +104,7 @@ def balance_and_numbers(dataset: str, is_here: bool) -> None:
 
 
 def remove_button(dataset: str) -> None:
-    """Delete a data set that was brought in; asked twice."""
+    """Offer to delete a data set that was brought in; ask twice."""
     if not is_own(dataset) or not rights.presenter():
         return
     with st.popover("Delete this data set", icon=":material/delete:"):

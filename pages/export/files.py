@@ -27,7 +27,7 @@ MEANINGS = {
 
 
 def checks_of(run: Run) -> dict[str, Any] | None:
-    """The checks of a run's export, which is made first where there is none; None until then."""
+    """Return the checks of a run's export, which is made first where there is none; None until then."""
     if run.config.model.opaque:
         st.info(
             literal(f"{run.label} gives logits alone: the file that it was brought as is all there is to take away."),
@@ -46,7 +46,7 @@ def checks_of(run: Run) -> dict[str, Any] | None:
 
 
 def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
-    """A table of what was found, and a download for every file that passed."""
+    """Show a table of the checks, and a download for every file that passed."""
     rows = [
         {
             "file": file["name"],
@@ -88,7 +88,7 @@ def _passed(checks: Mapping[str, Any]) -> list[str]:
 
 
 def ready_made(run: Run, checks: dict[str, Any]) -> None:
-    """Programs that run the files as they are downloaded, to copy, and a page that needs nothing else, to download."""
+    """Show programs that run the downloaded files, and offer a page that needs nothing else."""
     passed, trained = _passed(checks), services.trained(run.id)
     if export_checks.ONNX not in passed:
         return

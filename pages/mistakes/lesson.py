@@ -22,7 +22,7 @@ SHOWN_IMAGE = 4
 
 
 def choose_mistake() -> Redone:
-    """Which mistake, on which data and with how many seeds: the address's, until another is chosen."""
+    """Ask which mistake, on which data and with how many seeds; the address keeps the choice."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with choose:
         mistakes = list(MISTAKES)
@@ -47,7 +47,7 @@ def choose_mistake() -> Redone:
 
 
 def side_by_side(redo: Redone) -> None:
-    """What public code does, what is meant, and a line of each."""
+    """Show the mistake of public code beside the right way, with a line of each."""
     mistake, dataset = redo.experiment.name, redo.dataset
     info, setting = MISTAKES[mistake], broken.setting(mistake, dataset)
     wrong, right = st.columns(2, gap="medium")
@@ -71,7 +71,7 @@ def side_by_side(redo: Redone) -> None:
 
 
 def what_it_does(redo: Redone) -> None:
-    """What can be seen of a mistake before anything trains: its gradient, or its images."""
+    """Show what can be seen of a mistake before anything trains: its gradient, or its images."""
     if redo.experiment.name in ("no_t_squared", "class_mean"):
         _gradients(redo.experiment.name, redo.dataset)
     elif redo.experiment.name == "colour_jitter":
@@ -79,7 +79,7 @@ def what_it_does(redo: Redone) -> None:
 
 
 def _gradients(mistake: str, dataset: str) -> None:
-    """The gradient of both losses on one image, in closed form, for a student that knows nothing yet."""
+    """Show the gradient of both losses on one image, for a student with logits of 0."""
     teacher = broken.teacher(dataset)
     trained = [run for run in services.store().runs(statuses=["finished"]) if run.config == teacher]
     if not trained:
@@ -111,7 +111,7 @@ def _gradients(mistake: str, dataset: str) -> None:
 
 
 def _jittered(dataset: str) -> None:
-    """One image as it is, moved, and recoloured, by the functions that training uses."""
+    """Show one image as it is, moved, and recoloured, by the functions that training uses."""
     image = services.test_set(dataset)[0][SHOWN_IMAGE]
     for title, pictures in broken.jittered(dataset, image).items():
         st.markdown(f"**{title}**")
@@ -125,12 +125,12 @@ def _jittered(dataset: str) -> None:
 
 
 def launch(redo: Redone) -> None:
-    """The button that trains what is missing of both, in one batch."""
+    """Offer to train what is missing of both, in one batch."""
     start_button(redo.plan, "Break it", key="break")
 
 
 def curves(redo: Redone) -> None:
-    """The learning curves of both, seed beside seed, as they train and afterwards."""
+    """Show the learning curves of both, seed beside seed."""
     right, wrong = redo.of(RIGHT), redo.of(WRONG)
     runs = [run for run in redo.teachers if run.status in (*ACTIVE, *RESUMABLE)]
     runs += [students[seed] for seed in range(redo.seeds) for students in (right, wrong) if seed in students]
@@ -143,7 +143,7 @@ def curves(redo: Redone) -> None:
 
 
 def what_it_cost(redo: Redone) -> None:
-    """The cost: each seed's errors, the mean difference with its interval, and the finding in a sentence."""
+    """Show each seed's errors, the mean difference with its interval, and the finding in a sentence."""
     cost = broken.cost(redo, lambda: services.test_set(redo.dataset)[1], services.test_logits)
     if cost is None:
         return

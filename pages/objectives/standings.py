@@ -19,7 +19,7 @@ from pages.shared.words import explained, literal
 
 
 def contest() -> Redone:
-    """The comparison on a data set, with its runs that are here and those that are missing."""
+    """Ask for data set and seeds; return the comparison with its runs."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
     called = services.data_sets()
     choices = [name for name in called if paths.available(name)]
@@ -41,7 +41,7 @@ def contest() -> Redone:
 
 
 def result(redo: Redone) -> None:
-    """Figure and table of what has finished, and what may be said of it."""
+    """Show a figure and a table of what has finished, and the verdicts."""
     standings = equal_budget.standings(table.results(redo, services.store()))
     if not standings:
         st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")

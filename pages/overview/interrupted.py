@@ -15,7 +15,7 @@ SHOWN = 6
 
 
 def interrupted() -> None:
-    """What was interrupted of what this visitor may resume, by experiment; nothing where nothing was."""
+    """List the interrupted runs that this visitor may resume, by experiment; nothing where there are none."""
     say_refusal()
     lost = [run for run in services.store().runs(statuses=["interrupted"]) if rights.may_control(run)][::-1]
     if not lost:
@@ -41,7 +41,7 @@ def interrupted() -> None:
 
 
 def link_to(runs: list[Run], states: str) -> None:
-    """A link to where a batch is watched, a sweep's grid or the curves of an experiment; and how it stands."""
+    """Link to where a batch is watched, a sweep's grid or the curves; and say how it stands."""
     last = runs[-1].config
     page = "sweep" if is_sweep(runs) else "train"
     address = {keys.BATCH: runs[0].batch} | ({keys.VIEW: keys.WATCH} if page == "train" else {})
@@ -52,7 +52,7 @@ def link_to(runs: list[Run], states: str) -> None:
 
 
 def _roles(runs: Sequence[Run]) -> list[str]:
-    """'teacher', or '3 distilled', in the order of their coming."""
+    """Count the runs of each role, such as 'teacher' or '3 distilled', in order of appearance."""
     roles = [run.config.role for run in runs]
     return [role if roles.count(role) == 1 else f"{roles.count(role)} {role}" for role in dict.fromkeys(roles)]
 

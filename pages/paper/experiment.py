@@ -20,7 +20,7 @@ from pages.shared.words import SPREAD_IN_WORDS, explained
 
 
 def redone() -> Redone:
-    """Which experiment to look at, on which data, with how many seeds."""
+    """Ask which experiment to look at, on which data, with how many seeds."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with data:
         dataset = choose_data_set(
@@ -50,7 +50,7 @@ def redone() -> Redone:
 
 
 def result_table(redo: Redone) -> None:
-    """Paper and ours side by side, and a verdict."""
+    """Show the paper's numbers beside ours, and a verdict."""
     rows = table.results(redo, services.store())
     st.dataframe(
         pd.DataFrame(
@@ -80,7 +80,7 @@ def result_table(redo: Redone) -> None:
 
 
 def bias_lesson(redo: Redone) -> None:
-    """The slider that brings the missing classes back."""
+    """Let the user raise the bias of the missing classes, and show the test errors."""
     run = next(iter(redo.all_finished), None)
     if run is None:
         return

@@ -11,7 +11,7 @@ from pages.shared.words import cell
 
 
 def difference_table(runs: Sequence[Run]) -> None:
-    """The settings in which runs differ, one column a run."""
+    """Show the settings in which runs differ, one column a run."""
     differing = base_config.differences([run.config for run in runs])
     if not differing:
         st.markdown("In nothing: their settings are the same.")

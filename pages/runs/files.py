@@ -19,7 +19,7 @@ MAX_MB = 20
 
 
 def downloads(runs: list[Run]) -> None:
-    """Buttons that hand out the metrics of runs, and those with weights as bundles; made when they are pressed."""
+    """Offer the metrics of runs, and those with weights as bundles; files are made on the press."""
     store = services.store()
     kinds: tuple[tuple[str, str, Callable[[str], bytes]], ...] = (
         ("CSV", "csv", partial(bundle.metrics_csv, store)),
@@ -33,7 +33,7 @@ def downloads(runs: list[Run]) -> None:
 
 
 def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], runs: list[Run]) -> None:
-    """One file for one run, a zip of files for several."""
+    """Offer one file for one run, a zip of files for several."""
     ids = [run.id for run in runs]
     several = len(ids) > 1
     st.download_button(

@@ -91,7 +91,7 @@ def _filtered(runs: list[Run]) -> list[Run]:
 
 
 def _zone() -> ZoneInfo:
-    """Where the visitor's clock is, by what their browser says; UTC where it says nothing that is a place."""
+    """Return the time zone of the visitor's browser; UTC where it names none."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ValueError, OSError, ZoneInfoNotFoundError):

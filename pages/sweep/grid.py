@@ -29,7 +29,7 @@ REFRESH_SECONDS = 2.0
 
 
 def sweep_form() -> None:
-    """The axes of a grid, and the button that trains it."""
+    """Ask for the axes of a grid, and offer to train it."""
     finished = services.store().runs(statuses=["finished"])
     teachers = [run for run in finished if run.config.role == "teacher" and not run.config.mistake]
     teachers.sort(key=pickers.rank)
@@ -76,7 +76,7 @@ def sweep_form() -> None:
 
 
 def choose_sweep() -> str | None:
-    """The sweep to look at: the address's, else this browser's own newest, else none until one is chosen."""
+    """Return the sweep to look at: the address's, else this browser's newest, else None until one is chosen."""
     sweeps = {batch: runs for batch, runs in pickers.batches().items() if is_sweep(runs)}
     if not sweeps:
         return None
@@ -90,7 +90,7 @@ def _described(runs: Sequence[Run]) -> str:
 
 
 def watch_sweep(batch: str) -> None:
-    """The grid, filling in for as long as it trains."""
+    """Show the grid; it fills in for as long as it trains."""
     going = any(run.status in ACTIVE for run in services.store().runs(batch=batch))
     st.fragment(_view, run_every=REFRESH_SECONDS if going else None)(batch, going)
 
@@ -124,7 +124,7 @@ def _view(batch: str, going: bool) -> None:
 
 
 def _control(runs: Sequence[Run]) -> None:
-    """The buttons for those of its runs that this visitor may control."""
+    """Draw the buttons for those of its runs that this visitor may control."""
     active = [run for run in runs if run.status in ACTIVE]
     resumable = [run for run in runs if run.status in RESUMABLE]
     messages = Counter(run.message for run in resumable if run.message)
@@ -149,7 +149,7 @@ def _resume(runs: Sequence[Run]) -> None:
 
 
 def _curves(finished: Sequence[Run]) -> None:
-    """Over T, a line for each width and alpha; and what the baselines make without a teacher."""
+    """Plot errors over T, a line for each width and alpha; name the baselines' errors."""
 
     def settings(run: Run) -> tuple[int, float]:
         return width_of(run), run.config.distillation.alpha if run.config.distillation else 0.0

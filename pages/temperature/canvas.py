@@ -8,7 +8,7 @@ _HERE = Path(__file__)
 
 
 def canvas(*, key: str) -> str | None:
-    """The drawing so far as a PNG data URL, white on black, for kd_core.data.picture.read_canvas.
+    """Return the drawing so far as a PNG data URL, white on black, for kd_core.data.picture.read_canvas.
 
     None before anything was drawn, "" after it was cleared.
     """

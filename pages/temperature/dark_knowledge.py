@@ -28,7 +28,7 @@ def _mean_soft(run_id: str, dataset: str, temperature: float) -> NDArray[np.floa
 
 
 def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[str]) -> None:
-    """The teacher's mean soft target for each true class, following T; a click shows the images behind a cell.
+    """Show the teacher's mean soft target for each true class at T; a click shows the images behind a cell.
 
     Of many classes those that share most, ordered by likeness; and in words, the pairs that share most.
     """
@@ -81,7 +81,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
 
 
 def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
-    """The pairs of a map too large to be read cell by cell."""
+    """Name the largest pairs of a map too large to be read cell by cell."""
     pairs = [
         f"**{literal(class_names[row])}** for {literal(one(class_names[other]))} ({share:.1%})"
         for row, other, share in likest_pairs(mean_soft, PAIRS)
@@ -109,7 +109,7 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
 
 
 def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -> str | None:
-    """What a teacher's logits of an image, (K,), say beside its first class, in words; None of two classes."""
+    """Say in words which other classes a teacher's logits, (K,), favour; None of two classes."""
     _, *others = (one(class_names[label]) for label in np.argsort(-logits))
     if len(others) < 2:
         return None

@@ -33,7 +33,7 @@ class Settings(NamedTuple):
 def what_the_student_feels(
     subject: Subject, models: Sequence[Run], temperature: float, class_names: Sequence[str]
 ) -> None:
-    """Losses and gradients of the chosen image, for the student, T and alpha of choice."""
+    """Show losses and gradients of the chosen image, for a chosen student, T and alpha."""
     from kd_core.losses import one_example
 
     st.subheader("What the student feels")
@@ -85,7 +85,7 @@ def _settings(
 
 
 def _loss_and_gradient(felt: "Felt", settings: Settings, temperature: float, class_names: Sequence[str]) -> None:
-    """The loss with its numbers, and its gradient on each logit."""
+    """Show the loss with its numbers, and its gradient on each logit."""
     squared = rf"{temperature:g}^2" if settings.t_squared else "1"
     st.latex(
         rf"\mathcal L = \underbrace{{{settings.alpha:.2g}}}_{{\alpha}} \cdot"
@@ -107,7 +107,7 @@ def _loss_and_gradient(felt: "Felt", settings: Settings, temperature: float, cla
 
 
 def _why_t_squared(sizes: "GradientSizes", temperature: float) -> None:
-    """The size of the soft loss's gradient over T, and what the paper says of it."""
+    """Plot the size of the soft loss's gradient over T, and say what the paper says of it."""
     law = (
         "On this image it does not hold for this student at any T up to 100."
         if sizes.law_from is None

@@ -73,12 +73,12 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
 
 
 def invitation(models: Sequence[Run]) -> str:
-    """What to do while there is no image."""
+    """Say what to do while there is no image."""
     return "Pick, draw or upload a digit" if models[0].config.dataset in HANDWRITTEN else "Pick or upload an image"
 
 
 def _prepared(dataset: str) -> str:
-    """What becomes of a picture before the models of a data set see it."""
+    """Say how a picture is changed before the models of a data set see it."""
     if dataset in HANDWRITTEN:
         return "28x28 pixels, centred as MNIST's are"
     channels, height, width = info_of(dataset).image_shape
@@ -151,7 +151,7 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
 
 
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
-    """The image itself, and what each model takes it for."""
+    """Show the image, and the top class of each model."""
     st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
     names = story.names(models)
     for run in models:

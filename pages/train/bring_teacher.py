@@ -25,7 +25,7 @@ PROGRESS_SECONDS = 0.5
 
 
 def bring_teacher(story: StoryConfig) -> None:
-    """The whole way of a file to a teacher on the story's data set; where it is lives in the session."""
+    """Take a file all the way to a teacher on the story's data set. How far it is stands in the session."""
     with st.expander("Bring your own teacher", icon=":material/upload_file:", key="bring_teacher"):
         st.markdown(
             f"A network that was trained elsewhere on **{literal(info_of(story.dataset).label)}**: weights of an"
@@ -56,7 +56,7 @@ def bring_teacher(story: StoryConfig) -> None:
 
 
 def _settings() -> dict[str, Any] | None:
-    """What its user says of a file, as Trial wants it; None, and a sentence, where that cannot be."""
+    """Ask how to read the file, as arguments of Trial; None, and a sentence, where the answer cannot be."""
     left, right = st.columns(2)
     names = [IT_TELLS, *MODELS]
     name = left.selectbox(
@@ -116,7 +116,7 @@ def _try(content: bytes, file: str, dataset: str, settings: dict[str, Any], trie
 
 
 def _progress(trial: Trial) -> None:
-    """How far it is, with a button that stops it."""
+    """Show how far the trial is, with a button that stops it."""
 
     @st.fragment(run_every=PROGRESS_SECONDS)
     def progress() -> None:
@@ -133,7 +133,7 @@ def _progress(trial: Trial) -> None:
 
 
 def _outcome(trial: Trial) -> None:
-    """What a trial found, and the button that takes the teacher in."""
+    """Show what the trial measured, and the button that takes the teacher in."""
     try:
         outcome = trial.outcome()
     except LabError as error:
@@ -165,7 +165,7 @@ def _take(outcome: Outcome, name: str) -> None:
 
 
 def _taken(story: StoryConfig) -> None:
-    """How the teacher that was taken stands: it is asked of all images, then it can teach."""
+    """Show the state of the teacher that was taken: its logits are computed first, then it can teach."""
     for run in services.store().some([st.session_state.get(TAKEN, "")]):
         if run.status in ACTIVE:
             _watch(run)

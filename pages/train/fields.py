@@ -27,7 +27,7 @@ LISTED_CLASSES = 20
 
 
 def loss_fields(base: StoryConfig) -> dict[str, Any]:
-    """The objective with temperature and alpha, those that it does not read shown as such."""
+    """Ask for the objective, temperature and alpha; what the objective does not read is disabled."""
     start_field("objective", base.objective)
     objective = st.selectbox(
         "What the student minimises",
@@ -68,7 +68,7 @@ def loss_fields(base: StoryConfig) -> dict[str, Any]:
 
 
 def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
-    """The objective's own weights by name, each with its default and where that is from."""
+    """Ask for the objective's own weights; return them by name. Each starts from its default."""
     info = OBJECTIVES[objective]
     chosen = dict(base.weights) if base.objective == objective else {}
     for name, weight in info.weights.items():
@@ -90,7 +90,7 @@ def changes_midway(base: StoryConfig) -> bool:
 
 
 def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
-    """Temperature and alpha of the last step, None where they stay."""
+    """Ask for temperature and alpha of the last step; None where they stay."""
     last: dict[str, float | None] = {"final_temperature": None, "final_alpha": None}
     st.caption(
         "From the first step to the last they change in a straight line: cooling down as in Annealing KD"
@@ -111,7 +111,7 @@ def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | N
 
 
 def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: bool) -> dict[str, object]:
-    """T² or not, what several teachers average, and the seed."""
+    """Ask for the T² factor, what several teachers average, and the seed."""
     start_field("t_squared", base.t_squared)
     t_squared = st.toggle(
         "Multiply the soft loss by T²",
@@ -136,7 +136,7 @@ def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: boo
 
 
 def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
-    """The network between teacher and student with its training; training: the student's, from which it starts."""
+    """Ask for the assistant and its training. training: the student's, from which it starts."""
     start_field("assisted", base.assistant is not None)
     assisted = st.toggle(
         "Teach an assistant first",
@@ -154,7 +154,7 @@ def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[st
 
 
 def _between(base: StoryConfig) -> ModelConfig:
-    """A network of a size between teacher and student, to start from: the student with its layers grown."""
+    """Return a network between teacher and student in size: the student with wider layers."""
     if base.student.name == base.teacher.name == "cnn":
         most = max(base.teacher.channels)
         return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
@@ -163,7 +163,7 @@ def _between(base: StoryConfig) -> ModelConfig:
 
 
 def _change_objective() -> None:
-    """Another objective: at its own temperature, which stays, as does alpha.
+    """Set the temperature of the new objective, and no change over training. Alpha stays.
 
     The same one is heard of, too, where a tab tells of a form that it no longer shows: when a run changes its state
     just then.
@@ -177,7 +177,7 @@ def _change_objective() -> None:
 
 
 def with_changes(base: C, changes: dict[str, object], wrong: list[str]) -> C:
-    """Base with changes, or base itself and a sentence in wrong."""
+    """Return base with changes, or base itself after adding a sentence to wrong."""
     try:
         return base.replace(**changes)
     except ConfigError as error:
@@ -186,7 +186,7 @@ def with_changes(base: C, changes: dict[str, object], wrong: list[str]) -> C:
 
 
 def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...], int, ModelConfig]:
-    """Trained teachers, or how many new ones, and their network."""
+    """Ask for trained teachers, or how many new ones and their network."""
     known = {run.id: run for run in _trained_teachers(base)}
     named = [run_id for run_id in base.teachers if run_id in known]
     start_field("teacher_source", TRAINED if named else NEW)
@@ -334,7 +334,7 @@ def start_field(name: str, value: object) -> None:
 
 
 def folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
-    """A part of the form, open at first where opened; what is changed in it later does not fold it."""
+    """Return an expander that starts open where opened. What is changed in it later does not fold it."""
     return st.expander(title, icon=icon, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
 
 

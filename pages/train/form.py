@@ -30,7 +30,7 @@ from pages.train.fields import (
 
 
 def preset_buttons() -> None:
-    """One button a preset; it fills the form for the data set that is chosen."""
+    """Draw a button for each preset, which fills the form for the chosen data set."""
     dataset = chosen_story().dataset
     unseen = services.class_names(dataset)[presets.never_seen(dataset)]
     words = {"one": literal(one(unseen)), "name": literal(unseen)}
@@ -45,7 +45,7 @@ def _set_preset(name: str) -> None:
 
 
 def story_form() -> StoryConfig | None:
-    """The form, filled from the session's story, which follows what is changed; None where a setting is refused."""
+    """Draw the form from the session's story and return the edited story; None where a setting is refused."""
     wrong: list[str] = []
     story = _fields(chosen_story(), wrong)
     if wrong:
@@ -61,7 +61,7 @@ def story_form() -> StoryConfig | None:
 
 
 def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
-    """All fields, simple first. A sentence on each that is refused is added to wrong, and its base kept."""
+    """Draw all fields, simple first. A refused field keeps its base and adds a sentence to wrong."""
     start_field("dataset", base.dataset)
     called = services.data_sets(base.dataset)
     dataset = st.selectbox(
@@ -121,7 +121,7 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
 
 
 def _change_dataset() -> None:
-    """Another data set: what serves it, with the seed and the choice of baseline kept."""
+    """Set the default story of the new data set; keep the seed and the choice of baseline."""
     base = chosen_story()
     dataset = st.session_state.get("form_dataset", base.dataset)
     if dataset != base.dataset:

@@ -17,7 +17,7 @@ REUSE = "form_reuse"
 
 
 def launch_panel(story: StoryConfig) -> None:
-    """What a story means, and the one button that trains all of it that is missing."""
+    """Show the forecast of a story, and the one button that trains what is missing."""
     expected = forecast(story, _known(story.dataset, reuse=st.session_state.get(REUSE, True)))
     _formula(expected.formula)
     st.toggle(
@@ -44,7 +44,7 @@ def launch_panel(story: StoryConfig) -> None:
 
 
 def _known(dataset: str, *, reuse: bool) -> Known:
-    """What this server knows for a forecast. reuse: whether finished runs may serve."""
+    """Collect what a forecast needs from this server. reuse: whether finished runs may serve."""
     store = services.store()
     finished = store.runs(statuses=["finished"])[::-1] if reuse else []
     return Known(

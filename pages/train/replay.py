@@ -24,7 +24,7 @@ START = 9
 
 
 def replay(runs: Sequence[Run]) -> None:
-    """The replay of linked runs; a sentence where their test set is not on this machine."""
+    """Show the replay of linked runs; nothing where their test set is not on this machine."""
     if not runs or not paths.available(runs[0].config.dataset):
         return
     st.subheader("Watch the bars approach the teacher's")
@@ -73,6 +73,6 @@ def replay(runs: Sequence[Run]) -> None:
 
 
 def _most_ambiguous(teacher: Run, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
-    """The place of the image that the teacher is least sure of."""
+    """Return the index of the image that the teacher is least sure of."""
     kind = "most ambiguous for the teacher"
     return int(soft.gallery(kind, labels, services.test_logits(teacher.id)[indices], None)[0])

@@ -44,7 +44,7 @@ ALL_WELL = "These results give no reason to change a setting: targets, losses, l
 
 
 def advise(evidence: Evidence) -> list[Advice]:
-    """What a run's numbers say, most important first: what spoils every other number, then the rest. May be empty."""
+    """Say what a run's numbers mean, what spoils every other number first. May be empty."""
     return [advice for rule in RULES if (advice := rule(evidence)) is not None][:MOST]
 
 
@@ -82,7 +82,7 @@ def _teacher_stopped(evidence: Evidence) -> Advice | None:
 
 
 def _teacher_no_better(evidence: Evidence) -> Advice | None:
-    """The teacher errs as often as the pupil does without it, on images that it did not learn from.
+    """Find a teacher that errs as often as the pupil without it, on images that it did not learn from.
 
     Few images cannot tell: it is said only where a teacher with half of the pupil's errors would make so many by chance
     in less than SURE of all cases (binomial).
@@ -111,7 +111,7 @@ def _teacher_no_better(evidence: Evidence) -> Advice | None:
 
 
 def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
-    """A new one of the data set's own recipe where that is another, else several as an ensemble."""
+    """Propose a new teacher of the data set's default where that is another, else an ensemble."""
     default = StoryConfig.default(story.dataset)
     if story.teacher != default.teacher or story.teacher_training != default.teacher_training:
         changed = {"teacher": default.teacher, "teacher_training": default.teacher_training}
@@ -138,12 +138,12 @@ Flat targets harm by the student's size alone. Measured on digits (the shipped t
 
 
 def spread_mass(teacher_logits: Logits, temperature: float) -> float:
-    """What a teacher leaves to all classes but its first, of softmax(z / T), on average: 0 to 1 - 1 / K."""
+    """Return the mean share of softmax(z / T) that is not the top class's: 0 to 1 - 1 / K."""
     return float(1 - evaluation_soft.softened(teacher_logits, temperature).max(axis=1).mean())
 
 
 def evenness(teacher_logits: Logits, temperature: float) -> float:
-    """Mean entropy of softmax(z / T) as a share of the most possible, 0 to 1."""
+    """Return the mean entropy of softmax(z / T) as a share of the most possible, 0 to 1."""
     soft = evaluation_soft.softened(teacher_logits, temperature)
     return float(evaluation_soft.entropy_bits(soft).mean() / np.log2(soft.shape[1]))
 
@@ -194,7 +194,7 @@ where it was above it, 1.2 to 3.2 times. Much of a weak pull is made good once t
 def pull(
     teacher_logits: Logits, labels: accuracy.Labels, *, temperature: float, alpha: float, t_squared: bool
 ) -> float:
-    """How hard the soft loss pulls on the logits of a student that knows nothing, over how hard the labels do.
+    """Return the size of the soft loss's gradient over that of the hard loss, for a student with logits of 0.
 
     The ratio of the Frobenius norms of both summands of the gradient (hinton.distillation_gradient) at student
     logits of 0, where every training starts. Later both parts of a student that fits well cancel, whatever their
@@ -277,7 +277,7 @@ class Fit(NamedTuple):
 
     @property
     def standing(self) -> bool:
-        """Whether the loss has come to a stand; what took few steps cannot have."""
+        """Whether the loss has stopped falling; after few steps it has not."""
         return self.steps >= FEW_STEPS and self.fall is not None and self.fall < STILL_FALLING
 
 
@@ -320,12 +320,12 @@ def _soft_loss(student_logits: Logits, teacher_logits: Logits, story: StoryConfi
 
 
 def _is_hintons(story: StoryConfig) -> bool:
-    """Whether the soft loss is Hinton's with one T and one alpha all along."""
+    """Return whether the soft loss is Hinton's with one T and one alpha all along."""
     return story.objective == "hinton" and story.final_temperature is None and story.final_alpha is None
 
 
 def _too_short(evidence: Evidence) -> Advice | None:
-    """Unseen images cost hardly more than those learned from, and the loss was falling: time is what is missing."""
+    """Find training that was too short: unseen images cost hardly more, and the loss was still falling."""
     fit = fit_of(evidence)
     if not evidence.finished or fit is None or fit.gap >= LEARNED:
         return None
@@ -344,7 +344,7 @@ def _too_short(evidence: Evidence) -> Advice | None:
 
 
 def _too_small(evidence: Evidence) -> Advice | None:
-    """The student's loss stands still far from its teacher, on what it learns from as on unseen images.
+    """Find a student that is too small: its loss stands still far from its teacher, on seen images too.
 
     A student that is merely trained too little shows the same gap, but its loss is falling (_too_short); one that is
     large enough comes near its teacher on what it learns from, whatever it makes of the rest.
@@ -388,7 +388,7 @@ WORSENED = 2.0
 
 
 def _too_long(evidence: Evidence) -> Advice | None:
-    """Validation errors rose after the best epoch, by more than their noise, while the loss still fell.
+    """Find overfitting: validation errors rose by more than their noise while the loss still fell.
 
     The last quarter of the epochs against the best one, in standard deviations of a difference of two counts, √(a + b):
     too much for two counts of the same images, which pays for the best having been picked among many.
@@ -429,7 +429,7 @@ ENOUGH_SEEDS = 5
 
 
 def _gain(evidence: Evidence) -> Advice | None:
-    """Whether student and baseline differ: over the seeds where there are enough, else on the images of the one run."""
+    """Judge whether student and baseline differ: over enough seeds, else on the images of the one run."""
     if evidence.compared is None:
         return None
     saved = saved_by_seed(evidence.pairs)
@@ -473,7 +473,7 @@ def _gain(evidence: Evidence) -> Advice | None:
 
 
 def _changed(story: StoryConfig, **changes: object) -> StoryConfig | None:
-    """The story with changes, or None where they cannot be."""
+    """Return the story with changes, or None where they are refused."""
     try:
         return story.replace(**changes)
     except ConfigError:

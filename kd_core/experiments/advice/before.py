@@ -30,7 +30,7 @@ class Timing(NamedTuple):
 
 
 def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Timing]) -> float | None:
-    """How long a run is expected to train, from what this machine has measured; None where nothing compares.
+    """Predict how long a run trains, from what this machine has measured; None where nothing compares.
 
     Runs of the same network, batch size and jitter say it directly. Otherwise the time of an epoch is taken as
     a · steps + b · multiply-adds with a, b >= 0, fitted by least squares of the relative errors to the runs of the same
@@ -61,7 +61,7 @@ def _kind(config: RunConfig) -> tuple[object, ...]:
 
 
 def _looks(config: RunConfig) -> str | None:
-    """The objective for which the teacher looks at every batch, which takes its time."""
+    """Return the objective for which the teacher looks at every batch, which takes time; else None."""
     distillation = config.distillation
     return distillation.objective if distillation is not None and distillation.info.needs != "logits" else None
 
@@ -72,13 +72,13 @@ def _related(first: RunConfig, second: RunConfig) -> bool:
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
-    """Steps and multiply-adds of an epoch."""
+    """Return the steps and multiply-adds of an epoch."""
     examples = config.examples
     return np.array([-(-examples // config.training.batch_size), examples * multiply_adds], dtype=float)
 
 
 def is_tiny(model: ModelConfig) -> bool:
-    """Whether a student is too small to match every logit of a teacher: an mlp of at most TINY_UNITS a layer."""
+    """Return whether a student is too small to match every logit: an mlp of at most TINY_UNITS a layer."""
     return model.name == "mlp" and max(model.hidden, default=0) <= TINY_UNITS
 
 
@@ -89,7 +89,7 @@ def warnings(
     class_names: Sequence[str],
     assistant_parameters: int | None = None,
 ) -> list[str]:
-    """Sentences on settings of a story that are known to hurt, by the paper or by what we measured.
+    """Return a sentence on each setting that is known to hurt, by the paper or by what we measured.
 
     teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the
     story's data set. assistant_parameters: where there is one.

@@ -67,7 +67,7 @@ class Evidence(NamedTuple):
 
 
 def can_be_read(run: Run) -> bool:
-    """Whether there is something to say of a run: a distilled student that has come to an end and left weights.
+    """Return whether advice is possible: on a distilled student that has ended and left weights.
 
     Not of one that was made with a mistake on purpose: what is wrong with it is known.
     """
@@ -76,7 +76,7 @@ def can_be_read(run: Run) -> bool:
 
 
 def related(store: Store, run: Run) -> list[Run]:
-    """The run, its baseline if there is one, its teachers, and its repeats: what evidence_of reads."""
+    """Return the run, its baseline, its teachers and its repeats: what evidence_of reads."""
     finished = store.runs(statuses=["finished"])
     teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
     baseline = _baseline(run, finished)
@@ -85,7 +85,7 @@ def related(store: Store, run: Run) -> list[Run]:
 
 
 def evidence_of(store: Store, run: Run) -> Evidence:
-    """All that is known of a run of which can_be_read. Raises LabError where its own files cannot be read."""
+    """Read the evidence on a run of which can_be_read. Raises LabError where its files cannot be read."""
     if not can_be_read(run) or run.config.distillation is None:
         raise LabError(
             f"run {run.id} is no distilled student that was trained as it should be: there is nothing to advise on"
@@ -130,7 +130,7 @@ def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
 def _logits(
     store: Store, run: Run, baseline: Run | None, teachers: Sequence[Run]
 ) -> tuple[Shown | None, Judged | None, tuple[int, int] | None]:
-    """What the teacher says of the transfer set, what all say of the validation split, and the teacher's errors."""
+    """Read logits over the transfer set and the validation split, and the teacher's errors."""
     from kd_core.data import load
     from kd_core.runs import artifacts
 
@@ -156,7 +156,7 @@ def _logits(
 
 
 def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> tuple[int, int] | None:
-    """(errors, images) of the teacher on images that it has not learned from.
+    """Return (errors, images) of the teacher on images that it has not learned from.
 
     On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
     one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
@@ -185,7 +185,7 @@ class _Teaching(NamedTuple):
 
 
 def _teaching(store: Store, run: Run, teachers: Sequence[Run]) -> _Teaching | None:
-    """Read where the teachers left their logits, else the teachers are asked. None where one of them is no more."""
+    """Read the teachers' logits, or compute them where there are none. None where a teacher is gone."""
     import torch
 
     from kd_core.data import load
@@ -217,5 +217,5 @@ def _teaching(store: Store, run: Run, teachers: Sequence[Run]) -> _Teaching | No
 
 
 def _spread_over(indices: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """At most so many of them, evenly spread."""
+    """Return at most so many of the indices, evenly spread."""
     return indices if len(indices) <= most else indices[np.linspace(0, len(indices) - 1, most).astype(np.int64)]

@@ -77,7 +77,7 @@ class Forecast:
 
 
 def forecast(story: StoryConfig, known: Known) -> Forecast:
-    """All that can be said of a story before it runs. Raises ConfigError where a setting cannot be used."""
+    """Forecast a story. Raises ConfigError where a setting cannot be used."""
     plan = experiments_story.plan(story, known.trained)
     reused = {run.id: run.config for run in known.runs(plan.reused)}
     assistants = experiments_story.assistants(reused | plan.to_train)
@@ -118,7 +118,7 @@ def _warnings(story: StoryConfig, known: Known) -> list[str]:
 
 
 def formula(story: StoryConfig) -> Formula:
-    """What the story's student minimises."""
+    """Return the loss of the story's student."""
     changes = [
         f"{name} goes from {first:g} to {last:g}"
         for name, first, last in (
@@ -132,7 +132,7 @@ def formula(story: StoryConfig) -> Formula:
 
 
 def _hinton(story: StoryConfig, changes: str) -> Formula:
-    """Hinton's loss; a term that weighs nothing all along is left out."""
+    """Return Hinton's loss, without a term whose weight is 0 all along."""
     temperature, alpha = f"{story.temperature:g}", story.alpha
     scale = rf"{temperature}^2 \cdot" if story.t_squared else ""
     soft = (
@@ -148,7 +148,7 @@ def _hinton(story: StoryConfig, changes: str) -> Formula:
 
 
 def _other(story: StoryConfig, changes: str) -> Formula:
-    """Any other objective in symbols, its numbers in the meaning."""
+    """Return any other objective in symbols, its numbers in the meaning."""
     info = OBJECTIVES[story.objective]
     soft = info.formula if story.t_squared else info.formula.replace(r"T^2\,", "")
     shares = r"\mathcal L_\mathrm{soft} + "
