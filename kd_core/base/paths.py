@@ -3,17 +3,25 @@
 import os
 from pathlib import Path
 
+import platformdirs
+
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, path_at
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The folder of app.py."""
+"""The folder of app.py, or of installed packages where the engine is one of them."""
+INSTALLED = not (ROOT / "app.py").is_file()
+"""Whether the engine runs without its repository around it."""
 
 
 def home() -> Path:
-    """The folder of the run store: KD_HOME where it is set, else checkpoints/ beside kd_core."""
-    named = os.environ.get("KD_HOME")
-    return folder_named("KD_HOME", named).resolve() if named else ROOT / "checkpoints"
+    """The folder of the run store: KD_HOME where it is set, else checkpoints/ beside kd_core.
+
+    An installed engine has no such place of its own, and keeps to the user's data folder.
+    """
+    if named := os.environ.get("KD_HOME"):
+        return folder_named("KD_HOME", named).resolve()
+    return platformdirs.user_data_path("kd-lab") if INSTALLED else ROOT / "checkpoints"
 
 
 def storage() -> AnyPath:

@@ -1,4 +1,6 @@
-"""The trained models that come with KD Lab, in checkpoints/shipped: one folder a run, for machines without a network.
+"""The trained models that come with KD Lab, one folder a run, for machines without a network.
+
+They lie in checkpoints/shipped, and in a wheel in kd_core/shipped:
 
     weights.safetensors             float16 where that changes no test error, else float32
     run.json                        config, results, versions, what made it, MD5 of the data, SHA-256 of the weights
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
-from kd_core.base.paths import ROOT
+from kd_core.base.paths import INSTALLED, ROOT
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.exchange.model_card import model_card
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FOLDER = ROOT / "checkpoints" / "shipped"
+FOLDER = ROOT / ("kd_core/shipped" if INSTALLED else "checkpoints/shipped")
 COMMAND = "python -m kd_core ship"
 TAG = "shipped"
 WEIGHTS, FACTS, HISTORY, README = "weights.safetensors", "run.json", "history.json", "README.md"
