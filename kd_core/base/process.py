@@ -1,14 +1,29 @@
-"""How KD Lab's processes use threads and memory. Call it before torch is imported."""
+"""KD Lab's processes: how they use threads and memory, and child processes that report in lines of JSON. No torch."""
 
 import contextlib
 import ctypes
+import json
+import math
 import os
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kd_core.base.paths import ROOT
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """torch's threads wait for each other asleep. Spinning, they lose a factor of five as soon as another program wants one
 of their cores, and a page is such a program (MNIST epoch 6.4 to 7.3 s against 1.4 s; two cores, torch 2.13). The other
 way round, the page's prediction for one image took 10 ms of the processor beside training, and 1 ms so."""
+SECONDS_BETWEEN_LOOKS = 0.05
+"""At a child process, whether it has run out of time."""
+MAX_LINE = 10_000_000
+"""Characters of a line of a child process that are read as one."""
 
 
 def let_threads_sleep() -> None:
@@ -25,3 +40,90 @@ def keep_heaps_few() -> None:
     """
     with contextlib.suppress(OSError, AttributeError):  # another C library, which has no such setting
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
+
+
+@dataclass
+class Child:
+    """A program of KD Lab in a process of its own, so that what it reads can harm that process alone.
+
+    The program reports in lines of JSON: {"text", "share"} is progress, share from 0 to 1; {"result"}, an object, or
+    {"error"}, a sentence, is its outcome. text and share hold the newest progress. result and error are both None until
+    there is an outcome, and stay so where the process breaks down. late: whether it was killed for taking too long.
+    """
+
+    text: str = "Starting"
+    share: float = 0.0
+    result: dict[str, Any] | None = None
+    error: str | None = None
+    stopped: bool = False
+    late: bool = False
+    _process: "subprocess.Popen[str] | None" = field(default=None, repr=False)
+    _heard_at: float = 0.0
+
+    def run(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        max_seconds: float = math.inf,
+        max_silent_seconds: float = math.inf,
+    ) -> str:
+        """Run a command until it ends, and return the last lines of what else it wrote, for the log.
+
+        environment: variables that it gets beside those of this process. max_silent_seconds: without new progress.
+        Raises OSError where the process cannot start.
+        """
+        paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        other_lines: deque[str] = deque(maxlen=50)
+        with subprocess.Popen(  # noqa: S603  a command of ours, never through a shell
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
+        ) as process:
+            self._process = process
+            if self.stopped:
+                process.terminate()
+            lines = iter(lambda: process.stdout.readline(MAX_LINE) if process.stdout else "", "")
+            reader = threading.Thread(target=self._read, args=(lines, other_lines), daemon=True)
+            began = self._heard_at = time.monotonic()
+            reader.start()
+            while reader.is_alive():
+                reader.join(SECONDS_BETWEEN_LOOKS)
+                now = time.monotonic()
+                if not self.late and (now - began > max_seconds or now - self._heard_at > max_silent_seconds):
+                    self.late = True
+                    process.kill()
+        return "".join(other_lines)
+
+    def stop(self) -> None:
+        """End the process, or keep it from starting."""
+        self.stopped = True
+        if self._process is not None:
+            self._process.terminate()
+
+    def _read(self, lines: Iterable[str], other_lines: deque[str]) -> None:
+        for line in lines:
+            if not self._take_in(line) and line.strip():
+                other_lines.append(line[:1000])
+
+    def _take_in(self, line: str) -> bool:
+        """Enter what a line reports; False for one that is no report."""
+        try:
+            report = json.loads(line)
+            if "error" in report:
+                self.error = str(report["error"])
+            elif "result" in report:
+                self.result = dict(report["result"])
+            else:
+                progress = str(report["text"]), float(report["share"])
+                if progress != (self.text, self.share):
+                    self._heard_at = time.monotonic()
+                self.text, self.share = progress
+        except (ValueError, TypeError, KeyError):
+            return False
+        return True

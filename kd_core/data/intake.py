@@ -5,23 +5,21 @@ with nothing left behind. What was uploaded lies in home/incoming until it is a 
 """
 
 import contextlib
-import json
-import os
+import logging
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kd_core.base.config import LabError
-from kd_core.base.paths import ROOT
+from kd_core.base.process import Child
 from kd_core.data.own.library import Preparation
+
+log = logging.getLogger(__name__)
 
 INCOMING = "incoming"
 AT_ONCE, KEPT = 2, 20
@@ -36,16 +34,10 @@ class IntakeError(LabError):
 
 
 @dataclass
-class Work:
-    """What a process does. result is what it found, error a sentence; both None while it is at work."""
+class Work(Child):
+    """One data set that is coming in: the process that works on it, and on whose behalf."""
 
-    browser: str
-    text: str = "Starting"
-    share: float = 0.0
-    result: dict[str, Any] | None = None
-    error: str | None = None
-    process: "subprocess.Popen[str] | None" = None
-    stopped: bool = False
+    browser: str = ""
     ended: threading.Event = field(default_factory=threading.Event)
 
 
@@ -99,14 +91,11 @@ class Intake:
         return self._works.get(work_id or "")
 
     def stop(self, work_id: str) -> None:
-        """Break a work off. What it had begun is gone."""
-        work = self._works[work_id]
-        work.stopped = True
-        if work.process is not None:
-            work.process.terminate()
+        """Cancel a work. Nothing of it is kept."""
+        self._works[work_id].stop()
 
     def close(self) -> None:
-        """Break all off."""
+        """Cancel all works."""
         for work_id in list(self._works):
             self.stop(work_id)
 
@@ -114,60 +103,29 @@ class Intake:
         with self._lock:
             if sum(not work.ended.is_set() for work in self._works.values()) >= AT_ONCE:
                 raise IntakeError(f"{AT_ONCE} data sets are being worked on already: wait until one is done.")
-            work_id, work = secrets.token_hex(8), Work(browser)
+            work_id, work = secrets.token_hex(8), Work(browser=browser)
             self._works[work_id] = work
-            for old in [one for one, work in self._works.items() if work.ended.is_set()][:-KEPT]:
+            for old in [key for key, other in self._works.items() if other.ended.is_set()][:-KEPT]:
                 del self._works[old]
         threading.Thread(target=self._follow, args=(work, arguments), daemon=True, name="intake").start()
         return work_id
 
     def _follow(self, work: Work, arguments: list[str]) -> None:
-        command = [*COMMAND, *arguments, "--json"]  # never through a shell
-        complaints: deque[str] = deque(maxlen=50)
         with tempfile.TemporaryDirectory(prefix="kd-lab-intake-", ignore_cleanup_errors=True) as scratch:
             # what a killed process leaves goes with its scratch folder
             try:
-                with subprocess.Popen(  # noqa: S603
-                    command,
-                    cwd=ROOT,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,  # its progress comes there
-                    text=True,
-                    encoding="utf-8",
-                    errors="replace",
-                    env={**os.environ, "TMPDIR": scratch},
-                ) as process:
-                    work.process = process
-                    if work.stopped:
-                        process.terminate()
-                    for line in process.stdout or ():
-                        if not self._hear(work, line):
-                            complaints.append(line)
+                complaints = work.run([*COMMAND, *arguments, "--json"], {"TMPDIR": scratch})
             except OSError as error:
+                complaints = ""
                 work.error = f"The process that takes data in cannot start: {error.strerror or error}."
             if work.result is None and work.error is None:
-                sys.stderr.writelines(complaints)  # to the app's log
+                log.warning("the process that takes data in ended early: %s", complaints)
                 work.error = (
                     "Stopped; nothing was kept."
                     if work.stopped
                     else "The process that takes data in broke off, perhaps for want of memory; nothing was kept."
                 )
         work.ended.set()
-
-    @staticmethod
-    def _hear(work: Work, line: str) -> bool:
-        """Take in what a line says. False for one that is no part of the protocol."""
-        try:
-            said = json.loads(line)
-            if "error" in said:
-                work.error = str(said["error"])
-            elif "result" in said:
-                work.result = dict(said["result"])
-            else:
-                work.text, work.share = str(said["text"]), float(said["share"])
-        except (ValueError, TypeError, KeyError):
-            return False
-        return True
 
     def _forget_old(self) -> None:
         for folder in self._folder.glob("*"):

@@ -1,6 +1,6 @@
 """A teacher's file tried in a process of its own, before anything of it is kept: a hostile one ends that process alone.
 
-    python -m teacher.trial FOLDER      reads file and ask.json in FOLDER, writes told.json and last tried.safetensors
+    python -m kd_core.exchange.teacher.trial FOLDER     reads file and ask.json in FOLDER, writes tried.safetensors
 
 The process may take MAX_MEMORY_BYTES beyond what it starts with, where its system can bound that, and has MAX_SECONDS,
 of which SECONDS_WITHOUT_A_WORD at most may pass between two words of how far it is. No torch on the side of who asks.
@@ -10,18 +10,16 @@ import contextlib
 import json
 import logging
 import os
-import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.files import remove_folder, write_atomic
-from kd_core.base.paths import ROOT
+from kd_core.base.process import SECONDS_BETWEEN_LOOKS, Child, keep_heaps_few
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
@@ -29,12 +27,12 @@ from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)
 
-FILE, ASK, TOLD, STATE = "file", "ask.json", "told.json", "tried.safetensors"
+FILE, ASK, STATE = "file", "ask.json", "tried.safetensors"
 MAX_BYTES = 500_000_000
 """Of a file."""
 MAX_MEMORY_BYTES = 3_000_000_000
 MAX_SECONDS, SECONDS_WITHOUT_A_WORD = 1800.0, 120.0
-SECONDS_BETWEEN_LOOKS = 0.05
+STOPPED = "It was stopped before it was tried."
 TAG = "brought"
 """Of the runs of such teachers."""
 _ONE_AT_A_TIME = threading.BoundedSemaphore(1)
@@ -105,8 +103,7 @@ class Trial:
         ask |= {"mean": mean, "std": std, "inverted": inverted}
         (self._path / ASK).write_text(json.dumps(ask), encoding="utf-8")
         (self._path / FILE).write_bytes(content)
-        self._stopped = threading.Event()
-        self._told: tuple[str, float] = ("Waiting until another file was tried", 0.0)
+        self._child = Child("Waiting until another file was tried")
         self._outcome: Outcome | LabError | None = None
         self._thread = threading.Thread(target=self._see_through, name="kd-lab-trial", daemon=True)
         self._thread.start()
@@ -114,7 +111,7 @@ class Trial:
     @property
     def told(self) -> tuple[str, float]:
         """What is being done, and the share done, 0 to 1."""
-        return self._told
+        return self._child.text, self._child.share
 
     @property
     def done(self) -> bool:
@@ -126,18 +123,18 @@ class Trial:
         self._thread.join()
         if isinstance(self._outcome, Outcome):
             return self._outcome
-        raise self._outcome or TrialError("It was stopped before it was tried.")
+        raise self._outcome or TrialError(STOPPED)
 
     def close(self) -> None:
         """Stop it where it is at work, and let go of what it holds on disk."""
-        self._stopped.set()
+        self._child.stop()
         self._thread.join()
 
     def _see_through(self) -> None:
         try:
             while not _ONE_AT_A_TIME.acquire(timeout=SECONDS_BETWEEN_LOOKS):
-                if self._stopped.is_set():
-                    raise TrialError("It was stopped before it was tried.")
+                if self._child.stopped:
+                    raise TrialError(STOPPED)
             try:
                 self._outcome = self._watched()
             finally:
@@ -150,51 +147,24 @@ class Trial:
             self._folder.cleanup()
 
     def _watched(self) -> Outcome:
-        command = [sys.executable, "-m", "kd_core.exchange.teacher.trial", str(self._path)]
-        root = str(ROOT)
-        paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))
-        with subprocess.Popen(  # noqa: S603  this interpreter, and a folder of our own
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONPATH": paths},
-        ) as process:
-            complaints: list[bytes] = []
-            reader = threading.Thread(target=_read_to_end, args=(process.stderr, complaints), daemon=True)
-            reader.start()
-            try:
-                self._wait_for(process)
-            finally:
-                process.kill()
-                process.wait()
-                reader.join()
-        return self._read(_told(self._path), b"".join(complaints)[-4000:].decode(errors="replace"))
-
-    def _wait_for(self, process: "subprocess.Popen[bytes]") -> None:
-        began = heard = time.monotonic()
-        while process.poll() is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            said = _told(self._path)
-            if "share" in said and (said["text"], said["share"]) != self._told:
-                self._told, heard = (said["text"], said["share"]), time.monotonic()
-            if self._stopped.is_set():
-                raise TrialError("It was stopped before it was tried.")
-            now = time.monotonic()
-            if now - began > MAX_SECONDS or now - heard > SECONDS_WITHOUT_A_WORD:
-                raise TrialError(
-                    "This file takes too long to answer: bring a smaller teacher, or in a shell try it alone."
-                )
-
-    def _read(self, said: dict[str, Any], complaints: str) -> Outcome:
-        if "refused" in said:
-            raise TrialError(said["refused"])
-        if "found" not in said:
+        child = self._child
+        complaints = child.run(
+            [sys.executable, "-m", "kd_core.exchange.teacher.trial", str(self._path)],
+            max_seconds=MAX_SECONDS,
+            max_silent_seconds=SECONDS_WITHOUT_A_WORD,
+        )
+        if child.late:
+            raise TrialError("This file takes too long to answer: bring a smaller teacher, or in a shell try it alone.")
+        if child.stopped:
+            raise TrialError(STOPPED)
+        if child.error is not None:
+            raise TrialError(child.error)
+        if child.result is None:
             log.warning("the process that tried a teacher ended early: %s", complaints)
             raise TrialError(
                 "This file broke the process that tried it, or took more memory than a teacher may: it is not taken."
             )
-        found = said["found"]
+        found = child.result
         return Outcome(
             RunConfig.model_validate(found["config"]),
             (self._path / STATE).read_bytes(),
@@ -203,20 +173,6 @@ class Trial:
             found["test_errors"],
             found["test_examples"],
         )
-
-
-def _read_to_end(pipe: Any, into: list[bytes]) -> None:
-    for line in pipe:
-        into.append(line[:1000])
-        del into[:-20]
-
-
-def _told(folder: Path) -> dict[str, Any]:
-    try:
-        said = json.loads((folder / TOLD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return said if isinstance(said, dict) else {}
 
 
 # ------------------------------------------------------------------------------------------------ in the process
@@ -239,9 +195,7 @@ def _bound_memory() -> None:
 
 def main(folder: Path) -> None:
     """Try the file in a folder, and write what was found beside it."""
-    from kd_core.base import process as base_process
-
-    base_process.keep_heaps_few()
+    keep_heaps_few()
     from kd_core.base import tensors
     from kd_core.data import load
     from kd_core.exchange.teacher import examine
@@ -251,10 +205,10 @@ def main(folder: Path) -> None:
     def tell(text: str, share: float) -> None:
         if os.getppid() != parent:
             raise SystemExit("nobody waits for it any more")
-        _write({"text": text, "share": share})
+        report({"text": text, "share": share})
 
-    def _write(said: dict[str, Any]) -> None:
-        write_atomic(folder / TOLD, json.dumps(said).encode())
+    def report(facts: dict[str, Any]) -> None:
+        print("\n" + json.dumps(facts), flush=True)  # a library may have left a line unfinished
 
     try:
         tell("Loading the data set", 0.0)
@@ -266,11 +220,11 @@ def main(folder: Path) -> None:
         tensors.save_tensors(folder / STATE, tried.state)
         found = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
         del found["state"]
-        _write({"found": found})
+        report({"result": found})
     except Exception as error:
         if not isinstance(error, LabError):
             logging.exception("a trial failed")
-        _write({"refused": str(error) if isinstance(error, LabError) else _broken(error)})
+        report({"error": str(error) if isinstance(error, LabError) else _broken(error)})
 
 
 def _broken(error: Exception) -> str:
