@@ -74,12 +74,18 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
 def _write_file(path: Path, content: bytes) -> None:
     if path.is_dir():
         raise SaveError(f"{path} is a folder: name a file in it.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replaced_whole(path) as partial:
+        partial.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replaced_whole(path: Path) -> Iterator[Path]:
+    """Give a name beside path for the block to write to; the file then takes path's place. Nothing else stays."""
     partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
     finally:

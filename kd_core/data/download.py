@@ -5,9 +5,9 @@ What lies in a folder under its final name is whole: files are checked, unpacked
 
 import contextlib
 import gzip
-import secrets
 import shutil
 import tarfile
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,25 +119,23 @@ class _Attempts:
 def _unpack(packed: Path, final: Path, label: str) -> None:
     """Unpack a .gz, or the folder of a .tar.gz, beside its final name, then move it there: that name is always whole.
 
-    Several processes may do so at once: each has a name of its own until then. Raises DatasetError.
+    Several processes may do so at once. Raises DatasetError.
     """
-    partial = final.with_name(f"{final.name}.{secrets.token_hex(6)}.partial")
     try:
-        if packed.name.endswith(".tar.gz"):
-            try:
-                with tarfile.open(packed) as archive:
-                    archive.extractall(partial, filter="data")
-            except tarfile.TarError as error:
-                raise OSError(f"{packed.name} is no archive") from error
-            (partial / final.name).rename(final)
-            partial.rmdir()
-        else:
-            with gzip.open(packed, "rb") as source, partial.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            partial.replace(final)
+        with tempfile.TemporaryDirectory(".partial", dir=final.parent, ignore_cleanup_errors=True) as folder:
+            unpacked = Path(folder) / final.name
+            if packed.name.endswith(".tar.gz"):
+                try:
+                    with tarfile.open(packed) as archive:
+                        archive.extractall(folder, filter="data")
+                except tarfile.TarError as error:
+                    raise OSError(f"{packed.name} is no archive") from error
+            else:
+                with gzip.open(packed, "rb") as source, unpacked.open("wb") as target:
+                    shutil.copyfileobj(source, target)
+            unpacked.replace(final)
         packed.unlink(missing_ok=True)
     except OSError as error:
-        _remove(partial)
         if not final.exists():  # no other process was quicker
             raise DatasetError(f"{label} cannot be saved in {final.parent}: {error.strerror or error}.") from error
 

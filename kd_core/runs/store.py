@@ -17,7 +17,6 @@ as in Jugel et al., "M4", VLDB 2014).
 import json
 import logging
 import os
-import secrets
 import shutil
 import socket
 import sqlite3
@@ -32,7 +31,7 @@ from typing import Any, Literal
 import psutil
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, write_atomic
+from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, replaced_whole, write_atomic
 from kd_core.runs.curves import CURVE_STRETCHES, EXTREMES, MANY_RECORDS, extremes_of, forget_extremes, widen
 from kd_core.runs.run import (
     ACTIVE,
@@ -367,16 +366,13 @@ class Store:
 
     def back_up(self) -> None:
         """Put a whole copy of the database beside it. Raises StoreError; what was there before is then kept."""
-        partial = self.home / f".{BACKUP}.{secrets.token_hex(6)}.partial"
-        try:
-            with self._database_errors():
-                with closing(sqlite3.connect(self.home / DATABASE, timeout=10)) as reader:
-                    reader.execute("VACUUM INTO ?", (str(partial),))
-                with suppress(OSError):
-                    partial.replace(self.home / BACKUP)
-        finally:
-            with suppress(OSError):
-                partial.unlink()
+        with (
+            suppress(OSError),
+            self._database_errors(),
+            replaced_whole(self.home / BACKUP) as partial,
+            closing(sqlite3.connect(self.home / DATABASE, timeout=SECONDS_FOR_A_LOCK)) as reader,
+        ):
+            reader.execute("VACUUM INTO ?", (str(partial),))
 
     def give_sign(self) -> None:
         """Show other hosts that this process, which may own runs, lives."""

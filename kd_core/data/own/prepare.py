@@ -14,7 +14,6 @@ import hashlib
 import json
 import math
 import os
-import secrets
 import shutil
 import tempfile
 from collections import Counter
@@ -24,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kd_core.base.files import AnyPath, is_file, remove_folder, sha256, write_atomic
+from kd_core.base.files import AnyPath, is_file, remove_folder, replaced_whole, sha256, write_atomic
 from kd_core.data.catalogue import own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.library import PACKED, Preparation, slug_of
@@ -213,12 +212,8 @@ def _publish(
 def _copy(source: Path, target: AnyPath) -> None:
     if isinstance(target, Path):
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.partial")
-        try:
+        with replaced_whole(target) as partial:
             shutil.copyfile(source, partial)
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
     else:
         target.fs.put_file(str(source), target.path)
 
