@@ -14,6 +14,7 @@ from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
 from kd_core.jobs import execute, queue
 from kd_core.runs import checks as runs_checks
+from kd_core.runs.events import Event
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -47,7 +48,7 @@ def watch(store: Store, run_id: str) -> str:
     with _interrupts() as interrupted, Progress(*columns, console=notices) as bar:
         task = bar.add_task("starting", total=None)
 
-        def show(event: execute.Event) -> None:
+        def show(event: Event) -> None:
             match event["kind"]:
                 case "started":
                     bar.update(task, total=event["total_steps"], completed=event["step"], description="training")

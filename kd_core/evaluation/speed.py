@@ -38,8 +38,8 @@ def size_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def costs(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
-    """parameters, size_bytes and multiply_adds (of one image) of a model."""
+def costs(model: nn.Module, image_shape: build.ImageShape) -> dict[str, int]:
+    """Count the parameters, bytes and multiply_adds (of one image) of a model."""
     return {
         "parameters": build.parameter_count(model),
         "size_bytes": size_bytes(model),
@@ -48,7 +48,7 @@ def costs(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
 
 
 def costs_unknown(black_box: nn.Module) -> dict[str, int | None]:
-    """The same of a model of which nothing is known but the size of its file."""
+    """The costs of a model of which nothing is known but the size of its file."""
     return {"parameters": None, "size_bytes": size_bytes(black_box), "multiply_adds": None}
 
 
@@ -248,6 +248,17 @@ def _conditions(threads: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "input": "pixels, normalised as part of the work",
         "order": "turns, shuffled in every round",
+    }
+
+
+def environment(device: str, precision: str) -> dict[str, str | int]:
+    """What a run was trained on."""
+    return {
+        "device": device,
+        "precision": precision,
+        "processor": processor(),
+        "threads": torch.get_num_threads(),
+        "torch": str(torch.__version__),
     }
 
 

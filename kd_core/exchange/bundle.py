@@ -21,7 +21,7 @@ import re
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -34,9 +34,11 @@ from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.model_card import model_card
-from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Run, StoreError, new_id
+from kd_core.models.config import BLACK_BOX
+from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Results, Run, StoreError, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
+from kd_core.training.records import RecordRow
 from kd_core.training.split import split_of
 
 if TYPE_CHECKING:
@@ -96,7 +98,7 @@ _Amount = Annotated[float, Field(ge=0, strict=True)]
 
 
 class _Results(Config):
-    """As kd_core.runs.artifacts.leave returns them."""
+    """As kd_core.runs.artifacts.save_results returns them."""
 
     test_errors: _Count
     test_examples: Annotated[_Count, Field(ge=1)]
@@ -135,7 +137,7 @@ class _Input(Config):
 
 
 class _Card(Config):
-    """card.json, as kd_core.runs.artifacts.leave writes it."""
+    """card.json, as kd_core.runs.artifacts.save_results writes it."""
 
     config: RunConfig
     input: _Input
@@ -193,7 +195,7 @@ def pack(store: Store, run_id: str) -> bytes:
     from kd_core.runs import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
-        artifacts.test_logits(store.storage, run_id)  # made now, where the weights came without
+        artifacts.test_logits(store.folder(run_id))  # made now, where the weights came without
     facts = {name: getattr(run, name) for name in _Facts.model_fields if name != "bundle_format"}
     probes = [
         {"epoch": epoch, "logits": logits}
@@ -218,7 +220,7 @@ def pack(store: Store, run_id: str) -> bytes:
     except FlawError as flaw:
         raise BundleError(f"{run.label} cannot be packed, because {flaw}: run it again.") from flaw
     members["README.md"] = model_card(
-        dataclasses.replace(run, results=checked.card.results.model_dump()),
+        dataclasses.replace(run, results=cast(Results, checked.card.results.model_dump())),
         image_shape=checked.card.input.shape,
         class_names=checked.card.class_names,
         mean=checked.card.input.mean,
@@ -257,7 +259,7 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
         **facts.model_dump(exclude={"bundle_format", "id", "results"}),
         id=_claim(store, facts.id, members[WEIGHTS]),
         config=card.config,
-        results=card.results.model_dump(),
+        results=cast(Results, card.results.model_dump()),
         request=None,
         message=None,
         browser=browser,
@@ -414,7 +416,7 @@ def _check_facts(facts: _Facts, config: RunConfig, card: _Card) -> None:
     expect(sizes == (info.classes, info.classes, info.image_shape), f"its classes or images are not {info.label}'s")
 
 
-def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
+def _records(members: Mapping[str, bytes]) -> Iterator[RecordRow]:
     """The rows of metrics.csv as Store.records gives them, in order of step, each checked as it is read."""
     text = io.TextIOWrapper(io.BytesIO(members["metrics.csv"]), "utf-8", newline="\n")
     rows = csv.reader(iter(lambda: text.readline(MAX_LINE), ""), quoting=csv.QUOTE_NONE)
@@ -434,7 +436,7 @@ def _records(members: Mapping[str, bytes]) -> Iterator[dict[str, Any]]:
                 if record["best"] is None or record["seconds"] is None or record["epoch"] % 1:
                     raise ValueError("half an epoch")
                 record["epoch"] = int(record["epoch"])
-            yield record
+            yield cast(RecordRow, record)
     except (ValueError, csv.Error) as error:
         raise FlawError(f"its metrics.csv has no record in line {line} ({_first(error)})") from error
 

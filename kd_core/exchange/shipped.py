@@ -16,7 +16,7 @@ import json
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from kd_core.exchange.model_card import model_card
 from kd_core.runs.run import RECORD_COLUMNS, Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
+from kd_core.training.records import RecordRow
 
 if TYPE_CHECKING:
     from kd_core.data.dataset import Dataset
@@ -111,7 +112,7 @@ def _enter(store: Store, name: str, facts: dict[str, Any]) -> None:
     write_atomic(folder.card, json.dumps(card, indent=2).encode())
     store.adopt(
         run,
-        (dict(zip(history["columns"], record, strict=True)) for record in history["records"]),
+        [cast(RecordRow, dict(zip(history["columns"], record, strict=True))) for record in history["records"]],
         [(epoch, logits) for epoch, logits in history["probes"]],
     )
 
@@ -167,7 +168,7 @@ def ship(store: Store, run_id: str) -> Path:
     if run.status != "finished":
         raise LabError(f"{run.label} is {run.status}: only what has finished ships")
     dataset = data_load.load(run.config.dataset)
-    model = artifacts.load_model(store.storage, run_id, dataset)
+    model = artifacts.load_model(store.folder(run_id), dataset)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     halves = {name: tensor.half() for name, tensor in weights.items()}
     model.load_state_dict(halves)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.evaluation import accuracy, calibration, claims, statistics
@@ -18,7 +18,7 @@ from kd_core.evaluation.statistics import FEWEST_SEEDS, McNemar
 from kd_core.experiments import story
 from kd_core.runs.run import Run
 
-COSTS = ("parameters", "size_bytes", "multiply_adds")
+COSTS: tuple[Literal["parameters", "size_bytes", "multiply_adds"], ...] = ("parameters", "size_bytes", "multiply_adds")
 
 
 class Pace(NamedTuple):
@@ -279,7 +279,7 @@ def story_of(runs: Sequence[Run]) -> Story:
 
 def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> Model:
     errors, examples = int(run.results["test_errors"]), int(run.results["test_examples"])
-    costs, of_first = ({cost: other.results[cost] for cost in COSTS} for other in (run, runs[0]))
+    pairs = {cost: (run.results[cost], runs[0].results[cost]) for cost in COSTS}
     return Model(
         run=run,
         name=name,
@@ -287,8 +287,8 @@ def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | 
         examples=examples,
         accuracy=1 - errors / examples,
         interval=statistics.wilson_interval(examples - errors, examples),
-        costs=costs,
-        ratios={cost: costs[cost] / of_first[cost] for cost in COSTS if None not in (costs[cost], of_first[cost])},
+        costs={cost: own for cost, (own, _) in pairs.items()},
+        ratios={cost: own / first for cost, (own, first) in pairs.items() if own is not None and first is not None},
         paces={} if speed is None else _paces(run.id, [other.id for other in runs], speed),
     )
 

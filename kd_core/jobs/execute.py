@@ -1,7 +1,7 @@
-"""One run from its config, or its last checkpoint, to what it leaves; and what is found out of runs that have trained.
+"""The execution of one run: from its config, or its last checkpoint, to its saved results.
 
-perform() does a run wherever it is called. On a Dask worker perform_on_worker calls it, and progress goes back as
-worker events. Nothing here knows the queue. torch is imported by what needs it, not by this module.
+perform() executes a run wherever it is called. On a Dask worker perform_on_worker calls it, and events go back to the
+queue. Nothing here knows the queue. torch is imported by what needs it, not by this module.
 """
 
 import contextlib
@@ -9,20 +9,23 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, SaveError, is_file, read_text, remove
-from kd_core.runs.run import folder_of
+from kd_core.base.files import SaveError, is_file, read_text, remove
+from kd_core.runs.events import Ended, Event, Probe
+from kd_core.runs.run import RunFolder, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from kd_core.data.dataset import Dataset
+    from kd_core.training.loop import Training
 
 log = logging.getLogger(__name__)
 
-Event = dict[str, Any]
 Request = Literal["stop", "pause"]
 """What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
 CHECKPOINT_SECONDS = 5.0
@@ -31,27 +34,75 @@ TRAINING_PER_CHECKPOINT = 30
 DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
 
 
-# ------------------------------------------------------------------------------------------------------ one run
+class Supervisor(NamedTuple):
+    """Whoever has a run executed. emit: takes its events. requested: 'stop', 'pause', 'yield' or None, at any time."""
+
+    emit: Callable[[Event], None]
+    requested: Callable[[], str | None]
+
+    def say(self, text: str) -> None:
+        """Emit a message for people."""
+        self.emit({"kind": "message", "text": text})
+
+    def progress(self, cancelled: str) -> Callable[[str, float], None]:
+        """A report of progress for work before training: ten messages a second at most.
+
+        It raises to cancel the work where the user asks; the run's message is then cancelled.
+        """
+        sent_at = 0.0
+
+        def report(text: str, share: float) -> None:
+            nonlocal sent_at
+            if time.monotonic() - sent_at > 0.1:
+                sent_at = time.monotonic()
+                self.say(f"{text}: {share:.0%}")
+                request = self.requested()
+                if request:
+                    raise _CancelledError(request, cancelled)
+
+        return report
 
 
-def perform(storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Do one run, from its config or its last checkpoint, and save what it leaves in its folder in storage.
+class _CancelledError(Exception):
+    """A request came during work that cannot be resumed half way. text: what the work has left."""
 
-    emit hears: started {step, total_steps, environment}, message {text}, step and epoch {a record's fields}, probe
-    {epoch, step, logits} before the first step and after each epoch, and last one of finished or stopped {results},
-    paused, queued (it yielded), failed {text}. requested is asked after every record for 'stop', 'pause', 'yield' or
-    None. Raises only what emit and requested raise.
+    def __init__(self, request: str, text: str) -> None:
+        outcomes: dict[str, Literal["stopped", "paused", "queued"]]
+        outcomes = {"stop": "stopped", "pause": "paused", "yield": "queued"}
+        self.outcome: Ended = {"kind": outcomes[request], "text": text}
+
+
+def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
+    """Execute one run in this process and enter its events in the store. requested comes before the store's request."""
+
+    def emit(event: Event) -> None:
+        store.apply(run_id, event)
+        on_event(event)
+
+    perform(store.folder(run_id), Supervisor(emit, lambda: requested() or store.request(run_id)))
+
+
+def perform(folder: RunFolder, supervisor: Supervisor) -> None:
+    """Execute one run, from its config or its last checkpoint, and save its results in its folder.
+
+    Events: started, message, step and epoch; probe before the first step and after each epoch; and last one Ended. The
+    supervisor is asked for requests after every record. Raises only what the supervisor raises.
     """
-    outcome: Event
+    outcome: Ended
     try:
-        outcome = _perform(storage, run_id, emit, requested)
+        outcome = _perform(folder, supervisor)
     except _CancelledError as cancelled:
-        outcome = {"kind": cancelled.outcome, "text": cancelled.text}
+        outcome = cancelled.outcome
     except Exception as error:
-        if not isinstance(error, LabError):
-            log.exception("run %s failed", run_id)
-        outcome = {"kind": "failed", "text": sentence_of(error)}
-    emit(outcome)
+        outcome = failure(error, folder.run_id)
+    supervisor.emit(outcome)
+
+
+def failure(error: Exception, run_ids: str) -> Ended:
+    """The end of runs that an error broke off, which is logged where no user caused it."""
+    if not isinstance(error, LabError):
+        log.error("run %s failed", run_ids, exc_info=error)
+    return {"kind": "failed", "text": sentence_of(error)}
 
 
 def sentence_of(error: Exception) -> str:
@@ -63,181 +114,138 @@ def sentence_of(error: Exception) -> str:
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
 
 
-def config_in(storage: AnyPath, run_id: str) -> RunConfig:
+def config_in(folder: RunFolder) -> RunConfig:
     """The config of a run, from its folder."""
     try:
-        return RunConfig.from_json(read_text(folder_of(storage, run_id).config))
+        return RunConfig.from_json(read_text(folder.config))
     except FileNotFoundError:
         raise SaveError(
-            f"{socket.gethostname()} does not find the files of run {run_id} in {storage}: set KD_STORAGE to storage"
-            " that the app and all workers share."
+            f"{socket.gethostname()} does not find the files of run {folder.run_id} in {folder.storage}: set KD_STORAGE"
+            " to storage that the app and all workers share."
         ) from None
 
 
-def _perform(
-    storage: AnyPath, run_id: str, emit: Callable[[Event], None], requested: Callable[[], str | None]
-) -> Event:
-    import torch
-
+def _perform(folder: RunFolder, supervisor: Supervisor) -> Ended:
     from kd_core.data import load
-    from kd_core.evaluation import speed
+    from kd_core.runs import artifacts
+
+    config = config_in(folder)
+    results = artifacts.saved_results(folder)
+    if results:
+        return {"kind": "finished", "results": results}
+    downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
+    dataset = load.load(config.dataset, downloading, folder.storage)
+    if config.brought is not None:
+        return _evaluate_external(folder, config, dataset, supervisor)
+    return _train(folder, *_prepared(folder, config, dataset), supervisor)
+
+
+def _prepared(folder: RunFolder, config: RunConfig, dataset: "Dataset") -> tuple["Training", bool]:
+    """The training of a run at its last checkpoint, or at its start; and whether its checkpoint was damaged."""
     from kd_core.runs import artifacts, logit_cache
-    from kd_core.training import loop, mistaken, records
+    from kd_core.training import mistaken
 
-    folder = folder_of(storage, run_id)
-    config = config_in(storage, run_id)
-    left = artifacts.all_left(storage, run_id)
-    if left:
-        return {"kind": "finished", "results": left}
-    downloading = _reporter(emit, requested, "Its data set was being downloaded; whole files are kept.")
-    dataset = load.load(config.dataset, downloading, storage)
-    if not config.trained_here:
-        return _ask_brought(storage, run_id, config, dataset, emit, requested)
-    teachers, said = [], None
+    teachers: list[nn.Module] = []
+    teacher_logits: Tensor | None = None
     if config.distillation is not None:
-        teachers = [artifacts.load_model(storage, teacher, dataset) for teacher in config.distillation.teachers]
+        folders = [folder_of(folder.storage, run_id) for run_id in config.distillation.teachers]
+        teachers = [artifacts.load_model(teacher, dataset) for teacher in folders]
         if config.reads_teacher_logits:
-            loaded = dict(zip(config.distillation.teachers, teachers, strict=True))
-            said = logit_cache.of_all(storage, config.distillation.teachers, dataset, loaded.__getitem__)
+            models = dict(zip(folders, teachers, strict=True))
+            teacher_logits = logit_cache.of_all(folders, dataset, models.__getitem__)
 
-    def begin() -> loop.Training:
+    def begin() -> Training:
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
-            start = artifacts.load_model(storage, config.continues, dataset)
-        return mistaken.begin(config, dataset, teachers=teachers, teacher_logits=said, start=start)
+            start = artifacts.load_model(folder_of(folder.storage, config.continues), dataset)
+        return mistaken.begin(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
 
-    run, lost = begin(), None
+    training = begin()
     if is_file(folder.checkpoint):
         try:
-            run.restore(folder.checkpoint)
+            training.restore(folder.checkpoint)
         except LabError as error:  # the same config leads to the same weights from the start
-            log.warning("run %s starts anew: %s", run_id, error)
-            lost = DAMAGED_CHECKPOINT
+            log.warning("run %s starts anew: %s", folder.run_id, error)
             with contextlib.suppress(OSError):  # the next checkpoint replaces it
                 remove(folder.checkpoint)
-            run = begin()
-    environment = {
-        "device": str(run.device),
-        "precision": run.precision,
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-    }
-    emit({"kind": "started", "step": run.step, "total_steps": run.total_steps, "environment": environment})
-    if lost:
-        emit({"kind": "message", "text": lost})
+            return begin(), True
+    return training, False
 
-    def probe(epoch: int) -> Event:
-        logits = [[round(value, 4) for value in row] for row in run.probe_logits().tolist()]
-        return {"kind": "probe", "epoch": epoch, "step": run.step, "logits": logits}
 
-    if run.step == 0:
-        emit(probe(0))
+def _train(folder: RunFolder, training: "Training", damaged: bool, supervisor: Supervisor) -> Ended:
+    from kd_core.evaluation import speed
+    from kd_core.runs import artifacts
+    from kd_core.training import loop, records
+
+    environment = speed.environment(str(training.device), training.precision)
+    total_steps = training.total_steps
+    supervisor.emit({"kind": "started", "step": training.step, "total_steps": total_steps, "environment": environment})
+    if damaged:
+        supervisor.say(DAMAGED_CHECKPOINT)
+    if training.step == 0:
+        supervisor.emit(_probe(training.probe_logits(), epoch=0, step=0))
     saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
-    for record in loop.train(run):
-        emit(records.as_dict(record))
+    for record in loop.train(training):
+        supervisor.emit(records.as_dict(record))
         if isinstance(record, records.EpochRecord):
-            emit(probe(record.epoch))
-        request = requested()
+            supervisor.emit(_probe(training.probe_logits(), epoch=record.epoch, step=training.step))
+        request = supervisor.requested()
         if request:
-            run.save(folder.checkpoint)
-        if request == "pause":
-            return {"kind": "paused"}
-        if request == "yield":
-            return {"kind": "queued"}
-        if request == "stop":
-            if run.epochs_done < 1:
-                return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
-            emit({"kind": "message", "text": "Stopped; saving what it learned"})
-            return {"kind": "stopped", "results": artifacts.leave(storage, run_id, run)}
+            training.save(folder.checkpoint)
+            return _left_early(folder, training, request, supervisor)
         if time.monotonic() - saved_at > wait:
             before = time.monotonic()
-            run.save(folder.checkpoint)
+            training.save(folder.checkpoint)
             saved_at = time.monotonic()
             wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - before))
-    results = artifacts.leave(storage, run_id, run)
+    results = artifacts.save_results(folder, training)
     with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
         remove(folder.checkpoint)
     return {"kind": "finished", "results": results}
 
 
-def _ask_brought(
-    storage: AnyPath,
-    run_id: str,
-    config: RunConfig,
-    dataset: "Dataset",
-    emit: Callable[[Event], None],
-    requested: Callable[[], str | None],
-) -> Event:
-    """Ask a teacher that was trained elsewhere of every image, so that its run leaves what others leave."""
-    import torch
+def _left_early(folder: RunFolder, training: "Training", request: str, supervisor: Supervisor) -> Ended:
+    """The end of a run at whose request its training was left; a stopped one saves what it has learned."""
+    from kd_core.runs import artifacts
 
+    if request == "pause":
+        return {"kind": "paused"}
+    if request == "yield":
+        return {"kind": "queued"}
+    if training.epochs_done < 1:
+        return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
+    supervisor.say("Stopped; saving what it learned")
+    return {"kind": "stopped", "results": artifacts.save_results(folder, training)}
+
+
+def _probe(logits: "Tensor", *, epoch: int, step: int) -> Probe:
+    rounded = [[round(value, 4) for value in row] for row in logits.tolist()]
+    return {"kind": "probe", "epoch": epoch, "step": step, "logits": rounded}
+
+
+def _evaluate_external(folder: RunFolder, config: RunConfig, dataset: "Dataset", supervisor: Supervisor) -> Ended:
+    """Compute an external teacher's logits of every image, so that its run has the results that others have."""
     from kd_core.evaluation import speed
     from kd_core.models import build
     from kd_core.runs import artifacts
 
-    model = artifacts.load_model(storage, run_id, dataset)
-    environment = {
-        "device": "cpu",
-        "precision": "float32",
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-    }
-    emit({"kind": "started", "step": 0, "total_steps": 0, "environment": environment})
-    report = _reporter(emit, requested, "It was not asked of all images yet; resume asks again.")
-    teacher = artifacts.BroughtTeacher(config, dataset, model)
+    model = artifacts.load_model(folder, dataset)
+    environment = speed.environment("cpu", "float32")
+    supervisor.emit({"kind": "started", "step": 0, "total_steps": 0, "environment": environment})
+    report = supervisor.progress("It was not asked of all images yet; resume asks again.")
+    teacher = artifacts.ExternalTeacher(config, dataset, model)
     images = len(dataset.test_labels) + len(teacher.validation_labels) + len(dataset.train_labels)
-    asked = 0
+    done = 0
 
     def count(_: Any, inputs: tuple[Any, ...]) -> None:
-        nonlocal asked
-        asked += len(inputs[0])
-        report(f"Asking it of {images:,} images", min(1.0, asked / images))
+        nonlocal done
+        done += len(inputs[0])
+        report(f"Asking it of {images:,} images", min(1.0, done / images))
 
     logits = build.logits_of(model, dataset.test_images[dataset.probes], dataset.normalise)
-    emit({"kind": "probe", "epoch": 0, "step": 0, "logits": [[round(x, 4) for x in row] for row in logits.tolist()]})
+    supervisor.emit(_probe(logits, epoch=0, step=0))
     counting = model.register_forward_pre_hook(count)
     try:
-        return {"kind": "finished", "results": artifacts.leave(storage, run_id, teacher)}
+        return {"kind": "finished", "results": artifacts.save_results(folder, teacher)}
     finally:
         counting.remove()
-
-
-class _CancelledError(Exception):
-    """Stop or pause was asked for in the middle of what cannot be gone on with. text: how things stand."""
-
-    def __init__(self, request: str, text: str) -> None:
-        self.outcome = {"stop": "stopped", "pause": "paused", "yield": "queued"}[request]
-        self.text = text
-
-
-def _reporter(
-    emit: Callable[[Event], None], requested: Callable[[], str | None], cancelled: str
-) -> Callable[[str, float], None]:
-    """Passes progress on, ten times a second at most, and breaks off where the user asks, which cancelled then says."""
-    told_at = 0.0
-
-    def report(text: str, share: float) -> None:
-        nonlocal told_at
-        if time.monotonic() - told_at > 0.1:
-            told_at = time.monotonic()
-            emit({"kind": "message", "text": f"{text}: {share:.0%}"})
-            request = requested()
-            if request:
-                raise _CancelledError(request, cancelled)
-
-    return report
-
-
-def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Do one run in this process, entering it in the store as it goes. requested adds to what the store is asked."""
-
-    def emit(event: Event) -> None:
-        store.apply(run_id, event)
-        on_event(event)
-
-    perform(store.storage, run_id, emit, lambda: requested() or store.request(run_id))
-
-
-# ------------------------------------------------------------------------------------------- in a worker process

@@ -1,130 +1,148 @@
-"""Students that train together as one model, from their configs to what they leave."""
+"""The execution of students that train together as one model, from their configs to their saved results."""
 
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, is_file, remove, write_atomic
-from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Event, config_in, log, sentence_of
-from kd_core.runs.run import folder_of
+from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Supervisor, config_in, failure, log
+from kd_core.runs.events import ENDS, Event
+from kd_core.runs.run import Results, RunFolder, folder_of
+from kd_core.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from kd_core.data.dataset import Dataset
+    from kd_core.training.together import Together
+
+
+@dataclass
+class _Member:
+    """One student of a group. present: whether it has not left the group yet; results: once they are saved."""
+
+    folder: RunFolder
+    supervisor: Supervisor
+    present: bool
+    results: Results | None = None
+
+    def emit(self, event: Event) -> None:
+        if event["kind"] in ENDS:
+            self.present = False
+        self.supervisor.emit(event)
 
 
 def perform_together(
-    storage: AnyPath,
-    run_ids: Sequence[str],
-    emit: Callable[[str, Event], None],
-    requested: Callable[[str], str | None],
-    absent: Iterable[str] = (),
+    storage: AnyPath, run_ids: Sequence[str], supervisors: Mapping[str, Supervisor], absent: Collection[str] = ()
 ) -> None:
-    """Do several runs that train as one (see sweep.groups), from their configs or their common checkpoint.
+    """Execute runs that train as one (see training.together.groups), from their configs or their common checkpoint.
 
-    emit and requested are perform's, with the run's id before the rest. A run that is stopped or paused leaves after
-    the epoch, and the others go on; one that was paused starts anew when it is resumed, towards the same weights. Where
-    one is asked to yield, all do. absent: those that had left before; they train along and leave nothing.
+    A run that is stopped or paused leaves after the epoch, and the others go on; one that was paused starts anew when
+    it is resumed, towards the same weights. Where one has to yield, all do. absent: those that had left before; they
+    train along and save nothing. Raises only what the supervisors raise.
     """
-    left = set(absent)
-
-    def tell(run_id: str, event: Event) -> None:
-        if event["kind"] in ("finished", "stopped", "paused", "queued", "failed"):
-            left.add(run_id)
-        emit(run_id, event)
-
+    members = [_Member(folder_of(storage, one), supervisors[one], one not in absent) for one in run_ids]
     try:
-        _perform_together(storage, run_ids, tell, requested, left)
+        _perform(members)
     except Exception as error:
-        if not isinstance(error, LabError):
-            log.exception("runs %s failed", ", ".join(run_ids))
-        for run_id in run_ids:
-            if run_id not in left:
-                tell(run_id, {"kind": "failed", "text": sentence_of(error)})
+        outcome = failure(error, ", ".join(run_ids))
+        for member in members:
+            if member.present:
+                member.emit(outcome)
 
 
-def _perform_together(
-    storage: AnyPath,
-    run_ids: Sequence[str],
-    tell: Callable[[str, Event], None],
-    requested: Callable[[str], str | None],
-    left: set[str],
-) -> None:
-    import torch
-
+def _perform(members: list[_Member]) -> None:
     from kd_core.data import load
-    from kd_core.evaluation import speed
-    from kd_core.runs import artifacts, logit_cache
-    from kd_core.training import records as training_records
-    from kd_core.training import together as training_together
+    from kd_core.runs import artifacts
 
-    configs = [config_in(storage, run_id) for run_id in run_ids]
-    learned = {run_id: artifacts.all_left(storage, run_id) for run_id in run_ids if run_id not in left}
-    if all(learned.values()):
-        for run_id, results in learned.items():
-            tell(run_id, {"kind": "finished", "results": results})
-        return
-    dataset = load.load(configs[0].dataset, storage=storage)
+    configs = [config_in(member.folder) for member in members]
+    for member in members:
+        member.results = artifacts.saved_results(member.folder) if member.present else None
+    if not all(member.results for member in members if member.present):
+        dataset = load.load(configs[0].dataset, storage=members[0].folder.storage)
+        together, damaged = _prepared(members, configs, dataset)
+        _start(members, configs, together, damaged)
+        if not _train(members, together):
+            return
+        # All are saved before one is reported: those left over by a crash between could not train as they did.
+        for i, member in enumerate(members):
+            if member.present and not member.results:
+                member.results = artifacts.save_results(member.folder, together.student(i))
+    for member in members:
+        if member.present:
+            member.emit({"kind": "finished", "results": member.results})
+    with contextlib.suppress(OSError):
+        remove(members[0].folder.together)
+
+
+def _prepared(members: list[_Member], configs: list[RunConfig], dataset: "Dataset") -> tuple["Together", bool]:
+    """The students at their common checkpoint, or at their start; and whether their checkpoint was damaged."""
+    from kd_core.runs import artifacts, logit_cache
+    from kd_core.training.together import Together
+
+    storage, checkpoint = members[0].folder.storage, members[0].folder.together
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
-    said = None
+    teacher_logits = None
     if teachers:
-        said = logit_cache.of_all(
-            storage, teachers, dataset, lambda teacher: artifacts.load_model(storage, teacher, dataset)
-        )
-    together, lost = training_together.Together(configs, dataset, said), None
-    checkpoint = folder_of(storage, run_ids[0]).together
+        folders = [folder_of(storage, teacher) for teacher in teachers]
+        teacher_logits = logit_cache.of_all(folders, dataset, lambda folder: artifacts.load_model(folder, dataset))
+    together = Together(configs, dataset, teacher_logits)
     if is_file(checkpoint):
         try:
             together.restore(checkpoint)
         except LabError as error:
-            log.warning("runs %s start anew: %s", ", ".join(run_ids), error)
-            lost = None if isinstance(error, ConfigError) else DAMAGED_CHECKPOINT  # of another group: as it should be
-            together = training_together.Together(configs, dataset, said)
-    for run_id in run_ids:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
-        if run_id not in left:
-            write_atomic(folder_of(storage, run_id).group, json.dumps(list(run_ids)).encode())
-    environment = {
-        "device": str(together.device),
-        "precision": together.precision,
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-        "torch": str(torch.__version__),
-        "trained_together": len(run_ids),
-    }
+            log.warning("runs %s start anew: %s", ", ".join(member.folder.run_id for member in members), error)
+            damaged = not isinstance(error, ConfigError)  # a ConfigError: it is of another group, as it should be
+            return Together(configs, dataset, teacher_logits), damaged
+    return together, False
+
+
+def _start(members: list[_Member], configs: list[RunConfig], together: "Together", damaged: bool) -> None:
+    """Note the group in each folder, then report the start of each member that is present."""
+    from kd_core.evaluation import speed
+
+    group = json.dumps([member.folder.run_id for member in members]).encode()
+    present = [(member, config) for member, config in zip(members, configs, strict=True) if member.present]
+    for member, _ in present:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
+        write_atomic(member.folder.group, group)
+    environment = speed.environment(str(together.device), together.precision) | {"trained_together": len(members)}
     steps = together.steps_per_epoch
-    for run_id, config in zip(run_ids, configs, strict=True):
-        if run_id in left:
-            continue
-        started = {"step": together.epochs_done * steps, "total_steps": config.training.epochs * steps}
-        tell(run_id, {"kind": "started", "environment": environment, **started})
-        if lost:
-            tell(run_id, {"kind": "message", "text": lost})
-    saved_at = time.monotonic()
-    for records in training_together.train_together(together):
-        for i, (run_id, record) in enumerate(zip(run_ids, records, strict=True)):
-            if run_id in left:
+    for member, config in present:
+        step, total_steps = together.epochs_done * steps, config.training.epochs * steps
+        member.emit({"kind": "started", "step": step, "total_steps": total_steps, "environment": environment})
+        if damaged:
+            member.emit({"kind": "message", "text": DAMAGED_CHECKPOINT})
+
+
+def _train(members: list[_Member], together: "Together") -> bool:
+    """Train to the last epoch; False where all members left before."""
+    from kd_core.runs import artifacts
+    from kd_core.training.records import as_dict
+    from kd_core.training.together import train_together
+
+    checkpoint, saved_at = members[0].folder.together, time.monotonic()
+    for records in train_together(together):
+        for i, (member, record) in enumerate(zip(members, records, strict=True)):
+            if not member.present:
                 continue
-            tell(run_id, training_records.as_dict(record))
-            request = requested(run_id)
+            member.emit(as_dict(record))
+            request = member.supervisor.requested()
             if request == "pause":
-                tell(run_id, {"kind": "paused"})
+                member.emit({"kind": "paused"})
             elif request == "stop":
-                tell(run_id, {"kind": "stopped", "results": artifacts.leave(storage, run_id, together.student(i))})
-        staying = [run_id for run_id in run_ids if run_id not in left]
-        if any(requested(run_id) == "yield" for run_id in staying):
+                results = artifacts.save_results(member.folder, together.student(i))
+                member.emit({"kind": "stopped", "results": results})
+        staying = [member for member in members if member.present]
+        if any(member.supervisor.requested() == "yield" for member in staying):
             together.save(checkpoint)
-            for run_id in staying:
-                tell(run_id, {"kind": "queued"})
-            return
+            for member in staying:
+                member.emit({"kind": "queued"})
+            return False
         if not staying:
-            return
+            return False
         if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
             together.save(checkpoint)
             saved_at = time.monotonic()
-    # All are saved before one is told of: those left over by a crash between could not train together as they did.
-    for i, run_id in enumerate(run_ids):
-        if run_id not in left and not learned[run_id]:
-            learned[run_id] = artifacts.leave(storage, run_id, together.student(i))
-    for run_id in run_ids:
-        if run_id not in left:
-            tell(run_id, {"kind": "finished", "results": learned[run_id]})
-    with contextlib.suppress(OSError):
-        remove(checkpoint)
+    return True

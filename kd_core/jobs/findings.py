@@ -6,7 +6,8 @@ from typing import Any, Literal
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, on_this_machine, path_at
 from kd_core.jobs.worker import settle_in
-from kd_core.runs.run import Run
+from kd_core.models.config import BLACK_BOX
+from kd_core.runs.run import Run, folder_of
 
 Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker: their speed side by side, where nothing else goes on; one's
@@ -38,7 +39,7 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
     from kd_core.runs import artifacts
 
     dataset = load.load(runs[0].config.dataset, storage=storage)
-    candidates = {run.id: artifacts.load_model(storage, run.id, dataset) for run in runs}
+    candidates = {run.id: artifacts.load_model(folder_of(storage, run.id), dataset) for run in runs}
     threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
     with contextlib.ExitStack() as copies:
         exports = {
@@ -60,7 +61,7 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     if run.config.model.opaque:
         raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
     dataset = load.load(run.config.dataset, storage=storage)
-    model = artifacts.load_model(storage, run.id, dataset)
+    model = artifacts.load_model(folder_of(storage, run.id), dataset)
     seen, labels = features.penultimate(model, dataset)
     valley = landscape.loss_landscape(model, dataset)
     return {
@@ -85,6 +86,6 @@ def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
     dataset = load.load(run.config.dataset, storage=storage)
     missing = run.config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
-    model = artifacts.load_model(storage, run.id, dataset)
+    model = artifacts.load_model(folder_of(storage, run.id), dataset)
     logits = build.logits_of(model, dataset.train_images, dataset.normalise).numpy()
     return {"classes": list(missing), "share": share, "bias": bias.bias_for_share(logits, missing, share)}

@@ -9,8 +9,10 @@ from kd_core.base.config import LabError
 from kd_core.base.files import path_at
 from kd_core.base.process import keep_heaps_few
 from kd_core.jobs.cluster import TOPIC
-from kd_core.jobs.execute import Event, Request, perform
+from kd_core.jobs.execute import Request, Supervisor, perform
 from kd_core.jobs.execute_group import perform_together
+from kd_core.runs.events import Event
+from kd_core.runs.run import folder_of
 from kd_core.training.config import RunConfig
 
 NICENESS = 5
@@ -54,35 +56,40 @@ def warm_up(configs: list[str], threads: int) -> None:
 
 
 def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
-    """Do a run, or several together.
+    """Execute a run, or several together.
 
     key: of this piece of work, by which the queue tells it from one it gave up. absent: as perform_together has them.
     threads: 0 leaves torch's.
     """
+    settle_in(threads)
+    supervisors = {run_id: _supervisor(key, run_id) for run_id in run_ids}
+    if len(run_ids) == 1:
+        perform(folder_of(path_at(storage), run_ids[0]), supervisors[run_ids[0]])
+    else:
+        perform_together(path_at(storage), run_ids, supervisors, absent)
+
+
+def _supervisor(key: str, run_id: str) -> Supervisor:
+    """The queue's process as the supervisor of a run on this worker."""
     from distributed import Status, get_worker
 
-    settle_in(threads)
     worker = get_worker()
     leaving = (Status.closing, Status.closing_gracefully, Status.closed, Status.failed)
-    kept: dict[str, list[Event]] = {run_id: [] for run_id in run_ids}
-    sent_at = dict.fromkeys(run_ids, 0.0)
-    for run_id in run_ids:
-        _requests.pop(run_id, None)
+    unsent: list[Event] = []
+    sent_at = 0.0
+    _requests.pop(run_id, None)
 
-    def emit(run_id: str, event: Event) -> None:
+    def emit(event: Event) -> None:
         """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
-        kept[run_id].append(event)
-        if event["kind"] not in PROGRESS or time.monotonic() - sent_at[run_id] > SECONDS_BETWEEN_MESSAGES:
-            worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": list(kept[run_id])})
-            kept[run_id].clear()
-            sent_at[run_id] = time.monotonic()
+        nonlocal sent_at
+        unsent.append(event)
+        if event["kind"] not in PROGRESS or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
+            worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": [*unsent]})
+            unsent.clear()
+            sent_at = time.monotonic()
 
-    def requested(run_id: str) -> str | None:
+    def requested() -> str | None:
         """What it was asked, and to yield where this process is about to end: another one then goes on from there."""
         return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
 
-    if len(run_ids) == 1:
-        (only,) = run_ids
-        perform(path_at(storage), only, lambda event: emit(only, event), lambda: requested(only))
-    else:
-        perform_together(path_at(storage), run_ids, emit, requested, absent)
+    return Supervisor(emit, requested)

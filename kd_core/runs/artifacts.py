@@ -1,10 +1,11 @@
-"""What a run leaves behind, and how it is read back: weights, logits, and a card that says in words what they are.
+"""The saved results of a run, and how they are read back: weights, logits, and a card that says what they are.
 
 The card is written last and holds the checksums of the other two, so that logits of other weights are never used.
 """
 
 import json
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,13 +14,14 @@ from torch import Tensor, nn
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
-from kd_core.base.files import AnyPath, SaveError, is_file, read_text, sha256, write_atomic
+from kd_core.base.files import SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
-from kd_core.runs.run import RunFolder, folder_of
+from kd_core.models.config import BLACK_BOX, BroughtConfig
+from kd_core.runs.run import Results, RunFolder
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
@@ -46,8 +48,8 @@ class Learned(Protocol):
     def best_model(self) -> nn.Module: ...
 
 
-class BroughtTeacher(NamedTuple):
-    """A teacher that was trained elsewhere, as leave takes it: nothing was chosen by the validation split."""
+class ExternalTeacher(NamedTuple):
+    """A teacher that was trained elsewhere, as save_results takes it; its validation split chose no epoch."""
 
     config: RunConfig
     dataset: Dataset
@@ -69,29 +71,30 @@ class BroughtTeacher(NamedTuple):
         return self.model
 
 
-def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
+def save_results(folder: RunFolder, run: Learned) -> Results:
     """Save the best weights of a run with their logits and card, and return its results.
 
-    Test errors are counted here, after the weights are chosen. A teacher leaves its logits over the training
-    set as well: its students read them instead of asking it again. Raises SaveError.
+    Test errors are counted here, after the weights are chosen. A teacher saves its logits over the training set as
+    well: its students read them instead of computing them again. Raises SaveError.
     """
-    folder, dataset, model = folder_of(storage, run_id), run.dataset, run.best_model()
-    logits = _asked(model, dataset, run.validation_images.cpu())
+    dataset, model = run.dataset, run.best_model()
+    logits = _logits_by_part(model, dataset, run.validation_images.cpu())
     if run.config.role == "teacher":
         logits["train"] = build.logits_of(model, dataset.train_images, dataset.normalise)
     validation_errors, black_box = run.best_errors, run.config.model.opaque
     chosen_otherwise = not run.config.trained_here or run.config.mistake == "test_choice"
     if chosen_otherwise and "validation" in logits:
         validation_errors = accuracy.test_errors(logits["validation"].numpy(), run.validation_labels.cpu().numpy())
-    results: dict[str, Any] = {
+    costs = speed.costs_unknown(model) if black_box else speed.costs(model, dataset.image_shape)
+    measured: Results = {
         "test_errors": accuracy.test_errors(logits["test"].numpy(), dataset.test_labels.numpy()),
         "test_examples": len(dataset.test_labels),
         "validation_errors": validation_errors,
         "validation_examples": len(run.validation_labels),
         "epochs": run.epochs_done,
         "classes": len(dataset.class_names),
-        **(speed.costs_unknown(model) if black_box else speed.costs(model, dataset.image_shape)),
     }
+    results = cast(Results, {**measured, **costs})
     tensors.save_tensors(folder.weights, model.state_dict())
     tensors.save_tensors(folder.logits, logits)
     card = {
@@ -109,12 +112,11 @@ def leave(storage: AnyPath, run_id: str, run: Learned) -> dict[str, Any]:
     return results
 
 
-def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
-    """The results of a run that has trained to its end and left all files, whole; else nothing.
+def saved_results(folder: RunFolder) -> Results | None:
+    """Read the results of a run that has trained to its end and saved all files whole; None of any other.
 
-    So a run whose end nobody could enter, because its server was killed, need not train again.
+    A run whose end was not entered in the store, because its server was killed, need not train again.
     """
-    folder = folder_of(storage, run_id)
     try:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
@@ -124,37 +126,36 @@ def all_left(storage: AnyPath, run_id: str) -> dict[str, Any]:
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
     except (LabError, OSError, ValueError, KeyError, TypeError):
-        return {}
-    results: dict[str, Any] = card["results"] if whole else {}
+        return None
+    results: Results | None = card["results"] if whole else None
     return results
 
 
-def _asked(model: nn.Module, dataset: Dataset, validation_images: Tensor) -> dict[str, Tensor]:
+def _logits_by_part(model: nn.Module, dataset: Dataset, validation_images: Tensor) -> dict[str, Tensor]:
     """Logits over the test set and over the validation split, if there is one."""
     parts = {"test": dataset.test_images} | ({"validation": validation_images} if len(validation_images) else {})
     return {part: build.logits_of(model, images, dataset.normalise) for part, images in parts.items()}
 
 
-def _ask_again(folder: RunFolder) -> None:
-    """Give a run whose weights came alone the logits that its pages need. Raises as load_model does.
+def _add_logits(folder: RunFolder) -> None:
+    """Compute the logits of a run whose weights came alone. Raises as load_model does.
 
-    Not those over the training set: a worker that needs them asks the teacher itself.
+    Those over the training set are left out: a worker that needs them computes them itself.
     """
-    dataset = load.load(_config(folder).dataset, storage=folder.path.parent.parent)
-    model = load_model(folder.path.parent.parent, folder.path.name, dataset)
+    dataset = load.load(_config(folder).dataset, storage=folder.storage)
+    model = load_model(folder, dataset)
     validation_images = dataset.train_images[split_of(dataset, _config(folder))[1]]
     card = json.loads(read_text(folder.card))
-    tensors.save_tensors(folder.logits, _asked(model, dataset, validation_images))
+    tensors.save_tensors(folder.logits, _logits_by_part(model, dataset, validation_images))
     write_atomic(folder.card, json.dumps({**card, "logits_sha256": sha256(folder.logits)}, indent=2).encode())
 
 
-def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
+def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
     """The trained model of a run, on the CPU, in eval mode, for images and classes of dataset.
 
     Raises ConfigError where the model has another number of classes or image shape, SaveError where its files are
     missing or damaged.
     """
-    folder = folder_of(storage, run_id)
     config = _config(folder)
     weights = tensors.load_tensors(folder.weights)
     classes, statistics = len(dataset.class_names), {"mean": dataset.mean, "std": dataset.std}
@@ -162,7 +163,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
         info = info_of(config.dataset)
         if (info.image_shape, info.classes) != (dataset.image_shape, classes):
             raise ConfigError(
-                f"run {run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
+                f"run {folder.run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
                 f" {info.image_shape}"
             )
         return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
@@ -172,7 +173,7 @@ def load_model(storage: AnyPath, run_id: str, dataset: Dataset) -> nn.Module:
         if name not in weights or weights[name].shape != tensor.shape:
             found = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
             raise ConfigError(
-                f"run {run_id} does not fit {dataset.name} ({classes} classes, images"
+                f"run {folder.run_id} does not fit {dataset.name} ({classes} classes, images"
                 f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
             )
     state = {name: weights[name] for name in expected}
@@ -194,46 +195,46 @@ class Trained(NamedTuple):
         return logits.numpy()
 
 
-def load_trained(storage: AnyPath, run_id: str) -> Trained:
-    """The trained model of a run by its own files alone. Raises SaveError where they are missing or damaged."""
-    folder = folder_of(storage, run_id)
+def load_trained(folder: RunFolder) -> Trained:
+    """Load the trained model of a run from its own files alone. Raises SaveError where they are missing or damaged."""
     try:
         card = json.loads(read_text(folder.card))
         shape, class_names = tuple(card["input"]["shape"]), tuple(card["class_names"])
         mean, std = float(card["input"]["mean"]), float(card["input"]["std"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SaveError(f"The card of run {run_id} is missing or damaged in {folder.path}: run it again.") from error
+        raise SaveError(
+            f"The card of run {folder.run_id} is missing or damaged in {folder.path}: run it again."
+        ) from error
     config, weights = _config(folder), tensors.load_tensors(folder.weights)
     try:
         model = pixels.build(config.model, config.brought, weights, shape, len(class_names), mean=mean, std=std)
     except RuntimeError as error:
-        raise SaveError(f"The weights of run {run_id} are not those that its card describes: run it again.") from error
+        raise SaveError(
+            f"The weights of run {folder.run_id} are not those that its card describes: run it again."
+        ) from error
     return Trained(model, mean, std, class_names)
 
 
-def weights_sha256(storage: AnyPath, run_id: str) -> str:
-    """The checksum of a run's weights as they lie there. Raises SaveError where there are none."""
-    path = folder_of(storage, run_id).weights
+def weights_sha256(folder: RunFolder) -> str:
+    """The checksum of a run's weights file. Raises SaveError where there is none."""
     try:
-        return sha256(path)
+        return sha256(folder.weights)
     except OSError as error:
-        raise SaveError(f"The weights of run {run_id} are missing in {path.parent}: run it again.") from error
+        raise SaveError(f"The weights of run {folder.run_id} are missing in {folder.path}: run it again.") from error
 
 
-def brought_as(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
-    """How a teacher that was trained elsewhere wants its images, for JSON; None of one that was trained here.
+def external_input(folder: RunFolder) -> BroughtConfig | None:
+    """What an external teacher expects of its images; None of one that was trained here.
 
     Raises SaveError where its config is missing or damaged.
     """
-    came = _config(folder_of(storage, run_id)).brought
-    return None if came is None else came.model_dump(mode="json")
+    return _config(folder).brought
 
 
-def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: str) -> Tensor | None:
-    """What these teachers said of the training set of a data set, (M, N, K), or None where one has not kept it."""
+def training_logits(folders: Sequence[RunFolder], dataset_name: str) -> Tensor | None:
+    """Logits of these teachers over the training set of a data set, (M, N, K), or None where one has not kept them."""
     members = []
-    for run_id in run_ids:
-        folder = folder_of(storage, run_id)
+    for folder in folders:
         if not _logits_are_here(folder) or _config(folder).dataset != dataset_name:
             return None
         logits = tensors.load_tensors(folder.logits)
@@ -243,32 +244,33 @@ def training_logits(storage: AnyPath, run_ids: tuple[str, ...], dataset_name: st
     return torch.stack(members)
 
 
-def test_logits(storage: AnyPath, run_id: str) -> NDArray[np.float32]:
+def test_logits(folder: RunFolder) -> NDArray[np.float32]:
     """Logits of a run over the test set of its own data set, (N, K). Raises SaveError where they are not whole."""
-    return _logits(folder_of(storage, run_id))["test"].numpy()
+    return _logits(folder)["test"].numpy()
 
 
-def validation_logits(storage: AnyPath, run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+def validation_logits(folder: RunFolder) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """Logits of a run over its validation split, (N, K), and the true labels (N,); None where it kept none.
 
     The labels are the data set's own, even where the run was not shown them. Raises SaveError where the logits are not
     whole, DatasetError where the data set is not to be had.
     """
-    folder = folder_of(storage, run_id)
     logits = _logits(folder).get("validation")
     if logits is None:
         return None
     config = _config(folder)
-    dataset = load.load(config.dataset, storage=storage)
+    dataset = load.load(config.dataset, storage=folder.storage)
     labels = dataset.train_labels[split_of(dataset, config)[1]]
     if len(labels) != len(logits):
-        raise SaveError(f"The results of run {run_id} tell of another validation split than its config: run it again.")
+        raise SaveError(
+            f"The results of run {folder.run_id} tell of another validation split than its config: run it again."
+        )
     return logits.numpy(), labels.numpy()
 
 
 def _logits(folder: RunFolder) -> dict[str, Tensor]:
     if not _logits_are_here(folder):
-        raise SaveError(f"The results of run {folder.path.name} are missing or damaged in {folder.path}: run it again.")
+        raise SaveError(f"The results of run {folder.run_id} are missing or damaged in {folder.path}: run it again.")
     return tensors.load_tensors(folder.logits)
 
 
@@ -282,7 +284,7 @@ def _config(folder: RunFolder) -> RunConfig:
 def _logits_are_here(folder: RunFolder) -> bool:
     """Whether logits and weights are the ones that the card was written for.
 
-    A card without a checksum of logits stands beside weights that came alone (exchange.shipped): they are asked now.
+    A card without a checksum of logits stands beside weights that came alone (exchange.shipped): they are computed now.
     Raises DatasetError where that needs a data set that is not to be had.
     """
     try:
@@ -291,6 +293,6 @@ def _logits_are_here(folder: RunFolder) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         return False
     if whole and alone:
-        _ask_again(folder)
+        _add_logits(folder)
         return True
     return bool(whole and is_file(folder.logits) and sha256(folder.logits) == card["logits_sha256"])

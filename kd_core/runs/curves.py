@@ -1,6 +1,7 @@
 """A run's records thinned into buckets, so that a curve of any length is drawn at once."""
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from kd_core.runs.run import PARTS
@@ -24,10 +25,10 @@ def extremes_of(points: list[tuple[float, float]], stretch: int) -> list[tuple[f
     return sorted(kept)
 
 
-def widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
-    """Let the extremes of a record's bucket take the record in."""
-    values = [event.get(part) for part in PARTS]
-    stated = [item for value in values for item in (value, event.get("epoch")) * 2]
+def widen(database: sqlite3.Connection, run_id: str, record: Mapping[str, Any]) -> None:
+    """Update the minimum and maximum of a step record's bucket with this record."""
+    values = [record.get(part) for part in PARTS]
+    stated = [item for value in values for item in (value, record.get("epoch")) * 2]
     updates = []
     for part in PARTS:
         for end, beyond in (("low", "<"), ("high", ">")):
@@ -40,12 +41,12 @@ def widen(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> N
     database.execute(
         f"INSERT INTO extremes (run_id, bucket, {', '.join(EXTREMES)}) VALUES (?, ?{', ?' * len(EXTREMES)})"
         f" ON CONFLICT DO UPDATE SET {', '.join(updates)}",
-        (run_id, event["step"] // BUCKET_STEPS, *stated),
+        (run_id, record["step"] // BUCKET_STEPS, *stated),
     )
 
 
 def forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
-    """Make the extremes those of the records up to a step again."""
+    """Compute the minima and maxima anew from the records up to a step."""
     bucket = step // BUCKET_STEPS
     database.execute("DELETE FROM extremes WHERE run_id = ? AND bucket >= ?", (run_id, bucket))
     kept = database.execute(

@@ -1,4 +1,4 @@
-"""What teachers say of a whole training set, asked once and kept: by the teacher's own run, or else in storage/logits.
+"""Teachers' logits over a whole training set, computed once and kept: by the teacher's run, or in storage/logits.
 
 A file there is named by all that its numbers depend on: the teacher's weights, the data set's images and labels in
 their order, and how pixels are made ready, for all and for a teacher that was trained on others. So logits of another
@@ -20,6 +20,7 @@ from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
 from kd_core.data.dataset import Dataset
 from kd_core.models import build
 from kd_core.runs import artifacts
+from kd_core.runs.run import RunFolder
 
 log = logging.getLogger(__name__)
 
@@ -28,36 +29,37 @@ MOST_BYTES = 2_000_000_000
 """Of all files there; the oldest beyond go."""
 
 
-def of_all(storage: AnyPath, run_ids: Sequence[str], dataset: Dataset, teacher: Callable[[str], nn.Module]) -> Tensor:
+def of_all(teachers: Sequence[RunFolder], dataset: Dataset, model_of: Callable[[RunFolder], nn.Module]) -> Tensor:
     """Logits of each teacher for each training image of a data set, in its order: (M, N, K).
 
-    teacher: gives the model of a run, on the CPU; called for those alone that have to be asked.
+    model_of: gives the model of a run, on the CPU; called for those alone whose logits have to be computed.
     Raises SaveError where a run's files are missing or damaged.
     """
-    known = artifacts.training_logits(storage, tuple(run_ids), dataset.name)
+    known = artifacts.training_logits(teachers, dataset.name)
     if known is not None:
         return known
-    return torch.stack([_asked_once(storage, run_id, dataset, teacher) for run_id in run_ids])
+    return torch.stack([_computed_once(teacher, dataset, model_of) for teacher in teachers])
 
 
-def key(storage: AnyPath, run_id: str, dataset: Dataset) -> str:
+def key(teacher: RunFolder, dataset: Dataset) -> str:
     """64 hexadecimal digits that change with the teacher's weights, the data, its order, and its normalisations."""
     content = hashlib.sha256(dataset.train_labels.numpy().tobytes())
     for images in () if dataset.streamed else dataset.train_images.split(5000):  # a streamed one's name has its digest
         content.update(images.numpy().tobytes())
+    external = artifacts.external_input(teacher)
     facts = {
-        "weights": artifacts.weights_sha256(storage, run_id),
+        "weights": artifacts.weights_sha256(teacher),
         "data": [dataset.name, dataset.class_names, list(dataset.train_images.shape), content.hexdigest()],
         "normalisation": [dataset.mean, dataset.std],
-        "brought": artifacts.brought_as(storage, run_id),
+        "brought": external and external.model_dump(mode="json"),
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: Callable[[str], nn.Module]) -> Tensor:
+def _computed_once(teacher: RunFolder, dataset: Dataset, model_of: Callable[[RunFolder], nn.Module]) -> Tensor:
     """(N, K), from the cache or into it. A cache that cannot be written is done without."""
-    name = key(storage, run_id, dataset)
-    path = storage / FOLDER / f"{name}.safetensors"
+    name = key(teacher, dataset)
+    path = teacher.storage / FOLDER / f"{name}.safetensors"
     mark = torch.tensor(list(bytes.fromhex(name)), dtype=torch.uint8)
     shape = (len(dataset.train_labels), len(dataset.class_names))
     try:
@@ -67,15 +69,15 @@ def _asked_once(storage: AnyPath, run_id: str, dataset: Dataset, teacher: Callab
             whole = torch.equal(kept["key"], mark) and logits.shape == shape
             if whole and torch.equal(checksum, _checksum(logits)):
                 return logits
-            log.warning("%s does not hold what its name says: the teacher is asked again", path)
+            log.warning("%s does not hold what its name says: its logits are computed anew", path)
     except (SaveError, OSError, KeyError) as error:
-        log.warning("%s cannot be read (%s): the teacher is asked again", path, error)
-    logits = build.logits_of(teacher(run_id), dataset.train_images, dataset.normalise)
+        log.warning("%s cannot be read (%s): its logits are computed anew", path, error)
+    logits = build.logits_of(model_of(teacher), dataset.train_images, dataset.normalise)
     try:
         tensors.save_tensors(path, {"logits": logits, "key": mark, "checksum": _checksum(logits)})
-        _prune(storage)
+        _prune(teacher.storage)
     except (SaveError, OSError) as error:
-        log.warning("logits of run %s are not kept: %s", run_id, error)
+        log.warning("logits of run %s are not kept: %s", teacher.run_id, error)
     return logits
 
 

@@ -1,16 +1,20 @@
-"""What somebody who watches runs needs to be told: how they stand, and what they recorded since the last time.
+"""What somebody who watches runs has not seen yet: how they stand, and their records since the last time.
 
-Plain values, so that one answer serves a browser, a test or a shell. Nothing is kept between two questions: the watcher
+Plain values, so that one answer serves a browser, a test or a shell. Nothing is kept between two answers: the watcher
 says how far it has seen.
 """
 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
-from kd_core.runs.run import PARTS, Run
+from kd_core.runs.run import PARTS, Part, Run, Status
 from kd_core.runs.store import Store
+from kd_core.training.records import RecordRow
+
+EpochColumn = Literal[Part, "epoch", "validation_accuracy"]
+EPOCH_COLUMNS: tuple[EpochColumn, ...] = ("epoch", *PARTS, "validation_accuracy")
 
 
 class Seen(NamedTuple):
@@ -23,26 +27,58 @@ class Seen(NamedTuple):
 NOTHING = Seen(-1, -1)
 
 
+class RunUpdate(TypedDict):
+    """How a run stands, None where unknown, and its records since it was seen, as JSON for a watcher.
+
+    progress runs from 0 to 1. Where whole is true the records are all of the run's, thinned, and replace what the
+    watcher had. steps: part -> (epochs, values). epochs: a column for each of EPOCH_COLUMNS.
+    """
+
+    id: str
+    role: str
+    status: Status
+    request: str | None
+    message: str | None
+    waits_for_teacher: bool
+    attempt: int
+    step: int
+    progress: float
+    epochs_done: float
+    epochs_total: int
+    seconds_left: float | None
+    samples_per_second: float | None
+    learning_rate: float | None
+    test_errors: int | None
+    test_examples: int | None
+    whole: bool
+    steps: dict[Part, tuple[list[float], list[float]]]
+    epochs: dict[EpochColumn, list[float | None]]
+
+
+class ProbeUpdate(TypedDict):
+    """The logits of one probe image after epochs that were not seen yet: K a row. whole: as in RunUpdate."""
+
+    id: str
+    attempt: int
+    whole: bool
+    epochs: list[int]
+    logits: list[list[float]]
+
+
 def parse_seen(text: str) -> dict[str, Seen]:
     """Read 'id:attempt:step,id:attempt:step'; whatever is not of this form is left out."""
     matches = re.finditer(r"(?:^|,)([0-9a-zA-Z]{1,40}):(\d{1,15}):(\d{1,15})(?=,|$)", text)
     return {match[1]: Seen(int(match[2]), int(match[3])) for match in matches}
 
 
-def told(store: Store, runs: Iterable[Run], seen: Mapping[str, Seen]) -> list[dict[str, Any]]:
-    """For each run its state, and its records since it was seen; all of them, thinned, where it was not or began anew.
-
-    A state has id, role, status, request, message, waits_for_teacher, attempt, step, progress (0 to 1), epochs_done,
-    epochs_total, seconds_left, samples_per_second, learning_rate, test_errors, test_examples; None where unknown.
-    Records come as steps {part: ([epoch, …], [value, …])} and epochs {epoch, loss, soft_loss, hard_loss,
-    validation_accuracy: […]}; where whole is true they replace what the watcher had, else they go on from it.
-    """
+def updates(store: Store, runs: Iterable[Run], seen: Mapping[str, Seen]) -> list[RunUpdate]:
+    """An update for each run: its state, and its records since it was seen."""
     runs = [*runs]
     blocked = store.blocked(run for run in runs if run.status == "queued")
-    return [_told(store, run, seen.get(run.id, NOTHING)) | {"waits_for_teacher": run.id in blocked} for run in runs]
+    return [_update(store, run, seen.get(run.id, NOTHING), run.id in blocked) for run in runs]
 
 
-def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
+def _update(store: Store, run: Run, seen: Seen, blocked: bool) -> RunUpdate:
     whole = seen.attempt != run.attempt or seen.step > run.step
     since = -1 if whole else seen.step
     epochs = store.records(run.id, "epoch", since, run.step) if since < run.step else []
@@ -50,7 +86,7 @@ def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
         steps = {part: _columns(store.curve(run.id, part)) for part in PARTS}
     else:
         records = store.records(run.id, "step", since, run.step) if since < run.step else []
-        steps = {part: _columns((r["epoch"], r[part]) for r in records if r[part] is not None) for part in PARTS}
+        steps = {part: _columns((r["epoch"], v) for r in records if (v := r[part]) is not None) for part in PARTS}
     newest = store.last_record(run.id)
     total = run.config.training.epochs
     return {
@@ -59,6 +95,7 @@ def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
         "status": run.status,
         "request": run.request,
         "message": run.message,
+        "waits_for_teacher": blocked,
         "attempt": run.attempt,
         "step": run.step,
         "progress": 1.0 if run.status == "finished" else run.progress,
@@ -71,30 +108,31 @@ def _told(store: Store, run: Run, seen: Seen) -> dict[str, Any]:
         "test_examples": run.results.get("test_examples"),
         "whole": whole,
         "steps": steps,
-        "epochs": {name: [_finite(r[name]) for r in epochs] for name in ("epoch", *PARTS, "validation_accuracy")},
+        "epochs": {column: [_finite(record[column]) for record in epochs] for column in EPOCH_COLUMNS},
     }
 
 
 PROBE_EPOCHS = 300
-"""Epochs of one run that are told at most, evenly spread, with the last."""
+"""Of one run in an update, evenly spread, with the last."""
 PROBE_LOGITS = 60_000
-"""Logits of one run that are told at most: of a thousand classes, these are 60 epochs."""
+"""Of one run in an update: of a thousand classes, these are 60 epochs."""
 
 
-def probes_told(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str, Seen]) -> list[dict[str, Any]]:
-    """For each run the logits of one probe image after each epoch that was not seen yet.
+def probe_updates(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str, Seen]) -> list[ProbeUpdate]:
+    """For each run the logits of one probe image after each epoch that was not seen yet; a Seen's step is an epoch.
 
-    A Seen's step is an epoch here. Each has id, attempt, whole (as in told), epochs [e, …] and logits [[K values], …].
-    An epoch after which they are not finite, of weights that ran away, is left out.
+    An epoch after which they are not finite, because the weights diverged, is left out.
     """
-    answers = []
+    answers: list[ProbeUpdate] = []
     for run in runs:
         last = seen.get(run.id, NOTHING)
         whole = last.attempt != run.attempt
-        found = store.probe(run.id, image, -1 if whole else last.step)
-        most = PROBE_EPOCHS if not found else max(2, min(PROBE_EPOCHS, PROBE_LOGITS // len(found[0][1])))
-        stride = -(-(len(found) - 1) // (most - 1))
-        kept = found if stride < 2 else [*found[:-1:stride], found[-1]]
+        probes = store.probe(run.id, image, -1 if whole else last.step)
+        most = PROBE_EPOCHS
+        if probes:
+            most = max(2, min(most, PROBE_LOGITS // len(probes[0][1])))
+        stride = -(-(len(probes) - 1) // (most - 1))
+        kept = probes if stride < 2 else [*probes[:-1:stride], probes[-1]]
         answers.append(
             {
                 "id": run.id,
@@ -114,12 +152,12 @@ def _columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[f
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON knows no infinity, which a loss that ran away may be."""
+    """JSON knows no infinity, which a loss that diverged may be."""
     return value if value is not None and math.isfinite(value) else None
 
 
-def seconds_left(run: Run, newest: Mapping[str, Any] | None) -> float | None:
-    """What the rest of a run takes at the pace of its newest record; None without a pace."""
+def seconds_left(run: Run, newest: RecordRow | None) -> float | None:
+    """How long the rest of a run takes at the pace of its newest record; None without a pace."""
     if newest is None or not newest["samples_per_second"]:
         return None
     examples = (1 - run.progress) * run.config.training.epochs * run.config.examples

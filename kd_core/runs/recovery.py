@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
-from kd_core.runs.run import Run, RunFolder, StoreError, folder_of, new_id
+from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
 from kd_core.runs.store import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Store, database_problem, errorname
 from kd_core.training.config import RunConfig
 
@@ -225,16 +225,16 @@ def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
     return True
 
 
-def _all_epochs(config: RunConfig, results: dict[str, Any]) -> bool:
-    return bool(results) and config.complete_after(results["epochs"])
+def _all_epochs(config: RunConfig, results: Results) -> bool:
+    return bool(results) and (config.brought is not None or results["epochs"] >= config.training.epochs)
 
 
-def _results(folder: RunFolder) -> dict[str, Any]:
+def _results(folder: RunFolder) -> Results:
     """What the card says, where the weights beside it are those it was written for; else nothing."""
     try:
         card = json.loads(read_text(folder.card))
         whole = sha256(folder.weights) == card["weights_sha256"]
-        results: dict[str, Any] = card["results"] if whole else {}
+        results: Results = card["results"] if whole else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return results

@@ -3,39 +3,44 @@
 import secrets
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath
 from kd_core.data.catalogue import called
 from kd_core.training.config import PRECISIONS, RunConfig
+from kd_core.training.records import RecordRow
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
 RESUMABLE: tuple[Status, ...] = ("paused", "stopped", "failed", "interrupted")
 
-RECORD_COLUMNS = (
-    "step",
-    "kind",
-    "epoch",
-    "loss",
-    "soft_loss",
-    "hard_loss",
-    "learning_rate",
-    "samples_per_second",
-    "validation_errors",
-    "validation_accuracy",
-    "best",
-    "seconds",
-)
-
-PARTS = ("loss", "soft_loss", "hard_loss")
+RECORD_COLUMNS = tuple(RecordRow.__annotations__)
+Part = Literal["loss", "soft_loss", "hard_loss"]
+PARTS: tuple[Part, ...] = ("loss", "soft_loss", "hard_loss")
 
 LOST_WORKER = "The process that trained it was lost; another goes on from its last checkpoint."
 """What is said of a run that waits for another worker, and still when it has one: it may have been quick."""
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
 MAX_TAGS = 100
+
+
+class Results(TypedDict, total=False):
+    """What a run is worth, as card.json and the store hold it. epochs: how many were trained, in fractions.
+
+    parameters and multiply_adds are None of a black box, validation_errors without a validation split.
+    """
+
+    test_errors: int
+    test_examples: int
+    validation_errors: int | None
+    validation_examples: int
+    epochs: float
+    classes: int
+    parameters: int | None
+    size_bytes: int
+    multiply_adds: int | None
 
 
 class StoreError(LabError):
@@ -63,7 +68,7 @@ class Run:
     started_at: float | None
     ended_at: float | None
     environment: dict[str, Any]
-    results: dict[str, Any]
+    results: Results
     browser: str
     name: str
     note: str
@@ -109,9 +114,17 @@ class Run:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The files of one run."""
+    """The files of one run, in runs/<id> of a storage."""
 
     path: AnyPath
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def storage(self) -> AnyPath:
+        return self.path.parent.parent
 
     config = property(lambda self: self.path / "config.json")
     checkpoint = property(lambda self: self.path / "checkpoint.pt")

@@ -26,16 +26,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, replaced_whole, write_atomic
-from kd_core.runs.curves import CURVE_STRETCHES, EXTREMES, MANY_RECORDS, extremes_of, forget_extremes, widen
+from kd_core.runs.curves import CURVE_STRETCHES, EXTREMES, MANY_RECORDS, extremes_of
+from kd_core.runs.events import Event, enter
 from kd_core.runs.run import (
     ACTIVE,
-    LOST_WORKER,
     MAX_NAME,
     MAX_NOTE,
     MAX_TAG,
@@ -43,6 +43,7 @@ from kd_core.runs.run import (
     PARTS,
     RECORD_COLUMNS,
     RESUMABLE,
+    Results,
     Run,
     RunFolder,
     Status,
@@ -51,6 +52,7 @@ from kd_core.runs.run import (
     new_id,
 )
 from kd_core.training.config import RunConfig
+from kd_core.training.records import RecordRow
 
 log = logging.getLogger(__name__)
 
@@ -200,15 +202,13 @@ class Store:
                 remove_folder(self.folder(run_id).path)
             raise
 
-    def apply(self, run_id: str, *events: dict[str, Any]) -> None:
-        """Enter what a run's execution reports, in one transaction: events as execute.perform emits them."""
+    def apply(self, run_id: str, *events: Event) -> None:
+        """Enter what a run's execution reports, in one transaction."""
         with self._transaction() as database:
             for event in events:
-                _apply(database, run_id, event)
+                enter(database, run_id, event)
 
-    def adopt(
-        self, run: Run, records: Iterable[dict[str, Any]], probes: Iterable[tuple[int, list[list[float]]]]
-    ) -> None:
+    def adopt(self, run: Run, records: Iterable[RecordRow], probes: Iterable[tuple[int, list[list[float]]]]) -> None:
         """Enter a run that ended elsewhere, owned by this process, with its records and probes; all or nothing.
 
         records: in order of step, as records() gives them, of both kinds; probes: as probes() gives them. The run's
@@ -226,19 +226,19 @@ class Store:
             "joined": ",".join(run.joined),
         }
         marks = ", ".join("?" * len(row))
-        ends = {0: 0}  # epoch -> its last step
+        ends: dict[float, int] = {0: 0}  # epoch -> its last step
         with self._transaction() as database:
             database.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
             for record in records:
-                _apply(database, run.id, record)
+                enter(database, run.id, record)
                 if record["kind"] == "epoch":
                     ends[record["epoch"]] = record["step"]
             for epoch, logits in probes:
                 step = ends.get(epoch, run.step)
-                _apply(database, run.id, {"kind": "probe", "epoch": epoch, "step": step, "logits": logits})
+                enter(database, run.id, {"kind": "probe", "epoch": epoch, "step": step, "logits": logits})
             database.execute("UPDATE runs SET step = ? WHERE id = ?", (run.step, run.id))
 
-    def correct(self, run_id: str, config: RunConfig, results: dict[str, Any], *, finished: bool) -> None:
+    def correct(self, run_id: str, config: RunConfig, results: Results, *, finished: bool) -> None:
         """Enter what a run is and has learned as its folder has it, for a row that tells otherwise."""
         with self._transaction() as database:
             database.execute(
@@ -390,13 +390,8 @@ class Store:
         rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
         orphans = [row["id"] for row in map(dict, rows) if not self._owned(row, silent)]
         for run_id in orphans:
-            self.apply(
-                run_id,
-                {
-                    "kind": "interrupted",
-                    "text": "The program that ran it ended. Resume goes on from the last checkpoint.",
-                },
-            )
+            text = "The program that ran it ended. Resume goes on from the last checkpoint."
+            self.apply(run_id, {"kind": "interrupted", "text": text})
         return orphans
 
     def save_finding(self, kind: str, run_ids: Iterable[str], result: dict[str, Any]) -> None:
@@ -509,18 +504,15 @@ class Store:
 
     def records(
         self, run_id: str, kind: Literal["step", "epoch"], after: int = -1, until: int = MAX_STEP
-    ) -> list[dict[str, Any]]:
-        """The records of one kind after a step and up to another, in order.
-
-        Each has the fields of kd_core.training.loop's StepRecord or EpochRecord.
-        """
+    ) -> list[RecordRow]:
+        """The records of one kind after a step and up to another, in order; what a record has not is None."""
         rows = self._rows(
             "SELECT * FROM records WHERE run_id = ? AND kind = ? AND step > ? AND step <= ? ORDER BY step",
             run_id, kind, after, until,
         )  # fmt: skip
-        return [{column: row[column] for column in RECORD_COLUMNS} for row in rows]
+        return [_record(row) for row in rows]
 
-    def last_record(self, run_id: str) -> dict[str, Any] | None:
+    def last_record(self, run_id: str) -> RecordRow | None:
         """The newest step or epoch record of a run."""
         newest = [
             row
@@ -530,7 +522,7 @@ class Store:
             )
         ]
         last = max(newest, key=lambda row: row["step"], default=None)
-        return None if last is None else {column: last[column] for column in RECORD_COLUMNS}
+        return None if last is None else _record(last)
 
     def validation_errors(self, batch: str) -> dict[str, int]:
         """What each run of a batch got wrong of its validation split after its newest epoch, as far as they count it.
@@ -671,46 +663,6 @@ def _is_full(folder: Path) -> bool:
         return False
 
 
-def _apply(database: sqlite3.Connection, run_id: str, event: dict[str, Any]) -> None:
-    kind = event["kind"]
-    if kind in ("step", "epoch"):
-        values = [event.get(column) for column in RECORD_COLUMNS]
-        marks = ", ".join("?" * (len(values) + 1))
-        database.execute(
-            f"INSERT OR REPLACE INTO records (run_id, {', '.join(RECORD_COLUMNS)}) VALUES ({marks})",
-            (run_id, *values),
-        )
-        database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
-        if kind == "step":
-            widen(database, run_id, event)
-    elif kind == "probe":
-        database.execute(
-            "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?)",
-            (run_id, event["epoch"], event["step"], json.dumps(event["logits"])),
-        )
-    elif kind == "message":
-        database.execute("UPDATE runs SET message = ? WHERE id = ?", (event["text"], run_id))
-    elif kind == "queued":  # a request of its user stays
-        database.execute("UPDATE runs SET status = 'queued', message = NULL WHERE id = ?", (run_id,))
-    elif kind == "started":
-        for table in ("records", "probes"):
-            database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
-        forget_extremes(database, run_id, event["step"])
-        database.execute(
-            "UPDATE runs SET status = 'running', message = CASE message WHEN ? THEN message END,"
-            " started_at = COALESCE(started_at, ?), ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?,"
-            " environment = ? WHERE id = ?",
-            (LOST_WORKER, time.time(), event["step"], event["total_steps"], json.dumps(event["environment"]), run_id),
-        )
-    else:
-        results = event.get("results")
-        database.execute(
-            "UPDATE runs SET status = ?, message = ?, request = NULL, ended_at = ?,"
-            " results = COALESCE(?, results) WHERE id = ?",
-            (kind, event.get("text"), time.time(), json.dumps(results) if results else None, run_id),
-        )
-
-
 _read: dict[str, tuple[tuple[Any, ...], Run]] = {}
 """Of each run the newest row that was read, and what was made of it."""
 MOST_READ = 5000
@@ -749,6 +701,10 @@ def _run_or_none(row: sqlite3.Row) -> Run | None:
     except (LabError, ValueError) as error:
         log.warning("run %s cannot be read: %s", row["id"], error)
         return None
+
+
+def _record(row: sqlite3.Row) -> RecordRow:
+    return cast(RecordRow, {column: row[column] for column in RECORD_COLUMNS})
 
 
 def _key(run_ids: Iterable[str]) -> str:

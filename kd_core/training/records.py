@@ -1,7 +1,7 @@
 """What training yields: a record a step, and a record an epoch."""
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Literal, Required, TypedDict, cast
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,23 @@ class EpochRecord:
 Record = StepRecord | EpochRecord
 
 
-def as_dict(record: Record) -> dict[str, Any]:
-    """A record as plain values, with its kind: 'step' or 'epoch'."""
-    kind = "epoch" if isinstance(record, EpochRecord) else "step"
-    return {"kind": kind, **vars(replace(record))}
+class RecordRow(TypedDict, total=False):
+    """A record as plain values, in events, in the store and in bundles. A step has none of the last four."""
+
+    step: Required[int]
+    kind: Required[Literal["step", "epoch"]]
+    epoch: float
+    loss: float
+    soft_loss: float | None
+    hard_loss: float | None
+    learning_rate: float
+    samples_per_second: float
+    validation_errors: int | None
+    validation_accuracy: float | None
+    best: bool
+    seconds: float
+
+
+def as_dict(record: Record) -> RecordRow:
+    """A record as plain values."""
+    return cast(RecordRow, {"kind": "epoch" if isinstance(record, EpochRecord) else "step", **vars(record)})

@@ -81,7 +81,7 @@ def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig
 
 
 class Student(NamedTuple):
-    """One of the students as artifacts.leave takes it, with the weights of its best epoch."""
+    """One of the students as artifacts.save_results takes it, with the weights of its best epoch."""
 
     config: RunConfig
     dataset: Dataset

@@ -17,6 +17,7 @@ from kd_core.data.picture import as_mnist, read_for, read_picture
 from kd_core.exchange.export import checks, offline_page, snippets, write
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
+from kd_core.runs.run import folder_of
 from kd_core.runs.store import Store
 
 IMAGES = 40
@@ -84,7 +85,7 @@ def test_the_page_gives_the_logits_of_pytorch(open_page, made, digits, name):
     home, runs = made
     images = digits.test_images[:IMAGES].numpy()
     said = open_page(name).evaluate(LOGITS, images.reshape(IMAGES, -1).tolist())
-    original = artifacts.load_trained(home, runs[name])(images)
+    original = artifacts.load_trained(folder_of(home, runs[name]))(images)
     assert np.abs(np.array(said) - original).max() < 1e-3
 
 
@@ -174,7 +175,7 @@ def test_of_coloured_pictures_the_page_gives_the_logits_of_pytorch(open_page, ma
     (dataset,) = library.names(home)
     images = load.load(dataset, storage=home).test_images[:20].numpy()
     said = open_page("colour").evaluate(LOGITS, images.reshape(len(images), -1).tolist())
-    assert np.abs(np.array(said) - artifacts.load_trained(home, runs["colour"])(images)).max() < 1e-3
+    assert np.abs(np.array(said) - artifacts.load_trained(folder_of(home, runs["colour"]))(images)).max() < 1e-3
 
 
 def test_a_chosen_picture_is_cut_as_python_cuts_it_and_its_likeliest_classes_are_named(open_page, made, tmp_path):
@@ -193,7 +194,7 @@ def test_a_chosen_picture_is_cut_as_python_cuts_it_and_its_likeliest_classes_are
     )
     off = np.abs(np.array(made_here).reshape(read.shape) - read.astype(int))
     assert off.max() <= 2  # grey levels of 255: Pillow rounds its weights to fewer digits
-    trained = artifacts.load_trained(home, runs["colour"])
+    trained = artifacts.load_trained(folder_of(home, runs["colour"]))
     best = trained.class_names[int(trained(read[None])[0].argmax())]
     expect(page.locator("li.top .class")).to_have_text(best)
     assert page.locator("li .class").all_inner_texts()[-1] == "19 others"
@@ -204,7 +205,7 @@ def test_a_chosen_picture_is_cut_as_python_cuts_it_and_its_likeliest_classes_are
 def test_the_browser_snippet_reads_a_photographed_digit_as_the_app_does(made, new_page, digits, tmp_path):
     """As it is offered, but for the library, which a test cannot fetch: a stand-in keeps what it is given."""
     home, runs = made
-    trained = artifacts.load_trained(home, runs["cnn"])
+    trained = artifacts.load_trained(folder_of(home, runs["cnn"]))
     file = checks.download_name(runs["cnn"], checks.ONNX)
     images = snippets.Images(digits.image_shape, trained.class_names, trained.mean, trained.std, digits=True)
     snippet, libraries = re.subn(

@@ -39,7 +39,7 @@ def test_the_race_runs_over_the_test_set_and_counts_each_models_own_errors(with_
     expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=60_000)
     labels = load.load("digits").test_labels.numpy()
     for lane, run in zip(page.locator(".lane").all(), runs, strict=True):
-        wrong = int((predictions(artifacts.test_logits(server.home, run.id)) != labels).sum())
+        wrong = int((predictions(artifacts.test_logits(server.folder(run.id))) != labels).sum())
         assert lane.get_attribute("data-done") == "445"
         assert lane.get_attribute("data-wrong") == str(wrong) == str(run.results["test_errors"])
     expect(page.locator(".result")).to_contain_text("1. ")

@@ -93,7 +93,7 @@ class Watched:
 
 
 def test_of_a_thousand_classes_few_epochs_are_told_with_the_last():
-    (told,) = progress.probes_told(Told(), [Watched()], 0, {})
+    (told,) = progress.probe_updates(Told(), [Watched()], 0, {})
     assert sum(map(len, told["logits"])) <= progress.PROBE_LOGITS
     assert told["epochs"][0] == 0
     assert told["epochs"][-1] == 399

@@ -118,6 +118,7 @@ def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, h
     from kd_core.jobs import execute
     from kd_core.models.config import ModelConfig
     from kd_core.runs import artifacts
+    from kd_core.runs.run import folder_of
     from kd_core.runs.store import Store
     from kd_core.training.config import RunConfig, TrainingConfig
 
@@ -133,5 +134,5 @@ def test_a_run_on_a_users_data_learns_from_its_images_and_says_which(tmp_path, h
     card = json.loads(store.folder(run.id).card.read_text())
     assert (card["class_names"], card["input"]["shape"]) == (list(CLASSES), [3, 8, 8])
     labels = library.read(base_paths.storage(), name).labels[1]
-    assert np.array_equal(artifacts.test_logits(base_paths.storage(), run.id).argmax(axis=1), labels)
+    assert np.array_equal(artifacts.test_logits(folder_of(base_paths.storage(), run.id)).argmax(axis=1), labels)
     store.close()

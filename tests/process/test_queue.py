@@ -89,7 +89,7 @@ def test_a_story_trains_teacher_baseline_and_distilled_in_one_batch(running_jobs
         assert queue.store.records(run.id, "step")[0]["step"] == 1
         assert run.progress == 1
         assert run.environment["device"] == "cpu"
-        logits = artifacts.test_logits(queue.store.home, run.id)
+        logits = artifacts.test_logits(queue.store.folder(run.id))
         wrong = int((logits.argmax(1) != digits.test_labels.numpy()).sum())
         assert run.results["test_errors"] == wrong
         assert not queue.store.folder(run.id).checkpoint.exists()
@@ -270,7 +270,7 @@ def test_a_run_that_continues_another_starts_from_its_best_weights(store, digits
     config = tiny_config("baseline", seed=8).replace(continues=first)
     second = train_here(store, config, on_event=events.append)
     assert store.get(second).status == "finished"
-    model = artifacts.load_model(store.home, first, digits)
+    model = artifacts.load_model(store.folder(first), digits)
     expected = build.logits_of(model, digits.test_images[digits.probes], digits.normalise)
     start = next(event["logits"] for event in events if event["kind"] == "probe")
     torch.testing.assert_close(torch.tensor(start), expected, rtol=0, atol=1e-4)
@@ -339,9 +339,9 @@ def test_an_ensemble_teaches_with_the_mean_of_its_members(store, digits, average
     config = config.replace(distillation=config.distillation.replace(ensemble=average))
     student = train_here(store, config)
     assert store.get(student).status == "finished"
-    build = [artifacts.load_model(store.home, member, digits) for member in members]
+    build = [artifacts.load_model(store.folder(member), digits) for member in members]
     logits = [model(digits.normalise(digits.train_images)).detach() for model in build]
-    told = Training(config, digits, teacher_logits=artifacts.training_logits(store.home, members, "digits"))
+    told = Training(config, digits, teacher_logits=artifacts.training_logits([*map(store.folder, members)], "digits"))
     kept, _ = digits.split(config.training.validation_fraction, config.seed)
     soft = [torch.softmax(member[kept] / 2.0, dim=1) for member in logits]
     expected = (soft[0] + soft[1]) / 2
@@ -352,9 +352,9 @@ def test_an_ensemble_teaches_with_the_mean_of_its_members(store, digits, average
 
 def test_logits_of_other_weights_are_never_used(store, digits):
     teacher, stranger = (train_here(store, tiny_config(seed=seed)) for seed in (0, 1))
-    assert artifacts.training_logits(store.home, (teacher,), "digits") is not None
+    assert artifacts.training_logits([store.folder(teacher)], "digits") is not None
     store.folder(teacher).weights.write_bytes(store.folder(stranger).weights.read_bytes())
-    assert artifacts.training_logits(store.home, (teacher,), "digits") is None
+    assert artifacts.training_logits([store.folder(teacher)], "digits") is None
 
 
 def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, monkeypatch):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import psutil
@@ -15,6 +16,7 @@ from tiny import tiny_config, train_here
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute, execute_group
 from kd_core.jobs import queue as jobs_queue
+from kd_core.jobs.execute import Supervisor
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.run import ACTIVE, new_id
@@ -47,17 +49,18 @@ def cells(store):
     return {new_id(): cell for cell in sweep.cells()}
 
 
-def perform(store, ids, *, emit=None, requested=lambda run_id: None):
+def perform(store, ids, *, emit=None, requested=lambda run_id: None, absent=()):
     def tell(run_id, event):
         if emit is not None:
             emit(run_id, event)
         store.apply(run_id, event)
 
-    execute_group.perform_together(store.home, ids, tell, requested)
+    supervisors = {run_id: Supervisor(partial(tell, run_id), partial(requested, run_id)) for run_id in ids}
+    execute_group.perform_together(store.storage, ids, supervisors, absent)
 
 
 def results(store, ids):
-    return [(store.get(one).results["test_errors"], artifacts.test_logits(store.home, one)) for one in ids]
+    return [(store.get(one).results["test_errors"], artifacts.test_logits(store.folder(one))) for one in ids]
 
 
 def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
@@ -67,7 +70,9 @@ def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
     for one, config in cells.items():
         alone = train_here(store, config)
         assert store.get(one).results["test_errors"] == store.get(alone).results["test_errors"]
-        assert np.abs(artifacts.test_logits(store.home, one) - artifacts.test_logits(store.home, alone)).max() < 1e-3
+        assert (
+            np.abs(artifacts.test_logits(store.folder(one)) - artifacts.test_logits(store.folder(alone))).max() < 1e-3
+        )
         assert len(store.records(one, "epoch")) == EPOCHS
 
 
@@ -235,19 +240,19 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
 ):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
     monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
-    leave, left = artifacts.leave, []
+    save_results, left = artifacts.save_results, []
 
-    def dies_at_the_third(home, run_id, student):
+    def dies_at_the_third(folder, student):
         if len(left) == 2:
             raise KeyboardInterrupt
-        left.append(run_id)
-        return leave(home, run_id, student)
+        left.append(folder)
+        return save_results(folder, student)
 
-    monkeypatch.setattr(artifacts, "leave", dies_at_the_third)
+    monkeypatch.setattr(artifacts, "save_results", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells))
     assert "finished" not in {store.get(one).status for one in cells}
-    monkeypatch.setattr(artifacts, "leave", leave)
+    monkeypatch.setattr(artifacts, "save_results", save_results)
     perform(store, list(cells))
     assert {store.get(one).status for one in cells} == {"finished"}
     assert weights_of(store, cells) == weights_of(store, undisturbed)
@@ -266,9 +271,7 @@ def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
 def test_one_that_had_left_trains_along_for_the_others_sake_and_leaves_nothing(store, cells, undisturbed):
     first, *others = cells
     store.apply(first, {"kind": "stopped"})
-    execute_group.perform_together(
-        store.home, list(cells), lambda run_id, event: store.apply(run_id, event), lambda run_id: None, absent=[first]
-    )
+    perform(store, list(cells), absent=[first])
     assert store.get(first).status == "stopped"
     assert not store.folder(first).weights.exists()
     assert weights_of(store, others) == weights_of(store, undisturbed)[1:]

@@ -378,7 +378,7 @@ def taken_in(there, content):
         assert files_of(there.here) == before
         return None
     run, again = there.here.get(run_id), exchange_bundle.pack(there.here, run_id)
-    told = progress.told(there.here, [run], {})
+    told = progress.updates(there.here, [run], {})
     json.dumps(told, allow_nan=False)
     assert {"config.json", "weights.safetensors"} <= {path.name for path in there.here.folder(run_id).path.iterdir()}
     there.here.delete(run_id)

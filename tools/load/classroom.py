@@ -437,7 +437,7 @@ def fingerprints(home: Path, finished: list[Run]) -> tuple[dict[str, str], list[
         folder = folder_of(home, run.id)
         try:
             card = json.loads(folder.card.read_text(encoding="utf-8"))
-            artifacts.load_trained(home, run.id)
+            artifacts.load_trained(folder_of(home, run.id))
             sums[run.id] = hashlib.sha256(folder.weights.read_bytes()).hexdigest()
             logits = hashlib.sha256(folder.logits.read_bytes()).hexdigest() if card["logits_sha256"] else None
             if (sums[run.id], logits) != (card["weights_sha256"], card["logits_sha256"]):

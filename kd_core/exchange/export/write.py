@@ -92,7 +92,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     dataset = data_load.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
     remove(folder.export / export_checks.CHECKS)
-    model = artifacts.load_model(storage, run.id, dataset)
+    model = artifacts.load_model(folder, dataset)
     weights_sha256 = export_checks.sha256(folder.weights)
     tell("Asking the original", 0.05)
     original = _original(model, dataset)

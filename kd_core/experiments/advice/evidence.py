@@ -103,7 +103,7 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         finished=run.status == "finished",
         epochs=store.records(run.id, "epoch"),
         epochs_done=run.results["epochs"],
-        parameters=(run.results["parameters"], max(sizes, default=None)),
+        parameters=(run.results["parameters"] or 0, max(sizes, default=None)),
         shown=shown,
         judged=judged,
         teacher_errors=own,
@@ -123,7 +123,7 @@ def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
     from kd_core.runs import artifacts
 
     labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
-    first, second = (artifacts.test_logits(store.storage, other.id) for other in (baseline, run))
+    first, second = (artifacts.test_logits(store.folder(other.id)) for other in (baseline, run))
     return statistics.mcnemar(first, second, labels)
 
 
@@ -136,7 +136,7 @@ def _logits(
 
     dataset = load.load(run.config.dataset, storage=store.storage)
     learned, chosen_by = (part.numpy() for part in split_of(dataset, run.config))
-    kept = artifacts.validation_logits(store.storage, run.id)
+    kept = artifacts.validation_logits(store.folder(run.id))
     rows = np.arange(len(chosen_by))
     teaching = _teaching(store, run, teachers)
     if teaching is not None:
@@ -145,7 +145,7 @@ def _logits(
     shown = None if teaching is None else Shown(teaching.of(learned), dataset.train_labels.numpy()[learned])
     judged = None
     if kept is not None:
-        theirs = None if baseline is None else artifacts.validation_logits(store.storage, baseline.id)
+        theirs = None if baseline is None else artifacts.validation_logits(store.folder(baseline.id))
         judged = Judged(
             kept[1][rows],
             kept[0][rows],
@@ -171,9 +171,9 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
 
     if judged is not None and judged.teacher is not None and all(left_out(teacher.config) for teacher in teachers):
         return accuracy.test_errors(judged.teacher, judged.labels), len(judged.labels)
-    if len(teachers) == 1 and teachers[0].results.get("validation_examples"):
-        return teachers[0].results["validation_errors"], teachers[0].results["validation_examples"]
-    return None
+    results = teachers[0].results if len(teachers) == 1 else {}
+    errors, examples = results.get("validation_errors"), results.get("validation_examples")
+    return (errors, examples) if errors is not None and examples else None
 
 
 class _Teaching(NamedTuple):
@@ -198,11 +198,9 @@ def _teaching(store: Store, run: Run, teachers: Sequence[Run]) -> _Teaching | No
         return None
     temperature, average = distillation.temperature, distillation.average
     dataset = load.load(run.config.dataset, storage=store.storage)
-    left = artifacts.training_logits(store.storage, distillation.teachers, run.config.dataset)
+    left = artifacts.training_logits([*map(store.folder, distillation.teachers)], run.config.dataset)
 
-    models = (
-        [] if left is not None else [artifacts.load_model(store.storage, teacher.id, dataset) for teacher in teachers]
-    )
+    models = [] if left is not None else [artifacts.load_model(store.folder(teacher.id), dataset) for teacher in teachers]
 
     def logits(indices: NDArray[np.int64]) -> Logits:
         chosen = torch.from_numpy(indices)

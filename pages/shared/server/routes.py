@@ -46,19 +46,19 @@ def _tell(request: Request) -> JSONResponse:
     browser = request.cookies.get(keys.BROWSER_COOKIE, "")
     try:
         store, lineup = services.store(), services.jobs().lineup()
-        runs = progress.told(store, *_watched(request, store))
+        updates = progress.updates(store, *_watched(request, store))
         queue = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
-        spans = services.queue_forecast() if any(run["status"] == "queued" for run in runs) else {}
+        spans = services.queue_forecast() if any(update["status"] == "queued" for update in updates) else {}
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
     places = dict(lineup)
-    for run in runs:
-        run["position"] = places.get(run["id"])
-        begins = spans[run["id"]].begins if run["id"] in spans else math.inf
-        run["begins_in"] = begins if math.isfinite(begins) else None
-    starting = any(run["status"] in ACTIVE and not run["step"] for run in runs)
+    begins_in = {run_id: span.begins for run_id, span in spans.items() if math.isfinite(span.begins)}
+    starting = any(update["status"] in ACTIVE and not update["step"] for update in updates)
     answer = {
-        "runs": runs,
+        "runs": [
+            {**update, "position": places.get(update["id"]), "begins_in": begins_in.get(update["id"])}
+            for update in updates
+        ],
         "queue": [
             {
                 "id": run.id,
@@ -83,7 +83,7 @@ def _tell_probes(request: Request) -> JSONResponse:
     try:
         store = services.store()
         runs, seen = _watched(request, store)
-        probes = progress.probes_told(store, runs, int(image) if image.isdecimal() else 0, seen)
+        probes = progress.probe_updates(store, runs, int(image) if image.isdecimal() else 0, seen)
     except LabError as error:
         return JSONResponse(str(error), status_code=503)
     return JSONResponse({"runs": probes})

@@ -31,7 +31,7 @@ from kd_core.jobs.queue import Jobs, Span
 from kd_core.jobs.turns import Limits
 from kd_core.models.config import ModelConfig
 from kd_core.runs import recovery
-from kd_core.runs.run import Run
+from kd_core.runs.run import Run, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from pages.shared.figures import style
@@ -235,7 +235,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
     from kd_core.runs import artifacts
 
-    return artifacts.test_logits(base_paths.storage(), run_id)
+    return artifacts.test_logits(folder_of(base_paths.storage(), run_id))
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
@@ -243,7 +243,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
     from kd_core.runs import artifacts
 
-    return artifacts.validation_logits(base_paths.storage(), run_id)
+    return artifacts.validation_logits(folder_of(base_paths.storage(), run_id))
 
 
 @st.cache_resource(show_spinner="Loading the model …", max_entries=4)
@@ -254,7 +254,7 @@ def trained(run_id: str) -> "artifacts.Trained":
     """
     from kd_core.runs import artifacts
 
-    return artifacts.load_trained(base_paths.storage(), run_id)
+    return artifacts.load_trained(folder_of(base_paths.storage(), run_id))
 
 
 @st.cache_data(show_spinner=False, max_entries=512)
@@ -304,7 +304,11 @@ def timings() -> list[Timing]:
     from kd_core.evaluation.speed import processor
 
     here = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
-    timed = [Timing(run.settled, run.results["multiply_adds"], _epoch_seconds(run.id)) for run in here[:RUNS_TIMED]]
+    timed = [
+        Timing(run.settled, cost, _epoch_seconds(run.id))
+        for run in here[:RUNS_TIMED]
+        if (cost := run.results["multiply_adds"]) is not None
+    ]
     return [timing for timing in timed if timing.epoch_seconds > 0]
 
 

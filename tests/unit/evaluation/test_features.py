@@ -27,10 +27,10 @@ def store(tmp_path_factory):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_last_layer_makes_the_logits_of_the_features(store, digits, name):
     run_id = train_here(store, tiny_config(epochs=1).replace(model=MODELS[name]))
-    seen, labels = features.penultimate(artifacts.load_model(store.home, run_id, digits), digits, count=50)
-    weights = [*artifacts.load_model(store.home, run_id, digits).state_dict().values()][-2:]
+    seen, labels = features.penultimate(artifacts.load_model(store.folder(run_id), digits), digits, count=50)
+    weights = [*artifacts.load_model(store.folder(run_id), digits).state_dict().values()][-2:]
     logits = torch.from_numpy(seen) @ weights[0].T + weights[1]
-    expected = artifacts.test_logits(store.home, run_id)[:50]
+    expected = artifacts.test_logits(store.folder(run_id))[:50]
     np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-4, atol=1e-4)
     assert labels.tolist() == digits.test_labels[:50].tolist()
     assert features.projected(seen).shape == (50, 2)

@@ -46,9 +46,9 @@ def loss_at(model, digits, images, along=(), steps=()):
 
 def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weights(store, digits, run_id):
     found = landscape.loss_landscape(
-        artifacts.load_model(store.home, run_id, digits), digits, size=3, reach=0.5, seed=3
+        artifacts.load_model(store.folder(run_id), digits), digits, size=3, reach=0.5, seed=3
     )
-    model = artifacts.load_model(store.home, run_id, digits)
+    model = artifacts.load_model(store.folder(run_id), digits)
     along = landscape.directions(model, 3)
     assert found.images == min(1000, len(digits.train_labels))
     assert found.steps.tolist() == [-0.5, 0, 0.5]
@@ -60,7 +60,7 @@ def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weight
 
 
 def test_every_filter_of_a_direction_has_the_norm_of_the_models_own_and_the_rest_stays(store, digits, run_id):
-    model = artifacts.load_model(store.home, run_id, digits)
+    model = artifacts.load_model(store.folder(run_id), digits)
     first, second = landscape.directions(model, 0)
     for name, weight in model.named_parameters():
         for direction in (first, second):
@@ -86,18 +86,18 @@ def test_models_of_one_architecture_are_moved_along_the_same_lines():
 
 def test_a_landscape_is_the_same_each_time(store, digits, run_id):
     one, other = (
-        landscape.loss_landscape(artifacts.load_model(store.home, run_id, digits), digits, size=3) for _ in range(2)
+        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3) for _ in range(2)
     )
     np.testing.assert_array_equal(one.losses, other.losses)
 
 
 def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store, digits, run_id, monkeypatch):
-    cost = build.multiply_adds(artifacts.load_model(store.home, run_id, digits), digits.image_shape)
+    cost = build.multiply_adds(artifacts.load_model(store.folder(run_id), digits), digits.image_shape)
     monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 9 * cost * 200)
-    assert landscape.loss_landscape(artifacts.load_model(store.home, run_id, digits), digits, size=3).images == 200
+    assert landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images == 200
     monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 1)
     assert (
-        landscape.loss_landscape(artifacts.load_model(store.home, run_id, digits), digits, size=3).images
+        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images
         == landscape.FEWEST_IMAGES
     )
 
@@ -105,4 +105,4 @@ def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store,
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_grid_without_a_centre_is_refused(store, digits, run_id, size):
     with pytest.raises(ValueError, match="size must be odd"):
-        landscape.loss_landscape(artifacts.load_model(store.home, run_id, digits), digits, size=size)
+        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=size)

@@ -189,9 +189,9 @@ def test_long_curves_of_a_run_arrive_too(store, there, monkeypatch):
 
 def test_a_teacher_from_elsewhere_teaches_here(store, there, digits):
     teacher = unpack(store, there.of_teacher)
-    assert artifacts.training_logits(store.home, (teacher,), "digits") is not None
-    model = artifacts.load_model(store.home, teacher, digits)
-    expected = artifacts.load_model(there.store.home, teacher, digits).state_dict()
+    assert artifacts.training_logits([store.folder(teacher)], "digits") is not None
+    model = artifacts.load_model(store.folder(teacher), digits)
+    expected = artifacts.load_model(there.store.folder(teacher), digits).state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
     student = train_here(store, tiny_config("distilled", teachers=(teacher,), seed=1))
     assert store.get(student).results == there.store.get(there.student).results
@@ -772,7 +772,7 @@ def test_a_teachers_logits_of_the_training_set_are_its_own(store, there, change)
 def test_a_teacher_without_logits_of_the_training_set_is_taken_in_and_asked_when_it_teaches(store, there):
     change = with_tensors(lambda tensors: tensors.pop("train"))
     assert unpack(store, forged(there.of_teacher, logits__safetensors=change)) == there.teacher
-    assert artifacts.training_logits(store.home, (there.teacher,), "digits") is None
+    assert artifacts.training_logits([store.folder(there.teacher)], "digits") is None
     pupil = train_here(store, tiny_config("distilled", teachers=(there.teacher,), seed=1))
     assert store.get(pupil).results["test_errors"] == there.store.get(there.student).results["test_errors"]
 
@@ -780,7 +780,7 @@ def test_a_teacher_without_logits_of_the_training_set_is_taken_in_and_asked_when
 def test_a_bundle_of_before_validation_logits_were_kept_is_taken_in(store, there):
     change = with_tensors(lambda tensors: tensors.pop("validation"))
     assert unpack(store, forged(there.of_student, logits__safetensors=change)) == there.student
-    assert artifacts.validation_logits(store.home, there.student) is None
+    assert artifacts.validation_logits(store.folder(there.student)) is None
 
 
 def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_path):
@@ -788,7 +788,7 @@ def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_
     run_id = train_here(elsewhere, tiny_config(validation_fraction=0.0))
     bundle = pack(elsewhere, run_id)
     assert unpack(store, bundle) == run_id
-    assert artifacts.validation_logits(store.home, run_id) is None
+    assert artifacts.validation_logits(store.folder(run_id)) is None
     elsewhere.close()
     made_up = set_tensor("validation", lambda _: torch.zeros(0, 10))
     store.delete(run_id)
@@ -798,7 +798,7 @@ def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_
 
 def test_the_temperature_that_calibrates_a_run_travels_with_it(store, there):
     unpack(store, there.of_student)
-    here, away = (artifacts.validation_logits(home, there.student) for home in (store.home, there.store.home))
+    here, away = (artifacts.validation_logits(one.folder(there.student)) for one in (store, there.store))
     assert calibration.fitted_temperature(*here) == calibration.fitted_temperature(*away)
 
 

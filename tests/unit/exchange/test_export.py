@@ -119,7 +119,7 @@ def run(store, exported_once):
 
 def test_graphs_take_any_number_of_plain_pixels(store, run, digits):
     folder = store.folder(run.id).export
-    original = artifacts.load_trained(store.home, run.id)
+    original = artifacts.load_trained(store.folder(run.id))
     load = {
         export_checks.ONNX: write.run_onnx,
         export_checks.PROGRAM: write.run_program,
@@ -290,7 +290,7 @@ def test_progress_is_told_and_may_cancel(store):
 
 def images_of(store, run, *, digits=True):
     """What its export's snippets are given by the page."""
-    trained = artifacts.load_trained(store.home, run.id)
+    trained = artifacts.load_trained(store.folder(run.id))
     return snippets.Images((1, 28, 28), trained.class_names, trained.mean, trained.std, digits)
 
 
@@ -331,7 +331,7 @@ def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
     if kind == export_checks.ONNX_INT8:
         logits = write.run_onnx(store.folder(run.id).export / kind)(digit.astype(np.float32))[0]
     else:
-        logits = artifacts.load_trained(store.home, run.id)(digit)[0]
+        logits = artifacts.load_trained(store.folder(run.id))(digit)[0]
     for words, temperature in (["photo.jpg"], 1.0), (["photo.jpg", "4"], 4.0):
         if kind in (export_checks.ONNX, export_checks.ONNX_INT8):
             said = in_a_process_of_its_own(folder, words)
@@ -352,7 +352,7 @@ def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, m
     Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "picture.png")
     said = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
     image = picture.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
-    logits = artifacts.load_trained(store.home, run.id)(image)[0]
+    logits = artifacts.load_trained(store.folder(run.id))(image)[0]
     expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
     np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=0.02)
 

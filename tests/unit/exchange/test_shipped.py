@@ -77,10 +77,10 @@ def test_logits_are_asked_of_the_weights_when_first_needed(there, store):
     assert not store.folder(teacher).logits.exists()
     for run_id in (teacher, student):
         np.testing.assert_allclose(
-            artifacts.test_logits(store.home, run_id), artifacts.test_logits(before.home, run_id), atol=0.02
+            artifacts.test_logits(store.folder(run_id)), artifacts.test_logits(before.folder(run_id)), atol=0.02
         )
-    assert artifacts.training_logits(store.home, (teacher,), "digits") is None  # a worker asks for these itself
-    said, labels = artifacts.validation_logits(store.home, teacher)
+    assert artifacts.training_logits([store.folder(teacher)], "digits") is None  # a worker asks for these itself
+    said, labels = artifacts.validation_logits(store.folder(teacher))
     assert len(said) == len(labels) == before.get(teacher).results["validation_examples"]
 
 

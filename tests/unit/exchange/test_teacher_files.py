@@ -82,7 +82,7 @@ def elsewhere(tmp_path_factory, digits):
     """A teacher trained on digits, in another store, and its files."""
     store = Store(tmp_path_factory.mktemp("elsewhere"))
     run_id = train_here(store, tiny_config(epochs=8))
-    model = artifacts.load_model(store.storage, run_id, digits)
+    model = artifacts.load_model(store.folder(run_id), digits)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     program = exported(model)
     with warnings.catch_warnings(action="ignore"):  # torch warns of its own pytree
@@ -152,10 +152,10 @@ def test_a_brought_teacher_is_a_finished_run_that_teaches(kind, elsewhere, digit
     assert (run.status, run.config.role, run.tags) == ("finished", "teacher", ("brought",))
     assert "brought by its user" in run.label
     assert run.results["test_errors"] == elsewhere.errors
-    assert np.allclose(artifacts.test_logits(store.storage, run_id), elsewhere.logits, **SAME)
+    assert np.allclose(artifacts.test_logits(store.folder(run_id)), elsewhere.logits, **SAME)
     images = digits.test_images[:5].numpy()
-    assert np.allclose(artifacts.load_trained(store.storage, run_id)(images), elsewhere.logits[:5], **SAME)
-    kept = artifacts.training_logits(store.storage, (run_id,), "digits")
+    assert np.allclose(artifacts.load_trained(store.folder(run_id))(images), elsewhere.logits[:5], **SAME)
+    kept = artifacts.training_logits([store.folder(run_id)], "digits")
     assert np.allclose(kept[0], build.logits_of(elsewhere.model, digits.train_images, digits.normalise), **SAME)
     for jitter in (0, 1):  # from what it said once, and asked anew for each batch
         student = train_here(store, tiny_config("distilled", teachers=(run_id,), epochs=1, jitter_pixels=jitter))
@@ -611,7 +611,7 @@ def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits
     try:
         again = bundle.unpack(there, bundle.pack(store, run_id))
         images = digits.test_images[:9]
-        carried = build.logits_of(artifacts.load_model(there.storage, again, digits), images, digits.normalise)
+        carried = build.logits_of(artifacts.load_model(there.folder(again), digits), images, digits.normalise)
         assert np.allclose(carried, logits_of(found, digits, images))
         assert there.get(again).config.brought == found.config.brought
     finally:
@@ -627,14 +627,14 @@ def test_what_a_teacher_said_of_other_pixels_is_not_taken_for_what_it_says_now(e
     wide, narrow = (
         taken(store, tried(elsewhere.files["state dict"], digits, mean=(0.2,), std=(std,))) for std in (0.4, 0.3)
     )
-    assert artifacts.weights_sha256(store.storage, wide) == artifacts.weights_sha256(store.storage, narrow)
-    keys = {logit_cache.key(store.storage, run_id, digits) for run_id in (wide, narrow, wide)}
+    assert artifacts.weights_sha256(store.folder(wide)) == artifacts.weights_sha256(store.folder(narrow))
+    keys = {logit_cache.key(store.folder(run_id), digits) for run_id in (wide, narrow, wide)}
     assert len(keys) == 2
 
 
 def test_a_list_that_lost_a_brought_run_finds_it_in_its_folder(elsewhere, digits, store, tmp_path):
     run_id = taken(store, tried(elsewhere.files["onnx"], digits))
-    assert artifacts.all_left(store.storage, run_id) == store.get(run_id).results
+    assert artifacts.saved_results(store.folder(run_id)) == store.get(run_id).results
     other = Store(tmp_path / "other", store.storage)
     bring_back(other)
     assert (other.get(run_id).status, other.get(run_id).usable) == ("finished", True)

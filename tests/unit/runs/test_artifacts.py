@@ -31,12 +31,12 @@ def teacher(store):
 
 def expected_logits(store, run_id, indices):
     digits = load.load("digits")
-    model = artifacts.load_model(store.home, run_id, digits)
+    model = artifacts.load_model(store.folder(run_id), digits)
     return build.logits_of(model, digits.train_images[indices], digits.normalise).numpy()
 
 
 def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights_were_chosen_by(store, teacher):
-    logits, labels = artifacts.validation_logits(store.home, teacher)
+    logits, labels = artifacts.validation_logits(store.folder(teacher))
     run, digits = store.get(teacher), load.load("digits")
     chosen_by = digits.split(run.config.training.validation_fraction, run.config.seed)[1]
     assert labels.tolist() == digits.train_labels[chosen_by].tolist()
@@ -51,7 +51,7 @@ def test_validation_logits_of_an_unlabelled_transfer_set_come_with_true_labels_o
         distillation=DistillationConfig(teachers=(teacher,), alpha=1.0),
     )
     run_id = train_here(store, config)
-    logits, labels = artifacts.validation_logits(store.home, run_id)
+    logits, labels = artifacts.validation_logits(store.folder(run_id))
     digits = load.load("digits")
     chosen_by = digits.split(config.training.validation_fraction, 3)[1]
     chosen_by = chosen_by[torch.isin(digits.train_labels[chosen_by], torch.tensor([1, 4, 7]))]
@@ -60,7 +60,7 @@ def test_validation_logits_of_an_unlabelled_transfer_set_come_with_true_labels_o
 
 
 def test_a_run_without_a_validation_split_has_no_logits_of_one(store):
-    assert artifacts.validation_logits(store.home, train_here(store, tiny_config(validation_fraction=0.0))) is None
+    assert artifacts.validation_logits(store.folder(train_here)(store, tiny_config(validation_fraction=0.0))) is None
 
 
 def test_validation_logits_that_are_damaged_or_of_another_split_are_refused(store):
@@ -69,9 +69,9 @@ def test_validation_logits_that_are_damaged_or_of_another_split_are_refused(stor
     logits = tensors.load_tensors(folder.logits)
     tensors.save_tensors(folder.logits, logits | {"validation": logits["validation"][:-1]})
     with pytest.raises(SaveError, match="missing or damaged"):
-        artifacts.validation_logits(store.home, run_id)
+        artifacts.validation_logits(store.folder(run_id))
     card = folder.card.read_text(encoding="utf-8")
     old = json.loads(card)["logits_sha256"]
     folder.card.write_text(card.replace(old, files.sha256(folder.logits)), encoding="utf-8")
     with pytest.raises(SaveError, match="another validation split"):
-        artifacts.validation_logits(store.home, run_id)
+        artifacts.validation_logits(store.folder(run_id))

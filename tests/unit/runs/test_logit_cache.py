@@ -17,8 +17,8 @@ def teacher(store):
 
 
 def asked(store, teacher, dataset, model=None):
-    model = model or artifacts.load_model(store.storage, teacher, dataset)
-    return logit_cache.of_all(store.storage, (teacher,), dataset, lambda _: model)
+    model = model or artifacts.load_model(store.folder(teacher), dataset)
+    return logit_cache.of_all([store.folder(teacher)], dataset, lambda _: model)
 
 
 def files(store):
@@ -34,7 +34,7 @@ class Silent(torch.nn.Module):
 
 def test_a_teacher_is_asked_once_and_its_logits_lie_in_the_order_of_the_images(store, teacher, digits):
     first = asked(store, teacher, digits)
-    model = artifacts.load_model(store.storage, teacher, digits)
+    model = artifacts.load_model(store.folder(teacher), digits)
     with torch.no_grad():
         for index in (0, 700, 1351):
             alone = model(digits.normalise(digits.train_images[index : index + 1]))[0]
@@ -57,11 +57,11 @@ def test_other_weights_order_images_labels_or_normalisation_are_never_given_thes
         "normalisation": {"mean": digits.mean + 0.01},
         "name": {"name": "mnist"},
     }
-    names = {logit_cache.key(store.storage, teacher, digits)}
+    names = {logit_cache.key(store.folder(teacher), digits)}
     for change in changed.values():
-        names.add(logit_cache.key(store.storage, teacher, dataclasses.replace(digits, **change)))
+        names.add(logit_cache.key(store.folder(teacher), dataclasses.replace(digits, **change)))
     other = train_here(store, tiny_config("baseline", seed=1))
-    names.add(logit_cache.key(store.storage, other, digits))
+    names.add(logit_cache.key(store.folder(other), digits))
     assert len(names) == len(changed) + 2
     shuffled = dataclasses.replace(digits, **changed["order"])
     torch.testing.assert_close(asked(store, teacher, shuffled)[0], asked(store, teacher, digits)[0][order])

@@ -7,7 +7,7 @@ import random
 import pytest
 from tiny import tiny_config
 
-from kd_core.runs.progress import PROBE_EPOCHS, Seen, parse_seen, probes_told, told
+from kd_core.runs.progress import PROBE_EPOCHS, Seen, parse_seen, probe_updates, updates
 from kd_core.runs.run import PARTS
 
 STEPS_PER_EPOCH = 20
@@ -78,7 +78,7 @@ class Browser:
     def poll(self, runs):
         known = [run for run in self.runs.values() if all(len(x) < POINTS_KEPT for x, _ in run["steps"].values())]
         seen = ",".join(f"{run['id']}:{run['attempt']}:{run['step']}" for run in known)
-        for answer in answered(told(self.store, runs, parse_seen(seen))):
+        for answer in answered(updates(self.store, runs, parse_seen(seen))):
             self.take(answer)
 
     def take(self, answer):
@@ -99,7 +99,7 @@ class Browser:
 
     def poll_probes(self, runs, image):
         seen = ",".join(f"{one['id']}:{one['attempt']}:{one['epochs'][-1]}" for one in self.probes.values())
-        for answer in answered(probes_told(self.store, runs, image, parse_seen(seen))):
+        for answer in answered(probe_updates(self.store, runs, image, parse_seen(seen))):
             if not answer["whole"]:
                 known = self.probes[answer["id"]]
                 answer["epochs"] = known["epochs"] + answer["epochs"]
@@ -176,10 +176,10 @@ def test_a_watcher_that_asks_at_any_moment_ends_with_just_the_records_of_the_sto
 
 def test_where_nothing_is_new_nothing_is_told_but_the_state(store, run_id):
     store.apply(run_id, STARTED, step(2), epoch(1))
-    (first,) = told(store, store.some([run_id]), {})
+    (first,) = updates(store, store.some([run_id]), {})
     assert first["whole"]
     assert first["epochs"]["epoch"] == [1]
-    (again,) = told(store, store.some([run_id]), {run_id: Seen(first["attempt"], first["step"])})
+    (again,) = updates(store, store.some([run_id]), {run_id: Seen(first["attempt"], first["step"])})
     assert not again["whole"]
     assert again["steps"] == {part: ([], []) for part in PARTS}
     assert all(values == [] for values in again["epochs"].values())
@@ -190,10 +190,10 @@ def test_a_run_taken_up_again_is_told_whole_and_without_what_it_lost(store, run_
     store.apply(run_id, STARTED, step(2), step(4), epoch(1), step(30))
     store.apply(run_id, {"kind": "paused"})
     seen = {run_id: Seen(1, 30)}
-    (paused,) = told(store, store.some([run_id]), seen)
+    (paused,) = updates(store, store.some([run_id]), seen)
     assert not paused["whole"]
     store.apply(run_id, {**STARTED, "step": 4}, step(6, loss=0.125))
-    (again,) = told(store, store.some([run_id]), seen)
+    (again,) = updates(store, store.some([run_id]), seen)
     assert again["whole"]
     assert again["attempt"] == 2
     assert again["steps"]["loss"] == ([0.1, 0.2, 0.3], [0.5, 0.25, 0.125])
@@ -202,13 +202,13 @@ def test_a_run_taken_up_again_is_told_whole_and_without_what_it_lost(store, run_
 
 def test_a_step_beyond_the_runs_own_is_answered_with_the_whole(store, run_id):
     store.apply(run_id, STARTED, step(2))
-    (answer,) = told(store, store.some([run_id]), {run_id: Seen(1, 999)})
+    (answer,) = updates(store, store.some([run_id]), {run_id: Seen(1, 999)})
     assert answer["whole"]
     assert answer["steps"]["loss"] == ([0.1], [0.5])
 
 
 def test_a_run_that_waits_has_a_state_and_no_records(store, run_id):
-    (answer,) = answered(told(store, store.some([run_id]), {}))
+    (answer,) = answered(updates(store, store.some([run_id]), {}))
     assert (answer["status"], answer["role"], answer["progress"], answer["epochs_done"]) == ("queued", "baseline", 0, 0)
     assert answer["epochs_total"] == EPOCHS
     assert answer["seconds_left"] is answer["samples_per_second"] is answer["test_errors"] is None
@@ -218,11 +218,11 @@ def test_a_run_that_waits_has_a_state_and_no_records(store, run_id):
 def test_losses_that_ran_away_never_reach_the_answer(store, run_id, value):
     broken = {"loss": value, "hard_loss": value}
     store.apply(run_id, STARTED, step(2), step(4, **broken), epoch(1, **broken), step(22))
-    (whole,) = answered(told(store, store.some([run_id]), {}))
+    (whole,) = answered(updates(store, store.some([run_id]), {}))
     assert whole["steps"]["loss"] == [[0.1, 1.1], [0.5, pytest.approx(1 / 22, rel=1e-4)]]
     assert whole["epochs"]["loss"] == [None]
     assert whole["epochs"]["validation_accuracy"] == [0.9]
-    (more,) = answered(told(store, store.some([run_id]), {run_id: Seen(1, 2)}))
+    (more,) = answered(updates(store, store.some([run_id]), {run_id: Seen(1, 2)}))
     assert more["steps"]["loss"][0] == [1.1]
     assert more["epochs"]["loss"] == [None]
 
@@ -230,16 +230,16 @@ def test_losses_that_ran_away_never_reach_the_answer(store, run_id, value):
 def test_time_left_is_what_the_remaining_images_take_at_the_newest_pace(store, run_id):
     """A quarter of 30 epochs of 1,239 images is done, at 1,000 images a second; then at 4,000."""
     store.apply(run_id, STARTED, step(150))
-    (answer,) = told(store, store.some([run_id]), {})
+    (answer,) = updates(store, store.some([run_id]), {})
     assert answer["progress"] == 0.25
     assert answer["epochs_done"] == 7.5
     assert answer["seconds_left"] == pytest.approx(0.75 * 30 * 1239 / 1000)
     assert answer["learning_rate"] == 0.1
     store.apply(run_id, epoch(15, samples_per_second=4000.0))
-    (answer,) = told(store, store.some([run_id]), {})
+    (answer,) = updates(store, store.some([run_id]), {})
     assert answer["seconds_left"] == pytest.approx(0.5 * 30 * 1239 / 4000)
     store.apply(run_id, {"kind": "paused"})
-    (answer,) = told(store, store.some([run_id]), {})
+    (answer,) = updates(store, store.some([run_id]), {})
     assert answer["seconds_left"] is None
 
 
@@ -247,7 +247,7 @@ def test_each_run_is_told_by_how_far_it_was_seen_itself(store, run_id):
     store.create({"def": tiny_config(seed=1)})
     for each in (run_id, "def"):
         store.apply(each, STARTED, step(2), step(4))
-    first, second = told(store, store.some(["def", run_id]), {"def": Seen(1, 2)})
+    first, second = updates(store, store.some(["def", run_id]), {"def": Seen(1, 2)})
     assert (first["id"], first["whole"], first["steps"]["loss"][1]) == ("def", False, [0.25])
     assert (second["id"], second["whole"], second["steps"]["loss"][1]) == (run_id, True, [0.5, 0.25])
 
@@ -258,29 +258,29 @@ def test_each_run_is_told_by_how_far_it_was_seen_itself(store, run_id):
 def test_probes_are_told_from_where_they_were_seen_and_whole_after_a_restart(store, run_id):
     store.apply(run_id, STARTED, *(probe(number, [number, 0], [0, number]) for number in range(4)))
     runs = store.some([run_id])
-    (answer,) = probes_told(store, runs, 1, {})
+    (answer,) = probe_updates(store, runs, 1, {})
     assert answer == {
         "id": run_id, "attempt": 1, "whole": True, "epochs": [0, 1, 2, 3], "logits": [[0, 0], [0, 1], [0, 2], [0, 3]],
     }  # fmt: skip
-    (answer,) = probes_told(store, runs, 0, {run_id: Seen(1, 2)})
+    (answer,) = probe_updates(store, runs, 0, {run_id: Seen(1, 2)})
     assert (answer["whole"], answer["epochs"], answer["logits"]) == (False, [3], [[3, 0]])
-    (answer,) = probes_told(store, runs, 0, {run_id: Seen(1, 3)})
+    (answer,) = probe_updates(store, runs, 0, {run_id: Seen(1, 3)})
     assert (answer["whole"], answer["epochs"], answer["logits"]) == (False, [], [])
     store.apply(run_id, {**STARTED, "step": STEPS_PER_EPOCH}, probe(2, [9, 9], [9, 9]))
-    (answer,) = probes_told(store, store.some([run_id]), 0, {run_id: Seen(1, 3)})
+    (answer,) = probe_updates(store, store.some([run_id]), 0, {run_id: Seen(1, 3)})
     assert (answer["whole"], answer["epochs"], answer["logits"]) == (True, [0, 1, 2], [[0, 0], [1, 0], [9, 9]])
 
 
 def test_a_probe_image_that_is_not_there_is_told_as_nothing(store, run_id):
     store.apply(run_id, STARTED, probe(0, [1, 2]))
-    (answer,) = probes_told(store, store.some([run_id]), 10**6, {})
+    (answer,) = probe_updates(store, store.some([run_id]), 10**6, {})
     assert (answer["epochs"], answer["logits"]) == ([], [])
 
 
 @pytest.mark.parametrize("count", [1, 2, PROBE_EPOCHS - 1, PROBE_EPOCHS, PROBE_EPOCHS + 1, 2 * PROBE_EPOCHS, 1001])
 def test_probes_of_many_epochs_are_thinned_evenly_with_the_first_and_the_last(store, run_id, count):
     store.apply(run_id, STARTED, *(probe(number, [number, 0]) for number in range(count)))
-    (answer,) = probes_told(store, store.some([run_id]), 0, {})
+    (answer,) = probe_updates(store, store.some([run_id]), 0, {})
     epochs = answer["epochs"]
     assert (epochs[0], epochs[-1]) == (0, count - 1)
     assert [logits[0] for logits in answer["logits"]] == epochs
@@ -292,12 +292,12 @@ def test_probes_of_many_epochs_are_thinned_evenly_with_the_first_and_the_last(st
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
 def test_logits_that_ran_away_never_reach_the_answer(store, run_id, value):
     store.apply(run_id, STARTED, probe(0, [1, 2]), probe(1, [value, 2]), probe(2, [3, 4]), probe(3, [5, value]))
-    (answer,) = answered(probes_told(store, store.some([run_id]), 0, {}))
+    (answer,) = answered(probe_updates(store, store.some([run_id]), 0, {}))
     assert (answer["epochs"], answer["logits"]) == ([0, 2], [[1, 2], [3, 4]])
 
 
 def test_the_answer_to_many_watchers_of_a_long_run_stays_small(store, run_id):
     """What a screen cannot show is not sent: a curve of 15,000 records is told in a few tens of kilobytes."""
     store.apply(run_id, STARTED, *(step(number) for number in range(1, 15_001)))
-    (answer,) = told(store, store.some([run_id]), {})
+    (answer,) = updates(store, store.some([run_id]), {})
     assert len(json.dumps(answer)) < 60_000

@@ -105,7 +105,7 @@ def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did
         assert (found[run_id].config, found[run_id].results) == (before.config, before.results)
     for run_id in history["finished"]:
         assert found[run_id].status == "finished"
-        assert artifacts.test_logits(store.home, run_id).shape == (445, 10)
+        assert artifacts.test_logits(store.folder(run_id)).shape == (445, 10)
     for run_id in (history["stopped"], history["paused"]):
         assert found[run_id].status == "interrupted"
         opened.store.take_up(run_id)

@@ -17,7 +17,7 @@ from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import write
 from kd_core.jobs import execute
 from kd_core.runs import artifacts, recovery
-from kd_core.runs.run import new_id
+from kd_core.runs.run import folder_of, new_id
 from kd_core.runs.store import DATABASE, Store
 
 
@@ -89,7 +89,7 @@ def test_a_run_leaves_the_same_weights_in_a_bucket_as_in_a_folder(far, store, di
     there, here = train_here(far, config), train_here(store, config)
     assert far.get(there).status == "finished"
     assert_same_weights(*(tensors.load_tensors(one) for one in (far.folder(there).weights, store.folder(here).weights)))
-    assert (artifacts.test_logits(far.storage, there) == artifacts.test_logits(store.storage, here)).all()
+    assert (artifacts.test_logits(far.folder(there)) == artifacts.test_logits(store.folder(here))).all()
     assert not (far.home / "runs" / there).exists()
 
 
@@ -119,7 +119,7 @@ def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):
     far.purge(days=0)
     assert files.found(far.folder(run_id).path, "*") == []
     assert bundle.unpack(far, packed) == run_id
-    assert artifacts.test_logits(far.storage, run_id).shape == (445, 10)
+    assert artifacts.test_logits(far.folder(run_id)).shape == (445, 10)
 
 
 def test_old_checkpoints_in_a_bucket_are_pruned_and_finished_weights_are_not(far):
@@ -172,7 +172,7 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
     run_id = new_id()
     store.create({run_id: tiny_config()})
     events = []
-    execute.perform(gone, run_id, events.append, lambda: None)
+    execute.perform(folder_of(gone, run_id), execute.Supervisor(events.append, lambda: None))
     assert events[-1]["kind"] == "failed"
     assert "its storage does not answer" in events[-1]["text"]
 
@@ -192,7 +192,7 @@ def test_a_new_list_beside_a_bucket_that_does_not_answer_is_refused_in_words(hom
 
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
     events = []
-    execute.perform(tmp_path, "abc", events.append, lambda: None)
+    execute.perform(folder_of(tmp_path, "abc"), execute.Supervisor(events.append, lambda: None))
     assert events[-1]["kind"] == "failed"
     assert "set KD_STORAGE to storage that the app and all workers share" in events[-1]["text"]
 

@@ -317,8 +317,8 @@ def test_what_a_run_chosen_on_the_test_set_tells_of_its_validation_split_is_of_t
     run = begin(config, digits)
     for _ in train(run):
         pass
-    results = artifacts.leave(store.storage, run_id, run)
-    logits, labels = artifacts.validation_logits(store.storage, run_id)
+    results = artifacts.save_results(store.folder(run_id), run)
+    logits, labels = artifacts.validation_logits(store.folder(run_id))
     assert results["validation_errors"] == int((logits.argmax(axis=1) != labels).sum())
     assert results["validation_examples"] == len(labels)
 
