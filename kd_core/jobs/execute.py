@@ -154,7 +154,7 @@ def _prepared(folder: RunFolder, config: RunConfig, dataset: "Dataset") -> tuple
             models = dict(zip(folders, teachers, strict=True))
             teacher_logits = logit_cache.of_all(folders, dataset, models.__getitem__)
 
-    def begin() -> Training:
+    def begin() -> "Training":
         start = None
         if config.continues is not None and not is_file(folder.checkpoint):
             start = artifacts.load_model(folder_of(folder.storage, config.continues), dataset)

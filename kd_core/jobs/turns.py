@@ -1,13 +1,29 @@
-"""Whose run gets the next worker."""
+"""Who gets the next worker, which worker that is, and when: the rules of the queue as functions of what it knows."""
 
+import bisect
+import json
 import math
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.base.config import ConfigError
+from kd_core.base.files import is_file, read_text
+from kd_core.jobs.cluster import Worker
+from kd_core.jobs.findings import Finding
+from kd_core.runs.run import Run, RunFolder
+from kd_core.runs.store import Store
+from kd_core.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from distributed import Future
+
+    Task = Future[Any]
+
+FEWEST_TOGETHER = 4
+"""Of one batch, from which on runs train as one; of fewer one can watch every step."""
 
 Item = TypeVar("Item")
 
@@ -19,11 +35,11 @@ def turns(
     blocked: Collection[Item] = (),
     joined: Mapping[Item, Collection[str]] = MappingProxyType({}),
 ) -> list[Item]:
-    """The order in which what waits (run id, say -> browser, by their coming) gets workers, as Jobs says.
+    """The order in which waiting items (run ids, say) get workers, as Jobs says.
 
-    at_work: browser -> how many of its own are at work. served: browser -> when it last got a worker. blocked: what
-    cannot begin yet, which takes no turn and is left out. joined: other browsers that asked for an item; it comes with
-    the first turn of any of them, and is a turn of each.
+    waiting: item -> browser, by their coming. at_work: browser -> how many of its own are at work. served: browser ->
+    when it last got a worker. blocked: what cannot begin yet, which takes no turn and is left out. joined: other
+    browsers that asked for an item; it comes with the first turn of any of them, and is a turn of each.
     """
     queues: dict[str, list[Item]] = {}
     whose = {item: {browser, *joined.get(item, ())} for item, browser in waiting.items() if item not in blocked}
@@ -34,7 +50,9 @@ def turns(
     turn: dict[str, int] = {}
     order: list[Item] = []
     while queues:
-        item = queues[min(queues, key=lambda one: (load[one], turn.get(one, -1), served.get(one, -math.inf)))][0]
+        item = queues[
+            min(queues, key=lambda browser: (load[browser], turn.get(browser, -1), served.get(browser, -math.inf)))
+        ][0]
         for browser in whose[item]:
             turn[browser] = len(order)
             load[browser] += 1
@@ -43,6 +61,136 @@ def turns(
                 del queues[browser]
         order.append(item)
     return order
+
+
+class Work(NamedTuple):
+    """What a worker was given: runs, or a finding. began: when, on the monotonic clock."""
+
+    task: "Task"
+    worker: Worker
+    run_ids: tuple[str, ...]
+    browser: str
+    finding: tuple[Finding, tuple[str, ...]] | None
+    began: float
+
+    @property
+    def measures(self) -> bool:
+        """Whether it wants its host for itself."""
+        return self.finding is not None and self.finding[0] == "speed"
+
+
+def free_workers(workers: Iterable[Worker], works: Collection[Work], held_host: str | None) -> list[Worker]:
+    """The workers that may be given runs, those of the hosts with the least to do first. held_host: gets no runs."""
+    busy = {work.worker.address for work in works}
+    closed = {work.worker.host for work in works if work.measures} | {held_host}
+    load = Counter(work.worker.host for work in works)
+    free = [worker for worker in workers if worker.address not in busy and worker.host not in closed]
+    return sorted(free, key=lambda worker: (load[worker.host], worker.address))
+
+
+def suited_worker(free: Sequence[Worker], run: Run, *, gpus: bool) -> Worker | None:
+    """The free worker that suits a run best, None where it has to wait. gpus: whether any worker, free or not, has one.
+
+    Runs that may choose go where a GPU is, unless they began elsewhere: only the same device gives the same weights.
+    One that names a GPU waits for one where any worker has it.
+    """
+    device = run.config.training.device
+    began_on = str(run.environment.get("device", "")) if run.step else ""
+    wants_gpu = device in ("cuda", "mps") or (device == "auto" and not began_on.startswith("cpu"))
+    suited = [worker for worker in free if worker.gpu == wants_gpu]
+    if device in ("cuda", "mps") and gpus:
+        free = []
+    return next(iter(suited or free), None)
+
+
+def worker_for_finding(kind: Finding, workers: Iterable[Worker], works: Collection[Work]) -> Worker | None:
+    """A free worker for a finding; for a measurement of speed, one on whose host nothing else goes on."""
+    busy = {work.worker.address for work in works}
+    closed = {work.worker.host for work in works if kind == "speed" or work.measures}
+    return next((worker for worker in workers if worker.address not in busy and worker.host not in closed), None)
+
+
+def quietest_host(workers: Iterable[Worker], works: Iterable[Work]) -> str | None:
+    """The host with the least to do."""
+    load = Counter(work.worker.host for work in works)
+    return min({worker.host for worker in workers}, key=lambda host: (load[host], host), default=None)
+
+
+def is_grid(configs: Iterable[RunConfig]) -> bool:
+    """Whether a batch is a grid of students, which trains as one model."""
+    return sum(config.role != "teacher" for config in configs) >= FEWEST_TOGETHER
+
+
+def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[str]:
+    """The waiting runs of its batch that train with a run as one, itself included; itself alone where they are few.
+
+    Those that once trained together go on together, with those that have left the group since: the batched model of
+    fewer would round otherwise, and their checkpoint is of all.
+    """
+    before = _former_group(store.folder(run_id))
+    if len(store.some(before)) == len(before) > 1:
+        return before
+    run = store.get(run_id)
+    batch = store.runs(batch=run.batch)
+    if any(other.config.mistake for other in batch):  # whoever looks for a mistake wants to see every step of both
+        return [run_id]
+    in_order = {other.id: other for other in batch if other.id in waiting}
+    fresh = {
+        other.id: other.config
+        for other in in_order.values()
+        if other.config.role != "teacher" and not other.request and not is_file(store.folder(other.id).checkpoint)
+    }
+    if run_id not in fresh or not is_grid(fresh.values()):
+        return [run_id]
+    from kd_core.training import together
+
+    ids = {config: other_id for other_id, config in fresh.items()}
+    group = next(group for group in together.groups([*ids]) if run.config in group)
+    return [ids[config] for config in group] if len(group) >= FEWEST_TOGETHER else [run_id]
+
+
+def _former_group(folder: RunFolder) -> list[str]:
+    """The runs that one has trained with as one, itself included, as its folder says."""
+    try:
+        group = json.loads(read_text(folder.group))
+        return [str(run_id) for run_id in group] if folder.run_id in group else []
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+class Span(NamedTuple):
+    """When a run is expected to begin and to end, in seconds from now."""
+
+    begins: float
+    ends: float
+
+
+def forecast(
+    order: Iterable[str],
+    seconds: Mapping[str, float],
+    teachers: Mapping[str, Collection[str]],
+    workers: Iterable[float],
+    at_work: Mapping[str, Span] = MappingProxyType({}),
+) -> dict[str, Span]:
+    """When each run begins and ends if each in turn goes to the first free worker once its teachers are done.
+
+    order: run ids, in turn order. seconds: what each trains. workers: in how many seconds each is free. at_work: what
+    has begun, teachers among them.
+    """
+    left, free, spans = [*order], sorted(workers) or [0.0], dict(at_work)
+
+    def taught_at(run_id: str) -> float:
+        known = [teacher for teacher in teachers.get(run_id, ()) if teacher in spans or teacher in left]
+        return max((spans[teacher].ends if teacher in spans else math.inf for teacher in known), default=0.0)
+
+    while left:
+        at = free.pop(0)
+        run_id = next((run for run in left if taught_at(run) <= at), None) or min(left, key=taught_at)
+        begins = max(at, taught_at(run_id))
+        spans[run_id] = Span(begins, begins + seconds[run_id])
+        bisect.insort(free, spans[run_id].ends)
+        left.remove(run_id)
+    return spans
 
 
 class Limits(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 from dask import system
 from tiny import tiny_config
 
-from kd_core.jobs import queue as jobs_queue
+from kd_core.jobs import dispatch as jobs_dispatch
 from kd_core.jobs.cluster import SchedulerError, Worker
 from kd_core.jobs.hosts import Host
 from kd_core.jobs.queue import Jobs
@@ -88,12 +88,12 @@ def wait_until(condition, seconds=30):
 @pytest.fixture
 def lab(store, monkeypatch):
     """lab(worker, …) -> a queue and its stand-in workers."""
-    monkeypatch.setattr(jobs_queue, "TICK_SECONDS", 0.05)
+    monkeypatch.setattr(jobs_dispatch, "TICK_SECONDS", 0.05)
     queues = []
 
     def make(*workers):
         there = Workers(*workers)
-        monkeypatch.setattr(jobs_queue, "Cluster", there)
+        monkeypatch.setattr(jobs_dispatch, "Cluster", there)
         queue = Jobs(store, "tcp://hub:1")
         queues.append(queue)
         return queue, there
@@ -214,7 +214,7 @@ def test_a_run_that_loses_worker_after_worker_is_given_up_in_words(lab):
         wait_until(lambda worker=worker: there.of(run_id) and there.of(run_id).worker == worker)
     there.there = []
     wait_until(lambda: queue.store.get(run_id).status == "interrupted")
-    assert queue.store.get(run_id).message == jobs_queue.GIVEN_UP
+    assert queue.store.get(run_id).message == jobs_dispatch.GIVEN_UP
 
 
 def test_those_that_trained_together_go_on_together_with_those_that_have_left(lab):
@@ -235,7 +235,7 @@ def test_those_that_trained_together_go_on_together_with_those_that_have_left(la
 
 
 def test_a_scheduler_that_is_away_is_said_in_words_and_runs_wait_for_it(lab, monkeypatch):
-    monkeypatch.setattr(jobs_queue, "CONNECT_SECONDS", 0.1)
+    monkeypatch.setattr(jobs_dispatch, "CONNECT_SECONDS", 0.1)
     queue, there = lab(A1)
     first, second = submit(queue, *seeds(2))
     wait_until(lambda: there.of(first))
@@ -287,7 +287,7 @@ def test_the_speed_of_models_is_measured_on_a_host_where_nothing_else_goes_on(la
 
 
 def test_a_finding_that_has_waited_for_long_gets_its_turn_before_more_runs(lab, monkeypatch):
-    monkeypatch.setattr(jobs_queue, "SLICE_SECONDS", 0.2)
+    monkeypatch.setattr(jobs_dispatch, "SLICE_SECONDS", 0.2)
     queue, there = lab(A1)
     first, second = submit(queue, *seeds(2))
     wait_until(lambda: there.of(first))

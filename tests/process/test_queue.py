@@ -21,6 +21,7 @@ from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.experiments.story import StoryConfig, plan
+from kd_core.jobs import dispatch as jobs_dispatch
 from kd_core.jobs import execute
 from kd_core.jobs import queue as jobs_queue
 from kd_core.jobs import turns as jobs_turns
@@ -455,7 +456,7 @@ def some_queue(draw):
 
 
 def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
-    monkeypatch.setattr(jobs_queue, "SLICE_SECONDS", 0.5)
+    monkeypatch.setattr(jobs_dispatch, "SLICE_SECONDS", 0.5)
     queue, config = running_jobs, long_config(seed=21)
     (long_one,) = queue.submit({new_id(): config}, "anna")
     wait_until(lambda: queue.store.get(long_one).step > 20)
@@ -473,7 +474,7 @@ def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weight
 
 
 def test_nobody_yields_to_more_runs_of_the_same_browser(running_jobs, monkeypatch):
-    monkeypatch.setattr(jobs_queue, "SLICE_SECONDS", 0.1)
+    monkeypatch.setattr(jobs_dispatch, "SLICE_SECONDS", 0.1)
     queue = running_jobs
     first, second = queue.submit({new_id(): long_config(seed=23), new_id(): tiny_config(seed=24)}, "anna")
     wait_until(lambda: ended(queue, first, second))
@@ -584,7 +585,7 @@ def test_a_browser_asks_for_so_much_to_be_found_out_and_others_still_may(limited
     monkeypatch.setattr(jobs_queue, "MAX_FINDINGS", 4)
     with pytest.raises(LabError, match="Enough waits"):
         limited.find_out("inside", ["e"], "carl", privileged=True)
-    assert len(limited._to_find) == 4
+    assert len(limited._dispatcher.wishes) == 4
 
 
 def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):
@@ -665,21 +666,21 @@ def fails_once(monkeypatch, target, name):
 def work_of(*run_ids, status="finished", finding=None, **facts):
     """What a worker had, as the queue keeps it, once it has ended."""
     task = SimpleNamespace(status=status, cancel=lambda: None, **facts)
-    return jobs_queue._Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
+    return jobs_turns.Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
 
 
 def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
     first, second = new_id(), new_id()
     idle.store.create({first: tiny_config(), second: tiny_config(seed=1)})
-    idle._closing = False
+    idle._dispatcher._closing = False
     for run_id in (first, second):
-        idle._works[run_id], idle._given[run_id] = work_of(run_id), run_id
-    idle._came = {first: 1, second: 2}
+        idle._dispatcher.roster.works[run_id], idle._dispatcher.roster._given[run_id] = work_of(run_id), run_id
+    idle._dispatcher.roster._came = {first: 1, second: 2}
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
-        idle._look_after_workers()
-    idle._look_after_workers()
-    assert list(idle._waiting) == [first, second]
+        idle._dispatcher._look_after_workers()
+    idle._dispatcher._look_after_workers()
+    assert list(idle._dispatcher.roster.waiting) == [first, second]
     assert [run.status for run in idle.store.some([first, second])] == ["queued", "queued"]
 
 
@@ -687,32 +688,32 @@ def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it
 def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try(idle, monkeypatch, losses):
     run_id = new_id()
     idle.store.create({run_id: tiny_config()})
-    idle._works["key"], idle._given[run_id] = work_of(run_id), "key"
-    idle._losses[run_id] = losses - 1
+    idle._dispatcher.roster.works["key"], idle._dispatcher.roster._given[run_id] = work_of(run_id), "key"
+    idle._dispatcher.roster._losses[run_id] = losses - 1
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
-        idle._lost("key", blamed=True)
-    idle._lost("key", blamed=True)
+        idle._dispatcher.roster.lose("key", blamed=True)
+    idle._dispatcher.roster.lose("key", blamed=True)
     run = idle.store.get(run_id)
     assert (run.status, run.message) == (
-        ("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs_queue.GIVEN_UP)
+        ("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs_dispatch.GIVEN_UP)
     )
-    assert [*idle._waiting] == ([run_id] if losses < 3 else [])
-    assert idle._works == {}
+    assert [*idle._dispatcher.roster.waiting] == ([run_id] if losses < 3 else [])
+    assert idle._dispatcher.roster.works == {}
 
 
 def test_a_run_whose_process_broke_off_says_so_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
     run_id = new_id()
     idle.store.create({run_id: tiny_config()})
     broken = work_of(run_id, status="error", exception=lambda: ValueError("no"))
-    idle._works["key"], idle._given[run_id] = broken, "key"
+    idle._dispatcher.roster.works["key"], idle._dispatcher.roster._given[run_id] = broken, "key"
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
-        idle._handle(("done", "key"))
-    idle._handle(("done", "key"))
+        idle._dispatcher.end_work("key")
+    idle._dispatcher.end_work("key")
     run = idle.store.get(run_id)
-    assert (run.status, run.message) == ("interrupted", jobs_queue.BROKEN_OFF)
-    assert idle._works == {}
+    assert (run.status, run.message) == ("interrupted", jobs_dispatch.BROKEN_OFF)
+    assert idle._dispatcher.roster.works == {}
 
 
 @pytest.mark.parametrize("reason", ["stop", "teacher"])
@@ -723,44 +724,44 @@ def test_a_waiting_run_whose_stop_the_store_could_not_enter_is_stopped_at_the_ne
     idle.store.create({run_id: config})
     if reason == "stop":
         idle.store.ask(run_id, "stop")
-    idle._handle(("queue", [run_id]))
+    idle._dispatcher.enqueue([run_id])
     fails_once(monkeypatch, idle.store, "apply")
     with pytest.raises(StoreError):
-        idle._dispatch()
-    idle._dispatch()
+        idle._dispatcher._dispatch()
+    idle._dispatcher._dispatch()
     assert idle.store.get(run_id).status == "stopped"
-    assert idle._waiting == {}
+    assert idle._dispatcher.roster.waiting == {}
 
 
 def test_a_finding_that_the_store_could_not_keep_is_kept_at_the_next_try(idle, monkeypatch):
-    idle._works["key"] = work_of(finding=("speed", ("x",)), result=lambda: {"a": 1})
+    idle._dispatcher.roster.works["key"] = work_of(finding=("speed", ("x",)), result=lambda: {"a": 1})
     fails_once(monkeypatch, idle.store, "save_finding")
     with pytest.raises(StoreError):
-        idle._handle(("done", "key"))
-    idle._handle(("done", "key"))
+        idle._dispatcher.end_work("key")
+    idle._dispatcher.end_work("key")
     assert idle.store.finding("speed", ["x"]) == {"a": 1}
-    assert idle._works == {}
+    assert idle._dispatcher.roster.works == {}
 
 
 def test_a_run_that_has_ended_hears_nothing_more_of_its_worker(idle):
     run_id = train_here(idle.store, tiny_config())
     before, curve = idle.store.get(run_id), idle.store.records(run_id, "step")
     for event in ({"kind": "started", "step": 0, "total_steps": 9, "environment": {}}, {"kind": "paused"}):
-        idle._handle(("events", "key", run_id, [event]))
+        idle._dispatcher.take_events("key", run_id, [event])
     assert (idle.store.get(run_id), idle.store.records(run_id, "step")) == (before, curve)
 
 
 def test_a_run_that_was_deleted_as_it_ended_does_not_hold_the_queue_up(idle):
     run_id = train_here(idle.store, tiny_config())
-    idle._works["key"] = work_of(run_id)
+    idle._dispatcher.roster.works["key"] = work_of(run_id)
     idle.store.delete(run_id)
-    idle._handle(("events", "key", run_id, [{"kind": "paused"}]))
-    idle._handle(("done", "key"))
-    assert idle._works == {}
+    idle._dispatcher.take_events("key", run_id, [{"kind": "paused"}])
+    idle._dispatcher.end_work("key")
+    assert idle._dispatcher.roster.works == {}
 
 
 def test_the_list_is_to_be_backed_up_once_runs_were_queued(idle):
-    idle._handle(("queue", []))
-    idle._ticked_at = 0.0
-    idle._handle(("tick",))
+    idle._dispatcher.enqueue([])
+    idle._dispatcher._ticked_at = 0.0
+    idle._dispatcher.tick()
     assert (idle.store.home / BACKUP).exists()

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from tiny import tiny_config
 
-from kd_core.jobs.queue import Span, forecast
-from kd_core.jobs.turns import turns
+from kd_core.jobs.turns import Span, forecast, turns
 from kd_core.runs.run import new_id
 from tests.process.test_placement import A1, G1, finish, seeds, wait_until
 from tests.process.test_placement import lab as lab  # a fixture
@@ -235,7 +234,7 @@ def test_the_queue_says_when_a_browsers_new_runs_will_be_done(limited):
     """One worker, runs of 9 s: each browser's first comes before another's second."""
     limited.submit({new_id(): tiny_config(seed=seed) for seed in range(3)}, "anna")
     limited.submit({new_id(): tiny_config(seed=7)}, "ben")
-    limited._lineup = tuple((run.id, place) for place, run in enumerate(limited.store.runs()[::-1], start=1))
+    limited._dispatcher.lineup = tuple((run.id, place) for place, run in enumerate(limited.store.runs()[::-1], start=1))
     mine, again = new_id(), new_id()
     configs = {mine: tiny_config(seed=8), again: tiny_config(seed=7)}
     spans = limited.forecast(lambda config: 9.0, configs, "cora")
@@ -249,11 +248,11 @@ def test_what_hangs_on_a_time_that_nobody_knows_has_none_and_what_trains_goes_by
     started = {"kind": "started", "step": 0, "total_steps": 100, "environment": {}}
     record = {"epoch": 0.5, "loss": 1.0, "soft_loss": None, "hard_loss": 1.0, "learning_rate": 0.1}
     limited.store.apply(teacher, started, {"kind": "step", "step": 25, "samples_per_second": 100.0, **record})
-    limited._lineup = ((teacher, 0), (student, 1))
-    limited._works = {"w": SimpleNamespace(run_ids=[teacher], finding=None)}
+    limited._dispatcher.lineup = ((teacher, 0), (student, 1))
+    limited._dispatcher.roster.works = {"w": SimpleNamespace(run_ids=[teacher], finding=None)}
     left = 0.75 * tiny_config().training.epochs * tiny_config().examples / 100
     spans = limited.forecast(lambda config: None)
-    limited._works, limited._lineup = {}, ()
+    limited._dispatcher.roster.works, limited._dispatcher.lineup = {}, ()
     assert limited.forecast(lambda config: 1.0, {"same": tiny_config(seed=1)})["same"] == (0.0, math.inf)
     assert spans[teacher].ends == pytest.approx(left)
     assert spans[student] == (pytest.approx(left), math.inf)

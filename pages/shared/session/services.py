@@ -27,8 +27,8 @@ from kd_core.exchange.teacher.trial import Trial
 from kd_core.experiments import presets, story
 from kd_core.experiments.advice import before
 from kd_core.experiments.advice.before import Timing
-from kd_core.jobs.queue import Jobs, Span
-from kd_core.jobs.turns import Limits
+from kd_core.jobs.queue import Jobs
+from kd_core.jobs.turns import Limits, Span
 from kd_core.models.config import ModelConfig
 from kd_core.runs import recovery
 from kd_core.runs.run import Run, folder_of

@@ -17,7 +17,7 @@ from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments import table as experiments_table
 from kd_core.experiments.broken import RIGHT, WRONG, Choice, Setting
-from kd_core.jobs import execute, queue
+from kd_core.jobs import execute
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
@@ -177,7 +177,7 @@ def test_an_address_that_names_no_mistake_opens_the_first(open_lesson, query):
 
 
 def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, lesson_home, monkeypatch):
-    monkeypatch.setattr(queue, "FEWEST_TOGETHER", 2)
+    monkeypatch.setattr(turns, "FEWEST_TOGETHER", 2)
     app = open_lesson(seeds="3")
     app.selectbox(key="break_mistake").set_value("stale_cache").run()
     assert app.query_params["mistake"] == "stale_cache"

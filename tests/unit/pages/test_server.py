@@ -25,7 +25,7 @@ from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from tiny import tiny_config
 
-from kd_core.jobs.queue import Span
+from kd_core.jobs.turns import Span
 from kd_core.runs.run import new_id
 from pages.shared.server import ready as server_ready
 from pages.shared.server import routes, server, streamlit_patches

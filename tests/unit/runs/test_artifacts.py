@@ -60,7 +60,7 @@ def test_validation_logits_of_an_unlabelled_transfer_set_come_with_true_labels_o
 
 
 def test_a_run_without_a_validation_split_has_no_logits_of_one(store):
-    assert artifacts.validation_logits(store.folder(train_here)(store, tiny_config(validation_fraction=0.0))) is None
+    assert artifacts.validation_logits(store.folder(train_here(store, tiny_config(validation_fraction=0.0)))) is None
 
 
 def test_validation_logits_that_are_damaged_or_of_another_split_are_refused(store):

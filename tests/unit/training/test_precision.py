@@ -193,7 +193,7 @@ def test_the_queue_and_the_shell_settle_what_they_take(store, monkeypatch):
     from kd_core.jobs import queue as jobs_queue
 
     queue = jobs_queue.Jobs(store)
-    monkeypatch.setattr(queue, "_inbox", type("Nobody", (), {"put": lambda *_: None})())
+    monkeypatch.setattr(queue._dispatcher, "_inbox", type("Nobody", (), {"put": lambda *_: None})())
     queue.submit({"abc": tiny_config(precision="auto")})
     monkeypatch.setattr(watch, "watch", lambda *_: "finished")
     watch.start(store, "def", tiny_config(precision="auto"))
