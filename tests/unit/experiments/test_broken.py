@@ -17,7 +17,7 @@ from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments import table as experiments_table
 from kd_core.experiments.broken import RIGHT, WRONG, Choice, Setting
-from kd_core.jobs import execute
+from kd_core.jobs import execute, turns
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
