@@ -3,11 +3,14 @@
 import json
 import sqlite3
 import time
+from collections.abc import Mapping
 from typing import Any, Literal, Required, TypedDict
 
-from kd_core.runs.curves import forget_extremes, widen
-from kd_core.runs.run import LOST_WORKER, RECORD_COLUMNS, Results
+from kd_core.runs.run import LOST_WORKER, PARTS, RECORD_COLUMNS, Results
 from kd_core.training.records import RecordRow
+
+BUCKET_STEPS = 128
+EXTREMES = [f"{part}_{end}" for part in PARTS for end in ("low", "low_epoch", "high", "high_epoch")]
 
 
 class Started(TypedDict):
@@ -59,7 +62,7 @@ def enter(database: sqlite3.Connection, run_id: str, event: Event) -> None:
         )
         database.execute("UPDATE runs SET step = ? WHERE id = ?", (event["step"], run_id))
         if event["kind"] == "step":
-            widen(database, run_id, event)
+            _widen(database, run_id, event)
     elif event["kind"] == "probe":
         database.execute(
             "INSERT OR REPLACE INTO probes VALUES (?, ?, ?, ?)",
@@ -72,7 +75,7 @@ def enter(database: sqlite3.Connection, run_id: str, event: Event) -> None:
     elif event["kind"] == "started":
         for table in ("records", "probes"):
             database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, event["step"]))
-        forget_extremes(database, run_id, event["step"])
+        _forget_extremes(database, run_id, event["step"])
         database.execute(
             "UPDATE runs SET status = 'running', message = CASE message WHEN ? THEN message END,"
             " started_at = COALESCE(started_at, ?), ended_at = NULL, attempt = attempt + 1, step = ?, total_steps = ?,"
@@ -86,3 +89,34 @@ def enter(database: sqlite3.Connection, run_id: str, event: Event) -> None:
             " results = COALESCE(?, results) WHERE id = ?",
             (event["kind"], event.get("text"), time.time(), json.dumps(results) if results else None, run_id),
         )
+
+
+def _widen(database: sqlite3.Connection, run_id: str, record: Mapping[str, Any]) -> None:
+    """Update the minimum and maximum of a step record's bucket with this record."""
+    values = [record.get(part) for part in PARTS]
+    stated = [item for value in values for item in (value, record.get("epoch")) * 2]
+    updates = []
+    for part in PARTS:
+        for end, beyond in (("low", "<"), ("high", ">")):
+            column = f"{part}_{end}"
+            further = f"{column} IS NULL OR excluded.{column} {beyond} {column}"
+            updates += [
+                f"{column}_epoch = CASE WHEN {further} THEN excluded.{column}_epoch ELSE {column}_epoch END",
+                f"{column} = CASE WHEN {further} THEN excluded.{column} ELSE {column} END",
+            ]
+    database.execute(
+        f"INSERT INTO extremes (run_id, bucket, {', '.join(EXTREMES)}) VALUES (?, ?{', ?' * len(EXTREMES)})"
+        f" ON CONFLICT DO UPDATE SET {', '.join(updates)}",
+        (run_id, record["step"] // BUCKET_STEPS, *stated),
+    )
+
+
+def _forget_extremes(database: sqlite3.Connection, run_id: str, step: int) -> None:
+    """Compute the minima and maxima anew from the records up to a step."""
+    bucket = step // BUCKET_STEPS
+    database.execute("DELETE FROM extremes WHERE run_id = ? AND bucket >= ?", (run_id, bucket))
+    kept = database.execute(
+        "SELECT * FROM records WHERE run_id = ? AND kind = 'step' AND step >= ?", (run_id, bucket * BUCKET_STEPS)
+    )
+    for row in kept.fetchall():
+        _widen(database, run_id, dict(row))

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
+from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, database_problem, errorname
 from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
-from kd_core.runs.store import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Store, database_problem, errorname
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)

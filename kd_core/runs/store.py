@@ -17,38 +17,31 @@ as in Jugel et al., "M4", VLDB 2014).
 import json
 import logging
 import os
-import shutil
 import socket
 import sqlite3
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
-from functools import cache, lru_cache
+from collections.abc import Iterable, Mapping
+from contextlib import closing, suppress
+from functools import cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import psutil
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, replaced_whole, write_atomic
-from kd_core.runs.curves import CURVE_STRETCHES, EXTREMES, MANY_RECORDS, extremes_of
 from kd_core.runs.events import Event, enter
+from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, run_or_none
 from kd_core.runs.run import (
     ACTIVE,
     MAX_NAME,
     MAX_NOTE,
     MAX_TAG,
     MAX_TAGS,
-    PARTS,
-    RECORD_COLUMNS,
     RESUMABLE,
     Results,
     Run,
-    RunFolder,
-    Status,
     StoreError,
-    folder_of,
     new_id,
 )
 from kd_core.training.config import RunConfig
@@ -57,44 +50,11 @@ from kd_core.training.records import RecordRow
 log = logging.getLogger(__name__)
 
 
-DATABASE, BACKUP = "lab.sqlite", "lab.backup.sqlite"
-
-MAX_STEP = 2**62
 DAYS_UNTIL_PURGED = 1.0
 SECONDS_UNTIL_GONE = 180.0
 """Without a sign of life, after which the owner of runs on another host is taken for gone."""
 DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
-SECONDS_FOR_A_LOCK = 10
-LEAST_ROOM_BYTES = 65_536
-
-
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS runs (
-    id TEXT PRIMARY KEY, created_at REAL NOT NULL, config TEXT NOT NULL, batch TEXT NOT NULL, status TEXT NOT NULL,
-    request TEXT, owner TEXT NOT NULL, message TEXT, step INTEGER NOT NULL DEFAULT 0, total_steps INTEGER,
-    started_at REAL, ended_at REAL, environment TEXT, results TEXT, browser TEXT NOT NULL DEFAULT '',
-    name TEXT NOT NULL DEFAULT '', note TEXT NOT NULL DEFAULT '', tags TEXT NOT NULL DEFAULT '[]', deleted_at REAL,
-    attempt INTEGER NOT NULL DEFAULT 0, joined TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
-CREATE INDEX IF NOT EXISTS runs_by_batch ON runs (batch);
-CREATE TABLE IF NOT EXISTS records (
-    run_id TEXT NOT NULL REFERENCES runs (id), {", ".join(RECORD_COLUMNS)}, PRIMARY KEY (run_id, kind, step)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS extremes (
-    run_id TEXT NOT NULL REFERENCES runs (id), bucket INTEGER NOT NULL, {", ".join(EXTREMES)},
-    PRIMARY KEY (run_id, bucket)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS probes (
-    run_id TEXT NOT NULL REFERENCES runs (id), epoch INTEGER NOT NULL, step INTEGER NOT NULL, logits TEXT NOT NULL,
-    PRIMARY KEY (run_id, epoch)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS findings (
-    kind TEXT NOT NULL, run_ids TEXT NOT NULL, found_at REAL NOT NULL, result TEXT NOT NULL, PRIMARY KEY (kind, run_ids)
-) WITHOUT ROWID;
-"""
 
 
 def readiness(run: Run) -> int:
@@ -133,7 +93,7 @@ def shared(configs: Mapping[str, RunConfig], known: Iterable[Run]) -> tuple[dict
     return new, same
 
 
-class Store:
+class Store(Reader):
     """All runs of one KD_HOME. Safe to share between threads; other processes may use the same home.
 
     storage: where the files of the runs lie, home itself by default; workers on other hosts see no more than that.
@@ -141,41 +101,9 @@ class Store:
     """
 
     def __init__(self, home: Path, storage: AnyPath | None = None) -> None:
-        self.home = home
-        self.storage: AnyPath = storage or home
-        self._lock = threading.RLock()
+        super().__init__(home, storage)
         self._me = _this_process()
         self._heard: dict[str, tuple[float, float]] = {}  # owner -> its last sign, and when it came on our own clock
-        try:
-            home.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
-        with self._database_errors():
-            self._connect()
-            self._database.executescript(_SCHEMA)
-            with suppress(sqlite3.OperationalError):  # it is there, or the disk is read-only: older stores had none
-                self._database.execute("ALTER TABLE runs ADD COLUMN joined TEXT NOT NULL DEFAULT ''")
-
-    def _connect(self) -> None:
-        path = self.home / DATABASE
-        self._may_write = os.access(path, os.W_OK) or not path.exists()
-        self._database = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
-        )
-        self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
-
-    def close(self) -> None:
-        """Release the database."""
-        with self._lock:
-            self._database.close()
-
-    def folder(self, run_id: str) -> RunFolder:
-        """Where the files of a run lie."""
-        return folder_of(self.storage, run_id)
-
-    # ------------------------------------------------------------------------------------------------- writing
 
     def create(self, configs: dict[str, RunConfig], batch: str | None = None, browser: str = "") -> None:
         """Enter runs as queued and owned by this process, all or none. configs: id -> config, in running order.
@@ -258,7 +186,7 @@ class Store:
         with self._transaction() as database:
             changed = database.execute(
                 "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
-                f" WHERE id = ? AND deleted_at IS NULL AND status IN ({_quoted(RESUMABLE)})",
+                f" WHERE id = ? AND deleted_at IS NULL AND status IN ({quoted(RESUMABLE)})",
                 (self._me, run_id),
             )
             if changed.rowcount != 1:
@@ -268,7 +196,7 @@ class Store:
         """Ask the owner of a queued or running run to stop or pause it."""
         with self._transaction() as database:
             database.execute(
-                f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({_quoted(ACTIVE)})",
+                f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({quoted(ACTIVE)})",
                 (request, run_id),
             )
 
@@ -387,7 +315,7 @@ class Store:
         container, it is gone once it has given no sign of life for SECONDS_UNTIL_GONE.
         """
         silent = self._silence()
-        rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({_quoted(ACTIVE)})")
+        rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({quoted(ACTIVE)})")
         orphans = [row["id"] for row in map(dict, rows) if not self._owned(row, silent)]
         for run_id in orphans:
             text = "The program that ran it ended. Resume goes on from the last checkpoint."
@@ -399,19 +327,13 @@ class Store:
         with self._transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?)",
-                (kind, _key(run_ids), time.time(), json.dumps(result)),
+                (kind, key_of(run_ids), time.time(), json.dumps(result)),
             )
 
     def forget_finding(self, kind: str, run_ids: Iterable[str]) -> None:
         """Let it be found out again."""
         with self._transaction() as database:
-            database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, _key(run_ids)))
-
-    # ------------------------------------------------------------------------------------------------- reading
-
-    def statuses(self) -> list[sqlite3.Row]:
-        """The id and status of every run, of the deleted too."""
-        return self._rows("SELECT id, status FROM runs")
+            database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, key_of(run_ids)))
 
     def accounts(self) -> list[dict[str, Any]]:
         """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
@@ -443,276 +365,10 @@ class Store:
             return bool(silent.get(row["owner"], time.time() - row["created_at"]) < SECONDS_UNTIL_GONE)
         return _lives(owner)
 
-    def active_browsers(self) -> list[tuple[str, ...]]:
-        """Who asked for each of the runs that wait or are at work."""
-        return [run.browsers for run in self.runs(statuses=ACTIVE)]
-
     def joinable(self) -> list[Run]:
         """The runs that wait or are at work in this process, and that nobody has asked to end."""
-        query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({_quoted(ACTIVE)})"
-        return [run for run in map(_run_or_none, self._rows(query, self._me)) if run is not None]
-
-    def blocked(self, runs: Iterable[Run]) -> set[str]:
-        """The ids of those of these runs that wait for a teacher, which is not there yet or has left no weights."""
-        taught = {run.id: run.config.distillation.teachers for run in runs if run.config.distillation}
-        named = {teacher for teachers in taught.values() for teacher in teachers}
-        ready = {run.id for run in self.some([*named]) if run.usable and run.status not in ACTIVE}
-        return {run_id for run_id, teachers in taught.items() if not ready.issuperset(teachers)}
-
-    def get(self, run_id: str) -> Run:
-        """The run with this id. Raises StoreError where there is none."""
-        for row in self._rows("SELECT * FROM runs WHERE id = ? AND deleted_at IS NULL", run_id):
-            return _run(row)
-        raise StoreError(f"there is no run '{run_id}': see the list of runs")
-
-    def find(self, text: str) -> Run:
-        """The run whose id starts with text. Raises StoreError unless there is just one."""
-        rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
-        if len(rows) == 1:
-            return _run(rows[0])
-        problem = "there is no run" if not rows else "several runs have an id that starts with"
-        raise StoreError(f"{problem} '{text}': see the list of runs")
-
-    def runs(self, *, batch: str | None = None, statuses: Iterable[Status] | None = None) -> list[Run]:
-        """Runs, newest first, of one batch and in some states where these are named."""
-        clauses, values = ["deleted_at IS NULL"], []
-        if batch is not None:
-            clauses.append("batch = ?")
-            values.append(batch)
-        if statuses is not None:
-            clauses.append(f"status IN ({_quoted(statuses)})")
-        where = " AND ".join(clauses)
-        rows = self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC", *values)
-        return [run for run in map(_run_or_none, rows) if run is not None]
-
-    def some(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs with these ids, in this order; an id that nobody has is left out."""
-        marks = ", ".join("?" * len(run_ids))
-        rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
-        found = {run.id: run for run in map(_run_or_none, rows) if run is not None}
-        return [found[run_id] for run_id in dict.fromkeys(run_ids) if run_id in found]
-
-    def status(self, run_id: str) -> Status | None:
-        """How a run stands, or None where there is none or it was deleted."""
-        rows = self._rows("SELECT status FROM runs WHERE id = ? AND deleted_at IS NULL", run_id)
-        return rows[0]["status"] if rows else None
-
-    def request(self, run_id: str) -> str | None:
-        """What the owner of this run was asked: 'stop', 'pause' or nothing."""
-        rows = self._rows("SELECT request FROM runs WHERE id = ?", run_id)
-        return rows[0]["request"] if rows else None
-
-    def records(
-        self, run_id: str, kind: Literal["step", "epoch"], after: int = -1, until: int = MAX_STEP
-    ) -> list[RecordRow]:
-        """The records of one kind after a step and up to another, in order; what a record has not is None."""
-        rows = self._rows(
-            "SELECT * FROM records WHERE run_id = ? AND kind = ? AND step > ? AND step <= ? ORDER BY step",
-            run_id, kind, after, until,
-        )  # fmt: skip
-        return [_record(row) for row in rows]
-
-    def last_record(self, run_id: str) -> RecordRow | None:
-        """The newest step or epoch record of a run."""
-        newest = [
-            row
-            for kind in ("step", "epoch")
-            for row in self._rows(
-                "SELECT * FROM records WHERE run_id = ? AND kind = ? ORDER BY step DESC LIMIT 1", run_id, kind
-            )
-        ]
-        last = max(newest, key=lambda row: row["step"], default=None)
-        return None if last is None else _record(last)
-
-    def validation_errors(self, batch: str) -> dict[str, int]:
-        """What each run of a batch got wrong of its validation split after its newest epoch, as far as they count it.
-
-        run id -> errors; runs without an epoch or without a split are left out.
-        """
-        query = (
-            "SELECT run_id, validation_errors, max(step) FROM records"
-            " WHERE kind = 'epoch' AND run_id IN (SELECT id FROM runs WHERE batch = ?) GROUP BY run_id"
-        )  # SQLite takes the errors from the row of the maximum
-        newest = {row["run_id"]: row["validation_errors"] for row in self._rows(query, batch)}
-        return {run_id: errors for run_id, errors in newest.items() if errors is not None}
-
-    def curve(self, run_id: str, part: str) -> list[tuple[float, float]]:
-        """(epoch, value) of one of PARTS over a run's steps, in order.
-
-        Every record of a short run; of a long one the lowest and the highest of each of CURVE_STRETCHES stretches.
-        """
-        if part not in PARTS:
-            raise ValueError(f"a curve is one of {', '.join(PARTS)}, got {part}")
-        of_run = "WHERE run_id = ? AND kind = 'step'"
-        many = self._rows(f"SELECT 1 FROM records {of_run} LIMIT 1 OFFSET ?", run_id, MANY_RECORDS)
-        if not many:
-            query = f"SELECT epoch, {part} FROM records {of_run} AND {part} NOT NULL ORDER BY step"
-            points = [tuple(row) for row in self._rows(query, run_id)]
-            stretch = -(-len(points) // CURVE_STRETCHES)
-            return points if stretch <= 2 else extremes_of(points, stretch)
-        last = self._rows("SELECT max(bucket) FROM extremes WHERE run_id = ?", run_id)[0][0]
-        stretch = 1 + last // CURVE_STRETCHES
-        found = set()
-        for end, function in (("low", "min"), ("high", "max")):  # SQLite takes the epoch from the row of the extreme
-            query = (
-                f"SELECT {part}_{end}_epoch, {function}({part}_{end}) FROM extremes"
-                f" WHERE run_id = ? AND {part}_{end} NOT NULL GROUP BY bucket / ?"
-            )
-            found |= {tuple(row) for row in self._rows(query, run_id, stretch)}
-        return sorted(found)
-
-    def probes(self, run_id: str, after: int = -1) -> list[tuple[int, list[list[float]]]]:
-        """(epoch, logits of the probe images) as the run learned, after an epoch: 0 is before the first step."""
-        rows = self._rows(
-            "SELECT epoch, logits FROM probes WHERE run_id = ? AND epoch > ? ORDER BY epoch", run_id, after
-        )
-        return [(row["epoch"], json.loads(row["logits"])) for row in rows]
-
-    def probe(self, run_id: str, image: int, after: int = -1) -> list[tuple[int, list[float]]]:
-        """The same of one probe image: (epoch, its logits). An epoch whose logits are not all finite is left out.
-
-        SQLite takes them out of the rest: to read all of a long run's for one image takes a hundred times the memory.
-        """
-        query = (
-            "SELECT epoch, CASE WHEN json_valid(logits) THEN json_extract(logits, ?) END AS logits FROM probes"
-            " WHERE run_id = ? AND epoch > ? ORDER BY epoch"
-        )
-        rows = self._rows(query, f"$[{image:d}]", run_id, after)
-        return [(row["epoch"], json.loads(row["logits"])) for row in rows if row["logits"] is not None]
-
-    def epoch_seconds(self, run_id: str) -> list[float]:
-        """What each epoch of a run took."""
-        query = "SELECT seconds FROM records WHERE run_id = ? AND kind = 'epoch' ORDER BY step"
-        return [row["seconds"] for row in self._rows(query, run_id)]
-
-    def finding(self, kind: str, run_ids: Iterable[str]) -> dict[str, Any] | None:
-        """What was found out of just these runs, in any order, or None."""
-        for row in self._rows("SELECT result FROM findings WHERE kind = ? AND run_ids = ?", kind, _key(run_ids)):
-            result: dict[str, Any] = json.loads(row["result"])
-            return result
-        return None
-
-    # ------------------------------------------------------------------------------------------------ plumbing
-
-    def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        with self._lock, self._database_errors():
-            return self._database.execute(query, values).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._database_errors():
-            self._begin()
-            try:
-                yield self._database
-            except BaseException:
-                if self._database.in_transaction:  # a full disk has rolled it back already
-                    self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-
-    def _begin(self) -> None:
-        if not self._may_write:  # opened while its disk was read-only, it would stay so when the disk no longer is
-            self._database.close()
-            self._connect()
-        self._database.execute("BEGIN IMMEDIATE")
-
-    @contextmanager
-    def _database_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half a surrogate pair each
-            raise StoreError("what was asked for holds what is no text in UTF-8, so there is nothing of it") from None
-        except sqlite3.IntegrityError as error:
-            raise StoreError(f"The run store cannot take this entry ({error}).") from error
-        except sqlite3.OperationalError as error:
-            raise StoreError(database_problem(error, self.home)) from error
-        except sqlite3.DatabaseError as error:
-            raise StoreError(
-                f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
-                " its backup and the runs' own folders, which stay as they are."
-            ) from error
-
-
-def errorname(error: sqlite3.Error) -> str:
-    """SQLite's own name of an error, such as SQLITE_IOERR_SHMSIZE; empty for one that Python itself raised."""
-    return getattr(error, "sqlite_errorname", "")
-
-
-def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
-    """The sentence for a database that cannot be read or written though it is not damaged."""
-    name = errorname(error)
-    disk = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))  # which of the disk's troubles, SQLite does not say
-    if name == "SQLITE_FULL" or (disk and _is_full(home)):
-        reason = "its disk is full: free some space"
-    elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
-    elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        reason = f"another program has kept it locked for {SECONDS_FOR_A_LOCK} seconds: close that program"
-    elif disk:
-        reason = "its disk reports errors: see whether it is still there and well"
-    else:
-        reason = str(error)
-    return f"The run store in {home} cannot be used: {reason}."
-
-
-def _is_full(folder: Path) -> bool:
-    """Whether a disk has no room for what SQLite needs to open a database."""
-    try:
-        return shutil.disk_usage(folder).free < LEAST_ROOM_BYTES
-    except OSError:
-        return False
-
-
-_read: dict[str, tuple[tuple[Any, ...], Run]] = {}
-"""Of each run the newest row that was read, and what was made of it."""
-MOST_READ = 5000
-
-
-def _run(row: sqlite3.Row) -> Run:
-    """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
-    cells = tuple(row)
-    known = _read.get(row["id"])
-    if known is not None and known[0] == cells:
-        return known[1]
-    values = dict(row)
-    del values["owner"]
-    values["config"] = _config(values["config"])
-    values["environment"] = json.loads(values["environment"] or "{}")
-    values["results"] = json.loads(values["results"] or "{}")
-    values["tags"] = tuple(json.loads(values["tags"]))
-    values["joined"] = tuple(filter(None, str(values.get("joined", "")).split(",")))
-    run = Run(**values)
-    if len(_read) >= MOST_READ:
-        _read.clear()
-    _read[run.id] = cells, run
-    return run
-
-
-@lru_cache(maxsize=1024)
-def _config(text: str) -> RunConfig:
-    """A run's config never changes; reading it anew for every page that lists runs was a tenth of a class's time."""
-    return RunConfig.from_json(text)
-
-
-def _run_or_none(row: sqlite3.Row) -> Run | None:
-    """A row that another version wrote and this one cannot read is left out, not allowed to hide all others."""
-    try:
-        return _run(row)
-    except (LabError, ValueError) as error:
-        log.warning("run %s cannot be read: %s", row["id"], error)
-        return None
-
-
-def _record(row: sqlite3.Row) -> RecordRow:
-    return cast(RecordRow, {column: row[column] for column in RECORD_COLUMNS})
-
-
-def _key(run_ids: Iterable[str]) -> str:
-    return ",".join(sorted(run_ids))
-
-
-def _quoted(words: Iterable[str]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
+        query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({quoted(ACTIVE)})"
+        return [run for run in map(run_or_none, self._rows(query, self._me)) if run is not None]
 
 
 def _this_process() -> str:

@@ -32,8 +32,9 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts, checks
+from kd_core.runs.reading import BACKUP
 from kd_core.runs.run import ACTIVE, LOST_WORKER, StoreError, new_id
-from kd_core.runs.store import BACKUP, Store
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.loop import Training
 

@@ -47,8 +47,9 @@ from kd_core.evaluation.speed import processor
 from kd_core.exchange import shipped
 from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import ModelConfig
+from kd_core.runs.reading import BACKUP, DATABASE
 from kd_core.runs.run import ACTIVE, RESUMABLE
-from kd_core.runs.store import BACKUP, DATABASE, Store
+from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 from pages.shared.session.story import to_address
 

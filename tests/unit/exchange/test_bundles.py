@@ -31,7 +31,7 @@ from kd_core.evaluation import calibration
 from kd_core.exchange import bundle as exchange_bundle
 from kd_core.exchange.bundle import BundleError, pack, unpack
 from kd_core.exchange.model_card import model_card
-from kd_core.runs import artifacts, curves
+from kd_core.runs import artifacts, reading
 from kd_core.runs import run as runs_run
 from kd_core.runs.run import StoreError, new_id
 from kd_core.runs.store import Store
@@ -182,7 +182,7 @@ def test_a_run_arrives_as_it_left(store, there, role):
 
 def test_long_curves_of_a_run_arrive_too(store, there, monkeypatch):
     unpack(store, there.of_student)
-    monkeypatch.setattr(curves, "MANY_RECORDS", 3)
+    monkeypatch.setattr(reading, "MANY_RECORDS", 3)
     for part in runs_run.PARTS:
         assert store.curve(there.student, part) == there.store.curve(there.student, part) != []
 

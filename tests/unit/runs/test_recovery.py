@@ -12,8 +12,9 @@ from tiny import tiny_config, train_here
 
 from kd_core.jobs import execute
 from kd_core.runs import artifacts, recovery
+from kd_core.runs.reading import BACKUP, DATABASE
 from kd_core.runs.run import new_id
-from kd_core.runs.store import BACKUP, DATABASE, Store
+from kd_core.runs.store import Store
 
 SEEDS = range(20)
 

@@ -17,8 +17,9 @@ from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import write
 from kd_core.jobs import execute
 from kd_core.runs import artifacts, recovery
+from kd_core.runs.reading import DATABASE
 from kd_core.runs.run import folder_of, new_id
-from kd_core.runs.store import DATABASE, Store
+from kd_core.runs.store import Store
 
 
 @pytest.fixture(scope="module")

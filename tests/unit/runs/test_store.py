@@ -16,9 +16,10 @@ import pytest
 from tiny import tiny_config
 
 from kd_core.runs import store as runs_store
-from kd_core.runs.curves import BUCKET_STEPS, CURVE_STRETCHES
+from kd_core.runs.events import BUCKET_STEPS
+from kd_core.runs.reading import BACKUP, CURVE_STRETCHES, DATABASE
 from kd_core.runs.run import LOST_WORKER, MAX_NAME, MAX_NOTE, MAX_TAG, StoreError, folder_of, new_id
-from kd_core.runs.store import BACKUP, DATABASE, Store
+from kd_core.runs.store import Store
 from tests.unit.base.test_places_and_files import in_a_small_file_system
 
 STARTED = {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": "cpu"}}
