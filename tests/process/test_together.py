@@ -77,7 +77,7 @@ def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
 
 
 def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
-    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
     undisturbed = {new_id(): config for config in cells.values()}
     store.create(undisturbed)
     perform(store, list(undisturbed))
@@ -222,7 +222,7 @@ def undisturbed(store, cells):
 def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
     store, cells, undisturbed, monkeypatch, damage
 ):
-    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells), emit=interrupted_at("epoch", EPOCHS))
     checkpoint = store.folder(next(iter(cells))).together
@@ -239,7 +239,7 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
     store, cells, undisturbed, monkeypatch
 ):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
-    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
     save_results, left = artifacts.save_results, []
 
     def dies_at_the_third(folder, student):
