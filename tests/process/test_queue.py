@@ -26,6 +26,7 @@ from kd_core.jobs import execute
 from kd_core.jobs import queue as jobs_queue
 from kd_core.jobs import turns as jobs_turns
 from kd_core.jobs.cluster import Worker
+from kd_core.jobs.dispatch import Dispatcher
 from kd_core.jobs.queue import Jobs
 from kd_core.jobs.turns import turns
 from kd_core.losses.config import DistillationConfig
@@ -524,7 +525,7 @@ def test_a_browser_with_many_runs_does_not_keep_a_newcomer_waiting():
 @pytest.fixture
 def limited(store, monkeypatch):
     """A queue that holds four runs, two of one browser, and starts none."""
-    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
     queue = Jobs(store, limits=jobs_turns.Limits(queue=4, browser=2))
     yield queue
     queue.close()

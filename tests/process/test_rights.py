@@ -12,6 +12,7 @@ from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
 from kd_core.base.config import LabError
+from kd_core.jobs.dispatch import Dispatcher
 from kd_core.jobs.queue import Jobs
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
@@ -139,7 +140,7 @@ def test_a_guests_runs_are_counted_and_the_presenters_are_not(as_visitor, monkey
 @pytest.fixture
 def both(store, monkeypatch):
     """The id of a run that anna and ben asked for, and a queue that starts none."""
-    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
     queue = Jobs(store)
     monkeypatch.setattr(services, "jobs", lambda: queue)
     (run_id,) = queue.submit({new_id(): tiny_config()}, "anna")
@@ -259,7 +260,7 @@ def test_overview_resumes_all_that_was_interrupted_and_its_visitor_may_resume(
         store.create({run_id: tiny_config("baseline", seed=seed)}, browser=whose)
         store.apply(run_id, {"kind": "interrupted", "text": "for this test"})
     monkeypatch.setattr(services, "browser", lambda: "ben")
-    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
     app, _ = open_as(role, "overview")
     assert any(f"{resumed} run" in text.value and "interrupted" in text.value for text in app.markdown)
     app.button(key="resume_all").click().run()

@@ -139,10 +139,11 @@ def story(**changes):
 @pytest.fixture
 def limited(store, monkeypatch):
     """A queue that holds four runs, three of one browser, and starts none."""
+    from kd_core.jobs.dispatch import Dispatcher
     from kd_core.jobs.queue import Jobs
     from kd_core.jobs.turns import Limits
 
-    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
     queue = Jobs(store, limits=Limits(queue=4, browser=3))
     yield queue
     queue.close()
@@ -199,9 +200,10 @@ def test_a_run_that_is_joined_takes_no_room_and_counts_for_each_who_asked(limite
 
 
 def test_a_grid_is_joined_whole_or_not_at_all(store, monkeypatch):
+    from kd_core.jobs.dispatch import Dispatcher
     from kd_core.jobs.queue import Jobs
 
-    monkeypatch.setattr(Jobs, "_serve", lambda queue: None)
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
     queue = Jobs(store)
     grid = [tiny_config("baseline", seed=seed) for seed in range(5)]
     first = queue.submit({new_id(): config for config in grid}, "anna")
