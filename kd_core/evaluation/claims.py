@@ -7,11 +7,14 @@ measured here, and no torch is imported.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE, mean_interval, sign_test
+
+if TYPE_CHECKING:
+    from kd_core.evaluation.speed import Speeds
 
 RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
 NO_DIFFERENCE = "no difference in speed could be measured"
@@ -79,18 +82,18 @@ class SpeedClaim:
 
 
 def speed_claim(
-    speed: Mapping[str, Any], run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
+    speed: "Speeds", run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
 ) -> SpeedClaim | None:
-    """How many times as fast as the other a run is, as speed.measure found; None where it timed not both."""
+    """How many times as fast as the other a run is; None where not both were timed."""
     measured = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
     null = speed["itself"].get(str(batch))
     if not measured or not null:
         return None
     ratio, low, high = measured
-    return SpeedClaim(ratio, low, high, tuple(null))
+    return SpeedClaim(ratio, low, high, (null[0], null[1], null[2]))
 
 
-def null_said(speed: Mapping[str, Any]) -> str:
+def null_said(speed: "Speeds") -> str:
     """What a measurement says of two things that are the same, in a sentence, and what follows from that."""
     ratio, low, high = map(in_figures, speed["itself"]["1"])
     return (
@@ -106,7 +109,7 @@ TIMES_SAID = (
 
 
 def times(
-    speed: Mapping[str, Any], run_ids: Sequence[str], *, runtime: str = "pytorch", batch: int = 1
+    speed: "Speeds", run_ids: Sequence[str], *, runtime: str = "pytorch", batch: int = 1
 ) -> dict[str, dict[str, float]]:
     """What a call takes, by run, as everything shows it: latency_ms_p50, _p95, _spread, and images_per_second.
 
@@ -114,13 +117,13 @@ def times(
     in proportion. Left out is what was not timed so; a run without a ratio to the first has its own median.
     """
     measured = {one: speed["runtimes"][one].get(runtime, {}).get(str(batch)) for one in run_ids}
-    shown = {}
+    shown, first = {}, measured[run_ids[0]]
     for run_id, own in measured.items():
         if own is None:
             continue
         claim, median = speed_claim(speed, run_id, run_ids[0], runtime=runtime, batch=batch), own["latency_ms_p50"]
-        if claim is not None:
-            median = measured[run_ids[0]]["latency_ms_p50"] / (claim.ratio if claim.measurable else 1.0)
+        if claim is not None and first is not None:
+            median = first["latency_ms_p50"] / (claim.ratio if claim.measurable else 1.0)
         shown[run_id] = {
             "latency_ms_p50": median,
             "latency_ms_p95": own["latency_ms_p95"] * median / own["latency_ms_p50"],
@@ -130,7 +133,7 @@ def times(
     return shown
 
 
-def paces_ms(speed: Mapping[str, Any], run_ids: Sequence[str]) -> dict[str, float]:
+def paces_ms(speed: "Speeds", run_ids: Sequence[str]) -> dict[str, float]:
     """Milliseconds of one image as they race: the times shown, and level too what cannot be told apart otherwise."""
     shown = {run_id: one["latency_ms_p50"] for run_id, one in times(speed, run_ids).items()}
     leading: list[str] = []

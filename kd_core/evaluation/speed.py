@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from importlib import metadata
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypedDict, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,55 @@ SECONDS = 15.0
 """For everything. Batch sizes that would not fit are left out, but never the first."""
 FEWEST_ROUNDS, MOST_ROUNDS = 11, 2000
 WARM_UP_ROUNDS = 3
+
+
+class Timing(TypedDict):
+    """Of the repeats of one call. spread: the median absolute deviation times 1.4826, to read as a deviation."""
+
+    latency_ms_p05: float
+    latency_ms_p50: float
+    latency_ms_p95: float
+    latency_ms_spread: float
+    images_per_second: float
+    repeats: int
+
+
+class ModelSpeed(TypedDict):
+    """A model in PyTorch: the latency of one image, and images_per_second in batches of batch_size."""
+
+    latency_ms_p50: float
+    latency_ms_p95: float
+    images_per_second: float
+    batch_size: int
+    repeats: int
+
+
+class Conditions(TypedDict):
+    """What a measurement was made on and with."""
+
+    processor: str
+    threads: int
+    precision: str
+    torch: str
+    onnxruntime: str | None
+    python: str
+    input: str
+    order: str
+
+
+class Speeds(TypedDict):
+    """Models measured side by side, as JSON holds it: names of models and runtimes, batch sizes as text.
+
+    runtimes: name -> runtime -> batch -> Timing. ratios: runtime -> batch -> name -> other name -> [how many times as
+    long, low, high], as ratio says it. itself: batch -> the same of the first model against itself.
+    """
+
+    models: dict[str, ModelSpeed]
+    runtimes: dict[str, dict[str, dict[str, Timing]]]
+    ratios: dict[str, dict[str, dict[str, dict[str, list[float]]]]]
+    itself: dict[str, list[float]]
+    conditions: Conditions
+
 
 Pixels = NDArray[np.float32]
 """(N, C, H, W), 0 to 255."""
@@ -60,7 +109,7 @@ def measure(
     std: float = 1.0,
     exports: Mapping[str, Mapping[str, Path]] | None = None,
     threads: int | None = None,
-) -> dict[str, Any]:
+) -> Speeds:
     """Time several models on the CPU, side by side, from the pixels of their images to their logits.
 
     candidates: name -> model. images: (N, C, H, W) pixels, N >= 1; a batch repeats them as needed. mean, std: of pixels
@@ -68,17 +117,8 @@ def measure(
     that does the same, normalisation included. Every runtime computes in `threads` threads.
 
     Each candidate is warmed up, then all take turns in rounds whose order is shuffled anew (by seed), so that whatever
-    else the machine does hits them alike. The first model takes part twice: "itself" tells what the measurement says of
-    two things that are the same. Returns, all of it plain and fit for JSON:
-
-        runtimes    {name: {runtime: {batch: {latency_ms_p50, _p05, _p95, _spread, images_per_second, repeats}}}}
-        ratios      {runtime: {batch: {name: {other name: [how many times as long, low, high]}}}}, as ratio says it
-        itself      {batch: [ratio, low, high]}
-        models      {name: {latency_ms_p50, latency_ms_p95 of one image, images_per_second in batches of batch_size,
-                    repeats}}, in PyTorch
-        conditions  {processor, threads, precision, torch, onnxruntime, python, ...}
-
-    latency_ms_spread is the median absolute deviation, scaled to read as a standard deviation (times 1.4826).
+    else the machine does hits them alike. The first model takes part twice, as "itself": what the measurement says of
+    two things that are the same.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads or before)
@@ -93,7 +133,7 @@ def measure(
         seconds = in_rounds(timed, images.to(torch.float32).numpy(), BATCH_SIZES)
     finally:
         torch.set_num_threads(before)
-    return _told(list(candidates), seconds) | {"conditions": _conditions(threads)}
+    return speeds_of(list(candidates), seconds, threads)
 
 
 def eager(model: nn.Module, mean: float, std: float) -> Candidate:
@@ -182,11 +222,11 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
     return Ratio(*(float(np.exp(value)) for value in (np.median(logs), interval.low, interval.high)))
 
 
-def _told(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]]]) -> dict[str, Any]:
-    """What measure returns, of the seconds that each (name, runtime) took."""
+def speeds_of(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]]], threads: int) -> Speeds:
+    """Sum up the seconds that each (name, runtime) took at each batch size."""
     sizes, first, last = list(seconds), min(seconds), max(seconds)
-    runtimes: dict[str, Any] = {name: {} for name in names}
-    ratios: dict[str, Any] = {}
+    runtimes: dict[str, dict[str, dict[str, Timing]]] = {name: {} for name in names}
+    ratios: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
     for name, runtime in seconds[first]:
         if runtime != "itself":
             runtimes[name][runtime] = {str(size): _summary(seconds[size][name, runtime], size) for size in sizes}
@@ -195,9 +235,9 @@ def _told(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]
         sharing = [name for name in names if runtime in runtimes[name]]
         for size in sizes:
             by_size[str(size)] = {name: {} for name in sharing}
-            for one, other in permutations(sharing, 2):
-                pair = ratio(seconds[size][one, runtime], seconds[size][other, runtime])
-                by_size[str(size)][one][other] = list(pair)
+            for name, other in permutations(sharing, 2):
+                pair = ratio(seconds[size][name, runtime], seconds[size][other, runtime])
+                by_size[str(size)][name][other] = list(pair)
     plain = {name: runtimes[name]["pytorch"] for name in names}
     return {
         "models": {
@@ -215,11 +255,11 @@ def _told(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]
         "itself": {
             str(size): list(ratio(seconds[size]["", "itself"], seconds[size][names[0], "pytorch"])) for size in sizes
         },
+        "conditions": _conditions(threads),
     }
 
 
-def _summary(seconds: Sequence[float], batch_size: int) -> dict[str, float]:
-    """Of the repeats of one call."""
+def _summary(seconds: Sequence[float], batch_size: int) -> Timing:
     from scipy.stats import median_abs_deviation
 
     latency_ms = 1e3 * np.asarray(seconds)
@@ -234,7 +274,7 @@ def _summary(seconds: Sequence[float], batch_size: int) -> dict[str, float]:
     }
 
 
-def _conditions(threads: int) -> dict[str, Any]:
+def _conditions(threads: int) -> Conditions:
     try:
         onnxruntime: str | None = metadata.version("onnxruntime")
     except metadata.PackageNotFoundError:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from kd_core.base.config import LabError
 from kd_core.evaluation import accuracy, calibration, claims, statistics
@@ -17,6 +17,9 @@ from kd_core.evaluation.claims import SeedDifference, SpeedClaim, in_figures
 from kd_core.evaluation.statistics import FEWEST_SEEDS, McNemar
 from kd_core.experiments import story
 from kd_core.runs.run import Run
+
+if TYPE_CHECKING:
+    from kd_core.evaluation.speed import Speeds
 
 COSTS: tuple[Literal["parameters", "size_bytes", "multiply_adds"], ...] = ("parameters", "size_bytes", "multiply_adds")
 
@@ -111,7 +114,7 @@ class Comparison:
     baseline: Run | None
     distilled: Run | None
     saved: SeedDifference | None
-    speed: Mapping[str, Any] | None
+    speed: "Speeds | None"
     sources: Sources | None
 
     @property
@@ -248,15 +251,14 @@ def compare(
     speed: also the finding of a failed measurement, {"problem": ...}, which says nothing. sources: without them there
     is the headline, and no closer look.
     """
-    if speed is not None and "problem" in speed:
-        speed = None
+    speeds = None if speed is None or "problem" in speed else cast("Speeds", speed)
     names = story.names(runs)
     teacher, baseline, distilled = story_of(runs)
     saved = None
     if sources is not None and baseline is not None and distilled is not None:
         saved = claims.saved_by_seed(story.pairs(baseline, distilled, sources.finished))
-    models = tuple(_model(run, names[run.id], runs, speed) for run in runs)
-    return Comparison(models, teacher, baseline, distilled, saved, speed, sources)
+    models = tuple(_model(run, names[run.id], runs, speeds) for run in runs)
+    return Comparison(models, teacher, baseline, distilled, saved, speeds, sources)
 
 
 class Story(NamedTuple):
@@ -277,7 +279,7 @@ def story_of(runs: Sequence[Run]) -> Story:
     return Story(teacher, next((run for run in meant if run.settled == alike), None), distilled)
 
 
-def _model(run: Run, name: str, runs: Sequence[Run], speed: Mapping[str, Any] | None) -> Model:
+def _model(run: Run, name: str, runs: Sequence[Run], speed: "Speeds | None") -> Model:
     errors, examples = int(run.results["test_errors"]), int(run.results["test_examples"])
     pairs = {cost: (run.results[cost], runs[0].results[cost]) for cost in COSTS}
     return Model(
@@ -309,7 +311,7 @@ def _scores(model: Model, logits: Logits, labels: Labels, sources: Sources) -> S
     return Scores(model, plain, None, None, unfitted)
 
 
-def _paces(run_id: str, ids: Sequence[str], speed: Mapping[str, Any]) -> dict[str, list[Pace]]:
+def _paces(run_id: str, ids: Sequence[str], speed: "Speeds") -> dict[str, list[Pace]]:
     paces: dict[str, list[Pace]] = {}
     for runtime, sizes in speed["runtimes"][run_id].items():
         for size in map(int, sizes):

@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -513,10 +513,10 @@ def _lost_teacher(store: Store, run: Run) -> str | None:
     return None
 
 
-def _result(kind: Finding, task: "Task") -> dict[str, Any]:
+def _result(kind: Finding, task: "Task") -> Mapping[str, Any]:
     """What a task has found, or its problem in a sentence."""
     if task.status == "finished":
-        result: dict[str, Any] = task.result()
+        result: Mapping[str, Any] = task.result()
         return result
     reason = sentence_of(task.exception()) if task.status == "error" else "no worker"
     return {"problem": f"The {kind} could not be found out: {reason}"}

@@ -1,7 +1,8 @@
 """What a worker finds out of finished runs: speed, what a network sees inside, the bias of a prior."""
 
 import contextlib
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, on_this_machine, path_at
@@ -9,12 +10,38 @@ from kd_core.jobs.worker import settle_in
 from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run, folder_of
 
+if TYPE_CHECKING:
+    from kd_core.evaluation.speed import Speeds
+
 Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker: their speed side by side, where nothing else goes on; one's
 exported files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
 
 
-def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> dict[str, Any]:
+class Inside(TypedDict):
+    """What a model computes before it decides, (images, 2) in the plane of largest variance, and the loss around it.
+
+    width: of the layer that the features are taken from. losses: on a grid of steps along two directions, measured on
+    this many images.
+    """
+
+    features: list[list[float]]
+    width: int
+    labels: list[int]
+    steps: list[float]
+    losses: list[list[float]]
+    images: int
+
+
+class PriorBias(TypedDict):
+    """The bias with which a model calls as many training images one of the missing classes as there are."""
+
+    classes: list[int]
+    share: float
+    bias: float
+
+
+def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> Mapping[str, Any]:
     """Find something out of runs of one data set. key: of this piece of work. threads: 0 leaves torch's."""
     settle_in(threads)
     match kind:
@@ -30,7 +57,7 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
             return _prior_bias(path_at(storage), runs[0])
 
 
-def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
+def _measured_speed(storage: AnyPath, runs: list[Run]) -> "Speeds":
     import torch
 
     from kd_core.data import load
@@ -52,8 +79,7 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> dict[str, Any]:
         return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
 
 
-def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
-    """What a model sees before it decides, in a plane, and the loss around its weights."""
+def _inside(storage: AnyPath, run: Run) -> Inside:
     from kd_core.data import load
     from kd_core.evaluation import features, landscape
     from kd_core.runs import artifacts
@@ -74,8 +100,7 @@ def _inside(storage: AnyPath, run: Run) -> dict[str, Any]:
     }
 
 
-def _prior_bias(storage: AnyPath, run: Run) -> dict[str, Any]:
-    """The bias with which a model calls as many training images one of the missing classes as there are."""
+def _prior_bias(storage: AnyPath, run: Run) -> PriorBias:
     import numpy as np
 
     from kd_core.data import load

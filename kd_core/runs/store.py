@@ -322,7 +322,7 @@ class Store(Reader):
             self.apply(run_id, {"kind": "interrupted", "text": text})
         return orphans
 
-    def save_finding(self, kind: str, run_ids: Iterable[str], result: dict[str, Any]) -> None:
+    def save_finding(self, kind: str, run_ids: Iterable[str], result: Mapping[str, Any]) -> None:
         """Keep what was found out of some runs together, such as their speed measured side by side."""
         with self._transaction() as database:
             database.execute(

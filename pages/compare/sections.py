@@ -1,7 +1,7 @@
 """A closer look at a comparison: each part is words, a table and figures, for the page and for the report."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 import streamlit as st
@@ -18,6 +18,9 @@ from pages.shared.parts.button import in_turn
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services
 from pages.shared.words import explained, literal
+
+if TYPE_CHECKING:
+    from kd_core.evaluation.speed import Conditions
 
 INSIDE = "Inside"
 FASTER = "times as fast as the first (95% interval)"
@@ -55,7 +58,7 @@ def costs(compared: Compared) -> Section:
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
     text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
     if comparison.speed:
-        text += [claims.null_said(comparison.speed), _conditions(comparison.speed)]
+        text += [claims.null_said(comparison.speed), _conditions(comparison.speed["conditions"])]
     return Section(
         "Accuracy against cost",
         text,
@@ -95,8 +98,7 @@ def _cost_row(comparison: Comparison, model: Model, name: str) -> dict[str, obje
     return row
 
 
-def _conditions(speed: Mapping[str, Any]) -> str:
-    conditions = speed["conditions"]
+def _conditions(conditions: "Conditions") -> str:
     return (
         f"Speed: {conditions['processor']}, {conditions['threads']} threads, Python {conditions['python']}, torch"
         f" {conditions['torch']}, ONNX Runtime {conditions['onnxruntime']}, {conditions['precision']}; from pixels to"
@@ -129,7 +131,7 @@ def speeds(compared: Compared) -> Section:
                 }
                 for pace in paces
             ]
-    text = [_conditions(comparison.speed), claims.null_said(comparison.speed)]
+    text = [_conditions(comparison.speed["conditions"]), claims.null_said(comparison.speed)]
     return Section(title, text, pd.DataFrame(rows), [cost.throughput(lines)])
 
 

@@ -27,7 +27,7 @@ def machine(
         | {(name, "pytorch"): draw(size * one) for name, one in times.items()}
         for size in (1, 64)
     }
-    return speed._told(list(times), seconds) | {"conditions": speed._conditions(threads=1)}
+    return speed.speeds_of(list(times), seconds, threads=1)
 
 
 def busy(times: Mapping[str, float]) -> dict[str, Any]:
