@@ -123,7 +123,7 @@ def stat(path: AnyPath) -> "os.stat_result | StatResultType":
 
 
 def state_of(path: AnyPath) -> str:
-    """A text that changes with the content of a file, told by its size, times and place. Raises OSError."""
+    """A text that changes with the content of a file, as its size, times and place show. Raises OSError."""
     if isinstance(path, Path):
         facts = path.stat()
         return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
@@ -165,7 +165,7 @@ def remove_folder(folder: AnyPath) -> None:
             _elsewhere(folder, lambda: folder.fs.rm(folder.path, recursive=True))
 
 
-class Found(NamedTuple):
+class StoredFile(NamedTuple):
     """A file, when it was last written (seconds since 1970), and its size."""
 
     path: AnyPath
@@ -173,19 +173,19 @@ class Found(NamedTuple):
     size_bytes: int
 
 
-def listed(folder: AnyPath, pattern: str) -> list[AnyPath]:
+def paths_below(folder: AnyPath, pattern: str) -> list[AnyPath]:
     """The files below a folder that match a glob pattern, in no order. Raises OSError where storage does not answer."""
     paths: list[AnyPath] = _elsewhere(folder, lambda: [*folder.glob(pattern)])
     return paths
 
 
-def found(folder: AnyPath, pattern: str) -> list[Found]:
-    """The same with what is known of each file, which takes a question for each. Raises OSError."""
+def files_below(folder: AnyPath, pattern: str) -> list[StoredFile]:
+    """The same with time and size, for which storage is asked about each file. Raises OSError."""
     files = []
-    for path in listed(folder, pattern):
+    for path in paths_below(folder, pattern):
         with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
             facts = stat(path)
-            files.append(Found(path, facts.st_mtime, facts.st_size))
+            files.append(StoredFile(path, facts.st_mtime, facts.st_size))
     return files
 
 

@@ -76,7 +76,7 @@ class Cluster:
         self._client = self._existing(scheduler) if scheduler else self._local(at_once)
         self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
         self._callers = ThreadPoolExecutor(4, "kd-lab-tell")
-        self._being_told: set[str] = set()
+        self._being_called: set[str] = set()
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
         self._signs: dict[str, tuple[float, float]] = {}  # address -> its last sign of life, and when we saw that first
@@ -126,15 +126,15 @@ class Cluster:
         """The workers that are there, as of a moment ago."""
         now = time.monotonic()
         if now - self._asked_at > SECONDS_BETWEEN_LOOKS:
-            found = self._client.scheduler_info(n_workers=-1)["workers"]
-            signs = {address: facts["last_seen"] for address, facts in found.items()}  # by the scheduler's clock
+            infos = self._client.scheduler_info(n_workers=-1)["workers"]
+            signs = {address: facts["last_seen"] for address, facts in infos.items()}  # by the scheduler's clock
             self._signs = {
                 address: self._signs[address] if self._signs.get(address, (None, 0))[0] == sign else (sign, now)
                 for address, sign in signs.items()
             }
             self._workers = [
                 Worker(address, facts["host"], facts["resources"].get(GPU, 0) > 0)
-                for address, facts in found.items()
+                for address, facts in infos.items()
                 if facts["status"] == "running" and now - self._signs[address][1] < SECONDS_UNTIL_LOST
             ]
             self._asked_at = now
@@ -150,19 +150,19 @@ class Cluster:
         While one call is on its way to a worker, further ones are left out, so say again what matters.
         """
         with self._lock:
-            if worker.address in self._being_told:
+            if worker.address in self._being_called:
                 return
-            self._being_told.add(worker.address)
+            self._being_called.add(worker.address)
         self._callers.submit(self._call, worker.address, function, args)
 
     def _call(self, address: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             self._client.run(function, *args, workers=[address])
         except Exception as error:  # the worker, or the whole cluster, may be gone by now
-            log.info("%s could not be told: %s", address, error)
+            log.info("%s could not be reached: %s", address, error)
         finally:
             with self._lock:
-                self._being_told.discard(address)
+                self._being_called.discard(address)
 
     def close(self) -> None:
         """Let go of the workers; those started here end."""

@@ -43,7 +43,7 @@ def perform_together(
     it is resumed, towards the same weights. Where one has to yield, all do. absent: those that had left before; they
     train along and save nothing. Raises only what the supervisors raise.
     """
-    members = [_Member(folder_of(storage, one), supervisors[one], one not in absent) for one in run_ids]
+    members = [_Member(folder_of(storage, run_id), supervisors[run_id], run_id not in absent) for run_id in run_ids]
     try:
         _perform(members)
     except Exception as error:

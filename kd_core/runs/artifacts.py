@@ -21,7 +21,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import BLACK_BOX, BroughtConfig
-from kd_core.runs.run import Results, RunFolder
+from kd_core.runs.run import Results, RunFolder, trained_to_the_end
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
@@ -120,9 +120,7 @@ def saved_results(folder: RunFolder) -> Results | None:
     try:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
-        complete = RunConfig.model_validate(card["config"]) == config and (
-            config.complete_after(card["results"]["epochs"])
-        )
+        complete = RunConfig.model_validate(card["config"]) == config and trained_to_the_end(config, card["results"])
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
     except (LabError, OSError, ValueError, KeyError, TypeError):
@@ -171,10 +169,10 @@ def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape:
-            found = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
+            given = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
             raise ConfigError(
                 f"run {folder.run_id} does not fit {dataset.name} ({classes} classes, images"
-                f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {found}"
+                f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {given}"
             )
     state = {name: weights[name] for name in expected}
     return pixels.build(config.model, config.brought, state, dataset.image_shape, classes, **statistics)

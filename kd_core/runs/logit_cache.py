@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base import tensors
-from kd_core.base.files import AnyPath, SaveError, found, is_file, remove
+from kd_core.base.files import AnyPath, SaveError, files_below, is_file, remove
 from kd_core.data.dataset import Dataset
 from kd_core.models import build
 from kd_core.runs import artifacts
@@ -86,7 +86,7 @@ def _checksum(logits: Tensor) -> Tensor:
 
 
 def _prune(storage: AnyPath) -> None:
-    files = sorted(found(storage / FOLDER, "*.safetensors"), key=lambda file: file.written_at, reverse=True)
+    files = sorted(files_below(storage / FOLDER, "*.safetensors"), key=lambda file: file.written_at, reverse=True)
     size = 0
     for place, file in enumerate(files):
         size += file.size_bytes

@@ -129,8 +129,8 @@ class Reader:
         """The runs with these ids, in this order; an id that nobody has is left out."""
         marks = ", ".join("?" * len(run_ids))
         rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
-        found = {run.id: run for run in map(run_or_none, rows) if run is not None}
-        return [found[run_id] for run_id in dict.fromkeys(run_ids) if run_id in found]
+        runs = {run.id: run for run in map(run_or_none, rows) if run is not None}
+        return [runs[run_id] for run_id in dict.fromkeys(run_ids) if run_id in runs]
 
     def status(self, run_id: str) -> Status | None:
         """How a run stands, or None where there is none or it was deleted."""
@@ -187,19 +187,19 @@ class Reader:
         many = self._rows(f"SELECT 1 FROM records {of_run} LIMIT 1 OFFSET ?", run_id, MANY_RECORDS)
         if not many:
             query = f"SELECT epoch, {part} FROM records {of_run} AND {part} NOT NULL ORDER BY step"
-            points = [tuple(row) for row in self._rows(query, run_id)]
-            stretch = -(-len(points) // CURVE_STRETCHES)
-            return points if stretch <= 2 else extremes_of(points, stretch)
+            every = [tuple(row) for row in self._rows(query, run_id)]
+            stretch = -(-len(every) // CURVE_STRETCHES)
+            return every if stretch <= 2 else extremes_of(every, stretch)
         last = self._rows("SELECT max(bucket) FROM extremes WHERE run_id = ?", run_id)[0][0]
         stretch = 1 + last // CURVE_STRETCHES
-        found = set()
+        points = set()
         for end, function in (("low", "min"), ("high", "max")):  # SQLite takes the epoch from the row of the extreme
             query = (
                 f"SELECT {part}_{end}_epoch, {function}({part}_{end}) FROM extremes"
                 f" WHERE run_id = ? AND {part}_{end} NOT NULL GROUP BY bucket / ?"
             )
-            found |= {tuple(row) for row in self._rows(query, run_id, stretch)}
-        return sorted(found)
+            points |= {tuple(row) for row in self._rows(query, run_id, stretch)}
+        return sorted(points)
 
     def probes(self, run_id: str, after: int = -1) -> list[tuple[int, list[list[float]]]]:
         """(epoch, logits of the probe images) as the run learned, after an epoch: 0 is before the first step."""
@@ -226,7 +226,7 @@ class Reader:
         return [row["seconds"] for row in self._rows(query, run_id)]
 
     def finding(self, kind: str, run_ids: Iterable[str]) -> dict[str, Any] | None:
-        """What was found out of just these runs, in any order, or None."""
+        """What was found out of exactly these runs, in any order, or None."""
         for row in self._rows("SELECT result FROM findings WHERE kind = ? AND run_ids = ?", kind, key_of(run_ids)):
             result: dict[str, Any] = json.loads(row["result"])
             return result

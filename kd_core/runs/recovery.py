@@ -12,13 +12,13 @@ import sqlite3
 import time
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict, cast
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, listed, read_text, sha256, stat
+from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, paths_below, read_text, sha256, stat
 from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, database_problem, errorname
-from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
-from kd_core.runs.store import Store
+from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id, trained_to_the_end
+from kd_core.runs.store import Account, Store
 from kd_core.training.config import RunConfig
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ SECONDS_TO_ENTER = 5.0
 
 
 class Opened(NamedTuple):
-    """A store, and a sentence about what was mended, or None."""
+    """A store, and a sentence about what was recovered, or None."""
 
     store: Store
     notice: str | None
@@ -41,19 +41,19 @@ class Opened(NamedTuple):
 def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     """Open the store of home, whose runs' files lie in storage, home itself by default.
 
-    Where its list of runs is damaged, or knows less than the runs' folders, mend it. A damaged database, and one that
-    its own backup is ahead of, is moved aside and put together again. One that merely lacks what happened last, as when
-    its server was killed, is told it by the folders. Raises StoreError or SaveError where home cannot be used.
+    A list of runs that is damaged, or that knows less than the runs' folders, is recovered. A damaged database, and one
+    that its own backup is ahead of, is moved aside and put together again. One that merely lacks what happened last, as
+    when its server was killed, is completed from the folders. Raises StoreError or SaveError where home cannot be used.
     """
     files = storage or home
     try:
-        mendable = _damaged(home, files) or _behind(home, files)
+        rebuild = _damaged(home, files) or _behind(home, files)
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
-    if not mendable:
+    if not rebuild:
         store = Store(home, files)
         try:
-            count = bring_back(store, SECONDS_TO_ENTER)
+            count = follow_folders(store, SECONDS_TO_ENTER)
         except OSError as error:  # storage elsewhere that does not answer: the list itself is whole
             log.warning("the list of runs was not compared with %s: %s", files, error)
             count = 0
@@ -61,7 +61,7 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
             f"The list of runs lacked what happened last to {count} of {len(store.runs())} runs. Their own folders told"
             " it: what they learned is whole, the end of a curve may be missing."
         )
-        return _told(store, notice) if count else Opened(store, None)
+        return _logged(store, notice) if count else Opened(store, None)
     aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
     try:
         aside.mkdir()
@@ -76,20 +76,20 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
         raise SaveError(disk_problem(error, home)) from error
     store = Store(home, files)
     try:
-        count = bring_back(store)
+        count = follow_folders(store)
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
     source = (
         f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
     )
-    return _told(
+    return _logged(
         store,
         f"The list of runs was damaged. It is whole again, from {source};"
         f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}.",
     )
 
 
-def _told(store: Store, notice: str) -> Opened:
+def _logged(store: Store, notice: str) -> Opened:
     log.warning(notice)
     return Opened(store, notice)
 
@@ -100,14 +100,14 @@ def _damaged(home: Path, storage: AnyPath) -> bool:
     if path.exists() and not path.is_file():
         return False  # Store says what is wrong with that
     if not path.exists() or not path.stat().st_size or _is_new(path):
-        return bool(listed(storage / "runs", "*/config.json"))
+        return bool(paths_below(storage / "runs", "*/config.json"))
     return not _sound(path)
 
 
 def _is_new(path: Path) -> bool:
     """Whether a database has no table yet."""
     try:
-        return _asked(path, "SELECT 1 FROM sqlite_master LIMIT 1") == []
+        return _query(path, "SELECT 1 FROM sqlite_master LIMIT 1") == []
     except (sqlite3.DatabaseError, ValueError):
         return False
 
@@ -118,7 +118,7 @@ def _behind(home: Path, storage: AnyPath) -> bool:
         return False
     try:
         now, before = (
-            dict(_asked(home / name, "SELECT id, status = 'finished' FROM runs")) for name in (DATABASE, BACKUP)
+            dict(_query(home / name, "SELECT id, status = 'finished' FROM runs")) for name in (DATABASE, BACKUP)
         )
     except (sqlite3.DatabaseError, ValueError):  # of a damaged backup; the database was found to be sound
         return False
@@ -128,7 +128,7 @@ def _behind(home: Path, storage: AnyPath) -> bool:
     )
 
 
-def _asked(path: Path, query: str) -> list[Any]:
+def _query(path: Path, query: str) -> list[Any]:
     with closing(sqlite3.connect(path, timeout=SECONDS_FOR_A_LOCK)) as database:
         return database.execute(query).fetchall()
 
@@ -164,7 +164,7 @@ def _sound(path: Path) -> bool:
             return False
         checks = ["PRAGMA integrity_check(1)"]  # quick_check does not look into the index that finds a run by its id
         checks += [f"SELECT 'no' FROM {table} WHERE ({whole}) IS NOT TRUE LIMIT 1" for table, whole in _WHOLE.items()]
-        return all(_asked(path, check) in ([("ok",)], []) for check in checks)
+        return all(_query(path, check) in ([("ok",)], []) for check in checks)
     except OSError as error:
         raise SaveError(disk_problem(error, path.parent)) from error
     except sqlite3.OperationalError as error:
@@ -175,17 +175,17 @@ def _sound(path: Path) -> bool:
         return False
 
 
-def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
-    """Have the list follow the runs' folders: enter runs without a row, and ends and results that rows do not know.
+def follow_folders(store: Store, seconds_to_enter: float = 0.0) -> int:
+    """Correct the list by the runs' folders: enter runs without a row, and ends and results that rows do not know.
 
     A run without whole results is entered as interrupted, to be resumed. Runs that a living process has at work are
-    left to it, and so are folders of the last seconds_to_enter. Returns of how many runs the list said something else.
+    left to it, and so are folders of the last seconds_to_enter. Returns the number of runs whose row differed.
     """
-    known = {account["id"]: account for account in store.accounts()}
-    paths = {path.parent.name: path for path in listed(store.storage / "runs", "*/config.json")}
+    known = {account.id: account for account in store.accounts()}
+    paths = {path.parent.name: path for path in paths_below(store.storage / "runs", "*/config.json")}
     written_at = {run_id: stat(path).st_mtime for run_id, path in paths.items() if run_id not in known}
     count, batch, entered_at = 0, "", 0.0
-    for run_id in sorted(paths, key=lambda one: written_at.get(one, 0.0)):
+    for run_id in sorted(paths, key=lambda run_id: written_at.get(run_id, 0.0)):
         folder = RunFolder(paths[run_id].parent)
         if not (run_id.isascii() and run_id.isalnum()):
             continue
@@ -205,29 +205,25 @@ def bring_back(store: Store, seconds_to_enter: float = 0.0) -> int:
     return count
 
 
-def _corrected(store: Store, folder: RunFolder, row: dict[str, Any]) -> bool:
-    """Have a row say what the folder says, where it does not; whether it did not."""
-    if row["at_work"]:
+def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
+    """Correct the row of a run where it differs from the folder; whether it did."""
+    if account.at_work:
         return False
-    ended = row["status"] in ("finished", "stopped")
+    ended = account.status in ("finished", "stopped")
     if ended and not isinstance(folder.path, Path):  # a look at each of thousands would take minutes
         return False
     text = read_text(folder.config)
-    alike = json.loads(text) == json.loads(row["config"])
-    known = json.loads(row["results"] or "{}")
-    stopped_before_it_began = row["status"] == "stopped" and not known and not is_file(folder.card)
+    alike = json.loads(text) == json.loads(account.config)
+    known = json.loads(account.results or "{}")
+    stopped_before_it_began = account.status == "stopped" and not known and not is_file(folder.card)
     if alike and ended and (stopped_before_it_began or json.loads(read_text(folder.card))["results"] == known):
         return False
     results, config = _results(folder), RunConfig.from_json(text)
-    finished = _all_epochs(config, results)
+    finished = bool(results) and trained_to_the_end(config, results)
     if alike and not finished and results in ({}, known):
         return False
-    store.correct(row["id"], config, results or known, finished=finished)
+    store.correct(account.id, config, results or known, finished=finished)
     return True
-
-
-def _all_epochs(config: RunConfig, results: Results) -> bool:
-    return bool(results) and (config.brought is not None or results["epochs"] >= config.training.epochs)
 
 
 def _results(folder: RunFolder) -> Results:
@@ -241,12 +237,20 @@ def _results(folder: RunFolder) -> Results:
     return results
 
 
-def _origin(folder: RunFolder) -> dict[str, Any]:
-    """The batch, browser and time that a run was queued with; nothing of one that says so in another way, or not."""
+class _Origin(TypedDict, total=False):
+    """Of origin.json: with what a run was queued."""
+
+    batch: str
+    browser: str
+    created_at: float
+
+
+def _origin(folder: RunFolder) -> _Origin:
+    """Read origin.json; empty where it is missing or of another form."""
     try:
         origin = json.loads(read_text(folder.origin))
         whole = isinstance(origin["batch"], str) and isinstance(origin["browser"], str)
-        return origin if whole and isinstance(origin["created_at"], float) else {}
+        return cast(_Origin, origin) if whole and isinstance(origin["created_at"], float) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
@@ -261,7 +265,7 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         created_at=origin.get("created_at", made_at),
         config=config,
         batch=origin.get("batch", batch),
-        status="finished" if _all_epochs(config, results) else "interrupted",
+        status="finished" if results and trained_to_the_end(config, results) else "interrupted",
         request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results

@@ -43,6 +43,11 @@ class Results(TypedDict, total=False):
     multiply_adds: int | None
 
 
+def trained_to_the_end(config: RunConfig, results: Results) -> bool:
+    """Whether a run with these results needs no more training; an external teacher needs none."""
+    return config.brought is not None or results["epochs"] >= config.training.epochs
+
+
 class StoreError(LabError):
     """The store cannot be used, or has no such run; one sentence says what to do."""
 
@@ -151,5 +156,5 @@ def new_id() -> str:
 
 @lru_cache(maxsize=1024)
 def _settled(config: RunConfig, precision: str) -> RunConfig:
-    trained = next((one for one in PRECISIONS if one == precision), None)
+    trained = next((known for known in PRECISIONS if known == precision), None)
     return config if trained is None else config.in_precision(trained)

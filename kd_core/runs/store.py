@@ -24,12 +24,21 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import psutil
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, Found, found, is_file, remove, remove_folder, replaced_whole, write_atomic
+from kd_core.base.files import (
+    AnyPath,
+    StoredFile,
+    files_below,
+    is_file,
+    remove,
+    remove_folder,
+    replaced_whole,
+    write_atomic,
+)
 from kd_core.runs.events import Event, enter
 from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, run_or_none
 from kd_core.runs.run import (
@@ -41,6 +50,7 @@ from kd_core.runs.run import (
     RESUMABLE,
     Results,
     Run,
+    Status,
     StoreError,
     new_id,
 )
@@ -82,15 +92,25 @@ def shared(configs: Mapping[str, RunConfig], known: Iterable[Run]) -> tuple[dict
     new: dict[str, RunConfig] = {}
     same: dict[str, str] = {}
     for run_id, config in configs.items():
-        told = config.distillation
-        if told is not None and same.keys() & {*told.teachers}:
-            teachers = tuple(same.get(teacher, teacher) for teacher in told.teachers)
-            config = config.replace(distillation=told.replace(teachers=teachers))
+        distillation = config.distillation
+        if distillation is not None and same.keys() & {*distillation.teachers}:
+            teachers = tuple(same.get(teacher, teacher) for teacher in distillation.teachers)
+            config = config.replace(distillation=distillation.replace(teachers=teachers))
         if config in there:
             same[run_id] = there[config].id
         else:
             new[run_id] = config
     return new, same
+
+
+class Account(NamedTuple):
+    """What the list says of a run. config and results are JSON; at_work: queued or running, by a living process."""
+
+    id: str
+    status: Status
+    config: str
+    results: str | None
+    at_work: bool
 
 
 class Store(Reader):
@@ -167,7 +187,7 @@ class Store(Reader):
             database.execute("UPDATE runs SET step = ? WHERE id = ?", (run.step, run.id))
 
     def correct(self, run_id: str, config: RunConfig, results: Results, *, finished: bool) -> None:
-        """Enter what a run is and has learned as its folder has it, for a row that tells otherwise."""
+        """Enter a run's config and results as its folder has them, for a row that differs."""
         with self._transaction() as database:
             database.execute(
                 "UPDATE runs SET config = ?, results = ? WHERE id = ?",
@@ -269,14 +289,14 @@ class Store(Reader):
         resumed, towards the same weights. Returns the ids of the runs whose checkpoint went.
         """
         status = {row["id"]: row["status"] for row in self.statuses()}
-        checkpoints: list[Found] = []
-        partials: list[Found] = []
+        checkpoints: list[StoredFile] = []
+        partials: list[StoredFile] = []
         with suppress(OSError):  # where storage does not answer: another time
             for name in ("checkpoint.pt", "together.pt"):
-                checkpoints += found(self.storage / "runs", f"*/{name}")
-            partials = found(self.storage / "runs", "*/.*.partial")
+                checkpoints += files_below(self.storage / "runs", f"*/{name}")
+            partials = files_below(self.storage / "runs", "*/.*.partial")
         oldest_kept, kept_bytes, pruned = time.time() - 86_400 * days, 0, []
-        for file, written_at, size in sorted(checkpoints, key=lambda one: one.written_at, reverse=True):
+        for file, written_at, size in sorted(checkpoints, key=lambda file: file.written_at, reverse=True):
             run_id = file.parent.name
             if status.get(run_id) in ACTIVE:
                 continue
@@ -316,7 +336,7 @@ class Store(Reader):
         """
         silent = self._silence()
         rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({quoted(ACTIVE)})")
-        orphans = [row["id"] for row in map(dict, rows) if not self._owned(row, silent)]
+        orphans = [row["id"] for row in rows if not self._owned(row, silent)]
         for run_id in orphans:
             text = "The program that ran it ended. Resume goes on from the last checkpoint."
             self.apply(run_id, {"kind": "interrupted", "text": text})
@@ -335,11 +355,16 @@ class Store(Reader):
         with self._transaction() as database:
             database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, key_of(run_ids)))
 
-    def accounts(self) -> list[dict[str, Any]]:
-        """id, status, config and results (JSON) of every run, of the deleted too; at_work: by a living process."""
+    def accounts(self) -> list[Account]:
+        """An account of every run, of the deleted too."""
         rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
         silent = self._silence()
-        return [{**row, "at_work": row["status"] in ACTIVE and self._owned(row, silent)} for row in map(dict, rows)]
+        return [
+            Account(row["id"], row["status"], row["config"], row["results"], self._at_work(row, silent)) for row in rows
+        ]
+
+    def _at_work(self, row: sqlite3.Row, silent: Mapping[str, float]) -> bool:
+        return row["status"] in ACTIVE and self._owned(row, silent)
 
     def _silence(self) -> dict[str, float]:
         """For how many seconds each owner of runs has given no sign of life.
@@ -356,7 +381,7 @@ class Store(Reader):
                 self._heard[owner] = seen_at, now
         return {owner: now - heard_at for owner, (_, heard_at) in self._heard.items()}
 
-    def _owned(self, row: Mapping[str, Any], silent: Mapping[str, float]) -> bool:
+    def _owned(self, row: sqlite3.Row, silent: Mapping[str, float]) -> bool:
         """Whether the owner of a run still lives; one on another host does that has not been silent for too long."""
         if row["owner"] == self._me:
             return True

@@ -19,7 +19,7 @@ from serving import Server
 from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weights
 
 from kd_core.base import tensors
-from kd_core.base.files import found, path_at
+from kd_core.base.files import files_below, path_at
 from kd_core.experiments.story import plan
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import cluster
@@ -120,7 +120,7 @@ def test_the_app_trains_on_the_cluster_it_is_told_of(scheduler, s3, tmp_path, mo
     finally:
         server.process.terminate()
         server.process.wait(timeout=60)
-    assert len(found(path_at(f"{BUCKET}/app/runs"), "*/weights.safetensors")) >= 3
+    assert len(files_below(path_at(f"{BUCKET}/app/runs"), "*/weights.safetensors")) >= 3
     assert not (tmp_path / "runs").exists()
 
 

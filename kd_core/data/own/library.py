@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from kd_core.base.config import Config
-from kd_core.base.files import AnyPath, listed, read_bytes, read_text, remove_folder, sha256, write_atomic
+from kd_core.base.files import AnyPath, paths_below, read_bytes, read_text, remove_folder, sha256, write_atomic
 from kd_core.data.catalogue import DATASETS, SIDES, info_of, is_own
 from kd_core.data.download import DatasetError
 from kd_core.data.paths import OWN, OWN_CARD, own_folder
@@ -78,7 +78,7 @@ class Card(NamedTuple):
 
 def names(storage: AnyPath) -> list[str]:
     """The data sets that users brought, in order of name. Raises OSError where the storage does not answer."""
-    found = {path.parent.name for path in listed(storage / OWN, f"*/{OWN_CARD}")}
+    found = {path.parent.name for path in paths_below(storage / OWN, f"*/{OWN_CARD}")}
     return sorted(name for name in found if is_own(name) and _named(name))
 
 

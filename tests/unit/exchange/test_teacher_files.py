@@ -28,7 +28,7 @@ from kd_core.models import black_box, build
 from kd_core.models import pixels as models_pixels
 from kd_core.models.config import BLACK_BOX, ExternalConfig, ModelConfig
 from kd_core.runs import artifacts, logit_cache
-from kd_core.runs.recovery import bring_back
+from kd_core.runs.recovery import follow_folders
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.together import trains_together
@@ -636,7 +636,7 @@ def test_a_list_that_lost_a_brought_run_finds_it_in_its_folder(elsewhere, digits
     run_id = taken(store, tried(elsewhere.files["onnx"], digits))
     assert artifacts.saved_results(store.folder(run_id)) == store.get(run_id).results
     other = Store(tmp_path / "other", store.storage)
-    bring_back(other)
+    follow_folders(other)
     assert (other.get(run_id).status, other.get(run_id).usable) == ("finished", True)
     other.close()
 

@@ -158,7 +158,7 @@ def test_a_whole_list_is_left_alone_and_so_is_a_new_home(store, history, tmp_pat
 def test_a_row_that_is_at_work_elsewhere_is_not_taken_for_lost(store, digits):
     run_id = new_id()
     store.create({run_id: tiny_config()})
-    assert recovery.bring_back(store) == 0
+    assert recovery.follow_folders(store) == 0
     assert store.get(run_id).status == "queued"
 
 

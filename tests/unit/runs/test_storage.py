@@ -58,11 +58,11 @@ def test_an_object_holds_all_of_what_was_written_or_what_it_held_before(bucket):
 def test_what_another_host_wrote_is_seen_at_once(bucket):
     path = bucket / "runs" / "a" / "checkpoint.pt"
     assert not files.is_file(path)
-    assert files.found(bucket / "runs", "*/checkpoint.pt") == []
+    assert files.files_below(bucket / "runs", "*/checkpoint.pt") == []
     other_host = path_at(str(bucket))
     files.write_atomic(other_host / "runs" / "a" / "checkpoint.pt", b"1234")
     assert files.is_file(path)
-    (found,) = files.found(bucket / "runs", "*/checkpoint.pt")
+    (found,) = files.files_below(bucket / "runs", "*/checkpoint.pt")
     assert (found.path, found.size_bytes) == (path, 4)
     assert abs(found.written_at - time.time()) < 60
 
@@ -118,7 +118,7 @@ def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):
         bundle.unpack(far, packed)
     far.delete(run_id)
     far.purge(days=0)
-    assert files.found(far.folder(run_id).path, "*") == []
+    assert files.files_below(far.folder(run_id).path, "*") == []
     assert bundle.unpack(far, packed) == run_id
     assert artifacts.test_logits(far.folder(run_id)).shape == (445, 10)
 
