@@ -260,10 +260,7 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
         id=_claim(store, facts.id, members[WEIGHTS]),
         config=card.config,
         results=cast(Results, card.results.model_dump()),
-        request=None,
-        message=None,
         browser=browser,
-        deleted_at=None,
         attempt=1,
     )
     folder = store.folder(run.id)

@@ -9,10 +9,10 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from kd_core.base.config import LabError
-from kd_core.base.files import SaveError, is_file, read_text, remove
+from kd_core.base.files import AnyPath, SaveError, is_file, read_text, remove
 from kd_core.runs.events import Ended, Event, Probe
 from kd_core.runs.run import RunFolder, folder_of
 from kd_core.runs.store import Store
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
 
     from kd_core.data.dataset import Dataset
     from kd_core.training.loop import Training
+    from kd_core.training.together import Together
 
 log = logging.getLogger(__name__)
 
+Restored = TypeVar("Restored", "Training", "Together")
 Request = Literal["stop", "pause"]
 """What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
 CHECKPOINT_SECONDS = 5.0
@@ -140,6 +142,20 @@ def _perform(folder: RunFolder, supervisor: Supervisor) -> Ended:
     return _train(folder, *_prepared(folder, config, dataset), supervisor)
 
 
+def restored(begin: Callable[[], Restored], checkpoint: AnyPath, run_ids: str) -> tuple[Restored, LabError | None]:
+    """What begin returns, at its checkpoint if it has one; and why its checkpoint, now removed, could not be used."""
+    training = begin()
+    if is_file(checkpoint):
+        try:
+            training.restore(checkpoint)
+        except LabError as error:  # the same config leads to the same weights from the start
+            log.warning("run %s starts anew: %s", run_ids, error)
+            with contextlib.suppress(OSError):  # the next checkpoint replaces it
+                remove(checkpoint)
+            return begin(), error
+    return training, None
+
+
 def _prepared(folder: RunFolder, config: RunConfig, dataset: "Dataset") -> tuple["Training", bool]:
     """The training of a run at its last checkpoint, or at its start; and whether its checkpoint was damaged."""
     from kd_core.runs import artifacts, logit_cache
@@ -160,16 +176,8 @@ def _prepared(folder: RunFolder, config: RunConfig, dataset: "Dataset") -> tuple
             start = artifacts.load_model(folder_of(folder.storage, config.continues), dataset)
         return mistaken.begin(config, dataset, teachers=teachers, teacher_logits=teacher_logits, start=start)
 
-    training = begin()
-    if is_file(folder.checkpoint):
-        try:
-            training.restore(folder.checkpoint)
-        except LabError as error:  # the same config leads to the same weights from the start
-            log.warning("run %s starts anew: %s", folder.run_id, error)
-            with contextlib.suppress(OSError):  # the next checkpoint replaces it
-                remove(folder.checkpoint)
-            return begin(), True
-    return training, False
+    training, trouble = restored(begin, folder.checkpoint, folder.run_id)
+    return training, trouble is not None
 
 
 def _train(folder: RunFolder, training: "Training", damaged: bool, supervisor: Supervisor) -> Ended:

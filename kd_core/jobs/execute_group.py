@@ -7,9 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kd_core.base.config import ConfigError, LabError
-from kd_core.base.files import AnyPath, is_file, remove, write_atomic
-from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Supervisor, config_in, failure, log
+from kd_core.base.config import ConfigError
+from kd_core.base.files import AnyPath, remove, write_atomic
+from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Supervisor, config_in, failure, restored
 from kd_core.runs.events import ENDS, Event
 from kd_core.runs.run import Results, RunFolder, folder_of
 from kd_core.training.config import RunConfig
@@ -82,21 +82,15 @@ def _prepared(members: list[_Member], configs: list[RunConfig], dataset: "Datase
     from kd_core.runs import artifacts, logit_cache
     from kd_core.training.together import Together
 
-    storage, checkpoint = members[0].folder.storage, members[0].folder.together
+    storage, run_ids = members[0].folder.storage, ", ".join(member.folder.run_id for member in members)
     teachers = next((config.distillation.teachers for config in configs if config.distillation), ())
     teacher_logits = None
     if teachers:
         folders = [folder_of(storage, teacher) for teacher in teachers]
         teacher_logits = logit_cache.of_all(folders, dataset, lambda folder: artifacts.load_model(folder, dataset))
-    together = Together(configs, dataset, teacher_logits)
-    if is_file(checkpoint):
-        try:
-            together.restore(checkpoint)
-        except LabError as error:
-            log.warning("runs %s start anew: %s", ", ".join(member.folder.run_id for member in members), error)
-            damaged = not isinstance(error, ConfigError)  # a ConfigError: it is of another group, as it should be
-            return Together(configs, dataset, teacher_logits), damaged
-    return together, False
+    checkpoint = members[0].folder.together
+    together, trouble = restored(lambda: Together(configs, dataset, teacher_logits), checkpoint, run_ids)
+    return together, trouble is not None and not isinstance(trouble, ConfigError)  # which says: it is another group's
 
 
 def _start(members: list[_Member], configs: list[RunConfig], together: "Together", damaged: bool) -> None:

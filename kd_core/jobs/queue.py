@@ -22,7 +22,7 @@ from kd_core.jobs.findings import Finding
 from kd_core.jobs.turns import Limits, Span, forecast, is_grid, turns
 from kd_core.runs import progress
 from kd_core.runs.checks import check
-from kd_core.runs.run import Run
+from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store, shared
 from kd_core.training.config import RunConfig
 from kd_core.training.precision import settled
@@ -115,7 +115,7 @@ class Jobs:
 
     def _check_room(self, count: int, browser: str | None) -> None:
         """Raise ConfigError where so many more runs are more than the queue, the browser or the disk may hold."""
-        active = self.store.active_browsers()
+        active = [run.browsers for run in self.store.runs(statuses=ACTIVE)]
         if len(active) + count > self.limits.queue:
             room = max(0, self.limits.queue - len(active))
             raise ConfigError(

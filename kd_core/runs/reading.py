@@ -88,10 +88,6 @@ class Reader:
         """The id and status of every run, of the deleted too."""
         return self._rows("SELECT id, status FROM runs")
 
-    def active_browsers(self) -> list[tuple[str, ...]]:
-        """Who asked for each of the runs that wait or are at work."""
-        return [run.browsers for run in self.runs(statuses=ACTIVE)]
-
     def blocked(self, runs: Iterable[Run]) -> set[str]:
         """The ids of those of these runs that wait for a teacher, which is not there yet or has left no weights."""
         taught = {run.id: run.config.distillation.teachers for run in runs if run.config.distillation}

@@ -261,26 +261,16 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
     made_at = stat(folder.config).st_mtime
     origin = _origin(folder)
     run = Run(
-        id=folder.path.name,
+        id=folder.run_id,
         created_at=origin.get("created_at", made_at),
         config=config,
         batch=origin.get("batch", batch),
         status="finished" if results and trained_to_the_end(config, results) else "interrupted",
-        request=None,
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results
         else "The list of runs was damaged. Resume goes on from the last checkpoint.",
-        step=0,
-        total_steps=None,
-        started_at=None,
         ended_at=stat(folder.card).st_mtime if results else None,
-        environment={},
         results=results,
         browser=origin.get("browser", ""),
-        name="",
-        note="",
-        tags=(),
-        deleted_at=None,
-        attempt=0,
     )
     store.adopt(run, [], [])

@@ -1,7 +1,7 @@
 """A run as the store holds it, and its folder."""
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
@@ -66,20 +66,20 @@ class Run:
     config: RunConfig
     batch: str
     status: Status
-    request: str | None
-    message: str | None
-    step: int
-    total_steps: int | None
-    started_at: float | None
-    ended_at: float | None
-    environment: dict[str, Any]
-    results: Results
-    browser: str
-    name: str
-    note: str
-    tags: tuple[str, ...]
-    deleted_at: float | None
-    attempt: int
+    request: str | None = None
+    message: str | None = None
+    step: int = 0
+    total_steps: int | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
+    results: Results = field(default_factory=Results)
+    browser: str = ""
+    name: str = ""
+    note: str = ""
+    tags: tuple[str, ...] = ()
+    deleted_at: float | None = None
+    attempt: int = 0
     joined: tuple[str, ...] = ()
 
     @property

@@ -359,12 +359,8 @@ class Store(Reader):
         """An account of every run, of the deleted too."""
         rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
         silent = self._silence()
-        return [
-            Account(row["id"], row["status"], row["config"], row["results"], self._at_work(row, silent)) for row in rows
-        ]
-
-    def _at_work(self, row: sqlite3.Row, silent: Mapping[str, float]) -> bool:
-        return row["status"] in ACTIVE and self._owned(row, silent)
+        at_work = {row["id"]: row["status"] in ACTIVE and self._owned(row, silent) for row in rows}
+        return [Account(row["id"], row["status"], row["config"], row["results"], at_work[row["id"]]) for row in rows]
 
     def _silence(self) -> dict[str, float]:
         """For how many seconds each owner of runs has given no sign of life.

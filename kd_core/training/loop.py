@@ -7,7 +7,6 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 import math
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import SaveError
+from kd_core.base.files import AnyPath, SaveError
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
@@ -166,7 +165,7 @@ class Training:
         """Epochs trained so far, with fractions."""
         return self.step / self.steps_per_epoch
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {
             "config": self.config.model_dump_json(),
@@ -184,7 +183,7 @@ class Training:
             state["projector"] = self.projector.state_dict()
         tensors.save_state(path, state)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: AnyPath) -> None:
         """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
         if RunConfig.from_json(str(state.get("config"))) != self.config:

@@ -8,7 +8,6 @@ with the weights that training.Training would give it alone, to the rounding of 
 import math
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import SaveError
+from kd_core.base.files import AnyPath, SaveError
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
@@ -291,7 +290,7 @@ class Together:
         errors: list[int] = (self.test_logits().argmax(dim=2) != self.dataset.test_labels).sum(dim=1).tolist()
         return errors
 
-    def save(self, path: Path) -> None:
+    def save(self, path: AnyPath) -> None:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {
             "configs": [config.model_dump_json() for config in self.configs],
@@ -303,7 +302,7 @@ class Together:
         }
         tensors.save_state(path, state)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: AnyPath) -> None:
         """Go on from a checkpoint that save wrote for the same configs. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
         saved = state.get("configs")
