@@ -42,18 +42,18 @@ class Config(BaseModel):
             raise ConfigError(_as_sentences(error)) from None
 
     def replace(self, **changes: Any) -> Self:
-        """A validated copy with some fields changed."""
+        """Make a validated copy with some fields changed."""
         return type(self)(**{**{name: getattr(self, name) for name in type(self).model_fields}, **changes})
 
 
 def in_words(names: Sequence[str]) -> str:
-    """'3', '3 and 4', '3, 4 and 9'; of more than NAMED, '0, 1, … and 90 others'. names must not be empty."""
+    """Join names as prose: '3', '3 and 4', '3, 4 and 9'; beyond NAMED '0, 1, … and 90 others'. names: not empty."""
     shown = [*names[: NAMED - 1], f"{len(names) - NAMED + 1:,} others"] if len(names) > NAMED else list(names)
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
-    """The settings in which configs differ: dotted name -> one value a config, None where it has no such setting."""
+    """Find the settings in which configs differ: dotted name -> a value a config, None where it has no such setting."""
     flat = [flattened(config.model_dump(mode="json")) for config in configs]
     names = list(dict.fromkeys(name for values in flat for name in values))
     columns = {name: [values.get(name) for values in flat] for name in names}
@@ -61,7 +61,7 @@ def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
 
 
 def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their dotted names."""
+    """Flatten nested mappings: dotted name -> value."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -69,7 +69,7 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _as_sentences(error: ValidationError) -> str:
-    """What pydantic found, one clause a problem, each naming the field, the rule and what was given."""
+    """Put pydantic's problems into words: a clause for each, with the field, the rule and the given value."""
     clauses = []
     for problem in error.errors():
         message = problem["msg"]
@@ -93,7 +93,7 @@ def _as_sentences(error: ValidationError) -> str:
 
 
 def in_a_sentence(given: object) -> str:
-    """A value as an error quotes it, cut where it is long."""
+    """Quote a value for an error, cut where it is long."""
     try:
         return (repr(given) if isinstance(given, str) else str(given))[:80]
     except ValueError:

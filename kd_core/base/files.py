@@ -1,4 +1,4 @@
-"""Whole files or none, here or in storage that hosts share: everything KD Lab saves goes through write_atomic.
+"""Files that are whole or absent, on this disk or in storage that hosts share: KD Lab saves through write_atomic.
 
 A path is a pathlib.Path, or a UPath of universal_pathlib into any storage that fsspec knows, such as s3://bucket/lab.
 Whatever a storage raises becomes an OSError here, so that its callers know one kind of trouble. No torch here.
@@ -33,7 +33,7 @@ class SaveError(LabError):
 
 
 def path_at(address: str) -> AnyPath:
-    """A folder as a user names it, or storage as fsspec does, such as s3://bucket/lab.
+    """Make a path of a folder as a user names it, or of storage as fsspec does, such as s3://bucket/lab.
 
     What it needs besides (keys, an endpoint) comes from the environment, as that storage's own package reads it. Raises
     ConfigError where no package here knows such storage, or its ~ is nobody's home.
@@ -94,18 +94,18 @@ def replaced_whole(path: Path) -> Iterator[Path]:
 
 
 def read_bytes(path: AnyPath) -> bytes:
-    """All of a file. Raises FileNotFoundError where there is none, another OSError where it cannot be read."""
+    """Read a whole file. Raises FileNotFoundError where there is none, another OSError where it cannot be read."""
     content: bytes = _elsewhere(path, path.read_bytes)
     return content
 
 
 def read_text(path: AnyPath) -> str:
-    """All of a text file. Raises OSError as read_bytes does, UnicodeDecodeError where it is no text."""
+    """Read a whole text file. Raises OSError as read_bytes does, UnicodeDecodeError where it is no text."""
     return read_bytes(path).decode("utf-8")
 
 
 def sha256(path: AnyPath) -> str:
-    """The checksum of a file's content, in hexadecimal digits. Raises OSError as read_bytes does."""
+    """Compute the checksum of a file's content, in hexadecimal digits. Raises OSError as read_bytes does."""
     if not isinstance(path, Path):
         return hashlib.sha256(read_bytes(path)).hexdigest()
     with path.open("rb") as file:  # a data set may not fit in memory
@@ -113,17 +113,17 @@ def sha256(path: AnyPath) -> str:
 
 
 def is_file(path: AnyPath) -> bool:
-    """Whether there is such a file. Raises OSError where its storage does not answer."""
+    """Tell whether there is such a file. Raises OSError where its storage does not answer."""
     return _elsewhere(path, path.is_file)
 
 
 def stat(path: AnyPath) -> "os.stat_result | StatResultType":
-    """Size and times of a file. Raises OSError."""
+    """Read the size and times of a file. Raises OSError."""
     return _elsewhere(path, path.stat)
 
 
 def state_of(path: AnyPath) -> str:
-    """A text that changes with the content of a file, as its size, times and place show. Raises OSError."""
+    """Make a text that changes with a file's content, as its size, times and place show. Raises OSError."""
     if isinstance(path, Path):
         facts = path.stat()
         return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino}"
@@ -136,7 +136,7 @@ def remove(path: AnyPath) -> None:
 
 
 def claim(folder: AnyPath, name: str) -> bool:
-    """Whether this caller alone is the one to fill a folder that nobody has filled; name is of its first file.
+    """Claim an empty folder for this caller alone; False where another has it. name: of its first file.
 
     Raises OSError.
     """
@@ -174,13 +174,13 @@ class StoredFile(NamedTuple):
 
 
 def paths_below(folder: AnyPath, pattern: str) -> list[AnyPath]:
-    """The files below a folder that match a glob pattern, in no order. Raises OSError where storage does not answer."""
+    """List the files below a folder that match a glob pattern, in no order. Raises OSError."""
     paths: list[AnyPath] = _elsewhere(folder, lambda: [*folder.glob(pattern)])
     return paths
 
 
 def files_below(folder: AnyPath, pattern: str) -> list[StoredFile]:
-    """The same with time and size, for which storage is asked about each file. Raises OSError."""
+    """List the same with time and size, for which storage is asked about each file. Raises OSError."""
     files = []
     for path in paths_below(folder, pattern):
         with contextlib.suppress(FileNotFoundError):  # replaced or removed meanwhile
@@ -191,7 +191,7 @@ def files_below(folder: AnyPath, pattern: str) -> list[StoredFile]:
 
 @contextlib.contextmanager
 def on_this_machine(path: AnyPath) -> Iterator[Path]:
-    """The file itself, or a copy for the length of the block, for libraries that read local files alone.
+    """Give the file itself, or a copy for the length of the block, for libraries that read only local files.
 
     Raises OSError.
     """
@@ -205,7 +205,7 @@ def on_this_machine(path: AnyPath) -> Iterator[Path]:
 
 
 def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
-    """What work returns. What the storage of path raises of its own kind becomes an OSError."""
+    """Return what work returns; what the storage of path raises of its own kind becomes an OSError."""
     try:
         return work()
     except OSError:
@@ -217,7 +217,7 @@ def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
 
 
 def disk_problem(error: OSError, folder: AnyPath) -> str:
-    """The sentence for an error of the file system."""
+    """Put an error of the file system into a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk of {folder} is full: free some space, then resume; what was saved before is whole."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -112,7 +112,7 @@ class Child:
                 other_lines.append(line[:1000])
 
     def _take_in(self, line: str) -> bool:
-        """Enter what a line reports; False for one that is no report."""
+        """Take in what a line reports; False for a line that is no report."""
         try:
             report = json.loads(line)
             if "error" in report:

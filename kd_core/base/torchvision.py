@@ -18,7 +18,7 @@ _declared: list[torch.library.Library] = []  # a declaration lives as long as it
 
 
 def torchvision() -> Any:
-    """The torchvision package, imported on first use. Raises ImportError where it is not installed."""
+    """Import the torchvision package. Raises ImportError where it is not installed."""
     declare_missing_operators()
     import torchvision
 
@@ -26,7 +26,7 @@ def torchvision() -> Any:
 
 
 def transforms() -> Any:
-    """torchvision.transforms.v2. Raises ImportError as torchvision does."""
+    """Import torchvision.transforms.v2. Raises ImportError as torchvision does."""
     torchvision()
     from torchvision.transforms import v2
 
@@ -53,6 +53,6 @@ def declare_missing_operators() -> list[str]:
 
 
 def _faked_operators(folder: Path) -> list[str]:
-    """Names that the installed torchvision registers fakes for whether or not its library loaded."""
+    """Find the operators that the installed torchvision fakes whether or not its library loaded."""
     source = (folder / "_meta_registrations.py").read_text(encoding="utf-8")
     return re.findall(r"register_fake\(\s*['\"]torchvision::(\w+)['\"]\s*\)", source)

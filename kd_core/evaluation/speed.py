@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kd_core.models import build
-from kd_core.models.architectures.architecture import ImageShape
 
 BATCH_SIZES = (1, 8, 64, 512)
 SECONDS_PER_CANDIDATE = 0.25
@@ -82,7 +81,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 
 def size_bytes(model: nn.Module) -> int:
-    """Bytes of the model's parameters and buffers as they are stored."""
+    """Count the bytes of the model's parameters and buffers as they are stored."""
     tensors = [*model.parameters(), *model.buffers()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
@@ -97,7 +96,7 @@ def costs(model: nn.Module, image_shape: build.ImageShape) -> dict[str, int]:
 
 
 def costs_unknown(black_box: nn.Module) -> dict[str, int | None]:
-    """The costs of a model of which nothing is known but the size of its file."""
+    """Return the costs of a model of which only the size of its file is known."""
     return {"parameters": None, "size_bytes": size_bytes(black_box), "multiply_adds": None}
 
 
@@ -137,7 +136,7 @@ def measure(
 
 
 def eager(model: nn.Module, mean: float, std: float) -> Candidate:
-    """The model in PyTorch as it stands, operator by operator."""
+    """Run the model in PyTorch as it stands, operator by operator."""
     model = model.cpu().eval()
 
     @torch.inference_mode()
@@ -148,7 +147,7 @@ def eager(model: nn.Module, mean: float, std: float) -> Candidate:
 
 
 def onnx_session(path: Path, threads: int) -> Candidate:
-    """An exported model (input "images", output "logits") in ONNX Runtime, on the CPU.
+    """Run an exported model (input "images", output "logits") in ONNX Runtime, on the CPU.
 
     Its threads sleep once a call has ended: spinning, as they would, they take the cores from whose turn is next.
     """
@@ -168,7 +167,7 @@ def onnx_session(path: Path, threads: int) -> Candidate:
 def in_rounds(
     candidates: Mapping[Key, Candidate], pixels: Pixels, batch_sizes: Sequence[int], seed: int = 0
 ) -> dict[int, dict[Key, list[float]]]:
-    """Seconds of each call: batch size -> candidate -> one number a round; every round calls every candidate once."""
+    """Time each call: batch size -> candidate -> its seconds in each round; a round calls every candidate once."""
     deadline = time.perf_counter() + SECONDS
     rng = random.Random(seed)  # noqa: S311 (no secret)
     order = list(candidates)
@@ -207,7 +206,7 @@ class Ratio(NamedTuple):
 
 
 def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
-    """How many times as long as the second the first takes, from their seconds in the same rounds.
+    """Estimate how many times as long as the second the first takes, from their seconds in the same rounds.
 
     The median over the rounds of first / second, with the interval between two order statistics that the binomial
     distribution gives it, whatever the shape of the noise (Conover, Practical Nonparametric Statistics, 3.2; scipy's
@@ -292,7 +291,7 @@ def _conditions(threads: int) -> Conditions:
 
 
 def environment(device: str, precision: str) -> dict[str, str | int]:
-    """What a run was trained on."""
+    """Describe what a run is trained on."""
     return {
         "device": device,
         "precision": precision,
@@ -303,7 +302,7 @@ def environment(device: str, precision: str) -> dict[str, str | int]:
 
 
 def processor() -> str:
-    """The processor's name, as people know it."""
+    """Return the processor's name, as people know it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):

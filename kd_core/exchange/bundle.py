@@ -34,7 +34,6 @@ from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.model_card import model_card
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Results, Run, StoreError, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig

@@ -49,7 +49,7 @@ class SchedulerError(LabError):
 
 
 def cores_here() -> int:
-    """How many this process may use, by its affinity and its container's quota."""
+    """Count the cores this process may use, by its affinity and its container's quota."""
     from dask import system
 
     return max(1, int(system.cpu_count()))
@@ -123,7 +123,7 @@ class Cluster:
         return bool(self._client.status == "running")
 
     def workers(self) -> list[Worker]:
-        """The workers that are there, as of a moment ago."""
+        """List the workers that are there, as of a moment ago."""
         now = time.monotonic()
         if now - self._asked_at > SECONDS_BETWEEN_LOOKS:
             infos = self._client.scheduler_info(n_workers=-1)["workers"]

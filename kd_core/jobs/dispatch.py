@@ -86,15 +86,15 @@ class Roster:
         self._numbers = itertools.count(1)
 
     def running(self) -> dict[str, Work]:
-        """The runs at work: id -> what they are part of."""
+        """List the runs at work: id -> the work they are part of."""
         return {run_id: work for work in [*self.works.values()] if not work.finding for run_id in work.run_ids}
 
     def loads(self) -> Counter[str]:
-        """How many runs of each browser are at work; one that several asked for counts for each."""
+        """Count each browser's runs at work; one that several asked for counts for each."""
         return Counter(browser for run in self.store.some([*self.running()]) for browser in run.browsers)
 
     def turns(self, blocked: Collection[str]) -> list[str]:
-        """The order in which what waits gets workers, without what cannot begin."""
+        """Order what waits by its turns, without what cannot begin."""
         waiting = {run_id: run.browser for run_id, run in self.waiting.items()}
         joined = {run_id: run.joined for run_id, run in self.waiting.items()}
         return turns(waiting, self.loads(), self.served, blocked, joined)
@@ -269,7 +269,7 @@ class Dispatcher:
         self._let_go()
 
     def _next_message(self) -> Message:
-        """What came in, and a tick every TICK_SECONDS, however much comes in."""
+        """Return what came in, and a tick every TICK_SECONDS, however much comes in."""
         if time.monotonic() - self._ticked_at < TICK_SECONDS:
             with contextlib.suppress(queue.Empty):
                 return self._inbox.get(timeout=TICK_SECONDS)
@@ -382,7 +382,7 @@ class Dispatcher:
         return free_workers(self._connect().workers(), self.roster.works.values(), self._held_host())
 
     def _free_workers_or_trouble(self) -> tuple[list[Worker], SchedulerError | None]:
-        """The free workers, if any run waits. A scheduler that is away must not keep runs from being stopped."""
+        """List the free workers, if any run waits. A scheduler that is away must not keep runs from being stopped."""
         if not self.roster.waiting:
             return [], None
         try:
@@ -396,7 +396,7 @@ class Dispatcher:
             return [], error
 
     def _held_host(self) -> str | None:
-        """The host that is given no more runs, because a finding has waited for its turn for long enough."""
+        """Choose the host that gets no more runs, because a finding has waited for its turn for long enough."""
         oldest = min((wish.since for wish in list(self.wishes.values())), default=math.inf)
         if self._cluster is None or time.monotonic() - oldest < SLICE_SECONDS:
             return None
@@ -440,7 +440,7 @@ class Dispatcher:
     # The cluster, and workers that have to leave their work.
 
     def _connect(self) -> Cluster:
-        """The cluster. Raises SchedulerError, at once where it did so a moment ago."""
+        """Return the cluster. Raises SchedulerError, at once where it did so a moment ago."""
         if self._cluster is not None and not self._cluster.reachable:
             self._let_go()
         if self._cluster is None:
@@ -500,7 +500,7 @@ class Dispatcher:
 
 
 def _lost_teacher(store: Store, run: Run) -> str | None:
-    """Why a run will never have its teacher, in a sentence; None where it may."""
+    """Say in a sentence why a run will never have its teacher; None where it may."""
     teacher_ids = run.config.distillation.teachers if run.config.distillation else ()
     teachers = {teacher.id: teacher for teacher in store.some(teacher_ids)}
     for teacher_id in teacher_ids:
@@ -514,7 +514,7 @@ def _lost_teacher(store: Store, run: Run) -> str | None:
 
 
 def _result(kind: Finding, task: "Task") -> Mapping[str, Any]:
-    """What a task has found, or its problem in a sentence."""
+    """Return what a task has found, or its problem in a sentence."""
     if task.status == "finished":
         result: Mapping[str, Any] = task.result()
         return result

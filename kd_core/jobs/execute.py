@@ -47,7 +47,7 @@ class Supervisor(NamedTuple):
         self.emit({"kind": "message", "text": text})
 
     def progress(self, cancelled: str) -> Callable[[str, float], None]:
-        """A report of progress for work before training: ten messages a second at most.
+        """Make a report of progress for work before training: ten messages a second at most.
 
         It raises to cancel the work where the user asks; the run's message is then cancelled.
         """
@@ -101,14 +101,14 @@ def perform(folder: RunFolder, supervisor: Supervisor) -> None:
 
 
 def failure(error: Exception, run_ids: str) -> Ended:
-    """The end of runs that an error broke off, which is logged where no user caused it."""
+    """Make the end of runs that an error broke off; log the error where no user caused it."""
     if not isinstance(error, LabError):
         log.error("run %s failed", run_ids, exc_info=error)
     return {"kind": "failed", "text": sentence_of(error)}
 
 
 def sentence_of(error: Exception) -> str:
-    """What a user reads of an error that ended a run or a finding."""
+    """Put an error that ended a run or a finding into a sentence."""
     if isinstance(error, LabError):
         return str(error)
     if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
@@ -117,7 +117,7 @@ def sentence_of(error: Exception) -> str:
 
 
 def config_in(folder: RunFolder) -> RunConfig:
-    """The config of a run, from its folder."""
+    """Read the config of a run from its folder."""
     try:
         return RunConfig.from_json(read_text(folder.config))
     except FileNotFoundError:
@@ -143,7 +143,7 @@ def _perform(folder: RunFolder, supervisor: Supervisor) -> Ended:
 
 
 def restored(begin: Callable[[], Restored], checkpoint: AnyPath, run_ids: str) -> tuple[Restored, LabError | None]:
-    """What begin returns, at its checkpoint if it has one; and why its checkpoint, now removed, could not be used."""
+    """Begin at the checkpoint, if there is one; also return why a checkpoint, now removed, could not be used."""
     training = begin()
     if is_file(checkpoint):
         try:
@@ -157,7 +157,7 @@ def restored(begin: Callable[[], Restored], checkpoint: AnyPath, run_ids: str) -
 
 
 def _prepared(folder: RunFolder, config: RunConfig, dataset: "Dataset") -> tuple["Training", bool]:
-    """The training of a run at its last checkpoint, or at its start; and whether its checkpoint was damaged."""
+    """Set up a run at its last checkpoint, or at its start; also return whether its checkpoint was damaged."""
     from kd_core.runs import artifacts, logit_cache
     from kd_core.training import mistaken
 
@@ -213,7 +213,7 @@ def _train(folder: RunFolder, training: "Training", damaged: bool, supervisor: S
 
 
 def _left_early(folder: RunFolder, training: "Training", request: str, supervisor: Supervisor) -> Ended:
-    """The end of a run at whose request its training was left; a stopped one saves what it has learned."""
+    """End a run whose training was left on request; a stopped one saves what it has learned."""
     from kd_core.runs import artifacts
 
     if request == "pause":

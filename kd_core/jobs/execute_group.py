@@ -78,7 +78,7 @@ def _perform(members: list[_Member]) -> None:
 
 
 def _prepared(members: list[_Member], configs: list[RunConfig], dataset: "Dataset") -> tuple["Together", bool]:
-    """The students at their common checkpoint, or at their start; and whether their checkpoint was damaged."""
+    """Set up the students at their common checkpoint, or at their start; also return whether it was damaged."""
     from kd_core.runs import artifacts, logit_cache
     from kd_core.training.together import Together
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, on_this_machine, path_at
 from kd_core.jobs.worker import settle_in
-from kd_core.models.config import BLACK_BOX
 from kd_core.runs.run import Run, folder_of
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ class Host(NamedTuple):
 
     @classmethod
     def this(cls, runs: int | None = None) -> "Host":
-        """This machine, with so many runs at once where it is said."""
+        """Describe this machine, with so many runs at once where they are given."""
         import torch
 
         cores = cores_here()

@@ -99,7 +99,7 @@ class Jobs:
         return [same.get(run_id, run_id) for run_id in configs]
 
     def _shared(self, configs: Mapping[str, RunConfig]) -> tuple[dict[str, RunConfig], dict[str, str]]:
-        """Which of these are to be trained, and which are to be joined, as kd_core.runs.store.shared says it.
+        """Split runs into those to train and those to join, as kd_core.runs.store.shared does.
 
         A grid of students, which trains as one model and is looked at as one batch, is joined whole or not at all.
         """
@@ -166,7 +166,7 @@ class Jobs:
             self._dispatcher.send(partial(self._dispatcher.enqueue, taken))
 
     def lineup(self) -> tuple[tuple[str, int | None], ...]:
-        """(run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn.
+        """List (run id, place): the runs at work, place 0, then the waiting from place 1, in the order of their turn.
 
         Last, with None for a place, those that wait for their teacher.
         """
@@ -178,7 +178,7 @@ class Jobs:
         configs: Mapping[str, RunConfig] = MappingProxyType({}),
         browser: str = "",
     ) -> dict[str, Span]:
-        """When the runs of the queue, and a browser's new ones, are expected to begin and to end; by id.
+        """Estimate when the runs of the queue, and a browser's new ones, begin and end; by id.
 
         seconds: what a run of a config trains on this machine, None where nobody knows. A run at work goes by its own
         pace. What hangs on a time that nobody knows ends at math.inf.
@@ -210,7 +210,7 @@ class Jobs:
         return pace if pace is not None else _or_endless(seconds(run.config)) * max(1 - run.progress, 1e-9)
 
     def crew(self) -> dict[str, list[bool]]:
-        """The workers as of a moment ago: host -> for each of its workers, whether it has something to do."""
+        """List the workers as of a moment ago: host -> for each of its workers, whether it has something to do."""
         return self._dispatcher.crew
 
     def find_out(self, kind: Finding, run_ids: Iterable[str], browser: str = "", *, privileged: bool = True) -> None:

@@ -35,7 +35,7 @@ def turns(
     blocked: Collection[Item] = (),
     joined: Mapping[Item, Collection[str]] = MappingProxyType({}),
 ) -> list[Item]:
-    """The order in which waiting items (run ids, say) get workers, as Jobs says.
+    """Order waiting items (run ids, say) by when they get workers, as Jobs says.
 
     waiting: item -> browser, by their coming. at_work: browser -> how many of its own are at work. served: browser ->
     when it last got a worker. blocked: what cannot begin yet, which takes no turn and is left out. joined: other
@@ -80,7 +80,7 @@ class Work(NamedTuple):
 
 
 def free_workers(workers: Iterable[Worker], works: Collection[Work], held_host: str | None) -> list[Worker]:
-    """The workers that may be given runs, those of the hosts with the least to do first. held_host: gets no runs."""
+    """List the workers that may be given runs, first those of hosts with the least to do. held_host: gets no runs."""
     busy = {work.worker.address for work in works}
     closed = {work.worker.host for work in works if work.measures} | {held_host}
     load = Counter(work.worker.host for work in works)
@@ -89,7 +89,7 @@ def free_workers(workers: Iterable[Worker], works: Collection[Work], held_host: 
 
 
 def suited_worker(free: Sequence[Worker], run: Run, *, gpus: bool) -> Worker | None:
-    """The free worker that suits a run best, None where it has to wait. gpus: whether any worker, free or not, has one.
+    """Choose the free worker that suits a run best, None where it has to wait. gpus: whether any worker has one.
 
     Runs that may choose go where a GPU is, unless they began elsewhere: only the same device gives the same weights.
     One that names a GPU waits for one where any worker has it.
@@ -104,25 +104,25 @@ def suited_worker(free: Sequence[Worker], run: Run, *, gpus: bool) -> Worker | N
 
 
 def worker_for_finding(kind: Finding, workers: Iterable[Worker], works: Collection[Work]) -> Worker | None:
-    """A free worker for a finding; for a measurement of speed, one on whose host nothing else goes on."""
+    """Choose a free worker for a finding; for a measurement of speed, one on whose host nothing else goes on."""
     busy = {work.worker.address for work in works}
     closed = {work.worker.host for work in works if kind == "speed" or work.measures}
     return next((worker for worker in workers if worker.address not in busy and worker.host not in closed), None)
 
 
 def quietest_host(workers: Iterable[Worker], works: Iterable[Work]) -> str | None:
-    """The host with the least to do."""
+    """Choose the host with the least to do."""
     load = Counter(work.worker.host for work in works)
     return min({worker.host for worker in workers}, key=lambda host: (load[host], host), default=None)
 
 
 def is_grid(configs: Iterable[RunConfig]) -> bool:
-    """Whether a batch is a grid of students, which trains as one model."""
+    """Tell whether a batch is a grid of students, which trains as one model."""
     return sum(config.role != "teacher" for config in configs) >= FEWEST_TOGETHER
 
 
 def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[str]:
-    """The waiting runs of its batch that train with a run as one, itself included; itself alone where they are few.
+    """Find the waiting runs of a run's batch that train with it as one, itself included; it alone where they are few.
 
     Those that once trained together go on together, with those that have left the group since: the batched model of
     fewer would round otherwise, and their checkpoint is of all.
@@ -150,7 +150,7 @@ def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[
 
 
 def _former_group(folder: RunFolder) -> list[str]:
-    """The runs that one has trained with as one, itself included, as its folder says."""
+    """Read which runs one has trained with as one, itself included."""
     try:
         group = json.loads(read_text(folder.group))
         return [str(run_id) for run_id in group] if folder.run_id in group else []
@@ -172,7 +172,7 @@ def forecast(
     workers: Iterable[float],
     at_work: Mapping[str, Span] = MappingProxyType({}),
 ) -> dict[str, Span]:
-    """When each run begins and ends if each in turn goes to the first free worker once its teachers are done.
+    """Estimate when runs begin and end: each in turn goes to the first free worker once its teachers are done.
 
     order: run ids, in turn order. seconds: what each trains. workers: in how many seconds each is free. at_work: what
     has begun, teachers among them.
@@ -205,7 +205,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def from_environment(cls) -> "Limits":
-        """As the variables below say. Raises ConfigError where one is no whole number above 0."""
+        """Read the variables named below. Raises ConfigError where one is no whole number above 0."""
         values = {}
         names = {"queue": "KD_MAX_QUEUED", "browser": "KD_MAX_PER_BROWSER", "at_once": "KD_RUNS_AT_ONCE"}
         for field, name in names.items():

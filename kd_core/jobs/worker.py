@@ -70,7 +70,7 @@ def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[s
 
 
 def _supervisor(key: str, run_id: str) -> Supervisor:
-    """The queue's process as the supervisor of a run on this worker."""
+    """Make the queue's process the supervisor of a run on this worker."""
     from distributed import Status, get_worker
 
     worker = get_worker()
@@ -89,7 +89,7 @@ def _supervisor(key: str, run_id: str) -> Supervisor:
             sent_at = time.monotonic()
 
     def requested() -> str | None:
-        """What it was asked, and to yield where this process is about to end: another one then goes on from there."""
+        """Return its request, or 'yield' where this process is about to end: another one then goes on from there."""
         return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
 
     return Supervisor(emit, requested)

@@ -20,7 +20,7 @@ from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
-from kd_core.models.config import BLACK_BOX, BroughtConfig
+from kd_core.models.config import BroughtConfig
 from kd_core.runs.run import Results, RunFolder, trained_to_the_end
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
@@ -130,7 +130,7 @@ def saved_results(folder: RunFolder) -> Results | None:
 
 
 def _logits_by_part(model: nn.Module, dataset: Dataset, validation_images: Tensor) -> dict[str, Tensor]:
-    """Logits over the test set and over the validation split, if there is one."""
+    """Compute logits over the test set and over the validation split, if there is one."""
     parts = {"test": dataset.test_images} | ({"validation": validation_images} if len(validation_images) else {})
     return {part: build.logits_of(model, images, dataset.normalise) for part, images in parts.items()}
 
@@ -149,7 +149,7 @@ def _add_logits(folder: RunFolder) -> None:
 
 
 def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
-    """The trained model of a run, on the CPU, in eval mode, for images and classes of dataset.
+    """Load the trained model of a run, on the CPU, in eval mode, for images and classes of dataset.
 
     Raises ConfigError where the model has another number of classes or image shape, SaveError where its files are
     missing or damaged.
@@ -214,7 +214,7 @@ def load_trained(folder: RunFolder) -> Trained:
 
 
 def weights_sha256(folder: RunFolder) -> str:
-    """The checksum of a run's weights file. Raises SaveError where there is none."""
+    """Compute the checksum of a run's weights file. Raises SaveError where there is none."""
     try:
         return sha256(folder.weights)
     except OSError as error:
@@ -222,7 +222,7 @@ def weights_sha256(folder: RunFolder) -> str:
 
 
 def external_input(folder: RunFolder) -> BroughtConfig | None:
-    """What an external teacher expects of its images; None of one that was trained here.
+    """Read what an external teacher expects of its images; None for a run that was trained here.
 
     Raises SaveError where its config is missing or damaged.
     """
@@ -230,7 +230,7 @@ def external_input(folder: RunFolder) -> BroughtConfig | None:
 
 
 def training_logits(folders: Sequence[RunFolder], dataset_name: str) -> Tensor | None:
-    """Logits of these teachers over the training set of a data set, (M, N, K), or None where one has not kept them."""
+    """Read these teachers' logits over the training set of a data set, (M, N, K); None where one did not save them."""
     members = []
     for folder in folders:
         if not _logits_are_here(folder) or _config(folder).dataset != dataset_name:
@@ -243,12 +243,12 @@ def training_logits(folders: Sequence[RunFolder], dataset_name: str) -> Tensor |
 
 
 def test_logits(folder: RunFolder) -> NDArray[np.float32]:
-    """Logits of a run over the test set of its own data set, (N, K). Raises SaveError where they are not whole."""
+    """Read a run's logits over the test set of its data set, (N, K). Raises SaveError where they are not whole."""
     return _logits(folder)["test"].numpy()
 
 
 def validation_logits(folder: RunFolder) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
-    """Logits of a run over its validation split, (N, K), and the true labels (N,); None where it kept none.
+    """Read a run's logits over its validation split, (N, K), and the true labels, (N,); None where it saved none.
 
     The labels are the data set's own, even where the run was not shown them. Raises SaveError where the logits are not
     whole, DatasetError where the data set is not to be had.
@@ -280,7 +280,7 @@ def _config(folder: RunFolder) -> RunConfig:
 
 
 def _logits_are_here(folder: RunFolder) -> bool:
-    """Whether logits and weights are the ones that the card was written for.
+    """Check that logits and weights are those that the card was written for.
 
     A card without a checksum of logits stands beside weights that came alone (exchange.shipped): they are computed now.
     Raises DatasetError where that needs a data set that is not to be had.

@@ -30,7 +30,7 @@ MOST_BYTES = 2_000_000_000
 
 
 def of_all(teachers: Sequence[RunFolder], dataset: Dataset, model_of: Callable[[RunFolder], nn.Module]) -> Tensor:
-    """Logits of each teacher for each training image of a data set, in its order: (M, N, K).
+    """Return each teacher's logits of each training image of a data set, in its order: (M, N, K).
 
     model_of: gives the model of a run, on the CPU; called for those alone whose logits have to be computed.
     Raises SaveError where a run's files are missing or damaged.
@@ -42,7 +42,7 @@ def of_all(teachers: Sequence[RunFolder], dataset: Dataset, model_of: Callable[[
 
 
 def key(teacher: RunFolder, dataset: Dataset) -> str:
-    """64 hexadecimal digits that change with the teacher's weights, the data, its order, and its normalisations."""
+    """Make 64 hexadecimal digits that change with the teacher's weights, the data, its order and its normalisations."""
     content = hashlib.sha256(dataset.train_labels.numpy().tobytes())
     for images in () if dataset.streamed else dataset.train_images.split(5000):  # a streamed one's name has its digest
         content.update(images.numpy().tobytes())
@@ -57,7 +57,7 @@ def key(teacher: RunFolder, dataset: Dataset) -> str:
 
 
 def _computed_once(teacher: RunFolder, dataset: Dataset, model_of: Callable[[RunFolder], nn.Module]) -> Tensor:
-    """(N, K), from the cache or into it. A cache that cannot be written is done without."""
+    """Return (N, K), from the cache or into it. A cache that cannot be written is done without."""
     name = key(teacher, dataset)
     path = teacher.storage / FOLDER / f"{name}.safetensors"
     mark = torch.tensor(list(bytes.fromhex(name)), dtype=torch.uint8)

@@ -72,7 +72,7 @@ def parse_seen(text: str) -> dict[str, Seen]:
 
 
 def updates(store: Store, runs: Iterable[Run], seen: Mapping[str, Seen]) -> list[RunUpdate]:
-    """An update for each run: its state, and its records since it was seen."""
+    """Make an update for each run: its state, and its records since it was seen."""
     runs = [*runs]
     blocked = store.blocked(run for run in runs if run.status == "queued")
     return [_update(store, run, seen.get(run.id, NOTHING), run.id in blocked) for run in runs]
@@ -119,7 +119,7 @@ PROBE_LOGITS = 60_000
 
 
 def probe_updates(store: Store, runs: Iterable[Run], image: int, seen: Mapping[str, Seen]) -> list[ProbeUpdate]:
-    """For each run the logits of one probe image after each epoch that was not seen yet; a Seen's step is an epoch.
+    """Give for each run the logits of one probe image after each epoch not seen yet; a Seen's step is an epoch.
 
     An epoch after which they are not finite, because the weights diverged, is left out.
     """
@@ -146,18 +146,18 @@ def probe_updates(store: Store, runs: Iterable[Run], image: int, seen: Mapping[s
 
 
 def _columns(points: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    """Points as two columns, rounded to what a screen can show."""
+    """Turn points into two columns, rounded to what a screen can show."""
     pairs = [(round(epoch, 4), float(f"{value:.5g}")) for epoch, value in points if math.isfinite(value)]
     return [epoch for epoch, _ in pairs], [value for _, value in pairs]
 
 
 def _finite(value: float | None) -> float | None:
-    """JSON knows no infinity, which a loss that diverged may be."""
+    """Replace what JSON cannot hold, such as the infinite loss of a run that diverged, by None."""
     return value if value is not None and math.isfinite(value) else None
 
 
 def seconds_left(run: Run, newest: RecordRow | None) -> float | None:
-    """How long the rest of a run takes at the pace of its newest record; None without a pace."""
+    """Estimate the rest of a run at the pace of its newest record; None without a pace."""
     if newest is None or not newest["samples_per_second"]:
         return None
     examples = (1 - run.progress) * run.config.training.epochs * run.config.examples

@@ -1,4 +1,4 @@
-"""Reading the run store: SQLite as sentences and records, whoever writes it."""
+"""The reading half of the run store: rows of SQLite as runs, records and curves, and its errors as sentences."""
 
 import json
 import logging
@@ -81,28 +81,28 @@ class Reader:
             self._database.close()
 
     def folder(self, run_id: str) -> RunFolder:
-        """Where the files of a run lie."""
+        """Return the folder of a run."""
         return folder_of(self.storage, run_id)
 
     def statuses(self) -> list[sqlite3.Row]:
-        """The id and status of every run, of the deleted too."""
+        """Read the id and status of every run, the deleted included."""
         return self._rows("SELECT id, status FROM runs")
 
     def blocked(self, runs: Iterable[Run]) -> set[str]:
-        """The ids of those of these runs that wait for a teacher, which is not there yet or has left no weights."""
+        """Find those of these runs whose teacher has no weights yet, by id."""
         taught = {run.id: run.config.distillation.teachers for run in runs if run.config.distillation}
         named = {teacher for teachers in taught.values() for teacher in teachers}
         ready = {run.id for run in self.some([*named]) if run.usable and run.status not in ACTIVE}
         return {run_id for run_id, teachers in taught.items() if not ready.issuperset(teachers)}
 
     def get(self, run_id: str) -> Run:
-        """The run with this id. Raises StoreError where there is none."""
+        """Read the run with this id. Raises StoreError where there is none."""
         for row in self._rows("SELECT * FROM runs WHERE id = ? AND deleted_at IS NULL", run_id):
             return _run(row)
         raise StoreError(f"there is no run '{run_id}': see the list of runs")
 
     def find(self, text: str) -> Run:
-        """The run whose id starts with text. Raises StoreError unless there is just one."""
+        """Find the run whose id starts with text. Raises StoreError unless there is exactly one."""
         rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
         if len(rows) == 1:
             return _run(rows[0])
@@ -110,7 +110,7 @@ class Reader:
         raise StoreError(f"{problem} '{text}': see the list of runs")
 
     def runs(self, *, batch: str | None = None, statuses: Iterable[Status] | None = None) -> list[Run]:
-        """Runs, newest first, of one batch and in some states where these are named."""
+        """Read runs, newest first: all, or those of one batch, or in some states."""
         clauses, values = ["deleted_at IS NULL"], []
         if batch is not None:
             clauses.append("batch = ?")
@@ -122,26 +122,26 @@ class Reader:
         return [run for run in map(run_or_none, rows) if run is not None]
 
     def some(self, run_ids: Sequence[str]) -> list[Run]:
-        """The runs with these ids, in this order; an id that nobody has is left out."""
+        """Read the runs with these ids, in this order; unknown ids are left out."""
         marks = ", ".join("?" * len(run_ids))
         rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
         runs = {run.id: run for run in map(run_or_none, rows) if run is not None}
         return [runs[run_id] for run_id in dict.fromkeys(run_ids) if run_id in runs]
 
     def status(self, run_id: str) -> Status | None:
-        """How a run stands, or None where there is none or it was deleted."""
+        """Read the status of a run; None where there is none or it was deleted."""
         rows = self._rows("SELECT status FROM runs WHERE id = ? AND deleted_at IS NULL", run_id)
         return rows[0]["status"] if rows else None
 
     def request(self, run_id: str) -> str | None:
-        """What the owner of this run was asked: 'stop', 'pause' or nothing."""
+        """Read what the owner of a run is to do: 'stop', 'pause' or None."""
         rows = self._rows("SELECT request FROM runs WHERE id = ?", run_id)
         return rows[0]["request"] if rows else None
 
     def records(
         self, run_id: str, kind: Literal["step", "epoch"], after: int = -1, until: int = MAX_STEP
     ) -> list[RecordRow]:
-        """The records of one kind after a step and up to another, in order; what a record has not is None."""
+        """Read the records of one kind after a step and up to another, in order; what a record lacks is None."""
         rows = self._rows(
             "SELECT * FROM records WHERE run_id = ? AND kind = ? AND step > ? AND step <= ? ORDER BY step",
             run_id, kind, after, until,
@@ -149,7 +149,7 @@ class Reader:
         return [_record(row) for row in rows]
 
     def last_record(self, run_id: str) -> RecordRow | None:
-        """The newest step or epoch record of a run."""
+        """Read the newest step or epoch record of a run."""
         newest = [
             row
             for kind in ("step", "epoch")
@@ -161,7 +161,7 @@ class Reader:
         return None if last is None else _record(last)
 
     def validation_errors(self, batch: str) -> dict[str, int]:
-        """What each run of a batch got wrong of its validation split after its newest epoch, as far as they count it.
+        """Read the validation errors of each run of a batch after its newest epoch.
 
         run id -> errors; runs without an epoch or without a split are left out.
         """
@@ -173,7 +173,7 @@ class Reader:
         return {run_id: errors for run_id, errors in newest.items() if errors is not None}
 
     def curve(self, run_id: str, part: str) -> list[tuple[float, float]]:
-        """(epoch, value) of one of PARTS over a run's steps, in order.
+        """Read (epoch, value) of one of PARTS over a run's steps, in order.
 
         Every record of a short run; of a long one the lowest and the highest of each of CURVE_STRETCHES stretches.
         """
@@ -198,14 +198,14 @@ class Reader:
         return sorted(points)
 
     def probes(self, run_id: str, after: int = -1) -> list[tuple[int, list[list[float]]]]:
-        """(epoch, logits of the probe images) as the run learned, after an epoch: 0 is before the first step."""
+        """Read (epoch, logits of the probe images) after each epoch; epoch 0 is before the first step."""
         rows = self._rows(
             "SELECT epoch, logits FROM probes WHERE run_id = ? AND epoch > ? ORDER BY epoch", run_id, after
         )
         return [(row["epoch"], json.loads(row["logits"])) for row in rows]
 
     def probe(self, run_id: str, image: int, after: int = -1) -> list[tuple[int, list[float]]]:
-        """The same of one probe image: (epoch, its logits). An epoch whose logits are not all finite is left out.
+        """Read (epoch, logits) of one probe image. An epoch whose logits are not all finite is left out.
 
         SQLite takes them out of the rest: to read all of a long run's for one image takes a hundred times the memory.
         """
@@ -217,12 +217,12 @@ class Reader:
         return [(row["epoch"], json.loads(row["logits"])) for row in rows if row["logits"] is not None]
 
     def epoch_seconds(self, run_id: str) -> list[float]:
-        """What each epoch of a run took."""
+        """Read how long each epoch of a run took."""
         query = "SELECT seconds FROM records WHERE run_id = ? AND kind = 'epoch' ORDER BY step"
         return [row["seconds"] for row in self._rows(query, run_id)]
 
     def finding(self, kind: str, run_ids: Iterable[str]) -> dict[str, Any] | None:
-        """What was found out of exactly these runs, in any order, or None."""
+        """Read the finding of exactly these runs, in any order; None where there is none."""
         for row in self._rows("SELECT result FROM findings WHERE kind = ? AND run_ids = ?", kind, key_of(run_ids)):
             result: dict[str, Any] = json.loads(row["result"])
             return result
@@ -280,12 +280,12 @@ class Reader:
 
 
 def errorname(error: sqlite3.Error) -> str:
-    """SQLite's own name of an error, such as SQLITE_IOERR_SHMSIZE; empty for one that Python itself raised."""
+    """Return SQLite's own name of an error, such as SQLITE_IOERR_SHMSIZE; empty for one that Python itself raised."""
     return getattr(error, "sqlite_errorname", "")
 
 
 def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
-    """The sentence for a database that cannot be read or written though it is not damaged."""
+    """Say in a sentence why a database that is not damaged cannot be read or written."""
     name = errorname(error)
     disk = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))  # which of the disk's troubles, SQLite does not say
     if name == "SQLITE_FULL" or (disk and _is_full(home)):
@@ -302,7 +302,7 @@ def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether a disk has no room for what SQLite needs to open a database."""
+    """Tell whether a disk has too little room for SQLite to open a database."""
     try:
         return shutil.disk_usage(folder).free < LEAST_ROOM_BYTES
     except OSError:
@@ -310,7 +310,7 @@ def _is_full(folder: Path) -> bool:
 
 
 def extremes_of(points: list[tuple[float, float]], stretch: int) -> list[tuple[float, float]]:
-    """The lowest and the highest of every `stretch` points, and the last point of all."""
+    """Keep the lowest and the highest of every `stretch` points, and the last point."""
     kept = {points[-1]}
     for start in range(0, len(points), stretch):
         piece = points[start : start + stretch]
@@ -324,7 +324,7 @@ MOST_READ = 5000
 
 
 def _run(row: sqlite3.Row) -> Run:
-    """A run, shared by all who read the same row: each page lists all runs, most of them as they were before."""
+    """Make a run of a row; readers of the same row share it, as each page lists all runs and few have changed."""
     cells = tuple(row)
     known = _read.get(row["id"])
     if known is not None and known[0] == cells:
@@ -345,12 +345,12 @@ def _run(row: sqlite3.Row) -> Run:
 
 @lru_cache(maxsize=1024)
 def _config(text: str) -> RunConfig:
-    """A run's config never changes; reading it anew for every page that lists runs was a tenth of a class's time."""
+    """Parse a run's config once: doing so for every page that lists runs was a tenth of a class's time."""
     return RunConfig.from_json(text)
 
 
 def run_or_none(row: sqlite3.Row) -> Run | None:
-    """A row that another version wrote and this one cannot read is left out, not allowed to hide all others."""
+    """Make a run of a row; None, logged, where another version wrote it and this one cannot read it."""
     try:
         return _run(row)
     except (LabError, ValueError) as error:
@@ -363,10 +363,10 @@ def _record(row: sqlite3.Row) -> RecordRow:
 
 
 def key_of(run_ids: Iterable[str]) -> str:
-    """What finds a finding of these runs, in any order."""
+    """Make the key of a finding of these runs, in any order."""
     return ",".join(sorted(run_ids))
 
 
 def quoted(words: Iterable[str]) -> str:
-    """Words of ours, never a user's, as a list in SQL."""
+    """Write words of ours, never a user's, as a list in SQL."""
     return ", ".join(f"'{word}'" for word in words)

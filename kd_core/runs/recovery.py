@@ -95,7 +95,7 @@ def _logged(store: Store, notice: str) -> Opened:
 
 
 def _damaged(home: Path, storage: AnyPath) -> bool:
-    """Whether the database cannot be trusted. Where there are runs, one that is missing or empty cannot."""
+    """Tell whether the database is damaged; a missing or empty one is, where there are runs."""
     path = home / DATABASE
     if path.exists() and not path.is_file():
         return False  # Store says what is wrong with that
@@ -105,7 +105,7 @@ def _damaged(home: Path, storage: AnyPath) -> bool:
 
 
 def _is_new(path: Path) -> bool:
-    """Whether a database has no table yet."""
+    """Tell whether a database has no table yet."""
     try:
         return _query(path, "SELECT 1 FROM sqlite_master LIMIT 1") == []
     except (sqlite3.DatabaseError, ValueError):
@@ -113,7 +113,7 @@ def _is_new(path: Path) -> bool:
 
 
 def _behind(home: Path, storage: AnyPath) -> bool:
-    """Whether the backup knows of a run or of an end that the database does not, whose write-ahead log is gone, say."""
+    """Tell whether the backup knows a run or an end that the database lacks, as when its write-ahead log is gone."""
     if not (home / DATABASE).is_file() or not (home / BACKUP).is_file():
         return False
     try:
@@ -134,7 +134,7 @@ def _query(path: Path, query: str) -> list[Any]:
 
 
 def _is_json(field: str) -> str:
-    """A condition in SQL. Python writes NaN and Infinity, which no JSON knows and a run that ran away may hold."""
+    """Write a condition in SQL. Python writes NaN and Infinity, which JSON lacks and a diverged run may hold."""
     for word in ("-Infinity", "Infinity", "NaN"):
         field = f"replace({field}, '{word}', '0')"
     return f"json_valid({field})"
@@ -156,7 +156,7 @@ _NOT_DAMAGE = tuple(f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "FULL", "IOE
 
 
 def _sound(path: Path) -> bool:
-    """Whether a database is whole and one of ours. Raises where something else than damage keeps it from being read."""
+    """Tell whether a database is whole and one of ours. Raises where anything but damage keeps it from being read."""
     try:
         with path.open("rb") as file:
             header = file.read(100)
@@ -206,7 +206,7 @@ def follow_folders(store: Store, seconds_to_enter: float = 0.0) -> int:
 
 
 def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
-    """Correct the row of a run where it differs from the folder; whether it did."""
+    """Correct the row of a run that differs from its folder; False where it does not."""
     if account.at_work:
         return False
     ended = account.status in ("finished", "stopped")
@@ -227,7 +227,7 @@ def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
 
 
 def _results(folder: RunFolder) -> Results:
-    """What the card says, where the weights beside it are those it was written for; else nothing."""
+    """Read the results in the card; empty where the weights beside it are not those it was written for."""
     try:
         card = json.loads(read_text(folder.card))
         whole = sha256(folder.weights) == card["weights_sha256"]

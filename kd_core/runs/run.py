@@ -44,7 +44,7 @@ class Results(TypedDict, total=False):
 
 
 def trained_to_the_end(config: RunConfig, results: Results) -> bool:
-    """Whether a run with these results needs no more training; an external teacher needs none."""
+    """Tell whether a run with these results needs no more training; an external teacher needs none."""
     return config.brought is not None or results["epochs"] >= config.training.epochs
 
 
@@ -143,14 +143,14 @@ class RunFolder:
 
 
 def folder_of(storage: AnyPath, run_id: str) -> RunFolder:
-    """Where the files of a run lie. Raises StoreError for what cannot be an id, so no id leads outside storage."""
+    """Return the folder of a run. Raises StoreError for what cannot be an id, so no id leads outside storage."""
     if not (run_id.isascii() and run_id.isalnum()):
         raise StoreError(f"there is no run '{run_id}'")
     return RunFolder(storage / "runs" / run_id)
 
 
 def new_id() -> str:
-    """An id for a run or a batch that nobody has yet."""
+    """Make an id for a run or a batch."""
     return secrets.token_hex(5)
 
 

@@ -68,14 +68,14 @@ MOST_CHECKPOINT_BYTES = 5_000_000_000
 
 
 def readiness(run: Run) -> int:
-    """How soon a run serves who asks for its config: 0 finished, 1 waits or is at work, 2 may go on, 3 never."""
+    """Rank how soon a run serves who wants its config: 0 finished, 1 waits or is at work, 2 may go on, 3 never."""
     if run.status == "finished" and run.usable:
         return 0
     return 1 if run.status in ACTIVE else 2 if run.status in RESUMABLE else 3
 
 
 def serving(known: Iterable[Run]) -> dict[RunConfig, Run]:
-    """Of each config the run that serves soonest: the same config gives the same weights."""
+    """Find for each config the run that serves soonest: the same config gives the same weights."""
     by_config: dict[RunConfig, Run] = {}
     for run in sorted(known, key=readiness):
         if readiness(run) < 3:
@@ -84,7 +84,7 @@ def serving(known: Iterable[Run]) -> dict[RunConfig, Run]:
 
 
 def shared(configs: Mapping[str, RunConfig], known: Iterable[Run]) -> tuple[dict[str, RunConfig], dict[str, str]]:
-    """Which of these runs (id -> config, teachers first) are to be trained, and which are known: id -> the known one's.
+    """Split runs (id -> config, teachers first) into those to train and those known (id -> the known run's id).
 
     A student whose teacher is known learns from that one.
     """
@@ -240,7 +240,7 @@ class Store(Reader):
             return True
 
     def describe(self, run_id: str, *, name: str, note: str, tags: Iterable[str]) -> None:
-        """Set what people say of a run: a name instead of the made one, a note, and tags."""
+        """Set the name, note and tags of a run."""
         cleaned = list(dict.fromkeys(tag.strip()[:MAX_TAG] for tag in tags if tag.strip()))
         with self._transaction() as database:
             database.execute(
@@ -351,19 +351,19 @@ class Store(Reader):
             )
 
     def forget_finding(self, kind: str, run_ids: Iterable[str]) -> None:
-        """Let it be found out again."""
+        """Remove a finding, so that it can be found out again."""
         with self._transaction() as database:
             database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, key_of(run_ids)))
 
     def accounts(self) -> list[Account]:
-        """An account of every run, of the deleted too."""
+        """Read an account of every run, the deleted included."""
         rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
         silent = self._silence()
         at_work = {row["id"]: row["status"] in ACTIVE and self._owned(row, silent) for row in rows}
         return [Account(row["id"], row["status"], row["config"], row["results"], at_work[row["id"]]) for row in rows]
 
     def _silence(self) -> dict[str, float]:
-        """For how many seconds each owner of runs has given no sign of life.
+        """Compute for how many seconds each owner of runs has given no sign of life.
 
         Its first sign that is seen here is dated by the clock on the wall, which both hosts share; from then on our own
         clock counts, which nobody sets.
@@ -378,7 +378,7 @@ class Store(Reader):
         return {owner: now - heard_at for owner, (_, heard_at) in self._heard.items()}
 
     def _owned(self, row: sqlite3.Row, silent: Mapping[str, float]) -> bool:
-        """Whether the owner of a run still lives; one on another host does that has not been silent for too long."""
+        """Tell whether the owner of a run lives; on another host it does unless it has been silent for too long."""
         if row["owner"] == self._me:
             return True
         owner: dict[str, Any] = json.loads(row["owner"])
@@ -387,13 +387,13 @@ class Store(Reader):
         return _lives(owner)
 
     def joinable(self) -> list[Run]:
-        """The runs that wait or are at work in this process, and that nobody has asked to end."""
+        """Read the runs that wait or are at work in this process and that nobody has asked to end."""
         query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({quoted(ACTIVE)})"
         return [run for run in map(run_or_none, self._rows(query, self._me)) if run is not None]
 
 
 def _this_process() -> str:
-    """What tells this process from every other, now and later: JSON, always the same."""
+    """Identify this process among all, now and later, in JSON that is always the same."""
     return json.dumps({"host": socket.gethostname(), **_birth(os.getpid())})
 
 
@@ -403,7 +403,7 @@ def _birth(pid: int) -> dict[str, Any]:
 
 
 def _life(pid: int) -> str:
-    """What only one process with this id has, and no clock moves: Linux's boot and the tick of it that it began at.
+    """Identify a process among all with its id by Linux's boot and the tick it began at, which no clock moves.
 
     Empty where the system does not say. psutil's time of the start moves with the clock on the wall.
     """
@@ -415,7 +415,7 @@ def _life(pid: int) -> str:
 
 
 def _lives(owner: Mapping[str, Any]) -> bool:
-    """Whether a process of this machine is there. Owners that earlier versions entered tell the time of their start."""
+    """Tell whether a process of this machine lives. Owners of earlier versions have the time of their start."""
     try:
         process = psutil.Process(owner["pid"])
         if process.status() == psutil.STATUS_ZOMBIE:

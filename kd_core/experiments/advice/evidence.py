@@ -200,7 +200,9 @@ def _teaching(store: Store, run: Run, teachers: Sequence[Run]) -> _Teaching | No
     dataset = load.load(run.config.dataset, storage=store.storage)
     left = artifacts.training_logits([*map(store.folder, distillation.teachers)], run.config.dataset)
 
-    models = [] if left is not None else [artifacts.load_model(store.folder(teacher.id), dataset) for teacher in teachers]
+    models = (
+        [] if left is not None else [artifacts.load_model(store.folder(teacher.id), dataset) for teacher in teachers]
+    )
 
     def logits(indices: NDArray[np.int64]) -> Logits:
         chosen = torch.from_numpy(indices)
