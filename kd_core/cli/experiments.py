@@ -106,33 +106,30 @@ def compare(
     from kd_core.evaluation.claims import TIMES_SAID, null_said
     from kd_core.runs import artifacts
 
-    with sentences():
-        store = open_store()
-        dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
-        fits = finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
-        found = [find(store, text, "compares", fits) for text in runs]
-        for run in found:
-            if not run.usable:
-                raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
-            if run.config.dataset != found[0].config.dataset:
-                learned, other = called(run.config.dataset), called(found[0].config.dataset)
-                raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
-        dataset = load.load(found[0].config.dataset)
-        models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in found}
-        measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
-        table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
-        sources = comparison.Sources(
-            lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy
-        )
-        for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
-            table.add_row(name, *values)
-        console.print(table)
-        conditions = measured["conditions"]
-        console.print(
-            f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
-            f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
-            f" {null_said(measured)}"
-        )
+    store = open_store()
+    dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
+    fits = finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
+    found = [find(store, text, "compares", fits) for text in runs]
+    for run in found:
+        if not run.usable:
+            raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
+        if run.config.dataset != found[0].config.dataset:
+            learned, other = called(run.config.dataset), called(found[0].config.dataset)
+            raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
+    dataset = load.load(found[0].config.dataset)
+    models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in found}
+    measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
+    table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
+    sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
+    for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
+        table.add_row(name, *values)
+    console.print(table)
+    conditions = measured["conditions"]
+    console.print(
+        f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"
+        f" {conditions['torch']}, {conditions['precision']}; models taking turns. {TIMES_SAID}"
+        f" {null_said(measured)}"
+    )
 
 
 def advise(run: RunId) -> None:

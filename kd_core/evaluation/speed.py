@@ -86,7 +86,7 @@ def size_bytes(model: nn.Module) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def costs(model: nn.Module, image_shape: build.ImageShape) -> dict[str, int]:
+def costs(model: nn.Module, image_shape: ImageShape) -> dict[str, int]:
     """Count the parameters, bytes and multiply_adds (of one image) of a model."""
     return {
         "parameters": build.parameter_count(model),

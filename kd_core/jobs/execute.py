@@ -137,7 +137,7 @@ def _perform(folder: RunFolder, supervisor: Supervisor) -> Ended:
         return {"kind": "finished", "results": results}
     downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
     dataset = load.load(config.dataset, downloading, folder.storage)
-    if config.brought is not None:
+    if not config.trained_here:
         return _evaluate_external(folder, config, dataset, supervisor)
     return _train(folder, *_prepared(folder, config, dataset), supervisor)
 

@@ -20,8 +20,8 @@ from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
-from kd_core.models.config import BroughtConfig
-from kd_core.runs.run import Results, RunFolder, trained_to_the_end
+from kd_core.models.config import ExternalConfig
+from kd_core.runs.run import Results, RunFolder
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
@@ -120,7 +120,9 @@ def saved_results(folder: RunFolder) -> Results | None:
     try:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
-        complete = RunConfig.model_validate(card["config"]) == config and trained_to_the_end(config, card["results"])
+        complete = RunConfig.model_validate(card["config"]) == config and config.complete_after(
+            card["results"]["epochs"]
+        )
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
     except (LabError, OSError, ValueError, KeyError, TypeError):
@@ -221,7 +223,7 @@ def weights_sha256(folder: RunFolder) -> str:
         raise SaveError(f"The weights of run {folder.run_id} are missing in {folder.path}: run it again.") from error
 
 
-def external_input(folder: RunFolder) -> BroughtConfig | None:
+def external_input(folder: RunFolder) -> ExternalConfig | None:
     """Read what an external teacher expects of its images; None for a run that was trained here.
 
     Raises SaveError where its config is missing or damaged.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypedDict, cast
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, paths_below, read_text, sha256, stat
 from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, database_problem, errorname
-from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id, trained_to_the_end
+from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
 from kd_core.runs.store import Account, Store
 from kd_core.training.config import RunConfig
 
@@ -219,7 +219,7 @@ def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
     if alike and ended and (stopped_before_it_began or json.loads(read_text(folder.card))["results"] == known):
         return False
     results, config = _results(folder), RunConfig.from_json(text)
-    finished = bool(results) and trained_to_the_end(config, results)
+    finished = bool(results) and config.complete_after(results["epochs"])
     if alike and not finished and results in ({}, known):
         return False
     store.correct(account.id, config, results or known, finished=finished)
@@ -265,7 +265,7 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         created_at=origin.get("created_at", made_at),
         config=config,
         batch=origin.get("batch", batch),
-        status="finished" if results and trained_to_the_end(config, results) else "interrupted",
+        status="finished" if results and config.complete_after(results["epochs"]) else "interrupted",
         message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results
         else "The list of runs was damaged. Resume goes on from the last checkpoint.",

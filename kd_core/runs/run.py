@@ -43,11 +43,6 @@ class Results(TypedDict, total=False):
     multiply_adds: int | None
 
 
-def trained_to_the_end(config: RunConfig, results: Results) -> bool:
-    """Tell whether a run with these results needs no more training; an external teacher needs none."""
-    return config.brought is not None or results["epochs"] >= config.training.epochs
-
-
 class StoreError(LabError):
     """The store cannot be used, or has no such run; one sentence says what to do."""
 
