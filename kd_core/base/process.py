@@ -92,12 +92,13 @@ class Child:
             reader = threading.Thread(target=self._read, args=(lines, other_lines), daemon=True)
             began = self._heard_at = time.monotonic()
             reader.start()
-            while reader.is_alive():
-                reader.join(SECONDS_BETWEEN_LOOKS)
+            while process.poll() is None:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
                 now = time.monotonic()
-                if not self.late and (now - began > max_seconds or now - self._heard_at > max_silent_seconds):
+                if now - began > max_seconds or now - self._heard_at > max_silent_seconds:
                     self.late = True
                     process.kill()
+            reader.join()
         return "".join(other_lines)
 
     def stop(self) -> None:
