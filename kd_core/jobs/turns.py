@@ -50,9 +50,7 @@ def turns(
     turn: dict[str, int] = {}
     order: list[Item] = []
     while queues:
-        item = queues[
-            min(queues, key=lambda browser: (load[browser], turn.get(browser, -1), served.get(browser, -math.inf)))
-        ][0]
+        item = queues[min(queues, key=lambda who: (load[who], turn.get(who, -1), served.get(who, -math.inf)))][0]
         for browser in whose[item]:
             turn[browser] = len(order)
             load[browser] += 1
