@@ -147,7 +147,7 @@ def export_model(
     if out is not None:
         for name in (*kept, *checks["texts"], export_checks.CHECKS):
             write_atomic(out / name, read_bytes(folder / name))
-        if page := offline_page.browser_page(store.storage, found.id):
+        if page := offline_page.browser_page(store.folder(found.id)):
             write_atomic(out / PAGE, page)
     table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
     for file in checks["files"]:

@@ -71,7 +71,7 @@ def _measured_speed(storage: AnyPath, runs: list[Run]) -> "Speeds":
         exports = {
             run.id: {
                 runtime: copies.enter_context(on_this_machine(file))
-                for runtime, file in checks.for_runtime(storage, run.id).items()
+                for runtime, file in checks.for_runtime(folder_of(storage, run.id)).items()
             }
             for run in runs
         }

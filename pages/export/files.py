@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from kd_core.base import paths as base_paths
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
@@ -34,7 +33,7 @@ def checks_of(run: Run) -> dict[str, Any] | None:
             icon=":material/block:",
         )
         return None
-    checks = export_checks.read_checks(base_paths.storage(), run.id)
+    checks = export_checks.read_checks(services.store().folder(run.id))
     if checks is None and not pickers.test_set_is_here([run]):
         say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
     elif checks is None:
@@ -75,7 +74,7 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
         for name in [*_passed(checks), export_checks.CONFIG, export_checks.CARD]:
             st.download_button(
                 name,
-                partial(export_checks.as_downloaded, base_paths.storage(), run.id, name),
+                partial(export_checks.as_downloaded, services.store().folder(run.id), name),
                 file_name=export_checks.download_name(run.id, name),
                 key=f"export_{name}",
                 icon=":material/download:",
@@ -115,7 +114,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         file = export_checks.download_name(run.id, export_checks.ONNX)
         st.code(snippets.browser_snippet(file, images), language="html")
     with page:
-        problem = offline_page.browser_page_problem(base_paths.storage(), run.id)
+        problem = offline_page.browser_page_problem(services.store().folder(run.id))
         if problem:
             st.info(literal(problem), icon=":material/block:")
             return
@@ -126,7 +125,7 @@ def ready_made(run: Run, checks: dict[str, Any]) -> None:
         )
         st.download_button(
             "Download the page",
-            lambda: offline_page.browser_page(base_paths.storage(), run.id) or b"",
+            lambda: offline_page.browser_page(services.store().folder(run.id)) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
             icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",

@@ -68,7 +68,7 @@ def open_page(made, tmp_path, new_page, monkeypatch):
     def open_it(name, file=checks.ONNX, **options):
         monkeypatch.setattr(offline_page.export_checks, "ONNX_INT8", file)  # the one that it prefers
         path = tmp_path / "draw.html"
-        path.write_bytes(offline_page.browser_page(home, runs[name]))
+        path.write_bytes(offline_page.browser_page(folder_of(home, runs[name])))
         page = new_page(**options)
         page.on("request", lambda request: requests.append(request.url))
         page.goto(path.as_uri())

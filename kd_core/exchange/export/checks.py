@@ -14,7 +14,7 @@ from typing import Any
 from kd_core.base import files
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, is_file, read_text, state_of
-from kd_core.runs.run import folder_of
+from kd_core.runs.run import RunFolder
 
 WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 MODEL_FILES = (WEIGHTS, ONNX, ONNX_INT8, PROGRAM)
@@ -25,13 +25,12 @@ class ExportError(LabError):
     """A run that cannot be exported, or an export that is not there; one sentence says why and what to do."""
 
 
-def read_checks(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
+def read_checks(folder: RunFolder) -> dict[str, Any] | None:
     """The content of checks.json as write.export_run returned it, or None where there is no whole export.
 
     None too where a file was changed, added in a refused one's place or lost, or where the run's weights are others by
-    now: export again. Raises StoreError for what cannot be an id.
+    now: export again.
     """
-    folder = folder_of(storage, run_id)
     try:
         checks: dict[str, Any] = json.loads(read_text(folder.export / CHECKS))
         if checks["weights_sha256"] != sha256(folder.weights):
@@ -48,14 +47,13 @@ def read_checks(storage: AnyPath, run_id: str) -> dict[str, Any] | None:
     return checks
 
 
-def for_runtime(storage: AnyPath, run_id: str) -> dict[str, AnyPath]:
+def for_runtime(folder: RunFolder) -> dict[str, AnyPath]:
     """The files of a whole export that ONNX Runtime can run, by the names that kd_core.evaluation.speed has for it."""
-    checks = read_checks(storage, run_id)
+    checks = read_checks(folder)
     if checks is None:
         return {}
-    folder = folder_of(storage, run_id).export
     names = {"onnx": ONNX, "onnx_int8": ONNX_INT8}
-    return {runtime: folder / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
+    return {runtime: folder.export / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
 
 
 def download_name(run_id: str, name: str) -> str:
@@ -63,12 +61,12 @@ def download_name(run_id: str, name: str) -> str:
     return f"{run_id}-{name}"
 
 
-def as_downloaded(storage: AnyPath, run_id: str, name: str) -> bytes:
+def as_downloaded(folder: RunFolder, name: str) -> bytes:
     """The content of an exported file; a card names the files beside it as they are downloaded. Raises OSError."""
-    content = files.read_bytes(folder_of(storage, run_id).export / name)
+    content = files.read_bytes(folder.export / name)
     if name == CARD:
         for other in (WEIGHTS, CONFIG):
-            content = content.replace(f'"{other}"'.encode(), f'"{download_name(run_id, other)}"'.encode())
+            content = content.replace(f'"{other}"'.encode(), f'"{download_name(folder.run_id, other)}"'.encode())
     return content
 
 

@@ -14,11 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from kd_core.base.files import AnyPath, read_bytes, read_text
+from kd_core.base.files import read_bytes, read_text
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import ExportError
-from kd_core.runs.run import folder_of
+from kd_core.runs.run import RunFolder
 
 MAX_BYTES = 15_000_000
 
@@ -39,23 +39,23 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
 _TYPES = {"float32", "int8", "uint8", "int32", "int64"}
 
 
-def browser_page(storage: AnyPath, run_id: str) -> bytes | None:
+def browser_page(folder: RunFolder) -> bytes | None:
     """The page of an exported run, or None where it can have none: browser_page_problem says why.
 
     It runs the int8 file where that passed its check, else the float32 one.
     """
-    page = _page(storage, run_id)
+    page = _page(folder)
     return None if isinstance(page, str) else page
 
 
-def browser_page_problem(storage: AnyPath, run_id: str) -> str | None:
+def browser_page_problem(folder: RunFolder) -> str | None:
     """Why an exported run has no page, in a sentence, or None where it has one."""
-    page = _page(storage, run_id)
+    page = _page(folder)
     return page if isinstance(page, str) else None
 
 
-def _page(storage: AnyPath, run_id: str) -> bytes | str:
-    checks = export_checks.read_checks(storage, run_id)
+def _page(folder: RunFolder) -> bytes | str:
+    checks = export_checks.read_checks(folder)
     if checks is None:
         return "This run has not been exported yet: export it first."
     passed = [
@@ -65,7 +65,6 @@ def _page(storage: AnyPath, run_id: str) -> bytes | str:
     ]
     if not passed:
         return "No ONNX file of this run passed its check, so there is nothing that a page could run."
-    folder = folder_of(storage, run_id)
     try:
         card = json.loads(read_text(folder.card))
         shape, class_names = card["input"]["shape"], card["class_names"]

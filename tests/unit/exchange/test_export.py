@@ -84,14 +84,14 @@ def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digit
             assert file["size_bytes"] == (folder / file["name"]).stat().st_size > 0
     sizes = {file["name"]: file["size_bytes"] for file in checks["files"]}
     assert sizes[export_checks.ONNX_INT8] < 0.4 * sizes[export_checks.ONNX]
-    assert export_checks.read_checks(store.home, run.id) == checks
+    assert export_checks.read_checks(store.folder(run.id)) == checks
     assert {path.name for path in folder.iterdir()} == {
         *(file["name"] for file in checks["files"] if file["passed"]),
         *checks["texts"],
         export_checks.CHECKS,
     }
-    problem = offline_page.browser_page_problem(store.home, run.id)
-    assert (offline_page.browser_page(store.home, run.id) is None) == (problem is not None)
+    problem = offline_page.browser_page_problem(store.folder(run.id))
+    assert (offline_page.browser_page(store.folder(run.id)) is None) == (problem is not None)
     if model.name in ("mlp", "cnn"):
         assert problem is None
     else:
@@ -147,7 +147,7 @@ def as_in_downloads(store, run, folder, *names):
     folder.mkdir(exist_ok=True)
     for name in names:
         (folder / export_checks.download_name(run.id, name)).write_bytes(
-            export_checks.as_downloaded(store.home, run.id, name)
+            export_checks.as_downloaded(store.folder(run.id), name)
         )
     return folder
 
@@ -173,24 +173,24 @@ def test_a_damaged_or_missing_file_is_noticed(store, run, name):
     path = store.folder(run.id).export / name
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
     path.write_bytes(whole)
-    assert export_checks.read_checks(store.home, run.id) is not None
+    assert export_checks.read_checks(store.folder(run.id)) is not None
     path.unlink()
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"files": 1}', '{"weights_sha256": "0"}', "\udcff"])
 def test_checks_that_cannot_be_read_are_no_checks(store, run, text):
     path = store.folder(run.id).export / export_checks.CHECKS
     path.write_bytes(text.encode(errors="surrogateescape"))
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 def test_an_export_of_other_weights_is_not_offered(store, run):
     other = trained(store, epochs=3)
     store.folder(run.id).weights.write_bytes(store.folder(other.id).weights.read_bytes())
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
@@ -212,10 +212,10 @@ def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
     assert "points lost, and 0.2 is the most" in refused["sentence"]
     path = store.folder(run.id).export / export_checks.ONNX_INT8
     assert not path.exists()
-    assert export_checks.read_checks(store.home, run.id) == checks
-    assert b"model.onnx" in offline_page.browser_page(store.home, run.id)
+    assert export_checks.read_checks(store.folder(run.id)) == checks
+    assert b"model.onnx" in offline_page.browser_page(store.folder(run.id))
     path.write_bytes(b"put back")
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 def judged(difference, *, int8=False, images=1000, wrong=0, size=1.0):
@@ -260,7 +260,7 @@ def test_what_cannot_be_exported_is_one_sentence(store, home):
     store.folder(run.id).weights.unlink()
     with pytest.raises(SaveError, match="missing"):
         write.export_run(home, run)
-    assert export_checks.read_checks(home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 def test_a_model_that_diverged_is_not_exported(store):
@@ -285,7 +285,7 @@ def test_progress_is_told_and_may_cancel(store):
 
     with pytest.raises(KeyboardInterrupt):
         write.export_run(store.home, run, cancel)
-    assert export_checks.read_checks(store.home, run.id) is None
+    assert export_checks.read_checks(store.folder(run.id)) is None
 
 
 def images_of(store, run, *, digits=True):
@@ -369,8 +369,8 @@ def test_the_browser_snippet_pins_its_library_and_names_the_classes():
 
 
 def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):
-    page = offline_page.browser_page(store.home, run.id).decode()
-    assert offline_page.browser_page_problem(store.home, run.id) is None
+    page = offline_page.browser_page(store.folder(run.id)).decode()
+    assert offline_page.browser_page_problem(store.folder(run.id)) is None
     assert "@@" not in page
     for word in ("http:", "https:", "//cdn", "import(", "fetch(", 'src="', 'href="'):
         assert word not in page
@@ -378,11 +378,11 @@ def test_a_page_is_one_file_that_names_nothing_elsewhere(store, run):
 
 def test_without_a_page_a_sentence_says_why(store, run, monkeypatch):
     monkeypatch.setattr(offline_page, "MAX_BYTES", 1000)
-    assert offline_page.browser_page(store.home, run.id) is None
-    assert "MB is the most" in offline_page.browser_page_problem(store.home, run.id)
+    assert offline_page.browser_page(store.folder(run.id)) is None
+    assert "MB is the most" in offline_page.browser_page_problem(store.folder(run.id))
     (store.folder(run.id).export / export_checks.CHECKS).unlink()
-    assert offline_page.browser_page(store.home, run.id) is None
-    assert "export it first" in offline_page.browser_page_problem(store.home, run.id)
+    assert offline_page.browser_page(store.folder(run.id)) is None
+    assert "export it first" in offline_page.browser_page_problem(store.folder(run.id))
 
 
 def test_the_shell_exports_and_copies(store, run, tmp_path):
