@@ -119,13 +119,13 @@ class Reader:
             clauses.append(f"status IN ({quoted(statuses)})")
         where = " AND ".join(clauses)
         rows = self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC", *values)
-        return [run for run in map(run_or_none, rows) if run is not None]
+        return readable(rows)
 
     def some(self, run_ids: Sequence[str]) -> list[Run]:
         """Read the runs with these ids, in this order; unknown ids are left out."""
         marks = ", ".join("?" * len(run_ids))
         rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
-        runs = {run.id: run for run in map(run_or_none, rows) if run is not None}
+        runs = {run.id: run for run in readable(rows)}
         return [runs[run_id] for run_id in dict.fromkeys(run_ids) if run_id in runs]
 
     def status(self, run_id: str) -> Status | None:
@@ -244,6 +244,11 @@ class Reader:
         with self._lock, self._database_errors():
             return self._database.execute(query, values).fetchall()
 
+    def _write(self, query: str, *values: Any) -> int:
+        """Execute a statement in a transaction of its own, and return how many rows it changed."""
+        with self._transaction() as database:
+            return database.execute(query, values).rowcount
+
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         with self._lock, self._database_errors():
@@ -349,13 +354,15 @@ def _config(text: str) -> RunConfig:
     return RunConfig.from_json(text)
 
 
-def run_or_none(row: sqlite3.Row) -> Run | None:
-    """Make a run of a row; None, logged, where another version wrote it and this one cannot read it."""
-    try:
-        return _run(row)
-    except (LabError, ValueError) as error:
-        log.warning("run %s cannot be read: %s", row["id"], error)
-        return None
+def readable(rows: Iterable[sqlite3.Row]) -> list[Run]:
+    """Make runs of rows. One that another version wrote and this one cannot read is logged, and left out."""
+    runs = []
+    for row in rows:
+        try:
+            runs.append(_run(row))
+        except (LabError, ValueError) as error:
+            log.warning("run %s cannot be read: %s", row["id"], error)
+    return runs
 
 
 def _record(row: sqlite3.Row) -> RecordRow:

@@ -40,7 +40,7 @@ from kd_core.base.files import (
     write_atomic,
 )
 from kd_core.runs.events import Event, enter
-from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, run_or_none
+from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
 from kd_core.runs.run import (
     ACTIVE,
     MAX_NAME,
@@ -203,22 +203,16 @@ class Store(Reader):
 
     def take_up(self, run_id: str) -> None:
         """Queue a run again, now owned by this process."""
-        with self._transaction() as database:
-            changed = database.execute(
-                "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
-                f" WHERE id = ? AND deleted_at IS NULL AND status IN ({quoted(RESUMABLE)})",
-                (self._me, run_id),
-            )
-            if changed.rowcount != 1:
-                raise StoreError(f"run {run_id} is {self.get(run_id).status} and cannot be resumed")
+        query = (
+            "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
+            f" WHERE id = ? AND deleted_at IS NULL AND status IN ({quoted(RESUMABLE)})"
+        )
+        if self._write(query, self._me, run_id) != 1:
+            raise StoreError(f"run {run_id} is {self.get(run_id).status} and cannot be resumed")
 
     def ask(self, run_id: str, request: Literal["stop", "pause"]) -> None:
         """Ask the owner of a queued or running run to stop or pause it."""
-        with self._transaction() as database:
-            database.execute(
-                f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({quoted(ACTIVE)})",
-                (request, run_id),
-            )
+        self._write(f"UPDATE runs SET request = ? WHERE id = ? AND status IN ({quoted(ACTIVE)})", request, run_id)
 
     def join(self, run_id: str, browser: str) -> None:
         """Enter a browser beside those that asked for a run."""
@@ -242,11 +236,9 @@ class Store(Reader):
     def describe(self, run_id: str, *, name: str, note: str, tags: Iterable[str]) -> None:
         """Set the name, note and tags of a run."""
         cleaned = list(dict.fromkeys(tag.strip()[:MAX_TAG] for tag in tags if tag.strip()))
-        with self._transaction() as database:
-            database.execute(
-                "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?",
-                (name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE], json.dumps(cleaned[:MAX_TAGS]), run_id),
-            )
+        name, note = name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE]
+        query = "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?"
+        self._write(query, name, note, json.dumps(cleaned[:MAX_TAGS]), run_id)
 
     def delete(self, run_id: str) -> None:
         """Take a run out of all lists. restore brings it back until purge; its students keep what they learned.
@@ -260,13 +252,11 @@ class Store(Reader):
             distillation = other.config.distillation
             if other.config.continues == run_id or (distillation and run_id in distillation.teachers):
                 raise StoreError(f"{other.label} is {other.status} and needs {run.label}: wait for it, or stop it")
-        with self._transaction() as database:
-            database.execute("UPDATE runs SET deleted_at = ? WHERE id = ?", (time.time(), run_id))
+        self._write("UPDATE runs SET deleted_at = ? WHERE id = ?", time.time(), run_id)
 
     def restore(self, run_id: str) -> None:
         """Undo delete."""
-        with self._transaction() as database:
-            database.execute("UPDATE runs SET deleted_at = NULL WHERE id = ?", (run_id,))
+        self._write("UPDATE runs SET deleted_at = NULL WHERE id = ?", run_id)
 
     def purge(self, days: float = DAYS_UNTIL_PURGED) -> list[str]:
         """Remove for good what was deleted this many days ago or more, with its files. Returns ids."""
@@ -344,16 +334,12 @@ class Store(Reader):
 
     def save_finding(self, kind: str, run_ids: Iterable[str], result: Mapping[str, Any]) -> None:
         """Keep what was found out of some runs together, such as their speed measured side by side."""
-        with self._transaction() as database:
-            database.execute(
-                "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?)",
-                (kind, key_of(run_ids), time.time(), json.dumps(result)),
-            )
+        values = kind, key_of(run_ids), time.time(), json.dumps(result)
+        self._write("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?)", *values)
 
     def forget_finding(self, kind: str, run_ids: Iterable[str]) -> None:
         """Remove a finding, so that it can be found out again."""
-        with self._transaction() as database:
-            database.execute("DELETE FROM findings WHERE kind = ? AND run_ids = ?", (kind, key_of(run_ids)))
+        self._write("DELETE FROM findings WHERE kind = ? AND run_ids = ?", kind, key_of(run_ids))
 
     def accounts(self) -> list[Account]:
         """Read an account of every run, the deleted included."""
@@ -389,7 +375,7 @@ class Store(Reader):
     def joinable(self) -> list[Run]:
         """Read the runs that wait or are at work in this process and that nobody has asked to end."""
         query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({quoted(ACTIVE)})"
-        return [run for run in map(run_or_none, self._rows(query, self._me)) if run is not None]
+        return readable(self._rows(query, self._me))
 
 
 def _this_process() -> str:
