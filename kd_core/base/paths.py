@@ -25,7 +25,7 @@ def home() -> Path:
 
 
 def storage() -> AnyPath:
-    """Where the files of runs lie: KD_STORAGE (a folder, or an address such as s3://bucket/lab), or else home.
+    """Return where the files of runs lie: KD_STORAGE (a folder, or an address such as s3://bucket/lab), else home.
 
     Raises ConfigError where it cannot be used.
     """
@@ -37,7 +37,7 @@ def storage() -> AnyPath:
 
 
 def folder_named(variable: str, named: str) -> Path:
-    """The folder that an environment variable names. Raises LabError where it is not one."""
+    """Return the folder that an environment variable names. Raises LabError where it is none."""
     path = path_at(named)
     if not isinstance(path, Path):
         raise ConfigError(f"{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere")

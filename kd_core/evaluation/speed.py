@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from kd_core.models import build
+from kd_core.models.architectures.architecture import ImageShape
 
 BATCH_SIZES = (1, 8, 64, 512)
 SECONDS_PER_CANDIDATE = 0.25
