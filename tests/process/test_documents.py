@@ -4,6 +4,7 @@ The block of docs/command-line.md is run whole elsewhere; here its words are hel
 """
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -141,7 +142,9 @@ def test_a_document_links_and_names_only_what_is_there(document):
         if heading:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.M)
             assert heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}, link
-    for named in re.findall(r"`((?:kd_core|pages|tests|tools|docs|checkpoints|\.ci)/[\w./-]+)`", text):
+    unquoted = [path.rstrip(".") for path in re.findall(r"(?<![\w./-])(?:kd_core|pages)/[\w./-]+", text)]
+    quoted = re.findall(r"`((?:kd_core|pages|tests|tools|docs|checkpoints|\.ci)/[\w./-]+)`", text)
+    for named in {*quoted, *unquoted}:
         assert (ROOT / named).exists() or named == "tools/train.py", named  # that one is in another's repository
 
 
@@ -174,6 +177,23 @@ def test_the_architecture_draws_the_arrows_that_packages_have():
     for package in arrows:
         assert drawn.get(package, set()) <= arrows[package], package
         assert arrows[package] - {package} <= below(package), package
+
+
+def test_the_architecture_has_a_row_for_every_package():
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    rows = {row.split("`")[1] for row in text.splitlines() if row.startswith("| `kd_core/")}
+    assert rows == {f"kd_core/{path.parent.name}" for path in ROOT.glob("kd_core/*/__init__.py")}
+    (named,) = re.findall(r"^\| `pages/shared` .*$", text, re.M)
+    assert set(re.findall(r"`(\w+)/`", named)) == {path.parent.name for path in ROOT.glob("pages/shared/*/__init__.py")}
+
+
+def test_the_site_lists_every_module_with_what_it_is_for():
+    hook = runpy.run_path(str(ROOT / ".ci" / "tree.py"))
+    page = hook["on_page_markdown"]((ROOT / "docs" / "modules.md").read_text(encoding="utf-8"))
+    listed = dict(re.findall(r"^- `(\w+\.py)`: (.+)$", page, re.M))
+    modules = [path for top in ("kd_core", "pages") for path in (ROOT / top).rglob("*.py") if path.stem != "__init__"]
+    assert {path.name for path in modules} == set(listed)
+    assert page.count("\n- `") == len(modules)
 
 
 def test_the_readme_is_read_in_a_minute():
