@@ -164,7 +164,7 @@ def optimism(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> SeedDi
     student whose epoch the validation split chose: so what one half is harder than the other takes itself out.
     """
     return seed_difference(
-        {seed: one.gap for seed, one in right.items()}, {seed: one.gap for seed, one in wrong.items()}
+        {seed: choice.gap for seed, choice in right.items()}, {seed: choice.gap for seed, choice in wrong.items()}
     )
 
 

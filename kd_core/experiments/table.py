@@ -68,20 +68,20 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
     at_work: dict[str, None] = {}
     to_train: dict[str, RunConfig] = {}
     to_resume: dict[str, None] = {}
-    asked: dict[RunConfig, str] = {}
+    planned: dict[RunConfig, str] = {}
 
     def have(config: RunConfig) -> str:
         (config,) = settled_alike([config], by_config)
-        if config not in asked:
+        if config not in planned:
             run = by_config.get(config)
-            asked[config] = run.id if run else new_id()
+            planned[config] = run.id if run else new_id()
             if run is None:
-                to_train[asked[config]] = config
+                to_train[planned[config]] = config
             elif run.status in RESUMABLE:
                 to_resume[run.id] = None
             elif run.status in ACTIVE:
                 at_work[run.id] = None
-        return asked[config]
+        return planned[config]
 
     runs: dict[Cell, str] = {}
     for seed in seeds:
@@ -203,7 +203,7 @@ def over_temperature(runs: Iterable[Run], name: Callable[[Run], str]) -> dict[st
             line = errors.setdefault(name(run), {})
             line.setdefault(run.config.distillation.temperature, []).append(run.results["test_errors"])
     return {
-        line: {temperature: spread(found) for temperature, found in by_temperature.items()}
+        line: {temperature: spread(counts) for temperature, counts in by_temperature.items()}
         for line, by_temperature in errors.items()
     }
 

@@ -57,7 +57,7 @@ def look_closer(comparison: Comparison) -> None:
         for run in [run for run in runs if not run.config.model.opaque]:
             found("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
-    compared = Compared(comparison, {run_id: one for run_id, one in inside.items() if "features" in one})
+    compared = Compared(comparison, {run_id: finding for run_id, finding in inside.items() if "features" in finding})
     with report:
         sections.report_button(compared)
 
@@ -80,15 +80,15 @@ def look_closer(comparison: Comparison) -> None:
 st.title("Compare honestly")
 
 compared_runs = pickers.comparison()
-here = pickers.test_set_is_here(compared_runs)
-speed = found("speed", compared_runs, "Measuring the speed side by side") if here else None
+is_here = pickers.test_set_is_here(compared_runs)
+speed = found("speed", compared_runs, "Measuring the speed side by side") if is_here else None
 comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
 say_mistakes(compared_runs)
 st.markdown(comparison.headline(literal))
 other_seeds(comparison)
 cards(comparison)
-if here:
+if is_here:
     look_closer(comparison)
 else:
     why = "Its test images are needed to measure speed and to look closer."

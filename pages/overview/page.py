@@ -29,8 +29,8 @@ def _takes(to_train: Mapping[str, RunConfig], dataset: str) -> None:
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def _right_now() -> None:
-    found = pickers.batches()
-    runs = [run for batch_runs in found.values() for run in batch_runs]
+    batches = pickers.batches()
+    runs = [run for batch_runs in batches.values() for run in batch_runs]
     active, trained = st.columns(2)
     active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
     trained.metric("Trained models", sum(run.usable for run in runs))
@@ -38,10 +38,10 @@ def _right_now() -> None:
     if len(crew) > 1:
         workers = [busy for host in crew.values() for busy in host]
         st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
-    for batch_runs in list(found.values())[:5]:
+    for batch_runs in list(batches.values())[:5]:
         states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
         link_to(batch_runs, states)
-    if not found:
+    if not batches:
         st.markdown("Nothing has been trained here yet. Press the button.")
 
 
@@ -78,12 +78,12 @@ with demo, st.container(border=True):
     st.page_link("pages/data/page.py", label="Or bring images of your own", icon=":material/photo_library:")
 
 batch = keys.chosen_batch()
-found = pickers.batches()
-if batch in found:
+batches = pickers.batches()
+if batch in batches:
     with demo:
-        live_view(pickers.linked(found[batch]), curves=False, key="demo")
-        if all(run.usable for run in found[batch]):
-            headline = comparison.compare(pickers.with_teacher(found[batch])).headline(literal)
+        live_view(pickers.linked(batches[batch]), curves=False, key="demo")
+        if all(run.usable for run in batches[batch]):
+            headline = comparison.compare(pickers.with_teacher(batches[batch])).headline(literal)
             st.success(headline, icon=":material/celebration:")
         see, feel, compare = st.columns(3)
         watched = {keys.VIEW: keys.WATCH}

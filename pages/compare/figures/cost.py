@@ -21,7 +21,7 @@ def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
     """
     figure = go.Figure()
     front: list[Mapping[str, Any]] = []
-    for point in sorted(points, key=lambda one: (one[x], -one["accuracy"])):
+    for point in sorted(points, key=lambda point: (point[x], -point["accuracy"])):
         if not front or point["accuracy"] > front[-1]["accuracy"]:
             front.append(point)
     figure.add_scatter(
@@ -55,9 +55,9 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     sizes = sorted({size for line in lines for size in line[3]})
     ticks = decade_ticks([rate for line in lines for rate in line[4]])
     figure.update_xaxes(
-        title_text="images in a batch", type="log", tickvals=sizes, ticktext=[str(one) for one in sizes]
+        title_text="images in a batch", type="log", tickvals=sizes, ticktext=[str(tick) for tick in sizes]
     )
     figure.update_yaxes(
-        title_text="images a second", type="log", tickvals=ticks, ticktext=[short(one) for one in ticks]
+        title_text="images a second", type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks]
     )
     return with_style(figure, height=460)

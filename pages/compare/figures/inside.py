@@ -35,7 +35,7 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
             marker={"size": 4, "color": GREY, "opacity": 0.35},
         )  # fmt: skip
     for place, label in enumerate(shown):
-        mine = [point for point, one in zip(points, labels, strict=True) if one == label]
+        mine = [point for point, other in zip(points, labels, strict=True) if other == label]
         figure.add_scatter(
             x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=class_labels(names)[label],
             hoverinfo="text", hovertext=plain(names[label]),
