@@ -313,7 +313,7 @@ def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tup
 def continued(run: Run, epochs: int) -> RunConfig:
     """Train on from a run's weights, the learning rate scheduled anew (warm restart: Loshchilov and Hutter, SGDR).
 
-    The run itself stays as it is; what was brought goes on as ours. Raises ConfigError.
+    The run itself stays as it is; an external teacher goes on as ours. Raises ConfigError.
     """
     training = run.settled.training
     if not run.config.trained_here:

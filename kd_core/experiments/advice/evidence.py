@@ -160,7 +160,7 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
 
     On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
     one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
-    teacher that was brought from elsewhere, or went on from another run: this one cannot say what it learned from.
+    external teacher, or of one that went on from another run: this one cannot say what it learned from.
     """
     if any(not teacher.config.trained_here or teacher.config.continues is not None for teacher in teachers):
         return None
