@@ -159,7 +159,7 @@ def _errors_unseen(run: Run, teachers: Sequence[Run], judged: Judged | None) -> 
     """Return (errors, images) of the teacher on images that it has not learned from.
 
     On the student's validation split where it is a part of the teacher's own: a split of the same seed, and a larger
-    one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of a
+    one holds the smaller (Dataset.split). Else, of one teacher, as its own validation split counted them. None of an
     external teacher, or of one that went on from another run: this one cannot say what it learned from.
     """
     if any(not teacher.config.trained_here or teacher.config.continues is not None for teacher in teachers):
