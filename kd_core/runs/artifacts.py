@@ -5,7 +5,7 @@ The card is written last and holds the checksums of the other two, so that logit
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -25,27 +25,9 @@ from kd_core.runs.run import Results, RunFolder
 from kd_core.training.config import RunConfig
 from kd_core.training.split import split_of
 
-
-class Learned(Protocol):
-    """A run that has trained, alone (training.Training) or with others (sweep.Student)."""
-
-    @property
-    def config(self) -> RunConfig: ...
-    @property
-    def dataset(self) -> Dataset: ...
-    @property
-    def validation_images(self) -> Tensor: ...
-    @property
-    def validation_labels(self) -> Tensor: ...
-    @property
-    def best_errors(self) -> int | None: ...
-    @property
-    def epochs_done(self) -> float: ...
-    @property
-    def device(self) -> torch.device: ...
-    @property
-    def precision(self) -> str: ...
-    def best_model(self) -> nn.Module: ...
+if TYPE_CHECKING:
+    from kd_core.training.loop import Training
+    from kd_core.training.together import Student
 
 
 class ExternalTeacher(NamedTuple):
@@ -71,7 +53,7 @@ class ExternalTeacher(NamedTuple):
         return self.model
 
 
-def save_results(folder: RunFolder, run: Learned) -> Results:
+def save_results(folder: RunFolder, run: "Training | Student | ExternalTeacher") -> Results:
     """Save the best weights of a run with their logits and card, and return its results.
 
     Test errors are counted here, after the weights are chosen. A teacher saves its logits over the training set as
