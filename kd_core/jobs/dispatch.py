@@ -24,7 +24,7 @@ from kd_core.jobs.turns import (
     turns,
     worker_for_finding,
 )
-from kd_core.jobs.worker import PROGRESS, note_request, perform_on_worker, warm_up
+from kd_core.jobs.worker import PROGRESS, execute_on_worker, note_request, warm_up
 from kd_core.runs.events import Event
 from kd_core.runs.run import LOST_WORKER, Run, StoreError
 from kd_core.runs.store import Store
@@ -407,7 +407,7 @@ class Dispatcher:
         going = [run_id for run_id in run_ids if run_id in self.roster.waiting]
         key = f"{run_ids[0]}-{time.time_ns()}"
         absent = [run_id for run_id in run_ids if run_id not in going]
-        self._submit(key, worker, perform_on_worker, run_ids, absent, run_ids=tuple(going))
+        self._submit(key, worker, execute_on_worker, run_ids, absent, run_ids=tuple(going))
 
     def _dispatch_findings(self) -> None:
         browsers = {what: wish.browser for what, wish in list(self.wishes.items())}

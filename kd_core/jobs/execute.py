@@ -1,6 +1,6 @@
 """The execution of one run: from its config, or its last checkpoint, to its saved results.
 
-perform() executes a run wherever it is called. On a Dask worker perform_on_worker calls it, and events go back to the
+execute_run executes a run wherever it is called. On a Dask worker execute_on_worker calls it, and events go back to the
 queue. Nothing here knows the queue. torch is imported by what needs it, not by this module.
 """
 
@@ -81,10 +81,10 @@ def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], reque
         store.apply(run_id, event)
         on_event(event)
 
-    perform(store.folder(run_id), Supervisor(emit, lambda: requested() or store.request(run_id)))
+    execute_run(store.folder(run_id), Supervisor(emit, lambda: requested() or store.request(run_id)))
 
 
-def perform(folder: RunFolder, supervisor: Supervisor) -> None:
+def execute_run(folder: RunFolder, supervisor: Supervisor) -> None:
     """Execute one run, from its config or its last checkpoint, and save its results in its folder.
 
     Events: started, message, step and epoch; probe before the first step and after each epoch; and last one Ended. The
@@ -92,7 +92,7 @@ def perform(folder: RunFolder, supervisor: Supervisor) -> None:
     """
     outcome: Ended
     try:
-        outcome = _perform(folder, supervisor)
+        outcome = _execute(folder, supervisor)
     except _CancelledError as cancelled:
         outcome = cancelled.outcome
     except Exception as error:
@@ -127,7 +127,7 @@ def config_in(folder: RunFolder) -> RunConfig:
         ) from None
 
 
-def _perform(folder: RunFolder, supervisor: Supervisor) -> Ended:
+def _execute(folder: RunFolder, supervisor: Supervisor) -> Ended:
     from kd_core.data import load
     from kd_core.runs import artifacts
 

@@ -34,7 +34,7 @@ class _Member:
         self.supervisor.emit(event)
 
 
-def perform_together(
+def execute_group(
     storage: AnyPath, run_ids: Sequence[str], supervisors: Mapping[str, Supervisor], absent: Collection[str] = ()
 ) -> None:
     """Execute runs that train as one (see training.together.groups), from their configs or their common checkpoint.
@@ -45,7 +45,7 @@ def perform_together(
     """
     members = [_Member(folder_of(storage, run_id), supervisors[run_id], run_id not in absent) for run_id in run_ids]
     try:
-        _perform(members)
+        _execute(members)
     except Exception as error:
         outcome = failure(error, ", ".join(run_ids))
         for member in members:
@@ -53,7 +53,7 @@ def perform_together(
                 member.emit(outcome)
 
 
-def _perform(members: list[_Member]) -> None:
+def _execute(members: list[_Member]) -> None:
     from kd_core.data import load
     from kd_core.runs import artifacts
 

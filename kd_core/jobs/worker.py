@@ -9,8 +9,8 @@ from kd_core.base.config import LabError
 from kd_core.base.files import path_at
 from kd_core.base.process import keep_heaps_few
 from kd_core.jobs.cluster import TOPIC
-from kd_core.jobs.execute import Request, Supervisor, perform
-from kd_core.jobs.execute_group import perform_together
+from kd_core.jobs.execute import Request, Supervisor, execute_run
+from kd_core.jobs.execute_group import execute_group
 from kd_core.runs.events import Event
 from kd_core.runs.run import folder_of
 from kd_core.training.config import RunConfig
@@ -55,18 +55,18 @@ def warm_up(configs: list[str], threads: int) -> None:
             next(loop.train(loop.Training(config, load.load(config.dataset))))
 
 
-def perform_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
+def execute_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
     """Execute a run, or several together.
 
-    key: of this piece of work, by which the queue tells it from one it gave up. absent: as perform_together has them.
+    key: of this piece of work, by which the queue tells it from one it gave up. absent: as execute_group has them.
     threads: 0 leaves torch's.
     """
     settle_in(threads)
     supervisors = {run_id: _supervisor(key, run_id) for run_id in run_ids}
     if len(run_ids) == 1:
-        perform(folder_of(path_at(storage), run_ids[0]), supervisors[run_ids[0]])
+        execute_run(folder_of(path_at(storage), run_ids[0]), supervisors[run_ids[0]])
     else:
-        perform_together(path_at(storage), run_ids, supervisors, absent)
+        execute_group(path_at(storage), run_ids, supervisors, absent)
 
 
 def _supervisor(key: str, run_id: str) -> Supervisor:

@@ -173,7 +173,7 @@ def test_a_run_whose_bucket_does_not_answer_fails_in_words(store, gone):
     run_id = new_id()
     store.create({run_id: tiny_config()})
     events = []
-    execute.perform(folder_of(gone, run_id), execute.Supervisor(events.append, lambda: None))
+    execute.execute_run(folder_of(gone, run_id), execute.Supervisor(events.append, lambda: None))
     assert events[-1]["kind"] == "failed"
     assert "its storage does not answer" in events[-1]["text"]
 
@@ -193,7 +193,7 @@ def test_a_new_list_beside_a_bucket_that_does_not_answer_is_refused_in_words(hom
 
 def test_a_worker_that_does_not_see_the_files_says_what_to_set(tmp_path):
     events = []
-    execute.perform(folder_of(tmp_path, "abc"), execute.Supervisor(events.append, lambda: None))
+    execute.execute_run(folder_of(tmp_path, "abc"), execute.Supervisor(events.append, lambda: None))
     assert events[-1]["kind"] == "failed"
     assert "set KD_STORAGE to storage that the app and all workers share" in events[-1]["text"]
 
