@@ -104,7 +104,7 @@ def test_home_is_named_by_kd_home_and_else_beside_the_engine(monkeypatch, tmp_pa
     monkeypatch.setenv("KD_HOME", str(tmp_path))
     assert base_paths.home() == tmp_path
     monkeypatch.delenv("KD_HOME")
-    assert base_paths.home() == Path(data_paths.__file__).resolve().parent.parent / "checkpoints"
+    assert base_paths.home() == Path(data_paths.__file__).resolve().parents[2] / "checkpoints"
 
 
 def test_mnist_is_found_only_where_all_four_files_lie(monkeypatch, tmp_path):

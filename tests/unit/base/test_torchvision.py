@@ -42,11 +42,11 @@ def test_our_door_opens_what_a_bare_import_cannot(bare_import_fails):
     result = run(
         "import torch\n"
         "before = {name for name in ('nms', 'qnms', 'roi_align') if hasattr(torch.ops.torchvision, name)}\n"
-        "from kd_core.base import torchvision\n"
+        "from kd_core.base import torchvision as ours\n"
         "assert 'torchvision' not in __import__('sys').modules\n"
-        "package = vision.torchvision()\n"
-        "assert vision.torchvision() is package\n"
-        "assert [library.ns for library in vision._declared] == ['torchvision'] * 2\n"
+        "package = ours.torchvision()\n"
+        "assert ours.torchvision() is package\n"
+        "assert [library.ns for library in ours._declared] == ['torchvision'] * 2\n"
         "import torchvision, torchvision.datasets, torchvision.models\n"
         "assert torchvision is package\n"
         "print(sorted(before), callable(package.datasets.MNIST))"
@@ -62,8 +62,8 @@ def test_only_the_operator_that_is_missing_is_declared(bare_import_fails):
         "own = torch.library.Library('torchvision', 'DEF')\n"
         "own.define('nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')\n"
         "from kd_core.base import torchvision\n"
-        "print(vision.declare_missing_operators())\n"
-        "vision.torchvision()"
+        "print(torchvision.declare_missing_operators())\n"
+        "torchvision.torchvision()"
     )
     assert result.stdout == "['qnms']\n", result.stderr
     assert result.returncode == 0, result.stderr
@@ -83,8 +83,8 @@ def test_nothing_is_declared_where_the_operators_are_defined():
         "schema = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'\n"
         "[own.define(name + schema) for name in ('nms', 'qnms') if not hasattr(torch.ops.torchvision, name)]\n"
         "from kd_core.base import torchvision\n"
-        "print(vision.declare_missing_operators())\n"
-        "vision.torchvision()"
+        "print(torchvision.declare_missing_operators())\n"
+        "torchvision.torchvision()"
     )
     assert result.stdout.strip() == "[]", result.stderr
     assert result.returncode == 0, result.stderr
