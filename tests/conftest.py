@@ -4,14 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-import streamlit as st
 
 # As in KD Lab's own processes, and before torch is imported. Spinning, the threads of tests that train fight for the
 # cores with whatever else runs: test_training took 43 s of processor time beside a load, and 5 s so.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ.pop("COLUMNS", None)  # xdist's; a console that is made under it keeps it whatever a test says
 
-from kd_core.data import load, paths
+from kd_core.data import paths
 from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
@@ -48,6 +47,8 @@ def store(home):
 @pytest.fixture
 def at_this_machine(monkeypatch) -> None:
     """Pages under AppTest see a visitor from this machine, in place of the mock that AppTest puts there."""
+    import streamlit as st
+
     for name, value in {"ip_address": None, "cookies": {}, "headers": {}}.items():
         monkeypatch.setattr(type(st.context), name, value)
 
@@ -55,12 +56,16 @@ def at_this_machine(monkeypatch) -> None:
 @pytest.fixture(scope="session")
 def digits():
     """The embedded data set."""
+    from kd_core.data import load
+
     return load.load("digits")
 
 
 @pytest.fixture
 def mnist():
     """Real MNIST, where it lies on this machine."""
+    from kd_core.data import load
+
     if paths.folder_of("mnist") is None:
         message = "MNIST is not on this machine: set KD_DATA_DIR to a folder with MNIST/raw, as .ci/run does"
         pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)

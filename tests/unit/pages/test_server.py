@@ -243,7 +243,8 @@ def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypa
     assert ready
 
 
-def test_a_page_does_not_wait_for_a_server_that_is_not_there():
+def test_a_page_does_not_wait_for_a_server_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(server_ready, "GETTING_READY", threading.Thread(target=lambda: None))
     assert not server_ready.GETTING_READY.is_alive()
     server_ready.wait_until_ready()
 
