@@ -25,7 +25,9 @@ ARCHITECTURE = ROOT / "docs" / "ARCHITECTURE.md"
 SHELL = get_command(app)
 STARTS = re.compile(r"(?:[A-Z_]+=\S+ )*(?:\.venv/bin/)?(python3?|pip|streamlit|dask|docker|apt-get|echo) ")
 ELSEWHERE = {
-    "python -m pytest": "CI, which takes this very line from the README",
+    "scripts/test": "CI, which takes the line of the README",
+    "scripts/check": "CI",
+    "python -m pytest": "CI, which runs all files",
     "python -m venv": "CI",
     "apt-get install": "CI, where the package is missing",
     "ruff check .": "CI",
