@@ -15,16 +15,21 @@ from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
 
-def pytest_collection_modifyitems(items):
-    """Make the hosts of tests/cluster while no browser is open, though these two folders are the longest.
+TESTS = Path(__file__).resolve().parent
+ORDER = ("browser", "process", "pages", "cluster", "engine", "mnist", "properties", "unit")
+"""In which folders' tests run: long files first, so that no worker is left with one in the end."""
 
-    Where an address of this machine comes or goes, Chromium drops what waits for a connection (ERR_NETWORK_CHANGED),
-    and a page that is being opened lacks its parts for good. Browsers go first, hosts in the midst of the short files.
+
+def pytest_collection_modifyitems(items):
+    """Mark each test by its folder, and run the folders in ORDER.
+
+    The hosts of tests/cluster are made while no browser is open: where an address of this machine comes or goes,
+    Chromium drops what waits for a connection (ERR_NETWORK_CHANGED), and a page that is being opened lacks its parts.
     """
-    hosts = [item for item in items if "cluster" in item.path.parts]
-    others = [item for item in items if "cluster" not in item.path.parts]
-    middle = next((place for place, item in enumerate(others) if "process" in item.path.parts), len(others))
-    items[:] = [*others[:middle], *hosts, *others[middle:]]
+    tiers = {item: item.path.relative_to(TESTS).parts[0] for item in items}
+    for item, tier in tiers.items():
+        item.add_marker(tier)
+    items.sort(key=lambda item: ORDER.index(tiers[item]))
 
 
 @pytest.fixture
