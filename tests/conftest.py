@@ -14,7 +14,6 @@ from kd_core.data import paths
 from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
-
 TESTS = Path(__file__).resolve().parent
 ORDER = ("browser", "process", "pages", "cluster", "engine", "mnist", "properties", "unit")
 """In which folders' tests run: long files first, so that no worker is left with one in the end."""

@@ -1,8 +1,6 @@
 """Imports run from the ground up, the engine knows nothing of the screen, and light modules stay light."""
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -118,18 +116,3 @@ def test_a_folder_holds_no_more_modules_than_one_can_find_ones_way_by(top):
     for folder in {path.parent for path in files_below(top)}:
         modules = [path.name for path in folder.glob("*.py") if not path.stem.startswith("__")]
         assert len(modules) <= MOST_MODULES, f"{folder.relative_to(ROOT)}: {modules}"
-
-
-@pytest.mark.parametrize(
-    "module",
-    [
-        "base.config", "base.files", "base.paths", "data.catalogue", "models.config", "losses.config",
-        "losses.catalogue", "training.config", "evaluation.accuracy", "evaluation.statistics", "runs.run", "runs.store",
-        "experiments.story", "experiments.broken", "exchange.shipped", "exchange.export.checks",
-        "exchange.export.snippets", "exchange.export.offline_page", "exchange.teacher.trial", "jobs.cluster",
-        "jobs.execute", "jobs.queue",
-    ],
-)  # fmt: skip
-def test_what_a_page_needs_first_does_not_import_torch(module):
-    code = f"import sys, kd_core.{module}; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -3,9 +3,6 @@
 import errno
 import os
 import pickle
-import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -135,41 +132,6 @@ def test_who_reads_while_another_writes_sees_old_or_new_and_nothing_between(tmp_
     files.write_atomic(path, b"new" * 100_000)
     assert seen == [b"old"]
     assert path.read_bytes() == b"new" * 100_000
-
-
-def in_a_small_file_system(folder, code, size="64k"):
-    """Run code, with folder as its argument, on a file system of that size that no other process sees; else skip."""
-    folder.mkdir()
-    if sys.platform != "linux" or not shutil.which("unshare"):
-        pytest.skip("a small file system of our own needs Linux and util-linux's unshare")
-    mount = f'mount -t tmpfs -o size={size} tmpfs "$1" || exit 77; shift; exec "$@"'
-    words = ["unshare", "-rm", "sh", "-c", mount, "sh", str(folder), sys.executable, "-c", code, str(folder)]
-    result = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60)
-    if result.returncode == 77 or "unshare:" in result.stderr:
-        pytest.skip(f"this machine lets us mount no file system: {result.stderr.strip()}")
-    return result
-
-
-def test_a_file_system_that_is_really_full_keeps_the_old_file_whole(tmp_path):
-    result = in_a_small_file_system(
-        tmp_path / "small",
-        "import os, sys; from pathlib import Path; from kd_core.base.files import SaveError, write_atomic\n"
-        "folder = Path(sys.argv[1])\n"
-        "write_atomic(folder / 'weights', b'o' * 40_000)\n"
-        "try:\n"
-        "    write_atomic(folder / 'weights', b'n' * 40_000)\n"
-        "except SaveError as error:\n"
-        "    print(error)\n"
-        "assert (folder / 'weights').read_bytes() == b'o' * 40_000\n"
-        "print(os.listdir(folder))\n"
-        "write_atomic(folder / 'weights', b'n' * 100)\n"
-        "assert (folder / 'weights').read_bytes() == b'n' * 100",
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [
-        f"The disk of {tmp_path / 'small'} is full: free some space, then resume; what was saved before is whole.",
-        "['weights']",
-    ]
 
 
 # ---------------------------------------------------------------------------------------------------------- tensors

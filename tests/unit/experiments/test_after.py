@@ -428,24 +428,6 @@ def told(store, monkeypatch):
     return tell
 
 
-@pytest.mark.parametrize(
-    ("about", "changes"),
-    [
-        ("short", {"epochs": 3}),
-        ("sharp", {"epochs": 30, "temperature": 0.5}),
-        ("small", {"epochs": 40, "student": ModelConfig(hidden=(4,))}),
-        ("hard", {"epochs": 30, "alpha": 0.02}),
-    ],
-)
-def test_a_real_run_with_one_thing_wrong_is_told_that_first(told, about, changes):
-    assert told(**changes)[0].about == about
-
-
-def test_of_a_real_run_that_is_as_it_should_be_only_its_single_seed_is_said(told):
-    (advice,) = told(epochs=60)
-    assert "on this seed" in advice.sentence
-
-
 def test_what_is_no_distilled_student_is_refused_in_a_sentence(store):
     run = store.get(train_here(store, tiny_config(epochs=1)))
     with pytest.raises(LabError, match="no distilled student"):

@@ -1,12 +1,8 @@
 """The lesson "Break it": its runs differ in the mistake alone, its harm is what scipy says, and its page tells it."""
 
-import time
-
 import numpy as np
 import pytest
-from app_test import app_test
 from scipy.stats import ttest_rel
-from tiny import TINY, tiny_config
 
 from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
@@ -16,14 +12,8 @@ from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments import table as experiments_table
-from kd_core.experiments.broken import RIGHT, WRONG, Choice, Setting
-from kd_core.jobs import execute, turns
-from kd_core.models.config import ModelConfig
-from kd_core.runs.run import ACTIVE
-from kd_core.runs.store import Store
-from kd_core.training.config import TrainingConfig
+from kd_core.experiments.broken import RIGHT, WRONG, Choice
 from kd_core.training.mistakes import MISTAKES
-from pages.shared.session import services
 
 SEEDS = (0, 1, 2)
 
@@ -108,97 +98,6 @@ def test_of_a_choice_on_the_test_set_the_number_told_is_too_good_by_what_the_oth
 
 
 # ----------------------------------------------------------------------------------------------------- the page
-
-TINY_TRAINING = TrainingConfig(epochs=2, batch_size=128, learning_rate=5e-3, precision="float32")
-SMALL = Setting(ModelConfig(hidden=(8,)), TINY_TRAINING, 4.0, 0.9)
-MOVING = SMALL._replace(training=TINY_TRAINING.replace(jitter_pixels=1))
-
-
-@pytest.fixture(scope="module")
-def lesson_home(tmp_path_factory):
-    """A home whose store holds a small lesson's teacher; the queue closed at the end."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
-    patch.setattr(broken, "BASE", {"digits": SMALL})
-    patch.setattr(broken, "CHANGED", {"digits": {"colour_jitter": MOVING}})
-    teacher = tiny_config(epochs=2).replace(model=TINY.replace(dropout_hidden=0.3))
-    patch.setattr(broken, "teacher", lambda dataset: teacher)
-    home = tmp_path_factory.mktemp("lesson")
-    store = Store(home)
-    store.create({"teacher": teacher})
-    execute.run_here(store, "teacher", lambda event: None, lambda: None)
-    store.close()
-    yield home
-    services._jobs(home).close()
-    services._opened(home).store.close()
-    patch.undo()
-
-
-@pytest.fixture
-def open_lesson(lesson_home, monkeypatch, at_this_machine):
-    """open_lesson(**query) -> the page as its user finds it."""
-
-    def open_it(**query):
-        monkeypatch.setenv("KD_HOME", str(lesson_home))
-        app = app_test()
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-        app.switch_page("pages/mistakes/page.py").run()
-        assert not app.exception, [error.value for error in app.exception]
-        assert not app.error
-        return app
-
-    return open_it
-
-
-def words(app):
-    kinds = (app.markdown, app.info, app.error, app.success, app.warning, app.caption, app.subheader)
-    return " ".join(str(element.value) for kind in kinds for element in kind)
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_every_mistake_is_shown_beside_the_right_way(open_lesson, mistake):
-    app = open_lesson(mistake=mistake)
-    info = MISTAKES[mistake]
-    assert [code.value for code in app.code] == [info.wrong_line, info.right_line]
-    for sentence in (info.public, info.right, info.expect):
-        assert sentence in words(app)
-    said = {"no_t_squared": "**16 times** too small", "class_mean": "**10 times** too small"}
-    assert said.get(mistake, "") in words(app)
-    assert len(app.get("image")) == (10 if mistake == "colour_jitter" else 0)
-
-
-@pytest.mark.parametrize("query", [{"mistake": "nonsense", "on": "imagenet", "seeds": "-1"}, {"seeds": "9" * 99}])
-def test_an_address_that_names_no_mistake_opens_the_first(open_lesson, query):
-    app = open_lesson(**query)
-    assert app.selectbox(key="break_mistake").value == next(iter(MISTAKES))
-    assert app.segmented_control(key="break_seeds").value == 5
-
-
-def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, lesson_home, monkeypatch):
-    monkeypatch.setattr(turns, "FEWEST_TOGETHER", 2)
-    app = open_lesson(seeds="3")
-    app.selectbox(key="break_mistake").set_value("stale_cache").run()
-    assert app.query_params["mistake"] == "stale_cache"
-    assert "6 to train" in words(app)
-    app.button(key="break").click().run()
-    assert not app.exception
-    store = services._opened(lesson_home).store
-    deadline = time.monotonic() + 60
-    while any(run.status in ACTIVE for run in store.runs()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    reopened = open_lesson(mistake="stale_cache", seeds="3")
-    assert not [button for button in reopened.button if button.key == "break"]
-    made = [run for run in store.runs() if run.config.role == "distilled"]
-    assert sum(run.config.mistake == "stale_cache" for run in made) == 3
-    assert not any("trained_together" in run.environment for run in made)  # so that every step can be watched
-    table = reopened.dataframe[0].value
-    for row, seed in zip(table.itertuples(), range(3), strict=False):
-        errors = {run.config.mistake: run.results["test_errors"] for run in made if run.config.seed == seed}
-        assert (row.right, row.mistaken) == (str(errors[None]), str(errors["stale_cache"]))
-    assert "95% interval" in words(reopened)
 
 
 def test_no_difference_is_said_as_one():

@@ -3,13 +3,9 @@
 import gc
 import gzip
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
-import tracemalloc
 from pathlib import Path
 from pkgutil import resolve_name
 from types import SimpleNamespace
@@ -63,41 +59,6 @@ def watched(store, monkeypatch):
     monkeypatch.setattr(services, "store", lambda: store)
     monkeypatch.setattr(services, "jobs", lambda: Queue(run_id))
     return store, run_id
-
-
-def steps(first, count):
-    parts = {"loss": 1.5, "soft_loss": None, "hard_loss": 1.5, "learning_rate": 0.1, "samples_per_second": 100.0}
-    return [{"kind": "step", "step": step, "epoch": step / 1000, **parts} for step in range(first, first + count)]
-
-
-def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
-    code = "import os, sys, pages.shared.server.server; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    said = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert said.stdout == "False PASSIVE\n"
-
-
-def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watched):
-    """An hour at one question and ten records a second; memory after it is that of its first minutes."""
-    store, run_id = watched
-    seen, sizes = "", []
-    tracemalloc.start()
-    try:
-        for second in range(3600):
-            store.apply(run_id, *steps(10 * second + 1, 10))
-            _, told = ask(routes._tell, f"runs={run_id}&seen={seen}&watcher=one")
-            (run,) = told["runs"]
-            assert len(run["steps"]["loss"][0]) == 10
-            seen = f"{run_id}:{run['attempt']}:{run['step']}"
-            if second in (300, 3599):
-                gc.collect()
-                sizes.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
-    assert sizes[1] - sizes[0] < 200_000
 
 
 def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from app_test import app_test
 from tiny import tiny_config
 
 from kd_core.models.config import BLACK_BOX, ModelConfig
@@ -14,7 +13,7 @@ from pages.compare import sections
 from pages.runs import table
 from pages.shared.figures import curves
 from pages.shared.figures.curves import Curve
-from pages.shared.session import pickers, services
+from pages.shared.session import pickers
 from pages.shared.words import GLOSSARY, NOTHING, cell, explained, literal
 
 
@@ -63,29 +62,6 @@ def test_two_runs_of_one_name_are_told_apart(store):
     labels = pickers.told_apart(store.runs())
     assert len(set(labels.values())) == 3
     assert labels[ids[2]] == store.get(ids[2]).label
-
-
-EVIL = "[x](https://evil.example) <b> $y$ =1"
-
-
-def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_this_machine):
-    store = services._opened(home).store
-    run_id = new_id()
-    store.create({run_id: tiny_config()})
-    store.apply(run_id, {"kind": "failed", "text": "for this test"})
-    store.describe(run_id, name=EVIL, note="=2", tags=["=3"])
-    app = app_test()
-    app.query_params["runs"] = run_id
-    app.query_params["compared"] = run_id
-    app.run()
-    try:
-        app.switch_page("pages/runs/page.py").run()
-        assert app.subheader[0].value == literal(EVIL)
-        row = app.dataframe[0].value.iloc[0]
-        assert (row["note"], list(row["tags"])) == (NOTHING + "=2", [NOTHING + "=3"])
-    finally:
-        services.jobs().close()
-        store.close()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import math
 import os
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -20,7 +18,6 @@ from kd_core.runs.events import BUCKET_STEPS
 from kd_core.runs.reading import BACKUP, CURVE_STRETCHES, DATABASE
 from kd_core.runs.run import LOST_WORKER, MAX_NAME, MAX_NOTE, MAX_TAG, StoreError, folder_of, new_id
 from kd_core.runs.store import Store
-from tests.unit.base.test_places_and_files import in_a_small_file_system
 
 STARTED = {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": "cpu"}}
 
@@ -249,21 +246,6 @@ def test_only_a_run_that_rests_can_be_taken_up(store, run_id):
     assert store.get(run_id).status == "queued"
 
 
-def test_runs_of_a_process_that_is_gone_read_interrupted_and_others_do_not(store, run_id):
-    theirs = new_id()
-    code = (
-        "import sys; from pathlib import Path; from kd_core.runs.store import Store; "
-        "from kd_core.training.config import RunConfig;"
-        "Store(Path(sys.argv[1])).create({sys.argv[2]: RunConfig(role='teacher')})"
-    )
-    subprocess.run([sys.executable, "-c", code, str(store.home), theirs], check=True)
-    store.apply(theirs, STARTED)
-    assert store.interrupt_orphans() == [theirs]
-    assert store.get(theirs).status == "interrupted"
-    assert "Resume goes on" in store.get(theirs).message
-    assert store.get(run_id).status == "queued"
-
-
 def test_speeds_are_kept_for_a_set_of_runs_in_any_order(store):
     store.save_finding("speed", ["b", "a"], {"models": {}})
     assert store.finding("speed", ["a", "b"]) == {"models": {}}
@@ -286,54 +268,6 @@ def test_a_full_database_is_said_in_words_and_keeps_what_it_had(store, run_id):
         store.apply(run_id, *many)
     assert store.records(run_id, "step") == []
     assert store.get(run_id).status == "queued"
-
-
-KILLED = (
-    "import os, subprocess, sys; from pathlib import Path; from kd_core.base.config import LabError; "
-    "from kd_core.training.config import RunConfig\n"
-    "from kd_core.runs.recovery import open_store; from kd_core.runs.store import Store\n"
-    "folder = Path(sys.argv[1])\n"
-    "if not os.fork():\n"
-    "    Store(folder).create({'abc': RunConfig(role='teacher')})\n"
-    "    os._exit(0)\n"
-    "os.wait()\n"
-)
-"""A process that had the store open and was killed: its log and shared memory lie beside the database."""
-
-
-def test_a_read_only_disk_is_said_in_words_can_be_read_and_is_written_once_it_may_be(tmp_path):
-    code = KILLED + (
-        "def remount(mode): subprocess.run(['mount', '-o', f'remount,{mode}', str(folder)], check=True)\n"
-        "remount('ro'); store = open_store(folder).store\n"
-        "try: store.ask('abc', 'stop')\n"
-        "except LabError as error: print(error)\n"
-        "print(store.get('abc').status)\n"
-        "remount('rw'); store.ask('abc', 'stop'); print(store.request('abc'))\n"
-    )
-    result = in_a_small_file_system(tmp_path / "small", code, "1m")
-    assert result.returncode == 0, result.stderr
-    sentence, *rest = result.stdout.splitlines()
-    assert "cannot be used: it cannot be written: give it write permission or set KD_HOME" in sentence
-    assert rest == ["queued", "stop"]
-
-
-@pytest.mark.parametrize("opened_by", ["Store", "open_store"])
-def test_a_store_that_does_not_open_for_want_of_room_says_so_and_opens_once_there_is_some(tmp_path, opened_by):
-    """SQLite calls it an I/O error: it cannot lay out its shared memory."""
-    code = KILLED + (
-        "(folder / 'lab.sqlite-shm').unlink()\n"
-        "with (folder / 'ballast').open('wb', buffering=0) as ballast:\n"
-        "    try:\n"
-        "        while True: ballast.write(b'x' * 4096)\n"
-        "    except OSError: pass\n"
-        f"try: {opened_by}(folder)\n"
-        "except LabError as error: print(error)\n"
-        "(folder / 'ballast').unlink(); print(len(Store(folder).runs()))\n"
-    )
-    result = in_a_small_file_system(tmp_path / "small", code, "1m")
-    assert result.returncode == 0, result.stderr
-    full = f"The run store in {tmp_path / 'small'} cannot be used: its disk is full: free some space."
-    assert result.stdout.splitlines() == [full, "1"]
 
 
 def test_a_run_that_goes_on_after_its_worker_was_lost_still_says_so(store, run_id):
@@ -367,40 +301,6 @@ def test_a_database_cut_short_is_said_in_words(store, run_id):
     assert store.folder(run_id).config.exists()
 
 
-def test_runs_on_a_file_system_that_is_really_full_stay_as_they_were_and_go_on_once_there_is_room(tmp_path):
-    """The database, the write-ahead log and a run's config file on 300 KiB that a ballast fills up."""
-    code = (
-        "import sys; from pathlib import Path; from kd_core.base.config import LabError; "
-        "from kd_core.training.config import RunConfig\n"
-        "from kd_core.runs.store import Store\n"
-        "folder = Path(sys.argv[1]); store = Store(folder); store.create({'abc': RunConfig(role='teacher')})\n"
-        "def step(number): store.apply('abc', {'kind': 'step', 'step': number, 'loss': 1.0})\n"
-        "step(1)\n"
-        "ballast = (folder / 'ballast').open('wb', buffering=0)\n"
-        "try:\n"
-        "    while True: ballast.write(b'x' * 4096)\n"
-        "except OSError: pass\n"
-        "def told(call):\n"
-        "    try:\n"
-        "        for number in range(2, 2000): call(number)\n"
-        "    except LabError as error: print(error)\n"
-        "told(step); told(step)\n"
-        "told(lambda number: store.create({f'n{number}': RunConfig(role='teacher')}))\n"
-        "kept = len(store.records('abc', 'step')); assert len(store.runs()) == 1\n"
-        "(folder / 'ballast').unlink(); ballast.close()\n"
-        "step(9000); step(9001); assert len(store.records('abc', 'step')) == kept + 2\n"
-        "store.close(); store = Store(folder); assert len(store.records('abc', 'step')) == kept + 2\n"
-        "print(store._database.execute('PRAGMA integrity_check').fetchone()[0])\n"
-    )
-    result = in_a_small_file_system(tmp_path / "small", code, "300k")
-    assert result.returncode == 0, result.stderr
-    full = f"The run store in {tmp_path / 'small'} cannot be used: its disk is full: free some space."
-    lines = result.stdout.splitlines()
-    assert lines[:2] == [full, full]
-    assert "is full: free some space" in lines[2]
-    assert lines[3] == "ok"
-
-
 def test_a_home_that_is_a_file_is_said_in_words(tmp_path):
     (tmp_path / "home").touch()
     with pytest.raises(StoreError, match="Set KD_HOME to another folder"):
@@ -411,24 +311,6 @@ def test_a_database_that_cannot_be_opened_is_said_in_words(tmp_path):
     (tmp_path / "lab.sqlite").mkdir()
     with pytest.raises(StoreError, match="cannot be written"):
         Store(tmp_path)
-
-
-def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
-    """WAL: what was committed before the kill is there after it, and the database is whole."""
-    code = (
-        "import os, sys; from pathlib import Path;"
-        "from kd_core.runs.store import Store; "
-        "from kd_core.training.config import RunConfig;"
-        "store = Store(Path(sys.argv[1])); store.create({'abc': RunConfig(role='teacher')});"
-        "store._database.execute('BEGIN'); store._database.execute('DELETE FROM runs'); os.kill(os.getpid(), 9)"
-    )
-    subprocess.run([sys.executable, "-c", code, str(home)], env={**os.environ}, check=False)
-    store = Store(home)
-    assert store.get("abc").status == "queued"
-    store.close()
-    whole = sqlite3.connect(home / "lab.sqlite")
-    assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-    whole.close()
 
 
 # --------------------------------------------------------------------------------------- names, tags and deletion

@@ -1,8 +1,5 @@
 """In which numbers a run computes is decided by a rule, before it is queued, and kept: no clock has a say."""
 
-import subprocess
-import sys
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
@@ -36,28 +33,6 @@ def machine(monkeypatch):
 
 def precisions(configs):
     return {config.training.precision for config in configs}
-
-
-ONE_RUN = """
-import hashlib, torch
-from kd_core.data import load; from kd_core.training import loop
-from kd_core.models.config import ModelConfig; from kd_core.training.config import RunConfig, TrainingConfig
-config = RunConfig(
-    role="teacher", dataset="digits", model=ModelConfig(hidden=(400, 400), dropout_hidden=0.3),
-    training=TrainingConfig(epochs=1, batch_size=64),
-)
-run = loop.Training(config, load.load("digits"))
-list(loop.train(run))
-weights = b"".join(tensor.numpy().tobytes() for tensor in run.best_weights.values())
-print(run.precision, hashlib.sha256(weights).hexdigest())
-"""
-
-
-def test_fresh_processes_give_the_same_precision_and_weights():
-    said = [subprocess.run([sys.executable, "-c", ONE_RUN], capture_output=True, text=True, check=True) for _ in "ab"]
-    first, second = (one.stdout.split() for one in said)
-    assert first == second
-    assert first[0] == "float32"
 
 
 def test_no_clock_has_a_say_in_the_precision(digits, monkeypatch):
