@@ -44,7 +44,7 @@ def test_the_headline_holds_errors_gap_and_size(runs):
     assert said.endswith("It has 1/10 of the teacher's size.")
 
 
-def test_the_headline_says_speed_as_it_was_measured_and_nothing_of_a_failure(runs):
+def test_the_headline_says_a_measured_speed_and_no_failed_one(runs):
     times = dict(zip([run.id for run in runs], (1.7, 1.0, 1.0), strict=True))
     assert "times** as fast" in compare(runs, speed=machine(times)).headline()
     assert NO_DIFFERENCE in compare(runs, speed=busy(times)).headline()
@@ -93,7 +93,7 @@ def test_without_the_test_set_there_is_no_closer_look(runs):
         _ = compare(runs).pairs
 
 
-def test_a_map_of_errors_has_means_over_the_seeds_and_gaps_where_nothing_is_known(store):
+def test_a_map_of_errors_has_means_over_seeds_and_gaps(store):
     given = sweep.SweepConfig(
         dataset="digits", teachers=("t",), widths=(8, 4), temperatures=(1.0, 4.0), alphas=(0.5, 1.0), seeds=(0, 1)
     )
