@@ -28,5 +28,5 @@ def projected(features: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
 
     components = min(2, *features.shape)
     with np.errstate(invalid="ignore"):  # features that do not vary have no shares of their variance
-        found = PCA(components, svd_solver="full").fit_transform(np.asarray(features, dtype=np.float64))
-    return np.pad(found, ((0, 0), (0, 2 - components)))
+        coordinates = PCA(components, svd_solver="full").fit_transform(np.asarray(features, dtype=np.float64))
+    return np.pad(coordinates, ((0, 0), (0, 2 - components)))

@@ -102,7 +102,7 @@ def _linear_parts(model: nn.Module, inputs: Tensor, along: tuple[Tensors, Tensor
     name = next(iter(moving))
     path = name.removesuffix(".weight")
     layer, seen = model.get_submodule(path), []
-    handle = layer.register_forward_pre_hook(lambda _, told: seen.append(told[0]))
+    handle = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     model(inputs)
     handle.remove()
     unbiased = {"bias": torch.zeros_like(layer.bias)} if isinstance(layer.bias, Tensor) else {}

@@ -94,12 +94,12 @@ def gallery(
     All but the first kind start with the image that the teacher finds most ambiguous, by the entropy of its
     probabilities at T = 1. Without a student nobody disagrees with the teacher.
     """
-    told = predictions(teacher_logits)
+    teacher_predictions = predictions(teacher_logits)
     keep = np.ones(len(labels), bool) if label is None else labels == label
     if kind == "teacher wrong":
-        keep &= told != labels
+        keep &= teacher_predictions != labels
     elif kind == "teacher and student disagree":
-        keep &= told != (told if student_logits is None else predictions(student_logits))
+        keep &= teacher_predictions != (teacher_predictions if student_logits is None else predictions(student_logits))
     chosen = np.flatnonzero(keep)
     if kind == "test order":
         return chosen

@@ -70,8 +70,8 @@ class DistillationConfig(Config):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _of_the_objective(cls, weights: Any, told: ValidationInfo) -> Any:
-        return objective_weights(told.data.get("objective"), weights)
+    def _of_the_objective(cls, weights: Any, validation: ValidationInfo) -> Any:
+        return objective_weights(validation.data.get("objective"), weights)
 
     @field_serializer("weights")
     def _as_mapping(self, weights: tuple[tuple[str, float], ...]) -> dict[str, float]:
@@ -137,11 +137,11 @@ class DistillationConfig(Config):
     def label(self) -> str:
         """What it is in short, e.g. 'T 4, alpha 0.9' or 'DIST, T 1'. Only what the objective reads."""
 
-        def told(name: str, first: float, last: float | None) -> str:
+        def span(name: str, first: float, last: float | None) -> str:
             return f"{name} {first:g}" + ("" if last is None else f" to {last:g}")
 
         parts = [] if self.objective == "hinton" else [self.info.label]
-        parts += [told("T", self.temperature, self.final_temperature)] if self.info.uses_temperature else []
-        parts += [told("alpha", self.alpha, self.final_alpha)] if self.info.mixed else []
+        parts += [span("T", self.temperature, self.final_temperature)] if self.info.uses_temperature else []
+        parts += [span("alpha", self.alpha, self.final_alpha)] if self.info.mixed else []
         parts += [f"{name} {value:g}" for name, value in self.weights]
         return ", ".join(parts)

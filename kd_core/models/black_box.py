@@ -93,22 +93,22 @@ class BlackBox(nn.Module):
             given = given.round().clamp(0, 255)  # pixels that were normalised and back are not quite whole
         given = (given.flatten(1) if self._flat else given).to(self._dtype).contiguous()
         with torch.no_grad():
-            logits = torch.cat([self._asked(part) for part in given.split(self._most)])
+            logits = torch.cat([self._one_batch(part) for part in given.split(self._most)])
         if self.gives == "probabilities":
             logits = logits.clamp_min(LEAST_PROBABILITY).log()
         return logits.to(images.device)
 
-    def _asked(self, part: Tensor) -> Tensor:
+    def _one_batch(self, part: Tensor) -> Tensor:
         """One batch, filled up with its last image where the file wants more."""
         count = len(part)
         if count < self._least:
             part = torch.cat([part, part[-1:].expand(self._least - count, *part.shape[1:])])
-        said = self._run(part)
-        if said.ndim > 2 and said.shape[2:].numel() == 1:
-            said = said.flatten(1)
-        if said.ndim != 2 or len(said) != len(part) or said.shape[1] != self.classes:
-            raise BlackBoxError(_other_answer(tuple(said.shape), len(part), self.classes))
-        return said[:count].float()
+        output = self._run(part)
+        if output.ndim > 2 and output.shape[2:].numel() == 1:
+            output = output.flatten(1)
+        if output.ndim != 2 or len(output) != len(part) or output.shape[1] != self.classes:
+            raise BlackBoxError(_other_answer(tuple(output.shape), len(part), self.classes))
+        return output[:count].float()
 
 
 def of_state(
@@ -126,9 +126,10 @@ def _other_answer(shape: tuple[int, ...], images: int, classes: int) -> str:
         return (
             f"This file gives {shape[1]:,} classes, the data set has {classes:,}: choose the data set it was made for."
         )
-    told = "x".join(map(str, shape)) or "one number"
+    answer = "x".join(map(str, shape)) or "one number"
     return (
-        f"This file answers {images} images with {told}, not with {images}x{classes} logits: export what gives logits."
+        f"This file answers {images} images with {answer}, not with {images}x{classes} logits: export what gives"
+        " logits."
     )
 
 
@@ -180,12 +181,12 @@ class _Onnx:
 
     def __call__(self, images: Tensor) -> Tensor:
         try:
-            (said,) = self._session.run([self._output], {self._input: images.numpy()})
+            (output,) = self._session.run([self._output], {self._input: images.numpy()})
         except Exception as error:
             raise BlackBoxError(f"ONNX Runtime cannot run this file: {_first_words(error)}.") from error
-        if not isinstance(said, np.ndarray) or said.dtype.kind not in "fiu":
+        if not isinstance(output, np.ndarray) or output.dtype.kind not in "fiu":
             raise BlackBoxError("This ONNX file does not answer with numbers: export it from images to logits.")
-        return torch.from_numpy(said)
+        return torch.from_numpy(output)
 
 
 def _first_words(error: Exception) -> str:
@@ -222,7 +223,7 @@ def _checked(content: bytes) -> Any:
         raise _refused("it holds sparse weights")
     for node in graph.node:
         _check_node(node)
-    for tensor in [*graph.initializer, *(one.t for node in graph.node for one in node.attribute)]:
+    for tensor in [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
             raise _refused("its weights lie in another file: export it with external_data=False, so that it holds them")
     if len(_inputs(graph)) != 1:

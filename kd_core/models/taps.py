@@ -23,28 +23,28 @@ class Taps(NamedTuple):
 
 def tapped(model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps]:
     """Logits (N, K) of a forward pass, with the gradient that the caller has on, and what was seen on the way."""
-    with listening(model) as heard:
+    with listening(model) as captured:
         logits: Tensor = model(inputs)
-    features, *maps = (stage[0].float() for stage in heard)
+    features, *maps = (stage[0].float() for stage in captured)
     return logits, Taps(features, tuple(maps))
 
 
 @contextmanager
 def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tensor]]]:
     """Within, each forward pass adds to these lists: the first has the last linear layer's inputs, then one a stage."""
-    heard: list[list[Tensor]] = [[]]
+    captured: list[list[Tensor]] = [[]]
 
-    def hear_features(_: nn.Module, inputs: Any) -> None:
-        heard[0].append(inputs[0].flatten(1))
+    def capture_features(_: nn.Module, inputs: Any) -> None:
+        captured[0].append(inputs[0].flatten(1))
 
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    handles = [last.register_forward_pre_hook(hear_features)]
+    handles = [last.register_forward_pre_hook(capture_features)]
     for stage in _stages(model) if maps else ():
         kept: list[Tensor] = []
-        heard.append(kept)
+        captured.append(kept)
         handles.append(stage.register_forward_hook(lambda _, inputs, output, kept=kept: kept.append(output)))
     try:
-        yield heard
+        yield captured
     finally:
         for handle in handles:
             handle.remove()

@@ -162,13 +162,13 @@ class Program(nn.Module):
             if isinstance(argument, _Name):
                 return values[argument]
             if isinstance(argument, list):
-                return [stated(one) for one in argument]
+                return [stated(item) for item in argument]
             return images.device if isinstance(argument, _OfInput) else argument
 
         with torch.autocast(images.device.type, enabled=False):
             for step in self._steps:
                 found = step.call(
-                    *map(stated, step.positional), **{name: stated(one) for name, one in step.named.items()}
+                    *map(stated, step.positional), **{name: stated(item) for name, item in step.named.items()}
                 )
                 for name, value in zip(step.results, (found,) if len(step.results) == 1 else found, strict=False):
                     if isinstance(name, list):
@@ -253,8 +253,8 @@ class _Members:
             path, meta = said["path_name"], said["tensor_meta"]
             pickled = said["use_pickle"] or meta is None or path.endswith(".pt")
             expect(not pickled, f"its {part} are pickled, and a pickle can run code: only plain numbers are read")
-            sizes = [_whole(one) for one in meta["sizes"]]
-            strides, offset = [_whole(one) for one in meta["strides"]], _whole(meta["storage_offset"])
+            sizes = [_whole(item) for item in meta["sizes"]]
+            strides, offset = [_whole(item) for item in meta["strides"]], _whole(meta["storage_offset"])
             expect(len(sizes) <= MAX_RANK and len(sizes) == len(strides), f"its {name[:60]} has a shape of its own")
             dtype = _DTYPES[meta["dtype"]]
             if path not in raw:
@@ -328,7 +328,7 @@ def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
                 named[given["name"]] = value
             else:
                 positional.append(value)
-        results = tuple(_result(one) for one in node["outputs"])
+        results = tuple(_result(item) for item in node["outputs"])
         for used in _names([*positional, *named.values()]):
             last_use[used] = len(drafts)
         drafts.append((call, tuple(positional), named, results))
@@ -341,7 +341,7 @@ def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
 
 def _index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """aten::index but for masks: how much a mask chooses depends on what is in it."""
-    if any(one is not None and one.dtype in (torch.bool, torch.uint8) for one in indices):
+    if any(item is not None and item.dtype in (torch.bool, torch.uint8) for item in indices):
         raise ProgramError(
             "This torch.export program cannot be used: it chooses by a mask, so its size follows values."
         )
@@ -351,8 +351,8 @@ def _index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 
 def _names(arguments: Sequence[Any]) -> list[str]:
     found: list[str] = []
-    for one in arguments:
-        found += _names(one) if isinstance(one, list) else [one] if isinstance(one, _Name) else []
+    for item in arguments:
+        found += _names(item) if isinstance(item, list) else [item] if isinstance(item, _Name) else []
     return found
 
 
@@ -363,7 +363,7 @@ def _argument(argument: Any) -> Any:
         expect(isinstance(value, _PLAIN[kind]), "an argument in its graph is not what it says")
         return value
     if kind in _LISTS:
-        expect(all(isinstance(one, _LISTS[kind]) for one in value), "an argument in its graph is not what it says")
+        expect(all(isinstance(item, _LISTS[kind]) for item in value), "an argument in its graph is not what it says")
         return list(value)
     match kind:
         case "as_none":
@@ -371,15 +371,15 @@ def _argument(argument: Any) -> Any:
         case "as_tensor":
             return _Name(value["name"])
         case "as_tensors":
-            return [_Name(one["name"]) for one in value]
+            return [_Name(item["name"]) for item in value]
         case "as_optional_tensor":
             return _optional(value)
         case "as_optional_tensors":
-            return [_optional(one) for one in value]
+            return [_optional(item) for item in value]
         case "as_sym_int":
             return _symbolic(value)
         case "as_sym_ints":
-            return [_symbolic(one) for one in value]
+            return [_symbolic(item) for item in value]
         case "as_scalar_type":
             return _DTYPES[value]
         case "as_memory_format":
@@ -406,7 +406,7 @@ def _result(output: Any) -> Any:
         case "as_tensor":
             return str(value["name"]) or None
         case "as_tensors":
-            return [str(one["name"]) for one in value]
+            return [str(item["name"]) for item in value]
         case "as_sym_int":
             return str(value["as_name"])
         case "as_none":

@@ -178,14 +178,15 @@ class RunConfig(Config):
         return max(1, round(info.train_examples * classes * part.fraction * kept))
 
 
-def _how_without_labels(told: DistillationConfig | None) -> str:
-    if told is None or told.info.mixed:
+def _how_without_labels(distillation: DistillationConfig | None) -> str:
+    if distillation is None or distillation.info.mixed:
         return "without labels only a distilled student with alpha = 1 can learn: set alpha to 1"
-    if told.info.needs_labels:
-        return f"{told.objective} reads the label of every example: choose another objective, or keep the labels"
-    if told.info.needs != "logits":
-        return f"{told.objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
-    return f"without labels {told.objective} can only learn with its weight hard at 0: set it to 0"
+    objective = distillation.objective
+    if distillation.info.needs_labels:
+        return f"{objective} reads the label of every example: choose another objective, or keep the labels"
+    if distillation.info.needs != "logits":
+        return f"{objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
+    return f"without labels {objective} can only learn with its weight hard at 0: set it to 0"
 
 
 def cell_key(config: RunConfig) -> str:

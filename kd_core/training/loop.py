@@ -99,16 +99,18 @@ class Training:
     @property
     def _averages_anew(self) -> bool:
         """Whether the average of several teachers changes with T from step to step."""
-        told = self.config.distillation
-        several = told is not None and len(told.teachers) > 1 and told.average == "probabilities"
-        return several and told is not None and told.final_temperature is not None
+        distillation = self.config.distillation
+        if distillation is None or distillation.final_temperature is None:
+            return False
+        return len(distillation.teachers) > 1 and distillation.average == "probabilities"
 
     def _averaged(self, members: Tensor) -> Tensor:
-        """What the teacher, or the ensemble, says at this step. (M, N, K) -> (N, K)."""
-        told = self.config.distillation
-        if told is None:
+        """Logits of the teacher, or of the ensemble as it is averaged at this step. (M, N, K) -> (N, K)."""
+        distillation = self.config.distillation
+        if distillation is None:
             raise ValueError("without distillation there is no teacher")
-        return hinton.ensemble_logits(members, temperature=told.at(self._share)[0], average=told.average)
+        temperature, _ = distillation.at(self._share)
+        return hinton.ensemble_logits(members, temperature=temperature, average=distillation.average)
 
     @property
     def _share(self) -> float:
@@ -116,23 +118,25 @@ class Training:
         return self.step / max(1, self.total_steps - 1)
 
     def _projector(self) -> nn.Module | None:
-        """What an objective trains beside the student, and what is not exported; None for most.
+        """The module that an objective trains beside the student and that is not exported; None for most.
 
         Raises ConfigError where the teacher has no maps to compare.
         """
-        told = self.config.distillation
-        if told is None or not self._taps:
+        distillation = self.config.distillation
+        if distillation is None or not self._taps:
             return None
         inputs = self.dataset.normalise(self.images[:2])
         self.model.eval()
         with torch.no_grad():
             student, teacher = tapped(self.model, inputs)[1], tapped(self.teachers[0], inputs)[1]
         self.model.train()
-        if told.info.needs == "maps" and not teacher.maps:
-            raise ConfigError(f"{told.objective} compares maps, and this teacher has none: choose a convolutional one")
-        if not told.info.projector:
+        if distillation.info.needs == "maps" and not teacher.maps:
+            raise ConfigError(
+                f"{distillation.objective} compares maps, and this teacher has none: choose a convolutional one"
+            )
+        if not distillation.info.projector:
             return None
-        return told.info.projector(Sample(student, teacher, len(self.images))).to(self.device)
+        return distillation.info.projector(Sample(student, teacher, len(self.images))).to(self.device)
 
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
         """(M, N, K) logits of the M teachers over the whole training set as it lies; None where they are not needed."""

@@ -182,6 +182,6 @@ def felt(
     return right._replace(
         loss=right.loss - alpha * right.soft_loss * (1 - 1 / classes),
         soft_loss=right.soft_loss / classes,
-        gradient=[one + other for one, other in zip(soft, right.hard_gradient, strict=True)],
+        gradient=[soft_part + hard_part for soft_part, hard_part in zip(soft, right.hard_gradient, strict=True)],
         soft_gradient=soft,
     )

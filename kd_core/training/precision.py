@@ -43,10 +43,10 @@ def settled_alike(configs: Sequence[RunConfig], known: Container[RunConfig] = ()
     known: what is trained already. Where more of these runs are there in the other precision than in that of the rule,
     from another kind of machine, all take that one.
     """
-    asked = Counter(settled(config).training.precision for config in configs)
+    votes = Counter(settled(config).training.precision for config in configs)
     made = [
         [config.in_precision(precision) for config in configs]
-        for precision in sorted(PRECISIONS, key=lambda one: -asked[one])
+        for precision in sorted(PRECISIONS, key=lambda name: -votes[name])
     ]
     return max(made, key=lambda runs: sum(run in known for run in runs))
 

@@ -43,8 +43,9 @@ def trains_together(config: RunConfig) -> bool:
     Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
     students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake.
     """
-    model, told = config.model, config.distillation
-    if config.training.label_smoothing or (told is not None and (told.objective != "hinton" or told.changes)):
+    model, distillation = config.model, config.distillation
+    hinton_alone = distillation is None or (distillation.objective == "hinton" and not distillation.changes)
+    if config.training.label_smoothing or not hinton_alone:
         return False
     plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
     if not plain or config.training.jitter_pixels or config.mistake is not None:
@@ -238,13 +239,13 @@ class Together:
         errors = torch.zeros(len(self.configs), dtype=torch.int64, device=self.device)
         for indices in self._validation_indices.split(1000, dim=1):
             with quick_float32(self.device):
-                found = self._logits(self.parameters, _taken(self._images, indices), self._sizes).argmax(dim=2)
+                predictions = self._logits(self.parameters, _taken(self._images, indices), self._sizes).argmax(dim=2)
             of_row = indices[self._batch_of_row]
             if self.configs[0].transfer_set.labelled:
                 right = self._labels[of_row]
             else:  # as in Training: the teacher's top class stands in
                 right = self._targets(of_row).argmax(dim=2)
-            errors += (found != right).sum(dim=1)
+            errors += (predictions != right).sum(dim=1)
         counts: list[int] = errors.tolist()
         best = [old is None or new <= old for new, old in zip(counts, self.best_errors, strict=True)]
         rows = torch.tensor(best, device=self.device)
