@@ -50,12 +50,12 @@ def is_own(dataset: str) -> bool:
 
 
 def called(dataset: str) -> str:
-    """What tables and labels of runs call a data set: a user's own by its label, without what else its name says."""
+    """The name for tables and labels: of a user's own its label alone."""
     return info_of(dataset).label if is_own(dataset) else dataset
 
 
 def info_of(dataset: str) -> DatasetInfo:
-    """What its name says of a data set, one of DATASETS or a user's own. Raises ConfigError for any other name."""
+    """Look up a data set by name: one of DATASETS, or a user's own. Raises ConfigError for any other name."""
     if dataset in DATASETS:
         return DATASETS[dataset]
     own = _OWN.fullmatch(dataset)
@@ -87,7 +87,7 @@ class TransferSetConfig(Config):
         return None if classes is None else tuple(sorted(set(classes)))
 
     def missing(self, classes: int) -> tuple[int, ...]:
-        """Which of so many classes have no image in it."""
+        """Of so many classes, those without an image in it."""
         return () if self.only_classes is None else tuple(sorted({*range(classes)} - {*self.only_classes}))
 
     def share_in_words(self, validation_fraction: float) -> str:
@@ -113,7 +113,7 @@ class TransferSetConfig(Config):
 
 
 def probed_classes(classes: int) -> tuple[int, ...]:
-    """The classes of which test images are watched while a student learns: all, or of many some evenly spread.
+    """Classes whose test images are watched during training: all, or of many some evenly spread.
 
     Of 1,000 classes two images each would be two million logits to keep after each epoch.
     """

@@ -101,12 +101,12 @@ class Dataset:
         return indices[kept]
 
     def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":
-        """These training images, to be indexed by their place among indices, on a device."""
+        """Select training images on a device, indexed by their place among indices."""
         return Streamed(self.train_images, indices, device) if self.streamed else self.train_images[indices].to(device)
 
     @cached_property
     def probes(self) -> Tensor:
-        """Indices of two test images of each of config.probed_classes, to watch while a student learns, in their order.
+        """Indices of two test images of each of probed_classes, to watch while a student learns, in their order.
 
         The first image of the class, and the one nearest the border to another: where the distances to its own and to
         the next class's mean image differ least; of a class with one test image, it twice. Of a set that is larger than
@@ -157,7 +157,7 @@ class Streamed:
         return images.to(self._device)
 
     def expect(self, batches: Iterable[Tensor]) -> None:
-        """Say what will be asked for, in this order: (B,) int64 each."""
+        """Announce the next batches in order, (B,) int64 each, so that they are read ahead."""
         self._coming = iter(batches)
         self._read_ahead()
 

@@ -51,7 +51,7 @@ def download(name: str, progress: Progress | None = None, mirrors: list[str] | N
 
 
 class _Attempts:
-    """What mirrors were asked for a data set, and how they failed."""
+    """Tries the mirrors of a data set, and remembers how they failed."""
 
     def __init__(self, info: DatasetInfo, folder: Path, mirrors: list[str], progress: Progress | None) -> None:
         self._info, self._folder, self._mirrors, self._progress = info, folder, mirrors, progress
@@ -59,7 +59,7 @@ class _Attempts:
         self._offline = True
 
     def fetch(self, parcel: Parcel, text: str) -> Path | None:
-        """The file as the first mirror gives it that does; None where what it holds is there meanwhile.
+        """Fetch a file from the first mirror that gives it; None where its content has appeared meanwhile.
 
         Raises DatasetError.
         """
@@ -150,7 +150,7 @@ def _remove(path: Path) -> None:
 
 
 def _clear_away(raw: Path) -> None:
-    """Remove what downloads left that were killed more than a day ago."""
+    """Remove files of downloads that were killed more than a day ago."""
     for left in (*raw.glob("tmp*"), *raw.glob("*.partial")):
         with contextlib.suppress(OSError):
             if left.stat().st_mtime < time.time() - 86_400:

@@ -1,4 +1,4 @@
-"""How good a model is, how sure it may be of it, and how two differ: from logits alone, without torch.
+"""Accuracy, confusion and agreement of models from their logits, without torch.
 
 Logits are (N, K), before softmax; labels are (N,), integers below K.
 """
@@ -72,6 +72,6 @@ LOWEST, HIGHEST = 0.05, 20.0
 
 
 def likest(mean_soft: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Of a map of mean soft targets, (K, K), the class beside its own that each true class gives most, (K,)."""
+    """For each true class, the other class with the largest mean soft target, (K,). mean_soft: (K, K)."""
     others = np.where(np.eye(len(mean_soft), dtype=bool), -1.0, np.nan_to_num(mean_soft))
     return np.asarray(others.argmax(axis=1), dtype=np.int64)

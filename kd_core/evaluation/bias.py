@@ -1,4 +1,4 @@
-"""The bias of a class corrected, as the paper does for a student that never saw it (section 3)."""
+"""Correct the bias of a class that a student never saw, as the paper does (section 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

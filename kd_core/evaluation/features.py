@@ -1,4 +1,4 @@
-"""What a model sees before it decides: the inputs of its last layer, and their plane of largest variance."""
+"""The inputs of a model's last layer, and their plane of largest variance."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from kd_core.models import build, taps
 
 
 def penultimate(model: nn.Module, dataset: Dataset, count: int = 1000) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """What the last linear layer of a model is fed for the first `count` test images, (N, D), and their labels."""
+    """Inputs of a model's last linear layer for the first `count` test images, (N, D), and their labels."""
     with taps.listening(model, maps=False) as (seen,):
         build.logits_of(model, dataset.test_images[:count], dataset.normalise)
     return torch.cat(seen).numpy(), dataset.test_labels[:count].numpy()

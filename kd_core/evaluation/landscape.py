@@ -81,7 +81,7 @@ def _direction(weight: Tensor, generator: torch.Generator) -> Tensor:
 
 
 class _Given(nn.Module):
-    """Stands where a layer stood, and answers what it is told to."""
+    """Replaces a layer and returns a given output."""
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class _Given(nn.Module):
 
 
 def _linear_parts(model: nn.Module, inputs: Tensor, along: tuple[Tensors, Tensors]) -> tuple[Tensors, Tensors, Tensors]:
-    """What of a model moves over the plane: where it is, and by how much it moves along each direction.
+    """The parameters that move over the plane: their values, and their change along each direction.
 
     That is every matrix and kernel but the first. The first layer's output is itself linear in its weights, so it is
     computed along each direction once, not at every point, and stands in model from now on: two fifths of the work of

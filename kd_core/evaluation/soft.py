@@ -1,4 +1,4 @@
-"""Softened probabilities, and what they say of which classes are alike."""
+"""Softened probabilities, and which classes they make alike."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ def entropy_bits(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def mean_soft_targets(logits: Logits, labels: Labels, temperature: float) -> NDArray[np.float64]:
-    """What a teacher says of each class on average: (K, K), row = true class, its mean softmax(z / T); rows sum to 1.
+    """Mean soft targets of each class: (K, K), row = true class, its mean softmax(z / T); rows sum to 1.
 
     A class without examples has a row of NaN. Raises ValueError unless temperature > 0.
     """

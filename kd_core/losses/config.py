@@ -14,7 +14,7 @@ MAX_ENSEMBLE = 20
 
 
 def objective_weights(objective: str | None, given: Any) -> tuple[tuple[str, float], ...]:
-    """Weights, a mapping or pairs, in the objective's order and without its defaults: equal settings, equal configs.
+    """Bring weights, a mapping or pairs, into the objective's order and drop defaults: equal settings, equal configs.
 
     Those of an unknown objective are left out, as that is refused itself. Raises ConfigError.
     """
@@ -94,12 +94,12 @@ class DistillationConfig(Config):
 
     @property
     def info(self) -> ObjectiveInfo:
-        """What its objective is."""
+        """The catalogue's entry of its objective."""
         return OBJECTIVES[self.objective]
 
     @property
     def all_weights(self) -> dict[str, float]:
-        """Of the objective's terms, by name."""
+        """Weights of the objective's terms by name, defaults included."""
         return {name: weight.default for name, weight in self.info.weights.items()} | dict(self.weights)
 
     @property
@@ -125,7 +125,7 @@ class DistillationConfig(Config):
         return self.final_temperature is not None or self.final_alpha is not None
 
     def at(self, share: float) -> tuple[float, float]:
-        """Temperature and alpha when a share of the steps is done, from 0 at the first to 1 at the last."""
+        """Temperature and alpha at a share of the steps, from 0 at the first to 1 at the last."""
         temperature, alpha = self.temperature, self.alpha
         if self.final_temperature is not None:
             temperature += (self.final_temperature - temperature) * share
@@ -135,7 +135,7 @@ class DistillationConfig(Config):
 
     @property
     def label(self) -> str:
-        """What it is in short, e.g. 'T 4, alpha 0.9' or 'DIST, T 1'. Only what the objective reads."""
+        """A short name, e.g. 'T 4, alpha 0.9' or 'DIST, T 1'. Only what the objective reads."""
 
         def span(name: str, first: float, last: float | None) -> str:
             return f"{name} {first:g}" + ("" if last is None else f" to {last:g}")

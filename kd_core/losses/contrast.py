@@ -33,7 +33,7 @@ def contrastive_loss(positives: Tensor, negatives: Tensor, among: Tensor, *, cou
 
 
 class Contrast(nn.Module):
-    """The embeddings of student and teacher, and what both made of each training image when it was last seen.
+    """The embeddings of student and teacher, and a memory bank of both embeddings of each training image.
 
     student, teacher: widths of their features. images: M of the training set. Entries of the memory bank start as
     random directions. The scores' constants Z, one a side, are set in the first step, as the authors' code does.
@@ -56,7 +56,7 @@ class Contrast(nn.Module):
         self.register_buffer("constants", torch.zeros(2))
 
     def forward(self, student: Tensor, teacher: Tensor, indices: Tensor, labels: Tensor | None) -> Tensor:
-        """Loss of both sides as anchors, in nats per image, and the memory bank brought up to date.
+        """Loss of both sides as anchors, in nats per image, and update the memory bank.
 
         student (B, D), teacher (B, E): features. indices (B,): where the images lie in the training set. labels (B,),
         so that an image known to be of the same class is no negative, as in the authors' code; None where no label is

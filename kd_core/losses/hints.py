@@ -51,7 +51,7 @@ def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def stage_pairs(student: int, teacher: int) -> list[tuple[int, int]]:
-    """Which stage of a student goes with which of its teacher, counted from 0, given how many stages each has.
+    """Pair the stages of student and teacher, counted from 0, given how many each has.
 
     The network with fewer gives all of its own, the other one the stages at the same share of its depth: last goes
     with last. 2 and 4 give (0, 1), (1, 3).

@@ -12,7 +12,7 @@ from kd_core.losses import hinton
 
 
 class Felt(NamedTuple):
-    """What a student feels from one example: losses in nats, and gradients on its K logits."""
+    """Losses of one example in nats, and their gradients on the student's K logits."""
 
     loss: float
     soft_loss: float

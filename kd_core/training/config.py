@@ -28,7 +28,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 class TrainingConfig(Config):
-    """How weights are found. Times and rates carry their units in the description."""
+    """How a network is trained. Times and rates carry their units in the description."""
 
     epochs: int = Field(12, ge=1, le=10_000, description="passes over the training set")
     batch_size: int = Field(512, ge=1, le=65_536, description="examples a step")
@@ -74,7 +74,7 @@ class RunConfig(Config):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        self._check_brought()
+        self._check_external()
         info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
             raise ConfigError("a distilled student needs a teacher: name a teacher run")
@@ -90,8 +90,8 @@ class RunConfig(Config):
             )
         return self
 
-    def _check_brought(self) -> None:
-        """A black box is only ever brought, and what is brought only ever teaches."""
+    def _check_external(self) -> None:
+        """An opaque model is always external, and an external model is always a teacher."""
         if self.model.opaque != (self.brought is not None and self.brought.kind != "weights"):
             raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
         if self.brought is None:
@@ -112,14 +112,14 @@ class RunConfig(Config):
             raise ConfigError(_how_without_labels(self.distillation))
 
     def in_precision(self, precision: Precision) -> Self:
-        """The config with this precision in place of auto; one that names its own stays as it is."""
+        """Replace precision auto by this one."""
         if self.training.precision != "auto":
             return self
         return self.replace(training=self.training.replace(precision=precision))
 
     @property
     def trained_here(self) -> bool:
-        """Whether KD Lab trains it, or trained it: else it is an external teacher, taken as it is."""
+        """Whether KD Lab trains it; an external teacher is taken as it is."""
         return self.brought is None
 
     def complete_after(self, epochs: float) -> bool:
@@ -128,7 +128,7 @@ class RunConfig(Config):
 
     @property
     def network(self) -> str:
-        """What it is without its role, e.g. 'mlp 800-800 (brought)'."""
+        """The network's label, with its origin where that is external, e.g. 'mlp 800-800 (brought)'."""
         return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
 
     @property
@@ -148,17 +148,17 @@ class RunConfig(Config):
 
     @property
     def mistake_said(self) -> str:
-        """What follows a run's name where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
+        """The end of a run's label where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
         return "" if self.mistake is None else f", mistake: {mistakes.MISTAKES[self.mistake].label}"
 
     @property
     def kind(self) -> str:
-        """What its colour stands for: its role, or 'mistake' where it makes one on purpose."""
+        """The key of its colour in figures: its role, or 'mistake' where it makes one on purpose."""
         return self.role if self.mistake is None else "mistake"
 
     @property
     def reads_teacher_logits(self) -> bool:
-        """Whether it learns from what its teacher says of the training set as it lies, to be asked once for all epochs.
+        """Whether the teacher's logits over the unchanged training set are needed: computed once for all epochs.
 
         Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
         stand in for them on the validation split.
@@ -171,7 +171,7 @@ class RunConfig(Config):
 
     @property
     def examples(self) -> int:
-        """About how many images an epoch sees: exact but for rounding and for what classes differ in size."""
+        """Images of an epoch, estimated: classes are taken to be of one size."""
         info, part = info_of(self.dataset), self.transfer_set
         classes = 1.0 if part.only_classes is None else len(set(part.only_classes)) / info.classes
         kept = 1 - self.training.validation_fraction
@@ -190,5 +190,5 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
 
 
 def cell_key(config: RunConfig) -> str:
-    """16 hexadecimal digits that name a run's settings: the same in every process, other settings give others."""
+    """Hash a run's settings: 16 hexadecimal digits, the same in every process."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]

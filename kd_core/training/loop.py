@@ -114,7 +114,7 @@ class Training:
 
     @property
     def _share(self) -> float:
-        """Of the steps that is done, from 0 at the first to 1 at the last."""
+        """Share of the steps done, from 0 at the first to 1 at the last."""
         return self.step / max(1, self.total_steps - 1)
 
     def _projector(self) -> nn.Module | None:
@@ -139,7 +139,7 @@ class Training:
         return distillation.info.projector(Sample(student, teacher, len(self.images))).to(self.device)
 
     def _teacher_logits(self, known: Tensor | None) -> Tensor | None:
-        """(M, N, K) logits of the M teachers over the whole training set as it lies; None where they are not needed."""
+        """Logits of the M teachers over the whole unchanged training set, (M, N, K); None where they are not needed."""
         distillation = self.config.distillation
         if distillation is None:
             return None
@@ -166,7 +166,7 @@ class Training:
 
     @property
     def epochs_done(self) -> float:
-        """Epochs trained so far, with fractions."""
+        """Epochs trained so far, as a fraction."""
         return self.step / self.steps_per_epoch
 
     def save(self, path: AnyPath) -> None:
@@ -253,7 +253,7 @@ class Training:
         return self.distillation_losses(batch, distillation)
 
     def jittered(self, images: Tensor, shifts: Tensor) -> Tensor:
-        """The images as the model is shown them, each moved by its shift. (B, C, H, W) uint8, (B, 2) pixels -> same."""
+        """Move each image by its shift. (B, C, H, W) uint8, (B, 2) pixels -> same."""
         return shifted(images, shifts)
 
     def distillation_losses(self, batch: Batch, distillation: DistillationConfig) -> hinton.Losses:
@@ -262,16 +262,16 @@ class Training:
         return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
 
     def choosing_errors(self, validation_errors: int) -> int:
-        """The errors by which the best epoch is chosen, at the end of an epoch."""
+        """Errors by which the best epoch is chosen, called at the end of each epoch."""
         return validation_errors
 
     def errors_on(self, images: Tensor, labels: Tensor) -> int:
-        """How many of these images the weights as they are now get wrong. (N, C, H, W) uint8, (N,) int64."""
+        """Errors of the current weights on these images. (N, C, H, W) uint8, (N,) int64."""
         logits = build.logits_of(self.model, images, self.dataset.normalise)
         return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:
-        """Logits in float32, with what else the objective compares."""
+        """Run the model: logits in float32, and taps where the objective compares them."""
         with autocast(self.precision, self.device):
             logits, taps = tapped(model, inputs) if self._taps else (model(inputs), None)
         return logits.float(), taps
@@ -345,7 +345,7 @@ def train(run: Training) -> Iterator[Record]:
 
 
 def shifted(images: Tensor, shifts: Tensor) -> Tensor:
-    """Each image moved by its own whole number of pixels, zeros coming in. (B, C, H, W), (B, 2) down, right -> same."""
+    """Move each image by its own whole number of pixels; zeros come in. (B, C, H, W), (B, 2) down, right -> same."""
     batch, channels, height, width = images.shape
     margin = int(shifts.abs().max())
     padded = F.pad(images, (margin, margin, margin, margin))

@@ -93,7 +93,7 @@ TRAININGS: dict[str, type[Training]] = {
 
 
 def begin(config: RunConfig, dataset: Dataset, **given: Any) -> Training:
-    """The Training of a run, with the mistake that its config asks for. given: as Training takes it."""
+    """Build the Training of a run, with the mistake that its config names. given: keyword arguments of Training."""
     return TRAININGS.get(config.mistake or "", Training)(config, dataset, **given)
 
 
@@ -105,7 +105,7 @@ def class_mean_loss(
     temperature: float,
     alpha: float,
 ) -> Losses:
-    """losses.distillation_loss with the divergence averaged over the N·K numbers, not summed over classes: K too weak.
+    """hinton.distillation_loss with the divergence averaged over classes instead of summed: K times too weak.
 
     student_logits, teacher_logits: (N, K). labels: (N,) int64, None where alpha is 1.
     """
@@ -124,7 +124,7 @@ def class_mean_loss(
 
 
 def row_of_each_image(order: Tensor, seed: int) -> Tensor:
-    """The row of a cache out of step that an image is taught by in an epoch, (N,), by the image's own index.
+    """For each image, the row of a stale cache whose logits it is taught in an epoch, (N,).
 
     The cache holds the teacher's logits in the order of a shuffled pass of its own, drawn by seed; order: (N,), in
     which this epoch shows the images. The i-th image is taught by the i-th row of the cache.
@@ -136,7 +136,7 @@ def row_of_each_image(order: Tensor, seed: int) -> Tensor:
 
 
 def recoloured(images: Tensor, shifts: Tensor, most: int) -> Tensor:
-    """Images with other brightness and contrast, not moved. (B, C, H, W) uint8, (B, 2) pixels -> (B, C, H, W) uint8.
+    """Change brightness and contrast; positions stay. (B, C, H, W) uint8, (B, 2) pixels -> (B, C, H, W) uint8.
 
     shifts, from -most to most, are those by which the images should have moved: down sets the brightness, right the
     contrast, as shares of COLOUR_STRENGTH. Both are torchvision's adjust_brightness and adjust_contrast, with factors
@@ -153,7 +153,7 @@ def recoloured(images: Tensor, shifts: Tensor, most: int) -> Tensor:
 
 
 def choosing_half(test_images: Tensor, test_labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The half of the test set that chooses the epoch, images and labels; the other tells what that number is worth."""
+    """Images and labels of the half of the test set that chooses the epoch; the other half measures the optimism."""
     chosen = torch.from_numpy(halves(len(test_labels), seed)[0])
     return test_images[chosen], test_labels[chosen]
 
@@ -167,9 +167,9 @@ def felt(
     temperature: float,
     alpha: float,
 ) -> one_example.Felt:
-    """What a student feels from one example where a mistake of the loss is made, in closed form; K logits each.
+    """Losses and gradients of one example with a mistake in the loss, in closed form; K logits each.
 
-    mistake: no_t_squared or class_mean. The right one is lessons.felt.
+    mistake: no_t_squared or class_mean. The right loss is one_example.felt.
     """
     t_squared = mistake != "no_t_squared"
     right = one_example.felt(

@@ -45,7 +45,7 @@ def check(config: "RunConfig") -> None:
 
 
 def check_teacher(config: "RunConfig", teacher: "RunConfig") -> None:
-    """Raise ConfigError where the mistake that a run makes takes another teacher than this one."""
+    """Raise ConfigError where a run's mistake cannot be made with this teacher."""
     if config.mistake == "teacher_dropout" and not teacher.model.drops:
         raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
     if config.mistake == "hasty_teacher" and teacher.training.epochs > 1:

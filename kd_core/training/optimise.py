@@ -31,7 +31,7 @@ def learning_rate(config: TrainingConfig, step: int, steps_per_epoch: int) -> fl
 def optimizer_of(
     parameters: Iterable[nn.Parameter], config: TrainingConfig, device: torch.device
 ) -> torch.optim.Optimizer:
-    """The optimiser a config means, over these parameters. Every update rule works on each number alone."""
+    """Build the optimiser. Every update rule treats each parameter element by itself."""
     decay = config.weight_decay
     if decay is None:
         decay = 0.01 if config.optimizer == "adamw" else 0.0
@@ -44,7 +44,7 @@ def optimizer_of(
 
 
 def epoch_generator(seed: int, epoch: int) -> torch.Generator:
-    """What an epoch, counted from 0, draws the order of its examples from, and then their shifts."""
+    """The random generator of an epoch, counted from 0: first the order of examples, then their shifts."""
     return torch.Generator().manual_seed(seed * 1_000_003 + epoch)
 
 

@@ -26,7 +26,7 @@ the weights costs what it brings: ResNet-18 on images of 8x8 pixels, 32 a batch,
 
 
 def settled(config: RunConfig) -> RunConfig:
-    """The config with precision as the rule has it on this machine; as it is where it names one, or nothing trains."""
+    """Replace precision auto by the rule's; other configs, and those of external teachers, stay as they are."""
     if config.training.precision != "auto" or not config.trained_here:
         return config
     if not config.model.architecture.bfloat16:
@@ -38,7 +38,7 @@ def settled(config: RunConfig) -> RunConfig:
 
 
 def settled_alike(configs: Sequence[RunConfig], known: Container[RunConfig] = ()) -> list[RunConfig]:
-    """Runs of one network, which are to be compared, settled in one precision.
+    """Settle runs that are to be compared in one precision.
 
     known: what is trained already. Where more of these runs are there in the other precision than in that of the rule,
     from another kind of machine, all take that one.
@@ -62,7 +62,7 @@ def by_rule(work: float, use: float, device: str, has_bfloat16: bool) -> Precisi
 
 @lru_cache(maxsize=512)
 def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> tuple[float, float]:
-    """Multiply-adds of an image, and how many of them there are for each weight."""
+    """Multiply-adds of an image, and the same per weight."""
     from kd_core.models import build
 
     network = build.blueprint(model, image_shape, classes)
@@ -72,7 +72,7 @@ def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) 
 
 @lru_cache(maxsize=4)
 def _machine(device: Device) -> tuple[str, bool]:
-    """The device that this name means here, and whether it multiplies bfloat16 faster than float32.
+    """The device of this name on this machine, and whether it multiplies bfloat16 faster than float32.
 
     Of processors that is AMX, and AVX-512's bfloat16 on others than Intel's: there it runs at the rate of float32, and
     a step of 784-800-800-10 took 1.4 times as long (oneDNN kept from AMX on the Xeon above).

@@ -22,7 +22,7 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """Means over one epoch, and what the validation split says at its end. seconds leaves the caller's time out."""
+    """Means over one epoch, and validation results at its end. seconds: without the caller's time between records."""
 
     step: int
     epoch: int

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
-    """Indices into the training set of what a run learns from, and of what its best weights are chosen by.
+    """Indices into the training set: (training, validation) images of a run.
 
     Raises ConfigError where its transfer set holds no image of either.
     """

@@ -38,7 +38,7 @@ an EPYC, torch 2.13, one measurement on a busy machine: 3.6 at 784-30-10 (24,000
 
 
 def trains_together(config: RunConfig) -> bool:
-    """Whether a run can join others, and gains by it: a small plain mlp that starts from random weights.
+    """Whether a run can train together with others and gains by it: a small plain mlp from random weights.
 
     Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
     students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake.
@@ -57,7 +57,7 @@ def trains_together(config: RunConfig) -> bool:
 
 
 def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig]]:
-    """The runs sorted into lists of at most limit that can train together; a run that cannot is a list of its own.
+    """Sort runs into lists of at most limit that can train together; other runs are lists of one.
 
     A group shares data set, architecture, training, transfer set and teachers; baselines join the first group that
     agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches.
@@ -151,7 +151,7 @@ class Together:
         return names, [nn.Parameter(tensor) for tensor in stacked]
 
     def _objective(self, ordered: Sequence[RunConfig], teacher_logits: Tensor | None) -> None:
-        """What each row's loss is made of: its weights, temperature, and log soft targets over the training set."""
+        """Set each row's loss weights, temperature, and log soft targets over the training set."""
         settings = [config.distillation for config in ordered]
         alphas = [0.0 if each is None else each.alpha for each in settings]
         temperatures = [1.0 if each is None else each.temperature for each in settings]
@@ -352,7 +352,7 @@ def train_together(state: Together) -> Iterator[list[EpochRecord]]:
 
 
 def _taken(rows: Tensor, indices: Tensor) -> Tensor:
-    """rows[indices] for whole rows of a matrix, copied row by row where indexing copies number by number."""
+    """rows[indices] of a matrix. index_select copies whole rows; indexing copies element by element."""
     taken: Tensor = rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
     return taken
 
@@ -404,7 +404,7 @@ def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tenso
 
 
 def _shared_settings(config: RunConfig) -> str:
-    """What runs must have in common to train together, but for their teachers."""
+    """The settings that runs trained together share, without teachers, as text."""
     return "\n".join(
         [config.dataset, *(part.model_dump_json() for part in (config.model, config.training, config.transfer_set))]
     )
