@@ -21,7 +21,7 @@ NO_DIFFERENCE = "no difference in speed could be measured"
 
 
 def in_figures(value: Any, column: str = "") -> Any:
-    """A number as people read it: counts whole, the rest to three figures, without exponent; text stays as it is.
+    """Write a number for people: counts whole, the rest to three figures, no exponent; text stays as it is.
 
     column: what the number is of; p has two figures, what ends in % two decimals. Missing numbers are a dash.
     """
@@ -84,7 +84,7 @@ class SpeedClaim:
 def speed_claim(
     speed: "Speeds", run_id: str, other: str, *, runtime: str = "pytorch", batch: int = 1
 ) -> SpeedClaim | None:
-    """How many times as fast as the other a run is; None where not both were timed."""
+    """Return how many times as fast as the other a run is; None where not both were timed."""
     measured = speed["ratios"].get(runtime, {}).get(str(batch), {}).get(other, {}).get(run_id)
     null = speed["itself"].get(str(batch))
     if not measured or not null:
@@ -94,7 +94,7 @@ def speed_claim(
 
 
 def null_said(speed: "Speeds") -> str:
-    """What a measurement says of two things that are the same, in a sentence, and what follows from that."""
+    """Say what the measurement gives for a model against itself, and what follows from that."""
     ratio, low, high = map(in_figures, speed["itself"]["1"])
     return (
         f"The first model measured against itself in the same rounds: {ratio}, 95% interval {low} to {high}. A ratio"
@@ -111,12 +111,12 @@ TIMES_SAID = (
 def times(
     speed: "Speeds", run_ids: Sequence[str], *, runtime: str = "pytorch", batch: int = 1
 ) -> dict[str, dict[str, float]]:
-    """What a call takes, by run, as everything shows it: latency_ms_p50, _p95, _spread, and images_per_second.
+    """Return what a call takes, by run, as shown everywhere: latency_ms_p50, _p95, _spread, images_per_second.
 
     As TIMES_SAID says it, so that the quotient of two figures is the ratio that stands beside them; p95 and spread are
     in proportion. Left out is what was not timed so; a run without a ratio to the first has its own median.
     """
-    measured = {one: speed["runtimes"][one].get(runtime, {}).get(str(batch)) for one in run_ids}
+    measured = {run_id: speed["runtimes"][run_id].get(runtime, {}).get(str(batch)) for run_id in run_ids}
     shown, first = {}, measured[run_ids[0]]
     for run_id, own in measured.items():
         if own is None:
@@ -134,16 +134,14 @@ def times(
 
 
 def paces_ms(speed: "Speeds", run_ids: Sequence[str]) -> dict[str, float]:
-    """Milliseconds of one image as they race: the times shown, and level too what cannot be told apart otherwise."""
-    shown = {run_id: one["latency_ms_p50"] for run_id, one in times(speed, run_ids).items()}
-    leading: list[str] = []
+    """Return milliseconds of one image as models race: the times shown, level where they cannot be told apart."""
+    shown = {run_id: timing["latency_ms_p50"] for run_id, timing in times(speed, run_ids).items()}
+    leaders: list[str] = []
     level = {}
     for run_id in sorted(shown, key=shown.__getitem__):
-        alike = (
-            one for one in reversed(leading) if (claim := speed_claim(speed, run_id, one)) and not claim.measurable
-        )
-        leader = next(alike, run_id)
-        leading += [leader] if leader == run_id else []
+        claims = ((leader, speed_claim(speed, run_id, leader)) for leader in reversed(leaders))
+        leader = next((leader for leader, claim in claims if claim and not claim.measurable), run_id)
+        leaders += [leader] if leader == run_id else []
         level[run_id] = shown[leader]
     return level
 
@@ -152,7 +150,7 @@ def paces_ms(speed: "Speeds", run_ids: Sequence[str]) -> dict[str, float]:
 
 
 def gap_closed(teacher: int, baseline: int, distilled: int) -> str:
-    """How much of the gap between baseline and teacher the distilled student closes, in Markdown, to follow 'it'.
+    """Say how much of the gap between baseline and teacher the student closes, in Markdown, to follow 'it'.
 
     All three are test errors on the same images. A share of the teacher's accuracy would flatter: the baseline keeps
     nearly as much of it.
@@ -170,7 +168,7 @@ def gap_closed(teacher: int, baseline: int, distilled: int) -> str:
 
 
 def _fewer(saved: int) -> str:
-    """Such as '5 errors fewer', or '1 error more' of -1."""
+    """Write 5 as '5 errors fewer', -1 as '1 error more'."""
     return f"{abs(saved):,} error{'' if abs(saved) == 1 else 's'} {'fewer' if saved > 0 else 'more'}"
 
 
@@ -196,7 +194,7 @@ class SeedDifference(NamedTuple):
 
 
 def seed_difference(fewer: Mapping[int, float], more: Mapping[int, float]) -> SeedDifference | None:
-    """How much more the second has, over the seeds that both have; None where there are none."""
+    """Return how much more the second has, over the seeds that both have; None where there are none."""
     by_seed = {seed: float(more[seed] - fewer[seed]) for seed in sorted(fewer.keys() & more.keys())}
     if not by_seed:
         return None
@@ -207,21 +205,21 @@ def seed_difference(fewer: Mapping[int, float], more: Mapping[int, float]) -> Se
 
 
 def saved_by_seed(pairs: Mapping[int, tuple[int, int]]) -> SeedDifference | None:
-    """Test errors that a student saves. pairs: by seed, those of its baseline and its own."""
+    """Return the test errors that a student saves. pairs: by seed, those of its baseline and its own."""
     baseline, student = ({seed: pair[place] for seed, pair in pairs.items()} for place in (0, 1))
     return seed_difference(student, baseline)
 
 
 def over_seeds(saved: SeedDifference) -> str:
-    """What a distilled student saves against its baseline, and whether that could be luck, in a sentence."""
+    """Say what a distilled student saves against its baseline, and whether that could be luck."""
     seeds, low_high = len(saved.by_seed), saved.interval
     word, mean = ("more", -saved.mean) if saved.mean < 0 else ("fewer", saved.mean)
     count = f"{mean:.{int(seeds > 1)}f}"
     than = "as many test errors as" if not float(count) else f"{count} test errors {word} than"
-    said = f"the distilled student makes {than} its baseline"
+    clause = f"the distilled student makes {than} its baseline"
     if low_high is None:
         on = "On this seed" if seeds == 1 else f"Over {seeds} seeds"
-        return f"{on} {said}. It takes {FEWEST_SEEDS} seeds to say how sure that is."
+        return f"{on} {clause}. It takes {FEWEST_SEEDS} seeds to say how sure that is."
     low, high = low_high if word == "fewer" else (-low_high[1], -low_high[0])
     verdict = {1: "it is better", -1: "it is worse", 0: "that could be luck"}[saved.sign]
-    return f"Over {seeds} seeds {said} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}."
+    return f"Over {seeds} seeds {clause} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}."

@@ -105,14 +105,15 @@ class Sources(NamedTuple):
 class Comparison:
     """Models of one data set, each held against the first. What takes a while is computed when it is first read.
 
-    teacher, baseline, distilled: the story among them (story_of). saved: test errors that the distilled student makes
-    fewer than its baseline, by seed; None where one of both is missing. speed: as evaluation.speed.measure has it.
+    teacher, baseline, distilled: the first of each among them, without runs that make a mistake on purpose; the student
+    is no assistant. saved: test errors that it makes fewer than its baseline, by seed; None where one of both is
+    missing. speed: as evaluation.speed.measure has it.
     """
 
     models: tuple[Model, ...]
-    teacher: Run | None
-    baseline: Run | None
-    distilled: Run | None
+    teacher: Model | None
+    baseline: Model | None
+    distilled: Model | None
     saved: SeedDifference | None
     speed: "Speeds | None"
     sources: Sources | None
@@ -181,34 +182,30 @@ class Comparison:
         stopped = "".join(
             f" **{shown(model.name)}: {model.run.stopped_said}.**" for model in self.models if model.run.stopped_said
         )
-        if self.teacher is None or self.distilled is None:
+        teacher, baseline, distilled = self.teacher, self.baseline, self.distilled
+        if teacher is None or distilled is None:
             first, *others = self.models
             text = f"{shown(first.run.label)} makes **{first.errors:,}** errors on the test set"
             text = "; ".join([text, *(f"{shown(model.run.label)} makes **{model.errors:,}**" for model in others)])
             return f"{text}.{stopped}"
-        by_id = {model.run.id: model for model in self.models}
-        teacher, distilled = by_id[self.teacher.id], by_id[self.distilled.id]
         text = (
             f"The distilled student makes **{distilled.errors:,}** test errors of {distilled.examples:,}, its teacher"
             f" {teacher.errors:,}"
         )
         assistants = story.assistants({run.id: run.config for run in self.runs})
         text += "".join(f", the assistant {model.errors:,}" for model in self.models if model.run.id in assistants)
-        if self.baseline is not None:
-            baseline = by_id[self.baseline.id]
+        if baseline is not None:
             closed = claims.gap_closed(teacher.errors, baseline.errors, distilled.errors)
             text += f", the baseline {baseline.errors:,}: on this seed it {closed}"
-        text += f". It has {_size(teacher, distilled)}{self._in_time()}.{stopped}"
+        text += f". It has {_size(teacher, distilled)}{self._in_time(teacher, distilled)}.{stopped}"
         if (fraction := distilled.run.config.transfer_set.fraction) < 1:
-            learners = "It" if self.baseline is None else "Both students"
+            learners = "It" if baseline is None else "Both students"
             text += f" {learners} learned from {100 * fraction:.3g}% of the training images."
         return text
 
-    def _in_time(self) -> str:
+    def _in_time(self, teacher: Model, distilled: Model) -> str:
         """Say how much faster the student is than its teacher, to follow its size."""
-        if self.speed is None or self.teacher is None or self.distilled is None:
-            return ""
-        claim = claims.speed_claim(self.speed, self.distilled.id, self.teacher.id)
+        claim = claims.speed_claim(self.speed, distilled.run.id, teacher.run.id) if self.speed else None
         if claim is None:
             return ""
         return f" and is {claim.sentence}" if claim.measurable else f"; {claim.sentence}"
@@ -253,30 +250,23 @@ def compare(
     """
     speeds = None if speed is None or "problem" in speed else cast("Speeds", speed)
     names = story.names(runs)
-    teacher, baseline, distilled = story_of(runs)
+    models = tuple(_model(run, names[run.id], runs, speeds) for run in runs)
+    teacher, baseline, distilled = _story_of(models)
     saved = None
     if sources is not None and baseline is not None and distilled is not None:
-        saved = claims.saved_by_seed(story.pairs(baseline, distilled, sources.finished))
-    models = tuple(_model(run, names[run.id], runs, speeds) for run in runs)
+        saved = claims.saved_by_seed(story.pairs(baseline.run, distilled.run, sources.finished))
     return Comparison(models, teacher, baseline, distilled, saved, speeds, sources)
 
 
-class Story(NamedTuple):
-    """What a headline is of: a teacher, a distilled student that is no assistant, and the baseline beside it."""
-
-    teacher: Run | None
-    baseline: Run | None
-    distilled: Run | None
-
-
-def story_of(runs: Sequence[Run]) -> Story:
-    """Return the first of each among runs, without those that make a mistake on purpose."""
-    meant = [run for run in runs if not run.config.mistake]
-    assistants = story.assistants({run.id: run.config for run in runs})
-    teacher = next((run for run in meant if run.config.role == "teacher"), None)
-    distilled = next((run for run in meant if run.config.role == "distilled" and run.id not in assistants), None)
-    alike = None if distilled is None else story.baseline_beside(distilled.settled)
-    return Story(teacher, next((run for run in meant if run.settled == alike), None), distilled)
+def _story_of(models: Sequence[Model]) -> tuple[Model | None, Model | None, Model | None]:
+    """Return the teacher, the baseline and the distilled student, as Comparison names them."""
+    assistants = story.assistants({model.run.id: model.run.config for model in models})
+    meant = [model for model in models if not model.run.config.mistake]
+    students = [model for model in meant if model.run.config.role == "distilled" and model.run.id not in assistants]
+    distilled = next(iter(students), None)
+    teacher = next((model for model in meant if model.run.config.role == "teacher"), None)
+    alike = None if distilled is None else story.baseline_beside(distilled.run.settled)
+    return teacher, next((model for model in meant if model.run.settled == alike), None), distilled
 
 
 def _model(run: Run, name: str, runs: Sequence[Run], speed: "Speeds | None") -> Model:

@@ -17,9 +17,10 @@ REFRESH_SECONDS = 1.0
 
 def other_seeds(comparison: Comparison) -> None:
     """Say whether the student's gain is more than luck over the trained seeds, and offer to train others."""
-    saved, student = comparison.saved, comparison.distilled
-    if saved is None or student is None or student.config.continues is not None:
+    saved, distilled = comparison.saved, comparison.distilled
+    if saved is None or distilled is None or distilled.run.config.continues is not None:
         return
+    student = distilled.run
     st.markdown(over_seeds(saved))
     seeds = [seed for seed in range(OTHER_SEEDS + 1) if seed != student.config.seed][:OTHER_SEEDS]
     plan = table.plan(paper.again(student.settled), seeds, services.store().runs())
