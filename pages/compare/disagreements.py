@@ -14,7 +14,7 @@ from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, chosen, index_of_address
 from pages.shared.session.pickers import told_apart
-from pages.shared.words import literal, one
+from pages.shared.words import literal, with_article
 
 TILES = 48
 
@@ -52,7 +52,7 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     picked = image_grid(
         images[shown],
         [int(index) for index in shown],
-        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
+        [f"test image {index}, {with_article(class_names[labels[index]])}" for index in shown],
         selected=index,
         key=f"differing_{first.id}_{other}",
     )
@@ -60,7 +60,7 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         st.query_params[IMAGE] = f"{TEST}{picked}"
         st.rerun()
     image, bars = st.columns([1, 4], gap="large")
-    caption = literal(f"test image {index}, {one(class_names[labels[index]])}")
+    caption = literal(f"test image {index}, {with_article(class_names[labels[index]])}")
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
     names, colours = story.names(runs), shades(runs)
     with bars:

@@ -14,7 +14,7 @@ from pages.compare.runtimes import offer_runtimes
 from pages.compare.sections import Compared
 from pages.compare.seeds import other_seeds
 from pages.shared.parts.advice import advice_on
-from pages.shared.parts.findings import found
+from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
@@ -55,7 +55,7 @@ def look_closer(comparison: Comparison) -> None:
 
     if part == sections.INSIDE:
         for run in [run for run in runs if not run.config.model.opaque]:
-            found("inside", [run], f"Looking inside {run.label}")
+            finding("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
     compared = Compared(comparison, {run_id: finding for run_id, finding in inside.items() if "features" in finding})
     with report:
@@ -81,7 +81,7 @@ st.title("Compare honestly")
 
 compared_runs = pickers.comparison()
 is_here = pickers.test_set_is_here(compared_runs)
-speed = found("speed", compared_runs, "Measuring the speed side by side") if is_here else None
+speed = finding("speed", compared_runs, "Measuring the speed side by side") if is_here else None
 comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
 say_mistakes(compared_runs)

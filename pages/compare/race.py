@@ -15,7 +15,7 @@ from pages.compare.sections import Compared
 from pages.shared.components.images.images import sprite, thumbnails
 from pages.shared.components.temperature_bars.temperature_bars import COMMON_JS
 from pages.shared.session import services
-from pages.shared.words import one
+from pages.shared.words import with_article
 
 _HERE = Path(__file__)
 STREAM = 2000
@@ -74,7 +74,7 @@ def race(
             ],
             "labels": _packed(labels[:length]),
             "classes": list(class_names),
-            "captions": [one(name) for name in class_names],
+            "captions": [with_article(name) for name in class_names],
             "sprite": picture,
             "columns": columns,
             "side": pictures.shape[-1],

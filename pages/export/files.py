@@ -12,7 +12,7 @@ from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
 from kd_core.exchange.export.snippets import Images
 from kd_core.runs.run import Run
-from pages.shared.parts.findings import found
+from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
@@ -40,7 +40,7 @@ def checks_of(run: Run) -> dict[str, Any] | None:
         kept = services.store().finding("export", [run.id])
         if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
             services.store().forget_finding("export", [run.id])
-        found("export", [run], "Writing the files and checking each on the whole test set")
+        finding("export", [run], "Writing the files and checking each on the whole test set")
     return checks
 
 

@@ -12,7 +12,7 @@ from kd_core.experiments import paper, table
 from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
-from pages.shared.parts.findings import found
+from pages.shared.parts.findings import finding
 from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.session import services
 from pages.shared.session.address import chosen
@@ -95,7 +95,7 @@ def bias_lesson(redo: Redone) -> None:
         f" {_listed(run.config.transfer_set.only_classes or ())}, which is the same) and watch."
     )
     st.caption(f"The paper: {redo.experiment.corrected}.")
-    prior = found("bias", [run], "Finding the bias that gives the missing classes their prior")
+    prior = finding("bias", [run], "Finding the bias that gives the missing classes their prior")
     labels = services.test_set(run.config.dataset)[1]
     correction = evaluation_bias.correction(services.test_logits(run.id), labels, missing)
     strongest = float(np.ceil(correction.biases[-1]))

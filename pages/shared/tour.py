@@ -104,7 +104,7 @@ def guide(page: str) -> None:
                 " press **Break it**, and measure what it costs."
             )
         else:
-            _step_said(step, number, here=page == step.page)
+            _show_step(step, number, on_its_page=page == step.page)
         with st.container(horizontal=True, vertical_alignment="center"):
             if page != step.page:
                 _button("Back to the lesson", number, key="lesson_return", icon=":material/undo:")
@@ -120,10 +120,12 @@ def guide(page: str) -> None:
             st.button("Leave the lesson", key="lesson_leave", type="tertiary", on_click=_leave)
 
 
-def _step_said(step: Step, number: int, *, here: bool) -> None:
+def _show_step(step: Step, number: int, *, on_its_page: bool) -> None:
     """Which step it is; and on its own page what to say and to do."""
     st.markdown(f":material/school: **{number} of {len(STEPS)}: {step.title}** :small[about {step.minutes} min]")
-    st.markdown(f"{step.say}  \n:material/arrow_forward: {step.do}" if here else "The lesson goes on, on another page.")
+    st.markdown(
+        f"{step.say}  \n:material/arrow_forward: {step.do}" if on_its_page else "The lesson goes on, on another page."
+    )
 
 
 def _step() -> int | None:

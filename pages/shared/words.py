@@ -41,7 +41,7 @@ def cell(text: str) -> str:
     return NOTHING + text if text.startswith(_FORMULA) else text
 
 
-def one(class_name: str) -> str:
+def with_article(class_name: str) -> str:
     """An image of this class, in a caption: 'a 3', but 'maple leaf'."""
     return f"a {class_name}" if len(class_name) == 1 else class_name
 

@@ -81,7 +81,7 @@ def choose_sweep() -> str | None:
     if not sweeps:
         return None
     own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
-    return pickers.batch_picker(sweeps, title="Sweep", said=_described, memory=keys.SWEEP, opens=own) or None
+    return pickers.batch_picker(sweeps, title="Sweep", caption=_described, memory=keys.SWEEP, opens=own) or None
 
 
 def _described(runs: Sequence[Run]) -> str:

@@ -14,7 +14,7 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import image_grid
 from pages.shared.figures import softness, style
 from pages.shared.session import services
-from pages.shared.words import literal, one
+from pages.shared.words import literal, with_article
 
 CELL, CELL_IMAGES = "cell", 16
 MOST_MAPPED = 100
@@ -83,7 +83,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
 def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
     """Name the largest pairs of a map too large to be read cell by cell."""
     pairs = [
-        f"**{literal(class_names[row])}** for {literal(one(class_names[other]))} ({share:.1%})"
+        f"**{literal(class_names[row])}** for {literal(with_article(class_names[other]))} ({share:.1%})"
         for row, other, share in likest_pairs(mean_soft, PAIRS)
     ]
     st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(pairs)}.")
@@ -110,12 +110,14 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
 
 def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -> str | None:
     """Say in words which other classes a teacher's logits, (K,), favour; None of two classes."""
-    _, *others = (one(class_names[label]) for label in np.argsort(-logits))
+    _, *others = (with_article(class_names[label]) for label in np.argsort(-logits))
     if len(others) < 2:
         return None
     return f"that to the teacher this image is more like {literal(others[0])} than like {literal(others[-1])}"
 
 
 def _map_in_words(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> str:
-    likeness = [f"{name} {one(class_names[other])}" for name, other in zip(class_names, likest(mean_soft), strict=True)]
+    likeness = [
+        f"{name} {with_article(class_names[other])}" for name, other in zip(class_names, likest(mean_soft), strict=True)
+    ]
     return f"Mean soft target by true class. Most like: {', '.join(likeness[:MOST_MAPPED])}"

@@ -18,7 +18,7 @@ from kd_core.runs.run import Run
 from pages.shared.components.images.images import image_grid, picture, width_of
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
-from pages.shared.words import literal, one
+from pages.shared.words import literal, with_article
 from pages.temperature.canvas import canvas
 
 TILES = 24
@@ -108,7 +108,7 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     picked = image_grid(
         images[shown],
         [int(index) for index in shown],
-        [f"test image {index}, {one(class_names[labels[index]])}" for index in shown],
+        [f"test image {index}, {with_article(class_names[labels[index]])}" for index in shown],
         selected=index,
         key="gallery",
     )
@@ -118,7 +118,7 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     return Subject(
         images[index],
         int(labels[index]),
-        f"test image {index}, {one(class_names[labels[index]])}",
+        f"test image {index}, {with_article(class_names[labels[index]])}",
         {run_id: rows[index] for run_id, rows in logits.items()},
     )
 

@@ -12,7 +12,7 @@ from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.session import services
 from pages.shared.session.story import LONGEST_ADDRESS, SETUP, chosen_story, default_story, set_story, to_address
-from pages.shared.words import literal, one
+from pages.shared.words import literal, with_article
 from pages.train.fields import (
     assistant_fields,
     change_fields,
@@ -33,7 +33,7 @@ def preset_buttons() -> None:
     """Draw a button for each preset, which fills the form for the chosen data set."""
     dataset = chosen_story().dataset
     unseen = services.class_names(dataset)[presets.never_seen(dataset)]
-    words = {"one": literal(one(unseen)), "name": literal(unseen)}
+    words = {"one": literal(with_article(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small"):
         for name, preset in PRESETS.items():
             title, shows = preset.title.format(**words), preset.shows.format(**words)

@@ -16,7 +16,7 @@ from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, 
 from pages.shared.figures import style
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
-from pages.shared.words import GLOSSARY, one
+from pages.shared.words import GLOSSARY, with_article
 
 _HERE = Path(__file__)
 START = 9
@@ -57,7 +57,7 @@ def replay(runs: Sequence[Run]) -> None:
             "classes": class_names,
             "glossary": GLOSSARY,
             "labels": labels.tolist(),
-            "captions": [one(class_names[label]) for label in labels],
+            "captions": [with_article(class_names[label]) for label in labels],
             "strip": strip(images),
             "smooth": smooth(images),
             "start": _most_ambiguous(teacher, labels, indices) if teacher else min(START, len(labels) - 1),

@@ -96,10 +96,10 @@ def try_teacher(content: bytes, file: str, dataset: str, asked: dict[str, Any]) 
     return services.begin_trial(Trial(content, file=file, dataset=dataset, **asked))
 
 
-def take_teacher(found: Outcome, name: str) -> str:
+def take_teacher(outcome: Outcome, name: str) -> str:
     """Make a run of a teacher that was tried, and return its id. Raises LabError for a guest, else as trial.take."""
     _presenter_alone("bring teachers")
-    return take(services.store(), found, submit, name=name)
+    return take(services.store(), outcome, submit, name=name)
 
 
 def keep_upload(file_name: str, content: memoryview) -> Path:

@@ -26,10 +26,10 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     for name, (colour, bins) in models.items():
         figure.add_scatter(
-            x=[100 * one.confidence for one in bins], y=[100 * one.accuracy for one in bins], name=plain(name),
+            x=[100 * part.confidence for part in bins], y=[100 * part.accuracy for part in bins], name=plain(name),
             mode="lines+markers", line={"color": colour},
-            marker={"size": [6 + 3 * math.log10(one.examples) for one in bins]},
-            customdata=[one.examples for one in bins],
+            marker={"size": [6 + 3 * math.log10(part.examples) for part in bins]},
+            customdata=[part.examples for part in bins],
             hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",
         )  # fmt: skip
     figure.update_xaxes(title_text="confidence, %", range=[0, 101])
@@ -44,7 +44,7 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
     """
     figure, labels = go.Figure(), class_labels(class_names)
     errors = {
-        name: [None if math.isnan(one) else 100 * (1 - one) for one in accuracies]
+        name: [None if math.isnan(share) else 100 * (1 - share) for share in accuracies]
         for name, (_, accuracies) in models.items()
     }
     shown, title = list(range(len(labels))), ""
@@ -70,12 +70,12 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     shown, about = list(range(len(class_names))), ""
     if len(shown) > MANY:
         sizes = [[abs(int(value)) for value in row] for row in difference]
-        moved = [sum(sizes[one]) + sum(row[one] for row in sizes) - 2 * sizes[one][one] for one in shown]
-        shown = sorted(sorted(shown, key=lambda one: -moved[one])[:MANY])
+        moved = [sum(sizes[k]) + sum(row[k] for row in sizes) - 2 * sizes[k][k] for k in shown]
+        shown = sorted(sorted(shown, key=lambda k: -moved[k])[:MANY])
         about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
     rows = [[int(difference[i][j]) for j in shown] for i in shown]
     labels = class_labels(class_names)
-    places, axis = [str(one) for one in shown], class_axis({str(one): labels[one] for one in shown})
+    places, axis = [str(k) for k in shown], class_axis({str(k): labels[k] for k in shown})
     mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
     largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
     written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]

@@ -60,7 +60,7 @@ def sweep_map(
     written = [["" if value is None else f"{value:.4g}" for value in row] for row in errors]
     figure = go.Figure(
         go.Heatmap(
-            z=[list(row) for row in errors], x=[f"{one:g}" for one in temperatures], y=[f"{one:g}" for one in alphas],
+            z=[list(row) for row in errors], x=[f"{T:g}" for T in temperatures], y=[f"{alpha:g}" for alpha in alphas],
             xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
             textfont={"color": INK},  # 4.5 to 1 on the darkest cell, and more on all others
             colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "#d3dcd9"]],

@@ -32,7 +32,7 @@ def dark_knowledge(
         for row, values in enumerate(percent)
     ]
     labels = class_labels(class_names)
-    places, axis = [str(one) for one in shown], class_axis({str(one): labels[one] for one in shown})
+    places, axis = [str(k) for k in shown], class_axis({str(k): labels[k] for k in shown})
     article = "a " if all(len(name) == 1 for name in class_names) else ""
     gap = 0 if len(shown) > MANY else 1
     figure = go.Figure(

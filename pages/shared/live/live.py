@@ -71,15 +71,15 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
-    told = component(
+    state = component(
         key=key,
         data=shown,
         on_asked_change=lambda: None,
         on_changed_change=lambda: None,
         **callbacks(key, "smoothing", "axis", "points"),
     )
-    for asked in told.asked or []:
-        _do(str(asked.get("run")), str(asked.get("what")), mine=bool(asked.get("mine")))
+    for request in state.asked or []:
+        _do(str(request.get("run")), str(request.get("what")), mine=bool(request.get("mine")))
 
 
 @st.cache_data(show_spinner=False, max_entries=128)

@@ -31,17 +31,17 @@ def advice_on(runs: Sequence[Run]) -> None:
             name="advice",
             key="advice_on",
             default=student.id,
-            format_func=lambda one: labels[one].label,
+            format_func=lambda run_id: labels[run_id].label,
         )
         student = labels[named]
     try:
-        found = services.advice(student)
+        advices = services.advice(student)
     except LabError as error:
         st.warning(literal(str(error)), icon=":material/error:")
         return
-    if not found:
+    if not advices:
         st.success(after.ALL_WELL, icon=":material/check_circle:")
-    for place, advice in enumerate(found):
+    for place, advice in enumerate(advices):
         with st.container(border=True):
             st.markdown(f"**{literal(advice.sentence)}**  \n:small[{literal(advice.evidence)}]")
             if advice.next is not None:

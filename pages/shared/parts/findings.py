@@ -16,7 +16,7 @@ REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
 """While runs have the workers a finding waits for its turn, and pages that look often would run in vain."""
 
 
-def found(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
+def finding(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
     """What is known of runs of one data set, or None while it is being found out, which waiting says in words."""
     ids = [run.id for run in runs]
     result = services.store().finding(kind, ids)

@@ -89,20 +89,20 @@ def _continue(run: Run, epochs: int) -> None:
 
 def _delete(run: Run) -> None:
     """Asks first: the button only uncovers the one that does it."""
-    asked = f"sure_{run.id}"
-    if not st.session_state.get(asked):
+    uncovered = f"sure_{run.id}"
+    if not st.session_state.get(uncovered):
         st.button(
             "Delete",
             key=f"delete_{run.id}",
             icon=":material/delete:",
             on_click=st.session_state.update,
-            args=({asked: True},),
+            args=({uncovered: True},),
         )
         return
     st.markdown("Delete this run and what it learned?")
     yes, no = st.columns(2)
     yes.button("Delete it", key=f"yes_{run.id}", type="primary", on_click=delete_runs, args=([run],))
-    no.button("Keep it", key=f"no_{run.id}", on_click=st.session_state.pop, args=(asked, None))
+    no.button("Keep it", key=f"no_{run.id}", on_click=st.session_state.pop, args=(uncovered, None))
 
 
 def delete_selected(runs: list[Run]) -> None:

@@ -35,10 +35,10 @@ SHOWN_RUNS = 12
 
 def choose_data_set(names: Iterable[str], *, key: str, last: bool = False, meaning: str | None = None) -> str:
     """Which of these data sets that are here: the address's, else the first, or the last."""
-    here, widget = [name for name in names if available(name)], st.segmented_control
-    default = here[-1 if last else 0]
+    present, widget = [name for name in names if available(name)], st.segmented_control
+    default = present[-1 if last else 0]
     return chosen(
-        widget, "Data set", here, name="on", key=key, default=default, required=True, help=meaning,
+        widget, "Data set", present, name="on", key=key, default=default, required=True, help=meaning,
         format_func=lambda name: info_of(name).label,
     )  # fmt: skip
 
@@ -62,9 +62,9 @@ def launch(redo: Redone) -> None:
 def start_row(label: str, beside: str, *, key: str, icon: str = ":material/play_arrow:") -> bool:
     """A button that starts work, with words beside it; whether it was pressed."""
     with st.container(horizontal=True, vertical_alignment="center"):
-        asked = pressed(label, type=filled(key), key=key, icon=icon)
+        was_pressed = pressed(label, type=filled(key), key=key, icon=icon)
         st.markdown(beside)
-    return asked
+    return was_pressed
 
 
 def start_button(plan: Redo, title: str, *, key: str) -> None:

@@ -29,10 +29,10 @@ RUN, USABLE = "run", "usable_run"
 
 def batches() -> dict[str, list[Run]]:
     """All batches, the newest first: id -> its runs in running order."""
-    found: dict[str, list[Run]] = {}
+    by_batch: dict[str, list[Run]] = {}
     for run in services.store().runs():
-        found.setdefault(run.batch, []).insert(0, run)
-    return found
+        by_batch.setdefault(run.batch, []).insert(0, run)
+    return by_batch
 
 
 def batches_with_teacher() -> dict[str, list[Run]]:
@@ -50,22 +50,23 @@ def test_set_is_here(runs: list[Run]) -> bool:
 
 
 def batch_picker(
-    found: dict[str, list[Run]],
+    candidates: dict[str, list[Run]],
     *,
     title: str = "Story",
-    said: Callable[[list[Run]], str] | None = None,
+    caption: Callable[[list[Run]], str] | None = None,
     memory: str = keys.BATCH,
     opens: str | None = None,
 ) -> str:
-    """The batch to look at: that of the address or the session, else what a page opens on. found must not be empty.
+    """The batch to look at: that of the address or the session, else what a page opens on.
 
-    said: what a batch is called, describe by default. memory: the name under which the session keeps the choice.
-    opens: what a page opens on that shows also what still trains; where it is empty, on none, and none is the answer.
+    candidates must not be empty. caption: what a batch is called, describe by default. memory: the name under which the
+    session keeps the choice. opens: what a page opens on that shows also what still trains; where it is empty, on none,
+    and none is the answer.
     The address says what is chosen, and the control follows it: a choice is written there before anything else is run,
     so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
     """
     chosen = keys.chosen_batch(memory)
-    shown = chosen if chosen in found else opening(found) if opens is None else opens
+    shown = chosen if chosen in candidates else opening(candidates) if opens is None else opens
     if chosen is not None and (opens is None or chosen != shown):
         _say_how_far(chosen, title.lower(), shown)
     if memory == keys.BATCH and opens is None:
@@ -75,16 +76,16 @@ def batch_picker(
     if moved:
         st.session_state[PICKED] = shown or None
     stories, picker = memory == keys.BATCH, st.container()
-    if stories and _has_experiments(found):
+    if stories and _has_experiments(candidates):
         picker, beside = picker.columns([3, 1], vertical_alignment="bottom")  # one above the other on a phone
         with beside:
             _offer_experiments()
-    ids = list(_offered(found, shown) if stories else found)
+    ids = list(_offered(candidates, shown) if stories else candidates)
     picker.selectbox(
         title,
         ids,
         index=None if not shown else 0 if moved else ids.index(shown),
-        format_func=lambda batch: (said or describe)(found[batch]),
+        format_func=lambda batch: (caption or describe)(candidates[batch]),
         key=PICKED,
         placeholder="Choose one",
         on_change=_choose,
@@ -100,32 +101,32 @@ def _choose(memory: str) -> None:
     st.query_params.pop(COMPARED, None)  # models of the experiment before
 
 
-def _has_experiments(found: Mapping[str, list[Run]]) -> bool:
-    return any(story.is_experiment(_configs(runs)) for runs in found.values())
+def _has_experiments(candidates: Mapping[str, list[Run]]) -> bool:
+    return any(story.is_experiment(_configs(runs)) for runs in candidates.values())
 
 
 def _offer_experiments() -> None:
     st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
 
 
-def _offered(found: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
+def _offered(candidates: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
     """Those of these batches that are offered: experiments only where they are asked for, and the one that is shown."""
-    asked = bool(st.session_state.get(EXPERIMENTS))
+    with_experiments = bool(st.session_state.get(EXPERIMENTS))
     return {
         batch: runs
-        for batch, runs in found.items()
-        if asked or batch == shown or not story.is_experiment(_configs(runs))
+        for batch, runs in candidates.items()
+        if with_experiments or batch == shown or not story.is_experiment(_configs(runs))
     }
 
 
-def opening(found: Mapping[str, list[Run]]) -> str:
+def opening(candidates: Mapping[str, list[Run]]) -> str:
     """The batch that a page opens on: this browser's own last story that has finished, else the one that ships.
 
     Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
-    all. found must not be empty.
+    all. candidates must not be empty.
     """
-    stories = [batch for batch, runs in found.items() if story.is_story(_configs(runs))]
-    return min(stories or found, key=lambda batch: max(map(rank, found[batch])))
+    stories = [batch for batch, runs in candidates.items() if story.is_story(_configs(runs))]
+    return min(stories or candidates, key=lambda batch: max(map(rank, candidates[batch])))
 
 
 def rank(run: Run) -> tuple[int, ...]:
@@ -143,10 +144,10 @@ def mine(run: Run) -> bool:
     return bool(me) and me in run.browsers
 
 
-def going(found: Mapping[str, list[Run]]) -> str | None:
+def going(candidates: Mapping[str, list[Run]]) -> str | None:
     """This browser's own newest story that trains, waits or was interrupted; None where none does."""
     unfinished = (*ACTIVE, "paused", "interrupted")
-    for batch, runs in found.items():
+    for batch, runs in candidates.items():
         if story.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
             return batch
     return None
@@ -250,20 +251,21 @@ def linked(runs: list[Run]) -> list[Run]:
 
     The last two may have been trained before, in another batch.
     """
-    found = {run.id: run for run in runs}
-    asked = list(runs)
-    while asked:  # an assistant's teachers too
-        told = asked.pop().config.distillation
-        new = [run for run in services.store().some(told.teachers if told else ()) if run.id not in found]
-        found |= {run.id: run for run in new}
-        asked += new
+    story_runs = {run.id: run for run in runs}
+    pending = list(runs)
+    while pending:  # an assistant's teachers too
+        distillation = pending.pop().config.distillation
+        teachers = services.store().some(distillation.teachers if distillation else ())
+        new = [run for run in teachers if run.id not in story_runs]
+        story_runs |= {run.id: run for run in new}
+        pending += new
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
         alike = story.baseline_beside(distilled[-1].settled)
         beside = serving(services.store().runs()).get(alike)
-        found |= {} if beside is None else {beside.id: beside}
-    order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(found.values())
-    return sorted(found.values(), key=lambda run: (order[run.config.role], run.id not in between))
+        story_runs |= {} if beside is None else {beside.id: beside}
+    order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(story_runs.values())
+    return sorted(story_runs.values(), key=lambda run: (order[run.config.role], run.id not in between))
 
 
 def _assistants(runs: Iterable[Run]) -> set[str]:
@@ -281,16 +283,16 @@ def comparison() -> list[Run]:
 
     Says what cannot be compared, and why; stops the page where nothing is left.
     """
-    found = {batch: runs for batch, runs in batches().items() if any(run.usable for run in runs)}
-    if not found:
+    candidates = {batch: runs for batch, runs in batches().items() if any(run.usable for run in runs)}
+    if not candidates:
         no_models_yet()
         st.stop()
-    batch = batch_picker(found)
+    batch = batch_picker(candidates)
     usable = {run.id: run for run in services.store().runs() if run.usable}
-    default = [run.id for run in with_teacher(found[batch])][:MAX_COMPARED]
+    default = [run.id for run in with_teacher(candidates[batch])][:MAX_COMPARED]
     named = _of_address(usable)
     compared = named or ([] if st.query_params.get(COMPARED) == NOTHING else default)
-    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union(compared)
+    offered = {run.id for runs in _offered(candidates, batch).values() for run in runs}.union(compared)
     labels = told_apart(run for run in usable.values() if run.id in offered)
     if st.session_state.get(MODELS) != compared:
         st.session_state[MODELS] = compared
@@ -363,14 +365,14 @@ def usable_run(title: str) -> Run:
     if not usable:
         no_models_yet()
         st.stop()
-    found = {batch: runs for batch, runs in batches().items() if any(run.id in usable for run in runs)}
+    candidates = {batch: runs for batch, runs in batches().items() if any(run.id in usable for run in runs)}
     batch, named = keys.chosen_batch(), st.query_params.get(RUN)
-    batch = batch if batch in found else opening(found)
+    batch = batch if batch in candidates else opening(candidates)
     say_what_is_not_here([named] if named else [], usable, "This is another one.")
     _say_mine(batch)
-    if _has_experiments(found):
+    if _has_experiments(candidates):
         _offer_experiments()
-    offered = {run.id for runs in _offered(found, batch).values() for run in runs}.union([named])
+    offered = {run.id for runs in _offered(candidates, batch).values() for run in runs}.union([named])
     labels = told_apart(run for run in usable.values() if run.id in offered)
 
     def near(run_id: str) -> tuple[bool, bool, bool]:

@@ -303,10 +303,10 @@ def timings() -> list[Timing]:
     """What the newest runs that finished on a machine like this one took, an epoch at the median."""
     from kd_core.evaluation.speed import processor
 
-    here = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
+    alike = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
     timed = [
         Timing(run.settled, cost, _epoch_seconds(run.id))
-        for run in here[:RUNS_TIMED]
+        for run in alike[:RUNS_TIMED]
         if (cost := run.results["multiply_adds"]) is not None
     ]
     return [timing for timing in timed if timing.epoch_seconds > 0]
@@ -322,7 +322,7 @@ def advice(run: Run) -> "list[after.Advice]":
     from kd_core.experiments.advice import evidence
 
     around = evidence.related(store(), run)
-    return _advice(run.id, tuple(f"{one.id} {one.status} {one.attempt}" for one in around))
+    return _advice(run.id, tuple(f"{other.id} {other.status} {other.attempt}" for other in around))
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)

@@ -93,7 +93,7 @@ def image_grid(
     data = {
         "strip": strip(images),
         "smooth": smooth(images),
-        "tiles": [{"id": int(one), "caption": caption} for one, caption in zip(ids, captions, strict=True)],
+        "tiles": [{"id": int(number), "caption": caption} for number, caption in zip(ids, captions, strict=True)],
         "selected": selected,
     }
     picked = component(key=key, data=data, on_picked_change=lambda: None).picked
