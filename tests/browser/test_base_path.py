@@ -57,7 +57,7 @@ def _pipe(read, to):
 def below_a_path(tmp_path_factory):
     """A server with passwords below /kd."""
     passwords = {"KD_PASSWORD": PASSWORD, "KD_PRESENTER_PASSWORD": PRESENTER_PASSWORD}
-    with serve(tmp_path_factory.mktemp("home"), ships=True, base_path="kd", **passwords) as server:
+    with serve(tmp_path_factory.mktemp("home"), ships=True, base_path="kd", short_demo=True, **passwords) as server:
         yield server
 
 

@@ -113,7 +113,7 @@ def test_the_app_trains_on_the_cluster_it_is_told_of(scheduler, s3, tmp_path, mo
     monkeypatch.setenv("KD_STORAGE", f"{BUCKET}/app")
     monkeypatch.delenv("KD_DATA_DIR", raising=False)  # the hosts have no MNIST, so the demo is on digits
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    server = Server(tmp_path)
+    server = Server(tmp_path, short_demo=True)
     try:
         loops.run(quick_demo(server.address, Store(tmp_path)))
         assert server.workers() == []

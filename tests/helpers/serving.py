@@ -16,6 +16,7 @@ from kd_core.exchange import shipped
 from kd_core.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
+SHORT_DEMO = Path(__file__).with_name("short_demo.py")
 SERVERS: list["Server"] = []
 """Those that run now."""
 
@@ -23,8 +24,9 @@ SERVERS: list["Server"] = []
 class Server:
     """The app as its user starts it, on a free port, with a home that outlives it."""
 
-    def __init__(self, home: Path, *, base_path: str = "", **environment: str) -> None:
+    def __init__(self, home: Path, *, base_path: str = "", short_demo: bool = False, **environment: str) -> None:
         self.home, self.base_path, self.environment = home, base_path, environment
+        self.program = [str(SHORT_DEMO)] if short_demo else ["-m", "streamlit"]
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -35,7 +37,7 @@ class Server:
         """Start it and wait until it answers; nobody has opened a page yet."""
         with (self.home / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", *self._options()],
+                [sys.executable, *self.program, "run", "app.py", *self._options()],
                 cwd=ROOT,
                 env={**os.environ, "KD_HOME": str(self.home), **self.environment},
                 stdout=log,

@@ -21,6 +21,7 @@ PATIENCE = 60_000
 """Milliseconds that a page may take to come to rest."""
 HEARD_OF = 3_000
 """Milliseconds until Python has heard of a change, or the control is the browser's own."""
+POLLING_MS = 50
 STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
 
@@ -224,7 +225,7 @@ class Walk:
     def _stands(self, name: Name, chosen: object) -> bool:
         read = "({name, chosen}) => JSON.stringify(walk.find(...name)?.value) === JSON.stringify(chosen)"
         try:
-            self.page.wait_for_function(read, arg={"name": name, "chosen": chosen}, timeout=STANDS)
+            self._wait_for(read, arg={"name": name, "chosen": chosen}, timeout=STANDS)
         except PlaywrightTimeoutError:
             return False
         return True
@@ -361,7 +362,11 @@ class Walk:
         """Open what is folded: each may bring others. By script, for a mouse would wait for each to have unfolded."""
         while self.page.evaluate("walk.unfold()"):
             with contextlib.suppress(PlaywrightTimeoutError):  # one that was drawn anew meanwhile is folded again
-                self.page.wait_for_function("walk.folded().length === 0", timeout=STANDS)
+                self._wait_for("walk.folded().length === 0", timeout=STANDS)
+
+    def _wait_for(self, condition: str, arg: object = None, timeout: float = PATIENCE) -> None:
+        """Wait until a condition holds in the page. Playwright's own rhythm has it draw 60 frames a second."""
+        self.page.wait_for_function(condition, arg=arg, timeout=timeout, polling=POLLING_MS)
 
     def _asked(self) -> int:
         return self.page.evaluate("walk.clock.asked")
@@ -373,10 +378,10 @@ class Walk:
         """
         if asked is not None:
             try:
-                self.page.wait_for_function("(before) => walk.clock.asked > before", arg=asked, timeout=HEARD_OF)
+                self._wait_for("(before) => walk.clock.asked > before", arg=asked, timeout=HEARD_OF)
             except PlaywrightTimeoutError:
                 return False
-        self.page.wait_for_function("walk.settled()", timeout=PATIENCE)
+        self._wait_for("walk.settled()", timeout=PATIENCE)
         return True
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import safetensors.torch
+import short_demo
 import streamlit as st
 import torch
 from app_test import app_test
@@ -30,7 +31,7 @@ from kd_core.exchange import shipped
 from kd_core.exchange.export import checks
 from kd_core.exchange.teacher import examine as teacher_examine
 from kd_core.exchange.teacher.trial import Outcome, Trial
-from kd_core.experiments import equal_budget, paper
+from kd_core.experiments import equal_budget, paper, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
 from kd_core.experiments.comparison import Sources, compare
@@ -115,7 +116,8 @@ def test_page_that_needs_models_points_to_the_quick_demo_while_there_is_none(ope
     assert "The quick demo makes three" in words(open_page(page, "empty"))
 
 
-def test_quick_demo_trains_three_models_to_the_end(open_page, homes):
+def test_quick_demo_trains_three_models_to_the_end(open_page, homes, monkeypatch):
+    monkeypatch.setattr(presets, "quick_demo", short_demo.short)
     app = open_page("overview", "empty")
     app.segmented_control(key="demo_dataset").set_value("digits")
     app.button(key="quick_demo").click().run()
