@@ -17,18 +17,34 @@ from kd_core.runs.store import Store
 TESTS = Path(__file__).resolve().parent
 ORDER = ("browser", "process", "pages", "cluster", "engine", "mnist", "properties", "unit")
 """In which folders' tests run: long files first, so that no worker is left with one in the end."""
+LONGEST = ("test_controls", "test_queue", "test_pages")
+"""Files that come first in their folders."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark each test by its folder, and run the folders in ORDER.
+    """Mark each test by its folder, run the folders in ORDER, and keep the tests of a file on one worker.
 
-    The hosts of tests/cluster are made while no browser is open: where an address of this machine comes or goes,
-    Chromium drops what waits for a connection (ERR_NETWORK_CHANGED), and a page that is being opened lacks its parts.
+    A file may divide its tests among workers by marks of its own (xdist_group).
     """
     tiers = {item: item.path.relative_to(TESTS).parts[0] for item in items}
     for item, tier in tiers.items():
         item.add_marker(tier)
-    items.sort(key=lambda item: ORDER.index(tiers[item]))
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: (ORDER.index(tiers[item]), item.path.stem not in LONGEST))
+
+
+@pytest.fixture(scope="session")
+def network_lock(tmp_path_factory):
+    """The file, one for all workers, that is locked where hosts are made, and shared by open browsers.
+
+    Where an address of this machine comes or goes, Chromium drops what waits for a connection (ERR_NETWORK_CHANGED),
+    and a page that is being opened lacks its parts.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    with ((folder.parent if os.environ.get("PYTEST_XDIST_WORKER") else folder) / "network.lock").open("w") as file:
+        yield file
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A real server with a home of its own, and a real Chromium that looks at it."""
 
 import contextlib
+import fcntl
 import os
 import re
 import shutil
@@ -39,6 +40,14 @@ def pytest_runtest_makereport():
             log = (server.home / "server.log").read_text(errors="replace")
             report.sections.append((f"Log of the server at {server.address}", log[-LOG_SHOWN:]))
     return report
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_hosts(network_lock):
+    """No host comes or goes while a page may be open."""
+    fcntl.flock(network_lock, fcntl.LOCK_SH)
+    yield
+    fcntl.flock(network_lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="session")

@@ -33,6 +33,12 @@ ASKED_ANEW = {
 """By page, what is no view of it: fields of a form that starts something, a tool in the hand, the pace of a replay."""
 
 
+pytestmark = pytest.mark.xdist_group("walk")
+TRAIN = pytest.mark.xdist_group("walk of Train")
+WALKS = [pytest.param(title, marks=[TRAIN] if title == "Train" else []) for title in TITLES]
+"""The train page has as many controls as all others together: another worker walks it."""
+
+
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Of a server with the models that ship, a finished story and two small sweeps."""
@@ -65,7 +71,7 @@ def test_each_page_of_the_navigation_is_walked(address, new_page):
 
 
 @pytest.mark.timeout(600)  # of the train page on a machine that does other things beside
-@pytest.mark.parametrize("title", TITLES)
+@pytest.mark.parametrize("title", WALKS)
 def test_what_is_chosen_stands(address, new_page, title):
     page = new_page()
     walk = Walk(page, dict(pages_of(page, address))[title])

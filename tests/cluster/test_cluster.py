@@ -5,6 +5,7 @@ as the host of the queue and of an S3 server.
 """
 
 import asyncio
+import fcntl
 import os
 import sys
 import time
@@ -40,12 +41,14 @@ def wait_until(condition, seconds=120):
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory):
+def hosts(tmp_path_factory, network_lock):
     trouble = problem()
     if trouble:
         pytest.fail(trouble) if os.environ.get("KD_NO_SKIPS") else pytest.skip(trouble)
+    fcntl.flock(network_lock, fcntl.LOCK_EX)  # waits for the last browser
     with Hosts(tmp_path_factory.mktemp("hosts")) as made:
         yield made
+    fcntl.flock(network_lock, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="module")
