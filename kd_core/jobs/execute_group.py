@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, remove, write_atomic
+from kd_core.base.files import remove, write_atomic
 from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Supervisor, config_in, failure, restored
 from kd_core.runs.events import ENDS, Event
 from kd_core.runs.run import Results, RunFolder, folder_of
@@ -35,7 +35,7 @@ class _Member:
 
 
 def execute_group(
-    storage: AnyPath, run_ids: Sequence[str], supervisors: Mapping[str, Supervisor], absent: Collection[str] = ()
+    folders: Sequence[RunFolder], supervisors: Mapping[str, Supervisor], absent: Collection[str] = ()
 ) -> None:
     """Execute runs that train as one (see training.together.groups), from their configs or their common checkpoint.
 
@@ -43,11 +43,11 @@ def execute_group(
     it is resumed, towards the same weights. Where one has to yield, all do. absent: those that had left before; they
     train along and save nothing. Raises only what the supervisors raise.
     """
-    members = [_Member(folder_of(storage, run_id), supervisors[run_id], run_id not in absent) for run_id in run_ids]
+    members = [_Member(folder, supervisors[folder.run_id], folder.run_id not in absent) for folder in folders]
     try:
         _execute(members)
     except Exception as error:
-        outcome = failure(error, ", ".join(run_ids))
+        outcome = failure(error, ", ".join(folder.run_id for folder in folders))
         for member in members:
             if member.present:
                 member.emit(outcome)

@@ -5,11 +5,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, on_this_machine, path_at
+from kd_core.base.files import on_this_machine, path_at
 from kd_core.jobs.worker import settle_in
-from kd_core.runs.run import Run, folder_of
+from kd_core.runs.run import Run, RunFolder, folder_of
+from kd_core.training.config import RunConfig
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from kd_core.data.dataset import Dataset
     from kd_core.evaluation.speed import Speeds
 
 Finding = Literal["speed", "export", "inside", "bias"]
@@ -43,50 +47,46 @@ class PriorBias(TypedDict):
 def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threads: int) -> Mapping[str, Any]:
     """Find something out of runs of one data set. key: of this piece of work. threads: 0 leaves torch's."""
     settle_in(threads)
-    match kind:
-        case "speed":
-            return _measured_speed(path_at(storage), runs)
-        case "export":
-            from kd_core.exchange.export import write
-
-            return write.export_run(path_at(storage), runs[0])
-        case "inside":
-            return _inside(path_at(storage), runs[0])
-        case "bias":
-            return _prior_bias(path_at(storage), runs[0])
-
-
-def _measured_speed(storage: AnyPath, runs: list[Run]) -> "Speeds":
-    import torch
-
     from kd_core.data import load
-    from kd_core.evaluation import speed
-    from kd_core.exchange.export import checks
+    from kd_core.exchange.export import write
     from kd_core.runs import artifacts
 
-    dataset = load.load(runs[0].config.dataset, storage=storage)
-    candidates = {run.id: artifacts.load_model(folder_of(storage, run.id), dataset) for run in runs}
+    folders = [folder_of(path_at(storage), run.id) for run in runs]
+    if kind == "export":
+        return write.export_run(folders[0].storage, runs[0])
+    if kind == "inside" and runs[0].config.model.opaque:
+        raise ConfigError(f"{runs[0].label} gives logits alone: it has no layer or weight to look at")
+    dataset = load.load(runs[0].config.dataset, storage=folders[0].storage)
+    models = {folder: artifacts.load_model(folder, dataset) for folder in folders}
+    if kind == "speed":
+        return _measured_speed(models, dataset)
+    if kind == "inside":
+        return _inside(models[folders[0]], dataset)
+    return _prior_bias(models[folders[0]], dataset, runs[0].config)
+
+
+def _measured_speed(models: Mapping[RunFolder, "nn.Module"], dataset: "Dataset") -> "Speeds":
+    import torch
+
+    from kd_core.evaluation import speed
+    from kd_core.exchange.export import checks
+
+    candidates = {folder.run_id: model for folder, model in models.items()}
     threads, pixels = torch.get_num_threads(), dataset.test_images[:512]
     with contextlib.ExitStack() as copies:
         exports = {
-            run.id: {
+            folder.run_id: {
                 runtime: copies.enter_context(on_this_machine(file))
-                for runtime, file in checks.for_runtime(folder_of(storage, run.id)).items()
+                for runtime, file in checks.for_runtime(folder).items()
             }
-            for run in runs
+            for folder in models
         }
         return speed.measure(candidates, pixels, mean=dataset.mean, std=dataset.std, exports=exports, threads=threads)
 
 
-def _inside(storage: AnyPath, run: Run) -> Inside:
-    from kd_core.data import load
+def _inside(model: "nn.Module", dataset: "Dataset") -> Inside:
     from kd_core.evaluation import features, landscape
-    from kd_core.runs import artifacts
 
-    if run.config.model.opaque:
-        raise ConfigError(f"{run.label} gives logits alone: it has no layer or weight to look at")
-    dataset = load.load(run.config.dataset, storage=storage)
-    model = artifacts.load_model(folder_of(storage, run.id), dataset)
     seen, labels = features.penultimate(model, dataset)
     valley = landscape.loss_landscape(model, dataset)
     return {
@@ -99,17 +99,13 @@ def _inside(storage: AnyPath, run: Run) -> Inside:
     }
 
 
-def _prior_bias(storage: AnyPath, run: Run) -> PriorBias:
+def _prior_bias(model: "nn.Module", dataset: "Dataset", config: RunConfig) -> PriorBias:
     import numpy as np
 
-    from kd_core.data import load
     from kd_core.evaluation import bias
     from kd_core.models import build
-    from kd_core.runs import artifacts
 
-    dataset = load.load(run.config.dataset, storage=storage)
-    missing = run.config.transfer_set.missing(len(dataset.class_names))
+    missing = config.transfer_set.missing(len(dataset.class_names))
     share = float(np.isin(dataset.train_labels.numpy(), missing).mean())
-    model = artifacts.load_model(folder_of(storage, run.id), dataset)
     logits = build.logits_of(model, dataset.train_images, dataset.normalise).numpy()
     return {"classes": list(missing), "share": share, "bias": bias.bias_for_share(logits, missing, share)}

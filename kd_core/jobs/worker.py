@@ -62,11 +62,12 @@ def execute_on_worker(key: str, storage: str, run_ids: list[str], absent: list[s
     threads: 0 leaves torch's.
     """
     settle_in(threads)
+    folders = [folder_of(path_at(storage), run_id) for run_id in run_ids]
     supervisors = {run_id: _supervisor(key, run_id) for run_id in run_ids}
-    if len(run_ids) == 1:
-        execute_run(folder_of(path_at(storage), run_ids[0]), supervisors[run_ids[0]])
+    if len(folders) == 1:
+        execute_run(folders[0], supervisors[run_ids[0]])
     else:
-        execute_group(path_at(storage), run_ids, supervisors, absent)
+        execute_group(folders, supervisors, absent)
 
 
 def _supervisor(key: str, run_id: str) -> Supervisor:

@@ -56,7 +56,7 @@ def perform(store, ids, *, emit=None, requested=lambda run_id: None, absent=()):
         store.apply(run_id, event)
 
     supervisors = {run_id: Supervisor(partial(tell, run_id), partial(requested, run_id)) for run_id in ids}
-    execute_group.execute_group(store.storage, ids, supervisors, absent)
+    execute_group.execute_group([*map(store.folder, ids)], supervisors, absent)
 
 
 def results(store, ids):
