@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 from kd_core.base import tensors
 from kd_core.base.files import SaveError
 from kd_core.cli.app import app
-from kd_core.data import load as data_load
 from kd_core.data import picture
+from kd_core.data.sets import digits as digits_set
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets, write
 from kd_core.exchange.export.checks import ExportError
@@ -44,7 +44,7 @@ def few_digits(monkeypatch, digits):
         test_images=digits.test_images[:60],
         test_labels=digits.test_labels[:60],
     )
-    monkeypatch.setattr(data_load, "_digits", lambda: few)
+    monkeypatch.setattr(digits_set, "load", lambda: few)
     return few
 
 
