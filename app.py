@@ -1,4 +1,4 @@
-"""KD Lab's front door: `streamlit run app.py`.
+"""KD Lab's entry point: `streamlit run app.py`.
 
 Read twice. The server imports it for `app`, which adds the assets that the pages' components load. Streamlit then runs
 it as the script of every visit: page config and navigation, nothing else. Worker processes that find it as their

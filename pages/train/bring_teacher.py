@@ -1,7 +1,6 @@
 """Bring a teacher that was trained elsewhere: upload its file, say what it reads, see what it knows, take it in."""
 
 import re
-from typing import Any
 
 import streamlit as st
 
@@ -12,6 +11,7 @@ from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, Run
 from pages.shared.access import rights
+from pages.shared.access.rights import TeacherInput
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.story import set_story
@@ -55,7 +55,7 @@ def bring_teacher(story: StoryConfig) -> None:
             _outcome(trial)
 
 
-def _settings() -> dict[str, Any] | None:
+def _settings() -> TeacherInput | None:
     """Ask how to read the file, as arguments of Trial; None, and a sentence, where the answer cannot be."""
     left, right = st.columns(2)
     names = [IT_TELLS, *MODELS]
@@ -107,7 +107,7 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def _try(content: bytes, file: str, dataset: str, settings: dict[str, Any], tried_as: tuple[str, ...]) -> None:
+def _try(content: bytes, file: str, dataset: str, settings: TeacherInput, tried_as: tuple[str, ...]) -> None:
     services.end_trial(st.session_state.pop(TRIAL, None))
     st.session_state.pop(TAKEN, None)
     with refusals():

@@ -7,7 +7,7 @@ for too is not taken from them: who stops or deletes it leaves it to them, and t
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, TypedDict
 
 import streamlit as st
 
@@ -17,6 +17,7 @@ from kd_core.data.own import library
 from kd_core.exchange import bundle
 from kd_core.exchange.teacher.trial import Outcome, Trial, take
 from kd_core.jobs.findings import Finding
+from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
 from pages.shared.access.auth import COOKIE, address_of, server_auth
@@ -90,10 +91,19 @@ def unpack(content: bytes) -> str:
     return bundle.unpack(services.store(), content, browser=services.browser())
 
 
-def try_teacher(content: bytes, file: str, dataset: str, asked: dict[str, Any]) -> str:
-    """Have a teacher's file tried; returns the trial's id. asked: as Trial wants it. Raises LabError for a guest."""
+class TeacherInput(TypedDict):
+    """What a teacher's file is, and what images it wants, as Trial takes it."""
+
+    model: ModelConfig | None
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    inverted: bool
+
+
+def try_teacher(content: bytes, file: str, dataset: str, settings: TeacherInput) -> str:
+    """Have a teacher's file tried; returns the trial's id. Raises LabError for a guest."""
     _presenter_alone("bring teachers")
-    return services.begin_trial(Trial(content, file=file, dataset=dataset, **asked))
+    return services.begin_trial(Trial(content, file=file, dataset=dataset, **settings))
 
 
 def take_teacher(outcome: Outcome, name: str) -> str:

@@ -1,7 +1,7 @@
 """What the server does beside Streamlit's own work.
 
 It hands out plotly.js, tells the live view what is new, gives each browser an id, and imports what visitors will wait
-for. The lab is imported by the first request: its caches want a running server.
+for. The services are imported by the first request: their caches want a running server.
 """
 
 import secrets
