@@ -36,7 +36,7 @@ def test_members_are_read_from_bytes_and_from_a_file(tmp_path):
         assert [*oddities(archive.entries[0])] == []
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"no zip file", zipped(("a", b"1"))[:-4]])
+@pytest.mark.parametrize("content", [b"", b"PK\3\4", b"no zip file", zipped(("a", b"1"))[:-4]], ids=len)
 def test_what_is_no_zip_file_is_damaged(content):
     with pytest.raises(DamagedError, match="it is damaged"):
         Archive(content)
