@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 from pages.shared.figures.style import colours_of
 
 
-def test_a_mistake_is_made_beside_the_right_way_and_a_reload_still_tells_what_it_costs(server_as_it_ships, new_page):
+def test_a_mistake_trains_beside_the_right_way_and_survives_a_reload(server_as_it_ships, new_page):
     page = new_page()
     page.goto(f"{server_as_it_ships}/mistakes?mistake=stale_cache&seeds=3")
     page.get_by_role("button", name="Break it").click()

@@ -178,7 +178,7 @@ def test_of_coloured_pictures_the_page_gives_the_logits_of_pytorch(open_page, ma
     assert np.abs(np.array(said) - artifacts.load_trained(folder_of(home, runs["colour"]))(images)).max() < 1e-3
 
 
-def test_a_chosen_picture_is_cut_as_python_cuts_it_and_its_likeliest_classes_are_named(open_page, made, tmp_path):
+def test_a_chosen_picture_is_cut_as_in_python_and_its_classes_are_named(open_page, made, tmp_path):
     home, runs = made
     page = open_page("colour")
     expect(page.locator("#sheet")).not_to_be_visible()

@@ -126,7 +126,7 @@ def from_teacher(heights):
     return sum(abs(a - b) for a, b in zip(heights[2::3], heights[0::3], strict=True))
 
 
-def test_training_the_same_story_again_trains_nothing_and_another_temperature_only_the_student(own_server, new_page):
+def test_the_same_story_trains_nothing_and_another_t_only_the_student(own_server, new_page):
     page = new_page()
     set_up(page, own_server.address, epochs=SHORT)
     expect(page.get_by_text("All of this is trained already.")).to_be_visible()
@@ -176,7 +176,7 @@ def test_zoom_and_hidden_curves_survive_the_updates_of_a_run_that_trains(long_st
     assert page.evaluate(hidden) == 7
 
 
-def test_a_tab_that_still_tells_of_a_form_it_no_longer_shows_is_shown_what_it_asks_for(own_server):
+def test_a_tab_that_still_sends_a_form_it_left_is_shown_what_it_asks_for(own_server):
     """A browser does so where a run changes its state just after Train was pressed; the page broke, and the story's
     temperature would have been set back."""
     loops.run(watch_and_tell_of_the_form(own_server.address))
@@ -275,9 +275,7 @@ def test_a_request_that_is_lost_on_its_way_is_made_again(long_story):
     assert page.evaluate("() => window.requestsSent()") > 1
 
 
-def test_two_browsers_see_the_same_run_and_either_may_stop_it_with_best_and_last_weights_kept(
-    own_server, long_story, new_page
-):
+def test_two_browsers_see_one_run_and_either_stops_it_with_weights_kept(own_server, long_story, new_page):
     other = new_page()
     other.goto(long_story.url)
     expect(state(other, "baseline")).to_contain_text("running: epoch")

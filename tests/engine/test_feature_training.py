@@ -39,7 +39,7 @@ def epochs_of(run):
 
 
 @pytest.mark.parametrize("objective", FEATURES)
-def test_a_student_learns_from_a_teacher_of_other_widths_and_depth_which_stays_as_it_was(digits, teacher, objective):
+def test_a_student_learns_from_a_teacher_of_other_shape_left_as_it_was(digits, teacher, objective):
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     run = Training(distilled(objective, epochs=4, batch_size=64), digits, teachers=[teacher])
     first, *_, last = epochs_of(run)

@@ -59,7 +59,7 @@ def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weight
             assert found.losses[row, column] == pytest.approx(expected, rel=1e-3)
 
 
-def test_every_filter_of_a_direction_has_the_norm_of_the_models_own_and_the_rest_stays(store, digits, run_id):
+def test_every_filter_of_a_direction_has_its_models_norm_the_rest_stays(store, digits, run_id):
     model = artifacts.load_model(store.folder(run_id), digits)
     first, second = landscape.directions(model, 0)
     for name, weight in model.named_parameters():

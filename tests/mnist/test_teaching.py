@@ -94,7 +94,7 @@ def test_the_mnist_teacher_finds_a_2_most_like_a_7(mnist_story, temperature):
 
 
 @pytest.mark.parametrize(("dataset", "second"), [("mnist", 7), ("digits", 3)])
-def test_the_lesson_opens_on_a_2_that_the_teacher_is_sure_of_with_its_likest_class_second(request, dataset, second):
+def test_the_lesson_opens_on_a_sure_2_with_its_likest_class_second(request, dataset, second):
     story = request.getfixturevalue(f"{dataset}_story")
     image = SURE_2[dataset]
     soft = softened(story.teacher[image], 1)
@@ -111,7 +111,7 @@ def test_the_gallery_of_the_lesson_starts_with_a_doubtful_image(story):
 # --------------------------------------------------------------------------------------------- the soft loss's gradient
 
 
-def test_the_bare_gradient_of_the_mnist_student_rises_from_t_1_to_2_on_97_percent_of_images(mnist_story):
+def test_the_mnist_students_gradient_rises_from_t_1_to_2_on_97_percent(mnist_story):
     one, two = (bare_gradient(mnist_story.distilled, mnist_story.teacher, t) for t in (1, 2))
     assert (two > one).mean() == pytest.approx(0.97, abs=0.001)
 

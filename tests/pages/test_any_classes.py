@@ -71,7 +71,7 @@ def test_a_transfer_set_says_its_classes_by_the_shorter_list():
 
 
 @pytest.mark.parametrize("classes", [2, 10, 20, 21, 100, 300, 1000])
-def test_probes_are_of_every_class_or_of_some_evenly_spread_and_never_too_many_numbers(classes):
+def test_probes_are_of_every_class_or_evenly_spread_and_never_too_many(classes):
     probed = probed_classes(classes)
     assert list(probed) == sorted(set(probed))
     assert 0 <= probed[0] <= probed[-1] < classes

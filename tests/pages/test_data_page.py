@@ -123,9 +123,7 @@ def test_runs_whose_own_data_set_was_deleted_say_where_it_comes_from(open_page, 
     assert "errors on the test set" in words(app)
 
 
-def test_only_the_presenter_brings_in_and_deletes_and_not_while_a_run_learns_from_it(
-    open_page, trees, monkeypatch, home
-):
+def test_only_the_presenter_adds_and_deletes_and_not_what_a_run_learns_from(open_page, trees, monkeypatch, home):
     app = open_page(data=trees)
     assert "Bring your own" in [title.value for title in app.subheader]
     store = Store(home)

@@ -243,7 +243,7 @@ def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assista
     assert not app.exception
 
 
-def test_what_was_typed_last_is_trained_though_the_button_is_pressed_before_the_page_has_followed(open_form, homes):
+def test_what_was_typed_last_is_trained_though_the_page_has_not_followed(open_form, homes):
     """A press sent with the number, as browsers do it, trained what had stood in the form before."""
     app = open_form()
     store = services._opened(homes["trained"]).store
@@ -307,7 +307,7 @@ def test_a_press_on_a_form_that_is_refused_does_not_train_once_it_is_right(homes
     assert len(store.runs()) == before
 
 
-def test_an_objective_that_reads_labels_is_refused_without_them_and_the_form_stays_whole(open_form):
+def test_an_objective_of_labels_is_refused_without_and_the_form_stays(open_form):
     app = open_form()
     app.selectbox(key="form_objective").set_value("dkd").run()
     app.toggle(key="form_labelled").set_value(False).run()
@@ -909,7 +909,7 @@ def open_paper(open_page, homes, monkeypatch):
     return open_it
 
 
-def test_an_experiment_of_the_paper_is_redone_with_one_click_beside_the_printed_numbers(open_paper, homes):
+def test_a_click_redoes_a_papers_experiment_beside_its_printed_numbers(open_paper, homes):
     app = open_paper("main")
     table = app.dataframe[0].value
     assert list(table["paper"]) == ["67", "146", "74"]
@@ -1069,7 +1069,7 @@ def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(op
         store.delete(run_id)
 
 
-def test_a_finished_sweep_of_many_students_opens_the_compare_page_with_as_many_as_it_compares(open_page, homes):
+def test_a_finished_sweep_opens_compare_with_as_many_as_it_compares(open_page, homes):
     store = services._opened(homes["trained"]).store
     trained = [run for run in store.runs(statuses=["finished"]) if run.config.role != "distilled"][:2]
     copies = [dataclasses.replace(trained[0], id=new_id(), batch="many") for _ in range(pickers.MAX_COMPARED + 2)]

@@ -187,7 +187,7 @@ def test_a_teacher_whose_files_were_damaged_fails_its_student_in_one_sentence(sh
     store.close()
 
 
-def test_a_student_of_a_teacher_that_left_no_weights_is_refused_before_it_is_entered(shell, store):
+def test_a_student_of_a_teacher_without_weights_is_refused_before_entry(shell, store):
     store.create({"abc": tiny_config()})
     store.apply("abc", {"kind": "failed", "text": "no"})
     result = shell("distill", "--teacher", "abc")

@@ -56,7 +56,7 @@ KILLED = (
 """A process that had the store open and was killed: its log and shared memory lie beside the database."""
 
 
-def test_a_read_only_disk_is_said_in_words_can_be_read_and_is_written_once_it_may_be(tmp_path):
+def test_a_read_only_disk_is_a_sentence_read_and_written_once_it_may_be(tmp_path):
     code = KILLED + (
         "def remount(mode): subprocess.run(['mount', '-o', f'remount,{mode}', str(folder)], check=True)\n"
         "remount('ro'); store = open_store(folder).store\n"
@@ -73,7 +73,7 @@ def test_a_read_only_disk_is_said_in_words_can_be_read_and_is_written_once_it_ma
 
 
 @pytest.mark.parametrize("opened_by", ["Store", "open_store"])
-def test_a_store_that_does_not_open_for_want_of_room_says_so_and_opens_once_there_is_some(tmp_path, opened_by):
+def test_a_store_without_room_to_open_says_so_and_opens_once_there_is(tmp_path, opened_by):
     """SQLite calls it an I/O error: it cannot lay out its shared memory."""
     code = KILLED + (
         "(folder / 'lab.sqlite-shm').unlink()\n"
@@ -91,7 +91,7 @@ def test_a_store_that_does_not_open_for_want_of_room_says_so_and_opens_once_ther
     assert result.stdout.splitlines() == [full, "1"]
 
 
-def test_runs_on_a_file_system_that_is_really_full_stay_as_they_were_and_go_on_once_there_is_room(tmp_path):
+def test_runs_on_a_full_file_system_stay_whole_and_go_on_once_there_is_room(tmp_path):
     """The database, the write-ahead log and a run's config file on 300 KiB that a ballast fills up."""
     code = (
         "import sys; from pathlib import Path; from kd_core.base.config import LabError; "

@@ -31,7 +31,7 @@ def test_a_slow_leak_is_found_by_its_level_in_a_long_load():
 
 
 @pytest.mark.parametrize(("mb_a_minute", "flat"), [(0, True), (20, False)])
-def test_a_worker_that_trains_now_and_then_is_judged_by_what_it_holds_while_it_trains(mb_a_minute, flat):
+def test_a_worker_is_judged_by_its_memory_while_it_trains(mb_a_minute, flat):
     busy = np.random.default_rng(1).integers(0, 2, len(SECONDS) // 5).repeat(5) * (SECONDS < 440)  # in spans of 10 s
     samples = [(second, mb + 60 * one) for (second, mb), one in zip(growing(mb_a_minute), busy, strict=True)]
     assert memory(samples).flat is flat

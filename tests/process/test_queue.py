@@ -167,7 +167,7 @@ def test_a_failed_teacher_stops_its_students_in_words(running_jobs, monkeypatch)
     assert student.message.endswith("is failed and left no weights: resume that one first, then this.")
 
 
-def test_a_student_whose_teacher_was_deleted_is_stopped_in_words_and_holds_nobody_up(running_jobs):
+def test_a_student_of_a_deleted_teacher_is_stopped_and_holds_nobody_up(running_jobs):
     queue = running_jobs
     teacher = train_here(queue.store, tiny_config())
     student = train_here(queue.store, tiny_config("distilled", teachers=(teacher,)), requested=lambda: "pause")
@@ -382,7 +382,7 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "cut", "another config", "another age"])
-def test_a_run_with_a_damaged_checkpoint_starts_anew_to_the_same_weights_and_says_so(store, tmp_path, damage):
+def test_a_damaged_checkpoint_is_reported_and_the_run_starts_anew(store, tmp_path, damage):
     config, run_id, other = tiny_config(epochs=3, seed=5), new_id(), new_id()
     store.create({run_id: config, other: tiny_config(seed=6)})
     for one in (run_id, other):
@@ -548,7 +548,7 @@ def test_a_browser_is_held_to_its_limit_and_others_are_not(limited):
     limited.submit(some(1), "anna")
 
 
-def test_a_full_queue_says_how_much_room_it_has_and_queues_nothing_of_a_batch_too_large(limited):
+def test_a_full_queue_says_its_room_and_takes_no_part_of_a_large_batch(limited):
     limited.submit(some(2), "anna")
     limited.submit(some(1), "ben")
     with pytest.raises(ConfigError, match="holds 4 runs at most and has room for 1, not 2; wait until some have ended"):
@@ -671,7 +671,7 @@ def work_of(*run_ids, status="finished", finding=None, **facts):
     return jobs_turns.Work(task, Worker("tcp://a:1", "a", gpu=False), run_ids, "", finding, 0.0)
 
 
-def test_what_a_lost_cluster_had_waits_again_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
+def test_work_of_a_lost_cluster_waits_again_though_the_store_failed_at_first(idle, monkeypatch):
     first, second = new_id(), new_id()
     idle.store.create({first: tiny_config(), second: tiny_config(seed=1)})
     idle._dispatcher._closing = False
@@ -704,7 +704,7 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
     assert idle._dispatcher.roster.works == {}
 
 
-def test_a_run_whose_process_broke_off_says_so_though_the_store_could_not_enter_it_at_first(idle, monkeypatch):
+def test_a_broken_off_run_says_so_though_the_store_failed_at_first(idle, monkeypatch):
     run_id = new_id()
     idle.store.create({run_id: tiny_config()})
     broken = work_of(run_id, status="error", exception=lambda: ValueError("no"))
@@ -719,7 +719,7 @@ def test_a_run_whose_process_broke_off_says_so_though_the_store_could_not_enter_
 
 
 @pytest.mark.parametrize("reason", ["stop", "teacher"])
-def test_a_waiting_run_whose_stop_the_store_could_not_enter_is_stopped_at_the_next_try(idle, monkeypatch, reason):
+def test_a_waiting_runs_stop_that_the_store_refused_is_tried_again(idle, monkeypatch, reason):
     config, run_id = tiny_config(), new_id()
     if reason == "teacher":
         config = tiny_config("distilled", teachers=("gone",))

@@ -111,7 +111,7 @@ def test_one_that_is_stopped_leaves_with_what_it_learned_and_the_others_go_on(st
     assert {store.get(one).status for one in others} == {"finished"}
 
 
-def test_the_queue_trains_a_batch_of_small_students_as_one_and_few_of_them_one_by_one(store, cells):
+def test_the_queue_trains_many_small_students_as_one_and_few_one_by_one(store, cells):
     queue = jobs_queue.Jobs(store)
     try:
         queue.submit(cells)
@@ -149,7 +149,7 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
-def test_a_sweep_whose_server_is_killed_goes_on_without_training_a_finished_cell_anew(home, store, cells, tmp_path):
+def test_a_sweep_of_a_killed_server_goes_on_and_retrains_no_finished_cell(home, store, cells, tmp_path):
     """kill -9 of the server when one group of the sweep has ended and another is half way."""
     longer = {
         new_id(): config.replace(training=config.training.replace(epochs=60), model=ModelConfig(hidden=(12,)))

@@ -39,7 +39,7 @@ def queues(draw):
 
 @given(queues(), some.integers(1, 4))
 @settings(max_examples=300, deadline=None)
-def test_no_run_waits_behind_a_blocked_one_and_browsers_keep_within_a_turn_of_each_other(queue, workers):
+def test_no_run_waits_behind_a_blocked_one_and_browsers_share_turns(queue, workers):
     """Round after round every worker is given what is first; what was given ends, and its students may begin."""
     waiting, joined, teachers, at_work = queue
     served, done = {}, set()
@@ -82,7 +82,7 @@ def test_a_blocked_student_costs_its_browser_no_turn():
     assert "student" not in order
 
 
-def test_what_two_asked_for_comes_with_the_first_turn_of_either_and_is_a_turn_of_both():
+def test_what_two_want_comes_with_the_first_turn_of_either_and_counts_for_both():
     waiting = {"a1": "a", "a2": "a", "both": "a", "b1": "b", "c1": "c"}
     assert turns(waiting, {}, {}, joined={"both": ("b",)}) == ["a1", "both", "c1", "b1", "a2"]
 
@@ -244,7 +244,7 @@ def test_the_queue_says_when_a_browsers_new_runs_will_be_done(limited):
     assert spans[again].ends == 18.0, "what is joined is done when the other is"
 
 
-def test_what_hangs_on_a_time_that_nobody_knows_has_none_and_what_trains_goes_by_its_pace(limited):
+def test_an_unknown_time_gives_no_forecast_and_a_running_run_its_pace(limited):
     """1 s was shown beside a row that had 1 min 13 s left."""
     teacher, student = limited.submit({new_id(): tiny_config(seed=1), new_id(): tiny_config(seed=2)}, "anna")
     started = {"kind": "started", "step": 0, "total_steps": 100, "environment": {}}

@@ -598,7 +598,7 @@ def png_that_says(width, height, bits, colours, rows):
     )
 )
 @settings(max_examples=60)
-def test_a_picture_that_says_it_is_larger_than_the_memory_is_refused_before_it_is_unpacked(header):
+def test_a_picture_larger_than_the_memory_is_refused_before_unpacking(header):
     is_a_digit_or_said(data_picture.read_picture, png_that_says(*header))
 
 

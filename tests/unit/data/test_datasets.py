@@ -352,9 +352,7 @@ def test_half_a_file_left_by_a_killed_download_is_fetched_anew(nowhere, mirror):
     assert len(load.load("mnist").train_labels) == 30
 
 
-def test_a_disk_that_fills_up_while_unpacking_is_said_in_words_and_costs_no_second_transfer(
-    nowhere, mirror, monkeypatch
-):
+def test_a_disk_full_while_unpacking_is_a_sentence_and_no_second_transfer(nowhere, mirror, monkeypatch):
     def full(source, target):
         target.write(b"some")
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -488,7 +486,7 @@ def cifar_archive():
     return buffer.getvalue(), sums, pixels
 
 
-def test_cifar_10_is_downloaded_as_one_archive_and_read_only_if_each_file_is_the_known_one(nowhere, monkeypatch):
+def test_cifar_10_comes_as_one_archive_of_which_every_file_is_verified(nowhere, monkeypatch):
     archive, sums, pixels = cifar_archive()
     source = torchvision().datasets.CIFAR10
     monkeypatch.setattr(source, "tgz_md5", hashlib.md5(archive).hexdigest())

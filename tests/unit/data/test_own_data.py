@@ -129,7 +129,7 @@ def test_a_source_with_train_and_test_folders_keeps_its_own_split(tmp_path, stor
     assert (info_of(name).train_examples, info_of(name).test_examples) == (18, 12)
 
 
-def test_grey_colour_transparent_turned_and_sixteen_bit_images_of_mixed_sizes_are_all_taken(tmp_path, storage):
+def test_images_of_every_mode_orientation_depth_and_size_are_taken(tmp_path, storage):
     turned = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6  # to be shown turned by a quarter

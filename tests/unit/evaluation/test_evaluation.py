@@ -112,7 +112,7 @@ def test_softened_of_two_classes_is_the_sigmoid_of_their_difference():
             assert first + second == pytest.approx(1, rel=1e-15)
 
 
-def test_softened_logarithms_of_weights_are_the_weights_at_temperature_one_and_their_roots_above():
+def test_softened_log_weights_are_the_weights_at_t_1_and_their_roots_above():
     weights = np.array([1.0, 4.0, 16.0])
     np.testing.assert_allclose(soft.softened(np.log(weights), 1), weights / 21, rtol=1e-14)
     np.testing.assert_allclose(soft.softened(np.log(weights), 2), np.array([1, 2, 4]) / 7, rtol=1e-14)

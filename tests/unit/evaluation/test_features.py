@@ -36,7 +36,7 @@ def test_the_last_layer_makes_the_logits_of_the_features(store, digits, name):
     assert features.projected(seen).shape == (50, 2)
 
 
-def test_projection_is_that_of_the_singular_vectors_and_its_largest_weights_are_positive():
+def test_the_projection_is_the_svds_with_its_largest_weights_positive():
     generator = np.random.default_rng(0)
     values = (generator.normal(size=(80, 7)) * [5, 3, 1, 1, 0.5, 0.5, 0.1]) @ np.linalg.qr(
         generator.normal(size=(7, 7))

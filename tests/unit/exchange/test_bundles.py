@@ -767,7 +767,7 @@ def test_a_teachers_logits_of_the_training_set_are_its_own(store, there, change)
     refused(store, forged(there.of_teacher, logits__safetensors=change), "its (weights|logits)")
 
 
-def test_a_teacher_without_logits_of_the_training_set_is_taken_in_and_asked_when_it_teaches(store, there):
+def test_a_teacher_without_kept_logits_is_taken_in_and_asked_later(store, there):
     change = with_tensors(lambda tensors: tensors.pop("train"))
     assert unpack(store, forged(there.of_teacher, logits__safetensors=change)) == there.teacher
     assert artifacts.training_logits([store.folder(there.teacher)], "digits") is None

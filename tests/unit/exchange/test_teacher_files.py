@@ -493,7 +493,7 @@ def test_logits_that_are_no_numbers_are_refused(elsewhere, digits):
         tried(as_onnx(weights), digits)
 
 
-def test_an_onnx_file_calls_nothing_but_arithmetic_of_sizes_that_do_not_follow_values(elsewhere, digits):
+def test_an_onnx_file_calls_only_arithmetic_of_sizes_fixed_beforehand(elsewhere, digits):
     weights = elsewhere.weights
 
     def outside(graph):

@@ -140,7 +140,7 @@ def told_by(height, temperature, **changes):
     )
 
 
-def test_a_teacher_that_is_sure_at_this_temperature_is_said_to_be_with_the_first_that_leaves_enough():
+def test_a_teacher_too_sure_at_this_t_is_named_with_the_first_t_that_suits():
     evidence = told_by(height_of(0.9 * SHARP, 1.0), 1.0)
     advice = only(evidence)
     assert advice.about == "sharp"
@@ -182,9 +182,7 @@ def test_where_softmax_of_one_t_is_not_what_counts_the_temperature_is_let_be(cha
 
 @pytest.mark.parametrize("t_squared", [True, False])
 @pytest.mark.parametrize(("temperature", "alpha"), [(1.0, 0.5), (4.0, 0.9), (20.0, 0.05)])
-def test_the_pull_is_the_ratio_of_the_gradients_of_both_losses_by_automatic_differentiation(
-    temperature, alpha, t_squared
-):
+def test_the_pull_is_the_ratio_of_both_losses_gradients_by_autograd(temperature, alpha, t_squared):
     student = torch.zeros(N, K, dtype=torch.float64, requires_grad=True)
     teacher, labels = torch.from_numpy(TEACHER), torch.from_numpy(LABELS)
     log_soft = torch.log_softmax(student / temperature, 1)
@@ -228,7 +226,7 @@ def falling(*losses_of_epochs, errors=None):
     return epochs(errors or [9] * len(shares), [UNSEEN * share for share in shares])
 
 
-def test_a_student_that_has_learned_nothing_by_heart_and_still_falls_is_to_train_twice_as_long():
+def test_a_still_falling_student_without_memorising_trains_twice_as_long():
     evidence = good(epochs=falling(8, 4, 2.4, 1.6, 1.1, 0.9))
     advice = only(evidence)
     assert advice.about == "short"
@@ -247,7 +245,7 @@ def test_a_single_epoch_is_too_short_whatever_came_before_it():
     assert only(good(epochs=falling(0.9))).about == "short"
 
 
-def test_a_student_that_stands_still_far_from_its_teacher_is_too_small_and_not_trained_too_little():
+def test_a_student_that_stands_still_far_from_its_teacher_is_too_small():
     far = TEACHER * 0.2
     left = soft_loss(far, TEACHER, 4.0)
     judged = Judged(LABELS, far, BASELINE, TEACHER)
@@ -265,7 +263,7 @@ def test_a_student_that_stands_still_far_from_its_teacher_is_too_small_and_not_t
     assert advise(evidence._replace(parameters=(1_000, None))) == []
 
 
-def test_a_wider_student_is_proposed_for_a_cnn_and_none_for_a_network_without_a_width():
+def test_a_wider_student_is_proposed_only_where_a_network_has_a_width():
     assert after._larger_student(STORY.replace(student=ModelConfig(name="cnn", channels=(4, 8))))[1].student == (
         ModelConfig(name="cnn", channels=(8, 16))
     )
@@ -273,7 +271,7 @@ def test_a_wider_student_is_proposed_for_a_cnn_and_none_for_a_network_without_a_
     assert after._larger_student(STORY.replace(student=ModelConfig(hidden=(20_000,)))) == ("", None)
 
 
-def test_a_student_of_dropout_or_jitter_is_not_judged_by_a_loss_that_dropout_and_jitter_raise():
+def test_dropout_or_jitter_raises_the_loss_so_it_does_not_judge_them():
     shaken = STORY.replace(student=ModelConfig(hidden=(30,), dropout_hidden=0.5))
     assert advise(good(shaken, epochs=falling(0.9))) == []
     shifted = STORY.replace(training=STORY.training.replace(jitter_pixels=1))

@@ -189,7 +189,7 @@ def test_the_preset_without_3_is_warned_of_its_missing_3_alone(dataset):
     assert said.startswith("The transfer set has no 3:")
 
 
-def test_missing_classes_are_named_many_counted_and_threes_are_spoken_of_beside_digits_alone():
+def test_missing_classes_are_named_or_counted_and_threes_only_of_digits():
     names = tuple(f"kind {label}" for label in range(100))
     part = TransferSetConfig(only_classes=tuple(range(20, 100)))
     asked = StoryConfig.default("own.kinds.0123456789ab.100.3x8x8.90000.1000").replace(transfer_set=part)

@@ -79,7 +79,7 @@ def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, si
     assert said in broken.finding("class_mean", "digits", found)
 
 
-def test_of_a_choice_on_the_test_set_the_number_told_is_too_good_by_what_the_other_half_has_more(digits):
+def test_a_choice_on_the_test_set_is_too_good_by_the_other_halfs_surplus(digits):
     """A student that is right on the half that chose it and wrong elsewhere, beside one that is as good on both."""
     labels = digits.test_labels.numpy()
     choices = []

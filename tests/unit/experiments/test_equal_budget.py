@@ -51,7 +51,7 @@ def test_what_a_network_does_not_show_is_no_part_of_the_comparison():
     assert names == {BASELINE, SMOOTHED} | {name for name, info in OBJECTIVES.items() if info.needs != "maps"}
 
 
-def test_one_teacher_teaches_the_students_of_all_seeds_and_what_is_trained_already_serves():
+def test_one_teacher_serves_the_students_of_all_seeds_and_runs_are_reused():
     experiment = equal_budget.experiment(equal_budget.budget("digits"))
     redo = table.plan(experiment, range(3))
     roles = [config.role for config in redo.to_train.values()]
@@ -60,7 +60,7 @@ def test_one_teacher_teaches_the_students_of_all_seeds_and_what_is_trained_alrea
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "digits", "cifar10"])
-def test_a_budget_is_of_two_convolutional_networks_of_which_the_student_is_the_smaller(dataset):
+def test_a_budget_has_two_convolutional_networks_the_student_the_smaller(dataset):
     given = equal_budget.budget(dataset)
     assert isinstance(given, Budget)
     assert given.student.channels < given.teacher.channels
@@ -114,7 +114,7 @@ def test_holms_correction_rejects_as_stepping_down_by_hand_does():
         assert {place for place, one in enumerate(holm(list(values))) if one <= 0.05} == rejected
 
 
-def test_among_equals_a_false_alarm_comes_in_no_more_than_5_percent_of_all_comparisons():
+def test_among_equals_at_most_5_percent_of_comparisons_are_false_alarms():
     """Twelve objectives of five seeds that are the baseline again, 400 times: uncorrected, nearly half raise one."""
     differences = np.random.default_rng(1).normal(0, 10, (400, 12, 5))
     p_values = stats.ttest_1samp(differences, 0, axis=2).pvalue
@@ -123,7 +123,7 @@ def test_among_equals_a_false_alarm_comes_in_no_more_than_5_percent_of_all_compa
     assert alarms <= stats.binom.ppf(0.999, 400, 0.05)
 
 
-def test_differences_that_are_all_the_same_are_judged_by_their_signs_and_are_no_certainty():
+def test_equal_differences_are_judged_by_their_signs_and_are_no_certainty():
     found = {one.name: one for one in standings([row(BASELINE, 5, 6, 7), row(HINTON, 5, 6, 7), row("dkd", 4, 5, 6)])}
     assert found[HINTON].to_baseline == (0, 0, 0, 1, False)
     assert found["dkd"].to_baseline[:4] == (-1, -1, -1, stats.binomtest(3, 3).pvalue)

@@ -60,7 +60,7 @@ def test_a_story_that_cannot_be_is_refused_in_one_sentence(changes, sentence):
     assert "\n" not in str(refused.value)
 
 
-def test_an_unlabelled_story_is_told_with_alpha_one_and_its_baseline_keeps_the_labels():
+def test_an_unlabelled_story_has_alpha_one_and_its_baseline_the_labels():
     baseline, distilled = STORY.replace(**UNLABELLED).student_runs(("t",))
     assert not distilled.transfer_set.labelled
     assert baseline.transfer_set.labelled
@@ -234,7 +234,7 @@ def test_a_storys_runs_give_the_story_back_with_its_teachers_named(changes):
 ASSISTED = {"assistant": ModelConfig(hidden=(20,)), "new_teachers": 2}
 
 
-def test_a_student_with_an_assistant_learns_from_it_and_the_assistant_from_the_teachers(store):
+def test_an_assistant_teaches_the_student_and_learns_from_the_teachers(store):
     story = STORY.replace(**ASSISTED, assistant_training=tiny_config(epochs=4).training, objective="dist")
     configs = plan(story).to_train
     ids = list(configs)

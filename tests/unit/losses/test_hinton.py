@@ -168,7 +168,7 @@ def test_hard_loss_without_labels_is_refused_in_words(batch):
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 4.0])
-def test_ensemble_of_probabilities_is_the_mean_of_the_members_softened_probabilities(batch, temperature):
+def test_an_ensemble_of_probabilities_is_the_mean_of_the_softened_ones(batch, temperature):
     members = torch.stack([batch[0], batch[1], batch[0] - batch[1]])
     combined = hinton.ensemble_logits(members, temperature=temperature, average="probabilities")
     expected = torch.stack([hinton.soft_targets(member, temperature) for member in members]).mean(0)

@@ -198,7 +198,7 @@ def test_dkd_with_the_nontarget_part_weighted_as_the_teacher_has_it_is_hintons()
         assert float(parts) == pytest.approx(hinton(student[i], teacher[i], labels[i], t, {}), rel=1e-10)
 
 
-def test_logit_matching_is_what_the_soft_loss_tends_to_for_high_t_and_centred_logits():
+def test_logit_matching_is_the_soft_losss_limit_for_high_t():
     student, teacher = (rows - rows.mean(axis=1, keepdims=True) for rows in batch()[:2])
     pair = torch.from_numpy(student), torch.from_numpy(teacher)
     limit = soft_target_loss(*pair, temperature=1e4)
@@ -213,7 +213,7 @@ def test_logit_standardisation_is_blind_to_scale_and_shift_of_each_row():
     assert float(plain) == pytest.approx(float(other), rel=1e-9)
 
 
-def test_dist_is_blind_to_scale_and_shift_of_what_it_correlates_and_to_shifts_of_logits():
+def test_dist_ignores_scale_and_shift_of_probabilities_and_logit_shifts():
     """What it correlates are probabilities, so the scale of logits, which T sets, does count."""
     student, teacher, labels = batch()
     rows, others = torch.from_numpy(student), torch.from_numpy(teacher)
@@ -271,7 +271,7 @@ def test_logits_as_large_as_float32_training_meets_give_finite_losses_and_gradie
 # ---------------------------------------------------------------------------------- weights, schedules, smoothing
 
 
-def test_the_hard_weight_weighs_the_cross_entropy_and_at_zero_no_label_is_read_for_it():
+def test_the_hard_weight_scales_cross_entropy_and_at_zero_reads_no_label():
     student, teacher, labels = batch()
     twice = evaluated("dist", student, teacher, labels, weights={"hard": 2.0})
     assert float(twice.loss) == pytest.approx(float(twice.soft_loss + 2 * twice.hard_loss))

@@ -54,7 +54,7 @@ def test_with_the_class_password_alone_the_presenter_is_who_gives_it_at_the_mach
     assert (closed.role_of(cookie, THERE), closed.role_of(cookie, HERE)) == ("guest", "presenter")
 
 
-def test_a_cookie_is_worth_nothing_after_its_time_with_another_key_or_another_password(monkeypatch):
+def test_a_cookie_is_void_after_its_time_and_with_another_key_or_password(monkeypatch):
     closed = make("class", "boss")
     cookie = closed.sign_in("boss", THERE)
     assert make("class", "boss", key=b"x" * 32).role_of(cookie, THERE) is None

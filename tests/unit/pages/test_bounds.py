@@ -165,7 +165,7 @@ def test_what_is_for_developers_is_not_asked_of_streamlit(visit, dropped):
     assert client.heard == [asked("app_heartbeat").SerializeToString()]
 
 
-def test_a_page_of_an_address_without_end_opens_as_without_one_and_rubbish_is_streamlits(visit):
+def test_an_endless_address_opens_the_plain_page_and_rubbish_is_streamlits(visit):
     client = visit()
     with client.websocket_connect("/_stcore/stream") as socket:
         for content in (asked("rerun_script", query="x" * (bounds.MAX_ADDRESS + 1)).SerializeToString(), b"\xff\xff"):

@@ -109,7 +109,7 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert (told["runs"][0]["position"], told["runs"][0]["begins_in"]) == (1, 60.0)
 
 
-def test_plotly_is_compressed_once_for_all_browsers_and_whole_for_those_that_cannot_unpack_it():
+def test_plotly_is_compressed_once_and_whole_for_browsers_without_gzip():
     def fetch(encoding):
         headers = [(b"accept-encoding", encoding)]
         request = Request({"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": b""})

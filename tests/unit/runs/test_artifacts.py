@@ -35,7 +35,7 @@ def expected_logits(store, run_id, indices):
     return build.logits_of(model, digits.train_images[indices], digits.normalise).numpy()
 
 
-def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights_were_chosen_by(store, teacher):
+def test_validation_logits_are_the_splits_with_the_errors_that_chose(store, teacher):
     logits, labels = artifacts.validation_logits(store.folder(teacher))
     run, digits = store.get(teacher), load.load("digits")
     chosen_by = digits.split(run.config.training.validation_fraction, run.config.seed)[1]
@@ -45,7 +45,7 @@ def test_validation_logits_are_of_the_split_and_its_errors_are_those_the_weights
     assert len(labels) == run.results["validation_examples"]
 
 
-def test_validation_logits_of_an_unlabelled_transfer_set_come_with_true_labels_of_its_classes(store, teacher):
+def test_unlabelled_validation_logits_come_with_true_labels_of_its_classes(store, teacher):
     config = tiny_config("distilled", teachers=(teacher,), seed=3).replace(
         transfer_set=TransferSetConfig(only_classes=(1, 4, 7), labelled=False),
         distillation=DistillationConfig(teachers=(teacher,), alpha=1.0),

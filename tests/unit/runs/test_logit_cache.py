@@ -43,7 +43,7 @@ def test_a_teacher_is_asked_once_and_its_logits_lie_in_the_order_of_the_images(s
     assert len(files(store)) == 1
 
 
-def test_other_weights_order_images_labels_or_normalisation_are_never_given_these_logits(store, teacher, digits):
+def test_logits_are_never_given_for_other_weights_images_order_or_labels(store, teacher, digits):
     asked(store, teacher, digits)
     order = torch.randperm(len(digits.train_labels), generator=torch.Generator().manual_seed(0))
     brighter, relabelled = digits.train_images.clone(), digits.train_labels.clone()

@@ -429,7 +429,7 @@ def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else
     assert store.purge(days=0) == []
 
 
-def test_prune_takes_old_and_surplus_checkpoints_and_never_weights_or_what_is_at_work(store, run_id):
+def test_prune_takes_old_checkpoints_and_never_weights_or_active_runs(store, run_id):
     made = {"finished": new_id(), "old": new_id(), "surplus": new_id(), "kept": new_id()}
     store.create({one: tiny_config(seed=i) for i, one in enumerate(made.values(), start=1)})
     now = time.time()
@@ -596,7 +596,7 @@ def test_a_curve_of_nothing_is_empty_and_of_an_unknown_part_refused(store, run_i
         store.curve(run_id, "kind")
 
 
-def test_the_curve_of_a_middling_run_keeps_each_stretchs_extremes_and_its_last_point(store, run_id):
+def test_a_middling_runs_curve_keeps_each_buckets_extremes_and_the_end(store, run_id):
     values = losses_of(5000)
     enter_losses(store, run_id, values)
     expected = {(5000 / 8, values[-1])}
@@ -606,7 +606,7 @@ def test_the_curve_of_a_middling_run_keeps_each_stretchs_extremes_and_its_last_p
     assert store.curve(run_id, "loss") == sorted(expected)
 
 
-def test_the_curve_of_a_long_run_keeps_its_spikes_and_is_numpys_min_max_in_few_points(store, run_id):
+def test_a_long_runs_curve_keeps_its_spikes_and_is_numpys_min_and_max(store, run_id):
     values = losses_of(25_000)
     enter_losses(store, run_id, values)
     curve = store.curve(run_id, "loss")

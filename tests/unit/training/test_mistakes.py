@@ -60,9 +60,7 @@ def soft_loss_by_hand(student_logits, teacher_logits):
 @pytest.mark.parametrize(
     ("mistake", "times_too_weak"), [(None, 1), ("no_t_squared", TEMPERATURE**2), ("class_mean", CLASSES)]
 )
-def test_the_soft_loss_is_too_weak_by_what_the_mistake_makes_of_it_and_by_nothing_unasked(
-    digits, teacher, mistake, times_too_weak
-):
+def test_the_soft_loss_is_too_weak_by_the_mistake_and_by_nothing_else(digits, teacher, mistake, times_too_weak):
     run = begin(mistaken(mistake), digits, teachers=[teacher])
     found = run.batch_losses(ONE_BATCH, None)
     inputs = digits.normalise(run.images[ONE_BATCH])
@@ -85,7 +83,7 @@ def test_averaging_over_classes_makes_the_soft_gradient_k_times_smaller(classes)
 
 
 @pytest.mark.parametrize("mistake", ["no_t_squared", "class_mean"])
-def test_what_the_lesson_says_the_student_feels_is_the_gradient_of_the_loss_it_trains_on(mistake):
+def test_the_lessons_gradient_is_that_of_the_loss_that_is_trained_on(mistake):
     student, told = torch.randn(2, 1, CLASSES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     leaf = student.clone().requires_grad_()
     settings = {"temperature": TEMPERATURE, "alpha": ALPHA}
@@ -225,7 +223,7 @@ def test_our_jitter_moves_the_pixels_and_leaves_their_values(digits):
         np.testing.assert_array_equal(moved[0].numpy(), expected)
 
 
-def test_colour_jitter_leaves_the_pixels_and_changes_their_values_as_torchvision_does(digits):
+def test_colour_jitter_changes_the_values_as_torchvision_does(digits):
     config = tiny_config("baseline", jitter_pixels=2).replace(mistake="colour_jitter")
     images, seen = seen_by_the_model(config, digits, SHIFTS)
     torch.testing.assert_close(seen, as_torchvision(images, SHIFTS), rtol=0, atol=1)
@@ -292,7 +290,7 @@ def test_our_choice_of_the_epoch_never_reads_the_test_set(digits):
     assert honest.best_errors == blind.best_errors
 
 
-def test_the_mistaken_choice_takes_the_epoch_with_the_fewest_errors_on_its_half_of_the_test_set(digits):
+def test_the_mistaken_choice_takes_the_best_epoch_of_its_half_of_the_test_set(digits):
     config = tiny_config("baseline", seed=3, **NOISY).replace(mistake="test_choice")
     run = begin(config, digits)
     own, other = halves(len(digits.test_labels), 3)
@@ -310,7 +308,7 @@ def test_the_mistaken_choice_takes_the_epoch_with_the_fewest_errors_on_its_half_
     assert chosen != max(epoch for epoch, count in enumerate(best) if count == min(best))  # validation chose another
 
 
-def test_what_a_run_chosen_on_the_test_set_tells_of_its_validation_split_is_of_the_validation_split(digits, store):
+def test_a_run_chosen_on_the_test_set_reports_its_true_validation_split(digits, store):
     config = tiny_config("baseline", **NOISY).replace(mistake="test_choice")
     run_id = new_id()
     store.create({run_id: config})

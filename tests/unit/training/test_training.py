@@ -380,7 +380,7 @@ def test_a_student_without_labels_is_the_same_whatever_the_labels_are(digits, te
 # ---------------------------------------------------------------------------------------------- runs that continue
 
 
-def test_a_run_that_continues_starts_from_the_given_weights_and_leaves_them_as_they_are(digits, teacher):
+def test_a_run_that_continues_starts_from_given_weights_and_keeps_them(digits, teacher):
     """The first step's loss is that of the weights themselves, layer by layer in float64."""
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     config = tiny_config("baseline", seed=3).replace(continues="abc")
