@@ -28,6 +28,11 @@ class Batch(NamedTuple):
     projector: "nn.Module | None" = None
 
     @property
+    def logits(self) -> "tuple[Tensor, Tensor]":
+        """Logits of student and teacher."""
+        return self.student_logits, self.teacher_logits
+
+    @property
     def known_labels(self) -> "Tensor":
         """The labels, of an objective that reads them."""
         if self.labels is None:
@@ -66,6 +71,11 @@ class Settings(NamedTuple):
     def softening(self) -> dict[str, Any]:
         """Temperature and t_squared as keyword arguments."""
         return {"temperature": self.temperature, "t_squared": self.t_squared}
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """Temperature, t_squared and every weight but that of the hard loss as keyword arguments."""
+        return self.softening | {name: weight for name, weight in self.weights.items() if name != "hard"}
 
 
 class Sample(NamedTuple):

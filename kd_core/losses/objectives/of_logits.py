@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 def _hinton(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import hinton
 
-    return hinton.soft_target_loss(batch.student_logits, batch.teacher_logits, **settings.softening)
+    return hinton.soft_target_loss(*batch.logits, **settings.softening)
 
 
 HINTON = ObjectiveInfo(
@@ -27,7 +27,7 @@ HINTON = ObjectiveInfo(
 def _logit_matching(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import logits
 
-    return logits.logit_matching(batch.student_logits, batch.teacher_logits)
+    return logits.logit_matching(*batch.logits)
 
 
 LOGIT_MATCHING = ObjectiveInfo(
@@ -46,15 +46,7 @@ LOGIT_MATCHING = ObjectiveInfo(
 def _dkd(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import logits
 
-    target, nontarget = settings.weights["target"], settings.weights["nontarget"]
-    return logits.decoupled(
-        batch.student_logits,
-        batch.teacher_logits,
-        batch.known_labels,
-        target=target,
-        nontarget=nontarget,
-        **settings.softening,
-    )
+    return logits.decoupled(*batch.logits, batch.known_labels, **settings.keywords)
 
 
 DKD = ObjectiveInfo(
@@ -104,10 +96,7 @@ LOGIT_STANDARDISATION = ObjectiveInfo(
 def _dist(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import logits
 
-    between, within = settings.weights["between"], settings.weights["within"]
-    return logits.relations(
-        batch.student_logits, batch.teacher_logits, between=between, within=within, **settings.softening
-    )
+    return logits.relations(*batch.logits, **settings.keywords)
 
 
 DIST = ObjectiveInfo(
@@ -133,8 +122,7 @@ DIST = ObjectiveInfo(
 def _jensen_shannon(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import logits
 
-    beta = settings.weights["beta"]
-    return logits.jensen_shannon(batch.student_logits, batch.teacher_logits, beta=beta, **settings.softening)
+    return logits.jensen_shannon(*batch.logits, **settings.keywords)
 
 
 JENSEN_SHANNON = ObjectiveInfo(
@@ -154,15 +142,7 @@ JENSEN_SHANNON = ObjectiveInfo(
 def _nkd(batch: Batch, settings: Settings) -> "Tensor":
     from kd_core.losses import logits
 
-    target, nontarget = settings.weights["target"], settings.weights["nontarget"]
-    return logits.normalised(
-        batch.student_logits,
-        batch.teacher_logits,
-        batch.known_labels,
-        target=target,
-        nontarget=nontarget,
-        **settings.softening,
-    )
+    return logits.normalised(*batch.logits, batch.known_labels, **settings.keywords)
 
 
 NKD = ObjectiveInfo(

@@ -1,6 +1,6 @@
 """What an architecture says of itself. kd_core.models.config.MODELS lists them by name."""
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,12 +39,17 @@ def _unrecognised(_: Sequence[Layer], __: Container[str]) -> None:
     return None
 
 
+def with_stages(model: "nn.Module", names: Iterable[str]) -> "nn.Module":
+    """Name the submodules whose outputs are the maps that can be compared, from input to output."""
+    object.__setattr__(model, "stages", tuple(names))
+    return model
+
+
 class Architecture(NamedTuple):
     """An architecture.
 
     build: config, image shape, K -> a module from images (N, C, H, W) to logits (N, K), whose last nn.Linear gives the
-    logits. Where its maps can be compared, the module has an attribute `stages`: the names of the submodules that give
-    them, from input to output.
+    logits. Where its maps can be compared, with_stages names them.
     reads: settings of ModelConfig that change it. short: its name in tables, by default its label.
     maps: whether it has stages. features: whether its last layer reads features, not images. drops: whether it has
     dropout that does something in training. bfloat16: whether bfloat16 may pay off for it.

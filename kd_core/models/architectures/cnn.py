@@ -3,7 +3,7 @@
 from collections.abc import Container, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape, Layer, Widths
+from kd_core.models.architectures.architecture import Architecture, ImageShape, Layer, Widths, with_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,9 +28,8 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
         convolution = nn.Conv2d(channels, outputs, kernel_size=3, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
         channels = outputs
-    model = nn.Sequential(*layers, *head)
-    model.stages = tuple(str(4 * block + 3) for block in range(len(config.channels)))  # type: ignore[assignment]
-    return model
+    pools = (str(4 * block + 3) for block in range(len(config.channels)))
+    return with_stages(nn.Sequential(*layers, *head), pools)
 
 
 def _short(config: "ModelConfig") -> str:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape
+from kd_core.models.architectures.architecture import Architecture, ImageShape, with_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,8 +20,7 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     stem = nn.Conv2d(image_shape[0], 16, kernel_size=3, stride=1, padding=1, bias=False)
     model.get_submodule("features.0")[0] = stem  # type: ignore[operator]
     # the last module before each change of map size, and the very last
-    model.stages = ("features.0", "features.1", "features.3", "features.8", "features.12")  # type: ignore[assignment]
-    return model
+    return with_stages(model, ("features.0", "features.1", "features.3", "features.8", "features.12"))
 
 
 MOBILENET_V3_SMALL = Architecture(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape
+from kd_core.models.architectures.architecture import Architecture, ImageShape, with_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,8 +19,7 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     model: nn.Module = torchvision().models.resnet18(weights=None, num_classes=classes)
     model.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()
-    model.stages = ("layer1", "layer2", "layer3", "layer4")  # type: ignore[assignment]
-    return model
+    return with_stages(model, ("layer1", "layer2", "layer3", "layer4"))
 
 
 RESNET18 = Architecture(
