@@ -167,10 +167,10 @@ class Program(nn.Module):
 
         with torch.autocast(images.device.type, enabled=False):
             for step in self._steps:
-                found = step.call(
+                outputs = step.call(
                     *map(stated, step.positional), **{name: stated(item) for name, item in step.named.items()}
                 )
-                for name, value in zip(step.results, (found,) if len(step.results) == 1 else found, strict=False):
+                for name, value in zip(step.results, (outputs,) if len(step.results) == 1 else outputs, strict=False):
                     if isinstance(name, list):
                         values.update(zip(name, value, strict=True))
                     elif name is not None:
@@ -195,14 +195,14 @@ class Program(nn.Module):
         kept = {"weights": archive.tensors("weights"), "constants": archive.tensors("constants")}
         inputs = []
         for spec in signature["input_specs"]:
-            ((kind, said),) = spec.items()
+            ((kind, argument),) = spec.items()
             if kind == "user_input":
-                inputs.append(said["arg"]["as_tensor"]["name"])
+                inputs.append(argument["arg"]["as_tensor"]["name"])
             elif kind in ("parameter", "buffer", "tensor_constant"):
-                named = said[f"{kind}_name"]
+                named = argument[f"{kind}_name"]
                 tensor = kept["weights"].get(named, kept["constants"].get(named))
                 expect(tensor is not None, f"its numbers called {named[:60]} are missing")
-                self.register_buffer(_fresh(said["arg"]["name"]), tensor)
+                self.register_buffer(_fresh(argument["arg"]["name"]), tensor)
             else:
                 raise FlawError(f"its graph asks for a {kind.replace('_', ' ')}, beside numbers and images")
         expect(len(inputs) == 1, f"it wants {len(inputs)} inputs; a teacher is given images alone")
@@ -248,10 +248,10 @@ class _Members:
         """Its weights or constants by their names. Those that share a member share their memory."""
         config = self.json(f"data/{part}/{self.model}_{part}_config.json")["config"]
         raw: dict[str, bytes] = {}
-        found = {}
-        for name, said in config.items():
-            path, meta = said["path_name"], said["tensor_meta"]
-            pickled = said["use_pickle"] or meta is None or path.endswith(".pt")
+        tensors = {}
+        for name, entry in config.items():
+            path, meta = entry["path_name"], entry["tensor_meta"]
+            pickled = entry["use_pickle"] or meta is None or path.endswith(".pt")
             expect(not pickled, f"its {part} are pickled, and a pickle can run code: only plain numbers are read")
             sizes = [_whole(item) for item in meta["sizes"]]
             strides, offset = [_whole(item) for item in meta["strides"]], _whole(meta["storage_offset"])
@@ -264,8 +264,10 @@ class _Members:
             empty = 0 in sizes
             fits = offset >= 0 and min(strides, default=0) >= 0 and (empty or last < len(flat))
             expect(fits, f"its {name[:60]} is larger than what is stored of it")
-            found[name] = torch.zeros(sizes, dtype=dtype) if empty else flat.as_strided(sizes, strides, offset).clone()
-        return found
+            tensors[name] = (
+                torch.zeros(sizes, dtype=dtype) if empty else flat.as_strided(sizes, strides, offset).clone()
+            )
+        return tensors
 
 
 def _fresh(name: str) -> str:
@@ -350,10 +352,10 @@ def _index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
 
 
 def _names(arguments: Sequence[Any]) -> list[str]:
-    found: list[str] = []
+    names: list[str] = []
     for item in arguments:
-        found += _names(item) if isinstance(item, list) else [item] if isinstance(item, _Name) else []
-    return found
+        names += _names(item) if isinstance(item, list) else [item] if isinstance(item, _Name) else []
+    return names
 
 
 def _argument(argument: Any) -> Any:

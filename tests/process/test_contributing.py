@@ -20,7 +20,7 @@ from kd_core.cli.app import app
 def shell(*words):
     result = typer.testing.CliRunner().invoke(app, words)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 assert "brier" in shell("distill", "--help")
@@ -29,7 +29,7 @@ quick = ("--epochs", "2", "--model", "all_cnn", "--precision", "float32")
 shell("train", "--dataset", "stripes", *quick, "--channels", "8-16")
 shell("distill", "--teacher", "last", *quick, "--channels", "4", "--objective", "brier", "--weight", "distance=2")
 shell("distill", "--teacher", "last", *quick, "--channels", "4", "--objective", "attention")
-print(shell("runs", "--json"))
+print(shell("runs", "--json"), end="")
 """
 FORM = """
 from kd_core.experiments.story import StoryConfig
