@@ -1,6 +1,7 @@
 """Compare honestly: any models of one data set on the same work, each against the first."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
@@ -18,6 +19,9 @@ from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
+
+if TYPE_CHECKING:
+    from kd_core.jobs.findings import Inside
 
 DISAGREE, RACE = "Disagreements", "The race"
 
@@ -57,7 +61,8 @@ def look_closer(comparison: Comparison) -> None:
         for run in [run for run in runs if not run.config.model.opaque]:
             finding("inside", [run], f"Looking inside {run.label}")
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
-    compared = Compared(comparison, {run_id: finding for run_id, finding in inside.items() if "features" in finding})
+    looked_at = {run_id: cast("Inside", finding) for run_id, finding in inside.items() if "features" in finding}
+    compared = Compared(comparison, looked_at)
     with report:
         sections.report_button(compared)
 

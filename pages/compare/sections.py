@@ -21,6 +21,7 @@ from pages.shared.words import explained, literal
 
 if TYPE_CHECKING:
     from kd_core.evaluation.speed import Conditions
+    from kd_core.jobs.findings import Inside
 
 INSIDE = "Inside"
 FASTER = "times as fast as the first (95% interval)"
@@ -32,7 +33,7 @@ class Compared(NamedTuple):
     """A comparison, and what is known of the inside of its models: run id -> the finding."""
 
     comparison: Comparison
-    inside: Mapping[str, Mapping[str, Any]]
+    inside: "Mapping[str, Inside]"
 
     @property
     def class_names(self) -> tuple[str, ...]:
