@@ -143,25 +143,24 @@ def export_model(
         checks = write.export_run(
             store.storage, found, lambda text, share: bar.update(task, description=text, completed=share)
         )
-    kept = [file["name"] for file in checks["files"] if file["passed"]]
     if out is not None:
-        for name in (*kept, *checks["texts"], export_checks.CHECKS):
+        for name in (*checks.passed, *checks.texts, export_checks.CHECKS):
             write_atomic(out / name, read_bytes(folder / name))
         if page := offline_page.browser_page(store.folder(found.id)):
             write_atomic(out / PAGE, page)
     table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
-    for file in checks["files"]:
+    for file in checks.files:
         table.add_row(
-            file["name"],
-            f"{file['size_bytes']:,}" if file["passed"] else "refused",
-            f"{file['max_logit_difference']:.1e}",
-            f"{file['classes_changed']:,} of {file['test_examples']:,}",
-            f"{file['test_errors']:,} (original {file['original_test_errors']:,})",
-            file["sentence"],
+            file.name,
+            f"{file.size_bytes:,}" if file.passed else "refused",
+            f"{file.max_logit_difference:.1e}",
+            f"{file.classes_changed:,} of {file.test_examples:,}",
+            f"{file.test_errors:,} (original {file.original_test_errors:,})",
+            file.sentence,
         )
     console.print(table)
-    versions = ", ".join(f"{name} {version}" for name, version in checks["versions"].items())
-    console.print(f"{checks['processor']}, {checks['threads']} threads; {versions}.", highlight=False)
+    versions = ", ".join(f"{name} {version}" for name, version in checks.versions.items())
+    console.print(f"{checks.processor}, {checks.threads} threads; {versions}.", highlight=False)
     say(f"The files lie in {out or folder}")
 
 

@@ -53,7 +53,7 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
 
     folders = [folder_of(path_at(storage), run.id) for run in runs]
     if kind == "export":
-        return write.export_run(folders[0].storage, runs[0])
+        return write.export_run(folders[0].storage, runs[0]).model_dump(mode="json")
     if kind == "inside" and runs[0].config.model.opaque:
         raise ConfigError(f"{runs[0].label} gives logits alone: it has no layer or weight to look at")
     dataset = load.load(runs[0].config.dataset, storage=folders[0].storage)

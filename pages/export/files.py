@@ -1,8 +1,6 @@
 """The files of an export, with what each did on the test set, and what to do with them."""
 
-from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -10,6 +8,7 @@ import streamlit as st
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
+from kd_core.exchange.export.checks import Checks
 from kd_core.exchange.export.snippets import Images
 from kd_core.runs.run import Run
 from pages.shared.parts.findings import finding
@@ -25,7 +24,7 @@ MEANINGS = {
 }
 
 
-def checks_of(run: Run) -> dict[str, Any] | None:
+def checks_of(run: Run) -> Checks | None:
     """Return the checks of a run's export, which is made first where there is none; None until then."""
     if run.config.model.opaque:
         st.info(
@@ -44,20 +43,20 @@ def checks_of(run: Run) -> dict[str, Any] | None:
     return checks
 
 
-def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
+def checked_files(run: Run, checks: Checks) -> None:
     """Show a table of the checks, and a download for every file that passed."""
     rows = [
         {
-            "file": file["name"],
-            "what it is": MEANINGS[file["name"]],
-            "size, MB": (file["size_bytes"] or 0) / 1e6,
-            "largest logit difference": file["max_logit_difference"],
-            "classes that changed": file["classes_changed"],
-            "test errors": file["test_errors"],
-            "original": file["original_test_errors"],
-            "passed": file["passed"],
+            "file": file.name,
+            "what it is": MEANINGS[file.name],
+            "size, MB": file.size_bytes / 1e6,
+            "largest logit difference": file.max_logit_difference,
+            "classes that changed": file.classes_changed,
+            "test errors": file.test_errors,
+            "original": file.original_test_errors,
+            "passed": file.passed,
         }
-        for file in checks["files"]
+        for file in checks.files
     ]
     st.dataframe(
         pd.DataFrame(rows),
@@ -67,11 +66,11 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
             "largest logit difference": st.column_config.NumberColumn(format="%.2g"),
         },
     )
-    for file in checks["files"]:
-        if not file["passed"]:
-            st.warning(literal(file["sentence"]), icon=":material/block:")
+    for file in checks.files:
+        if not file.passed:
+            st.warning(literal(file.sentence), icon=":material/block:")
     with st.container(horizontal=True, gap="small"):
-        for name in [*_passed(checks), export_checks.CONFIG, export_checks.CARD]:
+        for name in [*checks.passed, export_checks.CONFIG, export_checks.CARD]:
             st.download_button(
                 name,
                 partial(export_checks.as_downloaded, services.store().folder(run.id), name),
@@ -82,13 +81,9 @@ def checked_files(run: Run, checks: Mapping[str, Any]) -> None:
             )
 
 
-def _passed(checks: Mapping[str, Any]) -> list[str]:
-    return [file["name"] for file in checks["files"] if file["passed"]]
-
-
-def ready_made(run: Run, checks: dict[str, Any]) -> None:
+def ready_made(run: Run, checks: Checks) -> None:
     """Show programs that run the downloaded files, and offer a page that needs nothing else."""
-    passed, trained = _passed(checks), services.trained(run.id)
+    passed, trained = checks.passed, services.trained(run.id)
     if export_checks.ONNX not in passed:
         return
     images = Images(

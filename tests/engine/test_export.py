@@ -69,23 +69,23 @@ def test_every_architecture_is_exported_loaded_again_and_agrees(store, few_digit
     run = trained(store, model, epochs=1, batch_size=32)
     checks = write.export_run(store.home, run)
     folder = store.folder(run.id).export
-    assert [file["name"] for file in checks["files"]] == list(export_checks.MODEL_FILES)
-    for file in checks["files"]:
-        assert file["original_test_errors"] == run.results["test_errors"]
-        assert file["test_examples"] == 60
-        if file["name"] in FLOAT32:
-            assert file["passed"], file["sentence"]
-            assert file["classes_changed"] == 0
-            assert file["max_logit_difference"] < (1e-4 if model.name == "mlp" else 1e-2)  # of logits in the hundreds
-            assert file["test_errors"] == run.results["test_errors"]
-        if file["passed"]:
-            assert file["size_bytes"] == (folder / file["name"]).stat().st_size > 0
-    sizes = {file["name"]: file["size_bytes"] for file in checks["files"]}
+    assert [file.name for file in checks.files] == list(export_checks.MODEL_FILES)
+    for file in checks.files:
+        assert file.original_test_errors == run.results["test_errors"]
+        assert file.test_examples == 60
+        if file.name in FLOAT32:
+            assert file.passed, file.sentence
+            assert file.classes_changed == 0
+            assert file.max_logit_difference < (1e-4 if model.name == "mlp" else 1e-2)  # of logits in the hundreds
+            assert file.test_errors == run.results["test_errors"]
+        if file.passed:
+            assert file.size_bytes == (folder / file.name).stat().st_size > 0
+    sizes = {file.name: file.size_bytes for file in checks.files}
     assert sizes[export_checks.ONNX_INT8] < 0.4 * sizes[export_checks.ONNX]
     assert export_checks.read_checks(store.folder(run.id)) == checks
     assert {path.name for path in folder.iterdir()} == {
-        *(file["name"] for file in checks["files"] if file["passed"]),
-        *checks["texts"],
+        *(file.name for file in checks.files if file.passed),
+        *checks.texts,
         export_checks.CHECKS,
     }
     problem = offline_page.browser_page_problem(store.folder(run.id))
@@ -204,10 +204,10 @@ def test_int8_that_loses_too_much_is_refused_and_removed(store, monkeypatch):
     write.export_run(store.home, run)
     monkeypatch.setattr(write, "to_int8", ruined)
     checks = write.export_run(store.home, run)
-    refused = export_checks.file_checks(checks, export_checks.ONNX_INT8)
-    assert not refused["passed"]
-    assert refused["sentence"].startswith("Refused: ")
-    assert "points lost, and 0.2 is the most" in refused["sentence"]
+    refused = checks.file(export_checks.ONNX_INT8)
+    assert not refused.passed
+    assert refused.sentence.startswith("Refused: ")
+    assert "points lost, and 0.2 is the most" in refused.sentence
     path = store.folder(run.id).export / export_checks.ONNX_INT8
     assert not path.exists()
     assert export_checks.read_checks(store.folder(run.id)) == checks
@@ -226,27 +226,27 @@ def judged(difference, *, int8=False, images=1000, wrong=0, size=1.0):
 
 
 def test_float32_passes_below_the_tolerance_only():
-    assert judged(9e-5)["passed"]
-    assert not judged(2e-4)["passed"]
-    assert not judged(2e-4, size=90.0)["passed"]
-    assert judged(2e-4, size=1000.0)["passed"]
-    assert not judged(0.0, wrong=1)["passed"]
-    assert "1 of 1,000 test images get another class" in judged(0.0, wrong=1)["sentence"]
+    assert judged(9e-5).passed
+    assert not judged(2e-4).passed
+    assert not judged(2e-4, size=90.0).passed
+    assert judged(2e-4, size=1000.0).passed
+    assert not judged(0.0, wrong=1).passed
+    assert "1 of 1,000 test images get another class" in judged(0.0, wrong=1).sentence
 
 
 def test_int8_may_lose_a_fifth_of_a_point_and_no_more():
-    assert judged(0.3, int8=True, images=10_000, wrong=20)["passed"]
-    assert not judged(0.3, int8=True, images=10_000, wrong=21)["passed"]
-    assert judged(0.3, int8=True, images=400, wrong=1)["passed"]
-    assert not judged(0.3, int8=True, images=400, wrong=2)["passed"]
+    assert judged(0.3, int8=True, images=10_000, wrong=20).passed
+    assert not judged(0.3, int8=True, images=10_000, wrong=21).passed
+    assert judged(0.3, int8=True, images=400, wrong=1).passed
+    assert not judged(0.3, int8=True, images=400, wrong=2).passed
 
 
 @pytest.mark.parametrize("int8", [False, True])
 def test_logits_that_are_no_numbers_are_refused(int8):
     verdict = judged(np.nan, int8=int8)
-    assert not verdict["passed"]
-    assert "not numbers" in verdict["sentence"]
-    json.dumps(verdict, allow_nan=False)
+    assert not verdict.passed
+    assert "not numbers" in verdict.sentence
+    json.dumps(verdict.model_dump(), allow_nan=False)
 
 
 def test_what_cannot_be_exported_is_one_sentence(store, home):

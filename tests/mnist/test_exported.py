@@ -21,12 +21,12 @@ def test_the_papers_networks_agree_on_mnist_and_int8_loses_at_most_a_fifth(store
     run = store.get(train_here(store, config))
     checks = write.export_run(store.home, run)
     for name in FLOAT32:
-        file = export_checks.file_checks(checks, name)
-        assert file["test_examples"] == 10_000
-        assert file["classes_changed"] == 0
-        assert file["max_logit_difference"] < 1e-4
-        assert file["test_errors"] == file["original_test_errors"]
-    small = export_checks.file_checks(checks, export_checks.ONNX_INT8)
-    assert small["passed"]
-    assert small["test_errors"] - small["original_test_errors"] <= 20
-    assert small["size_bytes"] < 0.27 * export_checks.file_checks(checks, export_checks.ONNX)["size_bytes"]
+        file = checks.file(name)
+        assert file.test_examples == 10_000
+        assert file.classes_changed == 0
+        assert file.max_logit_difference < 1e-4
+        assert file.test_errors == file.original_test_errors
+    small = checks.file(export_checks.ONNX_INT8)
+    assert small.passed
+    assert small.test_errors - small.original_test_errors <= 20
+    assert small.size_bytes < 0.27 * checks.file(export_checks.ONNX).size_bytes

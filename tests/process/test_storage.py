@@ -111,7 +111,7 @@ def test_a_run_paused_on_one_host_goes_on_from_its_checkpoint_in_the_bucket(far,
 def test_a_run_in_a_bucket_is_exported_packed_and_taken_in_again(far, digits):
     run_id = train_here(far, tiny_config())
     checks = write.export_run(far.storage, far.get(run_id))
-    assert all(file["passed"] for file in checks["files"] if file["name"] != export_checks.ONNX_INT8)
+    assert all(file.passed for file in checks.files if file.name != export_checks.ONNX_INT8)
     assert export_checks.read_checks(far.folder(run_id)) == checks
     packed = bundle.pack(far, run_id)
     with pytest.raises(BundleError, match="is here already"):

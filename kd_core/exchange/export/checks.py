@@ -7,12 +7,12 @@
 checks.json is written last and holds the checksums of the others, so that no half or changed export is ever offered.
 """
 
-import json
 from functools import lru_cache
-from typing import Any
+
+from pydantic import Field
 
 from kd_core.base import files
-from kd_core.base.config import LabError
+from kd_core.base.config import Config, LabError
 from kd_core.base.files import AnyPath, is_file, read_text, state_of
 from kd_core.runs.run import RunFolder
 
@@ -25,24 +25,63 @@ class ExportError(LabError):
     """A run that cannot be exported, or an export that is not there; one sentence says why and what to do."""
 
 
-def read_checks(folder: RunFolder) -> dict[str, Any] | None:
-    """The content of checks.json as write.export_run returned it, or None where there is no whole export.
+class Verdict(Config):
+    """What an exported file did on the test set beside the original, and whether it may be handed out."""
+
+    max_logit_difference: float = Field(description="-1 where a logit is no number")
+    classes_changed: int
+    test_errors: int
+    original_test_errors: int
+    test_examples: int
+    passed: bool
+    sentence: str
+
+
+class FileCheck(Verdict):
+    """One of MODEL_FILES and its verdict. A file that did not pass is not in the folder."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    seconds: float = Field(description="to write and to check it")
+
+
+class Checks(Config):
+    """The content of checks.json."""
+
+    files: tuple[FileCheck, ...]
+    texts: dict[str, str] = Field(description="SHA-256 of the other files, by name")
+    weights_sha256: str = Field(description="of the run's own weights")
+    versions: dict[str, str | int]
+    processor: str
+    threads: int
+
+    def file(self, name: str) -> FileCheck:
+        """The check of one of MODEL_FILES."""
+        return next(file for file in self.files if file.name == name)
+
+    @property
+    def passed(self) -> list[str]:
+        """The names of the files that may be handed out."""
+        return [file.name for file in self.files if file.passed]
+
+
+def read_checks(folder: RunFolder) -> Checks | None:
+    """The checks that write.export_run returned, or None where there is no whole export.
 
     None too where a file was changed, added in a refused one's place or lost, or where the run's weights are others by
     now: export again.
     """
     try:
-        checks: dict[str, Any] = json.loads(read_text(folder.export / CHECKS))
-        if checks["weights_sha256"] != sha256(folder.weights):
+        checks = Checks.from_json(read_text(folder.export / CHECKS))
+        written = {folder.export / name: checksum for name, checksum in checks.texts.items()}
+        written |= {folder.export / file.name: file.sha256 for file in checks.files if file.passed}
+        written[folder.weights] = checks.weights_sha256
+        if any(sha256(path) != checksum for path, checksum in written.items()):
             return None
-        for name, written in checks["texts"].items():
-            if sha256(folder.export / name) != written:
-                return None
-        for file in checks["files"]:
-            path = folder.export / file["name"]
-            if sha256(path) != file["sha256"] if file["passed"] else is_file(path):
-                return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        if any(is_file(folder.export / file.name) for file in checks.files if not file.passed):
+            return None
+    except (OSError, ValueError):
         return None
     return checks
 
@@ -50,10 +89,12 @@ def read_checks(folder: RunFolder) -> dict[str, Any] | None:
 def for_runtime(folder: RunFolder) -> dict[str, AnyPath]:
     """The files of a whole export that ONNX Runtime can run, by the names that kd_core.evaluation.speed has for it."""
     checks = read_checks(folder)
-    if checks is None:
-        return {}
     names = {"onnx": ONNX, "onnx_int8": ONNX_INT8}
-    return {runtime: folder.export / name for runtime, name in names.items() if file_checks(checks, name)["passed"]}
+    return {
+        runtime: folder.export / name
+        for runtime, name in names.items()
+        if checks is not None and checks.file(name).passed
+    }
 
 
 def download_name(run_id: str, name: str) -> str:
@@ -68,12 +109,6 @@ def as_downloaded(folder: RunFolder, name: str) -> bytes:
         for other in (WEIGHTS, CONFIG):
             content = content.replace(f'"{other}"'.encode(), f'"{download_name(folder.run_id, other)}"'.encode())
     return content
-
-
-def file_checks(checks: dict[str, Any], name: str) -> dict[str, Any]:
-    """What the checks say of one of MODEL_FILES."""
-    found: dict[str, Any] = next(file for file in checks["files"] if file["name"] == name)
-    return found
 
 
 def sha256(path: AnyPath) -> str:

@@ -58,11 +58,7 @@ def _page(folder: RunFolder) -> bytes | str:
     checks = export_checks.read_checks(folder)
     if checks is None:
         return "This run has not been exported yet: export it first."
-    passed = [
-        name
-        for name in (export_checks.ONNX_INT8, export_checks.ONNX)
-        if export_checks.file_checks(checks, name)["passed"]
-    ]
+    passed = [name for name in (export_checks.ONNX_INT8, export_checks.ONNX) if checks.file(name).passed]
     if not passed:
         return "No ONNX file of this run passed its check, so there is nothing that a page could run."
     try:
@@ -75,10 +71,10 @@ def _page(folder: RunFolder) -> bytes | str:
         program = to_program(graph)
     except ExportError as error:
         return str(error)
-    check = export_checks.file_checks(checks, passed[0])
+    check = checks.file(passed[0])
     draws = card["config"]["dataset"] in HANDWRITTEN
     facts = {"class_names": class_names, "shape": shape, "draws": draws, "program": program}
-    errors = f"{check['test_errors']:,} test errors of {check['test_examples']:,}"
+    errors = f"{check.test_errors:,} test errors of {check.test_examples:,}"
     values = {
         "TITLE": html.escape(f"{card['config']['role'].capitalize()} on {info_of(card['config']['dataset']).label}"),
         "ABOUT": html.escape(f"{card['results']['parameters']:,} parameters, {errors}."),

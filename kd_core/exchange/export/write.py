@@ -13,7 +13,6 @@ float32: on a grid of 256 values, classes would tie.
 """
 
 import io
-import json
 import logging
 import tempfile
 import time
@@ -40,7 +39,7 @@ from kd_core.data.download import Progress
 from kd_core.evaluation import speed
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.export import checks as export_checks
-from kd_core.exchange.export.checks import ExportError
+from kd_core.exchange.export.checks import Checks, ExportError, FileCheck, Verdict
 from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.runs import artifacts
@@ -74,14 +73,11 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> dict[str, Any]:
-    """Write a run's model into its export folder, check every file on the test set, and return what was found.
+def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> Checks:
+    """Write a run's model into its export folder, check every file on the test set, and return what checks.json holds.
 
-    progress hears what is being done, with the share done, 0 to 1; it may raise to cancel. Returns the content of
-    checks.json: {files: [{name, size_bytes, sha256, seconds, max_logit_difference, classes_changed, test_errors,
-    original_test_errors, test_examples, passed, sentence}, ...], texts: {name: sha256}, weights_sha256, versions,
-    processor, threads}. A file that fails is not left in the folder.
-    Raises ExportError where the run left no weights or its numbers overflow; SaveError and DatasetError for files.
+    progress hears what is being done, with the share done, 0 to 1; it may raise to cancel. Raises ExportError where the
+    run left no weights or its numbers overflow; SaveError and DatasetError for files.
     """
     if not run.usable:
         raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
@@ -100,43 +96,49 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         raise ExportError(f"{run.label} diverged: its logits are not numbers, so there is nothing to take away.")
 
     config = run.config.model_dump_json(indent=2)
-    metadata = {"format": "pt", "config": run.config.model_dump_json()}
     texts = {export_checks.CONFIG: config, export_checks.CARD: _card(run, model, dataset)}
     for name, text in texts.items():
         write_atomic(folder.export / name, text.encode())
     tell("Tracing the model", 0.2)
-    program = trace(model, dataset)
-    graph = to_onnx(program)
-
-    def safetensors(path: AnyPath) -> None:
-        tensors.save_tensors(path, model.state_dict(), metadata)
-
-    steps: dict[str, tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]] = {
-        export_checks.WEIGHTS: (safetensors, lambda path: _run_weights(path, run.config, dataset)),
-        export_checks.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
-        export_checks.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
-        export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program)), run_program),
-    }
+    forms = _forms(run.config, model, dataset)
     files = []
-    for done, (name, (write, load)) in enumerate(steps.items()):
-        tell(f"Writing {name} and trying it on {len(original):,} test images", 0.3 + 0.7 * done / len(steps))
+    for done, (name, (write, load)) in enumerate(forms.items()):
+        tell(f"Writing {name} and trying it on {len(original):,} test images", 0.3 + 0.7 * done / len(forms))
         files.append(_write_and_check(folder.export / name, write, load, dataset, original))
-    checks = {
-        "files": files,
-        "texts": {name: export_checks.sha256(folder.export / name) for name in texts},
-        "weights_sha256": weights_sha256,
-        "versions": {
+    checks = Checks(
+        files=tuple(files),
+        texts={name: export_checks.sha256(folder.export / name) for name in texts},
+        weights_sha256=weights_sha256,
+        versions={
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
             "opset": OPSET,
         },
-        "processor": speed.processor(),
-        "threads": torch.get_num_threads(),
-    }
-    write_atomic(folder.export / export_checks.CHECKS, json.dumps(checks, indent=2).encode())
+        processor=speed.processor(),
+        threads=torch.get_num_threads(),
+    )
+    write_atomic(folder.export / export_checks.CHECKS, checks.model_dump_json(indent=2).encode())
     tell("Done", 1.0)
     return checks
+
+
+def _forms(
+    config: RunConfig, model: nn.Module, dataset: Dataset
+) -> dict[str, tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]]:
+    """Name of each exported file -> how it is written, and how it is loaded to be run."""
+    program = trace(model, dataset)
+    graph = to_onnx(program)
+    metadata = {"format": "pt", "config": config.model_dump_json()}
+    return {
+        export_checks.WEIGHTS: (
+            lambda path: tensors.save_tensors(path, model.state_dict(), metadata),
+            lambda path: _run_weights(path, config, dataset),
+        ),
+        export_checks.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
+        export_checks.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
+        export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program)), run_program),
+    }
 
 
 # ------------------------------------------------------------------------------------------------------- checking
@@ -144,22 +146,23 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
 
 def _write_and_check(
     path: AnyPath, write: Callable[[AnyPath], None], load: Callable[[Path], Runner], dataset: Dataset, original: Logits
-) -> dict[str, Any]:
-    """One entry of checks["files"]; the file is gone again where it failed."""
+) -> FileCheck:
+    """Write a file and check it; remove it again where it failed."""
     start = time.perf_counter()
     write(path)
-    facts = {"name": path.name, "size_bytes": stat(path).st_size, "sha256": export_checks.sha256(path)}
+    size_bytes, checksum = stat(path).st_size, export_checks.sha256(path)
     with on_this_machine(path) as file:
         run = load(file)
     logits = np.concatenate([run(batch.to(torch.float32).numpy()) for batch in dataset.test_images.split(BATCH)])
     verdict = judge(original, logits, dataset.test_labels.numpy(), int8=path.name == export_checks.ONNX_INT8)
-    if not verdict["passed"]:
+    if not verdict.passed:
         remove(path)
-    return {**facts, "seconds": time.perf_counter() - start, **verdict}
+    seconds = time.perf_counter() - start
+    return FileCheck(name=path.name, size_bytes=size_bytes, sha256=checksum, seconds=seconds, **verdict.model_dump())
 
 
-def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: bool) -> dict[str, Any]:
-    """Whether an exported file may be handed out, by what it and the original said of the test set, (N, K) each.
+def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: bool) -> Verdict:
+    """Whether an exported file may be handed out, by its logits and the original's of the test set, (N, K) each.
 
     float32 has to give every image the same class, and no logit further off than TOLERANCE; int8 may lose INT8_LOSS.
     """
@@ -173,25 +176,29 @@ def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: 
     elif int8:
         passed = lost <= max(1, int(INT8_LOSS * examples))
         points = 100 * lost / examples
-        told = f"{counts} where the original makes {before:,}: {abs(points):.2f} points {'lost' if lost > 0 else 'won'}"
-        told = told if lost else f"{counts}, as many as the original"
-        sentence = f"{told}." if passed else f"Refused: {told}, and {100 * INT8_LOSS:g} is the most that int8 may lose."
+        result = (
+            f"{counts} where the original makes {before:,}: {abs(points):.2f} points {'lost' if lost > 0 else 'won'}"
+        )
+        result = result if lost else f"{counts}, as many as the original"
+        sentence = (
+            f"{result}." if passed else f"Refused: {result}, and {100 * INT8_LOSS:g} is the most that int8 may lose."
+        )
     else:
         passed = changed == 0 and difference < TOLERANCE * max(1.0, float(np.abs(original).max()) / 100)
-        told = f"largest difference of a logit {difference:.1e}"
+        largest = f"largest difference of a logit {difference:.1e}"
         if passed:
-            sentence = f"All {examples:,} test images get the original's class; {told}."
+            sentence = f"All {examples:,} test images get the original's class; {largest}."
         else:
-            sentence = f"Refused: {changed:,} of {examples:,} test images get another class; {told}."
-    return {
-        "max_logit_difference": difference,
-        "classes_changed": changed,
-        "test_errors": errors,
-        "original_test_errors": before,
-        "test_examples": examples,
-        "passed": bool(passed),
-        "sentence": sentence,
-    }
+            sentence = f"Refused: {changed:,} of {examples:,} test images get another class; {largest}."
+    return Verdict(
+        max_logit_difference=difference,
+        classes_changed=changed,
+        test_errors=errors,
+        original_test_errors=before,
+        test_examples=examples,
+        passed=bool(passed),
+        sentence=sentence,
+    )
 
 
 def _original(model: nn.Module, dataset: Dataset) -> Logits:
