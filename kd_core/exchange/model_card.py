@@ -93,6 +93,32 @@ def model_card(
     image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it.
     weights: the name of their file beside the card.
     """
+    config, info = run.config, info_of(run.config.dataset)
+    role = _ROLES[config.role] if config.brought is None else _BROUGHT
+    story = [role, _mistake(config.mistake), run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
+    environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
+    theirs = config.brought if config.brought is not None and config.brought.mean is not None else None
+    return _CARD.format(
+        role=config.role,
+        title=" ".join(run.name.split()) or config.label,
+        story="\n\n".join(filter(None, story)),
+        facts=_table(_facts(run)),
+        weights=weights,
+        layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
+        config=config,
+        image_shape=tuple(image_shape),
+        class_names=pformat(list(class_names), width=100, compact=True),
+        mean=mean if theirs is None else _by_channel(theirs.mean),
+        std=std if theirs is None else _by_channel(theirs.std),
+        imports="import torch\n" if theirs is not None and len(theirs.mean or ()) > 1 else "",
+        info=info,
+        trained=_training(config, run.results, class_names),
+        environment=_table(environment),
+    )
+
+
+def _facts(run: Run) -> dict[str, str]:
+    """What the run is, what it costs, and its test errors with their interval."""
     config, results, info = run.config, run.results, info_of(run.config.dataset)
     errors, examples = results["test_errors"], results["test_examples"]
     low, high = wilson_interval(errors, examples)
@@ -108,38 +134,7 @@ def model_card(
     }
     if config.mistake is not None:
         facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
-    judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
-    chosen = "last epoch; the test errors were counted afterwards"
-    if results["validation_examples"]:
-        chosen = (
-            f"best epoch by a validation split of the training set ({results['validation_errors']:,} errors in"
-            f" {results['validation_examples']:,} images, against the {judge});"
-            " the test errors were counted afterwards"
-        )
-    if config.mistake == "test_choice":
-        chosen = "best epoch by a half of the test set, which is the mistake"
-    role = _ROLES[config.role] if config.brought is None else _BROUGHT
-    told = _mistake(config.mistake)
-    story = [role, told, run.note, f"Tags: {', '.join(run.tags)}" if run.tags else ""]
-    environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
-    theirs = config.brought if config.brought is not None and config.brought.mean is not None else None
-    return _CARD.format(
-        role=config.role,
-        title=" ".join(run.name.split()) or config.label,
-        story="\n\n".join(filter(None, story)),
-        facts=_table(facts),
-        weights=weights,
-        layers=f"```\n{layers}\n```" if layers.count("\n") < MAX_LAYER_LINES else "Its layers are torchvision's.",
-        config=config,
-        image_shape=tuple(image_shape),
-        class_names=pformat(list(class_names), width=100, compact=True),
-        mean=mean if theirs is None else _by_channel(theirs.mean),
-        std=std if theirs is None else _by_channel(theirs.std),
-        imports="import torch\n" if theirs is not None and len(theirs.mean or ()) > 1 else "",
-        info=info,
-        trained=_training(config, results, chosen, class_names),
-        environment=_table(environment),
-    )
+    return facts
 
 
 def _mistake(mistake: str | None) -> str:
@@ -150,8 +145,8 @@ def _mistake(mistake: str | None) -> str:
     return f"**This is no result.** It makes a mistake on purpose, for a lesson: {info.label}. {info.public}"
 
 
-def _training(config: RunConfig, results: Mapping[str, Any], chosen: str, class_names: Sequence[str]) -> str:
-    """How its weights came about."""
+def _training(config: RunConfig, results: Mapping[str, Any], class_names: Sequence[str]) -> str:
+    """How the weights were trained."""
     if config.brought is not None:
         file, checksum = config.brought.file, config.brought.sha256
         return f"It was trained elsewhere and brought by its user as `{file.replace('`', '')}`, SHA-256 `{checksum}`."
@@ -159,7 +154,20 @@ def _training(config: RunConfig, results: Mapping[str, Any], chosen: str, class_
     settings = _table(config.training.model_dump(mode="json"))
     return (
         f"{results['epochs']:g} of {config.training.epochs} epochs, seed {config.seed}, started from {start}. The"
-        f" weights are those of the\n{chosen}.\n\n{settings}\n\n{_lesson(config, class_names)}"
+        f" weights are those of the\n{_chosen_epoch(config, results)}.\n\n{settings}\n\n{_lesson(config, class_names)}"
+    )
+
+
+def _chosen_epoch(config: RunConfig, results: Mapping[str, Any]) -> str:
+    """Which epoch the weights are of, and by what it was chosen."""
+    if config.mistake == "test_choice":
+        return "best epoch by a half of the test set, which is the mistake"
+    if not results["validation_examples"]:
+        return "last epoch; the test errors were counted afterwards"
+    judge = "labels" if config.transfer_set.labelled else "teacher's top classes"
+    return (
+        f"best epoch by a validation split of the training set ({results['validation_errors']:,} errors in"
+        f" {results['validation_examples']:,} images, against the {judge}); the test errors were counted afterwards"
     )
 
 
@@ -170,37 +178,39 @@ def _by_channel(statistic: tuple[float, ...] | None) -> str:
 
 
 def _lesson(config: RunConfig, class_names: Sequence[str]) -> str:
-    """What a student learned from: its transfer set, and its teacher."""
-    part, told = config.transfer_set, config.distillation
+    """The transfer set and the teacher of a student."""
+    part, distillation = config.transfer_set, config.distillation
     if config.role == "teacher":
         return "It learned from the whole training set."
     classes = part.classes_in_words(class_names)
     labels = "with their labels" if part.labelled else "without any label"
     lesson = f"Transfer set: {part.fraction:.2%} of the training images of {classes}, {labels}."
-    if told is not None:
-        average = f", the mean of their {told.average}" if len(told.teachers) > 1 else ""
-        lesson += f"\n\n## Distillation\n\n{_loss(told)} Taught by run {', '.join(told.teachers)}{average}."
+    if distillation is not None:
+        average = f", the mean of their {distillation.average}" if len(distillation.teachers) > 1 else ""
+        lesson += (
+            f"\n\n## Distillation\n\n{_loss(distillation)} Taught by run {', '.join(distillation.teachers)}{average}."
+        )
     return lesson
 
 
-def _loss(told: DistillationConfig) -> str:
+def _loss(distillation: DistillationConfig) -> str:
     """What the student minimised, with its numbers."""
-    if told.objective == "hinton":
-        formula = f"`loss = alpha*{'T^2*' if told.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`"
+    if distillation.objective == "hinton":
+        formula = f"`loss = alpha*{'T^2*' if distillation.t_squared else ''}KL(p_t || p_s) + (1-alpha)*CE`"
         meaning = "p_t and p_s are softmax(logits / T) of teacher and student,"
     else:
-        shares = "alpha*soft + (1-alpha)*CE" if told.info.mixed else "soft + hard*CE"
+        shares = "alpha*soft + (1-alpha)*CE" if distillation.info.mixed else "soft + hard*CE"
         formula = f"`loss = {shares}`"
         meaning = (
-            f"soft is the loss of {told.info.label} ({told.info.source}),"
-            f" $$\\begin{{aligned}} &{told.info.formula} \\end{{aligned}}$$ {told.info.where}"
-            f"{'' if told.t_squared or not told.info.uses_temperature else ' without T²'},"
+            f"soft is the loss of {distillation.info.label} ({distillation.info.source}),"
+            f" $$\\begin{{aligned}} &{distillation.info.formula} \\end{{aligned}}$$ {distillation.info.where}"
+            f"{'' if distillation.t_squared or not distillation.info.uses_temperature else ' without T²'},"
         )
-    numbers = [f"{name} = {value:g}" for name, value in told.all_weights.items()]
-    if told.info.mixed:
-        numbers = [_number("alpha", told.alpha, told.final_alpha), *numbers]
-    if told.info.uses_temperature:
-        numbers = [_number("temperature T", told.temperature, told.final_temperature), *numbers]
+    numbers = [f"{name} = {value:g}" for name, value in distillation.all_weights.items()]
+    if distillation.info.mixed:
+        numbers = [_number("alpha", distillation.alpha, distillation.final_alpha), *numbers]
+    if distillation.info.uses_temperature:
+        numbers = [_number("temperature T", distillation.temperature, distillation.final_temperature), *numbers]
     return f"{formula}\n\nwith {' and '.join(numbers)}; {meaning} CE is the cross-entropy with the labels."
 
 
