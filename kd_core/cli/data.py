@@ -48,17 +48,19 @@ def list_data() -> None:
 def look(source: Source, as_json: AsJson = False) -> None:
     """Say what lies in a folder or zip of class folders, without taking it in."""
     with reporting(as_json) as tell:
-        seen = own_source.look(source)
-        tell(result=seen._asdict())
+        content = own_source.look(source)
+        tell(result=content._asdict())
         if as_json:
             return
-        table = Table("class", "images", *(["of them test"] if seen.test else []))
-        for name, count in seen.train.items():
-            table.add_row(name, f"{count + seen.test.get(name, 0):,}", *([f"{seen.test[name]:,}"] if seen.test else []))
+        table = Table("class", "images", *(["of them test"] if content.test else []))
+        for name, count in content.train.items():
+            table.add_row(
+                name, f"{count + content.test.get(name, 0):,}", *([f"{content.test[name]:,}"] if content.test else [])
+            )
         console.print(table)
-        least, most = ("x".join(map(str, size)) for size in (seen.smallest, seen.largest))
-        kind = "colour" if seen.colour else "grey"
-        console.print(f"{kind}, {least} to {most} pixels (width and height); {seen.ignored:,} other files left out")
+        least, most = ("x".join(map(str, size)) for size in (content.smallest, content.largest))
+        kind = "colour" if content.colour else "grey"
+        console.print(f"{kind}, {least} to {most} pixels (width and height); {content.ignored:,} other files left out")
 
 
 @takes(Fields(library.Preparation, without=("channels",)))
@@ -72,9 +74,9 @@ def add_data(
     """Bring in a data set of your own: a folder or zip with one folder of images a class."""
     with reporting(as_json) as tell:
         if settings is None:
-            seen = own_source.look(source)
-            channels = 1 if (grey if grey is not None else not seen.colour) else 3
-            preset = {"label": source.stem, "side": seen.side, "channels": channels}
+            content = own_source.look(source)
+            channels = 1 if (grey if grey is not None else not content.colour) else 3
+            preset = {"label": source.stem, "side": content.side, "channels": channels}
             preparation = library.Preparation(**preset | values[library.Preparation])
         else:
             preparation = library.Preparation.from_json(settings)

@@ -136,17 +136,17 @@ def export_model(
         texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE)
         _check_free([out / name for name in (*export_checks.MODEL_FILES, *texts)], force)
     store = open_store()
-    found = find(store, run, "exports", finished("finished network", lambda run: run.config.model.name in MODELS))
-    folder = store.folder(found.id).export
+    exported = find(store, run, "exports", finished("finished network", lambda run: run.config.model.name in MODELS))
+    folder = store.folder(exported.id).export
     with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
         task = bar.add_task("starting", total=1.0)
         checks = write.export_run(
-            store.storage, found, lambda text, share: bar.update(task, description=text, completed=share)
+            store.storage, exported, lambda text, share: bar.update(task, description=text, completed=share)
         )
     if out is not None:
         for name in (*checks.passed, *checks.texts, export_checks.CHECKS):
             write_atomic(out / name, read_bytes(folder / name))
-        if page := offline_page.browser_page(store.folder(found.id)):
+        if page := offline_page.browser_page(store.folder(exported.id)):
             write_atomic(out / PAGE, page)
     table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
     for file in checks.files:
@@ -175,10 +175,10 @@ def verify() -> None:
     """Measure anew what the cards of the models in checkpoints/shipped claim. Exits with 1 where one does not hold."""
     table = Table("model", "claimed", "measured", "")
     held = []
-    for found in shipped.verify():
-        held.append(found.holds)
-        measured = "–" if found.measured is None else f"{found.measured:,}"
-        table.add_row(found.name, f"{found.claimed:,}", measured, found.problem or "holds")
+    for claim in shipped.verify():
+        held.append(claim.holds)
+        measured = "–" if claim.measured is None else f"{claim.measured:,}"
+        table.add_row(claim.name, f"{claim.claimed:,}", measured, claim.problem or "holds")
     console.print(table)
     if not all(held):
         raise typer.Exit(FAILED)

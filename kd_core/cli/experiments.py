@@ -109,19 +109,19 @@ def compare(
     store = open_store()
     dataset_of = next((store.find(text).config.dataset for text in runs if text != LAST), None)
     fits = finished("finished run", lambda run: dataset_of in (None, run.config.dataset))
-    found = [find(store, text, "compares", fits) for text in runs]
-    for run in found:
+    compared = [find(store, text, "compares", fits) for text in runs]
+    for run in compared:
         if not run.usable:
             raise LabError(f"run {run.id} is {run.status} and left no weights to compare")
-        if run.config.dataset != found[0].config.dataset:
-            learned, other = called(run.config.dataset), called(found[0].config.dataset)
+        if run.config.dataset != compared[0].config.dataset:
+            learned, other = called(run.config.dataset), called(compared[0].config.dataset)
             raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
-    dataset = load.load(found[0].config.dataset)
-    models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in found}
+    dataset = load.load(compared[0].config.dataset)
+    models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in compared}
     measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
-    table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in found])
+    table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in compared])
     sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
-    for name, values in comparison.compare(found, speed=measured, sources=sources).table().items():
+    for name, values in comparison.compare(compared, speed=measured, sources=sources).table().items():
         table.add_row(name, *values)
     console.print(table)
     conditions = measured["conditions"]
@@ -143,14 +143,14 @@ def advise(run: RunId) -> None:
         lambda run: run.config.role == "distilled",
         "distill one with 'python -m kd_core distill --teacher last'",
     )
-    read = evidence.evidence_of(store, find(store, run, "advises on", student))
-    found = advice_after.advise(read)
-    for number, advice in enumerate(found, 1):
+    evidence_read = evidence.evidence_of(store, find(store, run, "advises on", student))
+    suggestions = advice_after.advise(evidence_read)
+    for number, advice in enumerate(suggestions, 1):
         lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
         if advice.next is not None:
-            changes = differences([read.story, advice.next]).items()
-            said = "; ".join(f"{name} {in_words(before)} -> {in_words(after)}" for name, (before, after) in changes)
-            lines.append(f"   Next: {advice.change}" + (f" ({said})" if said else ""))
+            changes = differences([evidence_read.story, advice.next]).items()
+            settings = "; ".join(f"{name} {in_words(before)} -> {in_words(after)}" for name, (before, after) in changes)
+            lines.append(f"   Next: {advice.change}" + (f" ({settings})" if settings else ""))
         say("\n".join(lines))
-    if not found:
+    if not suggestions:
         say(advice_after.ALL_WELL)

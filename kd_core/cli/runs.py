@@ -113,12 +113,12 @@ def list_runs(
         table.add_column(head, no_wrap=head == "id", overflow="fold")
     blocked = store.blocked(run for run in listed if run.status == "queued")
     for run in listed:
-        told = _account(run)
-        called_ = f"{run.name}: " if run.name else ""
-        settings = f"{called_}{run.config.label}, {told['epochs']} epochs, seed {told['seed']}"
-        teachers = " ".join(teacher[:4] for teacher in told["teachers"])
+        account = _account(run)
+        named = f"{run.name}: " if run.name else ""
+        settings = f"{named}{run.config.label}, {account['epochs']} epochs, seed {account['seed']}"
+        teachers = " ".join(teacher[:4] for teacher in account["teachers"])
         errors = f"{run.results['test_errors']:,}" if run.results else ""
-        created = told["created"][:16].replace("T", " ")
+        created = account["created"][:16].replace("T", " ")
         status_ = "waits for its teacher" if run.id in blocked else run.status
         cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
         table.add_row(*map(Text, cells))
@@ -128,14 +128,14 @@ def list_runs(
 def show(run: RunId, as_json: AsJson = False) -> None:
     """Show all that is known of a run: its settings, what it learned from, how it stands and its results."""
     store = open_store()
-    told = _account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
+    account = _account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(account))
         return
-    for setting, value in flattened(told).items():
+    for setting, value in flattened(account).items():
         if value not in (None, "", []):
             say(f"{setting}: {in_words(value)}")
-    say(f"files: {store.folder(told['id']).path}")
+    say(f"files: {store.folder(account['id']).path}")
 
 
 def _account(run: Run) -> dict[str, Any]:

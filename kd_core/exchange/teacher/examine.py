@@ -83,11 +83,11 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
         config = config.replace(brought=config.brought.replace(gives=gives))
         notes = (*notes, "It gives probabilities; their logarithms serve as its logits, which says the same.")
         model = _built(config, state, dataset)
-    said = []
+    answers = []
     for part in dataset.test_images.split(black_box.BATCH):
-        said.append(build.logits_of(model, part, dataset.normalise))
-        tell("Asking it of the test set", sum(map(len, said)) / len(dataset.test_labels))
-    logits, labels = torch.cat(said).numpy(), dataset.test_labels.numpy()
+        answers.append(build.logits_of(model, part, dataset.normalise))
+        tell("Asking it of the test set", sum(map(len, answers)) / len(dataset.test_labels))
+    logits, labels = torch.cat(answers).numpy(), dataset.test_labels.numpy()
     odd = int((~np.isfinite(logits)).any(axis=1).sum())
     if odd:
         raise TeacherError(
@@ -181,8 +181,8 @@ def read_weights(content: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
 
     Raises TeacherError.
     """
-    found = _safetensors(content) if content[8:9] == b"{" and content[:1] != b"\x80" else _unpickled(content)
-    weights, notes = _unwrapped(found), []
+    content_read = _safetensors(content) if content[8:9] == b"{" and content[:1] != b"\x80" else _unpickled(content)
+    weights, notes = _unwrapped(content_read), []
     while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in weights)), None):
         weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
         notes.append(f"'{prefix}' was taken off its names.")
@@ -220,20 +220,20 @@ def _unpickled(content: bytes) -> Any:
         raise TeacherError("This file is damaged or cut short, or torch.save did not write it.") from error
 
 
-def _unwrapped(found: Any) -> dict[str, Tensor]:
+def _unwrapped(checkpoint: Any) -> dict[str, Tensor]:
     """The tensors of a dict, or of the one within that a checkpoint keeps its weights in."""
     for _ in range(MAX_NESTING):
-        if not isinstance(found, Mapping):
+        if not isinstance(checkpoint, Mapping):
             break
-        weights = {str(name): value for name, value in found.items() if isinstance(value, Tensor)}
-        inner = [found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)]
+        weights = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+        inner = [checkpoint[name] for name in WRAPPERS if isinstance(checkpoint.get(name), Mapping)]
         if weights and not inner:
             if len(weights) > MAX_NAMES:
                 raise TeacherError(f"This file holds more than {MAX_NAMES:,} tensors: bring a smaller teacher.")
             return weights
         if not inner:
             break
-        found = inner[0]
+        checkpoint = inner[0]
     raise TeacherError("This file holds no weights: save them with torch.save(model.state_dict(), ...).")
 
 
@@ -261,15 +261,15 @@ class _Layer(NamedTuple):
 
 def _layers(weights: Mapping[str, Tensor]) -> list[_Layer]:
     """The layers of a state dict: in the order of their names, 2 before 10, or of the file where only that chains."""
-    found: dict[str, dict[str, Tensor]] = {}
+    parts_of: dict[str, dict[str, Tensor]] = {}
     for name, tensor in weights.items():
         layer, _, part = name.rpartition(".")
-        found.setdefault(layer, {})[part] = tensor
+        parts_of.setdefault(layer, {})[part] = tensor
 
     def by_numbers(layer: _Layer) -> list[Any]:
         return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(layer.name) if part]
 
-    as_stored = [_Layer(name, parts) for name, parts in found.items()]
+    as_stored = [_Layer(name, parts) for name, parts in parts_of.items()]
     by_name = sorted(as_stored, key=by_numbers)
     return as_stored if _chains(as_stored) and not _chains(by_name) else by_name
 
@@ -277,7 +277,7 @@ def _layers(weights: Mapping[str, Tensor]) -> list[_Layer]:
 def _chains(layers: Sequence[_Layer]) -> bool:
     """Whether each linear layer reads as many numbers as the one before it gives."""
     linear = [layer.parts["weight"] for layer in layers if layer.essence == _LINEAR]
-    return all(len(one) == after.shape[1] for one, after in pairwise(linear))
+    return all(len(before) == after.shape[1] for before, after in pairwise(linear))
 
 
 _LINEAR = (("bias", 1), ("weight", 2))
@@ -305,16 +305,16 @@ def fitted(
     model = chosen or _inferred(layers, weights)
     expected = build.blueprint(model, dataset.image_shape, len(dataset.class_names)).state_dict()
     renamed = _renamed(layers, model, expected)
-    found = dict(weights) if renamed is None else renamed
+    state = dict(weights) if renamed is None else renamed
     for name, tensor in expected.items():
-        if name.endswith("num_batches_tracked") and name not in found:
-            found[name] = torch.zeros_like(tensor, device="cpu")
-    if difference := _difference(found, expected):
+        if name.endswith("num_batches_tracked") and name not in state:
+            state[name] = torch.zeros_like(tensor, device="cpu")
+    if difference := _difference(state, expected):
         raise TeacherError(
             f"The weights in this file are not those of {model.label} on {_called(dataset)}: {difference}. Choose the"
             " architecture that it was trained as, or bring it as a torch.export program or ONNX file."
         )
-    return model, {name: found[name].to(tensor.dtype) for name, tensor in expected.items()}
+    return model, {name: state[name].to(tensor.dtype) for name, tensor in expected.items()}
 
 
 def _check_ends(layers: Sequence[_Layer], dataset: Dataset) -> None:
@@ -371,14 +371,14 @@ def _renamed(layers: Sequence[_Layer], model: ModelConfig, expected: Mapping[str
     }
 
 
-def _difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+def _difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
     """In which names and shapes they differ, as clauses; nothing where they do not."""
-    missing = [name for name in expected if name not in found]
-    extra = [name for name in found if name not in expected]
+    missing = [name for name in expected if name not in given]
+    extra = [name for name in given if name not in expected]
     other = [
-        f"{_shown(name)} has shape {_shape(found[name])}, needs {_shape(expected[name])}"
+        f"{_shown(name)} has shape {_shape(given[name])}, needs {_shape(expected[name])}"
         for name in expected
-        if name in found and found[name].shape != expected[name].shape
+        if name in given and given[name].shape != expected[name].shape
     ]
     clauses = []
     if missing:
@@ -412,27 +412,29 @@ def _check_answers(model: nn.Module, dataset: Dataset) -> Any:
     That is where it draws random numbers, remembers what it was asked, or looks at the other images of a batch.
     """
     images = dataset.test_images[: black_box.BATCH]
-    asked = [build.logits_of(model, images, dataset.normalise) for _ in range(2)]
+    answers = [build.logits_of(model, images, dataset.normalise) for _ in range(2)]
     few = build.logits_of(model, images[:3], dataset.normalise)
     build.logits_of(model, images[:1], dataset.normalise)  # as somebody's drawing is asked for
-    if bool(asked[0].isfinite().all()):
-        if not torch.allclose(asked[0], asked[1], rtol=SAME, atol=SAME):
+    if bool(answers[0].isfinite().all()):
+        if not torch.allclose(answers[0], answers[1], rtol=SAME, atol=SAME):
             raise TeacherError(
                 "This file says something else when it is asked again of the same images: it was saved as in training."
                 " Call model.eval() before you export it."
             )
-        if not torch.allclose(asked[0][:3], few, rtol=SAME, atol=SAME):
+        if not torch.allclose(answers[0][:3], few, rtol=SAME, atol=SAME):
             raise TeacherError(
                 "What this file says of an image depends on the others beside it: it was saved as in training (call"
                 " model.eval() before you export it), or it is quantised dynamically (bring it as it was before)."
             )
-    sums_to_one = torch.allclose(asked[0].sum(dim=1), torch.ones(len(images)), atol=SAME)
-    return "probabilities" if isinstance(model, BlackBox) and bool((asked[0] >= 0).all()) and sums_to_one else "logits"
+    sums_to_one = torch.allclose(answers[0].sum(dim=1), torch.ones(len(images)), atol=SAME)
+    return (
+        "probabilities" if isinstance(model, BlackBox) and bool((answers[0] >= 0).all()) and sums_to_one else "logits"
+    )
 
 
 def _inverted(mean: Sequence[float], std: Sequence[float]) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The same normalisation after dark and light are exchanged: ((1 - x) - mean) / std is (x - (1 - mean)) / -std."""
-    return tuple(1 - one for one in mean), tuple(-one for one in std)
+    return tuple(1 - value for value in mean), tuple(-value for value in std)
 
 
 def _own(dataset: Dataset) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -466,9 +468,9 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
         return accuracy.test_errors(torch.cat(said).numpy(), truth) / len(truth)
 
     known = {words: (mean, std) if mean and std else _own(dataset) for words, mean, std in PIXELS.values()}
-    straight = {words: share(*one) for words, one in known.items()}
-    exchanged = {words: share(*_inverted(*one)) for words, one in known.items()}
-    plain, turned = (min(one, key=one.__getitem__) for one in (straight, exchanged))
+    straight = {words: share(*statistics) for words, statistics in known.items()}
+    exchanged = {words: share(*_inverted(*statistics)) for words, statistics in known.items()}
+    plain, turned = (min(statistics, key=statistics.__getitem__) for statistics in (straight, exchanged))
     return (
         f"It gets {1 - accuracy.accuracy(logits, labels):.1%} of the test images wrong. Likely causes: its classes"
         f" stand in another order (in the one that suits best {best:.1%} would remain); it reads other pixels (of those"
