@@ -87,7 +87,7 @@ class Child:
         ) as process:
             self._process = process
             if self.stopped:
-                process.terminate()
+                process.kill()
             lines = iter(lambda: process.stdout.readline(MAX_LINE) if process.stdout else "", "")
             reader = threading.Thread(target=self._read, args=(lines, other_lines), daemon=True)
             began = self._heard_at = time.monotonic()
@@ -102,10 +102,10 @@ class Child:
         return "".join(other_lines)
 
     def stop(self) -> None:
-        """End the process, or keep it from starting."""
+        """Kill the process, whatever it is at, or keep it from starting."""
         self.stopped = True
         if self._process is not None:
-            self._process.terminate()
+            self._process.kill()
 
     def _read(self, lines: Iterable[str], other_lines: deque[str]) -> None:
         for line in lines:
