@@ -23,7 +23,9 @@ def redo_recipe(
         str, typer.Option(help="mnist as in the paper, or digits: the same in seconds, without its numbers.")
     ] = "mnist",
     seeds: Annotated[int, typer.Option(min=1, max=paper.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")] = 1,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/paper.md has it.")
+    ] = False,
 ) -> None:
     """Redo an experiment of the paper: train what is missing of it, go on with what was interrupted, and compare."""
     store = open_store()
@@ -83,7 +85,9 @@ def objectives(
     seeds: Annotated[
         int, typer.Option(min=1, max=equal_budget.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
     ] = 5,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as the README has it.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/objectives.md has it.")
+    ] = False,
 ) -> None:
     """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
     store = open_store()

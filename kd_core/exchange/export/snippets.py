@@ -227,7 +227,7 @@ class Images(NamedTuple):
 def python_snippet(kind: str, file: str, images: Images) -> str:
     """A program that prints each class with its probability for a picture.
 
-    kind: one of exported.MODEL_FILES. file: what it is called in the folder where the program runs.
+    kind: one of checks.MODEL_FILES. file: what it is called in the folder where the program runs.
     """
     channels, height, width = images.shape
     sizes = {"channels": channels, "height": height, "width": width, "mode": "L" if channels == 1 else "RGB"}
