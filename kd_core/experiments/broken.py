@@ -1,4 +1,4 @@
-"""The lesson "Break it": each mistake of config.MISTAKES beside the right way, and what it costs, seed by seed.
+"""The lesson "Break it": each mistake of mistakes.MISTAKES beside the right way, and what it costs, seed by seed.
 
 For every mistake and data set there is one right and one wrong student a seed: the same network, start, order of
 examples and teacher, so that the mistake is all that differs. Which runs these are is planned as the paper's

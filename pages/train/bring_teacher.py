@@ -67,7 +67,7 @@ def _settings() -> TeacherInput | None:
         help="Of weights. A program or an ONNX file is its own architecture.",
     )
     units = ""
-    if name == "mlp":
+    if name in MODELS and (widths := MODELS[name].widths) and widths.setting == "hidden":
         units = left.text_input("Its hidden units", "1200, 1200", max_chars=200, key="teacher_units")
     pixels = right.selectbox(
         "It was trained on pixels",

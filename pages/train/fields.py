@@ -155,11 +155,12 @@ def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[st
 
 def _between(base: StoryConfig) -> ModelConfig:
     """Return a network between teacher and student in size: the student with wider layers."""
-    if base.student.name == base.teacher.name == "cnn":
-        most = max(base.teacher.channels)
-        return base.student.replace(channels=tuple(round((width * most) ** 0.5) for width in base.student.channels))
-    widths = (max(base.student.hidden, default=1), max(base.teacher.hidden, default=1))
-    return base.student.replace(hidden=tuple(round((widths[0] * widths[1]) ** 0.5) for _ in base.student.hidden))
+    free = MODELS[base.student.name].widths
+    if free is None:
+        return base.student
+    widest = max(getattr(base.teacher, free.setting), default=1)
+    widths = getattr(base.student, free.setting)
+    return base.student.replace(**{free.setting: tuple(round((width * widest) ** 0.5) for width in widths)})
 
 
 def _change_objective() -> None:

@@ -11,6 +11,7 @@ from kd_core.evaluation.accuracy import predictions
 from kd_core.experiments import story
 from kd_core.jobs import execute
 from kd_core.runs import artifacts
+from kd_core.runs.run import folder_of
 from kd_core.runs.store import Store
 
 
@@ -39,7 +40,7 @@ def test_the_race_runs_over_the_test_set_and_counts_each_models_own_errors(with_
     expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=60_000)
     labels = load.load("digits").test_labels.numpy()
     for lane, run in zip(page.locator(".lane").all(), runs, strict=True):
-        wrong = int((predictions(artifacts.test_logits(server.folder(run.id))) != labels).sum())
+        wrong = int((predictions(artifacts.test_logits(folder_of(server.home, run.id))) != labels).sum())
         assert lane.get_attribute("data-done") == "445"
         assert lane.get_attribute("data-wrong") == str(wrong) == str(run.results["test_errors"])
     expect(page.locator(".result")).to_contain_text("1. ")

@@ -15,8 +15,9 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "is_uploaded", "permitted"]
+__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "is_uploaded", "permitted", "went_back"]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
@@ -132,6 +133,12 @@ def permitted(content: bytes, max_address: int) -> bytes | None:
         message.rerun_script.query_string = ""
         content = message.SerializeToString()
     return content
+
+
+def went_back() -> bool:
+    """Whether this run of the page was requested by the browser's own buttons for back and forward."""
+    context = get_script_run_ctx()
+    return context is not None and bool(getattr(context, "is_history_navigation", False))
 
 
 def is_uploaded(session: str, file: str) -> bool:
