@@ -17,21 +17,16 @@ from kd_core.runs.store import Store
 TESTS = Path(__file__).resolve().parent
 ORDER = ("browser", "process", "pages", "cluster", "engine", "mnist", "properties", "unit")
 """In which folders' tests run: long files first, so that no worker is left with one in the end."""
-LONGEST = ("test_controls", "test_queue", "test_pages")
+LONGEST = ("test_controls", "test_controls_of_train", "test_queue", "test_pages")
 """Files that come first in their folders."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Mark each test by its folder, run the folders in ORDER, and keep the tests of a file on one worker.
-
-    A file may divide its tests among workers by marks of its own (xdist_group).
-    """
+    """Mark each test by its folder, and run the folders in ORDER."""
     tiers = {item: item.path.relative_to(TESTS).parts[0] for item in items}
     for item, tier in tiers.items():
         item.add_marker(tier)
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     items.sort(key=lambda item: (ORDER.index(tiers[item]), item.path.stem not in LONGEST))
 
 

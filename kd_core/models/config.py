@@ -37,7 +37,10 @@ class ModelConfig(Config):
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
     )
     channels: tuple[Annotated[int, Field(ge=1, le=2048)], ...] = Field(
-        (16, 32), min_length=1, max_length=3, description="channels of each 3x3 convolution, where the architecture leaves them free"
+        (16, 32),
+        min_length=1,
+        max_length=3,
+        description="channels of each 3x3 convolution, where the architecture leaves them free",
     )
     dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
     dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")

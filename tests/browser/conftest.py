@@ -10,6 +10,13 @@ import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 from serving import SERVERS, serve
+from tiny import tiny_config, tiny_story
+
+from kd_core.experiments import story as experiments_story
+from kd_core.experiments.sweep import SweepConfig
+from kd_core.jobs import execute
+from kd_core.runs.run import new_id
+from kd_core.runs.store import Store
 
 expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
 CHROMIUM_FLAGS = [
@@ -89,6 +96,33 @@ def own_server(tmp_path_factory):
     """A Server shared by the tests of one file, which may kill it as long as they start it again."""
     with serve(tmp_path_factory.mktemp("home")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def walked_address(tmp_path_factory):
+    """Of a server with the models that ship, a finished story and two small sweeps."""
+    home = tmp_path_factory.mktemp("home")
+    store = Store(home)
+    story = experiments_story.plan(tiny_story()).to_train
+    teacher = next(iter(story))
+    sweep = SweepConfig(
+        dataset="digits",
+        teachers=(teacher,),
+        model=tiny_story().student,
+        widths=(8,),
+        temperatures=(1.0, 4.0),
+        alphas=(0.9,),
+        seeds=(0,),
+        training=tiny_config(epochs=1).training,
+    )
+    sweeps = [{new_id(): cell for cell in sweep.replace(alphas=(alpha,)).cells()} for alpha in (0.5, 0.9)]
+    for batch in (story, *sweeps):
+        store.create(batch)
+        for run_id in batch:
+            execute.run_here(store, run_id, lambda event: None, lambda: None)
+    store.close()
+    with serve(home, ships=True) as server:
+        yield server.address
 
 
 @pytest.fixture

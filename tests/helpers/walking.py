@@ -25,6 +25,22 @@ POLLING_MS = 50
 STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
 
+ASKED_ANEW = {
+    "Overview": {"Data set"},
+    "Temperature": {"Width of the brush"},
+    "Train": {"Use what is trained already", "Epoch"},
+    "Compare": {"Speed"},
+    "Sweep": {
+        "Teacher",
+        "Units in the hidden layer",
+        "Seeds",
+        "Temperatures",
+        "Alphas (weight of the soft loss)",
+        "Epochs",
+    },
+}
+"""By page, what is no view of it: fields of a form that starts something, a tool in the hand, the pace of a replay."""
+
 SCRIPT = r"""
 window.walk = (() => {
   // What the page and its script say to each other: when the one has asked, and the other has begun and ended.
@@ -424,3 +440,16 @@ LEAVING = """() => {
 def leaving(page):
     """The page's controls that lead off this machine, or could: a link in its prose is a reference, not a control."""
     return page.evaluate(LEAVING)
+
+
+def assert_what_is_chosen_stands(page: Page, address: str, title: str) -> None:
+    """Walk the page of this title, and fail with a sentence on each choice that was lost."""
+    walk = Walk(page, dict(pages_of(page, address))[title])
+    walk.open()
+    walk.visit()
+    asked_anew = ASKED_ANEW.get(title, ())
+    lost = [
+        f"{sentence}: not in the address" for label, sentence in walk.not_carried.items() if label not in asked_anew
+    ]
+    assert walk.changes or walk.visited == walk.without_choice
+    assert not walk.failures + lost, "\n".join([f"{title}, {walk.changes} changes:", *walk.failures, *lost])
