@@ -95,7 +95,9 @@ def objectives(
     watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
     redo = experiments_table.redone(experiment, seeds, store.runs())
     standings = equal_budget.standings(experiments_table.results(redo, store))
-    _print_table([equal_budget.HEAD, *(equal_budget.cells(one) for one in standings)], experiment.title, markdown)
+    _print_table(
+        [equal_budget.HEAD, *(equal_budget.cells(standing) for standing in standings)], experiment.title, markdown
+    )
     for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
         say(sentence)
     _print_machines(redo.all_finished)

@@ -461,7 +461,7 @@ def _shapes(tensors: Mapping[str, "Tensor"]) -> dict[str, str]:
 
 def _check_against_data(bundle: _Bundle) -> None:
     """Where the data set is here: count the test errors anew, and ask the weights of some images again."""
-    card, said, name = bundle.card, bundle.logits, bundle.card.config.dataset
+    card, logits, name = bundle.card, bundle.logits, bundle.card.config.dataset
     if not available(name):
         return
     import torch
@@ -470,21 +470,21 @@ def _check_against_data(bundle: _Bundle) -> None:
     from kd_core.models import build
 
     dataset = load.load(name)
-    errors = test_errors(said["test"].numpy(), dataset.test_labels.numpy())
+    errors = test_errors(logits["test"].numpy(), dataset.test_labels.numpy())
     expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
     pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]
     alike = all(math.isclose(*pair, rel_tol=1e-4) for pair in pixels) and card.class_names == dataset.class_names
     expect(alike, f"its card.json tells of other pixels or class names than {name} has")
     images = {"test": dataset.test_images, "train": dataset.train_images}
-    if "validation" in said:
+    if "validation" in logits:
         try:
             chosen_by = split_of(dataset, card.config)[1]
         except ConfigError as error:
             raise FlawError("its transfer set holds no image") from error
-        expect(len(chosen_by) == len(said["validation"]), "it tells of another validation split than its config's")
+        expect(len(chosen_by) == len(logits["validation"]), "it tells of another validation split than its config's")
         images["validation"] = dataset.train_images[chosen_by[:RECOMPUTED_IMAGES]]
     for part, shown in images.items():
-        if part in said:
+        if part in logits:
             fresh = build.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
-            alike = torch.allclose(fresh, said[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
+            alike = torch.allclose(fresh, logits[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
             expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")

@@ -189,7 +189,9 @@ def ship(store: Store, run_id: str) -> Path:
         "card": {key: written[key] for key in ("input", "class_names", "torch", "device", "precision")},
         "run": {**{key: getattr(run, key) for key in _KEPT}, "batch": f"{TAG}{run.config.dataset}"},
     }
-    records = sorted([*store.records(run_id, "step"), *store.records(run_id, "epoch")], key=lambda one: one["step"])
+    records = sorted(
+        [*store.records(run_id, "step"), *store.records(run_id, "epoch")], key=lambda record: record["step"]
+    )
     history = {
         "columns": RECORD_COLUMNS,
         "records": [[_short(record.get(column)) for column in RECORD_COLUMNS] for record in records],

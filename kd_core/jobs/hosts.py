@@ -90,9 +90,11 @@ async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) 
         try:
             await asyncio.gather(*nannies)
             ready()
-            await asyncio.wait([asyncio.create_task(one.finished()) for one in nannies], return_when="FIRST_COMPLETED")
+            await asyncio.wait(
+                [asyncio.create_task(nanny.finished()) for nanny in nannies], return_when="FIRST_COMPLETED"
+            )
         except OSError as error:
             log.warning("the scheduler at %s does not answer: %s", scheduler, error)
         finally:
-            await asyncio.gather(*(one.close(timeout=CONNECT_SECONDS) for one in nannies), return_exceptions=True)
+            await asyncio.gather(*(nanny.close(timeout=CONNECT_SECONDS) for nanny in nannies), return_exceptions=True)
         await asyncio.sleep(CONNECT_SECONDS)

@@ -58,7 +58,7 @@ def test_networks_without_maps_join_in_what_compares_features(digits, teacher, p
         assert math.isfinite(record.soft_loss)
 
 
-def test_training_compares_the_student_in_training_with_the_teacher_in_evaluation(digits, plain_teacher):
+def test_training_compares_a_student_in_train_mode_with_a_teacher_in_eval(digits, plain_teacher):
     student = ModelConfig(hidden=(8,), batch_norm=True)
     run = Training(distilled("rkd", model=student), digits, teachers=[plain_teacher.train()])
     indices = torch.arange(40)

@@ -78,8 +78,8 @@ class Card(NamedTuple):
 
 def names(storage: AnyPath) -> list[str]:
     """The data sets that users brought, in order of name. Raises OSError where the storage does not answer."""
-    found = {path.parent.name for path in paths_below(storage / OWN, f"*/{OWN_CARD}")}
-    return sorted(name for name in found if is_own(name) and _named(name))
+    folders = {path.parent.name for path in paths_below(storage / OWN, f"*/{OWN_CARD}")}
+    return sorted(name for name in folders if is_own(name) and _named(name))
 
 
 def _named(name: str) -> bool:
@@ -188,14 +188,14 @@ def find(storage: AnyPath, text: str) -> str:
         return text
     own = {name: info_of(name).label for name in names(storage)}
     slug = slug_of(text)
-    found = [name for name, label in own.items() if slug and slug_of(label) == slug]
-    found = found or [name for name in own if slug and name.removeprefix("own.").startswith(slug)]
-    if len(found) > 1:
-        raise DatasetError(f"{len(found)} data sets are called {text[:80]}: write one of {', '.join(found)}")
-    if not found:
+    matches = [name for name, label in own.items() if slug and slug_of(label) == slug]
+    matches = matches or [name for name in own if slug and name.removeprefix("own.").startswith(slug)]
+    if len(matches) > 1:
+        raise DatasetError(f"{len(matches)} data sets are called {text[:80]}: write one of {', '.join(matches)}")
+    if not matches:
         known = ", ".join([*DATASETS, *own.values()])
         raise DatasetError(f"unknown data set '{text[:80]}': choose one of {known}")
-    return found[0]
+    return matches[0]
 
 
 def balance(counts: Sequence[int]) -> float:

@@ -124,17 +124,17 @@ class Content(NamedTuple):
 
 def content_of(source: Source) -> Content:
     """What lies where. Raises DatasetError, in a sentence, for what is no data set of class folders."""
-    said = source.path.name
+    title = source.path.name
     files, folders = source.names()
     files, folders = ([name for name in names if not _hidden(name)] for names in (files, folders))
     images = [tuple(name.split("/")) for name in files if name.lower().endswith(ENDINGS)]
     ignored = len(files) - len(images)
     if not images:
         raise DatasetError(
-            f"{said} holds no image: it needs one folder a class with images in it ({', '.join(ENDINGS[:4])}, …)."
+            f"{title} holds no image: it needs one folder a class with images in it ({', '.join(ENDINGS[:4])}, …)."
         )
     if len(images) > MAX_IMAGES:
-        raise DatasetError(f"{said} holds more than {MAX_IMAGES:,} images: take a part of them.")
+        raise DatasetError(f"{title} holds more than {MAX_IMAGES:,} images: take a part of them.")
     start = 0
     while all(len(parts) > start + 2 and parts[start] == images[0][start] for parts in images):
         start += 1  # folders that only wrap the rest
@@ -151,7 +151,7 @@ def content_of(source: Source) -> Content:
     )
     if not split:
         train = _by_class(images, start)
-        _check_classes(said, train, _empty(folders, wrapped, train))
+        _check_classes(title, train, _empty(folders, wrapped, train))
         return Content(train, {}, ignored)
     shallow = next((parts for parts in images if len(parts) < start + 3), None)
     if shallow is not None:
@@ -161,12 +161,12 @@ def content_of(source: Source) -> Content:
     train = _by_class([parts for parts in images if named[parts[start]] not in in_test], start + 1)
     test = _by_class([parts for parts in images if named[parts[start]] in in_test], start + 1)
     empty = [name for top in tops for name in _empty(folders, (*wrapped, top), {**train, **test})]
-    _check_classes(said, train, empty)
+    _check_classes(title, train, empty)
     differing = sorted(set(train) ^ set(test))
     if differing:
         raise DatasetError(
-            f"{said} has other classes to train on than to test on ('{differing[0][:60]}' is in one of them only): give"
-            " both the same class folders."
+            f"{title} has other classes to train on than to test on ('{differing[0][:60]}' is in one of them only):"
+            " give both the same class folders."
         )
     return Content(train, test, ignored)
 
@@ -181,34 +181,34 @@ def _hidden(name: str) -> bool:
 
 def _by_class(images: Sequence[tuple[str, ...]], at: int) -> dict[str, list[str]]:
     """Files by the folder that stands at this place of their paths, as torchvision's ImageFolder sorts them."""
-    found: dict[str, list[str]] = defaultdict(list)
+    members: dict[str, list[str]] = defaultdict(list)
     for parts in images:
-        found[parts[at]].append("/".join(parts))
-    return {name: found[name] for name in sorted(found)}
+        members[parts[at]].append("/".join(parts))
+    return {name: members[name] for name in sorted(members)}
 
 
 def _empty(folders: Sequence[str], wrapped: tuple[str, ...], classes: Mapping[str, list[str]]) -> list[str]:
     """Class folders without an image."""
     depth = len(wrapped)
-    found = {tuple(name.split("/")) for name in folders}
+    paths = {tuple(name.split("/")) for name in folders}
     return sorted(
         parts[depth]
-        for parts in found
+        for parts in paths
         if len(parts) == depth + 1 and parts[:depth] == wrapped and parts[depth] not in classes
     )
 
 
-def _check_classes(said: str, classes: Mapping[str, list[str]], empty: Sequence[str]) -> None:
+def _check_classes(title: str, classes: Mapping[str, list[str]], empty: Sequence[str]) -> None:
     if len(classes) + len(empty) > MAX_CLASSES:
         raise DatasetError(
-            f"{said} has {len(classes) + len(empty):,} class folders, and {MAX_CLASSES:,} is the most: is there one"
+            f"{title} has {len(classes) + len(empty):,} class folders, and {MAX_CLASSES:,} is the most: is there one"
             " folder a class, or one an image?"
         )
     if empty:
         raise DatasetError(f"Class '{empty[0][:60]}' holds no image: fill its folder, or leave it out.")
     if len(classes) < 2:
         raise DatasetError(
-            f"{said} has one class only, '{next(iter(classes))[:60]}': to tell apart there have to be two at least."
+            f"{title} has one class only, '{next(iter(classes))[:60]}': to tell apart there have to be two at least."
         )
     for name, members in classes.items():
         if len(name) > MAX_CLASS_NAME or not name.isprintable():
@@ -241,7 +241,7 @@ def look(path: Path) -> Look:
     if not sizes:
         raise DatasetError(f"{unreadable[:80]} and all others that were tried cannot be read as images.")
     least = median(min(size) for size in sizes)
-    side = max((one for one in (28, 32, 64) if one <= least), default=SIDES[0])
+    side = max((usual for usual in (28, 32, 64) if usual <= least), default=SIDES[0])
     return Look(
         {name: len(members) for name, members in content.train.items()},
         {name: len(members) for name, members in content.test.items()},

@@ -183,7 +183,7 @@ def read_weights(content: bytes) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """
     content_read = _safetensors(content) if content[8:9] == b"{" and content[:1] != b"\x80" else _unpickled(content)
     weights, notes = _unwrapped(content_read), []
-    while prefix := next((one for one in PREFIXES if all(name.startswith(one) for name in weights)), None):
+    while prefix := next((known for known in PREFIXES if all(name.startswith(known) for name in weights)), None):
         weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
         notes.append(f"'{prefix}' was taken off its names.")
     for name, tensor in weights.items():
@@ -325,7 +325,7 @@ def _check_ends(layers: Sequence[_Layer], dataset: Dataset) -> None:
         raise TeacherError("This file holds no layer with weights: save them with torch.save(model.state_dict(), ...).")
     known = [architecture.ends for architecture in MODELS.values() if architecture.ends is not None]
     ends = next((pair for pair in known if by_name.keys() >= {*pair}), None)
-    first, last = (matrices[0], matrices[-1]) if ends is None else (by_name[one] for one in ends)
+    first, last = (matrices[0], matrices[-1]) if ends is None else (by_name[name] for name in ends)
     classes, (channels, height, width) = len(dataset.class_names), dataset.image_shape
     if len(last) != classes:
         raise TeacherError(
@@ -459,13 +459,13 @@ def _likely_causes(config: RunConfig, state: dict[str, Tensor], dataset: Dataset
     def share(mean: Any, std: Any) -> float:
         assert config.brought is not None  # noqa: S101  made so by read
         other = config.replace(brought=config.brought.replace(mean=mean, std=std))
-        model, said = _built(other, state, dataset), []
+        model, batches = _built(other, state, dataset), []
         for part in parts:
             nonlocal answered
-            said.append(build.logits_of(model, part, dataset.normalise))
+            batches.append(build.logits_of(model, part, dataset.normalise))
             answered += 1
             tell("Looking for the cause of its errors", answered / (2 * len(PIXELS) * len(parts)))
-        return accuracy.test_errors(torch.cat(said).numpy(), truth) / len(truth)
+        return accuracy.test_errors(torch.cat(batches).numpy(), truth) / len(truth)
 
     known = {words: (mean, std) if mean and std else _own(dataset) for words, mean, std in PIXELS.values()}
     straight = {words: share(*statistics) for words, statistics in known.items()}

@@ -69,15 +69,15 @@ def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]]
     if taken != run_id:  # the same file is being asked already
         remove_folder(folder.path)
         return taken
-    told = [f"Brought by its user: {brought.file}, SHA-256 {brought.sha256}."] if brought else []
-    store.describe(run_id, name=name, note=" ".join([*told, *outcome.notes]), tags=[TAG])
+    source = [f"Brought by its user: {brought.file}, SHA-256 {brought.sha256}."] if brought else []
+    store.describe(run_id, name=name, note=" ".join([*source, *outcome.notes]), tags=[TAG])
     return run_id
 
 
 class Trial:
     """One file that is being tried, or waits until another was. Close it: its folder holds the file.
 
-    model: the architecture, where its user chose one. mean, std: as BroughtConfig has them. inverted: whether dark and
+    model: the architecture, where its user chose one. mean, std: as ExternalConfig has them. inverted: whether dark and
     light are exchanged before. Raises TrialError for a file that is empty or too large.
     """
 
@@ -164,14 +164,14 @@ class Trial:
             raise TrialError(
                 "This file broke the process that tried it, or took more memory than a teacher may: it is not taken."
             )
-        found = child.result
+        outcome = child.result
         return Outcome(
-            RunConfig.model_validate(found["config"]),
+            RunConfig.model_validate(outcome["config"]),
             (self._path / STATE).read_bytes(),
-            tuple(found["notes"]),
-            found["warning"],
-            found["test_errors"],
-            found["test_examples"],
+            tuple(outcome["notes"]),
+            outcome["warning"],
+            outcome["test_errors"],
+            outcome["test_examples"],
         )
 
 
@@ -218,9 +218,9 @@ def main(folder: Path) -> None:
         _bound_memory()
         tried = examine.examine(content, ask, dataset, tell)
         tensors.save_tensors(folder / STATE, tried.state)
-        found = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
-        del found["state"]
-        report({"result": found})
+        result = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
+        del result["state"]
+        report({"result": result})
     except Exception as error:
         if not isinstance(error, LabError):
             logging.exception("a trial failed")
