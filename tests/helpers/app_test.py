@@ -10,3 +10,14 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 def app_test() -> AppTest:
     """Return the app, not yet run."""
     return AppTest.from_file(APP, default_timeout=60)
+
+
+def app_on(page: str, **query: str) -> AppTest:
+    """Return the app on a page, as whoever follows a link with this query finds it. Fails where the page does."""
+    app = app_test()
+    for name, value in query.items():
+        app.query_params[name] = value
+    app.run()
+    app.switch_page(f"pages/{page}/page.py").run()
+    assert not app.exception, [error.value for error in app.exception]
+    return app

@@ -51,7 +51,7 @@ def test_a_control_that_a_browser_draws_anew_starts_on_its_choice():
     assert app.selectbox[0].proto.default == 0
 
 
-def test_a_browser_that_has_not_heard_of_the_newest_address_takes_no_choice_back():
+def test_an_address_from_before_a_choice_does_not_take_it_back():
     """Two clicks at once: the second is sent with the address from before the first."""
     app = opened(fruit="plum")
     app.selectbox[0].set_value("apple").run()

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from app_test import app_test
+from app_test import app_on
 from measured import machine
 from PIL import Image
 from tiny import LONG_NAMES, colour_story, coloured_classes
@@ -291,12 +291,7 @@ def open_page(lab_home, monkeypatch, at_this_machine):
 
     def open_it(page, **query):
         monkeypatch.setenv("KD_HOME", str(lab_home[0]))
-        app = app_test()
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-        app.switch_page(f"pages/{page}/page.py").run()
-        assert not app.exception, [error.value for error in app.exception]
+        app = app_on(page, **query)
         assert not app.error, [error.value for error in app.error]
         return app
 

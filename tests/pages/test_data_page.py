@@ -1,7 +1,7 @@
 """The page on which data sets are looked at and brought in, as Streamlit runs it."""
 
 import pytest
-from app_test import app_test
+from app_test import app_on
 from tiny import tiny_config, train_here
 
 from kd_core.base import paths as base_paths
@@ -27,13 +27,7 @@ def open_page(home, at_this_machine):
     """open_page() -> the page as its user finds it, in a home of its own."""
 
     def open_it(page="data", **query):
-        app = app_test()
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-        app.switch_page(f"pages/{page}/page.py").run()
-        assert not app.exception, [error.value for error in app.exception]
-        return app
+        return app_on(page, **query)
 
     yield open_it
     services._jobs(home).close()

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from app_test import app_test
+from app_test import app_on
 from tiny import TINY, tiny_config
 
 from kd_core.exchange import shipped
@@ -52,12 +52,7 @@ def open_lesson(lesson_home, monkeypatch, at_this_machine):
 
     def open_it(**query):
         monkeypatch.setenv("KD_HOME", str(lesson_home))
-        app = app_test()
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-        app.switch_page("pages/mistakes/page.py").run()
-        assert not app.exception, [error.value for error in app.exception]
+        app = app_on("mistakes", **query)
         assert not app.error
         return app
 

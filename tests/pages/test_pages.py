@@ -14,7 +14,7 @@ import safetensors.torch
 import short_demo
 import streamlit as st
 import torch
-from app_test import app_test
+from app_test import app_on, app_test
 from measured import busy, machine
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
@@ -86,13 +86,7 @@ def open_page(homes, monkeypatch, at_this_machine):
 
     def open_it(page, home="trained", **query):
         monkeypatch.setenv("KD_HOME", str(homes[home]))
-        app = app_test()
-        for name, value in query.items():
-            app.query_params[name] = value
-        app.run()
-        app.switch_page(f"pages/{page}/page.py").run()
-        assert not app.exception, [error.value for error in app.exception]
-        return app
+        return app_on(page, **query)
 
     return open_it
 
