@@ -33,6 +33,7 @@ DASK_SETTINGS = {
 """Of the workers that KD Lab starts. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_)
 and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without. Its scheduler, which lies in the
 app's process, would keep the last 1,000 messages of every connection, records and all."""
+HERE = "127.0.0.1"
 CORES_A_RUN = 4
 """How many cores a run gets where nothing else is said: its batches gain little from more."""
 GPU = "GPU"
@@ -53,6 +54,11 @@ def cores_here() -> int:
     from dask import system
 
     return max(1, int(system.cpu_count()))
+
+
+def workers_here(at_once: int) -> int:
+    """Count the workers that this machine gets. at_once: 0 for one for every CORES_A_RUN cores."""
+    return at_once or max(1, cores_here() // CORES_A_RUN)
 
 
 class Worker(NamedTuple):
@@ -99,14 +105,14 @@ class Cluster:
         from distributed import Client, LocalCluster
 
         cores = cores_here()
-        workers = at_once or max(1, cores // CORES_A_RUN)
+        workers = workers_here(at_once)
         self.threads = max(1, cores // workers)
         dask.config.set(DASK_SETTINGS)
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
-            host="127.0.0.1",
+            host=HERE,
             dashboard_address="127.0.0.1:0",
             memory_limit=0,
             env=WORKER_ENVIRONMENT,

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kd_core.jobs.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
+from kd_core.base.process import memory_kills
+from kd_core.jobs.cluster import CONNECT_SECONDS, HERE, Cluster, SchedulerError, Worker
 from kd_core.jobs.execute import sentence_of
 from kd_core.jobs.findings import Finding, find_on_worker
 from kd_core.jobs.turns import (
@@ -52,6 +53,11 @@ SECONDS_BETWEEN_SIGNS = 20.0
 RESUME = "Resume goes on from the last checkpoint."
 BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
 GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
+
+KILLED = (
+    "The system killed the process that trained it, because memory ran out: resume it when less else trains here, or"
+    " choose a smaller batch size or network."
+)
 
 
 class Wish(NamedTuple):
@@ -151,17 +157,18 @@ class Roster:
         """Have what was given to a worker that is gone wait for another, in its place.
 
         blamed: the worker alone is gone, and the work may be what it died of. Work that has lost MOST_LOSSES workers so
-        is given up.
+        is given up, and so is one whose worker this machine killed for want of memory: it would do so again.
         """
         work = self.works[key]
+        killed = blamed and work.worker.host == HERE and memory_kills() > work.kills
         if work.finding:
             kind, run_ids = work.finding
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
         going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
-        given_up = [run_id for run_id in going if self._losses[run_id] + blamed >= MOST_LOSSES]
+        given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
         for run_id in going:
             if run_id in given_up:
-                self.store.apply(run_id, {"kind": "interrupted", "text": GIVEN_UP})
+                self.store.apply(run_id, {"kind": "interrupted", "text": KILLED if killed else GIVEN_UP})
             else:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
         self._wait([run_id for run_id in going if run_id not in given_up])
@@ -434,7 +441,7 @@ class Dispatcher:
         """Have a worker call function(key, storage, *args, threads)."""
         cluster = self._connect()
         task = cluster.submit(worker, function, key, str(self.store.storage), *args, cluster.threads, key=key)
-        self.roster.give(key, Work(task, worker, run_ids, browser, finding, time.monotonic()))
+        self.roster.give(key, Work(task, worker, run_ids, browser, finding, time.monotonic(), memory_kills()))
         task.add_done_callback(lambda _: self.send(partial(self.end_work, key)))
 
     # The cluster, and workers that have to leave their work.

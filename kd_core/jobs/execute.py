@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, is_file, read_text, remove
+from kd_core.base.process import memory_here
 from kd_core.runs.events import Ended, Event, Probe
 from kd_core.runs.run import RunFolder, folder_of
 from kd_core.runs.store import Store
@@ -130,11 +131,13 @@ def config_in(folder: RunFolder) -> RunConfig:
 def _execute(folder: RunFolder, supervisor: Supervisor) -> Ended:
     from kd_core.data import load
     from kd_core.runs import artifacts
+    from kd_core.training import memory
 
     config = config_in(folder)
     results = artifacts.saved_results(folder)
     if results:
         return {"kind": "finished", "results": results}
+    memory.check(config, (), memory_here())  # of another host, or of a limit that was lowered since
     downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
     dataset = load.load(config.dataset, downloading, folder.storage)
     if not config.trained_here:

@@ -62,7 +62,7 @@ def turns(
 
 
 class Work(NamedTuple):
-    """What a worker was given: runs, or a finding. began: when, on the monotonic clock."""
+    """What a worker was given: runs, or a finding. began: when, on the monotonic clock. kills: memory_kills() then."""
 
     task: "Task"
     worker: Worker
@@ -70,6 +70,7 @@ class Work(NamedTuple):
     browser: str
     finding: tuple[Finding, tuple[str, ...]] | None
     began: float
+    kills: float = math.inf
 
     @property
     def measures(self) -> bool:
@@ -192,24 +193,28 @@ def forecast(
 
 
 class Limits(NamedTuple):
-    """How many runs may wait or be at work: in all, and of one guest's browser; and how many train here at once.
+    """How many runs may wait or be at work: in all, and of one guest's browser; how many train at once, and on what.
 
-    at_once: 0 stands for one for every four cores. A cluster has as many as it has workers.
+    at_once: 0 stands for one for every four cores. A cluster has as many as it has workers. gigabytes: the memory that
+    a run may take; 0 stands for what this machine has, shared among the runs at once, and for no limit on a cluster.
     """
 
     queue: int = 500
     browser: int = 50
     at_once: int = 0
+    gigabytes: int = 0
 
     @classmethod
     def from_environment(cls) -> "Limits":
         """Read the variables named below. Raises ConfigError where one is no whole number above 0."""
         values = {}
         names = {"queue": "KD_MAX_QUEUED", "browser": "KD_MAX_PER_BROWSER", "at_once": "KD_RUNS_AT_ONCE"}
+        names |= {"gigabytes": "KD_MAX_RUN_GB"}
         for field, name in names.items():
             text = os.environ.get(name, "").strip()
             if text:
                 if not (text.isascii() and text.isdecimal() and int(text) > 0):
-                    raise ConfigError(f"{name} is '{text}': give a whole number of runs above 0")
+                    unit = "GB" if field == "gigabytes" else "runs"
+                    raise ConfigError(f"{name} is '{text}': give a whole number of {unit} above 0")
                 values[field] = int(text)
         return cls(**values)

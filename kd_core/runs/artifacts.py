@@ -22,8 +22,7 @@ from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import ExternalConfig
 from kd_core.runs.run import Results, RunFolder
-from kd_core.training.config import RunConfig
-from kd_core.training.split import split_of
+from kd_core.training.config import RunConfig, split_of
 
 if TYPE_CHECKING:
     from kd_core.training.loop import Training

@@ -5,7 +5,7 @@ Every rule a value breaks becomes one plain sentence in a ConfigError, which the
 """
 
 import hashlib
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import (
     Field,
@@ -18,6 +18,11 @@ from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kd_core.data.dataset import Dataset
 
 Role = Literal["teacher", "baseline", "distilled"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -192,3 +197,15 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
 def cell_key(config: RunConfig) -> str:
     """Hash a run's settings: 16 hexadecimal digits, the same in every process."""
     return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+
+
+def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
+    """Indices into the training set: (training, validation) images of a run, which the best epoch is chosen by.
+
+    Raises ConfigError where its transfer set holds no image of either.
+    """
+    parts = dataset.split(config.training.validation_fraction, config.seed)
+    if config.transfer_set.whole:
+        return parts
+    learned, chosen_by = (dataset.transfer_set(part, config.transfer_set, config.seed) for part in parts)
+    return learned, chosen_by

@@ -22,11 +22,10 @@ from kd_core.losses.objectives.definition import Batch, Sample
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord, Record, StepRecord
-from kd_core.training.split import split_of
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20

@@ -22,11 +22,10 @@ from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord
-from kd_core.training.split import split_of
 
 MAX_PARAMETERS = 150_000
 """Students above this size train one by one.

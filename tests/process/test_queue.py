@@ -704,6 +704,19 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
     assert idle._dispatcher.roster.works == {}
 
 
+@pytest.mark.parametrize("killed", [True, False])
+def test_a_worker_that_was_killed_for_want_of_memory_says_so_and_is_not_followed_by_another(idle, monkeypatch, killed):
+    run_id, roster = new_id(), idle._dispatcher.roster
+    idle.store.create({run_id: tiny_config()})
+    monkeypatch.setattr(jobs_dispatch, "memory_kills", lambda: 7 + killed)
+    work = work_of(run_id)
+    roster.works["key"] = work._replace(kills=7, worker=work.worker._replace(host="127.0.0.1"))
+    roster._given[run_id] = "key"
+    roster.lose("key", blamed=True)
+    run = idle.store.get(run_id)
+    assert (run.status, run.message) == (("interrupted", jobs_dispatch.KILLED) if killed else ("queued", LOST_WORKER))
+
+
 def test_a_broken_off_run_says_so_though_the_store_failed_at_first(idle, monkeypatch):
     run_id = new_id()
     idle.store.create({run_id: tiny_config()})
