@@ -71,7 +71,7 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
         backed_up = backup.is_file() and _sound(backup)
         made_at = time.strftime("%d %b, %H:%M:%S", time.localtime(backup.stat().st_mtime)) if backed_up else ""
         if backed_up:
-            shutil.copyfile(backup, home / DATABASE)
+            shutil.copy(backup, home / DATABASE)
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
     store = Store(home, files)

@@ -310,6 +310,7 @@ class Store(Reader):
             replaced_whole(self.home / BACKUP) as partial,
             closing(sqlite3.connect(self.home / DATABASE, timeout=SECONDS_FOR_A_LOCK)) as reader,
         ):
+            partial.touch(mode=(self.home / DATABASE).stat().st_mode & 0o777)
             reader.execute("VACUUM INTO ?", (str(partial),))
 
     def give_sign(self) -> None:
