@@ -1,5 +1,6 @@
 """The view of a page in its address. Whatever stands there and is no value of a control reads as its default."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -10,6 +11,7 @@ import streamlit as st
 from pages.shared.server.streamlit_patches import went_back
 
 LOWEST, HIGHEST = 0.1, 100.0
+_LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -55,9 +57,19 @@ def callbacks(key: str, *names: str) -> dict[str, Any]:
 
 
 def _write(key: str, name: str) -> None:
-    value = st.session_state[key].get(name)
+    value = event_of(st.session_state[key], name, lambda value: value if isinstance(value, str) else f"{value:g}")
     if value is not None:
-        st.query_params[name] = value if isinstance(value, str) else f"{value:g}"
+        st.query_params[name] = value
+
+
+def event_of(state: Any, name: str, read: Callable[[Any], T]) -> T | None:
+    """Read what a component sent under a name; None where it sent nothing, or what only a hand-made message holds."""
+    try:
+        value = state.get(name)
+        return None if value is None else read(value)
+    except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
+        _LOG.warning("A component's %s was ignored, because no component of ours sends that: %s", name, error)
+        return None
 
 
 def number(name: str, default: float, low: float, high: float) -> float:
