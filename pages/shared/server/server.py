@@ -5,6 +5,7 @@ for. The services are imported by the first request: their caches want a running
 """
 
 import secrets
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core.base import process
-from pages.shared.access.auth import RequirePassword
+from kd_core.base.config import ConfigError
+from pages.shared.access.auth import RequirePassword, passwords
 from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
 from pages.shared.server import streamlit_patches
@@ -25,6 +27,10 @@ from pages.shared.session import keys
 
 process.let_threads_sleep()
 process.keep_heaps_few()
+try:
+    passwords()
+except ConfigError as error:
+    sys.exit(f"error: {error}")
 
 
 class _NameBrowsers:
