@@ -79,7 +79,9 @@ def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory
 
 
 def check(config: RunConfig, teachers: Sequence[ModelConfig], most_bytes: float) -> None:
-    """Raise ConfigError where a run would take more memory than its worker has."""
+    """Raise ConfigError where a run would take more memory than its worker has. An external teacher is not trained."""
+    if not config.trained_here:
+        return
     memory = memory_of(config, teachers)
     if machine(config.training.device)[0] != "cpu":  # a GPU has memory of its own, and says so when that is full
         memory = memory._replace(activations=0)

@@ -1,11 +1,15 @@
 """nginx and Caddy before a server of the lab, configured as docs/proxies.md says."""
 
 import contextlib
+import os
 import re
+import shutil
 import socket
 import subprocess
 import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NGINX = """
@@ -29,6 +33,9 @@ def documented(kind):
 @contextlib.contextmanager
 def proxied(kind, how, target, folder, *, left_out=""):
     """The address of a proxy before the server at a port. left_out: a line that somebody forgot."""
+    if shutil.which(kind) is None:
+        message = f"no {kind} on this machine: apt-get install {kind}"
+        pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

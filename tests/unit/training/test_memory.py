@@ -8,7 +8,7 @@ from kd_core.data.catalogue import own_name
 from kd_core.data.sets.definition import DatasetInfo
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
-from kd_core.models.config import BLACK_BOX, MODELS, ModelConfig
+from kd_core.models.config import BLACK_BOX, MODELS, ExternalConfig, ModelConfig
 from kd_core.training import memory
 
 PLAIN = tiny_config("baseline")
@@ -68,6 +68,11 @@ def test_a_run_that_does_not_fit_is_refused_by_what_takes_the_most():
         memory.check(GIANT, (), 25e9)
     with pytest.raises(ConfigError, match=r"and a run has 0\.6 GB here: choose a smaller batch size or network"):
         memory.check(MAPS, (), 6.3e8)
+
+
+def test_a_teacher_that_is_taken_as_it_is_fits():
+    file = ExternalConfig(kind="onnx", file="a.onnx", sha256="0" * 64)
+    memory.check(PLAIN.replace(role="teacher", model=ModelConfig(name=BLACK_BOX), brought=file), (), 0)
 
 
 def test_on_a_gpu_a_batch_lies_in_the_memory_of_the_gpu(monkeypatch):
