@@ -32,10 +32,6 @@ class SaveError(LabError):
     """Something could not be saved or read back; one sentence says what and what to do."""
 
 
-class DamagedError(SaveError):
-    """A file is there and is not what was written."""
-
-
 def path_at(address: str) -> AnyPath:
     """Make a path of a folder as a user names it, or of storage as fsspec does, such as s3://bucket/lab.
 
@@ -139,6 +135,22 @@ def remove(path: AnyPath) -> None:
     _elsewhere(path, lambda: path.unlink(missing_ok=True))
 
 
+def keep_private(folder: Path, file: str, *others: str) -> None:
+    """Make a folder that nobody else on this machine may enter, and keep a file and others in it from them.
+
+    The file is made where it is missing, so that it is private from its first byte. Of a folder that is there and in
+    which others may write, somebody shares it on purpose, nothing is taken from them. Raises OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o022:
+        return
+    with contextlib.suppress(OSError):
+        os.close(os.open(folder / file, os.O_CREAT | os.O_RDONLY, 0o600))
+    for name in (file, *others):
+        with contextlib.suppress(OSError):  # it is missing, or somebody else's
+            (folder / name).chmod((folder / name).stat().st_mode & 0o7700)
+
+
 def claim(folder: AnyPath, name: str) -> bool:
     """Claim an empty folder for this caller alone; False where another has it. name: of its first file.
 
@@ -223,7 +235,7 @@ def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
 def disk_problem(error: OSError, folder: AnyPath) -> str:
     """Put an error of the file system into a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk of {folder} is full: free some space; what was saved before is whole."
+        return f"The disk of {folder} is full: free some space, then resume; what was saved before is whole."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{folder} cannot be written: give it write permission or set KD_HOME to another folder."
     return f"{folder} cannot be used: {error.strerror or error}."

@@ -11,7 +11,11 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import psutil
 
 from kd_core.base.paths import ROOT
 
@@ -42,11 +46,30 @@ def keep_heaps_few() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
-def lacks_memory(error: BaseException) -> bool:
-    """Tell whether an error is the system's, Python's, torch's or oneDNN's way to say that memory ran out."""
-    words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread",
-             "could not create a primitive", "could not create a memory")  # fmt: skip
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+def memory_kills() -> int:
+    """Count the processes that this machine's kernel has killed for want of memory; 0 where it does not say."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _bound_memory(pid: int, most_bytes: int) -> None:
+    with contextlib.suppress(ImportError, AttributeError, OSError, ValueError):  # it ended already, or another system
+        import resource
+
+        resource.prlimit(pid, resource.RLIMIT_DATA, (most_bytes, most_bytes))
+
+
+@cache
+def memory_here() -> int:
+    """Return the bytes of memory that this machine, or its container, has for its processes."""
+    most = int(psutil.virtual_memory().total)
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of the second and the first version of cgroups
+        with contextlib.suppress(OSError, ValueError):  # there is none, or it is "max"
+            most = min(most, int(Path("/sys/fs/cgroup", limit).read_text()))
+    return most
 
 
 @dataclass
@@ -74,10 +97,12 @@ class Child:
         *,
         max_seconds: float = math.inf,
         max_silent_seconds: float = math.inf,
+        max_bytes: int | None = None,
     ) -> str:
         """Run a command until it ends, and return the last lines of what else it wrote, for the log.
 
         environment: variables that it gets beside those of this process. max_silent_seconds: without new progress.
+        max_bytes: of memory of its own, files that it maps aside, where the system (Linux) can bound that.
         Raises OSError where the process cannot start.
         """
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -93,6 +118,8 @@ class Child:
             env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
         ) as process:
             self._process = process
+            if max_bytes is not None:
+                _bound_memory(process.pid, max_bytes)
             if self.stopped:
                 process.kill()
             lines = iter(lambda: process.stdout.readline(MAX_LINE) if process.stdout else "", "")

@@ -50,8 +50,9 @@ app = typer.Typer(
         "Where a run is named, the start of its id will do, or 'last': the newest that the command can use, of those"
         " started in a shell; if there is none, of those from browsers, and then of those that came with KD Lab.\n\n"
         "Results go to standard output, progress and notices to standard error. Exit codes: 0 done; 1 a run failed or"
-        " a check does not hold; 2 something asked for cannot be done; 3 paused by Ctrl-C, and 'resume' goes on; 130"
-        " broken off by Ctrl-C. KD_HOME names the folder of the runs, KD_DATA_DIR the one of the data."
+        " a check does not hold; 2 something asked for cannot be done; 3 paused by Ctrl-C, and 'resume' goes on; 4"
+        " paused by SIGTERM or SIGHUP, as when its terminal is closed; 130 broken off by Ctrl-C. KD_HOME names the"
+        " folder of the runs, KD_DATA_DIR the one of the data."
     ),
 )
 for name, command in COMMANDS.items():

@@ -1,24 +1,30 @@
-"""Doing a run in this process, with a progress bar; Ctrl-C pauses it."""
+"""Doing a run in this process, with a progress bar; Ctrl-C, SIGTERM and SIGHUP pause it."""
 
+import os
 import signal
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from kd_core.cli import FAILED, PAUSED
+from kd_core.cli import ENDED, FAILED, PAUSED
 from kd_core.cli.options import notices, say
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
 from kd_core.jobs import execute, queue
+from kd_core.jobs.turns import Limits
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.events import Event
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.precision import settled
+
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""By which a program is ended that nobody watches, or whose terminal is closed."""
 
 
 def run_new(store: Store, config: RunConfig, *, name: str) -> None:
@@ -28,7 +34,7 @@ def run_new(store: Store, config: RunConfig, *, name: str) -> None:
 
 def start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
     """Enter a run under an id and train it here. Returns how it ended."""
-    runs_checks.check(store, {run_id: config})
+    runs_checks.check(store, {run_id: config}, queue.bytes_of_a_run(Limits.from_environment(), 1))
     queue.check_devices([config])
     store.create({run_id: settled(config)})
     if name:
@@ -38,7 +44,7 @@ def start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
 
 
 def watch(store: Store, run_id: str) -> str:
-    """Do the run here, with a progress bar; Ctrl-C pauses it. Returns how it ended, or exits as the help says."""
+    """Do the run here, with a progress bar, until a signal pauses it. Returns how it ended, or exits as help says."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -71,7 +77,7 @@ def watch(store: Store, run_id: str) -> str:
         raise typer.Exit(FAILED)
     if run.status == "paused":
         say(f"paused: python -m kd_core resume {run_id} goes on", notices)
-        raise typer.Exit(PAUSED)
+        raise typer.Exit(ENDED if interrupted() in ENDING else PAUSED)
     if not run.results:
         return f"run {run_id} {run.status}. {run.message or ''}"
     errors, examples = run.results["test_errors"], run.results["test_examples"]
@@ -79,21 +85,40 @@ def watch(store: Store, run_id: str) -> str:
 
 
 @contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Within, the first Ctrl-C is noted, so that the run can save itself; the second ends the program."""
-    noted = False
+def _interrupts() -> Iterator[Callable[[], int | None]]:
+    """Within, the first signal is noted, so that the run can save itself; a second Ctrl-C ends the program.
+
+    What is ignored, as SIGHUP is under nohup, stays so.
+    """
+    noted: int | None = None
 
     def note(number: int, frame: FrameType | None) -> None:
         nonlocal noted
-        if noted:
+        if noted is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        noted = True
+        noted = noted or number
+        if number != signal.SIGTERM and number in ENDING:
+            _leave_terminal()
 
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
     try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, note)
         yield lambda: noted
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _leave_terminal() -> None:
+    """Write to nowhere what would go to a terminal: one that was closed fails whoever writes to it."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):  # isatty says no of one that was closed
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 def train_missing(store: Store, redo: experiments_table.Redo) -> None:

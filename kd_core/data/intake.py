@@ -26,6 +26,8 @@ AT_ONCE, KEPT = 2, 20
 """Processes at work, and uploads that lie here, at once."""
 MIN_FREE_BYTES = 1_000_000_000
 KEPT_SECONDS = 6 * 3600.0
+MAX_MEMORY_BYTES = 4_000_000_000
+"""Of each process. An image of 50 million pixels, the largest that is read, takes less than half of it."""
 COMMAND = [sys.executable, "-m", "kd_core", "data"]
 
 
@@ -114,7 +116,8 @@ class Intake:
         with tempfile.TemporaryDirectory(prefix="kd-lab-intake-", ignore_cleanup_errors=True) as scratch:
             # what a killed process leaves goes with its scratch folder
             try:
-                complaints = work.run([*COMMAND, *arguments, "--json"], {"TMPDIR": scratch})
+                command = [*COMMAND, *arguments, "--json"]
+                complaints = work.run(command, {"TMPDIR": scratch}, max_bytes=MAX_MEMORY_BYTES)
             except OSError as error:
                 complaints = ""
                 work.error = f"The process that takes data in cannot start: {error.strerror or error}."

@@ -36,9 +36,8 @@ from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.model_card import model_card
 from kd_core.runs.run import MAX_NAME, MAX_NOTE, MAX_TAG, MAX_TAGS, RECORD_COLUMNS, Results, Run, StoreError, new_id
 from kd_core.runs.store import Store
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, split_of
 from kd_core.training.records import RecordRow
-from kd_core.training.split import split_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,12 +45,19 @@ if TYPE_CHECKING:
 FORMAT = 1
 WEIGHTS, LOGITS = "weights.safetensors", "logits.safetensors"
 JSON_BYTES = {"config.json": 1_000_000, "run.json": 1_000_000, "card.json": 1_000_000, "probes.json": 30_000_000}
+TEXT_BYTES = {**JSON_BYTES, "metrics.csv": 100_000_000, "README.md": 1_000_000}
 """The most that each may have."""
 MEMBERS = (*JSON_BYTES, "metrics.csv", "metrics.parquet", WEIGHTS, LOGITS, "README.md")
+UNREAD = "metrics.parquet"
+"""For other programs: the CSV says the same."""
 MAX_BYTES = 500_000_000
 """Of a bundle, before and after it is unpacked."""
+MOST_PACKED = 100
+"""How many times as large a member may become. Numbers of a run become ten times as large at most."""
 MAX_DIRECTORY_BYTES, MAX_TENSOR_NAMES_BYTES, MAX_LINE = 10_000, 1_000_000, 1000
 MAX_RECORDS = 300_000
+MAX_PROBED = 5_000_000
+"""Numbers in probes.json: as Python holds them they take several times their text."""
 RECOMPUTED_IMAGES = 64
 TOLERANCE = 1e-2
 """By how much, and by what share, logits may differ between two machines."""
@@ -313,7 +319,10 @@ def _members(content: bytes) -> dict[str, bytes]:
     for name in MEMBERS:
         expect(name in archive.sizes, f"it holds no {name}")
     _check_sizes(archive.sizes)
-    return {name: archive.read(name, MAX_BYTES) for name in archive.sizes}
+    for entry in archive.entries:
+        plausible = entry.file_size <= 1_000_000 + MOST_PACKED * entry.compress_size
+        expect(plausible, f"its {entry.filename} unpacks to over {MOST_PACKED} times its size")
+    return {name: archive.read(name, MAX_BYTES) for name in archive.sizes if name != UNREAD}
 
 
 _ODD = {
@@ -326,7 +335,7 @@ _ODD = {
 
 def _check_sizes(sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
-        expect(size <= JSON_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
+        expect(size <= TEXT_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
     expect(sum(sizes.values()) <= MAX_BYTES, f"it unpacks to over {MAX_BYTES // 10**6} MB")
 
 
@@ -347,14 +356,18 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     from kd_core.models import pixels as models_pixels
 
     config, facts = _json(RunConfig, members, "config.json"), _json(_Facts, members, "run.json")
-    card, probes = _json(_Card, members, "card.json"), _json(_Probes, members, "probes.json").probes
-    info = info_of(config.dataset)
+    card, info = _json(_Card, members, "card.json"), info_of(config.dataset)
+    rows = [info.classes] * 2 * len(probed_classes(info.classes))
+    numbers = (1 + sum(rows)) * (1 + config.training.epochs)  # with that of each epoch
+    expect(
+        members["probes.json"].count(b",") <= min(numbers, MAX_PROBED), "its probes.json holds more than its run said"
+    )
+    probes = _json(_Probes, members, "probes.json").probes
     expect(not config.model.opaque, "it holds a black box, which comes as a file of its own")
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
         expect(same, f"its {name} was changed after its card.json was written")
-    rows = [info.classes] * 2 * len(probed_classes(info.classes))
     expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
     for probe in probes:
         whole = [len(row) for row in probe.logits] == rows

@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kd_core.base.config import LabError
-from kd_core.jobs.cluster import CONNECT_SECONDS, Cluster, SchedulerError, Worker
+from kd_core.base.process import memory_kills
+from kd_core.jobs.cluster import CONNECT_SECONDS, HERE, Cluster, SchedulerError, Worker
 from kd_core.jobs.execute import sentence_of
 from kd_core.jobs.findings import Finding, find_on_worker
 from kd_core.jobs.turns import (
@@ -23,6 +23,7 @@ from kd_core.jobs.turns import (
     suited_worker,
     training_group,
     turns,
+    worker_for_finding,
 )
 from kd_core.jobs.worker import PROGRESS, execute_on_worker, note_request, warm_up
 from kd_core.runs.events import Event
@@ -49,10 +50,13 @@ MOST_LOSSES = 3
 """How many workers a run may lose before it is given up."""
 SECONDS_BETWEEN_SIGNS = 20.0
 """Of life, that the owner of runs gives, so that other hosts know when it is gone."""
-BROKEN_OFF = "The process that trained it broke off."
-GIVEN_UP = "The process that trained it was lost, and so were those that took its place."
-NO_WORKER = (
-    "No worker is free: none answers. One that stays silent is ended and started anew, and what waits then goes on."
+RESUME = "Resume goes on from the last checkpoint."
+BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
+GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
+
+KILLED = (
+    "The system killed the process that trained it, because memory ran out: resume it when less else trains here, or"
+    " choose a smaller batch size or network."
 )
 
 
@@ -145,8 +149,7 @@ class Roster:
         elif run_id in self._given:
             error = work.task.exception() if work.task.status == "error" else None
             log.warning("run %s broke off: %s", run_id, error or work.task.status)
-            text = f"{BROKEN_OFF} {self.store.folder(run_id).resume_in_words()}"
-            self.store.apply(run_id, {"kind": "interrupted", "text": text})
+            self.store.apply(run_id, {"kind": "interrupted", "text": BROKEN_OFF})
             self._given.pop(run_id)
         self._losses.pop(run_id, None)
 
@@ -154,18 +157,18 @@ class Roster:
         """Have what was given to a worker that is gone wait for another, in its place.
 
         blamed: the worker alone is gone, and the work may be what it died of. Work that has lost MOST_LOSSES workers so
-        is given up.
+        is given up, and so is one whose worker this machine killed for want of memory: it would do so again.
         """
         work = self.works[key]
+        killed = blamed and work.worker.host == HERE and memory_kills() > work.kills
         if work.finding:
             kind, run_ids = work.finding
             self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
         going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
-        given_up = [run_id for run_id in going if self._losses[run_id] + blamed >= MOST_LOSSES]
+        given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
         for run_id in going:
             if run_id in given_up:
-                text = f"{GIVEN_UP} {self.store.folder(run_id).resume_in_words()}"
-                self.store.apply(run_id, {"kind": "interrupted", "text": text})
+                self.store.apply(run_id, {"kind": "interrupted", "text": KILLED if killed else GIVEN_UP})
             else:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
         self._wait([run_id for run_id in going if run_id not in given_up])
@@ -228,7 +231,6 @@ class Dispatcher:
         self._cluster: Cluster | None = None
         self._connect_at = -math.inf  # not before
         self._warm: list[Task] = []
-        self._spoilt: set[str] = set()  # keys of works that an unexpected error ended
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="kd-lab-jobs", daemon=True)
         self._thread.start()
@@ -322,12 +324,8 @@ class Dispatcher:
 
     def take_events(self, key: str, run_id: str, events: list[Event]) -> None:
         """Enter what a worker reports of a run. key: of the work that the run was part of then."""
-        if not self.roster.enter(key, run_id, events):
-            return
-        if events[-1]["kind"] == "started":
+        if self.roster.enter(key, run_id, events) and events[-1]["kind"] == "started":
             self.pass_on_request(run_id)  # a replaced worker has forgotten it
-        if events[-1].get("unexpected"):
-            self._spoilt.add(key)
 
     def end_work(self, key: str) -> None:
         """Enter how a work has left its worker."""
@@ -338,10 +336,6 @@ class Dispatcher:
             self._let_go()
             return
         self.roster.end(key)
-        error = work.task.exception() if work.task.status == "error" else None
-        if self._cluster is not None and (key in self._spoilt or (error and not isinstance(error, LabError))):
-            self._cluster.replace(work.worker.address)  # a shortage of memory, for one, may outlast it there
-        self._spoilt.discard(key)
         if work.run_ids:
             self._plan_back_up()
 
@@ -404,8 +398,6 @@ class Dispatcher:
                     f"The Dask scheduler at {self._scheduler} has no worker: start one with 'python -m kd_core worker"
                     f" {self._scheduler}'. What waits goes on then."
                 )
-            if not any(worker.answers for worker in self._connect().workers()):
-                raise SchedulerError(NO_WORKER)
             return self._free_workers(), None
         except SchedulerError as error:
             return [], error
@@ -422,17 +414,15 @@ class Dispatcher:
         going = [run_id for run_id in run_ids if run_id in self.roster.waiting]
         key = f"{run_ids[0]}-{time.time_ns()}"
         absent = [run_id for run_id in run_ids if run_id not in going]
-        last = {run_id: self.store.last_record(run_id) for run_id in going}
-        reached = {run_id: record["step"] for run_id, record in last.items() if record}
-        self._submit(key, worker, execute_on_worker, run_ids, absent, reached, run_ids=tuple(going))
+        self._submit(key, worker, execute_on_worker, run_ids, absent, run_ids=tuple(going))
 
     def _dispatch_findings(self) -> None:
         browsers = {what: wish.browser for what, wish in list(self.wishes.items())}
         at_work = Counter(work.browser for work in self.roster.works.values() if work.finding)
         for what in turns(browsers, at_work, self._found_for):
             kind, run_ids = what
-            free = free_workers(self._connect().workers(), self.roster.works.values(), alone=kind == "speed")
-            for worker in free[:1]:
+            worker = worker_for_finding(kind, self._connect().workers(), self.roster.works.values())
+            if worker is not None:
                 key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
                 self._submit(key, worker, find_on_worker, kind, runs, browser=browsers[what], finding=what)
                 self._found_for[browsers[what]] = time.monotonic()
@@ -451,7 +441,7 @@ class Dispatcher:
         """Have a worker call function(key, storage, *args, threads)."""
         cluster = self._connect()
         task = cluster.submit(worker, function, key, str(self.store.storage), *args, cluster.threads, key=key)
-        self.roster.give(key, Work(task, worker, run_ids, browser, finding, time.monotonic()))
+        self.roster.give(key, Work(task, worker, run_ids, browser, finding, time.monotonic(), memory_kills()))
         task.add_done_callback(lambda _: self.send(partial(self.end_work, key)))
 
     # The cluster, and workers that have to leave their work.

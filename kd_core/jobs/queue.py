@@ -16,6 +16,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from kd_core.base.config import ConfigError, LabError
+from kd_core.base.process import memory_here
+from kd_core.jobs.cluster import workers_here
 from kd_core.jobs.dispatch import Dispatcher, Wish
 from kd_core.jobs.execute import Request
 from kd_core.jobs.findings import Finding
@@ -39,6 +41,11 @@ def check_devices(configs: Iterable[RunConfig]) -> None:
         from kd_core.models.arithmetic import pick_device  # it takes torch
 
         pick_device(device)
+
+
+def bytes_of_a_run(limits: Limits, runs_at_once: int) -> float:
+    """Return how much memory one of so many runs may take that this machine does at once."""
+    return 1e9 * limits.gigabytes or memory_here() / runs_at_once
 
 
 def _or_endless(seconds: float | None) -> float:
@@ -84,11 +91,14 @@ class Jobs:
 
         What waits or is at work with the same config is joined, not repeated: its id stands in the place of the one
         given. browser: on whose behalf, for taking turns and limits; privileged: its own limit does not hold.
-        Raises ConfigError where one could not run, the queue or the disk is full; none is queued then.
+        Raises ConfigError where one could not run, or not in the memory of a worker, and where the queue or the disk is
+        full; none is queued then.
         """
-        check(self.store, configs)
         if self._scheduler is None:
+            check(self.store, configs, bytes_of_a_run(self.limits, workers_here(self.limits.at_once)))
             check_devices(configs.values())
+        else:  # whose workers know themselves what they have
+            check(self.store, configs, 1e9 * self.limits.gigabytes or math.inf)
         with self._admission:
             new, same = self._shared(configs)
             self._check_room(len(new), None if privileged else browser)
@@ -206,7 +216,7 @@ class Jobs:
         return spans | {run_id: spans.get(other, unknown) for run_id, other in same.items()}
 
     def _seconds_left(self, run: Run, seconds: Callable[[RunConfig], float | None]) -> float:
-        pace = progress.seconds_left(self.store, run) if run.status == "running" else None
+        pace = progress.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None
         return pace if pace is not None else _or_endless(seconds(run.config)) * max(1 - run.progress, 1e-9)
 
     def crew(self) -> dict[str, list[bool]]:

@@ -1,44 +1,52 @@
-"""Whether a run's config can be trained in this store: what it learns from must be there and fit."""
+"""Whether a run can be trained: what it learns from must be in the store and fit it, and it must fit its worker."""
+
+import math
 
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.runs.run import ACTIVE, StoreError
 from kd_core.runs.store import Store
-from kd_core.training import mistakes
+from kd_core.training import memory, mistakes
 from kd_core.training.config import RunConfig
 
 
-def check(store: Store, configs: dict[str, RunConfig]) -> None:
-    """Raise ConfigError where a run could not start.
+def check(store: Store, configs: dict[str, RunConfig], most_bytes: float = math.inf) -> None:
+    """Raise ConfigError where a run could not start, or would take more memory than its worker has (most_bytes).
 
-    That is a teacher that does not exist, failed, knows other classes or does not show what the student is to compare,
-    or a run to continue that left no weights or is another network.
+    It could not with a teacher that does not exist, failed, knows other classes or does not show what the student is to
+    compare, or as the continuation of a run that left no weights or is another network.
     """
     for config in configs.values():
         if config.continues is not None:
             _check_continued(store, config, config.continues)
-        if config.distillation is None:
-            continue
-        for teacher_id in config.distillation.teachers:
-            if teacher_id in configs:
-                mistakes.check_teacher(config, configs[teacher_id])
-                check_shows(configs[teacher_id].model, config.distillation.objective, "teacher")
-                continue
-            try:
-                teacher = store.get(teacher_id)
-            except StoreError:
-                raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
-            if teacher.status not in ACTIVE and not teacher.usable:
-                raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
-            mistakes.check_teacher(config, teacher.config)
-            classes = teacher.results.get("classes", info_of(teacher.config.dataset).classes)
-            if classes != info_of(config.dataset).classes:
-                raise ConfigError(
-                    f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
-                    f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
-                )
-            check_shows(teacher.config.model, config.distillation.objective, "teacher")
+        teachers = config.distillation.teachers if config.distillation else ()
+        networks = [_checked_teacher(store, configs, config, teacher_id).model for teacher_id in teachers]
+        memory.check(config, networks, most_bytes)
+
+
+def _checked_teacher(store: Store, configs: dict[str, RunConfig], config: RunConfig, teacher_id: str) -> RunConfig:
+    """Return the config of a teacher, one of configs or of the store, that fits its student's."""
+    if teacher_id in configs:
+        taught_by, classes = configs[teacher_id], info_of(config.dataset).classes
+    else:
+        try:
+            teacher = store.get(teacher_id)
+        except StoreError:
+            raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
+        if teacher.status not in ACTIVE and not teacher.usable:
+            raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
+        taught_by = teacher.config
+        classes = teacher.results.get("classes", info_of(taught_by.dataset).classes)
+    mistakes.check_teacher(config, taught_by)
+    if classes != info_of(config.dataset).classes:
+        raise ConfigError(
+            f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
+            f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
+        )
+    if config.distillation is not None:
+        check_shows(taught_by.model, config.distillation.objective, "teacher")
+    return taught_by
 
 
 def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath
+from kd_core.base.files import AnyPath, keep_private
 from kd_core.runs.events import EXTREMES
 from kd_core.runs.run import ACTIVE, PARTS, RECORD_COLUMNS, Run, RunFolder, Status, StoreError, folder_of
 from kd_core.training.config import RunConfig
@@ -66,7 +66,8 @@ class Reader:
         self.storage: AnyPath = storage or home
         self._lock = threading.RLock()
         try:
-            home.mkdir(parents=True, exist_ok=True)
+            runs = ["runs"] if self.storage == home else []  # where each says whose it is
+            keep_private(home, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", BACKUP, *runs)
         except OSError as error:
             raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
         with self._database_errors():

@@ -4,7 +4,8 @@ It must not import torch, so that a page, a form or a command line can build and
 Every rule a value breaks becomes one plain sentence in a ConfigError, which the page and the shell show as it is.
 """
 
-from typing import Literal, Self
+import hashlib
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import (
     Field,
@@ -17,6 +18,11 @@ from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from kd_core.data.dataset import Dataset
 
 Role = Literal["teacher", "baseline", "distilled"]
 Optimizer = Literal["adamw", "adam", "sgd"]
@@ -186,3 +192,20 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
     if distillation.info.needs != "logits":
         return f"{objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
     return f"without labels {objective} can only learn with its weight hard at 0: set it to 0"
+
+
+def cell_key(config: RunConfig) -> str:
+    """Hash a run's settings: 16 hexadecimal digits, the same in every process."""
+    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+
+
+def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
+    """Indices into the training set: (training, validation) images of a run, which the best epoch is chosen by.
+
+    Raises ConfigError where its transfer set holds no image of either.
+    """
+    parts = dataset.split(config.training.validation_fraction, config.seed)
+    if config.transfer_set.whole:
+        return parts
+    learned, chosen_by = (dataset.transfer_set(part, config.transfer_set, config.seed) for part in parts)
+    return learned, chosen_by

@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, DamagedError
-from kd_core.base.process import lacks_memory
+from kd_core.base.files import AnyPath, SaveError
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
@@ -23,11 +22,10 @@ from kd_core.losses.objectives.definition import Batch, Sample
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord, Record, StepRecord
-from kd_core.training.split import split_of
 
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
@@ -71,7 +69,6 @@ class Training:
         self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
         self.total_steps = config.training.epochs * self.steps_per_epoch
         self.step = 0
-        self.history: list[str] = []  # what its caller has recorded up to this step, in JSON
         known = self._teacher_logits(teacher_logits)
         if known is not None and not config.transfer_set.labelled:
             self.validation_labels = self._averaged(known[:, validation_indices]).argmax(dim=1).to(self.device)
@@ -175,7 +172,6 @@ class Training:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {
             "config": self.config.model_dump_json(),
-            "history": "\n".join(self.history),
             "precision": self.precision,
             "step": self.step,
             "model": self.model.state_dict(),
@@ -207,11 +203,8 @@ class Training:
             self.random_state = state["random_state"]
             self.precision = state["precision"]
             self.step = state["step"]
-            self.history = state.get("history", "").splitlines()  # older checkpoints have none
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-            if lacks_memory(error):  # the checkpoint may be whole
-                raise
-            raise DamagedError(f"{path} is no checkpoint of this run: start it anew.") from error
+            raise SaveError(f"{path} is no checkpoint of this run: start it anew.") from error
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""

@@ -34,7 +34,7 @@ def settled(config: RunConfig) -> RunConfig:
     info = info_of(config.dataset)
     costs = _costs(config.model, info.image_shape, info.classes)
     work, use = (config.training.batch_size * cost for cost in costs)
-    return config.in_precision(by_rule(work, use, *_machine(config.training.device)))
+    return config.in_precision(by_rule(work, use, *machine(config.training.device)))
 
 
 def settled_alike(configs: Sequence[RunConfig], known: Container[RunConfig] = ()) -> list[RunConfig]:
@@ -71,7 +71,7 @@ def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) 
 
 
 @lru_cache(maxsize=4)
-def _machine(device: Device) -> tuple[str, bool]:
+def machine(device: Device) -> tuple[str, bool]:
     """The device of this name on this machine, and whether it multiplies bfloat16 faster than float32.
 
     Of processors that is AMX, and AVX-512's bfloat16 on others than Intel's: there it runs at the rate of float32, and

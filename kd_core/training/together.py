@@ -16,18 +16,16 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, DamagedError
-from kd_core.base.process import lacks_memory
+from kd_core.base.files import AnyPath, SaveError
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord
-from kd_core.training.split import split_of
 
 MAX_PARAMETERS = 150_000
 """Students above this size train one by one.
@@ -93,7 +91,6 @@ class Student(NamedTuple):
     epochs_done: float
     device: torch.device
     precision: str
-    history: list[str]
 
     def best_model(self) -> nn.Module:
         """On the CPU, in eval mode."""
@@ -138,7 +135,6 @@ class Together:
         self.optimizer = optimizer_of(self.parameters, self.training, self.device)
         self.steps_per_epoch = math.ceil(self.examples / self.training.batch_size)
         self.epochs_done = 0
-        self.histories: list[list[str]] = [[] for _ in configs]  # as Training.history, of each
         self.best_errors: list[int | None] = [None] * len(configs)  # by row, as best_weights
         self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
 
@@ -276,7 +272,6 @@ class Together:
             float(self.epochs_done),
             self.device,
             self.precision,
-            self.histories[i],
         )
 
     @torch.no_grad()
@@ -300,7 +295,6 @@ class Together:
         state = {
             "configs": [config.model_dump_json() for config in self.configs],
             "epochs_done": self.epochs_done,
-            "histories": ["\n".join(history) for history in self.histories],
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "best_errors": self.best_errors,
@@ -322,11 +316,8 @@ class Together:
             self.best_weights = [kept.to(self.device) for kept in state["best_weights"]]
             self.best_errors = state["best_errors"]
             self.epochs_done = state["epochs_done"]
-            self.histories = [text.splitlines() for text in state.get("histories", [""] * len(self.configs))]
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-            if lacks_memory(error):  # the checkpoint may be whole
-                raise
-            raise DamagedError(f"{path} is no checkpoint of these runs: start them anew.") from error
+            raise SaveError(f"{path} is no checkpoint of these runs: start them anew.") from error
 
 
 def train_together(state: Together) -> Iterator[list[EpochRecord]]:

@@ -6,6 +6,7 @@ from kd_core.base.config import LabError
 from pages.shared.access import rights
 from pages.shared.access.auth import ENTER, server_auth
 from pages.shared.parts import button
+from pages.shared.parts.uploads import explain_refused_uploads
 from pages.shared.server.ready import wait_until_ready
 from pages.shared.server.streamlit_patches import StreamlitPage
 from pages.shared.session import services
@@ -30,6 +31,7 @@ def run_page(page: StreamlitPage) -> None:
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
     button.forget()
+    explain_refused_uploads()
     if server_auth().asks_for_presenter and not rights.presenter():
         link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)

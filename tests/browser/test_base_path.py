@@ -6,8 +6,11 @@ import socketserver
 import threading
 
 import pytest
+import requests
 from playwright.sync_api import expect
+from proxies import proxied
 from serving import serve
+from websockets.sync.client import connect
 
 PASSWORD, PRESENTER_PASSWORD = "apples", "pears"
 
@@ -131,3 +134,45 @@ def test_a_proxy_that_strips_its_path_serves_the_lab_whole(stripped, new_page):
     expect(page.locator(".kd-text", has_text="test errors of 445").first).to_be_visible()
     assert page.url.startswith(f"{stripped}/train")
     assert heard["/live"] == {(200, "application/json")}
+
+
+# ------------------------------------------------------------------------------------------ behind nginx and Caddy
+
+
+def signed_in(address, password=PASSWORD):
+    """A visitor of an address who gave the password there, as a browser does, beside another program's odd cookies."""
+    host = address.partition("://")[2].partition("/")[0]
+    visitor = requests.Session()
+    visitor.headers["Origin"] = f"http://{host}"
+    visitor.headers["Cookie"] = 'prefs={"a":1}; quote="open; name=\u00e9'.encode()
+    assert "This lab asks for a password" in visitor.get(f"{address}/", timeout=30).text
+    entered = visitor.post(f"{address}/enter", data={"password": password}, allow_redirects=False, timeout=30)
+    cookie = entered.headers.get("Set-Cookie", "").partition(";")[0]
+    visitor.headers["Cookie"] += b"; " + cookie.encode()
+    return visitor, entered
+
+
+@pytest.mark.parametrize("how", ["root", "kept", "stripped"])
+@pytest.mark.parametrize("kind", ["nginx", "caddy"])
+def test_a_proxy_as_the_documents_configure_it_lets_a_class_in(below_a_path, tmp_path, kind, how):
+    with proxied(kind, how, below_a_path.port, tmp_path) as address:
+        visitor, entered = signed_in(address)
+        assert (entered.status_code, entered.headers["Location"]) == (303, "./")
+        assert "<title>Streamlit</title>" in visitor.get(f"{address}/", timeout=30).text
+        referer = {"Referer": f"{address}/"}
+        assert visitor.get(f"{address}/_stcore/host-config", headers=referer, timeout=30).status_code == 200
+        stream = f"{address.replace('http', 'ws')}/_stcore/stream"
+        cookie = visitor.headers["Cookie"].decode("latin-1")
+        with connect(stream, origin=visitor.headers["Origin"], additional_headers={"Cookie": cookie}) as socket:
+            assert socket.protocol.state.name == "OPEN"
+        upload = visitor.put(f"{address}/_stcore/upload_file/nobody/1", data=bytes(30_000_000), timeout=60)
+        assert upload.text == "A file may have 21 MB at most."  # the lab's own words to a guest
+
+
+def test_behind_a_proxy_that_makes_up_a_host_the_page_says_what_is_missing(below_a_path, tmp_path, new_page):
+    with proxied("nginx", "kept", below_a_path.port, tmp_path, left_out="Host") as address:
+        page = new_page()
+        page.goto(f"{address}/")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Come in").click()
+        expect(page.get_by_role("alert")).to_contain_text("it has to pass on the Host that it was given")

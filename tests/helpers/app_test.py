@@ -1,10 +1,16 @@
 """The app under AppTest, which runs its script in the test's own process."""
 
+import functools
 from pathlib import Path
 
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+# Each AppTest reads what every installed package says of itself: half of the time that tests of pages took.
+manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
 
 
 def app_test() -> AppTest:

@@ -133,6 +133,15 @@ def wait_until_idle(store):
         time.sleep(0.1)
 
 
+def stop_all(home):
+    """Stop what a test has started and asks nothing more of."""
+    store = services._opened(home).store
+    for run in store.runs():
+        if run.status in ACTIVE:
+            services._jobs(home).ask(run.id, "stop")
+    wait_until_idle(store)
+
+
 @pytest.fixture
 def open_form(open_page):
     """open_form() -> the train page's form for digits."""
@@ -177,7 +186,7 @@ def test_train_page_queues_the_story_that_its_form_describes(open_form, homes):
     assert distilled.transfer_set == baseline.transfer_set
     assert (distilled.transfer_set.fraction, distilled.transfer_set.only_classes) == (0.5, (0, 1, 2, 7, 8))
     assert distilled.seed == baseline.seed == 11
-    wait_until_idle(store)
+    stop_all(homes["trained"])
 
 
 def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(open_form):
@@ -249,7 +258,7 @@ def test_what_was_typed_last_is_trained_though_the_page_has_not_followed(open_fo
     assert app.session_state["view"] == "Watch"
     students = [run for run in store.runs() if run.id not in before and run.config.role != "teacher"]
     assert {run.config.training.epochs for run in students} == {3}
-    wait_until_idle(store)
+    stop_all(homes["trained"])
 
 
 def test_a_double_click_starts_an_experiment_once(open_page, homes):
@@ -261,7 +270,7 @@ def test_a_double_click_starts_an_experiment_once(open_page, homes):
     for _ in range(2):
         app.button(key="sweep").click().run()
     assert len({run.batch for run in store.runs()}) == before + 1
-    wait_until_idle(store)
+    stop_all(homes["trained"])
 
 
 def test_one_session_is_served_by_one_thread_at_a_time():

@@ -13,7 +13,7 @@ import torch
 from tiny import BUDGET, PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
-from kd_core.cli import FAILED, PAUSED, REFUSED
+from kd_core.cli import ENDED, FAILED, PAUSED, REFUSED
 from kd_core.cli.app import app
 from kd_core.exchange import shipped
 from kd_core.experiments import equal_budget, paper, presets
@@ -271,7 +271,7 @@ def test_mistakes_in_a_real_shell_are_one_sentence_on_standard_error(home):
         assert (result.returncode, result.stdout, result.stderr) == (REFUSED, "", sentence)
 
 
-def test_a_run_paused_by_ctrl_c_and_resumed_ends_with_the_weights_it_would_have_had(shell, home):
+def test_a_run_paused_by_a_signal_and_resumed_ends_with_the_weights_it_would_have_had(shell, home):
     words = ["train", "--dataset", "digits", "--hidden", "16", "--epochs", "100", "--precision", "float32"]
     process = subprocess.Popen([*SHELL, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True)
     while not (home / "lab.sqlite").exists():
@@ -281,9 +281,9 @@ def test_a_run_paused_by_ctrl_c_and_resumed_ends_with_the_weights_it_would_have_
     while not any(run.step > 0 for run in store.runs()):
         assert process.poll() is None, process.stdout.read()
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGHUP)  # as when its terminal is closed
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == PAUSED, output
+    assert process.returncode == ENDED, output
     assert "Traceback" not in output
     paused = store.runs()[0]
     assert paused.status == "paused"

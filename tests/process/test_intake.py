@@ -53,6 +53,15 @@ def test_what_is_wrong_with_an_upload_is_said_in_the_sentence_of_the_process(tak
     assert work.error == "no.zip is no zip file, or it is cut short: pack the class folders again."
 
 
+def test_a_process_that_asks_for_too_much_memory_gets_none_and_says_so(taking_in, tmp_path, monkeypatch):
+    script = "bytearray(int(sys.argv[-1])); print('{\"result\": {}}')"
+    for wanted, enough in ((intake.MAX_MEMORY_BYTES // 2, True), (intake.MAX_MEMORY_BYTES, False)):
+        monkeypatch.setattr(intake, "COMMAND", [sys.executable, "-c", f"import sys; sys.argv[-1] = {wanted}; {script}"])
+        work = ended(taking_in, taking_in.look(tmp_path, ""))
+        assert (work.result == {}) == enough
+        assert enough or "broke off, perhaps for want of memory; nothing was kept" in work.error
+
+
 def test_a_process_that_is_stopped_or_dies_leaves_nothing_and_says_so(taking_in, tmp_path, monkeypatch):
     script = 'import time; print(\'{"text": "Preparing", "share": 0.5}\', flush=True); time.sleep(60)'
     monkeypatch.setattr(intake, "COMMAND", [sys.executable, "-c", script])

@@ -20,6 +20,7 @@ from kd_core.cli.app import app
 from kd_core.exchange import shipped
 from kd_core.experiments import defaults, equal_budget, paper
 from kd_core.jobs.queue import Jobs
+from kd_core.jobs.turns import Limits
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models import build
 from kd_core.models.config import MODELS, ModelConfig
@@ -291,6 +292,7 @@ def test_an_option_changes_the_model_or_is_refused(home, started, model, words):
         (["--ensemble", "logits"], "one teacher has nothing to average"),
         (["--alpha", "1", "--label-smoothing", "0.1"], "without a hard loss no label is read"),
         (["--hidden", "", "--dropout", "0.2"], "a linear model does not read --dropout"),
+        (["--hidden", "20000-20000-20000-20000"], "and a run has 4.0 GB here: choose fewer or narrower layers"),
         (["--device", "mps"], "this machine has no mps device: choose device auto or cpu"),
         (["--device", "cuda"], "this machine has no cuda device: choose device auto or cpu"),
     ],
@@ -299,6 +301,7 @@ def test_an_option_changes_the_model_or_is_refused(home, started, model, words):
 def test_what_nothing_reads_or_has_is_refused_before_a_run_is_made(store, started, monkeypatch, words, sentence):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setenv("KD_MAX_RUN_GB", "4")
     teacher = entered(store)
     refused = shell("distill", "--teacher", "last", *words)
     assert refused.exit_code == REFUSED
@@ -306,11 +309,15 @@ def test_what_nothing_reads_or_has_is_refused_before_a_run_is_made(store, starte
     assert [run.id for run in store.runs()] == [teacher]
 
 
-def test_the_app_too_refuses_a_device_that_is_not_there_before_a_run_is_made(store, monkeypatch):
+def test_the_app_too_refuses_what_this_machine_cannot_do_before_a_run_is_made(store, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    queue = Jobs(store)
+    queue = Jobs(store, limits=Limits(at_once=2))
     with pytest.raises(ConfigError, match="this machine has no cuda device"):
         queue.submit({new_id(): tiny_config(device="cuda")})
+    monkeypatch.setattr("kd_core.jobs.queue.memory_here", lambda: 8e9)
+    giant = tiny_config().replace(model=ModelConfig(hidden=(20_000,) * 8))
+    with pytest.raises(ConfigError, match=r"would take about 158\.\d GB of memory, .*, and a run has 4\.0 GB here"):
+        queue.submit({new_id(): tiny_config(), new_id(): giant})
     queue.close()
     assert store.runs() == []
 

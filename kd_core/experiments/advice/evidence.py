@@ -17,8 +17,7 @@ from kd_core.evaluation.statistics import McNemar
 from kd_core.experiments.story import StoryConfig, baseline_beside, pairs, repeats
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
-from kd_core.training.config import RunConfig
-from kd_core.training.split import split_of
+from kd_core.training.config import RunConfig, split_of
 
 SAMPLE = 2000
 """Images of the transfer set whose soft targets are looked at: a mean over them is off by 1 / sqrt(2000) of its

@@ -16,6 +16,7 @@ import ipaddress
 import os
 import re
 import secrets
+import textwrap
 import threading
 import time
 from collections.abc import Mapping
@@ -29,14 +30,14 @@ from itsdangerous import BadSignature, TimestampSigner
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import HTTPConnection, Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import request_response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import LabError
-from kd_core.base.files import write_atomic
+from kd_core.base.config import ConfigError, LabError
+from kd_core.base.files import keep_private
 from pages.shared.access.base_path import absolute, relative, within
 
 Role = Literal["presenter", "guest"]
@@ -45,8 +46,15 @@ COOKIE = "kd_role"
 ENTER = "/enter"
 OPEN_PATHS = ("/_stcore/health",)
 """What says nothing but that the server is up."""
+FIRST_ASKED = "/_stcore/host-config"
+"""What a page asks for before it opens its socket. A refusal's text is shown on it; that of a socket is not."""
+COLUMNS = 34
+"""Of a line of that text, on a telephone."""
 HOURS = 12
-MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS = 10, 200, 60.0
+PER_SECONDS = 60.0
+MAX_FAILURES, MAX_FAILURES_UNDER_ATTACK, ATTACK, MAX_FAILURES_OF_ALL = 100, 10, 200, 1000
+"""Wrong passwords in PER_SECONDS: from an address, which a class may share; from one when there were ATTACK in all; and
+in all. An address from which the right one came is no attacker's, and this machine is never held up."""
 MAX_FORM_BYTES = 4000
 HERE = "127.0.0.1"
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
@@ -68,6 +76,7 @@ class Auth:
         self._passwords = {role: given for role, given in named.items() if given}
         self._signers = {role: _signer(key, given) for role, given in self._passwords.items()}
         self._failures: list[tuple[str, float]] = []
+        self._welcome: set[str] = set()
         self._lock = threading.Lock()
 
     def role_of(self, cookie: str | None, address: str | None) -> Role | None:
@@ -84,22 +93,30 @@ class Auth:
         """Whether there is a password with which a guest becomes the presenter."""
         return "presenter" in self._passwords
 
-    def sign_in(self, given: str, source: str) -> str | None:
+    def sign_in(self, given: str, source: str | None) -> str | None:
         """Return the cookie for a password, None for a wrong one. Raises LabError after many failures.
 
-        source: against whom failures count.
+        source: against whom failures count, None for who sits at this machine.
         """
         now = time.time()
         with self._lock:
             self._failures = [(failed, at) for failed, at in self._failures if at > now - PER_SECONDS]
-            of_source = sum(failed == source for failed, _ in self._failures)
-            if of_source >= MAX_FAILURES or len(self._failures) >= MAX_FAILURES_OF_ALL:
+            if source is not None and self._held_up(source):
                 raise LabError("Too many wrong passwords: wait a minute, then try again.")
             for role, password in self._passwords.items():
                 if compare_digest(_digest(given), _digest(password)):  # in a time that does not tell how nearly
+                    self._welcome |= {source} if source is not None else set()
                     return self._signers[role].sign(role).decode()
-            self._failures.append((source, now))
+            if source is not None:
+                self._failures.append((source, now))
         return None
+
+    def _held_up(self, source: str) -> bool:
+        of_all, of_source = len(self._failures), sum(failed == source for failed, _ in self._failures)
+        if source in self._welcome:
+            return of_source >= MAX_FAILURES
+        most = MAX_FAILURES if of_all < ATTACK else MAX_FAILURES_UNDER_ATTACK
+        return of_source >= most or of_all >= MAX_FAILURES_OF_ALL
 
     def _role_in(self, cookie: str) -> Role | None:
         for role, signer in self._signers.items():
@@ -134,15 +151,27 @@ def _key(home: Path) -> bytes:
         if len(kept) == 32:
             return kept
     made = secrets.token_bytes(32)
-    with contextlib.suppress(LabError, OSError):
-        write_atomic(file, made)
-        file.chmod(0o600)
+    with contextlib.suppress(OSError):
+        keep_private(home, file.name)
+        file.touch()
+        file.chmod(0o600)  # before it holds anything
+        file.write_bytes(made)
     return made
 
 
+def passwords() -> tuple[str | None, str | None]:
+    """Return the passwords that the environment names: everybody's, and the presenter's. Raises ConfigError."""
+    password, presenter_password = os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD")
+    if password and password == presenter_password:
+        raise ConfigError(
+            "KD_PASSWORD and KD_PRESENTER_PASSWORD are the same, and whoever gives it would be the presenter: set two"
+        )
+    return password, presenter_password
+
+
 def server_auth() -> Auth:
-    """Return the passwords of this server, as its environment says."""
-    return auth_of(os.environ.get("KD_PASSWORD"), os.environ.get("KD_PRESENTER_PASSWORD"))
+    """Return what checks the passwords of this server. Raises ConfigError where they cannot be told apart."""
+    return auth_of(*passwords())
 
 
 @cache
@@ -172,6 +201,9 @@ def _refusal(scope: Scope) -> ASGIApp | None:
     path, websocket = within(scope["path"]), scope["type"] == "websocket"
     if path in OPEN_PATHS:
         return None
+    if path == FIRST_ASKED and (elsewhere := _named_otherwise(Headers(scope=scope), "referer")):
+        lines = textwrap.fill(elsewhere, COLUMNS, break_long_words=False)
+        return JSONResponse(lines, 421)  # what is no JSON is not shown
     if websocket and not from_our_pages(scope):
         return WebSocketClose(4403, "not from a page of this server")
     if _role_of(scope) is not None:
@@ -197,11 +229,14 @@ def _with_headers(send: Send) -> Send:
 
 async def _enter(request: Request) -> Response:
     if request.method != "POST" or not from_our_pages(request.scope):
-        return _login_page(request.scope, _inside(request.query_params.get("to", "/")))
+        elsewhere = _named_otherwise(request.headers, "origin") if request.method == "POST" else ""
+        target = _inside(request.query_params.get("to", "/"))
+        return _login_page(request.scope, target, elsewhere, status=403 if elsewhere else 200)
     form = parse_qs((await request.body()).decode("utf-8", errors="replace"), keep_blank_values=True)
     target = _inside(form.get("to", ["/"])[0])
     try:
-        cookie = server_auth().sign_in(form.get("password", [""])[0], source_of(request.scope))
+        source = None if _is_here(_address(request)) else source_of(request.scope)
+        cookie = server_auth().sign_in(form.get("password", [""])[0], source)
     except LabError as error:
         return _login_page(request.scope, target, str(error), status=429)
     if cookie is None:
@@ -232,8 +267,11 @@ def _inside(target: str) -> str:
 
 def _role_of(scope: Scope) -> Role | None:
     connection = HTTPConnection(scope)
-    peer = None if connection.client is None else connection.client.host
-    return server_auth().role_of(connection.cookies.get(COOKIE), address_of(peer, connection.headers))
+    return server_auth().role_of(connection.cookies.get(COOKIE), _address(connection))
+
+
+def _address(connection: HTTPConnection) -> str | None:
+    return address_of(None if connection.client is None else connection.client.host, connection.headers)
 
 
 def presents(scope: Scope) -> bool:
@@ -279,6 +317,18 @@ def source_of(scope: Scope) -> str:
 
 def from_our_pages(scope: Scope) -> bool:
     """Whether a request comes from a page of this server or from no page at all: browsers say so, and say the truth."""
-    headers = Headers(scope=scope)
-    origin = headers.get("origin")
-    return origin is None or origin.partition("://")[2] == headers.get("host")
+    return not _named_otherwise(Headers(scope=scope), "origin")
+
+
+def _named_otherwise(headers: Mapping[str, str], header: Literal["origin", "referer"]) -> str:
+    """Say that the page that asks is at another address than the server is asked for; nothing where it is at the same.
+
+    That is the page of another site, or our own behind a proxy that makes up a Host.
+    """
+    named, asked_for = headers.get(header), headers.get("host")
+    if named is None or (host := named.partition("://")[2].partition("/")[0]) == asked_for:
+        return ""
+    return (
+        f"Your browser is at {host or named}, and KD Lab was asked for {asked_for}. Where a proxy stands between them,"
+        " it has to pass on the Host that it was given, and web sockets: docs/proxies.md has it for nginx and Caddy."
+    )

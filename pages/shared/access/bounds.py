@@ -28,6 +28,8 @@ MAX_FILE_BYTES, MAX_PRESENTERS_FILE_BYTES = 21_000_000, 220_000_000
 """Of one file with what its upload adds: a picture or a run, and a data set, which only the presenter brings in."""
 MAX_ADDRESS = 16_000
 """Characters of a page's query."""
+NO_ROOM = 507
+"""The status of an upload for which there is no room; 413 is that of a file that is too large, for a proxy too."""
 UPLOADS = "/_stcore/upload_file/"
 
 
@@ -105,7 +107,7 @@ class KeepBounds:
         if int(length) > most:
             return PlainTextResponse(f"A file may have {most // 1_000_000} MB at most.", 413)
         if own + int(length) > most_own or of_all + int(length) > MAX_UPLOADED_BYTES_OF_ALL:
-            return PlainTextResponse("There is no room for more files: close other pages.", 413)
+            return PlainTextResponse("There is no room for more files: close other pages.", NO_ROOM)
         return None
 
 

@@ -7,6 +7,7 @@ Python hears only what its user presses, and that a run has changed its state.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -21,7 +22,7 @@ from pages.shared.figures import style
 from pages.shared.figures.curves import Curve
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
-from pages.shared.session.address import callbacks, number
+from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import explained, refusals
 
 _HERE = Path(__file__)
@@ -78,8 +79,12 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         on_changed_change=lambda: None,
         **callbacks(key, "smoothing", "axis", "points"),
     )
-    for request in state.asked or []:
-        _do(str(request.get("run")), str(request.get("what")), mine=bool(request.get("mine")))
+    for run_id, what, mine in event_of(state, "asked", _requests) or ():
+        _do(run_id, what, mine=mine)
+
+
+def _requests(asked: Any) -> list[tuple[str, str, bool]]:
+    return [(str(request["run"]), str(request["what"]), bool(request.get("mine"))) for request in asked]
 
 
 @st.cache_data(show_spinner=False, max_entries=128)

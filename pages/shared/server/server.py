@@ -5,6 +5,7 @@ for. The services are imported by the first request: their caches want a running
 """
 
 import secrets
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,16 +17,20 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kd_core.base import process
-from pages.shared.access.auth import RequirePassword
+from kd_core.base.config import ConfigError
+from pages.shared.access.auth import RequirePassword, passwords
 from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
 from pages.shared.server import streamlit_patches
 from pages.shared.server.ready import GETTING_READY, collect_garbage
-from pages.shared.server.routes import send_frontend
 from pages.shared.session import keys
 
 process.let_threads_sleep()
 process.keep_heaps_few()
+try:
+    passwords()
+except ConfigError as error:
+    sys.exit(f"error: {error}")
 
 
 class _NameBrowsers:
@@ -52,23 +57,7 @@ class _NameBrowsers:
         await self._app(scope, receive, send_with_cookie)
 
 
-class _SayOurWords:
-    """Sends Streamlit's frontend with our words on a lost connection; an app may have no route to Streamlit's files."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self._app
-        if scope["type"] == "http" and scope["path"].endswith(f"/static/js/{streamlit_patches.frontend()[0]}"):
-            app = await send_frontend(Request(scope))
-        await app(scope, receive, send)
-
-
-MIDDLEWARE = [
-    *(Middleware(AddBasePath), Middleware(RequirePassword), Middleware(KeepBounds)),
-    *(Middleware(_NameBrowsers), Middleware(_SayOurWords)),
-]
+MIDDLEWARE = [Middleware(AddBasePath), Middleware(RequirePassword), Middleware(KeepBounds), Middleware(_NameBrowsers)]
 
 
 @asynccontextmanager

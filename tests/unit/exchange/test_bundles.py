@@ -504,21 +504,36 @@ def test_other_compressions_are_refused(store, there, kind):
 
 
 def test_a_zip_bomb_is_refused_by_its_directory(store, there, monkeypatch):
-    monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 10_000_000)
     monkeypatch.setattr(base_archive.Archive, "read", lambda *_: pytest.fail("it was unpacked"))
-    bomb = changed(there.of_student, README__md=bytes(9_000_000), metrics__parquet=bytes(9_000_000))
-    assert len(bomb) < 100_000
-    refused(store, bomb, "it unpacks to over 10 MB")
-    refused(store, changed(there.of_student, README__md=bytes(11_000_000)), "its README.md is too large")
-    refused(store, changed(there.of_student, card__json=bytes(1_000_001)), "its card.json is too large")
+    for member, size in exchange_bundle.TEXT_BYTES.items():
+        bomb = changed(there.of_student, **{member.replace(".", "__"): bytes(size + 1)})
+        refused(store, bomb, f"its {member} is too large")
+    for member in (WEIGHTS, LOGITS, "metrics.parquet", "metrics.csv", "probes.json"):
+        bomb = changed(there.of_student, **{member.replace(".", "__"): bytes(9_000_000)})
+        assert len(bomb) < 100_000
+        refused(store, bomb, f"its {member} unpacks to over 100 times its size")
+    monkeypatch.setattr(exchange_bundle, "MAX_BYTES", 100_000)
+    refused(store, changed(there.of_student, metrics__parquet=bytes(99_000)), "it unpacks to over 0 MB")
+
+
+def test_a_table_that_nobody_reads_is_not_unpacked(store, there):
+    assert unpack(store, changed(there.of_student, metrics__parquet=b"no table")) == there.student
+
+
+def test_more_probes_than_its_run_said_are_refused_before_they_are_parsed(store, there, monkeypatch):
+    """Each number takes 32 bytes as Python holds it, and two as text."""
+    numbers = b'{"probes": [' + b"0," * 10_000 + b"0]}"
+    refused(store, changed(there.of_student, probes__json=numbers), "its probes.json holds more than its run said")
+    monkeypatch.setattr(exchange_bundle, "MAX_PROBED", 100)
+    refused(store, there.of_student, "its probes.json holds more than its run said")
 
 
 @pytest.mark.parametrize("size", [0, 10, 10_000, 499_000_000])
 def test_a_member_of_another_size_than_the_directory_states_is_refused(store, there, size):
-    content = bytearray(changed(there.of_student, README__md=bytes(5_000_000)))
+    content = bytearray(changed(there.of_student, README__md=bytes(500_000)))
     start = content.rfind(b"README.md") - 46
     content[start + 24 : start + 28] = size.to_bytes(4, "little")
-    refused(store, bytes(content), "it is damaged|is not of the size|unpacks to over")
+    refused(store, bytes(content), "it is damaged|is not of the size|is too large")
 
 
 def test_a_bundle_that_is_too_large_is_not_even_opened(store, there, monkeypatch):

@@ -13,9 +13,18 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from kd_core.base.config import LabError
+from kd_core.base.config import ConfigError, LabError
 from pages.shared.access import auth, base_path
-from pages.shared.access.auth import COOKIE, HOURS, MAX_FAILURES, MAX_FAILURES_OF_ALL, PER_SECONDS, Auth
+from pages.shared.access.auth import (
+    ATTACK,
+    COOKIE,
+    HOURS,
+    MAX_FAILURES,
+    MAX_FAILURES_OF_ALL,
+    MAX_FAILURES_UNDER_ATTACK,
+    PER_SECONDS,
+    Auth,
+)
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
 
@@ -122,21 +131,63 @@ def test_a_house_counts_as_one_however_many_addresses_it_has(address, counted):
     assert auth.source_of({"client": None}) == ""
 
 
-def test_guessing_is_held_up_for_one_address_and_for_all_together(monkeypatch):
+def guess(closed, source, times):
+    for _ in range(times):
+        closed.sign_in("wrong", source)
+
+
+def test_guessing_is_held_up_for_one_address_for_a_minute(monkeypatch):
     closed, now = make("class"), time.time()
     monkeypatch.setattr(time, "time", lambda: now)
-    for _ in range(MAX_FAILURES):
-        assert closed.sign_in("wrong", THERE) is None
+    guess(closed, THERE, MAX_FAILURES)
     with pytest.raises(LabError, match="Too many wrong passwords: wait a minute"):
         closed.sign_in("class", THERE)
-    assert closed.sign_in("class", HERE)
+    assert closed.sign_in("class", "192.168.0.8")
     monkeypatch.setattr(time, "time", lambda: now + PER_SECONDS + 1)
     assert closed.sign_in("class", THERE)
-    for i in range(MAX_FAILURES_OF_ALL):
-        closed.sign_in("wrong", f"10.0.{i // 250}.{i % 250}")
+
+
+def test_a_class_behind_one_address_does_not_share_ten_mistakes():
+    closed = make("class")
+    guess(closed, THERE, 3 * 30)
+    assert closed.sign_in("class", THERE)
+
+
+def test_twenty_addresses_that_guess_keep_nobody_else_out():
+    closed = make("class", "boss")
+    assert closed.sign_in("class", THERE)  # the first of a class
+    for number in range(ATTACK // MAX_FAILURES_UNDER_ATTACK):
+        guess(closed, f"10.0.0.{number}", MAX_FAILURES_UNDER_ATTACK)
+    for number in range(ATTACK // MAX_FAILURES_UNDER_ATTACK):
+        with pytest.raises(LabError, match="Too many"):
+            closed.sign_in("class", f"10.0.0.{number}")
+    guess(closed, THERE, 30)
+    assert closed.sign_in("class", THERE)
+    assert closed.sign_in("class", "192.168.0.8")
+
+
+def test_however_many_addresses_guess_the_presenter_at_this_machine_comes_in():
+    closed = make("class", "boss")
+    assert closed.sign_in("class", THERE)
+    for number in range(MAX_FAILURES_OF_ALL):
+        closed.sign_in("wrong", f"10.0.{number // 250}.{number % 250}")
     with pytest.raises(LabError, match="Too many"):
         closed.sign_in("class", "10.9.9.9")
-    assert len(closed._failures) <= MAX_FAILURES_OF_ALL
+    assert len(closed._failures) == MAX_FAILURES_OF_ALL
+    guess(closed, None, 2 * MAX_FAILURES)
+    assert closed.sign_in("boss", None)
+    assert closed.sign_in("class", THERE)
+
+
+def test_a_class_and_a_presenter_of_one_password_are_refused(monkeypatch):
+    for password, presenter in (("a", "a"), ("a", "b"), ("", ""), ("a", "")):
+        monkeypatch.setenv("KD_PASSWORD", password)
+        monkeypatch.setenv("KD_PRESENTER_PASSWORD", presenter)
+        if password == presenter == "a":
+            with pytest.raises(ConfigError, match="are the same, and whoever gives it would be the presenter: set two"):
+                auth.passwords()
+        else:
+            assert auth.passwords() == (password, presenter)
 
 
 # --------------------------------------------------------------------------------------------- in front of an app
@@ -301,7 +352,35 @@ def test_a_page_of_another_server_opens_no_socket_and_signs_nobody_in(visit, ori
     assert refused.value.code == 4403
     guarded = visit(password="class")
     answer = guarded.post("/enter", data={"password": "class"}, headers={"Origin": origin})
-    assert (answer.status_code, dict(answer.cookies)) == (200, {})
+    assert (answer.status_code, dict(answer.cookies)) == (403, {})
+    assert (
+        "KD Lab was asked for testserver. Where a proxy stands between them, it has to pass on the Host" in answer.text
+    )
+
+
+def test_a_page_behind_a_proxy_that_makes_up_a_host_says_what_is_missing(visit):
+    """The page asks for this before its socket, and shows what a refusal says."""
+    client = visit()
+    for referer, status in (("https://uni.example/kd/train", 421), ("https://testserver/kd/", 200)):
+        answer = client.get("/_stcore/host-config", headers={"Referer": referer})
+        assert answer.status_code == status
+        assert answer.text.startswith('"Your browser is at uni.example') == (status == 421)
+    assert client.get("/_stcore/host-config").status_code == 200
+    assert client.get("/_stcore/health", headers={"Referer": "https://uni.example/"}).status_code == 200
+
+
+def test_guesses_at_this_machine_hold_up_nobody_there_and_count_behind_a_proxy(visit):
+    client = visit(password="class", address=HERE)
+    client.base_url = "http://localhost"
+    for _ in range(MAX_FAILURES + 1):
+        assert client.post("/enter", data={"password": "guess"}).status_code == 403
+    assert client.post("/enter", data={"password": "class"}).status_code == 303
+    forwarded = {"X-Forwarded-For": "10.0.0.1"}
+    statuses = [
+        client.post("/enter", data={"password": "guess"}, headers=forwarded).status_code
+        for _ in range(MAX_FAILURES + 1)
+    ]
+    assert statuses == [403] * MAX_FAILURES + [429]
 
 
 def test_a_page_of_this_server_opens_sockets(visit):

@@ -180,9 +180,9 @@ def test_files_of_one_browser_and_of_all_have_so_much_room(visit, monkeypatch):
     anna, ben = visit("anna"), visit("ben")
     assert anna.put(f"{FILE}1", content=bytes(600)).status_code == 200
     answer = anna.put(f"{FILE}2", content=bytes(600))
-    assert (answer.status_code, answer.text) == (413, "There is no room for more files: close other pages.")
+    assert (answer.status_code, answer.text) == (507, "There is no room for more files: close other pages.")
     assert anna.put(f"{FILE}1", content=bytes(900)).status_code == 200  # in its own place
-    assert ben.put(f"{FILE}3", content=bytes(700)).status_code == 413
+    assert ben.put(f"{FILE}3", content=bytes(700)).status_code == 507
     anna.held.clear()
     assert ben.put(f"{FILE}3", content=bytes(700)).status_code == 200
 
@@ -232,5 +232,5 @@ def test_files_that_are_still_arriving_count(visit, monkeypatch):
 
     visit()
     loops.run(both())
-    assert statuses[0] == 413
+    assert statuses[0] == 507
     assert len(statuses) == 2  # the start and the body of the one refusal

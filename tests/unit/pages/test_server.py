@@ -12,7 +12,6 @@ from types import SimpleNamespace
 
 import loops
 import pytest
-import streamlit
 from starlette.requests import Request
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
@@ -40,8 +39,6 @@ def ask(route, query, cookie=""):
 
 class Queue:
     """What the server asks of Jobs, without workers."""
-
-    trouble = "No worker is free."
 
     def __init__(self, *ids):
         self.ids = ids
@@ -110,28 +107,6 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
     assert (told["runs"][0]["position"], told["runs"][0]["begins_in"]) == (1, 60.0)
-    assert told["trouble"] == "No worker is free."
-
-
-def test_a_lost_connection_is_said_in_our_words():
-    """A pupil read "Connection error ... streamlit run yourscript.py" once the server was gone."""
-    (name, content), sent, asked = streamlit_patches.frontend(), [], []
-    scope = {"type": "http", "method": "GET", "headers": [(b"accept-encoding", b"gzip")]}
-
-    async def app(scope, receive, send):
-        asked.append(scope["path"])
-
-    async def send(message):
-        sent.append(message)
-
-    for file in (name, "other.js"):
-        loops.run(server._SayOurWords(app)({**scope, "path": f"/lab/static/js/{file}"}, None, send))
-    assert asked == ["/lab/static/js/other.js"]
-    assert gzip.decompress(sent[1]["body"]) == content
-    own = (Path(streamlit.__file__).parent / "static/static/js" / name).read_bytes()
-    assert b"yourscript" in own
-    assert b"yourscript" not in content
-    assert content.count(streamlit_patches.WE_ARE_LOST.encode()) == 2
 
 
 def test_plotly_is_compressed_once_and_whole_for_browsers_without_gzip():
@@ -266,3 +241,22 @@ def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):
     ended.set()
     thread.join(timeout=10)
     assert not thread.is_alive()
+
+
+def test_an_address_in_flight_reads_as_the_newest_that_its_page_wrote():
+    tab = streamlit_patches.InFlight()
+
+    def sends(query, page="a", *, travelled=False):
+        return tab.newest(page, query, travelled=travelled)
+
+    assert sends("T=4&x=1") == "T=4&x=1"
+    tab.note({"T": "8", "x": "1"})
+    tab.note({"T": "8", "x": "1", "models": "p,q"})
+    assert sends("T=4&x=2") == "T=8&x=2&models=p%2Cq"  # x is the tab's own
+    assert sends("T=8&x=2&models=p%2Cq") == "T=8&x=2&models=p%2Cq"  # it has caught up
+    assert sends("T=4&x=2&models=p%2Cq") == "T=4&x=2&models=p%2Cq"  # so this is a link
+    tab.note({"T": "5", "x": "2"})
+    assert sends("T=4&x=2&models=p%2Cq") == "T=5&x=2"  # taken out of the address
+    assert sends("T=4&x=2", travelled=True) == "T=4&x=2"
+    tab.note({"T": "6"})
+    assert sends("T=4&x=2", page="b") == "T=4&x=2"

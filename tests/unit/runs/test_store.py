@@ -713,3 +713,37 @@ def test_a_run_waits_for_its_teacher_until_that_has_left_weights(store):
     assert store.blocked(store.runs()) == {"student"}
     store.apply("teacher", {"kind": "finished", "results": {"test_errors": 1}})
     assert store.blocked(store.runs()) == set()
+
+
+def modes(home):
+    names = (".", "lab.sqlite", "lab.sqlite-wal", "lab.backup.sqlite", "runs")
+    return [oct((home / name).stat().st_mode & 0o777) for name in names]
+
+
+def used(home):
+    store = Store(home)
+    store.create({new_id(): tiny_config()}, browser="anna")
+    store.back_up()
+    return store
+
+
+def test_nobody_else_on_the_machine_reads_whose_run_is_whose(tmp_path):
+    """A browser's id is all that its runs ask for."""
+    before = os.umask(0)
+    try:
+        new, old, shared = tmp_path / "new", tmp_path / "old", tmp_path / "shared"
+        used(new).close()
+        assert new.stat().st_mode & 0o777 == 0o700
+        old.mkdir(mode=0o755)
+        used(old)
+        assert modes(old) == ["0o755", "0o600", "0o600", "0o600", "0o777"]
+        for name in ("lab.sqlite", "lab.backup.sqlite"):
+            (old / name).chmod(0o644)  # as versions of before left them
+        used(old)
+        assert modes(old) == ["0o755", "0o600", "0o600", "0o600", "0o700"]
+        shared.mkdir()
+        shared.chmod(0o770)
+        used(shared)
+        assert modes(shared) == ["0o770", "0o644", "0o644", "0o644", "0o777"]
+    finally:
+        os.umask(before)

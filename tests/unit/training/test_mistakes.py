@@ -22,12 +22,11 @@ from kd_core.runs import artifacts, checks
 from kd_core.runs.run import new_id
 from kd_core.training import mistaken as mistaken_training
 from kd_core.training import together
-from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.config import RunConfig, TrainingConfig, split_of
 from kd_core.training.loop import Training, train
 from kd_core.training.mistaken import begin
 from kd_core.training.mistakes import MISTAKES
 from kd_core.training.records import EpochRecord
-from kd_core.training.split import split_of
 
 TEMPERATURE, ALPHA, CLASSES = 5.0, 0.7, 10
 DROPPING = ModelConfig(hidden=(16,), dropout_hidden=0.5, batch_norm=True)

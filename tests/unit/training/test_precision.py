@@ -26,7 +26,7 @@ def machine(monkeypatch):
     """Be another kind of machine."""
 
     def become(kind):
-        monkeypatch.setattr(precision, "_machine", lambda _: kind)
+        monkeypatch.setattr(precision, "machine", lambda _: kind)
 
     return become
 

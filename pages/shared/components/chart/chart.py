@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.figures import style
+from pages.shared.session.address import event_of
 
 _HERE = Path(__file__)
 _PLOTLY = _HERE.parent.parent / "common" / "plotly.js"
@@ -27,8 +28,8 @@ def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) ->
         "kd_lab_chart", html='<div class="kd-chart"></div>', js=_SCRIPT, isolate_styles=False
     )
     data = {"figure": as_json(figure), "text": text, "clickable": clickable}
-    clicked = component(key=key, data=data, on_clicked_change=lambda: None).clicked
-    return (str(clicked["x"]), str(clicked["y"])) if clicked else None
+    state = component(key=key, data=data, on_clicked_change=lambda: None)
+    return event_of(state, "clicked", lambda place: (str(place["x"]), str(place["y"])))
 
 
 def as_json(figure: go.Figure) -> str:

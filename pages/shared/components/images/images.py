@@ -11,6 +11,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from pages.shared.session.address import event_of
+
 SHOWN = 196
 """Pixels of the longer side of an image under study."""
 THUMBNAIL = 64
@@ -96,5 +98,5 @@ def image_grid(
         "tiles": [{"id": int(number), "caption": caption} for number, caption in zip(ids, captions, strict=True)],
         "selected": selected,
     }
-    picked = component(key=key, data=data, on_picked_change=lambda: None).picked
-    return None if picked is None else int(picked)
+    picked = event_of(component(key=key, data=data, on_picked_change=lambda: None), "picked", int)
+    return picked if picked in ids else None

@@ -1,0 +1,157 @@
+"""How much memory a run takes at its peak, estimated from its config before it is queued: nothing is computed.
+
+Peaks that processes reached, against the estimates: docs/measurements/memory.md (tools/benchmarks/memory.py).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from kd_core.base.config import ConfigError
+from kd_core.data.catalogue import info_of, is_own
+from kd_core.data.own.library import STREAMED_BYTES
+from kd_core.models.config import ModelConfig
+from kd_core.training.config import RunConfig
+from kd_core.training.precision import machine
+
+PROCESS_BYTES = 600_000_000
+"""Of a worker with what it imports, before it loads anything."""
+EVALUATED_AT_ONCE = 1000
+"""Images of a batch of models.build.logits_of."""
+FLOAT32 = 4
+EXAMPLES = 2
+"""Of a batch by which a network is measured: batch norm wants more than one."""
+
+
+class Memory(NamedTuple):
+    """Bytes that a run takes at its peak, by what takes them.
+
+    data: the images, and the logits that teachers gave of them. weights: of all networks, with gradients, the
+    optimiser's moments and what a checkpoint copies. activations: of a batch.
+    """
+
+    data: int
+    weights: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        """With the process itself."""
+        return PROCESS_BYTES + sum(self)
+
+
+class _Network(NamedTuple):
+    """Bytes of a network in float32: its weights and buffers, and for one image what a forward pass keeps.
+
+    kept: for the backward pass. passing: the most that stands between two layers without it.
+    """
+
+    weights: int
+    kept: int
+    passing: int
+
+
+def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory:
+    """Estimate the memory of a run on a CPU, where it is trained in float32. teachers: the networks it learns from.
+
+    A checkpoint is made of the weights, the moments and the best weights, and stands twice in memory as it is written,
+    and three times as it is read; nothing else of the networks grows then, so the larger of both peaks counts. A black
+    box of a teacher is left out: nobody knows it.
+    """
+    info, training = info_of(config.dataset), config.training
+    network = _network(config.model, info.image_shape, info.classes)
+    known = [_network(teacher, info.image_shape, info.classes) for teacher in teachers if not teacher.opaque]
+    saved = network.weights * (3 if training.optimizer == "sgd" else 4)
+    learning = network.weights + saved
+    checkpoint = 2 * network.weights + 3 * saved
+    looked_at = min(EVALUATED_AT_ONCE, max(info.train_examples, info.test_examples))
+    batch = min(training.batch_size, config.examples)
+    evaluated = max([network.passing, *(teacher.passing for teacher in known)]) * looked_at
+    in_training = (network.kept + network.passing) * batch
+    if config.distillation is not None and not config.reads_teacher_logits:
+        in_training += sum(teacher.passing for teacher in known) * batch
+    return Memory(
+        _data(config, len(teachers)),
+        max(checkpoint, learning) + sum(teacher.weights for teacher in known),
+        max(0, max(in_training, evaluated) - (checkpoint - learning)),
+    )
+
+
+def check(config: RunConfig, teachers: Sequence[ModelConfig], most_bytes: float) -> None:
+    """Raise ConfigError where a run would take more memory than its worker has. An external teacher is not trained."""
+    if not config.trained_here:
+        return
+    memory = memory_of(config, teachers)
+    if machine(config.training.device)[0] != "cpu":  # a GPU has memory of its own, and says so when that is full
+        memory = memory._replace(activations=0)
+    if memory.total <= most_bytes:
+        return
+    parts = memory._asdict()
+    largest = max(parts, key=parts.__getitem__)
+    whose, advice = _ADVICE[largest]
+    raise ConfigError(
+        f"this {config.role} would take about {_in_words(memory.total)} of memory, {_in_words(parts[largest])} of it"
+        f" {whose}, and a run has {_in_words(most_bytes)} here: {advice}"
+    )
+
+
+_ADVICE: Mapping[str, tuple[str, str]] = {
+    "data": ("for its data", "choose a smaller data set or fewer teachers"),
+    "weights": ("for its weights, their moments and checkpoints", "choose fewer or narrower layers"),
+    "activations": ("for what a batch leaves in its layers", "choose a smaller batch size or network"),
+}
+
+
+def _in_words(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB"
+
+
+def _data(config: RunConfig, teachers: int) -> int:
+    """Bytes of the images, which stand in memory as read and as split, and of the teachers' logits as read and split.
+
+    Of a data set that is streamed only the validation split and a batch are in memory.
+    """
+    info = info_of(config.dataset)
+    pixels = math.prod(info.image_shape)
+    if is_own(config.dataset) and info.train_examples * pixels > STREAMED_BYTES:
+        images = round(info.train_examples * config.training.validation_fraction) * pixels
+    else:
+        images = (2 * info.train_examples + info.test_examples) * pixels
+    logits = 3 * teachers * info.train_examples * info.classes * FLOAT32 if config.reads_teacher_logits else 0
+    return images + logits
+
+
+@lru_cache(maxsize=512)
+def _network(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> _Network:
+    """Measure a network on torch's meta device, which knows the shape of everything and holds nothing."""
+    import torch
+    from torch import Tensor, nn
+
+    from kd_core.models import build
+
+    network = build.blueprint(model, image_shape, classes).train()
+    owned = [*network.parameters(), *network.buffers()]
+    kept: dict[int, Tensor] = {}  # by storage, each of which counts once
+    passing = 0
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.setdefault(tensor.untyped_storage()._cdata, tensor)
+        return tensor
+
+    def pass_on(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal passing
+        passing = max(passing, output.nbytes + sum(tensor.nbytes for tensor in inputs))
+
+    for module in network.modules():
+        if not [*module.children()]:
+            module.register_forward_hook(pass_on)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        network(torch.zeros(EXAMPLES, *image_shape, device="meta"))
+    for tensor in owned:
+        kept.pop(tensor.untyped_storage()._cdata, None)
+    return _Network(
+        sum(tensor.nbytes for tensor in owned),
+        sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // EXAMPLES,
+        passing // EXAMPLES,
+    )
