@@ -66,16 +66,22 @@ def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory
     learning = network.weights + saved
     checkpoint = 2 * network.weights + 3 * saved
     looked_at = min(EVALUATED_AT_ONCE, max(info.train_examples, info.test_examples))
-    batch = min(training.batch_size, config.examples)
     evaluated = max([network.passing, *(teacher.passing for teacher in known)]) * looked_at
-    in_training = (network.kept + network.passing) * batch
+    in_training = batch_bytes(config)
     if config.distillation is not None and not config.reads_teacher_logits:
-        in_training += sum(teacher.passing for teacher in known) * batch
+        in_training += sum(teacher.passing for teacher in known) * min(training.batch_size, config.examples)
     return Memory(
         _data(config, len(teachers)),
         max(checkpoint, learning) + sum(teacher.weights for teacher in known),
         max(0, max(in_training, evaluated) - (checkpoint - learning)),
     )
+
+
+def batch_bytes(config: RunConfig) -> int:
+    """Estimate what a batch of a run leaves in its network, for the backward pass and during it."""
+    info = info_of(config.dataset)
+    network = _network(config.model, info.image_shape, info.classes)
+    return (network.kept + network.passing) * min(config.training.batch_size, config.examples)
 
 
 def check(config: RunConfig, teachers: Sequence[ModelConfig], most_bytes: float) -> None:

@@ -23,6 +23,7 @@ from kd_core.losses import hinton
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32
 from kd_core.training.config import RunConfig, split_of
+from kd_core.training.memory import batch_bytes
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord
@@ -34,6 +35,8 @@ CPU time of a step alone over its share of a step together, 16 students of 4 see
 an EPYC, torch 2.13, one measurement on a busy machine: 3.6 at 784-30-10 (24,000 numbers), 2.0 at 100 units, 1.9 at
 180 (143,000). Where the gain ends was not measured; stacked weights also take memory for every student.
 """
+MAX_BATCH_BYTES = 2_000_000_000
+"""Of what the batches of a group leave in its networks: 5 MB of 512 images of MNIST in 180 units, 560 MB of all."""
 
 
 def trains_together(config: RunConfig) -> bool:
@@ -55,11 +58,12 @@ def trains_together(config: RunConfig) -> bool:
     return build.parameter_count(build.blueprint(model, info.image_shape, info.classes)) <= MAX_PARAMETERS
 
 
-def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig]]:
+def groups(configs: Sequence[RunConfig], limit: int = 32, most_bytes: float = MAX_BATCH_BYTES) -> list[list[RunConfig]]:
     """Sort runs into lists of at most limit that can train together; other runs are lists of one.
 
     A group shares data set, architecture, training, transfer set and teachers; baselines join the first group that
-    agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches.
+    agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches. Their
+    batches together take most_bytes.
     """
     alone: list[list[RunConfig]] = []
     alike: dict[str, dict[tuple[str, ...], list[RunConfig]]] = {}
@@ -75,7 +79,8 @@ def groups(configs: Sequence[RunConfig], limit: int = 32) -> list[list[RunConfig
         first, *others = list(by_teachers.values()) or [[]]
         for members in (baselines + first, *others):
             ordered = sorted(members, key=lambda config: config.seed)
-            joined += [ordered[start : start + limit] for start in range(0, len(ordered), limit)]
+            fitting = max(1, int(min(limit, most_bytes / batch_bytes(ordered[0])))) if ordered else limit
+            joined += [ordered[start : start + fitting] for start in range(0, len(ordered), fitting)]
     return joined + alone
 
 
@@ -386,7 +391,7 @@ def _record(
 def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tensor | None) -> None:
     if not configs or not all(trains_together(config) for config in configs):
         raise ConfigError("only small plain mlps train together: train these students one by one")
-    if len(groups(configs, limit=len(configs))) > 1:
+    if len(groups(configs, limit=len(configs), most_bytes=math.inf)) > 1:
         raise ConfigError("students that train together share architecture, training, data and teachers")
     if configs[0].dataset != dataset.name:
         raise ConfigError(f"these students learn {configs[0].dataset}, not {dataset.name}")

@@ -13,16 +13,19 @@ from types import SimpleNamespace
 import loops
 import pytest
 from starlette.requests import Request
+from starlette.websockets import WebSocket
 from streamlit.proto.ClientState_pb2 import ClientState
 from streamlit.runtime.app_session import AppSession
 from streamlit.runtime.media_file_manager import MediaFileManager
 from streamlit.runtime.media_file_storage import MediaFileStorageError
 from streamlit.runtime.memory_media_file_storage import MemoryMediaFileStorage
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+from streamlit.web.server.starlette.starlette_websocket import StarletteClientContext
 from tiny import tiny_config
 
 from kd_core.jobs.turns import Span
 from kd_core.runs.run import new_id
+from pages.shared.access import bounds
 from pages.shared.server import ready as server_ready
 from pages.shared.server import routes, server, streamlit_patches
 from pages.shared.session import keys, services
@@ -35,6 +38,30 @@ def ask(route, query, cookie=""):
     scope = {"type": "http", "method": "GET", "path": "/", "headers": headers, "query_string": query.encode()}
     answer = route(Request(scope))
     return answer.status_code, json.loads(answer.body)
+
+
+ODD_COOKIES = ['prefs={"a":1}', "name=é", 'quote="open', "=; ;;", "a b=c"]
+
+
+@pytest.mark.parametrize("odd", ODD_COOKIES)
+def test_a_browser_is_known_beside_another_programs_odd_cookies(watched, odd):
+    """By the bounds, the live view, the pages' own context, and whoever gives it its name."""
+    for header in (f"{odd}; {keys.BROWSER_COOKIE}=me", f"{keys.BROWSER_COOKIE}=me; {odd}"):
+        scope = {"type": "websocket", "path": "/", "headers": [(b"cookie", header.encode("latin-1"))], "client": None}
+        assert bounds._Visitor.of(scope).browser == "me"
+        assert StarletteClientContext(WebSocket(scope, None, None)).cookies[keys.BROWSER_COOKIE] == "me"
+        request = Request({**scope, "type": "http", "method": "GET", "query_string": b""})
+        assert [entry["yours"] for entry in json.loads(routes._tell(request).body)["queue"]] == [True]
+        sent = []
+
+        async def inside(scope, receive, send):
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/html")]})
+
+        async def send(message, sent=sent):
+            sent.extend(message["headers"])
+
+        loops.run(server._NameBrowsers(inside)(request.scope, None, send))
+        assert len(sent) == 1
 
 
 class Queue:

@@ -15,6 +15,7 @@ from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.training.config import cell_key
 from kd_core.training.loop import Training, train
+from kd_core.training.memory import batch_bytes
 from kd_core.training.records import EpochRecord
 from kd_core.training.together import MAX_PARAMETERS, Together, groups, train_together, trains_together
 
@@ -204,6 +205,9 @@ def test_groups_keep_to_their_limit_and_seeds_side_by_side():
     assert [len(group) for group in found] == [8, 6]
     seeds = [config.seed for group in found for config in group]
     assert seeds == sorted(seeds)
+    found = groups(SWEEP.cells(), most_bytes=4.5 * batch_bytes(SWEEP.cells()[0]))
+    assert [len(group) for group in found] == [4, 4, 4, 2]
+    assert all(len(group) == 1 for group in groups(SWEEP.cells(), most_bytes=1))
 
 
 @pytest.mark.parametrize(
