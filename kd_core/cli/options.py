@@ -3,7 +3,7 @@
 import inspect
 import json
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from types import FrameType
@@ -285,8 +285,19 @@ def interrupted_by_sigterm() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    with handling(end, [signal.SIGTERM]):
+        yield
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None], numbers: Iterable[int]) -> Iterator[None]:
+    """Handle signals by a function, within. What is ignored, as SIGHUP is under nohup, stays so."""
+    before = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number, former in before.items():
+            if former is not signal.SIG_IGN:
+                signal.signal(number, handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, former in before.items():
+            signal.signal(number, former)

@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_core.cli import ENDED, FAILED, PAUSED
-from kd_core.cli.options import notices, say
+from kd_core.cli.options import handling, notices, say
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
 from kd_core.jobs import execute, queue
@@ -86,10 +86,7 @@ def watch(store: Store, run_id: str) -> str:
 
 @contextmanager
 def _interrupts() -> Iterator[Callable[[], int | None]]:
-    """Within, the first signal is noted, so that the run can save itself; a second Ctrl-C ends the program.
-
-    What is ignored, as SIGHUP is under nohup, stays so.
-    """
+    """Within, the first signal is noted, so that the run can save itself; a second Ctrl-C ends the program."""
     noted: int | None = None
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -100,15 +97,8 @@ def _interrupts() -> Iterator[Callable[[], int | None]]:
         if number != signal.SIGTERM and number in ENDING:
             _leave_terminal()
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *ENDING)}
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, note)
+    with handling(note, [signal.SIGINT, *ENDING]):
         yield lambda: noted
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _leave_terminal() -> None:
