@@ -32,6 +32,10 @@ class SaveError(LabError):
     """Something could not be saved or read back; one sentence says what and what to do."""
 
 
+class DamagedError(SaveError):
+    """A file is there and is not what was written."""
+
+
 def path_at(address: str) -> AnyPath:
     """Make a path of a folder as a user names it, or of storage as fsspec does, such as s3://bucket/lab.
 
@@ -235,7 +239,7 @@ def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
 def disk_problem(error: OSError, folder: AnyPath) -> str:
     """Put an error of the file system into a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk of {folder} is full: free some space, then resume; what was saved before is whole."
+        return f"The disk of {folder} is full: free some space; what was saved before is whole."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{folder} cannot be written: give it write permission or set KD_HOME to another folder."
     return f"{folder} cannot be used: {error.strerror or error}."

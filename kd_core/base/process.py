@@ -72,6 +72,13 @@ def memory_here() -> int:
     return most
 
 
+def lacks_memory(error: BaseException) -> bool:
+    """Tell whether an error is the system's, Python's, torch's or oneDNN's way to say that memory ran out."""
+    words = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "can't start new thread",
+             "could not create a primitive", "could not create a memory")  # fmt: skip
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+
+
 @dataclass
 class Child:
     """A program of KD Lab in a process of its own, so that what it reads can harm that process alone.

@@ -9,7 +9,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from kd_core.base.files import AnyPath, SaveError, read_bytes, write_atomic
+from kd_core.base.files import AnyPath, DamagedError, SaveError, read_bytes, write_atomic
+from kd_core.base.process import lacks_memory
 
 DIGEST_BYTES = 32
 """Of the SHA-256 at the end of a checkpoint."""
@@ -24,11 +25,18 @@ def save_tensors(path: AnyPath, tensors: dict[str, Tensor], metadata: dict[str, 
 def load_tensors(path: AnyPath) -> dict[str, Tensor]:
     """Read safetensors. Raises SaveError where the file is missing or damaged."""
     try:
-        return safetensors.torch.load(read_bytes(path))
+        return safetensors.torch.load(_content(path))
+    except (ValueError, safetensors.SafetensorError) as error:
+        raise DamagedError(f"{path} is damaged and cannot be read.") from error
+
+
+def _content(path: AnyPath) -> bytes:
+    try:
+        return read_bytes(path)
     except FileNotFoundError:
         raise SaveError(f"{path} is missing.") from None
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise SaveError(f"{path} is damaged and cannot be read.") from error
+    except OSError as error:
+        raise SaveError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def save_state(path: AnyPath, state: dict[str, Any]) -> None:
@@ -40,20 +48,20 @@ def save_state(path: AnyPath, state: dict[str, Any]) -> None:
 
 
 def load_state(path: AnyPath) -> dict[str, Any]:
-    """Read what save_state wrote; refuses anything that would run code. Raises SaveError where it is damaged.
+    """Read what save_state wrote; refuses anything that would run code. Raises SaveError, DamagedError for one.
 
     torch itself takes a checkpoint whose numbers have changed for a good one: it does not look at the archive's CRCs.
     """
+    whole = _content(path)
+    content, checksum = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
     try:
-        whole = read_bytes(path)
-        content, checksum = whole[:-DIGEST_BYTES], whole[-DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != checksum:
             raise ValueError("it was cut short or changed")
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise SaveError(f"{path} is missing.") from None
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise SaveError(f"{path} is damaged and cannot be read.") from error
+        if lacks_memory(error):  # it may be whole
+            raise
+        raise DamagedError(f"{path} is damaged and cannot be read.") from error
     if not isinstance(state, dict):
-        raise SaveError(f"{path} does not hold a checkpoint.")
+        raise DamagedError(f"{path} does not hold a checkpoint.")
     return state

@@ -10,7 +10,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_core.base.config import LabError
@@ -29,17 +29,22 @@ DASK_SETTINGS = {
     "distributed.nanny.pre-spawn-environ": {},
     "distributed.worker.profile.enabled": False,
     "distributed.admin.low-level-log-length": 100,
+    "distributed.scheduler.worker-ttl": None,
 }
 """Of the workers that KD Lab starts. Dask would have them return freed memory at every step (MALLOC_TRIM_THRESHOLD_)
 and sample their stacks: an epoch of the MNIST baseline took 1.85 s so, 1.0 s without. Its scheduler, which lies in the
-app's process, would keep the last 1,000 messages of every connection, records and all."""
+app's process, would keep the last 1,000 messages of every connection, records and all. It would restart workers that
+are silent for five minutes by the clock on the wall, all of them where somebody sets that."""
 HERE = "127.0.0.1"
 CORES_A_RUN = 4
 """How many cores a run gets where nothing else is said: its batches gain little from more."""
 GPU = "GPU"
 """The Dask resource by which a worker says that it computes on a GPU, alone or with others."""
-SECONDS_UNTIL_LOST = 30.0
-"""Without a sign of life, after which a worker is taken for lost. Where its process ends, that shows at once."""
+SECONDS_UNTIL_SILENT, SECONDS_UNTIL_LOST = 10.0, 30.0
+"""Without a sign of life: a worker gets no more work, and then is taken for lost. Where its process ends, that shows at
+once."""
+SECONDS_UNTIL_RENEWED = 120.0
+"""Without any worker, after which those of this machine are all started anew: where memory is short, none may start."""
 CONNECT_SECONDS = 5.0
 SECONDS_BETWEEN_LOOKS = 0.5
 """At the list of workers."""
@@ -62,11 +67,12 @@ def workers_here(at_once: int) -> int:
 
 
 class Worker(NamedTuple):
-    """A process that does one run at a time. gpu: whether it computes on one."""
+    """A process that does one run at a time. gpu: whether it computes on one. answers: whether it is not silent."""
 
     address: str
     host: str
     gpu: bool
+    answers: bool = True
 
 
 class Cluster:
@@ -79,14 +85,14 @@ class Cluster:
     """
 
     def __init__(self, scheduler: str | None, at_once: int, hear: Callable[[Any], None]) -> None:
-        self._client = self._existing(scheduler) if scheduler else self._local(at_once)
+        self._client, self._is_ours = (self._existing(scheduler) if scheduler else self._local(at_once)), not scheduler
         self._client.subscribe_topic(TOPIC, lambda event: hear(event[1]))
-        self._callers = ThreadPoolExecutor(4, "kd-lab-tell")
         self._being_called: set[str] = set()
+        self._leaving: set[str] = set()
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
         self._signs: dict[str, tuple[float, float]] = {}  # address -> its last sign of life, and when we saw that first
-        self._asked_at = -math.inf
+        self._asked_at = self._manned_at = -math.inf
 
     def _existing(self, scheduler: str) -> "Client":
         from distributed import Client
@@ -126,25 +132,38 @@ class Cluster:
     @property
     def reachable(self) -> bool:
         """Whether its scheduler is there. Once it was not, what was given to its workers is lost: make a new one."""
-        return bool(self._client.status == "running")
+        deserted = self._is_ours and self._asked_at - self._manned_at > SECONDS_UNTIL_RENEWED
+        return bool(self._client.status == "running") and not deserted
 
     def workers(self) -> list[Worker]:
-        """List the workers that are there, as of a moment ago."""
+        """List the workers that are there, as of a moment ago. Those that are taken for lost are started anew."""
         now = time.monotonic()
         if now - self._asked_at > SECONDS_BETWEEN_LOOKS:
             infos = self._client.scheduler_info(n_workers=-1)["workers"]
+            if now - self._asked_at > SECONDS_UNTIL_SILENT:  # it is we who were silent
+                self._signs, self._manned_at = {}, now
+            self._manned_at = now if infos else self._manned_at
             signs = {address: facts["last_seen"] for address, facts in infos.items()}  # by the scheduler's clock
             self._signs = {
                 address: self._signs[address] if self._signs.get(address, (None, 0))[0] == sign else (sign, now)
                 for address, sign in signs.items()
             }
+            silence = {address: now - at for address, (_, at) in self._signs.items()}
+            for address, facts in infos.items():
+                if silence[address] >= SECONDS_UNTIL_LOST and facts.get("nanny"):
+                    self.replace(address)
             self._workers = [
-                Worker(address, facts["host"], facts["resources"].get(GPU, 0) > 0)
+                Worker(
+                    address,
+                    facts["host"],
+                    facts["resources"].get(GPU, 0) > 0,
+                    silence[address] < SECONDS_UNTIL_SILENT,
+                )
                 for address, facts in infos.items()
-                if facts["status"] == "running" and now - self._signs[address][1] < SECONDS_UNTIL_LOST
+                if facts["status"] == "running" and silence[address] < SECONDS_UNTIL_LOST
             ]
             self._asked_at = now
-        return self._workers
+        return [worker for worker in self._workers if worker.address not in self._leaving]
 
     def submit(self, worker: Worker, function: Callable[..., Any], *args: Any, key: str) -> "Task":
         """Have just this worker do something, once. Where it is lost first, the task never ends: drop it then."""
@@ -155,28 +174,37 @@ class Cluster:
 
         While one call is on its way to a worker, further ones are left out, so say again what matters.
         """
-        with self._lock:
-            if worker.address in self._being_called:
-                return
-            self._being_called.add(worker.address)
-        self._callers.submit(self._call, worker.address, function, args)
+        self._beside(self._being_called, worker.address, partial(self._client.run, function, *args))
 
-    def _call(self, address: str, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        try:
-            self._client.run(function, *args, workers=[address])
-        except Exception as error:  # the worker, or the whole cluster, may be gone by now
-            log.info("%s could not be reached: %s", address, error)
-        finally:
-            with self._lock:
-                self._being_called.discard(address)
+    def replace(self, address: str) -> None:
+        """Have the process of a worker killed and another started in its place; it is listed no more from now on.
+
+        Another starts where Dask's nanny looks after it, as after all that KD Lab starts. A worker whose host cannot be
+        reached may come back, and is then listed again.
+        """
+        self._beside(self._leaving, address, partial(self._client.restart_workers, timeout=SECONDS_UNTIL_LOST))
+
+    def _beside(self, under_way: set[str], address: str, call: Callable[..., Any]) -> None:
+        """Call beside the queue's thread, unless such a call for this worker is under way."""
+
+        def call_it() -> None:
+            try:
+                call(workers=[address])
+            except Exception as error:  # the worker, or the whole cluster, may be gone by now
+                log.info("%s could not be reached: %s", address, error)
+            finally:
+                with self._lock:
+                    under_way.discard(address)
+
+        with self._lock:
+            if address in under_way:
+                return
+            under_way.add(address)
+        threading.Thread(target=call_it, name="kd-lab-tell", daemon=True).start()  # one that hangs holds no other up
 
     def close(self) -> None:
         """Let go of the workers; those started here end."""
-        self._callers.shutdown(wait=False, cancel_futures=True)
         cluster = self._client.cluster
         self._client.close(timeout=CONNECT_SECONDS)
         if cluster is not None:
             cluster.close()
-
-
-# ------------------------------------------------------------------------------------- the commands of other machines

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from kd_core.base.config import LabError
 from kd_core.base.process import memory_kills
 from kd_core.jobs.cluster import CONNECT_SECONDS, HERE, Cluster, SchedulerError, Worker
 from kd_core.jobs.execute import sentence_of
@@ -23,7 +24,6 @@ from kd_core.jobs.turns import (
     suited_worker,
     training_group,
     turns,
-    worker_for_finding,
 )
 from kd_core.jobs.worker import PROGRESS, execute_on_worker, note_request, warm_up
 from kd_core.runs.events import Event
@@ -50,9 +50,11 @@ MOST_LOSSES = 3
 """How many workers a run may lose before it is given up."""
 SECONDS_BETWEEN_SIGNS = 20.0
 """Of life, that the owner of runs gives, so that other hosts know when it is gone."""
-RESUME = "Resume goes on from the last checkpoint."
-BROKEN_OFF = f"The process that trained it broke off. {RESUME}"
-GIVEN_UP = f"The process that trained it was lost, and so were those that took its place. {RESUME}"
+BROKEN_OFF = "The process that trained it broke off."
+GIVEN_UP = "The process that trained it was lost, and so were those that took its place."
+NO_WORKER = (
+    "No worker is free: none answers. One that stays silent is ended and started anew, and what waits then goes on."
+)
 
 KILLED = (
     "The system killed the process that trained it, because memory ran out: resume it when less else trains here, or"
@@ -149,7 +151,8 @@ class Roster:
         elif run_id in self._given:
             error = work.task.exception() if work.task.status == "error" else None
             log.warning("run %s broke off: %s", run_id, error or work.task.status)
-            self.store.apply(run_id, {"kind": "interrupted", "text": BROKEN_OFF})
+            text = f"{BROKEN_OFF} {self.store.folder(run_id).resume_in_words()}"
+            self.store.apply(run_id, {"kind": "interrupted", "text": text})
             self._given.pop(run_id)
         self._losses.pop(run_id, None)
 
@@ -168,7 +171,8 @@ class Roster:
         given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
         for run_id in going:
             if run_id in given_up:
-                self.store.apply(run_id, {"kind": "interrupted", "text": KILLED if killed else GIVEN_UP})
+                why = KILLED if killed else f"{GIVEN_UP} {self.store.folder(run_id).resume_in_words()}"
+                self.store.apply(run_id, {"kind": "interrupted", "text": why})
             else:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
         self._wait([run_id for run_id in going if run_id not in given_up])
@@ -231,6 +235,7 @@ class Dispatcher:
         self._cluster: Cluster | None = None
         self._connect_at = -math.inf  # not before
         self._warm: list[Task] = []
+        self._spoilt: set[str] = set()  # keys of works that an unexpected error ended
         self._closing = False
         self._thread = threading.Thread(target=self._serve, name="kd-lab-jobs", daemon=True)
         self._thread.start()
@@ -324,8 +329,12 @@ class Dispatcher:
 
     def take_events(self, key: str, run_id: str, events: list[Event]) -> None:
         """Enter what a worker reports of a run. key: of the work that the run was part of then."""
-        if self.roster.enter(key, run_id, events) and events[-1]["kind"] == "started":
+        if not self.roster.enter(key, run_id, events):
+            return
+        if events[-1]["kind"] == "started":
             self.pass_on_request(run_id)  # a replaced worker has forgotten it
+        if events[-1].get("unexpected"):
+            self._spoilt.add(key)
 
     def end_work(self, key: str) -> None:
         """Enter how a work has left its worker."""
@@ -336,6 +345,10 @@ class Dispatcher:
             self._let_go()
             return
         self.roster.end(key)
+        error = work.task.exception() if work.task.status == "error" else None
+        if self._cluster is not None and (key in self._spoilt or (error and not isinstance(error, LabError))):
+            self._cluster.replace(work.worker.address)  # a shortage of memory, for one, may outlast it there
+        self._spoilt.discard(key)
         if work.run_ids:
             self._plan_back_up()
 
@@ -398,6 +411,8 @@ class Dispatcher:
                     f"The Dask scheduler at {self._scheduler} has no worker: start one with 'python -m kd_core worker"
                     f" {self._scheduler}'. What waits goes on then."
                 )
+            if not any(worker.answers for worker in self._connect().workers()):
+                raise SchedulerError(NO_WORKER)
             return self._free_workers(), None
         except SchedulerError as error:
             return [], error
@@ -414,15 +429,17 @@ class Dispatcher:
         going = [run_id for run_id in run_ids if run_id in self.roster.waiting]
         key = f"{run_ids[0]}-{time.time_ns()}"
         absent = [run_id for run_id in run_ids if run_id not in going]
-        self._submit(key, worker, execute_on_worker, run_ids, absent, run_ids=tuple(going))
+        last = {run_id: self.store.last_record(run_id) for run_id in going}
+        reached = {run_id: record["step"] for run_id, record in last.items() if record}
+        self._submit(key, worker, execute_on_worker, run_ids, absent, reached, run_ids=tuple(going))
 
     def _dispatch_findings(self) -> None:
         browsers = {what: wish.browser for what, wish in list(self.wishes.items())}
         at_work = Counter(work.browser for work in self.roster.works.values() if work.finding)
         for what in turns(browsers, at_work, self._found_for):
             kind, run_ids = what
-            worker = worker_for_finding(kind, self._connect().workers(), self.roster.works.values())
-            if worker is not None:
+            free = free_workers(self._connect().workers(), self.roster.works.values(), alone=kind == "speed")
+            for worker in free[:1]:
                 key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
                 self._submit(key, worker, find_on_worker, kind, runs, browser=browsers[what], finding=what)
                 self._found_for[browsers[what]] = time.monotonic()

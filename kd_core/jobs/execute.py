@@ -5,19 +5,23 @@ queue. Nothing here knows the queue. torch is imported by what needs it, not by 
 """
 
 import contextlib
+import json
 import logging
+import math
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
-from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, SaveError, is_file, read_text, remove
-from kd_core.base.process import memory_here
-from kd_core.runs.events import Ended, Event, Probe
-from kd_core.runs.run import RunFolder, folder_of
+from kd_core.base.config import ConfigError, LabError
+from kd_core.base.files import AnyPath, DamagedError, SaveError, is_file, read_text, remove
+from kd_core.base.process import lacks_memory, memory_here
+from kd_core.runs.events import ENDS, Ended, Event, Probe
+from kd_core.runs.recovery import recorded
+from kd_core.runs.run import RunFolder, StoreError, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
+from kd_core.training.records import RecordRow
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,23 +33,71 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Restored = TypeVar("Restored", "Training", "Together")
+Value = TypeVar("Value")
 Request = Literal["stop", "pause"]
 """What a user asks of a run. The queue asks one at work to 'yield': to leave its worker for a while, and wait again."""
 CHECKPOINT_SECONDS = 5.0
 TRAINING_PER_CHECKPOINT = 30
 """Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
+SECONDS_BETWEEN_TRIES, SECONDS_TO_MAKE_ROOM = 5.0, 30.0
+"""Of saving what cannot be written; and how long after its user asked for a run's end that is given up."""
+SAVED_LATER = "Training has ended; what it learned is saved once that can be written."
 DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
 
 
 class Supervisor(NamedTuple):
-    """Whoever has a run executed. emit: takes its events. requested: 'stop', 'pause', 'yield' or None, at any time."""
+    """Whoever has a run executed.
+
+    emit: takes its events. requested: 'stop', 'pause', 'yield' or None, at any time. reached: the step of the run's
+    last record that was entered.
+    """
 
     emit: Callable[[Event], None]
     requested: Callable[[], str | None]
+    reached: int = -1
 
     def say(self, text: str) -> None:
         """Emit a message for people."""
         self.emit({"kind": "message", "text": text})
+
+    def record(self, event: RecordRow | Probe, history: list[str]) -> None:
+        """Emit a record, and note it in the history that is saved with what was learned up to it."""
+        history.append(json.dumps(event))
+        self.emit(event)
+
+    def replay(self, history: Iterable[str]) -> None:
+        """Emit those records of a history that may not have been entered: their process was lost, or the store's end.
+
+        The last one entered is emitted again, as its probe may be missing.
+        """
+        for line in history:
+            event: RecordRow | Probe = json.loads(line)
+            if event["step"] >= self.reached:
+                self.emit(event)
+
+    def insist(self, save: Callable[[], Value], meanwhile: str) -> Value:
+        """Call save until it succeeds, and say why it did not. meanwhile: a sentence on what becomes of the run.
+
+        Raises SaveError where it still fails SECONDS_TO_MAKE_ROOM after the run's user asked for its end.
+        """
+        give_up_at, failed = math.inf, False
+        while True:
+            try:
+                value = save()
+            except SaveError as error:
+                if not failed:
+                    log.warning("%s %s", error, meanwhile)
+                failed = True
+                self.say(f"{error} {meanwhile}")
+                if self.requested() in ("stop", "pause"):
+                    give_up_at = min(give_up_at, time.monotonic() + SECONDS_TO_MAKE_ROOM)
+                if time.monotonic() > give_up_at:
+                    raise
+                time.sleep(SECONDS_BETWEEN_TRIES)
+            else:
+                if failed:
+                    self.say("")
+                return value
 
     def progress(self, cancelled: str) -> Callable[[str, float], None]:
         """Make a report of progress for work before training: ten messages a second at most.
@@ -66,6 +118,36 @@ class Supervisor(NamedTuple):
         return report
 
 
+class Checkpoints:
+    """Saves a training now and then, at a small share of its time; what cannot be written is tried again later."""
+
+    def __init__(self, save: Callable[[], None], say: Callable[[str], None]) -> None:
+        self._save, self._say, self._trouble = save, say, False
+        self._saved_at, self._wait = time.monotonic(), CHECKPOINT_SECONDS
+
+    def save_if_due(self) -> None:
+        """Save it where the last time is long enough ago."""
+        if time.monotonic() - self._saved_at > self._wait:
+            self.save()
+
+    def save(self) -> bool:
+        """Save it now; False, with a notice, where it cannot be written, or could not be a moment ago."""
+        before, trouble = time.monotonic(), ""
+        if self._trouble and before - self._saved_at < self._wait:
+            return False
+        try:
+            self._save()
+        except SaveError as error:
+            trouble = f"{error} Training goes on, and saves its checkpoint once that can be written."
+            if not self._trouble:
+                log.warning(trouble)
+        if trouble or self._trouble:
+            self._say(trouble)
+        self._saved_at, self._trouble = time.monotonic(), bool(trouble)
+        self._wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (self._saved_at - before))
+        return not trouble
+
+
 class _CancelledError(Exception):
     """A request came during work that cannot be resumed half way. text: what the work has left."""
 
@@ -77,12 +159,29 @@ class _CancelledError(Exception):
 
 def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
     """Execute one run in this process and enter its events in the store. requested comes before the store's request."""
+    waiting: list[Event] = []
 
     def emit(event: Event) -> None:
-        store.apply(run_id, event)
+        """Enter events in the store. While it cannot take them, training goes on; at its end it waits."""
+        waiting.append(event)
         on_event(event)
+        while waiting:
+            try:
+                store.apply(run_id, *waiting)
+                waiting.clear()
+            except StoreError as error:
+                if event["kind"] in ENDS and requested():
+                    raise
+                if len(waiting) == 1:
+                    log.warning("%s What run %s records is entered once that can be written.", error, run_id)
+                if event["kind"] not in ENDS:
+                    return
+                time.sleep(SECONDS_BETWEEN_TRIES)
 
-    execute_run(store.folder(run_id), Supervisor(emit, lambda: requested() or store.request(run_id)))
+    last = store.last_record(run_id)
+    reached = last["step"] if last else -1
+    supervisor = Supervisor(emit, lambda: requested() or store.request(run_id), reached)
+    execute_run(store.folder(run_id), supervisor)
 
 
 def execute_run(folder: RunFolder, supervisor: Supervisor) -> None:
@@ -103,16 +202,17 @@ def execute_run(folder: RunFolder, supervisor: Supervisor) -> None:
 
 def failure(error: Exception, run_ids: str) -> Ended:
     """Make the end of runs that an error broke off; log the error where no user caused it."""
-    if not isinstance(error, LabError):
+    unexpected = not isinstance(error, LabError)
+    if unexpected:
         log.error("run %s failed", run_ids, exc_info=error)
-    return {"kind": "failed", "text": sentence_of(error)}
+    return {"kind": "failed", "text": sentence_of(error), "unexpected": unexpected}
 
 
 def sentence_of(error: Exception) -> str:
     """Put an error that ended a run or a finding into a sentence."""
     if isinstance(error, LabError):
         return str(error)
-    if isinstance(error, MemoryError) or "out of memory" in str(error) or "can't allocate memory" in str(error):
+    if lacks_memory(error):
         return "The memory of this machine is full: choose a smaller batch size or model."
     return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
 
@@ -136,6 +236,8 @@ def _execute(folder: RunFolder, supervisor: Supervisor) -> Ended:
     config = config_in(folder)
     results = artifacts.saved_results(folder)
     if results:
+        for event in recorded(folder, supervisor.reached):
+            supervisor.emit(event)
         return {"kind": "finished", "results": results}
     memory.check(config, (), memory_here())  # of another host, or of a limit that was lowered since
     downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
@@ -151,7 +253,7 @@ def restored(begin: Callable[[], Restored], checkpoint: AnyPath, run_ids: str) -
     if is_file(checkpoint):
         try:
             training.restore(checkpoint)
-        except LabError as error:  # the same config leads to the same weights from the start
+        except (DamagedError, ConfigError) as error:  # the same config leads to the same weights from the start
             log.warning("run %s starts anew: %s", run_ids, error)
             with contextlib.suppress(OSError):  # the next checkpoint replaces it
                 remove(checkpoint)
@@ -193,23 +295,22 @@ def _train(folder: RunFolder, training: "Training", damaged: bool, supervisor: S
     supervisor.emit({"kind": "started", "step": training.step, "total_steps": total_steps, "environment": environment})
     if damaged:
         supervisor.say(DAMAGED_CHECKPOINT)
+    supervisor.replay(training.history)
     if training.step == 0:
-        supervisor.emit(_probe(training.probe_logits(), epoch=0, step=0))
-    saved_at, wait = time.monotonic(), CHECKPOINT_SECONDS
+        supervisor.record(_probe(training.probe_logits(), epoch=0, step=0), training.history)
+    checkpoints = Checkpoints(lambda: training.save(folder.checkpoint), supervisor.say)
     for record in loop.train(training):
-        supervisor.emit(records.as_dict(record))
+        supervisor.record(records.as_dict(record), training.history)
         if isinstance(record, records.EpochRecord):
-            supervisor.emit(_probe(training.probe_logits(), epoch=record.epoch, step=training.step))
+            probe = _probe(training.probe_logits(), epoch=record.epoch, step=training.step)
+            supervisor.record(probe, training.history)
         request = supervisor.requested()
-        if request:
-            training.save(folder.checkpoint)
+        if request == "yield" and checkpoints.save():
+            return {"kind": "queued"}
+        if request in ("stop", "pause"):
             return _left_early(folder, training, request, supervisor)
-        if time.monotonic() - saved_at > wait:
-            before = time.monotonic()
-            training.save(folder.checkpoint)
-            saved_at = time.monotonic()
-            wait = max(CHECKPOINT_SECONDS, TRAINING_PER_CHECKPOINT * (saved_at - before))
-    results = artifacts.save_results(folder, training)
+        checkpoints.save_if_due()
+    results = supervisor.insist(lambda: artifacts.save_results(folder, training), SAVED_LATER)
     with contextlib.suppress(OSError):  # the weights are safe; a checkpoint left over harms nobody
         remove(folder.checkpoint)
     return {"kind": "finished", "results": results}
@@ -219,14 +320,14 @@ def _left_early(folder: RunFolder, training: "Training", request: str, superviso
     """End a run whose training was left on request; a stopped one saves what it has learned."""
     from kd_core.runs import artifacts
 
+    supervisor.insist(lambda: training.save(folder.checkpoint), SAVED_LATER)
     if request == "pause":
         return {"kind": "paused"}
-    if request == "yield":
-        return {"kind": "queued"}
     if training.epochs_done < 1:
         return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
     supervisor.say("Stopped; saving what it learned")
-    return {"kind": "stopped", "results": artifacts.save_results(folder, training)}
+    results = supervisor.insist(lambda: artifacts.save_results(folder, training), SAVED_LATER)
+    return {"kind": "stopped", "results": results}
 
 
 def _probe(logits: "Tensor", *, epoch: int, step: int) -> Probe:

@@ -2,15 +2,23 @@
 
 import contextlib
 import json
-import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import remove, write_atomic
-from kd_core.jobs.execute import CHECKPOINT_SECONDS, DAMAGED_CHECKPOINT, Supervisor, config_in, failure, restored
+from kd_core.jobs.execute import (
+    DAMAGED_CHECKPOINT,
+    SAVED_LATER,
+    Checkpoints,
+    Supervisor,
+    config_in,
+    failure,
+    restored,
+)
 from kd_core.runs.events import ENDS, Event
+from kd_core.runs.recovery import recorded
 from kd_core.runs.run import Results, RunFolder, folder_of
 from kd_core.training.config import RunConfig
 
@@ -32,6 +40,12 @@ class _Member:
         if event["kind"] in ENDS:
             self.present = False
         self.supervisor.emit(event)
+
+    def save_results(self, together: "Together", i: int) -> None:
+        from kd_core.runs import artifacts
+
+        student = together.student(i)
+        self.results = self.supervisor.insist(lambda: artifacts.save_results(self.folder, student), SAVED_LATER)
 
 
 def execute_group(
@@ -69,7 +83,11 @@ def _execute(members: list[_Member]) -> None:
         # All are saved before one is reported: those left over by a crash between could not train as they did.
         for i, member in enumerate(members):
             if member.present and not member.results:
-                member.results = artifacts.save_results(member.folder, together.student(i))
+                member.save_results(together, i)
+    else:
+        for member in members:
+            for event in recorded(member.folder, member.supervisor.reached) if member.present else ():
+                member.emit(event)
     for member in members:
         if member.present:
             member.emit({"kind": "finished", "results": member.results})
@@ -98,45 +116,49 @@ def _start(members: list[_Member], configs: list[RunConfig], together: "Together
     from kd_core.evaluation import speed
 
     group = json.dumps([member.folder.run_id for member in members]).encode()
-    present = [(member, config) for member, config in zip(members, configs, strict=True) if member.present]
-    for member, _ in present:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
+    everyone = zip(members, configs, together.histories, strict=True)
+    present = [(member, config, history) for member, config, history in everyone if member.present]
+    for member, _, _ in present:  # whoever goes on with one of them has to go on with all: fewer would round otherwise
         write_atomic(member.folder.group, group)
     environment = speed.environment(str(together.device), together.precision) | {"trained_together": len(members)}
     steps = together.steps_per_epoch
-    for member, config in present:
+    for member, config, history in present:
         step, total_steps = together.epochs_done * steps, config.training.epochs * steps
         member.emit({"kind": "started", "step": step, "total_steps": total_steps, "environment": environment})
+        member.supervisor.replay(history)
         if damaged:
             member.emit({"kind": "message", "text": DAMAGED_CHECKPOINT})
 
 
 def _train(members: list[_Member], together: "Together") -> bool:
     """Train to the last epoch; False where all members left before."""
-    from kd_core.runs import artifacts
     from kd_core.training.records import as_dict
     from kd_core.training.together import train_together
 
-    checkpoint, saved_at = members[0].folder.together, time.monotonic()
+    def say(text: str) -> None:
+        for member in members:
+            if member.present:
+                member.supervisor.say(text)
+
+    checkpoints = Checkpoints(lambda: together.save(members[0].folder.together), say)
     for records in train_together(together):
         for i, (member, record) in enumerate(zip(members, records, strict=True)):
             if not member.present:
+                together.histories[i].append(json.dumps(as_dict(record)))
                 continue
-            member.emit(as_dict(record))
+            member.supervisor.record(as_dict(record), together.histories[i])
             request = member.supervisor.requested()
             if request == "pause":
                 member.emit({"kind": "paused"})
             elif request == "stop":
-                results = artifacts.save_results(member.folder, together.student(i))
-                member.emit({"kind": "stopped", "results": results})
+                member.save_results(together, i)
+                member.emit({"kind": "stopped", "results": member.results})
         staying = [member for member in members if member.present]
-        if any(member.supervisor.requested() == "yield" for member in staying):
-            together.save(checkpoint)
+        if any(member.supervisor.requested() == "yield" for member in staying) and checkpoints.save():
             for member in staying:
                 member.emit({"kind": "queued"})
             return False
         if not staying:
             return False
-        if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-            together.save(checkpoint)
-            saved_at = time.monotonic()
+        checkpoints.save_if_due()
     return True

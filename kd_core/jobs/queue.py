@@ -216,7 +216,7 @@ class Jobs:
         return spans | {run_id: spans.get(other, unknown) for run_id, other in same.items()}
 
     def _seconds_left(self, run: Run, seconds: Callable[[RunConfig], float | None]) -> float:
-        pace = progress.seconds_left(run, self.store.last_record(run.id)) if run.status == "running" else None
+        pace = progress.seconds_left(self.store, run) if run.status == "running" else None
         return pace if pace is not None else _or_endless(seconds(run.config)) * max(1 - run.progress, 1e-9)
 
     def crew(self) -> dict[str, list[bool]]:

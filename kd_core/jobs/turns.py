@@ -1,7 +1,6 @@
 """Who gets the next worker, which worker that is, and when: the rules of the queue as functions of what it knows."""
 
 import bisect
-import json
 import math
 import os
 from collections import Counter
@@ -10,10 +9,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.base.config import ConfigError
-from kd_core.base.files import is_file, read_text
+from kd_core.base.files import is_file
 from kd_core.jobs.cluster import Worker
 from kd_core.jobs.findings import Finding
-from kd_core.runs.run import Run, RunFolder
+from kd_core.runs.run import Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
@@ -78,12 +77,17 @@ class Work(NamedTuple):
         return self.finding is not None and self.finding[0] == "speed"
 
 
-def free_workers(workers: Iterable[Worker], works: Collection[Work], held_host: str | None) -> list[Worker]:
-    """List the workers that may be given runs, first those of hosts with the least to do. held_host: gets no runs."""
+def free_workers(
+    workers: Iterable[Worker], works: Collection[Work], held_host: str | None = None, *, alone: bool = False
+) -> list[Worker]:
+    """List the workers that may be given work, first those of hosts with the least to do.
+
+    held_host: gets none. alone: where nothing else goes on, as a measurement of speed wants it.
+    """
     busy = {work.worker.address for work in works}
-    closed = {work.worker.host for work in works if work.measures} | {held_host}
+    closed = {work.worker.host for work in works if alone or work.measures} | {held_host}
     load = Counter(work.worker.host for work in works)
-    free = [worker for worker in workers if worker.address not in busy and worker.host not in closed]
+    free = [worker for worker in workers if worker.answers and worker.address not in busy and worker.host not in closed]
     return sorted(free, key=lambda worker: (load[worker.host], worker.address))
 
 
@@ -100,13 +104,6 @@ def suited_worker(free: Sequence[Worker], run: Run, *, gpus: bool) -> Worker | N
     if device in ("cuda", "mps") and gpus:
         free = []
     return next(iter(suited or free), None)
-
-
-def worker_for_finding(kind: Finding, workers: Iterable[Worker], works: Collection[Work]) -> Worker | None:
-    """Choose a free worker for a finding; for a measurement of speed, one on whose host nothing else goes on."""
-    busy = {work.worker.address for work in works}
-    closed = {work.worker.host for work in works if kind == "speed" or work.measures}
-    return next((worker for worker in workers if worker.address not in busy and worker.host not in closed), None)
 
 
 def quietest_host(workers: Iterable[Worker], works: Iterable[Work]) -> str | None:
@@ -126,7 +123,7 @@ def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[
     Those that once trained together go on together, with those that have left the group since: the batched model of
     fewer would round otherwise, and their checkpoint is of all.
     """
-    before = _former_group(store.folder(run_id))
+    before = store.folder(run_id).trained_with()
     if len(store.some(before)) == len(before) > 1:
         return before
     run = store.get(run_id)
@@ -146,15 +143,6 @@ def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[
     ids = {config: other_id for other_id, config in fresh.items()}
     group = next(group for group in together.groups([*ids]) if run.config in group)
     return [ids[config] for config in group] if len(group) >= FEWEST_TOGETHER else [run_id]
-
-
-def _former_group(folder: RunFolder) -> list[str]:
-    """Read which runs one has trained with as one, itself included."""
-    try:
-        group = json.loads(read_text(folder.group))
-        return [str(run_id) for run_id in group] if folder.run_id in group else []
-    except (OSError, ValueError, TypeError):
-        return []
 
 
 class Span(NamedTuple):

@@ -55,22 +55,24 @@ def warm_up(configs: list[str], threads: int) -> None:
             next(loop.train(loop.Training(config, load.load(config.dataset))))
 
 
-def execute_on_worker(key: str, storage: str, run_ids: list[str], absent: list[str], threads: int) -> None:
+def execute_on_worker(
+    key: str, storage: str, run_ids: list[str], absent: list[str], reached: dict[str, int], threads: int
+) -> None:
     """Execute a run, or several together.
 
     key: of this piece of work, by which the queue tells it from one it gave up. absent: as execute_group has them.
-    threads: 0 leaves torch's.
+    reached: run id -> as Supervisor has it. threads: 0 leaves torch's.
     """
     settle_in(threads)
     folders = [folder_of(path_at(storage), run_id) for run_id in run_ids]
-    supervisors = {run_id: _supervisor(key, run_id) for run_id in run_ids}
+    supervisors = {run_id: _supervisor(key, run_id, reached.get(run_id, -1)) for run_id in run_ids}
     if len(folders) == 1:
         execute_run(folders[0], supervisors[run_ids[0]])
     else:
         execute_group(folders, supervisors, absent)
 
 
-def _supervisor(key: str, run_id: str) -> Supervisor:
+def _supervisor(key: str, run_id: str, reached: int) -> Supervisor:
     """Make the queue's process the supervisor of a run on this worker."""
     from distributed import Status, get_worker
 
@@ -93,4 +95,4 @@ def _supervisor(key: str, run_id: str) -> Supervisor:
         """Return its request, or 'yield' where this process is about to end: another one then goes on from there."""
         return _requests.get(run_id) or ("yield" if worker.status in leaving else None)
 
-    return Supervisor(emit, requested)
+    return Supervisor(emit, requested, reached)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import SaveError, is_file, read_text, sha256, write_atomic
+from kd_core.base.process import lacks_memory
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
@@ -39,6 +40,7 @@ class ExternalTeacher(NamedTuple):
     epochs_done: float = 0.0
     device: torch.device = torch.device("cpu")
     precision: str = "float32"
+    history: Sequence[str] = ()
 
     @property
     def validation_images(self) -> Tensor:
@@ -56,7 +58,8 @@ def save_results(folder: RunFolder, run: "Training | Student | ExternalTeacher")
     """Save the best weights of a run with their logits and card, and return its results.
 
     Test errors are counted here, after the weights are chosen. A teacher saves its logits over the training set as
-    well: its students read them instead of computing them again. Raises SaveError.
+    well: its students read them instead of computing them again. The history, of what was recorded, completes a list of
+    runs that missed its end. Raises SaveError.
     """
     dataset, model = run.dataset, run.best_model()
     logits = _logits_by_part(model, dataset, run.validation_images.cpu())
@@ -76,6 +79,7 @@ def save_results(folder: RunFolder, run: "Training | Student | ExternalTeacher")
         "classes": len(dataset.class_names),
     }
     results = cast(Results, {**measured, **costs})
+    write_atomic(folder.history, "\n".join(run.history).encode())
     tensors.save_tensors(folder.weights, model.state_dict())
     tensors.save_tensors(folder.logits, logits)
     card = {
@@ -190,6 +194,8 @@ def load_trained(folder: RunFolder) -> Trained:
     try:
         model = pixels.build(config.model, config.brought, weights, shape, len(class_names), mean=mean, std=std)
     except RuntimeError as error:
+        if lacks_memory(error):
+            raise
         raise SaveError(
             f"The weights of run {folder.run_id} are not those that its card describes: run it again."
         ) from error

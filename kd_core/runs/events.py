@@ -39,11 +39,15 @@ class Probe(TypedDict):
 
 
 class Ended(TypedDict, total=False):
-    """A run leaves its worker. queued: it waits for another turn. text: a sentence for people."""
+    """A run leaves its worker. queued: it waits for another turn. text: a sentence for people.
+
+    unexpected: whether an error that no code expected ended it; its process may keep what caused that.
+    """
 
     kind: Required[Literal["finished", "stopped", "paused", "failed", "interrupted", "queued"]]
     text: str | None
     results: Results | None
+    unexpected: bool
 
 
 Event = Started | Message | RecordRow | Probe | Ended

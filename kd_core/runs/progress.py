@@ -7,11 +7,11 @@ says how far it has seen.
 import math
 import re
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Literal, NamedTuple, TypedDict
 
 from kd_core.runs.run import PARTS, Part, Run, Status
 from kd_core.runs.store import Store
-from kd_core.training.records import RecordRow
 
 EpochColumn = Literal[Part, "epoch", "validation_accuracy"]
 EPOCH_COLUMNS: tuple[EpochColumn, ...] = ("epoch", *PARTS, "validation_accuracy")
@@ -101,7 +101,7 @@ def _update(store: Store, run: Run, seen: Seen, blocked: bool) -> RunUpdate:
         "progress": 1.0 if run.status == "finished" else run.progress,
         "epochs_done": run.progress * total,
         "epochs_total": total,
-        "seconds_left": seconds_left(run, newest) if run.status == "running" else None,
+        "seconds_left": seconds_left(store, run) if run.status == "running" else None,
         "samples_per_second": newest["samples_per_second"] if newest else None,
         "learning_rate": newest["learning_rate"] if newest else None,
         "test_errors": run.results.get("test_errors"),
@@ -112,6 +112,8 @@ def _update(store: Store, run: Run, seen: Seen, blocked: bool) -> RunUpdate:
     }
 
 
+EPOCHS_OF_A_PACE = 3
+"""By whose records, about twenty an epoch, the time left is estimated."""
 PROBE_EPOCHS = 300
 """Of one run in an update, evenly spread, with the last."""
 PROBE_LOGITS = 60_000
@@ -156,9 +158,15 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def seconds_left(run: Run, newest: RecordRow | None) -> float | None:
-    """Estimate the rest of a run at the pace of its newest record; None without a pace."""
-    if newest is None or not newest["samples_per_second"]:
+def seconds_left(store: Store, run: Run) -> float | None:
+    """Estimate the rest of a run at the median pace of its last epochs; None without a pace.
+
+    A record may have waited for a page, another program or a sleeping laptop; and the first pays for the start.
+    """
+    since = run.step - EPOCHS_OF_A_PACE * (run.total_steps or 0) // run.config.training.epochs
+    records = store.records(run.id, "step", max(since, 1)) or store.records(run.id, "epoch", since)
+    paces = [record["samples_per_second"] for record in records if record["samples_per_second"]]
+    if not paces:
         return None
     examples = (1 - run.progress) * run.config.training.epochs * run.config.examples
-    return float(examples / newest["samples_per_second"])
+    return float(examples / median(paces))

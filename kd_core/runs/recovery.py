@@ -1,8 +1,8 @@
 """A run store that opens even where its database is damaged: put together again from its backup and the runs' folders.
 
 A run's folder says by itself what it is (config.json) and, once it has ended, how well it did (card.json), so a run can
-be lost from the list but not from the disk. What the folders do not hold, learning curves and names, is in the backup
-that kd_core.jobs.queue makes whenever a run has ended.
+be lost from the list but not from the disk. What the folders do not hold, names and the curves of runs that have not
+ended, is in the backup that kd_core.jobs.queue makes whenever a run has ended.
 """
 
 import json
@@ -16,10 +16,12 @@ from typing import Any, NamedTuple, TypedDict, cast
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, paths_below, read_text, sha256, stat
+from kd_core.runs.events import Probe
 from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, database_problem, errorname
 from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
 from kd_core.runs.store import Account, Store
 from kd_core.training.config import RunConfig
+from kd_core.training.records import RecordRow
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +224,9 @@ def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
     finished = bool(results) and config.complete_after(results["epochs"])
     if alike and not finished and results in ({}, known):
         return False
+    if finished:
+        last = store.last_record(account.id)
+        store.apply(account.id, *recorded(folder, last["step"] if last else 0))
     store.correct(account.id, config, results or known, finished=finished)
     return True
 
@@ -235,6 +240,15 @@ def _results(folder: RunFolder) -> Results:
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     return results
+
+
+def recorded(folder: RunFolder, since: int = 0) -> list[RecordRow | Probe]:
+    """Read what a run that saved its results had recorded, from a step on; nothing where that is missing or damaged."""
+    try:
+        events: list[RecordRow | Probe] = [json.loads(line) for line in read_text(folder.history).splitlines()]
+        return [event for event in events if event["step"] >= since]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 class _Origin(TypedDict, total=False):
@@ -259,18 +273,25 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
     """Enter a run that has no row."""
     config, results = RunConfig.from_json(read_text(folder.config)), _results(folder)
     made_at = stat(folder.config).st_mtime
-    origin = _origin(folder)
+    origin, events = _origin(folder), recorded(folder) if results else []
     run = Run(
         id=folder.run_id,
         created_at=origin.get("created_at", made_at),
         config=config,
         batch=origin.get("batch", batch),
         status="finished" if results and config.complete_after(results["epochs"]) else "interrupted",
-        message="The list of runs was damaged; what this one recorded is lost, what it learned is not."
+        message="The list of runs was damaged; its folder has told what this run recorded and learned."
+        if events
+        else "The list of runs was damaged; what this one recorded is lost, what it learned is not."
         if results
-        else "The list of runs was damaged. Resume goes on from the last checkpoint.",
+        else f"The list of runs was damaged. {folder.resume_in_words()}",
         ended_at=stat(folder.card).st_mtime if results else None,
         results=results,
+        step=events[-1]["step"] if events else 0,
         browser=origin.get("browser", ""),
     )
-    store.adopt(run, [], [])
+    store.adopt(
+        run,
+        [event for event in events if event["kind"] != "probe"],
+        [(event["epoch"], event["logits"]) for event in events if event["kind"] == "probe"],
+    )

@@ -1,12 +1,13 @@
 """A run as the store holds it, and its folder."""
 
+import json
 import secrets
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, TypedDict
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath
+from kd_core.base.files import AnyPath, is_file, read_text
 from kd_core.data.catalogue import called
 from kd_core.training.config import PRECISIONS, RunConfig
 from kd_core.training.records import RecordRow
@@ -19,7 +20,7 @@ RECORD_COLUMNS = tuple(RecordRow.__annotations__)
 Part = Literal["loss", "soft_loss", "hard_loss"]
 PARTS: tuple[Part, ...] = ("loss", "soft_loss", "hard_loss")
 
-LOST_WORKER = "The process that trained it was lost; another goes on from its last checkpoint."
+LOST_WORKER = "The process that trained it was lost; another takes it up from what it last saved."
 """What is said of a run that waits for another worker, and still when it has one: it may have been quick."""
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
@@ -135,6 +136,26 @@ class RunFolder:
     logits = property(lambda self: self.path / "logits.safetensors")
     card = property(lambda self: self.path / "card.json")
     export = property(lambda self: self.path / "export")
+    history = property(lambda self: self.path / "history.jsonl")
+
+    def trained_with(self) -> list[str]:
+        """Read which runs this one has trained with as one, itself included; none where it trained alone."""
+        try:
+            group = json.loads(read_text(self.group))
+            return [str(run_id) for run_id in group] if self.run_id in group else []
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def resume_in_words(self) -> str:
+        """Say what resuming the run does: that depends on whether it has a checkpoint, its own or its group's."""
+        try:
+            first = next(iter(self.trained_with()), self.run_id)
+            saved = is_file(self.checkpoint) or is_file(folder_of(self.storage, first).together)
+        except (OSError, LabError):  # its storage does not answer
+            return "Resume goes on with it."
+        return (
+            "Resume goes on from the last checkpoint." if saved else "Resume starts it anew, towards the same weights."
+        )
 
 
 def folder_of(storage: AnyPath, run_id: str) -> RunFolder:

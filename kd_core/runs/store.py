@@ -3,7 +3,8 @@
     KD_HOME/lab.sqlite            configs, status, names and tags, records, findings such as speeds
     KD_HOME/lab.backup.sqlite     the same as it was when runs last were queued or ended, for kd_core.runs.recovery
     KD_STORAGE/runs/<id>/         config.json, origin.json (batch and browser), group.json (whom it trains with as one),
-                                  checkpoint.pt, weights.safetensors, logits.safetensors, card.json, export/
+                                  checkpoint.pt, weights.safetensors, logits.safetensors, history.jsonl (its records),
+                                  card.json, export/
 
 A run is a row before it is a job. One process owns a run while it is queued or running, and only the owner writes its
 row; any process may read, may ask the owner to stop or pause it, and may name, tag or delete it once it has ended.
@@ -329,7 +330,7 @@ class Store(Reader):
         rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({quoted(ACTIVE)})")
         orphans = [row["id"] for row in rows if not self._owned(row, silent)]
         for run_id in orphans:
-            text = "The program that ran it ended. Resume goes on from the last checkpoint."
+            text = f"The program that ran it ended. {self.folder(run_id).resume_in_words()}"
             self.apply(run_id, {"kind": "interrupted", "text": text})
         return orphans
 

@@ -4,7 +4,6 @@ It must not import torch, so that a page, a form or a command line can build and
 Every rule a value breaks becomes one plain sentence in a ConfigError, which the page and the shell show as it is.
 """
 
-import hashlib
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import (
@@ -192,11 +191,6 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
     if distillation.info.needs != "logits":
         return f"{objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
     return f"without labels {objective} can only learn with its weight hard at 0: set it to 0"
-
-
-def cell_key(config: RunConfig) -> str:
-    """Hash a run's settings: 16 hexadecimal digits, the same in every process."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
 
 
 def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, SaveError
+from kd_core.base.files import AnyPath, DamagedError
+from kd_core.base.process import lacks_memory
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
@@ -69,6 +70,7 @@ class Training:
         self.steps_per_epoch = math.ceil(len(self.images) / config.training.batch_size)
         self.total_steps = config.training.epochs * self.steps_per_epoch
         self.step = 0
+        self.history: list[str] = []  # what its caller has recorded up to this step, in JSON
         known = self._teacher_logits(teacher_logits)
         if known is not None and not config.transfer_set.labelled:
             self.validation_labels = self._averaged(known[:, validation_indices]).argmax(dim=1).to(self.device)
@@ -172,6 +174,7 @@ class Training:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {
             "config": self.config.model_dump_json(),
+            "history": "\n".join(self.history),
             "precision": self.precision,
             "step": self.step,
             "model": self.model.state_dict(),
@@ -203,8 +206,11 @@ class Training:
             self.random_state = state["random_state"]
             self.precision = state["precision"]
             self.step = state["step"]
+            self.history = state.get("history", "").splitlines()  # older checkpoints have none
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-            raise SaveError(f"{path} is no checkpoint of this run: start it anew.") from error
+            if lacks_memory(error):  # the checkpoint may be whole
+                raise
+            raise DamagedError(f"{path} is no checkpoint of this run: start it anew.") from error
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""

@@ -16,7 +16,8 @@ from torch.nn import functional as F
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
-from kd_core.base.files import AnyPath, SaveError
+from kd_core.base.files import AnyPath, DamagedError
+from kd_core.base.process import lacks_memory
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
@@ -96,6 +97,7 @@ class Student(NamedTuple):
     epochs_done: float
     device: torch.device
     precision: str
+    history: list[str]
 
     def best_model(self) -> nn.Module:
         """On the CPU, in eval mode."""
@@ -140,6 +142,7 @@ class Together:
         self.optimizer = optimizer_of(self.parameters, self.training, self.device)
         self.steps_per_epoch = math.ceil(self.examples / self.training.batch_size)
         self.epochs_done = 0
+        self.histories: list[list[str]] = [[] for _ in configs]  # as Training.history, of each
         self.best_errors: list[int | None] = [None] * len(configs)  # by row, as best_weights
         self.best_weights = [parameter.detach().clone() for parameter in self.parameters]
 
@@ -277,6 +280,7 @@ class Together:
             float(self.epochs_done),
             self.device,
             self.precision,
+            self.histories[i],
         )
 
     @torch.no_grad()
@@ -300,6 +304,7 @@ class Together:
         state = {
             "configs": [config.model_dump_json() for config in self.configs],
             "epochs_done": self.epochs_done,
+            "histories": ["\n".join(history) for history in self.histories],
             "parameters": [parameter.detach() for parameter in self.parameters],
             "optimizer": self.optimizer.state_dict(),
             "best_errors": self.best_errors,
@@ -321,8 +326,11 @@ class Together:
             self.best_weights = [kept.to(self.device) for kept in state["best_weights"]]
             self.best_errors = state["best_errors"]
             self.epochs_done = state["epochs_done"]
+            self.histories = [text.splitlines() for text in state.get("histories", [""] * len(self.configs))]
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
-            raise SaveError(f"{path} is no checkpoint of these runs: start them anew.") from error
+            if lacks_memory(error):  # the checkpoint may be whole
+                raise
+            raise DamagedError(f"{path} is no checkpoint of these runs: start them anew.") from error
 
 
 def train_together(state: Together) -> Iterator[list[EpochRecord]]:

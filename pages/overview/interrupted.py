@@ -25,7 +25,7 @@ def interrupted() -> None:
         batches.setdefault(run.batch, []).append(run)
     with st.container(border=True, key="interrupted"):
         count = "1 run was" if len(lost) == 1 else f"{len(lost)} runs were"
-        st.markdown(f":material/bolt: **{count} interrupted.** Nothing is lost: each goes on from its last checkpoint.")
+        st.markdown(f":material/bolt: **{count} interrupted.** Nothing is lost: each goes on from what it last saved.")
         for runs in [*batches.values()][:SHOWN]:
             of_batch = services.store().runs(batch=runs[0].batch)[::-1]
             link_to(of_batch, ", ".join(_roles(runs)))

@@ -136,7 +136,7 @@ async function ask(view) {
     const seen = [...view.told.values()].map((told) => `${told.id}:${told.attempt}:${told.epochs.at(-1) ?? 0}`).join();
     const address = new URL("probes", document.baseURI);
     address.search = new URLSearchParams({ runs: view.data.runs.map((run) => run.id).join(), image, seen });
-    const answer = await fetch(address);
+    const answer = await fetch(address, { signal: AbortSignal.timeout(10000) });
     if (answer.ok && !view.gone && image === view.image) {
       for (const run of (await answer.json()).runs) {
         const known = view.told.get(run.id);

@@ -311,6 +311,8 @@ def test_after_a_killed_server_the_run_reads_interrupted_and_resumes(own_server,
     page.wait_for_timeout(6000)
     own_server.kill()
     expect(page.get_by_text("The server does not answer").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("KD Lab's server does not answer").first).to_be_visible(timeout=20_000)
+    expect(page.get_by_text("yourscript")).to_have_count(0)
     own_server.start()
     page.goto(page.url)
     expect(state(page, "baseline")).to_contain_text("interrupted: epoch")

@@ -209,5 +209,7 @@ def test_a_host_that_vanishes_costs_time_and_no_result(queue, onlooker, hosts, t
     runs = queue.store.some([first, second])
     assert [run.status for run in runs] == ["finished", "finished"]
     assert runs[0].attempt == 2
-    for run_id in (first, second):
+    for run_id, epochs in ((first, 400), (second, 600)):
         assert_as_undisturbed(queue, run_id, tmp_path)
+        assert [record["epoch"] for record in queue.store.records(run_id, "epoch")] == [*range(1, epochs + 1)]
+        assert len(queue.store.probes(run_id)) == epochs + 1

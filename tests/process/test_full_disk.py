@@ -38,7 +38,7 @@ def test_a_file_system_that_is_really_full_keeps_the_old_file_whole(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines() == [
-        f"The disk of {tmp_path / 'small'} is full: free some space, then resume; what was saved before is whole.",
+        f"The disk of {tmp_path / 'small'} is full: free some space; what was saved before is whole.",
         "['weights']",
     ]
 

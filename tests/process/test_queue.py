@@ -21,11 +21,12 @@ from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.experiments.story import StoryConfig, plan
+from kd_core.jobs import cluster as jobs_cluster
 from kd_core.jobs import dispatch as jobs_dispatch
 from kd_core.jobs import execute
 from kd_core.jobs import queue as jobs_queue
 from kd_core.jobs import turns as jobs_turns
-from kd_core.jobs.cluster import Worker
+from kd_core.jobs.cluster import SchedulerError, Worker
 from kd_core.jobs.dispatch import Dispatcher
 from kd_core.jobs.queue import Jobs
 from kd_core.jobs.turns import turns
@@ -40,6 +41,7 @@ from kd_core.training.config import RunConfig
 from kd_core.training.loop import Training
 
 LONG = 200
+ANEW = "Resume starts it anew, towards the same weights."
 
 
 def wait_until(condition, seconds=90):
@@ -139,15 +141,23 @@ def test_a_queued_run_can_be_stopped_before_it_starts(running_jobs):
     wait_until(lambda: ended(queue, first))
 
 
-def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
+def test_a_worker_that_hangs_is_killed_and_its_run_ends_on_another_with_the_same_weights(
+    running_jobs, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(jobs_cluster, "SECONDS_UNTIL_LOST", 4.0)
     queue, config = running_jobs, long_config(seed=9)
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
     workers = [one for one in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
     for worker in workers:
-        worker.kill()
+        worker.suspend()
+    wait_until(lambda: queue.store.get(run_id).message == LOST_WORKER)
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
+    assert not any(worker.is_running() for worker in workers)
+    steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
+    assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
+    assert len(queue.store.probes(run_id)) == LONG + 1
     assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
@@ -370,15 +380,96 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
     run_id = new_id()
     store.create({run_id: tiny_config(seed=1)})
     monkeypatch.setattr(os, "fsync", full)
-    execute.run_here(store, run_id, lambda event: None, lambda: None)
+    monkeypatch.setattr(execute, "SECONDS_BETWEEN_TRIES", 0.0)
+    monkeypatch.setattr(execute, "SECONDS_TO_MAKE_ROOM", 0.0)
+    said = []
+    execute.run_here(store, run_id, said.append, lambda: "stop" if said[-1]["kind"] == "message" else None)
     monkeypatch.undo()
     run = store.get(run_id)
     assert run.status == "failed"
-    assert "is full: free some space, then resume" in run.message
+    assert "is full: free some space" in run.message
     assert store.folder(finished).weights.read_bytes() == before
     store.take_up(run_id)
     execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
+
+
+def test_what_cannot_be_written_is_tried_again_until_there_is_room(store, tmp_path, monkeypatch):
+    """A checkpoint while training goes on, and what was learned at the end."""
+    room, events, whole = [False], [], os.fsync
+
+    def fsync(descriptor):
+        if not room[0]:
+            raise OSError(28, "No space left on device")
+        whole(descriptor)
+
+    config, run_id = tiny_config(seed=1), new_id()
+    store.create({run_id: config})
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "SECONDS_BETWEEN_TRIES", 0.0)
+
+    def hear(event):
+        events.append(event)
+        room[0] = event["kind"] == "message" and event["text"].endswith(execute.SAVED_LATER)
+
+    execute.run_here(store, run_id, hear, lambda: None)
+    monkeypatch.undo()
+    said = [event["text"] for event in events if event["kind"] == "message"]
+    assert all("is full: free some space" in text for text in said[:-1])
+    assert "Training goes on, and saves its checkpoint once that can be written." in said[0]
+    assert said[-1] == ""
+    run = store.get(run_id)
+    assert (run.status, run.message) == ("finished", None)
+    assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+
+
+def test_a_shell_trains_on_while_the_list_of_runs_cannot_be_written(store, monkeypatch):
+    config, run_id = tiny_config(), new_id()
+    store.create({run_id: config})
+    monkeypatch.setattr(execute, "SECONDS_BETWEEN_TRIES", 0.0)
+    whole, tries = store.apply, itertools.count()
+
+    def apply(*arguments):
+        if 2 < next(tries) < 60:
+            raise StoreError("its disk is full: free some space")
+        whole(*arguments)
+
+    monkeypatch.setattr(store, "apply", apply)
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "finished"
+    assert [record["epoch"] for record in store.records(run_id, "epoch")] == [1, 2]
+    assert len(store.probes(run_id)) == 3
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_checkpoint_newer_than_the_records_brings_them_along(store, monkeypatch, ends):
+    """A worker cut off from its queue went on to a checkpoint, or to its end, that the store never heard of."""
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    config = tiny_config(epochs=4)
+    whole = train_here(store, config)
+    run_id = new_id()
+    store.create({run_id: config})
+    lost, epochs = [], itertools.count()
+
+    def emit(event):
+        if event["kind"] == "epoch" and next(epochs) == 1:
+            lost.append(event)
+        if not lost:
+            store.apply(run_id, event)
+
+    def requested():
+        return "yield" if lost and not ends else None
+
+    execute.execute_run(store.folder(run_id), execute.Supervisor(emit, requested))
+    assert len(store.records(run_id, "epoch")) == 1
+    store.apply(run_id, {"kind": "queued"})
+    execute.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "finished"
+    for kind in ("step", "epoch"):
+        steps = [[record["step"] for record in store.records(one, kind)] for one in (run_id, whole)]
+        assert steps[0] == steps[1]
+    assert store.probes(run_id) == store.probes(whole)
 
 
 @pytest.mark.parametrize("damage", ["rubbish", "cut", "another config", "another age"])
@@ -636,11 +727,14 @@ def test_a_run_whose_end_nobody_could_enter_does_not_train_again(store):
     events = []
     store.take_up(run_id)
     execute.run_here(store, run_id, events.append, lambda: None)
-    assert events == [{"kind": "finished", "results": results}]
+    kinds = [event["kind"] for event in events]
+    assert kinds == ["epoch", "probe", "finished"], "the last epoch comes again, as its probe may be missing"
+    assert events[-1] == {"kind": "finished", "results": results}
     assert store.folder(run_id).weights.stat().st_mtime_ns == written_at
     store.folder(run_id).weights.write_bytes(b"cut")
     store.apply(run_id, {"kind": "interrupted"})
     store.take_up(run_id)
+    events.clear()
     execute.run_here(store, run_id, events.append, lambda: None)
     assert [event["kind"] for event in events].count("epoch") == 2
     assert store.get(run_id).results == results
@@ -698,7 +792,7 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
     idle._dispatcher.roster.lose("key", blamed=True)
     run = idle.store.get(run_id)
     assert (run.status, run.message) == (
-        ("queued", LOST_WORKER) if losses < 3 else ("interrupted", jobs_dispatch.GIVEN_UP)
+        ("queued", LOST_WORKER) if losses < 3 else ("interrupted", f"{jobs_dispatch.GIVEN_UP} {ANEW}")
     )
     assert [*idle._dispatcher.roster.waiting] == ([run_id] if losses < 3 else [])
     assert idle._dispatcher.roster.works == {}
@@ -727,7 +821,7 @@ def test_a_broken_off_run_says_so_though_the_store_failed_at_first(idle, monkeyp
         idle._dispatcher.end_work("key")
     idle._dispatcher.end_work("key")
     run = idle.store.get(run_id)
-    assert (run.status, run.message) == ("interrupted", jobs_dispatch.BROKEN_OFF)
+    assert (run.status, run.message) == ("interrupted", f"{jobs_dispatch.BROKEN_OFF} {ANEW}")
     assert idle._dispatcher.roster.works == {}
 
 
@@ -756,6 +850,40 @@ def test_a_finding_that_the_store_could_not_keep_is_kept_at_the_next_try(idle, m
     idle._dispatcher.end_work("key")
     assert idle.store.finding("speed", ["x"]) == {"a": 1}
     assert idle._dispatcher.roster.works == {}
+
+
+def test_a_worker_whose_run_broke_off_unexpectedly_is_not_used_again(idle):
+    """After a shortage of memory oneDNN fails every later run of the same process."""
+    replaced, dispatcher = [], idle._dispatcher
+    dispatcher._cluster = SimpleNamespace(replace=replaced.append, close=lambda: None)
+    for unexpected in (False, True):
+        run_id = new_id()
+        idle.store.create({run_id: tiny_config()})
+        dispatcher.roster.works[run_id], dispatcher.roster._given[run_id] = work_of(run_id), run_id
+        dispatcher.take_events(run_id, run_id, [{"kind": "failed", "text": "no", "unexpected": unexpected}])
+        dispatcher.end_work(run_id)
+        assert replaced == ["tcp://a:1"] * unexpected
+    for error in (LabError("no"), RuntimeError("could not create a primitive")):
+        dispatcher.roster.works["speed"] = work_of(
+            status="error", finding=("speed", ("x",)), exception=lambda error=error: error
+        )
+        dispatcher.end_work("speed")
+    assert replaced == ["tcp://a:1"] * 2
+
+
+def test_where_no_worker_answers_what_waits_says_so_and_may_still_be_stopped(idle):
+    (worker,) = silent = [Worker("tcp://a:1", "a", gpu=False, answers=False)]
+    idle._dispatcher._cluster = SimpleNamespace(workers=lambda: silent, reachable=True, close=lambda: None)
+    run_id = new_id()
+    idle.store.create({run_id: tiny_config()})
+    idle._dispatcher.enqueue([run_id])
+    with pytest.raises(SchedulerError, match="No worker is free: none answers"):
+        idle._dispatcher._dispatch()
+    assert jobs_turns.free_workers([worker], []) == []
+    idle.store.ask(run_id, "stop")
+    with contextlib.suppress(SchedulerError):
+        idle._dispatcher._dispatch()
+    assert idle.store.get(run_id).status == "stopped"
 
 
 def test_a_run_that_has_ended_hears_nothing_more_of_its_worker(idle):

@@ -55,7 +55,10 @@ def perform(store, ids, *, emit=None, requested=lambda run_id: None, absent=()):
             emit(run_id, event)
         store.apply(run_id, event)
 
-    supervisors = {run_id: Supervisor(partial(tell, run_id), partial(requested, run_id)) for run_id in ids}
+    last = {run_id: store.last_record(run_id) or {"step": -1} for run_id in ids}
+    supervisors = {
+        run_id: Supervisor(partial(tell, run_id), partial(requested, run_id), last[run_id]["step"]) for run_id in ids
+    }
     execute_group.execute_group([*map(store.folder, ids)], supervisors, absent)
 
 
@@ -77,7 +80,8 @@ def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
 
 
 def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
-    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "TRAINING_PER_CHECKPOINT", 0)
     undisturbed = {new_id(): config for config in cells.values()}
     store.create(undisturbed)
     perform(store, list(undisturbed))
@@ -92,7 +96,8 @@ def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(
         perform(store, list(cells), emit=killed)
     assert store.folder(next(iter(cells))).together.exists()
     perform(store, list(cells), emit=lambda _, event: epochs.append(event.get("epoch")))
-    assert {one for one in epochs if one} == {EPOCHS}  # the epochs before are not trained again
+    # The epochs before are not trained again; the last one entered is repeated from the checkpoint.
+    assert {one for one in epochs if one} == {EPOCHS - 1, EPOCHS}
     for (errors, logits), (expected, expected_logits) in zip(
         results(store, cells), results(store, undisturbed), strict=True
     ):
@@ -222,7 +227,8 @@ def undisturbed(store, cells):
 def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
     store, cells, undisturbed, monkeypatch, damage
 ):
-    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "TRAINING_PER_CHECKPOINT", 0)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells), emit=interrupted_at("epoch", EPOCHS))
     checkpoint = store.folder(next(iter(cells))).together
@@ -239,7 +245,8 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
     store, cells, undisturbed, monkeypatch
 ):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
-    monkeypatch.setattr(execute_group, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(execute, "TRAINING_PER_CHECKPOINT", 0)
     save_results, left = artifacts.save_results, []
 
     def dies_at_the_third(folder, student):
@@ -264,7 +271,7 @@ def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
         perform(store, list(cells), emit=interrupted_at("finished", None))
     told = []
     perform(store, list(cells), emit=lambda run_id, event: told.append(event["kind"]))
-    assert told == ["finished"] * len(cells)
+    assert told == ["epoch"] * len(cells) + ["finished"] * len(cells)
     assert all(store.get(one).results["epochs"] == EPOCHS for one in cells)
 
 

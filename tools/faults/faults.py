@@ -3,11 +3,12 @@
     KD_DATA_DIR=... python tools/faults/faults.py [--faults 100] [--seed 0] [--only N] [--report FILE]
 
 A real server trains small stories and sweeps on a small disk of its own. Each fault comes from the seed and its number:
-a worker or the server is killed, the disk is filled or made read-only, a checkpoint or the database is damaged, the
-download of MNIST is cut, or two of these at once. After each: the app runs its pages, finished runs are byte for byte
-what they were, what was interrupted is resumed by the buttons of the app and ends with the weights of an undisturbed
-run of the same config, and a sentence said what had happened. Exits with 1 where one of these does not hold. Needs
-root, to mount a tmpfs. Bounded to loopback, to a folder under /tmp and to a few seconds a fault.
+a worker or the server is killed or stopped, the disk is filled or made read-only, a checkpoint or the database is
+damaged or the one newer than the other, the download of MNIST is cut, the clock is set, memory is short, a second
+server works on the same home, or two of these at once. After each: the app runs its pages, finished runs are byte for
+byte what they were, what was interrupted is resumed by the buttons of the app and ends with the weights and as many
+records as an undisturbed run of the same config, and a sentence said what had happened. Exits with 1 where one of these
+does not hold. Needs root, to mount a tmpfs. Bounded to loopback, to a folder under /tmp and to a minute a fault.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from kd_core.data.sets.like_mnist import FILES as MNIST_FILES
 from kd_core.evaluation.speed import processor
 from kd_core.exchange import shipped
 from kd_core.experiments.story import StoryConfig
+from kd_core.jobs.cluster import SECONDS_UNTIL_LOST
 from kd_core.models.config import ModelConfig
 from kd_core.runs.reading import BACKUP, DATABASE
 from kd_core.runs.run import ACTIVE, RESUMABLE
@@ -91,6 +93,12 @@ STORIES = {
         seed=2,
     ),
 }
+WIDE = STORIES["plain"].replace(
+    teacher_training=TRAINING.replace(epochs=1),
+    student=ModelConfig(hidden=(2000, 2000)),
+    training=TRAINING.replace(epochs=2, batch_size=256),
+)
+"""Of 160 MB with gradients and moments, for a shortage of memory."""
 MNIST = StoryConfig.default("mnist").replace(
     teacher=ModelConfig(hidden=(24,)),
     teacher_training=TRAINING.replace(epochs=1, batch_size=512, warmup_epochs=0),
@@ -146,6 +154,8 @@ class Lab:
         self.mirror = Mirror(Path(os.environ["KD_DATA_DIR"]) / "MNIST" / "raw")
         self.server = Server(work, self.home, self.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=AT_ONCE)
         self.references: dict[str, str] = {}  # what a run is -> SHA-256 of its undisturbed weights
+        self.recorded: dict[str, tuple[int, ...]] = {}  # what a run is -> how many records of each kind it leaves
+        self.work = work
         self.finished: dict[str, tuple[Any, ...]] = {}
         self.known: dict[str, set[int]] = {}  # every run ever seen at work -> the faults that hit it
         self.keys: dict[str, str] = {}
@@ -239,7 +249,9 @@ class Lab:
         """Train a sweep of the plain story's teacher from the sweep page."""
         plain = self._key(STORIES["plain"].teacher_runs()[0].model_dump_json())
         teacher = next(one for one in self.finished if self.keys[one] == plain)
-        seen = self.look("sweep")
+        seen = wait_until(
+            lambda: (seen := self.look("sweep")).options.get("Teacher") and seen, 60, "no teacher to choose"
+        )
         label = next(one for one in seen.options.get("Teacher", ()) if one.endswith(teacher[:4]))
         values = {
             "Teacher": ("string_value", label),
@@ -297,6 +309,15 @@ class Lab:
         except (sqlite3.Error, ValueError):
             return []
 
+    def _counts(self, run_id: str) -> tuple[int, ...]:
+        """How many steps, epochs and probes the list of runs holds of one."""
+        queries = ("records WHERE kind = 'step' AND", "records WHERE kind = 'epoch' AND", "probes WHERE")
+        with contextlib.closing(sqlite3.connect(f"file:{self.home / DATABASE}?mode=ro", uri=True)) as database:
+            return tuple(
+                database.execute(f"SELECT count(*) FROM {query} run_id = ?", (run_id,)).fetchone()[0]
+                for query in queries
+            )
+
     def active(self) -> set[str]:
         return {row["id"] for row in self.rows() if row["status"] in ACTIVE}
 
@@ -326,6 +347,12 @@ class Lab:
             folder = self.home / "runs" / run_id
             sums = [_sha256(folder / name) for name in ("weights.safetensors", "logits.safetensors", "card.json")]
             now = (row["config"], json.loads(row["results"] or "{}"), *sums)
+            counts = self._counts(run_id)
+            if undisturbed:
+                self.recorded.setdefault(self.keys[run_id], counts)
+            if run_id not in self.finished and counts != self.recorded.get(self.keys[run_id]):
+                expected = self.recorded.get(self.keys[run_id])
+                self.fault.problems.append(f"run {run_id} ({row['role']}) has {counts} records, not {expected}")
             if run_id not in self.finished:
                 if undisturbed:
                     self.references.setdefault(self.keys[run_id], sums[0])
@@ -710,15 +737,146 @@ def combine(lab: Lab, generator: random.Random) -> None:
     lab.recover(start)
 
 
+def stop_process(lab: Lab, generator: random.Random) -> None:
+    """A process stands still, for ever or for a while: a worker, or the server with its queue."""
+    seconds = generator.choice([None, None, 15.0, 60.0])
+    of_server = seconds is not None and generator.random() < 0.3
+    lab.fault.what = f"SIGSTOP of {'the server' if of_server else 'a worker'}"
+    lab.fault.what += f" for {seconds:.0f} s" if seconds else " for ever"
+    before = {row["id"]: row["attempt"] for row in lab.rows() if row["status"] == "running"}
+    lab.hit()
+    start = time.monotonic()
+    victim = psutil.Process(lab.server.process.pid) if of_server else generator.choice(lab.server.workers())
+    victim.suspend()
+    if seconds:
+        time.sleep(seconds)
+        with contextlib.suppress(psutil.NoSuchProcess):  # a worker was replaced meanwhile
+            victim.resume()
+        start = time.monotonic()
+    if not of_server and (seconds or SECONDS_UNTIL_LOST) >= SECONDS_UNTIL_LOST:
+        wait_until(lambda: not victim.is_running(), 90, "a worker that hangs is not killed")
+        wait_until(lambda: len(lab.server.workers()) >= AT_ONCE, 60, "the worker is not replaced")
+        if any(row["attempt"] > before.get(row["id"], row["attempt"]) for row in lab.rows()):
+            lab.fault.expected = "was lost"
+    lab.recover(start)
+
+
+def set_clock(lab: Lab, generator: random.Random) -> None:
+    """Somebody sets the clock on the wall while runs train, and sets it back."""
+    seconds = generator.choice([-86_400.0, -3600.0, -60.0, 60.0, 3600.0, 86_400.0])
+    lab.fault.what = f"the clock set by {seconds:+.0f} s for 25 s"
+    lab.hit()
+    before = lab.active()
+    lab.server.set_clock(seconds)
+    until = time.monotonic() + 25
+    while time.monotonic() < until:
+        lab.look("", generator.choice(PAGES))
+        time.sleep(1)
+    lab.server.set_clock(0)
+    stopped = [row["id"] for row in lab.rows() if row["id"] in before and row["status"] in RESUMABLE]
+    if stopped:
+        lab.fault.problems.append(f"the clock ended runs: {stopped}")
+    lab.recover(time.monotonic())
+
+
+def shorten_memory(lab: Lab, generator: random.Random) -> None:
+    """The workers may have no more memory than they have, and then may again."""
+    lab.hit()
+    lab.fault.what = "a memory limit put on the workers, and lifted"
+    workers = lab.server.workers()
+    for worker in workers:
+        worker.rlimit(psutil.RLIMIT_AS, (worker.memory_info().vms + 20_000_000, -1))
+    lab.submit(WIDE)
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: any(row["status"] == "failed" for row in lab.rows()), 120, "")
+    if failed := [row["message"] for row in lab.rows() if row["status"] == "failed"]:
+        lab.fault.expected = "memory of this machine is full"
+        lab.read()
+        if not any("memory" in message for message in failed):
+            lab.fault.problems.append(f"memory ran out, and the run says: {failed}")
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.rlimit(psutil.RLIMIT_AS, (-1, -1))
+    lab.recover(time.monotonic())
+
+
+def forget_records(lab: Lab, generator: random.Random) -> None:
+    """The list of runs has not heard of the last records before a checkpoint, as of a worker that was cut off."""
+
+    def there() -> list[str]:
+        return [row["id"] for row in lab.rows() if (lab.home / "runs" / row["id"] / "checkpoint.pt").exists()]
+
+    wait_until(lambda: set(there()) & lab.active(), 120, "no checkpoint is written")
+    lab.hit()
+    lab.kill_server()
+    lab.fault.expected = "The program that ran it ended"
+    share = generator.uniform(0.1, 1)
+    with contextlib.closing(sqlite3.connect(lab.home / DATABASE)) as database:
+        for run_id in there():
+            last = database.execute("SELECT max(step) FROM records WHERE run_id = ?", (run_id,)).fetchone()[0] or 0
+            for table in ("records", "probes"):
+                database.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", (run_id, share * last))
+        database.commit()
+    lab.fault.what = f"server killed, the records after {share:.0%} of {len(there())} runs with checkpoints forgotten"
+    start = time.monotonic()
+    lab.server.start()
+    lab.recover(start)
+
+
+def serve_twice(lab: Lab, generator: random.Random) -> None:
+    """A second server works on the same home, trains a story of its own there, and is killed or stopped."""
+    other_work = lab.work / f"second-{lab.fault.number}"
+    other_work.mkdir()
+    other = Server(other_work, lab.home, lab.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=1)
+    lab.hit()
+    try:
+        other.start()
+        tab = Tab(other.address, {})
+        known = {row["id"] for row in lab.rows()}
+        query = {"view": "Set up", "setup": to_address(STORIES["plain"])}
+        seen = tab.press("train", "Train", {"Use what is trained already": ("bool_value", False)}, **query)
+        wait_until(lambda: {row["id"] for row in lab.rows()} - known, 60, f"the second takes no run: {seen.errors}")
+        mine = {row["id"] for row in lab.rows()} - known
+        wait_until(
+            lambda: any(row["step"] for row in lab.rows() if row["id"] in mine), 240, "the second server trains nothing"
+        )
+        lab.hit()
+        until = time.monotonic() + generator.uniform(2, 8)
+        while time.monotonic() < until:
+            lab.look("", generator.choice(PAGES))
+            if tab.open("runs").crashes:
+                lab.fault.problems.append("the second server's page crashed")
+        tab.close()
+    finally:
+        kill = generator.random() < 0.5
+        lab.fault.what = f"a second server on the same home, {'killed' if kill else 'ended'}"
+        workers = other.workers()
+        other.kill() if kill else other.stop()
+        gone(workers, 30)
+    left = [row["id"] for row in lab.rows() if row["id"] in mine and row["status"] != "finished"]
+    wait_until(
+        lambda: all(row["status"] not in ACTIVE for row in lab.rows() if row["id"] in left),
+        60,
+        "the runs of the second server are not interrupted",
+    )
+    lab.fault.expected = "The program that ran it ended" if left else ""
+    lab.recover(time.monotonic())
+
+
 KINDS: dict[str, tuple[int, Callable[[Lab, random.Random], None]]] = {
-    "worker killed": (18, kill_worker),
-    "server killed": (17, kill_server),
-    "disk full": (12, fill_disk),
-    "store read-only": (8, make_read_only),
-    "checkpoint damaged": (15, damage_checkpoint),
-    "database damaged": (14, damage_database),
-    "download cut": (8, cut_download),
-    "two at once": (8, combine),
+    "worker killed": (14, kill_worker),
+    "server killed": (14, kill_server),
+    "process stopped": (6, stop_process),
+    "disk full": (10, fill_disk),
+    "store read-only": (7, make_read_only),
+    "memory short": (4, shorten_memory),
+    "clock set": (4, set_clock),
+    "checkpoint damaged": (11, damage_checkpoint),
+    "checkpoint newer": (4, forget_records),
+    "database damaged": (11, damage_database),
+    "download cut": (6, cut_download),
+    "two servers": (3, serve_twice),
+    "two at once": (6, combine),
 }
 """How many of a hundred, and what they do."""
 
@@ -749,7 +907,7 @@ def strike(lab: Lab, fault: Fault) -> None:
             lab.known.setdefault(run_id, set()).add(fault.number)
         lab.look(*PAGES)
         lab.account()
-    except (TimeoutError, psutil.Error, RuntimeError, StopIteration) as error:
+    except (OSError, psutil.Error, RuntimeError, StopIteration, websockets.WebSocketException) as error:
         fault.problems.append(f"{type(error).__name__}: {error}")
     if fault.expected and not fault.example():
         fault.problems.append(f"no sentence says '{fault.expected}'; read: {fault.sentences}")
@@ -862,7 +1020,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda number, frame: interrupted.append(number))
     try:
         lab.look("")
-        for story in (*STORIES.values(), MNIST):
+        for story in (*STORIES.values(), WIDE, MNIST):
             lab.submit(story)
         lab.drain()
         lab.account(undisturbed=True)

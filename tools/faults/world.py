@@ -164,6 +164,7 @@ class Mirror:
 STARTED_WITH = '''"""Read by every Python process of the app under test before anything else."""
 import importlib.machinery
 import sys
+import time
 
 CHANGES = {
     "torchvision.datasets.mnist": lambda module: vars_of(module.MNIST, mirrors=MIRRORS, resources=RESOURCES),
@@ -188,6 +189,23 @@ class Changed:
 
 
 sys.meta_path.insert(0, Changed)
+wall, steady, step, looked_at = time.time, time.monotonic, 0.0, 0.0
+
+
+def time_of_day():
+    """The clock on the wall, set forward or back by as many seconds as the file says."""
+    global step, looked_at
+    if steady() - looked_at > 0.2:
+        looked_at = steady()
+        try:
+            with open(CLOCK) as file:
+                step = float(file.read() or 0)
+        except OSError:
+            pass
+    return wall() + step
+
+
+time.time = time_of_day
 '''
 
 
@@ -202,6 +220,7 @@ class Server:
             "MIRRORS": [mirror.address] * 2,
             "RESOURCES": mirror.resources,
             "CHECKPOINT_SECONDS": checkpoint_seconds,
+            "CLOCK": str(work / "clock"),
         }
         lines = [f"{name} = {value!r}\n" for name, value in constants.items()]
         (work / "start" / "sitecustomize.py").write_text(STARTED_WITH + "".join(lines))
@@ -246,6 +265,10 @@ class Server:
             self.ever.update(found)
             return found
         return []
+
+    def set_clock(self, seconds: float) -> None:
+        """Have its processes read another time of day, by so many seconds."""
+        (self._work / "clock").write_text(str(seconds))
 
     def kill(self) -> list[psutil.Process]:
         """End it with SIGKILL; the workers that it had."""
@@ -305,6 +328,7 @@ class Tab:
             subprotocols=[websockets.Subprotocol("streamlit")],
             additional_headers={"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())},
             max_size=None,
+            ping_interval=None,  # a server that is stopped, or busy, is slow and not gone
         )
         self._seen: dict[str, tuple[int, int]] = {}
 

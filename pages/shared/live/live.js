@@ -2,7 +2,7 @@
 // keeps the rest itself; Python is told only what its user presses, and that a run has changed its state.
 
 const POINTS_KEPT = 4000;  // of one curve; beyond it the whole is asked for again, which comes thinned
-const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500, SAY_MS = 8000;
+const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500, SAY_MS = 8000, SILENT_MS = 10000;
 const MOST_SAID = 4;  // runs that are said one by one
 const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
 
@@ -56,6 +56,7 @@ function sentence(run, asked) {
 function build(root) {
   root.replaceChildren();
   const view = { root, runs: new Map(), asked: new Map(), hidden: new Set(), smoothing: 0, log: true, by: "step" };
+  view.heardAt = performance.now();
   view.rows = element("div", "kd-rows", root);
   view.trouble = element("div", "kd-trouble", root);
   view.queue = element("div", "kd-queue", root);
@@ -137,7 +138,7 @@ function showState(view, run) {
     for (const what of offered) {
       const button = element("button", "kd-button", cell.buttons, ICONS[what]);
       button.type = "button";
-      button.title = what === "resume" ? `Resume the ${cell.role} from its last checkpoint`
+      button.title = what === "resume" ? `Resume the ${cell.role}`
         : `${what === "stop" ? "Stop" : "Pause"} the ${cell.role}; what it learned is kept`;
       button.setAttribute("aria-label", `${what} ${cell.role}`);
       button.onclick = () => {
@@ -214,11 +215,13 @@ async function poll(view) {
       .map((run) => `${run.id}:${run.attempt}:${run.step}`).join();
     const address = new URL("live", document.baseURI);
     address.search = new URLSearchParams({ runs: view.ids, seen, watcher: view.watcher ??= String(Math.random()).slice(2) });
-    const answer = await fetch(address);
-    if (!answer.ok) throw new Error((await answer.text()).slice(0, 300));
-    const told = await answer.json();
+    const answer = await fetch(address, { signal: AbortSignal.timeout(SILENT_MS) });
+    const text = await answer.text();
+    const told = answer.ok ? JSON.parse(text) : { trouble: text.slice(0, 300).replace(/^"|"$/g, "") };
     if (view.gone) return;
-    view.trouble.textContent = "";
+    view.trouble.textContent = told.trouble || "";
+    if (!answer.ok) return;
+    view.heardAt = performance.now();
     const grown = told.runs.map((run) => take(view, run)).some(Boolean);
     for (const run of told.runs) showState(view, run);
     if (view.asked.size && performance.now() - view.askedAt > ASK_AGAIN_MS) askFor(view);  // it was lost on the way
@@ -235,7 +238,9 @@ async function poll(view) {
     const active = told.runs.some((run) => run.status === "queued" || run.status === "running");
     wait = active ? told.poll_ms : told.queue.length ? Math.max(2000, told.poll_ms) : IDLE_MS;
   } catch (error) {
-    view.trouble.textContent = `The server does not answer; trying again. ${error.message}`;
+    const age = duration((performance.now() - view.heardAt) / 1000);
+    view.trouble.textContent = `The server does not answer: what stands here is ${age} old. Trying again.`;
+    console.warn(error);
   } finally {
     view.polling = false;
     if (!view.gone) view.timer = setTimeout(() => poll(view), wait);

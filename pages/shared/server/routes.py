@@ -1,4 +1,4 @@
-"""What the browser asks for beside the pages: plotly.js, what is new of runs, probes."""
+"""What the browser asks for beside the pages: plotly.js, Streamlit's frontend, what is new of runs, probes."""
 
 import gzip
 import math
@@ -16,6 +16,7 @@ from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
+from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
 
 MAX_WATCHED = 60
@@ -26,17 +27,32 @@ _PLOTLY_JS = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
 async def _send_plotly(request: Request) -> Response:
-    headers = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
-        return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=headers)
-    headers["Content-Encoding"] = "gzip"
-    return Response(compressed_plotly(), media_type="text/javascript", headers=headers)
+        return FileResponse(_PLOTLY_JS, media_type="text/javascript", headers=_headers())
+    return Response(compressed_plotly(), media_type="text/javascript", headers=_headers("gzip"))
 
 
 @cache
 def compressed_plotly() -> bytes:
     """Compressed once: Streamlit's server would do it again for every browser, on the thread that serves them all."""
     return gzip.compress(_PLOTLY_JS.read_bytes(), mtime=0)
+
+
+def _headers(encoding: str = "") -> dict[str, str]:
+    kept = {"Cache-Control": "public, max-age=86400", "Vary": "Accept-Encoding"}
+    return kept | ({"Content-Encoding": encoding} if encoding else {})
+
+
+async def send_frontend(request: Request) -> Response:
+    """Answer who asks for the script of Streamlit's that has our words in it."""
+    packed = "gzip" in request.headers.get("accept-encoding", "")
+    content = _packed_frontend() if packed else streamlit_patches.frontend()[1]
+    return Response(content, media_type="text/javascript", headers=_headers("gzip" if packed else ""))
+
+
+@cache
+def _packed_frontend() -> bytes:
+    return gzip.compress(streamlit_patches.frontend()[1], mtime=0)
 
 
 def _tell(request: Request) -> JSONResponse:
@@ -70,6 +86,7 @@ def _tell(request: Request) -> JSONResponse:
             for run in queue
         ],
         "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
+        "trouble": services.jobs().trouble,
         "poll_ms": _WATCHERS.poll_ms(request.query_params.get("watcher", "")[:40], starting),
     }
     return JSONResponse(answer)

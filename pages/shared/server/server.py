@@ -23,6 +23,7 @@ from pages.shared.access.base_path import AddBasePath
 from pages.shared.access.bounds import KeepBounds
 from pages.shared.server import streamlit_patches
 from pages.shared.server.ready import GETTING_READY, collect_garbage
+from pages.shared.server.routes import send_frontend
 from pages.shared.session import keys
 
 process.let_threads_sleep()
@@ -57,7 +58,23 @@ class _NameBrowsers:
         await self._app(scope, receive, send_with_cookie)
 
 
-MIDDLEWARE = [Middleware(AddBasePath), Middleware(RequirePassword), Middleware(KeepBounds), Middleware(_NameBrowsers)]
+class _SayOurWords:
+    """Sends Streamlit's frontend with our words on a lost connection; an app may have no route to Streamlit's files."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and scope["path"].endswith(f"/static/js/{streamlit_patches.frontend()[0]}"):
+            app = await send_frontend(Request(scope))
+        await app(scope, receive, send)
+
+
+MIDDLEWARE = [
+    *(Middleware(AddBasePath), Middleware(RequirePassword), Middleware(KeepBounds)),
+    *(Middleware(_NameBrowsers), Middleware(_SayOurWords)),
+]
 
 
 @asynccontextmanager

@@ -8,6 +8,8 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -18,7 +20,7 @@ from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
 from streamlit.proto.BackMsg_pb2 import BackMsg
 
-__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "is_uploaded", "permitted"]
+__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "frontend", "is_uploaded", "permitted"]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
@@ -174,6 +176,32 @@ def read_newest_address(run_script: Callable[[Any, Any], None]) -> Callable[[Any
     return run_on_newest
 
 
+@cache
+def frontend() -> tuple[str, bytes]:
+    """Read the script of the frontend that speaks of a lost connection, in our words: its name, its content.
+
+    Fault: who sits before a page whose server is gone reads "streamlit run yourscript.py".
+    Still needed: test_a_lost_connection_is_said_in_our_words fails without LOST.
+    """
+    for file in sorted((Path(st.__file__).parent / "static" / "static" / "js").glob("index.*.js")):
+        text = file.read_text(encoding="utf-8")
+        if LOST[0] in text:
+            for words in LOST:
+                text = text.replace(words, WE_ARE_LOST)
+            return file.name, text.encode()
+    _LOG.warning("Streamlit's words on a lost connection are not where they were: it says them itself.")
+    return "none", b""
+
+
+LOST = (
+    "Is Streamlit still running? If you accidentally stopped Streamlit, just restart it in your terminal:`"
+    ",codeBlock:`streamlit run yourscript.py",
+    "Streamlit server is not responding. Are you connected to the internet?",
+)
+WE_ARE_LOST = (
+    "KD Lab's server does not answer. This page goes on by itself once it does. Nothing is lost: a run that was"
+    " training goes on, or can be resumed."
+)
 PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
     "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,

@@ -81,8 +81,8 @@ def test_an_unknown_data_set_is_not_available():
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
-        (errno.ENOSPC, "The disk of /lab is full: free some space, then resume; what was saved before is whole."),
-        (errno.EDQUOT, "The disk of /lab is full: free some space, then resume; what was saved before is whole."),
+        (errno.ENOSPC, "The disk of /lab is full: free some space; what was saved before is whole."),
+        (errno.EDQUOT, "The disk of /lab is full: free some space; what was saved before is whole."),
         (errno.EACCES, "/lab cannot be written: give it write permission or set KD_HOME to another folder."),
         (errno.EPERM, "/lab cannot be written: give it write permission or set KD_HOME to another folder."),
         (errno.EROFS, "/lab cannot be written: give it write permission or set KD_HOME to another folder."),

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import loops
 import pytest
+import streamlit
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 from streamlit.proto.ClientState_pb2 import ClientState
@@ -66,6 +67,8 @@ def test_a_browser_is_known_beside_another_programs_odd_cookies(watched, odd):
 
 class Queue:
     """What the server asks of Jobs, without workers."""
+
+    trouble = "No worker is free."
 
     def __init__(self, *ids):
         self.ids = ids
@@ -134,6 +137,28 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
     assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
     assert len({entry["colour"] for entry in told["queue"]}) == 3
     assert (told["runs"][0]["position"], told["runs"][0]["begins_in"]) == (1, 60.0)
+    assert told["trouble"] == "No worker is free."
+
+
+def test_a_lost_connection_is_said_in_our_words():
+    """A pupil read "Connection error ... streamlit run yourscript.py" once the server was gone."""
+    (name, content), sent, asked = streamlit_patches.frontend(), [], []
+    scope = {"type": "http", "method": "GET", "headers": [(b"accept-encoding", b"gzip")]}
+
+    async def app(scope, receive, send):
+        asked.append(scope["path"])
+
+    async def send(message):
+        sent.append(message)
+
+    for file in (name, "other.js"):
+        loops.run(server._SayOurWords(app)({**scope, "path": f"/lab/static/js/{file}"}, None, send))
+    assert asked == ["/lab/static/js/other.js"]
+    assert gzip.decompress(sent[1]["body"]) == content
+    own = (Path(streamlit.__file__).parent / "static/static/js" / name).read_bytes()
+    assert b"yourscript" in own
+    assert b"yourscript" not in content
+    assert content.count(streamlit_patches.WE_ARE_LOST.encode()) == 2
 
 
 def test_plotly_is_compressed_once_and_whole_for_browsers_without_gzip():
