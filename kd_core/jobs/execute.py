@@ -203,7 +203,7 @@ def execute_run(folder: RunFolder, supervisor: Supervisor) -> None:
 def failure(error: Exception, run_ids: str) -> Ended:
     """Make the end of runs that an error broke off; log the error where no user caused it."""
     unexpected = not isinstance(error, LabError)
-    if unexpected:
+    if unexpected and not lacks_memory(error):
         log.error("run %s failed", run_ids, exc_info=error)
     return {"kind": "failed", "text": sentence_of(error), "unexpected": unexpected}
 

@@ -496,6 +496,30 @@ def test_a_damaged_checkpoint_is_reported_and_the_run_starts_anew(store, tmp_pat
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
+@pytest.mark.parametrize("error", [RuntimeError("DefaultCPUAllocator: can't allocate memory"), OSError(5, "I/O error")])
+def test_a_checkpoint_that_cannot_be_read_just_now_is_kept(store, monkeypatch, error):
+    run_id, events = new_id(), []
+    store.create({run_id: tiny_config()})
+    execute.run_here(store, run_id, lambda event: None, lambda: "pause")
+
+    def fail(*arguments, **options):
+        raise error
+
+    with monkeypatch.context() as short:
+        if isinstance(error, OSError):
+            short.setattr(tensors, "read_bytes", fail)
+        else:
+            short.setattr(tensors.torch, "load", fail)
+        store.take_up(run_id)
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
+    assert store.get(run_id).status == "failed"
+    assert store.folder(run_id).checkpoint.exists()
+    store.take_up(run_id)
+    execute.run_here(store, run_id, events.append, lambda: None)
+    assert events[0]["step"] > 0
+    assert store.get(run_id).status == "finished"
+
+
 SERVER = """
 import sys, time
 from pathlib import Path
