@@ -81,9 +81,7 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
         count = follow_folders(store)
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
-    source = (
-        f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders, without their curves"
-    )
+    source = f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders"
     return _logged(
         store,
         f"The list of runs was damaged. It is whole again, from {source};"

@@ -100,13 +100,14 @@ def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did
     (store.home / BACKUP).unlink()
     (store.home / DATABASE).write_bytes(b"")
     opened = recovery.open_store(store.home)
-    assert "the runs' folders, without their curves; 4 of 4 runs" in opened.notice
+    assert "It is whole again, from the runs' folders; 4 of 4 runs" in opened.notice
     found = {run.id: run for run in opened.store.runs()}
     for run_id, (before, *_) in history["known"].items():
         assert (found[run_id].config, found[run_id].results) == (before.config, before.results)
     for run_id in history["finished"]:
         assert found[run_id].status == "finished"
         assert artifacts.test_logits(store.folder(run_id)).shape == (445, 10)
+        assert as_known(opened.store)[run_id][1:] == history["known"][run_id][1:], "its curves are in its folder too"
     for run_id in (history["stopped"], history["paused"]):
         assert found[run_id].status == "interrupted"
         opened.store.take_up(run_id)
@@ -118,12 +119,13 @@ def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, hist
     resumed = history["paused"]
     store.take_up(resumed)
     execute.run_here(store, resumed, lambda event: None, lambda: None)
-    after = {run.id: run for run in store.runs()}
+    after, curves = {run.id: run for run in store.runs()}, as_known(store)
     closed(store)
     (store.home / DATABASE).write_bytes(b"this is no database" * 999)
     opened = recovery.open_store(store.home)
     for run_id in (later, resumed):
         found = opened.store.get(run_id)
+        assert as_known(opened.store)[run_id][1:] == curves[run_id][1:]
         assert (found.status, found.results, found.config) == ("finished", after[run_id].results, after[run_id].config)
     assert "2 of 5 runs came from their folders alone" in opened.notice
     opened.store.close()
