@@ -202,8 +202,7 @@ def _refusal(scope: Scope) -> ASGIApp | None:
     if path in OPEN_PATHS:
         return None
     if path == FIRST_ASKED and (elsewhere := _named_otherwise(Headers(scope=scope), "referer")):
-        lines = textwrap.fill(elsewhere, COLUMNS, break_long_words=False)
-        return JSONResponse(lines, 421)  # what is no JSON is not shown
+        return told_before_the_socket(elsewhere)
     if websocket and not from_our_pages(scope):
         return WebSocketClose(4403, "not from a page of this server")
     if _role_of(scope) is not None:
@@ -212,6 +211,11 @@ def _refusal(scope: Scope) -> ASGIApp | None:
         return WebSocketClose(4401, "password needed")
     query = scope.get("query_string", b"").decode("latin-1")
     return _login_page(scope, path + (f"?{query}" if query else ""), status=401)
+
+
+def told_before_the_socket(problem: str) -> Response:
+    """What answers FIRST_ASKED where a page's socket cannot work: what is no JSON, or a long line, is not shown."""
+    return JSONResponse(textwrap.fill(problem, COLUMNS, break_long_words=False), 421)
 
 
 def _with_headers(send: Send) -> Send:

@@ -5,6 +5,7 @@ file, however many somebody sends.
 """
 
 import html
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,8 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from pages.shared.access.auth import HERE, presents, source_of
+from pages.shared.access.auth import FIRST_ASKED, HERE, presents, source_of, told_before_the_socket
+from pages.shared.access.base_path import within
 from pages.shared.server.streamlit_patches import is_uploaded, permitted
 from pages.shared.session import keys
 
@@ -30,6 +32,12 @@ MAX_ADDRESS = 16_000
 """Characters of a page's query."""
 NO_ROOM = 507
 """The status of an upload for which there is no room; 413 is that of a file that is too large, for a proxy too."""
+SOCKET = "/_stcore/stream"
+SECONDS_PLAIN = 20.0
+NO_UPGRADE = (
+    "The proxy before KD Lab does not pass on web sockets, by which a page hears what it shows: whoever runs it has it"
+    " pass on Upgrade and Connection. docs/proxies.md has it for nginx and Caddy."
+)
 UPLOADS = "/_stcore/upload_file/"
 
 
@@ -52,18 +60,29 @@ class KeepBounds:
         self._of_address: Counter[str] = Counter()
         self._uploads: dict[tuple[str, str], tuple[str, int]] = {}  # session, file -> whose, bytes
         self._arriving: Counter[tuple[str, str]] = Counter()
+        self._plain_sockets: dict[str, float] = {}  # browser -> when it last asked for one without an upgrade
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._page(scope, receive, send)
         elif scope["type"] == "http" and scope["method"] == "PUT" and UPLOADS in scope["path"]:
             await self._upload(scope, receive, send)
+        elif scope["type"] == "http" and within(scope["path"]) in (SOCKET, FIRST_ASKED):
+            await self._before_the_socket(scope)(scope, receive, send)
         elif scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
             problem = self._full(_Visitor.of(scope))
             answer: ASGIApp = self._app if problem is None else _refusal(problem)
             await answer(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    def _before_the_socket(self, scope: Scope) -> ASGIApp:
+        """The app; where the browser's socket came as a plain request a moment ago, what the proxy left out."""
+        browser, now = _Visitor.of(scope).browser, time.monotonic()
+        self._plain_sockets = {key: at for key, at in self._plain_sockets.items() if at > now - SECONDS_PLAIN}
+        if within(scope["path"]) == SOCKET:
+            self._plain_sockets[browser] = now
+        return told_before_the_socket(NO_UPGRADE) if browser in self._plain_sockets else self._app
 
     def _full(self, visitor: _Visitor) -> str | None:
         """Why a visitor may open no page more, in a sentence, or None where they may."""

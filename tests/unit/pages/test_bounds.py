@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 
 import loops
 import pytest
@@ -234,3 +235,17 @@ def test_files_that_are_still_arriving_count(visit, monkeypatch):
     loops.run(both())
     assert statuses[0] == 507
     assert len(statuses) == 2  # the start and the body of the one refusal
+
+
+def test_a_page_whose_proxy_passes_on_no_web_socket_says_so(visit, monkeypatch):
+    """Its socket comes as a plain request then, and the page goes back to asking."""
+    anna, ben, clock = visit("anna"), visit("ben"), SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr(bounds, "time", clock)
+    assert anna.get("/_stcore/host-config").status_code == 200
+    anna.get("/_stcore/stream")
+    for _ in range(2):
+        answer = anna.get("/_stcore/host-config")
+        assert (answer.status_code, "pass on Upgrade" in answer.text.replace("\\n", " ")) == (421, True)
+    assert ben.get("/_stcore/host-config").status_code == 200
+    clock.monotonic = lambda: bounds.SECONDS_PLAIN + 1
+    assert anna.get("/_stcore/host-config").status_code == 200
