@@ -65,13 +65,9 @@ class Supervisor(NamedTuple):
         history.append(json.dumps(event))
         self.emit(event)
 
-    def replay(self, history: Iterable[str]) -> None:
-        """Emit those records of a history that may not have been entered: their process was lost, or the store's end.
-
-        The last one entered is emitted again, as its probe may be missing.
-        """
-        for line in history:
-            event: RecordRow | Probe = json.loads(line)
+    def replay(self, history: Iterable[RecordRow | Probe]) -> None:
+        """Emit what may not have been entered of it: the last record that was, whose probe may lack, and all later."""
+        for event in history:
             if event["step"] >= self.reached:
                 self.emit(event)
 
@@ -236,8 +232,7 @@ def _execute(folder: RunFolder, supervisor: Supervisor) -> Ended:
     config = config_in(folder)
     results = artifacts.saved_results(folder)
     if results:
-        for event in recorded(folder, supervisor.reached):
-            supervisor.emit(event)
+        supervisor.replay(recorded(folder))
         return {"kind": "finished", "results": results}
     memory.check(config, (), memory_here())  # of another host, or of a limit that was lowered since
     downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
@@ -295,7 +290,7 @@ def _train(folder: RunFolder, training: "Training", damaged: bool, supervisor: S
     supervisor.emit({"kind": "started", "step": training.step, "total_steps": total_steps, "environment": environment})
     if damaged:
         supervisor.say(DAMAGED_CHECKPOINT)
-    supervisor.replay(training.history)
+    supervisor.replay(map(json.loads, training.history))
     if training.step == 0:
         supervisor.record(_probe(training.probe_logits(), epoch=0, step=0), training.history)
     checkpoints = Checkpoints(lambda: training.save(folder.checkpoint), supervisor.say)

@@ -86,8 +86,7 @@ def _execute(members: list[_Member]) -> None:
                 member.save_results(together, i)
     else:
         for member in members:
-            for event in recorded(member.folder, member.supervisor.reached) if member.present else ():
-                member.emit(event)
+            member.supervisor.replay(recorded(member.folder) if member.present else ())
     for member in members:
         if member.present:
             member.emit({"kind": "finished", "results": member.results})
@@ -125,7 +124,7 @@ def _start(members: list[_Member], configs: list[RunConfig], together: "Together
     for member, config, history in present:
         step, total_steps = together.epochs_done * steps, config.training.epochs * steps
         member.emit({"kind": "started", "step": step, "total_steps": total_steps, "environment": environment})
-        member.supervisor.replay(history)
+        member.supervisor.replay(map(json.loads, history))
         if damaged:
             member.emit({"kind": "message", "text": DAMAGED_CHECKPOINT})
 

@@ -224,7 +224,7 @@ def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
         return False
     if finished:
         last = store.last_record(account.id)
-        store.apply(account.id, *recorded(folder, last["step"] if last else 0))
+        store.apply(account.id, *(event for event in recorded(folder) if not last or event["step"] >= last["step"]))
     store.correct(account.id, config, results or known, finished=finished)
     return True
 
@@ -240,11 +240,11 @@ def _results(folder: RunFolder) -> Results:
     return results
 
 
-def recorded(folder: RunFolder, since: int = 0) -> list[RecordRow | Probe]:
-    """Read what a run that saved its results had recorded, from a step on; nothing where that is missing or damaged."""
+def recorded(folder: RunFolder) -> list[RecordRow | Probe]:
+    """Read what a run that saved its results had recorded; nothing where that is missing or damaged."""
     try:
         events: list[RecordRow | Probe] = [json.loads(line) for line in read_text(folder.history).splitlines()]
-        return [event for event in events if event["step"] >= since]
+        return [event for event in events if event["step"] >= 0]
     except (OSError, ValueError, KeyError, TypeError):
         return []
 
