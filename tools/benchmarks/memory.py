@@ -15,6 +15,7 @@ from pathlib import Path
 
 from measured import machine
 
+from kd_core.base.process import let_threads_sleep
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.jobs import execute
 from kd_core.losses.config import DistillationConfig
@@ -45,7 +46,7 @@ WIDE, RESNET = ModelConfig(hidden=(8000, 8000)), ModelConfig(name="resnet18")
 RUNS = {
     "digits, mlp 32": baseline("digits", ModelConfig(hidden=(32,))),
     "digits, mlp 10000-10000": baseline("digits", ModelConfig(hidden=(10_000, 10_000))),
-    "MNIST, mlp 1200-1200": baseline("mnist", PAPER_TEACHER),
+    "MNIST, mlp 1200-1200": baseline("mnist", PAPER_TEACHER, 0.2),
     "MNIST, mlp 8000-8000": baseline("mnist", WIDE, 0.03),
     "MNIST, mlp 8000-8000, sgd": baseline("mnist", WIDE, 0.03, optimizer="sgd"),
     "MNIST, mlp 800-800, batch 40,000": baseline("mnist", ModelConfig(), batch_size=40_000),
@@ -92,6 +93,7 @@ def main():
     parser.add_argument("--home", type=Path, help="of a run that this process is to train")
     parser.add_argument("--run")
     given = parser.parse_args()
+    let_threads_sleep()  # as workers do
     if given.run:
         train(Store(given.home), given.run)
         print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
@@ -100,7 +102,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         store = Store(home)
-        teacher = RunConfig(role="teacher", dataset="mnist", model=PAPER_TEACHER, training=TrainingConfig(epochs=1))
+        teacher = RunConfig(role="teacher", dataset="mnist", model=PAPER_TEACHER, training=TrainingConfig(epochs=1, batch_size=4096))
         store.create({"teacher": teacher})
         store.close()
         subprocess.run(
