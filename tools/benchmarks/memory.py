@@ -54,12 +54,12 @@ RUNS = {
     "MNIST, MobileNetV3 small, batch 2,048": baseline(
         "mnist", ModelConfig(name="mobilenet_v3_small"), 0.1, batch_size=2048
     ),
-    "CIFAR-10, cnn 16-32": baseline("cifar10", ModelConfig(name="cnn"), 0.2),
-    "CIFAR-10, cnn 64-128-256, batch 2,048": baseline(
-        "cifar10", ModelConfig(name="cnn", channels=(64, 128, 256)), 0.1, batch_size=2048
+    "MNIST, cnn 16-32": baseline("mnist", ModelConfig(name="cnn"), 0.2),
+    "MNIST, cnn 64-128-256, batch 2,048": baseline(
+        "mnist", ModelConfig(name="cnn", channels=(64, 128, 256)), 0.1, batch_size=2048
     ),
-    "CIFAR-10, ResNet-18, batch 128": baseline("cifar10", RESNET, 0.01, batch_size=128),
-    "CIFAR-10, ResNet-18, batch 512, float32": baseline("cifar10", RESNET, 0.02, precision="float32"),
+    "MNIST, ResNet-18, batch 128": baseline("mnist", RESNET, 0.01, batch_size=128),
+    "MNIST, ResNet-18, batch 512, float32": baseline("mnist", RESNET, 0.02, precision="float32"),
     "MNIST, 800-800 from 1200-1200": distilled("hinton"),
     "MNIST, 800-800 from 1200-1200, jitter": distilled("hinton", jitter_pixels=2),
     "MNIST, 800-800 from 1200-1200, CRD": distilled("crd"),
@@ -102,7 +102,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         store = Store(home)
-        teacher = RunConfig(role="teacher", dataset="mnist", model=PAPER_TEACHER, training=TrainingConfig(epochs=1, batch_size=4096))
+        teacher = RunConfig(
+            role="teacher", dataset="mnist", model=PAPER_TEACHER, training=TrainingConfig(epochs=1, batch_size=4096)
+        )
         store.create({"teacher": teacher})
         store.close()
         subprocess.run(
