@@ -8,13 +8,12 @@ the exported mlp and cnn, in float32 and int8. Other architectures get no page. 
 """
 
 import base64
-import html
 import json
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from kd_core.base.files import read_bytes, read_text
+from kd_core.base.templates import filled
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import ExportError
@@ -73,20 +72,15 @@ def _page(folder: RunFolder) -> bytes | str:
         return str(error)
     check = checks.file(passed[0])
     draws = card["config"]["dataset"] in HANDWRITTEN
-    facts = {"class_names": class_names, "shape": shape, "draws": draws, "program": program}
     errors = f"{check.test_errors:,} test errors of {check.test_examples:,}"
-    values = {
-        "TITLE": html.escape(f"{card['config']['role'].capitalize()} on {info_of(card['config']['dataset']).label}"),
-        "ABOUT": html.escape(f"{card['results']['parameters']:,} parameters, {errors}."),
-        "FILE": html.escape(passed[0]),
-        "DO": "Draw a digit" if draws else "Choose a picture",
-        "LIKE": "what it takes the digit for" if draws else "what it takes the picture for",
-        "FACTS": json.dumps(facts, separators=(",", ":")).replace("<", "\\u003c"),
-    }
-    text = _template()
-    for name, value in values.items():
-        text = text.replace(f"@@{name}@@", value)
-    page = text.encode()
+    page = filled(
+        Path(__file__).with_suffix(".html"),
+        title=f"{card['config']['role'].capitalize()} on {info_of(card['config']['dataset']).label}",
+        about=f"{card['results']['parameters']:,} parameters, {errors}.",
+        file=passed[0],
+        draws=draws,
+        facts={"class_names": class_names, "shape": shape, "draws": draws, "program": program},
+    ).encode()
     if len(page) > MAX_BYTES:
         return f"The page would be {len(page) / 1e6:.0f} MB, and {MAX_BYTES // 10**6} MB is the most: use the files."
     return page
@@ -131,8 +125,3 @@ def to_program(graph: bytes) -> dict[str, Any]:
             "data": base64.b64encode(little.tobytes()).decode(),
         }
     return {"nodes": nodes, "tensors": tensors}
-
-
-@cache
-def _template() -> str:
-    return Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
