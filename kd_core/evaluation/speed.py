@@ -38,16 +38,6 @@ class Timing(TypedDict):
     repeats: int
 
 
-class ModelSpeed(TypedDict):
-    """A model in PyTorch: the latency of one image, and images_per_second in batches of batch_size."""
-
-    latency_ms_p50: float
-    latency_ms_p95: float
-    images_per_second: float
-    batch_size: int
-    repeats: int
-
-
 class Conditions(TypedDict):
     """What a measurement was made on and with."""
 
@@ -68,7 +58,6 @@ class Speeds(TypedDict):
     long, low, high], as ratio says it. itself: batch -> the same of the first model against itself.
     """
 
-    models: dict[str, ModelSpeed]
     runtimes: dict[str, dict[str, dict[str, Timing]]]
     ratios: dict[str, dict[str, dict[str, dict[str, list[float]]]]]
     itself: dict[str, list[float]]
@@ -224,10 +213,10 @@ def ratio(first: Sequence[float], second: Sequence[float]) -> Ratio:
 
 def speeds_of(names: list[str], seconds: dict[int, dict[tuple[str, str], list[float]]], threads: int) -> Speeds:
     """Sum up the seconds that each (name, runtime) took at each batch size."""
-    sizes, first, last = list(seconds), min(seconds), max(seconds)
+    sizes = list(seconds)
     runtimes: dict[str, dict[str, dict[str, Timing]]] = {name: {} for name in names}
     ratios: dict[str, dict[str, dict[str, dict[str, list[float]]]]] = {}
-    for name, runtime in seconds[first]:
+    for name, runtime in seconds[sizes[0]]:
         if runtime != "itself":
             runtimes[name][runtime] = {str(size): _summary(seconds[size][name, runtime], size) for size in sizes}
             ratios[runtime] = {str(size): {} for size in sizes}
@@ -238,18 +227,7 @@ def speeds_of(names: list[str], seconds: dict[int, dict[tuple[str, str], list[fl
             for name, other in permutations(sharing, 2):
                 pair = ratio(seconds[size][name, runtime], seconds[size][other, runtime])
                 by_size[str(size)][name][other] = list(pair)
-    plain = {name: runtimes[name]["pytorch"] for name in names}
     return {
-        "models": {
-            name: {
-                "latency_ms_p50": by_size[str(first)]["latency_ms_p50"],
-                "latency_ms_p95": by_size[str(first)]["latency_ms_p95"],
-                "images_per_second": by_size[str(last)]["images_per_second"],
-                "batch_size": last,
-                "repeats": by_size[str(first)]["repeats"],
-            }
-            for name, by_size in plain.items()
-        },
         "runtimes": runtimes,
         "ratios": ratios,
         "itself": {

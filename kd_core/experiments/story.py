@@ -318,7 +318,4 @@ def continued(run: Run, epochs: int) -> RunConfig:
     training = run.settled.training
     if not run.config.trained_here:
         training = default_training("teacher", run.config.dataset)
-    warmup = training.warmup_epochs if training.warmup_epochs < epochs else 0.0
-    return run.config.replace(
-        continues=run.id, brought=None, training=training.replace(epochs=epochs, warmup_epochs=warmup)
-    )
+    return run.config.replace(continues=run.id, brought=None, training=training.for_epochs(epochs))

@@ -6,10 +6,7 @@ Every rule a value breaks becomes one plain sentence in a ConfigError, which the
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import (
-    Field,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig, info_of
@@ -58,6 +55,10 @@ class TrainingConfig(Config):
         lt=1,
         description="share of each hard target spread over all classes (Szegedy et al. 2016, section 7)",
     )
+
+    def for_epochs(self, epochs: int) -> Self:
+        """Train for so many epochs instead, without a warm-up that would be longer."""
+        return self.replace(epochs=epochs, warmup_epochs=self.warmup_epochs if self.warmup_epochs < epochs else 0.0)
 
 
 class RunConfig(Config):
@@ -117,9 +118,8 @@ class RunConfig(Config):
 
     def in_precision(self, precision: Precision) -> Self:
         """Replace precision auto by this one."""
-        if self.training.precision != "auto":
-            return self
-        return self.replace(training=self.training.replace(precision=precision))
+        auto = self.training.precision == "auto"
+        return self.replace(training=self.training.replace(precision=precision)) if auto else self
 
     @property
     def trained_here(self) -> bool:
@@ -194,7 +194,7 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
 
 
 def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
-    """Indices into the training set: (training, validation) images of a run, which the best epoch is chosen by.
+    """Indices into the training set: the images that a run learns from, and those that choose its best weights.
 
     Raises ConfigError where its transfer set holds no image of either.
     """

@@ -7,6 +7,7 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 import math
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,8 @@ from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord, Record, StepRecord
 
+_KEPT = ("precision", "step", "epoch_sums", "epoch_seconds", "best_errors", "best_weights", "random_state")
+"""What a checkpoint holds beside the config and the state of model, optimiser and projector."""
 RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
 
@@ -170,24 +173,17 @@ class Training:
         """Epochs trained so far, as a fraction."""
         return self.step / self.steps_per_epoch
 
+    @property
+    def _stateful(self) -> dict[str, Any]:
+        """The parts of a checkpoint that have a state of their own."""
+        parts = {"model": self.model, "projector": self.projector, "optimizer": self.optimizer}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def save(self, path: AnyPath) -> None:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
-        state = {
-            "config": self.config.model_dump_json(),
-            "history": "\n".join(self.history),
-            "precision": self.precision,
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "epoch_sums": self.epoch_sums,
-            "epoch_seconds": self.epoch_seconds,
-            "best_errors": self.best_errors,
-            "best_weights": self.best_weights,
-            "random_state": self.random_state,
-        }
-        if self.projector is not None:
-            state["projector"] = self.projector.state_dict()
-        tensors.save_state(path, state)
+        state = {name: getattr(self, name) for name in _KEPT} | {"config": self.config.model_dump_json()}
+        state |= {name: part.state_dict() for name, part in self._stateful.items()}
+        tensors.save_state(path, state | {"history": "\n".join(self.history)})
 
     def restore(self, path: AnyPath) -> None:
         """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
@@ -195,17 +191,11 @@ class Training:
         if RunConfig.from_json(str(state.get("config"))) != self.config:
             raise ConfigError(f"{path} belongs to another config: start this run anew")
         try:
-            self.model.load_state_dict(state["model"])
-            if self.projector is not None:
-                self.projector.load_state_dict(state["projector"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.epoch_sums = state["epoch_sums"].to(self.device)
-            self.epoch_seconds = state["epoch_seconds"]
-            self.best_errors = state["best_errors"]
-            self.best_weights = state["best_weights"]
-            self.random_state = state["random_state"]
-            self.precision = state["precision"]
-            self.step = state["step"]
+            for name, part in self._stateful.items():
+                part.load_state_dict(state[name])
+            for name in _KEPT:
+                setattr(self, name, state[name])
+            self.epoch_sums = self.epoch_sums.to(self.device)
             self.history = state.get("history", "").splitlines()  # older checkpoints have none
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
             if lacks_memory(error):  # the checkpoint may be whole

@@ -98,25 +98,16 @@ def begin(config: RunConfig, dataset: Dataset, **given: Any) -> Training:
 
 
 def class_mean_loss(
-    student_logits: Tensor,
-    teacher_logits: Tensor,
-    labels: Tensor | None,
-    *,
-    temperature: float,
-    alpha: float,
+    student_logits: Tensor, teacher_logits: Tensor, labels: Tensor | None, *, temperature: float, alpha: float
 ) -> Losses:
     """hinton.distillation_loss with the divergence averaged over classes instead of summed: K times too weak.
 
     student_logits, teacher_logits: (N, K). labels: (N,) int64, None where alpha is 1.
     """
-    weak = (
-        temperature**2
-        * F.kl_div(  # reduction="mean", which torch warns of, and which a later torch is to change
-            F.log_softmax(student_logits / temperature, dim=-1),
-            F.softmax(teacher_logits / temperature, dim=-1),
-            reduction="none",
-        ).mean()
-    )
+    student = F.log_softmax(student_logits / temperature, dim=-1)
+    teacher = F.softmax(teacher_logits / temperature, dim=-1)
+    divergence = F.kl_div(student, teacher, reduction="none").mean()  # torch warns of "mean", and is to change it
+    weak = temperature**2 * divergence
     if labels is None:
         return Losses(weak, weak, torch.full_like(weak, torch.nan))
     hard_loss = F.cross_entropy(student_logits, labels)

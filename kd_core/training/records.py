@@ -5,10 +5,10 @@ from typing import Literal, Required, TypedDict, cast
 
 
 @dataclass(frozen=True)
-class StepRecord:
-    """Means over the steps since the last record, in nats per example where the objective is in nats.
+class Record:
+    """Means over some steps, in nats per example where the objective is in nats. A part that the run has not is None.
 
-    A part that the run has not is None.
+    step: how many were done. epoch: the same in epochs, whole at the end of one.
     """
 
     step: int
@@ -20,24 +20,19 @@ class StepRecord:
     samples_per_second: float
 
 
+class StepRecord(Record):
+    """Means over the steps since the last record."""
+
+
 @dataclass(frozen=True)
-class EpochRecord:
+class EpochRecord(Record):
     """Means over one epoch, and validation results at its end. seconds: without the caller's time between records."""
 
-    step: int
     epoch: int
-    loss: float
-    soft_loss: float | None
-    hard_loss: float | None
-    learning_rate: float
-    samples_per_second: float
     validation_errors: int | None
     validation_accuracy: float | None
     best: bool
     seconds: float
-
-
-Record = StepRecord | EpochRecord
 
 
 class RecordRow(TypedDict, total=False):

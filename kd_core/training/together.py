@@ -294,11 +294,6 @@ class Together:
             ]
         return torch.cat(batches, dim=1)[self.rows]
 
-    def test_errors(self) -> list[int]:
-        """How many test images each student gets wrong with its best weights."""
-        errors: list[int] = (self.test_logits().argmax(dim=2) != self.dataset.test_labels).sum(dim=1).tolist()
-        return errors
-
     def save(self, path: AnyPath) -> None:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {

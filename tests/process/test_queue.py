@@ -236,7 +236,7 @@ def test_speed_is_measured_side_by_side_and_kept(running_jobs):
     ids = [train_here(queue.store, tiny_config(seed=seed)) for seed in (0, 1)]
     queue.find_out("speed", ids)
     wait_until(lambda: queue.store.finding("speed", ids) is not None)
-    assert set(queue.store.finding("speed", ids)["models"]) == set(ids)
+    assert set(queue.store.finding("speed", ids)["runtimes"]) == set(ids)
     assert queue.store.finding("speed", reversed(ids)) == queue.store.finding("speed", ids)
 
 

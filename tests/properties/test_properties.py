@@ -244,7 +244,7 @@ def test_every_config_comes_back_from_json_and_from_its_own_fields(made):
 
 @given(run_configs)
 @settings(max_examples=40)
-def test_every_run_has_a_label_a_key_and_a_size(made):
+def test_every_run_has_a_label_and_a_size(made):
     assert made.label.startswith(made.role)
     assert made.model.label
     assert 1 <= made.examples <= data_catalogue.DATASETS[made.dataset].train_examples

@@ -20,7 +20,6 @@ from kd_core.experiments.advice.evidence import Evidence
 from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
-from kd_core.training.config import TrainingConfig
 
 MOST = 4
 """Pieces of advice: who is told everything at once does nothing."""
@@ -205,13 +204,9 @@ def pull(
     from kd_core.losses import hinton
 
     teacher = torch.from_numpy(np.asarray(teacher_logits, dtype=np.float64))
+    nothing, targets = torch.zeros_like(teacher), torch.from_numpy(np.asarray(labels, dtype=np.int64))
     gradient = hinton.distillation_gradient(
-        torch.zeros_like(teacher),
-        teacher,
-        torch.from_numpy(np.asarray(labels, dtype=np.int64)),
-        temperature=temperature,
-        alpha=alpha,
-        t_squared=t_squared,
+        nothing, teacher, targets, temperature=temperature, alpha=alpha, t_squared=t_squared
     )
     return float(gradient.soft.norm() / gradient.hard.norm())
 
@@ -349,38 +344,25 @@ def _too_small(evidence: Evidence) -> Advice | None:
     A student that is merely trained too little shows the same gap, but its loss is falling (_too_short); one that is
     large enough comes near its teacher on what it learns from, whatever it makes of the rest.
     """
-    fit = fit_of(evidence)
+    fit, judged = fit_of(evidence), evidence.judged
     student, teacher = evidence.parameters
-    if not evidence.finished or fit is None or fit.left is None:
+    if not evidence.finished or fit is None or fit.left is None or judged is None or judged.teacher is None:
         return None
     if _hard_dominates(evidence) is not None:  # then its teacher is not what it followed
         return None
     if fit.gap >= LEARNED or not fit.standing or fit.left < FAR or teacher is None or student >= teacher:
         return None
-    change, story = _larger_student(evidence.story)
+    wider = evidence.story.student.widened
     return Advice(
         "small",
         "The student is too small for what its teacher says: its capacity is the limit, not its training.",
         f"On what it learns from, its soft loss is still {fit.left:.0%} of that of a student that knows nothing, the"
-        f" second half of the epochs took only {fit.fall:.0%} of the loss away,{_agreed(evidence)} and it has"
-        f" {student:,} parameters to its teacher's {teacher:,}.",
-        change,
-        story,
+        f" second half of the epochs took only {fit.fall:.0%} of the loss away, it agrees with its teacher on"
+        f" {accuracy.agreement(judged.student, judged.teacher):.1%} of the validation images, and it has {student:,}"
+        f" parameters to its teacher's {teacher:,}.",
+        f"Double its width: {wider.label}" if wider else "",
+        _changed(evidence.story, student=wider) if wider else None,
     )
-
-
-def _agreed(evidence: Evidence) -> str:
-    if evidence.judged is None or evidence.judged.teacher is None:
-        return ""
-    share = accuracy.agreement(evidence.judged.student, evidence.judged.teacher)
-    return f" it agrees with its teacher on {share:.1%} of the validation images,"
-
-
-def _larger_student(story: StoryConfig) -> tuple[str, StoryConfig | None]:
-    wider = story.student.widened
-    if wider is None:
-        return "", None
-    return f"Double its width: {wider.label}", _changed(story, student=wider)
 
 
 WORSENED = 2.0
@@ -406,7 +388,7 @@ def _too_long(evidence: Evidence) -> Advice | None:
         change, better = "Raise alpha to 1", _changed(story, alpha=1.0, final_alpha=None)
     else:
         change = f"Stop after {at + 1} epochs"
-        better = _changed(story, training=_training(story, at + 1))
+        better = _changed(story, training=story.training.for_epochs(at + 1))
     return Advice(
         "long",
         "The student overfits: it got worse on unseen images while its loss went on falling.",
@@ -415,11 +397,6 @@ def _too_long(evidence: Evidence) -> Advice | None:
         change,
         better,
     )
-
-
-def _training(story: StoryConfig, epochs: int) -> TrainingConfig:
-    warmup = story.training.warmup_epochs
-    return story.training.replace(epochs=epochs, warmup_epochs=warmup if warmup < epochs else 0.0)
 
 
 # -------------------------------------------------------------------------------------- which gain is real

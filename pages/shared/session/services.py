@@ -330,8 +330,3 @@ def _advice(run_id: str, around: tuple[str, ...]) -> "list[after.Advice]":
     from kd_core.experiments.advice import after, evidence
 
     return after.advise(evidence.evidence_of(store(), store().get(run_id)))
-
-
-def repeats(run: Run) -> list[Run]:
-    """The finished runs that differ from this one in their seed alone, itself among them."""
-    return story.repeats(run, store().runs(statuses=["finished"]))
