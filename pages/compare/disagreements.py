@@ -12,7 +12,7 @@ from pages.shared.components.images.images import image_grid, picture, width_of
 from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
-from pages.shared.session.address import IMAGE, TEST, chosen, index_of_address
+from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
 from pages.shared.session.pickers import told_apart
 from pages.shared.words import literal, with_article
 
@@ -27,17 +27,8 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         return
     images, labels = services.test_set(first.config.dataset)
     class_names = services.class_names(first.config.dataset)
-    labels_of = told_apart(others.values())
     title = literal(f"Where {first.label} differs from")
-    other = chosen(
-        st.selectbox,
-        title,
-        list(others),
-        name="other",
-        key="differs_from",
-        default=next(iter(others)),
-        format_func=labels_of.__getitem__,
-    )
+    other = selected(title, told_apart(others.values()), name="other", key="differs_from")
     differing = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
     if len(differing) == 0:
         st.success("They name the same class for every test image.", icon=":material/handshake:")

@@ -10,10 +10,9 @@ from kd_core.runs.run import Run
 from pages.compare import sections
 from pages.compare.cards import cards
 from pages.compare.disagreements import disagreements
+from pages.compare.further import offer_runtimes, other_seeds
 from pages.compare.race import race_of, stream_length
-from pages.compare.runtimes import offer_runtimes
 from pages.compare.sections import Compared
-from pages.compare.seeds import other_seeds
 from pages.shared.parts.advice import advice_on
 from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing

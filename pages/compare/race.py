@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 from kd_core.evaluation import claims
 from kd_core.evaluation.accuracy import predictions
 from pages.compare.sections import Compared
+from pages.shared.components.common.browser import component
 from pages.shared.components.images.images import sprite, thumbnails
-from pages.shared.components.temperature_bars.temperature_bars import COMMON_JS
 from pages.shared.session import services
 from pages.shared.words import with_article
 
-_HERE = Path(__file__)
 STREAM = 2000
 """Images of the race at most: the test set's first. All of MNIST's would take the page megabytes."""
 STREAM_BYTES = 3_000_000
@@ -50,16 +48,10 @@ def race(
 
     images: (N, C, H, W), labels: (N,): the test set in its own order, as the lanes' predictions are.
     """
-    component = st.components.v2.component(
-        "kd_lab_race",
-        html='<div class="kd-race"></div>',
-        css=_HERE.with_suffix(".css").read_text(encoding="utf-8"),
-        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
-    )
     length = stream_length(images)
     pictures = thumbnails(images[:length], PICTURE)
     picture, columns = sprite(pictures)
-    component(
+    component(__file__, "kd-race")(
         key="race",
         data={
             "lanes": [

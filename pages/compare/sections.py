@@ -9,8 +9,7 @@ import streamlit as st
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
-from pages.compare.figures import cost
-from pages.compare.figures import inside as figures_inside
+from pages.compare import figures
 from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
@@ -64,7 +63,7 @@ def costs(compared: Compared) -> Section:
         "Accuracy against cost",
         text,
         pd.DataFrame([_cost_row(comparison, model, names[model.run.id]) for model in comparison.models]),
-        [cost.pareto(known, x=axis) for axis, known in by_axis.items() if known],
+        [figures.pareto(known, x=axis) for axis, known in by_axis.items() if known],
     )
 
 
@@ -133,7 +132,7 @@ def speeds(compared: Compared) -> Section:
                 for pace in paces
             ]
     text = [_conditions(comparison.speed["conditions"]), claims.null_said(comparison.speed)]
-    return Section(title, text, pd.DataFrame(rows), [cost.throughput(lines)])
+    return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
 def real(compared: Compared) -> Section:
@@ -226,7 +225,7 @@ def inside(compared: Compared) -> Section:
     losses = [loss for run in known for row in compared.inside[run.id]["losses"] for loss in row]
     least, most = max(min(losses, default=1), 1e-4), max(losses, default=1)
     drawn = [
-        figures_inside.features(
+        figures.features(
             compared.inside[run.id]["features"],
             compared.inside[run.id]["labels"],
             compared.class_names,
@@ -234,7 +233,7 @@ def inside(compared: Compared) -> Section:
         )
         for run in known
     ] + [
-        figures_inside.landscape(
+        figures.landscape(
             compared.inside[run.id]["steps"],
             compared.inside[run.id]["losses"],
             compared.colours[run.id],

@@ -15,7 +15,7 @@ from pages.shared.components.images.images import picture
 from pages.shared.figures import classes
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import keys, services
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 from pages.shared.session.story import set_story
 from pages.shared.words import literal, refusals
 
@@ -28,15 +28,8 @@ ROW_PIXELS = 1600
 def pick_data_set() -> str:
     """Let the user choose among all data sets; the address remembers which."""
     called = services.data_sets()
-    return chosen(
-        st.selectbox,
-        "Data set",
-        [*called],
-        name=DATA,
-        key="data_set",
-        default=next(filter(data_paths.available, called)),
-        format_func=called.__getitem__,
-    )
+    opens = next(filter(data_paths.available, called))
+    return selected("Data set", called, name=DATA, key="data_set", default=opens)
 
 
 def choose(dataset: str) -> None:

@@ -14,7 +14,7 @@ from pages.shared.figures import experiments, softness
 from pages.shared.live.live import live_view
 from pages.shared.parts.start import choose_data_set, choose_seeds, start_button
 from pages.shared.session import services
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 
 SHOWN_RUNS = 12
 SHOWN_IMAGE = 4
@@ -25,24 +25,13 @@ def choose_mistake() -> Redone:
     """Ask which mistake, on which data and with how many seeds; the address keeps the choice."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with choose:
-        mistakes = list(MISTAKES)
-        mistake = chosen(
-            st.selectbox,
-            "Mistake",
-            mistakes,
-            name="mistake",
-            key="break_mistake",
-            default=mistakes[0],
-            format_func=lambda name: MISTAKES[name].label,
-        )
+        labels = {name: info.label for name, info in MISTAKES.items()}
+        mistake = selected("Mistake", labels, name="mistake", key="break_mistake")
     with data:
         dataset = choose_data_set(broken.BASE, key="break_dataset")
     with how_many:
-        seeds = choose_seeds(
-            (5, 3, 10),
-            key="break_seeds",
-            meaning="Of each, right and wrong: it takes three to say how sure a difference is.",
-        )
+        meaning = "Of each, right and wrong: it takes three to say how sure a difference is."
+        seeds = choose_seeds((5, 3, 10), key="break_seeds", meaning=meaning)
     return table.redone(broken.experiment(mistake, dataset), seeds, services.store().runs())
 
 
@@ -95,15 +84,13 @@ def _gradients(mistake: str, dataset: str) -> None:
         f" the pull, where {pull.share(pull.soft_right):.0%} is meant."
     )
     largest = 1.2 * pull.largest
-    for column, title, felt in zip(
-        st.columns(2), ("The mistake", "The right way"), (pull.wrong, pull.right), strict=True
-    ):
+    sides = (("The mistake", pull.wrong), ("The right way", pull.right))
+    for column, (title, felt) in zip(st.columns(2), sides, strict=True):
         with column:
             st.markdown(f"**{title}**")
+            figure = softness.gradients(felt.soft_gradient, felt.hard_gradient, names)
             chart(
-                softness.gradients(felt.soft_gradient, felt.hard_gradient, names).update_yaxes(
-                    range=[-largest, largest]
-                ),
+                figure.update_yaxes(range=[-largest, largest]),
                 key=f"gradients_{title}",
                 text=f"Gradient on each logit, {title}: "
                 + ", ".join(f"{name} {value:.2g}" for name, value in zip(names, felt.gradient, strict=True)),

@@ -14,25 +14,17 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
 from pages.shared.parts.start import choose_seeds
 from pages.shared.session import services
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 from pages.shared.words import explained, literal
 
 
 def contest() -> Redone:
     """Ask for data set and seeds; return the comparison with its runs."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
-    called = services.data_sets()
-    choices = [name for name in called if paths.available(name)]
+    here = {name: label for name, label in services.data_sets().items() if paths.available(name)}
     with data:
-        dataset = chosen(
-            st.selectbox,
-            "Data set",
-            choices,
-            name="on",
-            key="contest_dataset",
-            default="mnist" if "mnist" in choices else choices[0],
-            format_func=called.__getitem__,
-        )
+        opens = "mnist" if "mnist" in here else None
+        dataset = selected("Data set", here, name="on", key="contest_dataset", default=opens)
     with how_many:
         seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning="Students of each objective.")
     experiment = equal_budget.experiment(equal_budget.budget(dataset))

@@ -15,7 +15,7 @@ from pages.shared.figures import curves, experiments
 from pages.shared.parts.findings import finding
 from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.session import services
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 from pages.shared.words import SPREAD_IN_WORDS, explained
 
 
@@ -31,15 +31,7 @@ def redone() -> Redone:
     made = paper.experiments(paper.PROTOCOLS[dataset])
     names = {name: experiment.title for name, experiment in made.items()}
     with choose:
-        name = chosen(
-            st.selectbox,
-            "Experiment",
-            list(names),
-            name="experiment",
-            key="paper_experiment",
-            default=next(iter(names)),
-            format_func=names.__getitem__,
-        )
+        name = selected("Experiment", names, name="experiment", key="paper_experiment")
     with how_many:
         seeds = choose_seeds((1, 3, 5), key="paper_seeds", meaning="Runs of each line: one is an anecdote.")
     experiment = made[name]

@@ -11,7 +11,7 @@ from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import softness
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 from pages.shared.words import explained
 from pages.temperature.subject import Subject
 
@@ -57,15 +57,8 @@ def _settings(
 ) -> Settings:
     """Let the user choose them. label: None where nobody has labelled the image."""
     students = {run.id: run for run in models if run.config.role != "teacher"}
-    student = chosen(
-        st.selectbox,
-        "Student",
-        list(students),
-        name="student",
-        key="felt_student",
-        default=[*students][-1],
-        format_func=story.names(models).__getitem__,
-    )
+    labels = {run_id: name for run_id, name in story.names(models).items() if run_id in students}
+    student = selected("Student", labels, name="student", key="felt_student", default=[*students][-1])
     alpha = st.slider("alpha: weight of the soft loss", 0.0, 1.0, 0.9, 0.05, key="alpha", bind="query-params")
     t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
     if label is None:

@@ -1,7 +1,6 @@
 """A few fixed test images, and how the students' softened bars approach their teacher's, epoch by epoch."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -11,14 +10,14 @@ from kd_core.data import paths
 from kd_core.evaluation import soft
 from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Run
+from pages.shared.components.common.browser import component
 from pages.shared.components.images.images import GRID_CSS, smooth, strip
-from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, COMMON_JS
+from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS
 from pages.shared.figures import style
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.words import GLOSSARY, with_article
 
-_HERE = Path(__file__)
 START = 9
 """The image shown first while there is no trained teacher to say which it is least sure of: of digits the second 4."""
 
@@ -32,23 +31,12 @@ def replay(runs: Sequence[Run]) -> None:
     class_names = services.class_names(runs[0].config.dataset)
     distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
     teacher = next((run for run in runs if run.config.role == "teacher" and run.usable), None)
-    component = st.components.v2.component(
-        "kd_lab_replay",
-        html='<div class="kd-bars"></div>',
-        css=BARS_CSS + GRID_CSS + _HERE.with_suffix(".css").read_text(encoding="utf-8"),
-        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
-    )
     names, colours = story.names(runs), shades(runs)
-    component(
+    component(__file__, "kd-bars", css=BARS_CSS + GRID_CSS)(
         key="replay",
         data={
             "runs": [
-                {
-                    "id": run.id,
-                    "role": run.config.role,
-                    "title": names[run.id],
-                    "colour": colours[run.id],
-                }
+                {"id": run.id, "role": run.config.role, "title": names[run.id], "colour": colours[run.id]}
                 for run in runs
             ],
             "colours": style.ROLE_COLOURS,

@@ -26,8 +26,8 @@ from kd_core.experiments.comparison import compare
 from kd_core.jobs import execute
 from kd_core.runs import progress
 from kd_core.runs.store import Store
+from pages.compare import figures as compare_figures
 from pages.compare import race, sections
-from pages.compare.figures import inside
 from pages.shared.components.chart.chart import as_json
 from pages.shared.components.images import images
 from pages.shared.figures import classes as figures_classes
@@ -118,7 +118,7 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
         "classes": figures_classes.per_class(models, names),
         "difference": figures_classes.confusion_difference(difference, names, "a against b"),
         "gradients": softness.gradients(soft, hard, names),
-        "features": inside.features(first[:, :2], labels, names, "features"),
+        "features": compare_figures.features(first[:, :2], labels, names, "features"),
     }
     if classes > 2:
         tree = evaluation_soft.similarity_tree(np.nan_to_num(mean_soft))

@@ -6,7 +6,6 @@ Python hears only what its user presses, and that a run has changed its state.
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -16,7 +15,7 @@ from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import PLOTLY_JS, as_json
-from pages.shared.components.temperature_bars.temperature_bars import COMMON_JS
+from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.figures import curves as figures_curves
 from pages.shared.figures import style
 from pages.shared.figures.curves import Curve
@@ -24,10 +23,6 @@ from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import explained, refusals
-
-_HERE = Path(__file__)
-_SCRIPT = COMMON_JS + PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
-_STYLE = _HERE.with_suffix(".css").read_text(encoding="utf-8")
 
 
 def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Mapping[str, str] | None = None) -> None:
@@ -37,9 +32,6 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
 
     The script runs again when one of them changes its state, so that what stands around the view can follow.
     """
-    component = st.components.v2.component(
-        "kd_lab_live", html='<div class="kd-live"></div>', css=_STYLE, js=_SCRIPT, isolate_styles=False
-    )
     kinds = [run.config.kind for run in runs]
     colours, dashes, names = shades(runs), style.dashes_of(kinds), story.names(runs)
     shown = {
@@ -72,7 +64,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
-    state = component(
+    state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS, isolated=False)(
         key=key,
         data=shown,
         on_asked_change=lambda: None,

@@ -10,7 +10,7 @@ from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import Run
 from pages.shared.parts.button import filled
 from pages.shared.session import keys, services
-from pages.shared.session.address import chosen
+from pages.shared.session.address import selected
 from pages.shared.session.story import set_story
 from pages.shared.words import literal
 
@@ -23,17 +23,9 @@ def advice_on(runs: Sequence[Run]) -> None:
     st.subheader("What next?")
     student = students[-1]
     if len(students) > 1:
-        labels = {run.id: run for run in students}
-        named = chosen(
-            st.selectbox,
-            "Advice on",
-            list(labels),
-            name="advice",
-            key="advice_on",
-            default=student.id,
-            format_func=lambda run_id: labels[run_id].label,
-        )
-        student = labels[named]
+        labels = {run.id: run.label for run in students}
+        named = selected("Advice on", labels, name="advice", key="advice_on", default=student.id)
+        student = next(run for run in students if run.id == named)
     try:
         advices = services.advice(student)
     except LabError as error:

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -40,6 +40,12 @@ def chosen(
         st.query_params[name] = str(choice)
     st.session_state[key_of_written] = str(choice)
     return choice
+
+
+def selected(label: str, labels: Mapping[T, str], *, name: str, key: str, default: T | None = None) -> T:
+    """Draw such a selectbox over labels, value -> what it is called; without a default it opens on the first."""
+    options, first = [*labels], next(iter(labels)) if default is None else default
+    return chosen(st.selectbox, label, options, name=name, key=key, default=first, format_func=labels.__getitem__)
 
 
 def callbacks(key: str, *names: str) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from pages.shared.components.common.browser import component
 from pages.shared.session.address import callbacks, temperature_of_address
 from pages.shared.words import GLOSSARY
 
-_HERE = Path(__file__)
-COMMON_JS = (_HERE.parent.parent / "common" / "common.js").read_text(encoding="utf-8")
-BARS_CSS = _HERE.with_suffix(".css").read_text(encoding="utf-8")
+BARS_CSS = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
 
 
 class Bars(NamedTuple):
@@ -28,13 +27,7 @@ def temperature_bars(models: Sequence[Bars], class_names: Sequence[str], label: 
     The teacher comes first: the others' KL is measured from it. Of many classes, those that it finds likeliest have
     bars, and the rest one together. label: the true class, or None where nobody knows.
     """
-    component = st.components.v2.component(
-        "kd_lab_temperature_bars",
-        html='<div class="kd-bars"></div>',
-        css=BARS_CSS,
-        js=COMMON_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8"),
-    )
-    component(
+    component(__file__, "kd-bars")(
         key=key,
         data={
             "models": [

@@ -1,4 +1,4 @@
-"""The other seeds of a student and its baseline: offered at once, watched, and what all of them say together."""
+"""What a comparison can still learn: of other seeds of its student and baseline, and of ONNX Runtime's speed."""
 
 from collections.abc import Sequence
 
@@ -7,9 +7,11 @@ import streamlit as st
 from kd_core.evaluation.claims import over_seeds
 from kd_core.experiments import paper, table
 from kd_core.experiments.comparison import Comparison
-from kd_core.runs.run import ACTIVE
+from kd_core.runs.run import ACTIVE, Run
+from pages.shared.access import rights
 from pages.shared.parts.start import start_button
 from pages.shared.session import services
+from pages.shared.words import refusals, say_refusal
 
 OTHER_SEEDS = 8
 REFRESH_SECONDS = 1.0
@@ -38,3 +40,32 @@ def _watch(ids: Sequence[str]) -> None:
         st.rerun(scope="app")
     share = sum(run.progress for run in runs) / len(runs)
     st.progress(min(1.0, share), text=f"Other seeds, all together: {done} of {len(runs)} students trained")
+
+
+def offer_runtimes(runs: Sequence[Run]) -> None:
+    """Offer to export what is not exported yet and to measure all again, with ONNX Runtime."""
+    speed = services.store().finding("speed", [run.id for run in runs])
+    if speed is None or "problem" in speed:
+        return
+    say_refusal()
+    ours = [run.id for run in runs if not run.config.model.opaque]
+    without = [run_id for run_id in ours if len(speed["runtimes"][run_id]) < 2]
+    if without:
+        st.button(
+            "Measure ONNX Runtime too",
+            icon=":material/speed:",
+            key="offer_runtimes",
+            on_click=_measure_runtimes,
+            args=([run.id for run in runs], without),
+            help="Exports the models first, in float32 and int8, and measures all of them again side by side.",
+        )
+
+
+def _measure_runtimes(run_ids: list[str], without: list[str]) -> None:
+    with refusals(later=True):
+        for run_id in without:
+            rights.find_out("export", [run_id])
+        rights.find_out("speed", run_ids)
+        for run_id in without:
+            services.store().forget_finding("export", [run_id])
+        services.store().forget_finding("speed", run_ids)
