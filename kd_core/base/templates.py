@@ -1,9 +1,16 @@
-"""Files to fill in: Markdown, HTML and programs, kept as Jinja templates beside the code that gives the values."""
+"""Words and pages in files beside the code that gives the values: prose in TOML, whole documents as Jinja templates."""
 
+import tomllib
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+
+def prose(module: str) -> dict[str, Any]:
+    """Read the texts of a module, its __file__, from the TOML file beside it."""
+    return tomllib.loads(Path(module).with_suffix(".toml").read_text(encoding="utf-8"))
 
 
 def filled(template: Path, **values: object) -> str:

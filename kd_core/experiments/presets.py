@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from kd_core.base.templates import prose
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.experiments.defaults import LIGHT_TEACHER, default_training
 from kd_core.experiments.story import StoryConfig
@@ -71,34 +72,14 @@ def _never_saw_one(dataset: str) -> StoryConfig:
     return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
 
 
-PRESETS = {
-    "demo": Preset(
-        "Quick demo",
-        "The whole story in well under a minute. On digits and MNIST both students see few images: there a teacher"
-        " helps most.",
-        quick_demo,
-    ),
-    "paper": Preset(
-        "The paper's student",
-        "The paper's 800-800 student without regularisation, taught at T = 20 by its 1200-1200 teacher.",
-        _paper_student,
-    ),
-    "tiny": Preset(
-        "Tiny student of 30 units",
-        "So small that it cannot follow all the teacher says: on MNIST the paper found T between 2.5 and 4 best.",
-        _tiny_student,
-    ),
-    "unlabelled": Preset(
-        "Unlabelled",
-        "The student reads no label at all, alpha is 1: everything it learns, it learns from the teacher.",
-        _unlabelled,
-    ),
-    "no_3": Preset(
-        "Never saw {one}",
-        "No {name} is in the transfer set, yet the teacher's soft targets for other classes tell what it looks like.",
-        _never_saw_one,
-    ),
+_STORIES = {
+    "demo": quick_demo,
+    "paper": _paper_student,
+    "tiny": _tiny_student,
+    "unlabelled": _unlabelled,
+    "no_3": _never_saw_one,
 }
+PRESETS = {name: Preset(**prose(__file__)[name], story=story) for name, story in _STORIES.items()}
 
 
 def digits_story() -> StoryConfig:

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from kd_core.base.templates import prose
 from kd_core.data import paths
 from kd_core.exchange import shipped
 from pages.shared.parts.button import filled
@@ -30,56 +31,7 @@ class Step(NamedTuple):
     do: str
 
 
-STEPS = (
-    Step(
-        "overview",
-        "What is it?",
-        1,
-        "A large network is accurate and slow, a small one is quick and less accurate. **Distillation** lets the large"
-        " one teach: the student learns not only *this is a 2*, but how its teacher rates every other digit too.",
-        "Ask: what could a network know about an image of a 2, besides the fact that it is a 2? Which other digit is a"
-        " 2 most like?",
-    ),
-    Step(
-        "temperature",
-        "Feel T",
-        3,
-        "At **T = 1** a teacher is mostly sure of one class: one bar. Its other bars are there, too small to see."
-        " **Temperature** divides the logits before softmax, and they grow: you see what else the teacher considered."
-        " That is the dark knowledge.",
-        "Let the class guess the second choice, then drag T from 1 to 8, and on to 100: the bars look alike, but their"
-        " order stays. Then choose a doubtful image, the first of those below, and draw a digit that is half a 4 and"
-        " half a 9.",
-    ),
-    Step(
-        "train",
-        "Distill",
-        2,
-        "Three networks: the **teacher**, a **baseline** student that reads labels alone, and the same student, from"
-        " the same start, that also learns from the teacher's soft targets. That is the only difference between the"
-        " two.",
-        "Choose the quick demo on digits and press **Train**: about 10 seconds on two free cores. Watch validation"
-        " accuracy, and below the curves the student's bars as they approach the teacher's.",
-    ),
-    Step(
-        "compare",
-        "Compare",
-        2,
-        "Is the small one good enough, and what does it save? Errors come with their interval, as a test set is a"
-        " sample; size and speed are measured here.",
-        "Open **Is it real?**: could the difference be chance? Press **Train 8 other seeds** (seconds on digits): is it"
-        " still there? Then let them run **The race**.",
-    ),
-    Step(
-        "paper",
-        "The missing 3",
-        2,
-        "A student that was **never shown a 3**. All that it knows of threes, it has from what its teacher says of"
-        " other digits: how much like a 3 each of them looks. It still gets most threes right, and nearly all of them"
-        " once its bias is raised.",
-        "If it is not trained here yet, press **Run it**. Then drag the bias slider, and watch the threes come back.",
-    ),
-)
+STEPS = tuple(Step(**step) for step in prose(__file__)["steps"])
 
 
 def start() -> None:

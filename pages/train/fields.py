@@ -1,6 +1,6 @@
 """The fields of the train page's form."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -28,35 +28,36 @@ LISTED_CLASSES = 20
 
 def loss_fields(base: StoryConfig) -> dict[str, Any]:
     """Ask for the objective, temperature and alpha; what the objective does not read is disabled."""
-    start_field("objective", base.objective)
-    objective = st.selectbox(
+    objective = field(
+        st.selectbox,
+        "objective",
+        base.objective,
         "What the student minimises",
         list(OBJECTIVES),
         format_func=lambda name: OBJECTIVES[name].label,
-        key="form_objective",
         on_change=_change_objective,
         help="Formula, source and numbers stand beside the form.",
     )
     info = OBJECTIVES[objective]
     st.caption(info.when)
-    temperatures = sorted({*TEMPERATURES, base.temperature})
-    start_field("temperature", base.temperature)
-    temperature = st.select_slider(
+    temperature = field(
+        st.select_slider,
+        "temperature",
+        base.temperature,
         "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
-        temperatures,
-        key="form_temperature",
+        sorted({*TEMPERATURES, base.temperature}),
         format_func=lambda value: f"{value:g}",
         disabled=not info.uses_temperature,
         help="softmax(z / T) for teacher and student in the soft loss. In the paper, very small students did better"
         " with less.",
     )
-    start_field("alpha", base.alpha)
-    alpha = st.slider(
+    alpha = field(
+        st.slider,
+        "alpha",
+        base.alpha,
         "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
-        0.0,
-        1.0,
+        *(0.0, 1.0),
         step=0.05,
-        key="form_alpha",
         disabled=not info.mixed,
         help="1 learns from the teacher alone: the loss reads no label; 0 is the baseline.",
     )
@@ -72,21 +73,11 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
     info = OBJECTIVES[objective]
     chosen = dict(base.weights) if base.objective == objective else {}
     for name, weight in info.weights.items():
-        start_field(f"weight_{objective}_{name}", chosen.get(name, weight.default))
-        chosen[name] = st.number_input(
-            f"${weight.symbol}$: {weight.meaning}",
-            0.0,
-            weight.most,
-            step=0.1 if weight.most <= 1 else 0.5,
-            key=f"form_weight_{objective}_{name}",
-            format="%.4g",
-        )
+        label, start = f"${weight.symbol}$: {weight.meaning}", chosen.get(name, weight.default)
+        limits: dict[str, Any] = {"min_value": 0.0, "max_value": weight.most, "step": 0.1 if weight.most <= 1 else 0.5}
+        chosen[name] = field(st.number_input, f"weight_{objective}_{name}", start, label, **limits, format="%.4g")
     st.caption(f"At first as in {literal(info.defaults_from)}. {literal(info.differs)}")
     return chosen
-
-
-def changes_midway(base: StoryConfig) -> bool:
-    return base.final_temperature is not None or base.final_alpha is not None
 
 
 def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | None]:
@@ -97,59 +88,52 @@ def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | N
         " (Jafari et al. 2021), or from the teacher to the labels."
     )
     temperatures = sorted({*TEMPERATURES, *([base.final_temperature] if base.final_temperature else [])})
-    start_field("cools", base.final_temperature is not None)
-    if st.toggle("T changes", key="form_cools", disabled=not info.uses_temperature) and info.uses_temperature:
-        start_field("final_temperature", base.final_temperature or 1.0)
-        last["final_temperature"] = st.select_slider(
-            "T at the last step", temperatures, key="form_final_temperature", format_func=lambda value: f"{value:g}"
+    cools, fades = base.final_temperature is not None, base.final_alpha is not None
+    if field(st.toggle, "cools", cools, "T changes", disabled=not info.uses_temperature) and info.uses_temperature:
+        start, title = base.final_temperature or 1.0, "T at the last step"
+        last["final_temperature"] = field(
+            st.select_slider, "final_temperature", start, title, temperatures, format_func=lambda value: f"{value:g}"
         )
-    start_field("fades", base.final_alpha is not None)
-    if st.toggle("alpha changes", key="form_fades", disabled=not info.mixed) and info.mixed:
-        start_field("final_alpha", 0.0 if base.final_alpha is None else base.final_alpha)
-        last["final_alpha"] = st.slider("alpha at the last step", 0.0, 1.0, step=0.05, key="form_final_alpha")
+    if field(st.toggle, "fades", fades, "alpha changes", disabled=not info.mixed) and info.mixed:
+        start, title = base.final_alpha or 0.0, "alpha at the last step"
+        last["final_alpha"] = field(st.slider, "final_alpha", start, title, 0.0, 1.0, step=0.05)
     return last
 
 
 def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: bool) -> dict[str, object]:
     """Ask for the T² factor, what several teachers average, and the seed."""
-    start_field("t_squared", base.t_squared)
-    t_squared = st.toggle(
+    t_squared = field(
+        st.toggle,
+        "t_squared",
+        base.t_squared,
         "Multiply the soft loss by T²",
-        key="form_t_squared",
         disabled=not info.uses_temperature,
         help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
         " to see what it is for.",
     )
-    start_field("ensemble", base.ensemble)
-    ensemble = st.selectbox(
+    ensemble = field(
+        st.selectbox,
+        "ensemble",
+        base.ensemble,
         "Several teachers average their",
         ["probabilities", "logits"],
-        key="form_ensemble",
         disabled=not several_teachers or info.matches_logits,
         help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
     )
-    start_field("seed", base.seed)
-    seed = st.number_input(
-        "Seed", 0, 2**31 - 1000, key="form_seed", help="Same settings and seed, same weights. New seed, new luck."
-    )
+    luck = "Same settings and seed, same weights. New seed, new luck."
+    seed = field(st.number_input, "seed", base.seed, "Seed", 0, 2**31 - 1000, help=luck)
     return {"t_squared": t_squared, "ensemble": ensemble, "seed": int(seed)}
 
 
 def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
     """Ask for the assistant and its training. training: the student's, from which it starts."""
-    start_field("assisted", base.assistant is not None)
-    assisted = st.toggle(
-        "Teach an assistant first",
-        key="form_assisted",
-        help="A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020).",
-    )
-    if not assisted:
+    meaning = "A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020)."
+    if not field(st.toggle, "assisted", base.assistant is not None, "Teach an assistant first", help=meaning):
         return {"assistant": None, "assistant_training": None}
-    own = base.assistant_training
+    own = base.assistant_training or training
     assistant = model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
-    start_field("assistant_epochs", (own or training).epochs)
-    epochs = st.number_input("Epochs of the assistant", 1, 10_000, key="form_assistant_epochs")
-    of_assistant = with_changes(own or training, {"epochs": int(epochs)}, wrong)
+    epochs = field(st.number_input, "assistant_epochs", own.epochs, "Epochs of the assistant", 1, 10_000)
+    of_assistant = with_changes(own, {"epochs": int(epochs)}, wrong)
     return {"assistant": assistant, "assistant_training": None if of_assistant == training else of_assistant}
 
 
@@ -190,18 +174,21 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
     """Ask for trained teachers, or how many new ones and their network."""
     known = {run.id: run for run in _trained_teachers(base)}
     named = [run_id for run_id in base.teachers if run_id in known]
-    start_field("teacher_source", TRAINED if named else NEW)
-    source = st.segmented_control(
-        "Teacher", [NEW, TRAINED], key="form_teacher_source", required=True, disabled=not known and not named
+    opens, none = TRAINED if named else NEW, not known and not named
+    source = field(
+        st.segmented_control, "teacher_source", opens, "Teacher", [NEW, TRAINED], required=True, disabled=none
     )
     if source == TRAINED and known:
-        start_field("teachers", named or list(known)[:1])
-        st.session_state["form_teachers"] = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
-        picked = st.multiselect(
+        if "form_teachers" in st.session_state:
+            there = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
+            st.session_state["form_teachers"] = there
+        picked = field(
+            st.multiselect,
+            "teachers",
+            named or list(known)[:1],
             "Trained teachers",
             list(known),
             format_func=lambda run_id: _teacher_label(known[run_id]),
-            key="form_teachers",
             help="Several make an ensemble: the student learns from their average.",
             max_selections=20,
         )
@@ -209,25 +196,24 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
             wrong.append("choose a trained teacher, or train a new one")
         return tuple(picked), 1, base.teacher
     teacher = model_fields("Teacher's network", base.teacher, "teacher", wrong)
-    start_field("new_teachers", base.new_teachers)
-    count = st.number_input(
-        "How many teachers", 1, 20, key="form_new_teachers", help="Several, of different seeds, teach as an ensemble."
-    )
+    several = "Several, of different seeds, teach as an ensemble."
+    count = field(st.number_input, "new_teachers", base.new_teachers, "How many teachers", 1, 20, help=several)
     return (), int(count), teacher
 
 
 def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
-    start_field(f"{key}_model", base.name)
     left, right = st.columns([3, 2])
-    name = left.selectbox(title, list(MODELS), format_func=lambda model: MODELS[model].label, key=f"form_{key}_model")
+    labels = {name: architecture.label for name, architecture in MODELS.items()}
+    name = field(left.selectbox, f"{key}_model", base.name, title, list(labels), format_func=labels.__getitem__)
     widths_of = MODELS[name].widths
     if widths_of is None:
         return base.replace(name=name)
     setting, label, example = widths_of
-    start_field(f"{key}_{setting}", ", ".join(map(str, getattr(base, setting))))
-    text = right.text_input(
+    text = field(
+        right.text_input,
+        f"{key}_{setting}",
+        ", ".join(map(str, getattr(base, setting))),
         f"{key.capitalize()}'s {label}",
-        key=f"form_{key}_{setting}",
         max_chars=200,
         help=f"Numbers with commas between, from input to output: {example}.",
     )
@@ -243,27 +229,20 @@ def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> M
 
 def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
     left, right = st.columns(2)
-    start_field(f"{key}_optimizer", base.optimizer)
-    optimizer = left.selectbox("Optimiser", ["adamw", "adam", "sgd"], key=f"form_{key}_optimizer")
-    start_field(f"{key}_schedule", base.schedule)
-    schedule = right.selectbox(
-        "Learning rate over time", ["cosine", "constant", "one-cycle"], key=f"form_{key}_schedule"
-    )
-    start_field(f"{key}_rate", f"{base.learning_rate:g}")
-    rate = left.text_input("Peak learning rate", key=f"form_{key}_rate", max_chars=40)
-    start_field(f"{key}_batch", base.batch_size)
-    batch_size = right.number_input("Batch size", 1, 65_536, key=f"form_{key}_batch")
-    start_field(f"{key}_jitter", base.jitter_pixels)
-    jitter = left.number_input(
-        "Jitter, pixels", 0, 8, key=f"form_{key}_jitter", help="Each image moves by up to this much, anew each epoch."
-    )
-    start_field(f"{key}_smoothing", base.label_smoothing)
-    smoothing = right.number_input(
+    rules, schedules = ["adamw", "adam", "sgd"], ["cosine", "constant", "one-cycle"]
+    optimizer = field(left.selectbox, f"{key}_optimizer", base.optimizer, "Optimiser", rules)
+    schedule = field(right.selectbox, f"{key}_schedule", base.schedule, "Learning rate over time", schedules)
+    rate = field(left.text_input, f"{key}_rate", f"{base.learning_rate:g}", "Peak learning rate", max_chars=40)
+    batch_size = field(right.number_input, f"{key}_batch", base.batch_size, "Batch size", 1, 65_536)
+    moves = "Each image moves by up to this much, anew each epoch."
+    jitter = field(left.number_input, f"{key}_jitter", base.jitter_pixels, "Jitter, pixels", 0, 8, help=moves)
+    smoothing = field(
+        right.number_input,
+        f"{key}_smoothing",
+        base.label_smoothing,
         "Label smoothing",
-        0.0,
-        0.99,
+        *(0.0, 0.99),
         step=0.05,
-        key=f"form_{key}_smoothing",
         help="This share of each hard target is spread over all classes. On the baseline it is the control for soft"
         " targets that know nothing; a teacher trained with it can teach worse (Müller et al. 2019).",
     )
@@ -286,41 +265,21 @@ def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Trainin
 def transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     part, class_names = base.transfer_set, services.class_names(base.dataset)
     classes = list(range(len(class_names)))
-    start_field("fraction", 100 * part.fraction)
-    percent = st.number_input(
-        "Share of the training images, %",
-        0.01,
-        100.0,
-        step=1.0,
-        key="form_fraction",
-        format="%.4g",
-        help=explained("transfer set"),
-    )
+    look: dict[str, Any] = {"step": 1.0, "format": "%.4g", "help": explained("transfer set")}
+    share = "Share of the training images, %"
+    percent = field(st.number_input, "fraction", 100 * part.fraction, share, 0.01, 100.0, **look)
+    look = {"options": classes, "format_func": class_names.__getitem__}
     if len(classes) <= LISTED_CLASSES:
-        start_field("classes", list(part.only_classes or classes))
-        kept = st.multiselect(
-            "Classes it holds",
-            classes,
-            format_func=class_names.__getitem__,
-            key="form_classes",
-            help="Remove one, and the student never sees it.",
-        )
+        holds, meaning = list(part.only_classes or classes), "Remove one, and the student never sees it."
+        kept = field(st.multiselect, "classes", holds, "Classes it holds", help=meaning, **look)
     else:
-        start_field("left_out", list(part.missing(len(classes))))
-        left_out = st.multiselect(
-            "Classes it leaves out",
-            classes,
-            format_func=class_names.__getitem__,
-            key="form_left_out",
-            help="The student never sees them.",
-        )
+        lacks, meaning = list(part.missing(len(classes))), "The student never sees them."
+        left_out = field(st.multiselect, "left_out", lacks, "Classes it leaves out", help=meaning, **look)
         kept = [label for label in classes if label not in left_out]
-    start_field("labelled", part.labelled)
     if not kept:
         wrong.append("a transfer set needs at least one class")
-    labelled = st.toggle(
-        "With labels", key="form_labelled", help="Off: the student reads no label, and alpha has to be 1."
-    )
+    off = "Off: the student reads no label, and alpha has to be 1."
+    labelled = field(st.toggle, "labelled", part.labelled, "With labels", help=off)
     return TransferSetConfig(
         fraction=float(percent) / 100,
         only_classes=part.only_classes if not kept else None if len(kept) == len(classes) else tuple(sorted(kept)),
@@ -328,10 +287,10 @@ def transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     )
 
 
-def start_field(name: str, value: object) -> None:
-    """Give a field its value from the story where the session has none for it."""
-    if f"form_{name}" not in st.session_state:
-        st.session_state[f"form_{name}"] = value
+def field(widget: Callable[..., Any], name: str, start: object, label: str, *arguments: Any, **look: Any) -> Any:
+    """Draw a field of the form; it starts from the story's value where the session has none for it."""
+    st.session_state.setdefault(f"form_{name}", start)
+    return widget(label, *arguments, key=f"form_{name}", **look)
 
 
 def folded(title: str, icon: str, opened: bool) -> DeltaGenerator:

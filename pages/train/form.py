@@ -16,12 +16,11 @@ from pages.shared.words import literal, with_article
 from pages.train.fields import (
     assistant_fields,
     change_fields,
-    changes_midway,
+    field,
     folded,
     loss_fields,
     model_fields,
     seed_fields,
-    start_field,
     teacher_fields,
     training_fields,
     transfer_fields,
@@ -62,28 +61,17 @@ def story_form() -> StoryConfig | None:
 
 def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """Draw all fields, simple first. A refused field keeps its base and adds a sentence to wrong."""
-    start_field("dataset", base.dataset)
     called = services.data_sets(base.dataset)
-    dataset = st.selectbox(
-        "Data set",
-        [*called],
-        format_func=called.__getitem__,
-        key="form_dataset",
-        on_change=_change_dataset,
-    )
+    look = {"options": [*called], "format_func": called.__getitem__, "on_change": _change_dataset}
+    dataset = field(st.selectbox, "dataset", base.dataset, "Data set", **look)
     teachers, new_teachers, teacher = teacher_fields(base, wrong)
     student = model_fields("Student", base.student, "student", wrong)
 
     loss = loss_fields(base)
     left, right = st.columns(2, vertical_alignment="bottom")
-    start_field("epochs", base.training.epochs)
-    epochs = left.number_input("Epochs of each student", 1, 10_000, key="form_epochs")
-    start_field("baseline", base.baseline)
-    baseline = right.toggle(
-        "Train the baseline too",
-        key="form_baseline",
-        help="The same network trained without a teacher, for comparison.",
-    )
+    epochs = field(left.number_input, "epochs", base.training.epochs, "Epochs of each student", 1, 10_000)
+    meaning = "The same network trained without a teacher, for comparison."
+    baseline = field(right.toggle, "baseline", base.baseline, "Train the baseline too", help=meaning)
     with folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
         transfer_set = transfer_fields(base, wrong)
     with st.expander("Optimiser and schedule", icon=":material/tune:"):
@@ -93,12 +81,13 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
         if teachers:
             st.markdown(":small[The teacher is trained already.]")
         else:
-            start_field("teacher_epochs", teacher_training.epochs)
-            teacher_epochs = st.number_input("Epochs of a new teacher", 1, 10_000, key="form_teacher_epochs")
+            title = "Epochs of a new teacher"
+            teacher_epochs = field(st.number_input, "teacher_epochs", teacher_training.epochs, title, 1, 10_000)
             teacher_training = training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
     with folded("Teaching assistant", ":material/group:", base.assistant is not None):
         assistant = assistant_fields(base, training, wrong)
-    with folded("Changes over training", ":material/trending_down:", changes_midway(base)):
+    changes_midway = base.final_temperature is not None or base.final_alpha is not None
+    with folded("Changes over training", ":material/trending_down:", changes_midway):
         loss |= change_fields(base, OBJECTIVES[loss["objective"]])
     with st.expander("Loss and seed", icon=":material/functions:"):
         several = max(len(teachers), new_teachers) > 1

@@ -264,11 +264,20 @@ def test_a_student_that_stands_still_far_from_its_teacher_is_too_small():
 
 
 def test_a_wider_student_is_proposed_only_where_a_network_has_a_width():
-    assert after._larger_student(STORY.replace(student=ModelConfig(name="cnn", channels=(4, 8))))[1].student == (
-        ModelConfig(name="cnn", channels=(8, 16))
-    )
-    assert after._larger_student(STORY.replace(student=ModelConfig(name="resnet18"))) == ("", None)
-    assert after._larger_student(STORY.replace(student=ModelConfig(hidden=(20_000,)))) == ("", None)
+    far = TEACHER * 0.2
+    standing = epochs([9] * 6, [soft_loss(far, TEACHER, 4.0) * share for share in (2, 1.3, 1.1, 1.05, 1.02, 1)])
+
+    def proposed(student):
+        story = STORY.replace(student=student)
+        advice = only(good(story, epochs=standing, judged=Judged(LABELS, far, BASELINE, TEACHER)))
+        assert advice.about == "small"
+        return advice.change, advice.next
+
+    change, story = proposed(ModelConfig(name="cnn", channels=(4, 8)))
+    assert change
+    assert story.student == ModelConfig(name="cnn", channels=(8, 16))
+    assert proposed(ModelConfig(name="resnet18")) == ("", None)
+    assert proposed(ModelConfig(hidden=(20_000,))) == ("", None)
 
 
 def test_dropout_or_jitter_raises_the_loss_so_it_does_not_judge_them():
