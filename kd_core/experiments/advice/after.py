@@ -1,5 +1,7 @@
 """After a run: what its own numbers say went wrong, and which experiment to do next. Pure functions of an Evidence.
 
+The sentences are in after.toml.
+
 Settings are judged on the transfer set and the validation split alone. The test set is read for one question only,
 whether the reported difference could be chance, and the answer to that is more seeds, never another setting.
 """
@@ -10,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import prose
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
@@ -42,6 +45,17 @@ class Advice(NamedTuple):
 ALL_WELL = "These results give no reason to change a setting: targets, losses, length and gain look as they should."
 
 
+_TEXTS = prose(__file__)
+
+
+def _advice(name: str, next_story: StoryConfig | None, **values: object) -> Advice:
+    """Return the advice of this name in after.toml, its texts filled in. What stands before a colon is its word."""
+    texts = _TEXTS[name]
+    change = "" if next_story is None else texts["change"].format(**values)
+    about, _, _ = name.partition(":")
+    return Advice(about, texts["sentence"].format(**values), texts["evidence"].format(**values), change, next_story)
+
+
 def advise(evidence: Evidence) -> list[Advice]:
     """Say what a run's numbers mean, what spoils every other number first. May be empty."""
     return [advice for rule in RULES if (advice := rule(evidence)) is not None][:MOST]
@@ -53,13 +67,7 @@ def advise(evidence: Evidence) -> list[Advice]:
 def _stopped(evidence: Evidence) -> Advice | None:
     if evidence.finished:
         return None
-    return Advice(
-        "stopped",
-        "It was stopped early, so that most of what follows may be for want of training.",
-        f"{evidence.epochs_done:.3g} of {evidence.run.training.epochs} epochs were done.",
-        "Train all of it",
-        evidence.story,
-    )
+    return _advice("stopped", evidence.story, done=evidence.epochs_done, epochs=evidence.run.training.epochs)
 
 
 # ------------------------------------------------------------------------------------------------------- the teacher
@@ -71,13 +79,7 @@ def _teacher_stopped(evidence: Evidence) -> Advice | None:
     if not evidence.teacher_stopped:
         return None
     anew = _changed(evidence.story, teachers=(), new_teachers=max(1, len(evidence.story.teachers)))
-    return Advice(
-        "teacher stopped",
-        "Its teacher was stopped early: this shows what such a teacher can teach, not what a trained one can.",
-        f"The teacher was {evidence.teacher_stopped}.",
-        "Train all of the teacher" if anew else "",
-        anew,
-    )
+    return _advice("teacher stopped", anew, teacher_stopped=evidence.teacher_stopped)
 
 
 def _teacher_no_better(evidence: Evidence) -> Advice | None:
@@ -91,22 +93,15 @@ def _teacher_no_better(evidence: Evidence) -> Advice | None:
     if evidence.judged is None or evidence.teacher_errors is None:
         return None
     judged, (errors, images) = evidence.judged, evidence.teacher_errors
-    alone = judged.baseline is not None
-    pupil = accuracy.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
-    rate = pupil / len(judged.labels)
+    pupil, than = ("student", "the student itself") if judged.baseline is None else ("baseline", "the baseline")
+    wrong = accuracy.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
+    rate = wrong / len(judged.labels)
     chance = binomtest(errors, images, rate / 2, alternative="greater").pvalue
     if errors / images < rate or chance >= SURE:
         return None
     change, story = _better_teacher(evidence.story)
-    return Advice(
-        "teacher",
-        f"The teacher is no better than {'the baseline' if alone else 'the student itself'}: often there is little to"
-        " learn from such a teacher. Measure whether another helps.",
-        f"On images that it did not learn from, the teacher gets {errors / images:.2%} wrong ({errors:,} of"
-        f" {images:,}); the {'baseline' if alone else 'student'} {rate:.2%} ({pupil:,} of {len(judged.labels):,}).",
-        change,
-        story,
-    )
+    numbers = {"errors": errors, "images": images, "share": errors / images, "rate": rate, "wrong": wrong}
+    return _advice("teacher", story, change=change, than=than, pupil=pupil, judged=len(judged.labels), **numbers)
 
 
 def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
@@ -157,29 +152,19 @@ def _temperature(evidence: Evidence) -> Advice | None:
     logits, temperature = evidence.shown.teacher_logits, evidence.story.temperature
     mass, even = spread_mass(logits, temperature), evenness(logits, temperature)
     if mass < SHARP:
-        warmer = next((t for t in TEMPERATURES if t > temperature and spread_mass(logits, t) >= SOFT), None)
-        return Advice(
-            "sharp",
-            f"The teacher is so confident at T = {temperature:g} that its soft targets say hardly more than labels.",
-            f"On {len(logits):,} images that the student learns from, it leaves {mass:.2%} of the probability to all"
-            " other classes together"
-            + (f"; at T = {warmer:g} it would leave {spread_mass(logits, warmer):.1%}." if warmer else "."),
-            f"Raise T to {warmer:g}" if warmer else "",
-            _changed(evidence.story, temperature=warmer) if warmer else None,
-        )
-    if even > FLAT and is_tiny(story.student):
-        cooler = next((t for t in TEMPERATURES[::-1] if t < temperature and evenness(logits, t) <= LESS_FLAT), None)
-        return Advice(
-            "flat",
-            f"At T = {temperature:g} this student has to match every logit of its teacher, the least likely classes' as"
-            " closely as the likeliest's: small students often do better at a lower T (paper, section 3).",
-            f"On {len(logits):,} images that the student learns from, the soft targets are almost uniform, which costs"
-            f" nothing by itself while T² restores the scale. Their entropy is {even:.2%} of the most possible"
-            + (f"; at T = {cooler:g} it would be {evenness(logits, cooler):.1%}." if cooler else "."),
-            f"Lower T to {cooler:g}" if cooler else "",
-            _changed(evidence.story, temperature=cooler) if cooler else None,
-        )
-    return None
+        about = "sharp"
+        better = next((t for t in TEMPERATURES if t > temperature and spread_mass(logits, t) >= SOFT), None)
+    elif even > FLAT and is_tiny(story.student):
+        about = "flat"
+        better = next((t for t in TEMPERATURES[::-1] if t < temperature and evenness(logits, t) <= LESS_FLAT), None)
+    else:
+        return None
+    otherwise, changed = "", None
+    if better is not None:
+        then = {"then": better, "mass": spread_mass(logits, better), "even": evenness(logits, better)}
+        otherwise, changed = _TEXTS[about]["otherwise"].format(**then), _changed(story, temperature=better)
+    numbers = {"images": len(logits), "mass": mass, "even": even}
+    return _advice(about, changed, now=temperature, then=better, otherwise=otherwise, **numbers)
 
 
 # ---------------------------------------------------------------------------------------------- soft against hard loss
@@ -230,14 +215,7 @@ def _hard_dominates(evidence: Evidence) -> Advice | None:
         change = f"Raise alpha to {repaired.alpha:g}" + ("" if story.t_squared else ", with T²")
     if repaired == story:
         return None
-    return Advice(
-        "hard",
-        "The hard loss dominates: the teacher hardly influences training.",
-        f"At the start of training the soft loss pulls on the student's logits {now:.3f} times as hard as the labels"
-        f" do; that would be {pull_of(repaired):.2g} times then.",
-        change,
-        repaired,
-    )
+    return _advice("hard", repaired, change=change, now=now, then=pull_of(repaired))
 
 
 # ------------------------------------------------------------------------------------------------ length and capacity
@@ -322,20 +300,12 @@ def _is_hintons(story: StoryConfig) -> bool:
 def _too_short(evidence: Evidence) -> Advice | None:
     """Find training that was too short: unseen images cost hardly more, and the loss was still falling."""
     fit = fit_of(evidence)
-    if not evidence.finished or fit is None or fit.gap >= LEARNED:
-        return None
-    if fit.standing:
+    if not evidence.finished or fit is None or fit.gap >= LEARNED or fit.standing:
         return None
     epochs = 2 * evidence.story.training.epochs
-    fell = "" if fit.fall is None else f" The second half of the epochs took {fit.fall:.0%} of the loss away."
-    return Advice(
-        "short",
-        "Train longer: the student was still learning when its training ended.",
-        f"The {fit.part} loss is {fit.unseen:.3g} on images that it has not seen, only {fit.gap:.2f} times the"
-        f" {fit.learned:.3g} of those that it learns from: it has not memorised anything yet.{fell}",
-        f"Train for {epochs} epochs",
-        _changed(evidence.story, training=evidence.story.training.replace(epochs=epochs)),
-    )
+    longer = _changed(evidence.story, training=evidence.story.training.replace(epochs=epochs))
+    fell = "" if fit.fall is None else _TEXTS["short"]["fell"].format(fall=fit.fall)
+    return _advice("short", longer, fell=fell, epochs=epochs, **fit._asdict())
 
 
 def _too_small(evidence: Evidence) -> Advice | None:
@@ -353,16 +323,9 @@ def _too_small(evidence: Evidence) -> Advice | None:
     if fit.gap >= LEARNED or not fit.standing or fit.left < FAR or teacher is None or student >= teacher:
         return None
     wider = evidence.story.student.widened
-    return Advice(
-        "small",
-        "The student is too small for what its teacher says: its capacity is the limit, not its training.",
-        f"On what it learns from, its soft loss is still {fit.left:.0%} of that of a student that knows nothing, the"
-        f" second half of the epochs took only {fit.fall:.0%} of the loss away, it agrees with its teacher on"
-        f" {accuracy.agreement(judged.student, judged.teacher):.1%} of the validation images, and it has {student:,}"
-        f" parameters to its teacher's {teacher:,}.",
-        f"Double its width: {wider.label}" if wider else "",
-        _changed(evidence.story, student=wider) if wider else None,
-    )
+    larger = _changed(evidence.story, student=wider) if wider else None
+    agreement = accuracy.agreement(judged.student, judged.teacher)
+    return _advice("small", larger, wider=wider, agreement=agreement, student=student, teacher=teacher, **fit._asdict())
 
 
 WORSENED = 2.0
@@ -389,14 +352,7 @@ def _too_long(evidence: Evidence) -> Advice | None:
     else:
         change = f"Stop after {at + 1} epochs"
         better = _changed(story, training=story.training.for_epochs(at + 1))
-    return Advice(
-        "long",
-        "The student overfits: it got worse on unseen images while its loss went on falling.",
-        f"{best:,} validation errors after epoch {at + 1}, {end:.1f} on average in the last quarter of the epochs; the"
-        " weights that were kept are those of the best epoch.",
-        change,
-        better,
-    )
+    return _advice("long", better, change=change, best=best, epoch=at + 1, end=end)
 
 
 # -------------------------------------------------------------------------------------- which gain is real
@@ -414,39 +370,22 @@ def _gain(evidence: Evidence) -> Advice | None:
     if saved is not None and several:
         sign, numbers = saved.sign, over_seeds(saved)
     else:
-        only_baseline, only_student, chance = evidence.compared
         sign = -evidence.compared.sign
-        numbers = (
-            f"On the test set {only_baseline:,} images are wrong for the baseline alone and {only_student:,} for the"
-            f" student alone: were both equally good, a split at least this uneven would come with probability"
-            f" {chance:.2g} (McNemar)."
-        )
+        counts = dict(zip(("only_baseline", "only_student", "chance"), evidence.compared, strict=True))
+        numbers = _TEXTS["one_run"]["numbers"].format(**counts)
     if sign > 0 and several:
         return None
     if sign < 0:
-        mixed = OBJECTIVES[evidence.story.objective].mixed
         alpha = round(evidence.story.alpha / 2, 2)
-        return Advice(
-            "worse",
-            f"The student is worse than its baseline{'' if several else ' on this seed'}: the teacher holds it back.",
-            numbers,
-            f"Lower alpha to {alpha:g}" if mixed else "Try Hinton's objective",
-            _changed(evidence.story, alpha=alpha)
-            if mixed
-            else _changed(evidence.story, objective="hinton", weights=()),
-        )
+        change, better = f"Lower alpha to {alpha:g}", _changed(evidence.story, alpha=alpha)
+        if not OBJECTIVES[evidence.story.objective].mixed:
+            change, better = "Try Hinton's objective", _changed(evidence.story, objective="hinton", weights=())
+        return _advice("worse", better, change=change, numbers=numbers, on="" if several else " on this seed")
     if len(evidence.pairs) >= ENOUGH_SEEDS:
-        return Advice("chance", "What the student gains is too little to be seen with this many seeds.", numbers)
+        return _advice("chance: too little", None, numbers=numbers)
     seed = max([evidence.run.seed, *evidence.pairs]) + 1
-    return Advice(
-        "chance",
-        "The student is better than its baseline on this seed; another seed may say otherwise."
-        if sign > 0
-        else "The gain over the baseline is within the noise: another seed may reverse it.",
-        numbers,
-        f"Repeat with seed {seed}",
-        _changed(evidence.story, seed=seed, baseline=True),
-    )
+    again = _changed(evidence.story, seed=seed, baseline=True)
+    return _advice("chance: one seed" if sign > 0 else "chance: noise", again, numbers=numbers, seed=seed)
 
 
 def _changed(story: StoryConfig, **changes: object) -> StoryConfig | None:
