@@ -53,14 +53,6 @@ def _paper_student(dataset: str) -> StoryConfig:
     )
 
 
-def _tiny_student(dataset: str) -> StoryConfig:
-    return StoryConfig.default(dataset).replace(student=ModelConfig(hidden=(30, 30)), temperature=3.0)
-
-
-def _unlabelled(dataset: str) -> StoryConfig:
-    return StoryConfig.default(dataset).replace(alpha=1.0, transfer_set=TransferSetConfig(labelled=False))
-
-
 def never_seen(dataset: str) -> int:
     """Return the class that the student of a preset never sees: 3, as in the paper, or the last of few classes."""
     return min(3, info_of(dataset).classes - 1)
@@ -72,11 +64,13 @@ def _never_saw_one(dataset: str) -> StoryConfig:
     return story.replace(transfer_set=TransferSetConfig(only_classes=others), temperature=max(4.0, story.temperature))
 
 
-_STORIES = {
+_STORIES: dict[str, Callable[[str], StoryConfig]] = {
     "demo": quick_demo,
     "paper": _paper_student,
-    "tiny": _tiny_student,
-    "unlabelled": _unlabelled,
+    "tiny": lambda dataset: StoryConfig.default(dataset).replace(student=ModelConfig(hidden=(30, 30)), temperature=3.0),
+    "unlabelled": lambda dataset: StoryConfig.default(dataset).replace(
+        alpha=1.0, transfer_set=TransferSetConfig(labelled=False)
+    ),
     "no_3": _never_saw_one,
 }
 PRESETS = {name: Preset(**prose(__file__)[name], story=story) for name, story in _STORIES.items()}

@@ -5,7 +5,7 @@ Works on every network of models.build: hooks listen during the call and leave n
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -34,12 +34,10 @@ def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tens
     """Within, each forward pass adds to these lists: the first has the last linear layer's inputs, then one a stage."""
     captured: list[list[Tensor]] = [[]]
 
-    def capture_features(_: nn.Module, inputs: Any) -> None:
-        captured[0].append(inputs[0].flatten(1))
-
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    handles = [last.register_forward_pre_hook(capture_features)]
-    for stage in _stages(model) if maps else ():
+    handles = [last.register_forward_pre_hook(lambda _, inputs: captured[0].append(inputs[0].flatten(1)))]
+    stages = getattr(model, "stages", ()) if maps else ()  # as kd_core.models.architectures names them
+    for stage in map(model.get_submodule, stages):
         kept: list[Tensor] = []
         captured.append(kept)
         handles.append(stage.register_forward_hook(lambda _, inputs, output, kept=kept: kept.append(output)))
@@ -48,8 +46,3 @@ def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tens
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _stages(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are a network's maps by stage, as kd_core.models.architectures names them."""
-    return [model.get_submodule(name) for name in getattr(model, "stages", ())]

@@ -7,7 +7,7 @@ with the weights that training.Training would give it alone, to the rounding of 
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,13 +67,14 @@ def groups(configs: Sequence[RunConfig], limit: int = 32, most_bytes: float = MA
     batches together take most_bytes.
     """
     alone: list[list[RunConfig]] = []
-    alike: dict[str, dict[tuple[str, ...], list[RunConfig]]] = {}
+    alike: dict[Hashable, dict[tuple[str, ...], list[RunConfig]]] = {}
     for config in configs:
         if not trains_together(config):
             alone.append([config])
             continue
         teachers = () if config.distillation is None else config.distillation.teachers
-        alike.setdefault(_shared_settings(config), {}).setdefault(teachers, []).append(config)
+        shared = config.dataset, config.model, config.training, config.transfer_set
+        alike.setdefault(shared, {}).setdefault(teachers, []).append(config)
     joined = []
     for by_teachers in alike.values():
         baselines = by_teachers.pop((), [])
@@ -286,12 +287,9 @@ class Together:
     @torch.no_grad()
     def test_logits(self) -> Tensor:
         """Each student's logits over the test set with its best weights, (S, N, K) float32 on the CPU."""
-        everyone = [len(self.configs)]
+        images = [batch.flatten(1)[None].to(self.device) for batch in self.dataset.test_images.split(1000)]
         with quick_float32(self.device):
-            batches = [
-                self._logits(self.best_weights, images.flatten(1)[None].to(self.device), everyone).cpu()
-                for images in self.dataset.test_images.split(1000)
-            ]
+            batches = [self._logits(self.best_weights, batch, [len(self.configs)]).cpu() for batch in images]
         return torch.cat(batches, dim=1)[self.rows]
 
     def save(self, path: AnyPath) -> None:
@@ -408,10 +406,3 @@ def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tenso
             f"the teacher's logits have shape {tuple(teacher_logits.shape)}, but {dataset.name} has {expected[0]}"
             f" training images and {expected[1]} classes: choose another teacher"
         )
-
-
-def _shared_settings(config: RunConfig) -> str:
-    """The settings that runs trained together share, without teachers, as text."""
-    return "\n".join(
-        [config.dataset, *(part.model_dump_json() for part in (config.model, config.training, config.transfer_set))]
-    )

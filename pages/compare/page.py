@@ -1,12 +1,10 @@
 """Compare honestly: any models of one data set on the same work, each against the first."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import streamlit as st
 
 from kd_core.experiments.comparison import Comparison, Sources, compare
-from kd_core.runs.run import Run
 from pages.compare import sections
 from pages.compare.cards import cards
 from pages.compare.disagreements import disagreements
@@ -33,13 +31,6 @@ def sources(dataset: str) -> Sources:
         services.validation_logits,
         services.store().runs(statuses=["finished"]),
     )
-
-
-def say_mistakes(runs: Sequence[Run]) -> None:
-    """Warn of runs that make a mistake on purpose: their numbers are no results."""
-    wrong = [run for run in runs if run.config.mistake]
-    if wrong:
-        st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(run.label for run in wrong)}."))
 
 
 def look_closer(comparison: Comparison) -> None:
@@ -88,14 +79,16 @@ is_here = pickers.test_set_is_here(compared_runs)
 speed = finding("speed", compared_runs, "Measuring the speed side by side") if is_here else None
 comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
-say_mistakes(compared_runs)
+mistaken = [run.label for run in compared_runs if run.config.mistake]
+if mistaken:
+    st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(mistaken)}."))
 st.markdown(comparison.headline(literal))
 other_seeds(comparison)
 cards(comparison)
 if is_here:
     look_closer(comparison)
 else:
-    why = "Its test images are needed to measure speed and to look closer."
-    say_missing(compared_runs[0].config.dataset, why)
+    dataset = compared_runs[0].config.dataset
+    say_missing(dataset, "Its test images are needed to measure speed and to look closer.")
 
 advice_on(compared_runs)

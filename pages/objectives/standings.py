@@ -1,14 +1,11 @@
 """All objectives at equal budget on the page: on which data, with how many seeds, and how they stand."""
 
-from collections.abc import Sequence
-
 import pandas as pd
 import streamlit as st
 
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.experiments import equal_budget, table
-from kd_core.experiments.equal_budget import BASELINE, Standing
 from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
@@ -40,25 +37,18 @@ def result(redo: Redone) -> None:
         return
     for sentence in equal_budget.verdict(standings):
         st.info(literal(sentence), icon=":material/balance:")
+    roles = dict.fromkeys((equal_budget.BASELINE, equal_budget.SMOOTHED), "baseline")
     points = [
-        (equal_budget.label(standing.name), _role(standing), *standing.to_baseline[:3])
+        (equal_budget.label(standing.name), roles.get(standing.name, "distilled"), *standing.to_baseline[:3])
         for standing in standings
         if standing.to_baseline is not None
     ]
     if points:
         chart(experiments.objective_differences(points), key="contest", text="Test errors more than the baseline's")
-    _table(standings)
+    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
+    by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
+    st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
     st.caption(
         f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
         help=explained(equal_budget.HOW_TO_READ),
     )
-
-
-def _table(standings: Sequence[Standing]) -> None:
-    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
-    by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
-    st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
-
-
-def _role(standing: Standing) -> str:
-    return "baseline" if standing.name in (BASELINE, equal_budget.SMOOTHED) else "distilled"

@@ -1,5 +1,6 @@
 """What a lost server or worker left unfinished: as links, with one button that goes on with all of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import streamlit as st
@@ -28,7 +29,8 @@ def interrupted() -> None:
         st.markdown(f":material/bolt: **{count} interrupted.** Nothing is lost: each goes on from what it last saved.")
         for runs in [*batches.values()][:SHOWN]:
             of_batch = services.store().runs(batch=runs[0].batch)[::-1]
-            link_to(of_batch, ", ".join(_roles(runs)))
+            roles = Counter(run.config.role for run in runs)
+            link_to(of_batch, ", ".join(role if count == 1 else f"{count} {role}" for role, count in roles.items()))
         if len(batches) > SHOWN:
             st.caption(f"and {len(batches) - SHOWN} more stories")
         st.button(
@@ -49,12 +51,6 @@ def link_to(runs: list[Run], states: str) -> None:
     label = literal(f"{info_of(last.dataset).label}: {last.model.label}")
     st.page_link(f"pages/{page}/page.py", label=label, icon=icon, query_params=address)
     st.caption(literal(f"{states}: {pickers.describe(runs)}"))
-
-
-def _roles(runs: Sequence[Run]) -> list[str]:
-    """Count the runs of each role, such as 'teacher' or '3 distilled', in order of appearance."""
-    roles = [run.config.role for run in runs]
-    return [role if roles.count(role) == 1 else f"{roles.count(role)} {role}" for role in dict.fromkeys(roles)]
 
 
 def _resume(run_ids: Sequence[str]) -> None:

@@ -96,11 +96,8 @@ def _step() -> int | None:
 
 def _button(label: str, number: int, *, key: str, icon: str, leads: bool = False) -> None:
     """A button to a step. It notes the step, so that a rerun that comes between does not lose the click."""
-    st.button(label, key=key, icon=icon, type=filled(key) if leads else "secondary", on_click=_want, args=(number,))
-
-
-def _want(number: int) -> None:
-    st.session_state[_WANTED] = number
+    note, wanted = st.session_state.update, {_WANTED: number}
+    st.button(label, key=key, icon=icon, type=filled(key) if leads else "secondary", on_click=note, args=(wanted,))
 
 
 def _leave() -> None:

@@ -81,12 +81,11 @@ def choose_sweep() -> str | None:
     if not sweeps:
         return None
     own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
-    return pickers.batch_picker(sweeps, title="Sweep", caption=_described, memory=keys.SWEEP, opens=own) or None
 
+    def described(runs: Sequence[Run]) -> str:
+        return f"{info_of(runs[0].config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
 
-def _described(runs: Sequence[Run]) -> str:
-    config = runs[0].config
-    return f"{info_of(config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
+    return pickers.batch_picker(sweeps, title="Sweep", caption=described, memory=keys.SWEEP, opens=own) or None
 
 
 def watch_sweep(batch: str) -> None:
@@ -127,8 +126,7 @@ def _control(runs: Sequence[Run]) -> None:
     """Draw the buttons for those of its runs that this visitor may control."""
     active = [run for run in runs if run.status in ACTIVE]
     resumable = [run for run in runs if run.status in RESUMABLE]
-    messages = Counter(run.message for run in resumable if run.message)
-    for message, count in messages.items():
+    for message, count in Counter(run.message for run in resumable if run.message).items():
         st.warning(f"{count} of {len(runs)} students: {message}", icon=":material/error:")
     with st.container(horizontal=True):
         if active:

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.experiments import story
 from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
 from pages.shared.parts.naming import shades
@@ -9,7 +10,7 @@ from pages.shared.session import pickers, services
 from pages.shared.session.address import temperature_of_address
 from pages.temperature.dark_knowledge import dark_knowledge_map, likeness_of
 from pages.temperature.gradient import what_the_student_feels
-from pages.temperature.subject import choose_subject, invitation, show_subject
+from pages.temperature.subject import choose_subject, show_subject
 
 st.title("Feel temperature")
 st.markdown(
@@ -32,7 +33,9 @@ with look:
     subject = choose_subject(models, class_names)
 with bars:
     if subject is None:
-        st.markdown(f"### {invitation(models)}, and its bars appear here.")
+        drawn = models[0].config.dataset in HANDWRITTEN
+        do = "Pick, draw or upload a digit" if drawn else "Pick or upload an image"
+        st.markdown(f"### {do}, and its bars appear here.")
     else:
         image, soft = st.columns([2, 5], gap="medium")
         with image:

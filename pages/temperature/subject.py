@@ -72,11 +72,6 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     return Subject(image, None, f"as the models see it: {_prepared(dataset)}", logits)
 
 
-def invitation(models: Sequence[Run]) -> str:
-    """Say what to do while there is no image."""
-    return "Pick, draw or upload a digit" if models[0].config.dataset in HANDWRITTEN else "Pick or upload an image"
-
-
 def _prepared(dataset: str) -> str:
     """Say how a picture is changed before the models of a data set see it."""
     if dataset in HANDWRITTEN:

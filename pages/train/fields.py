@@ -182,13 +182,17 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
         if "form_teachers" in st.session_state:
             there = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
             st.session_state["form_teachers"] = there
+        labels = {
+            run_id: f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run_id[:4]})"
+            for run_id, run in known.items()
+        }
         picked = field(
             st.multiselect,
             "teachers",
             named or list(known)[:1],
             "Trained teachers",
             list(known),
-            format_func=lambda run_id: _teacher_label(known[run_id]),
+            format_func=labels.__getitem__,
             help="Several make an ensemble: the student learns from their average.",
             max_selections=20,
         )
@@ -304,7 +308,3 @@ def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
 
     known = [run for run in services.store().runs() if run.usable and run.config.dataset == story.dataset]
     return sorted(filter(may_teach, known), key=pickers.rank)
-
-
-def _teacher_label(run: Run) -> str:
-    return f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run.id[:4]})"

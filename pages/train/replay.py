@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
 from kd_core.data import paths
 from kd_core.evaluation import soft
@@ -31,6 +29,10 @@ def replay(runs: Sequence[Run]) -> None:
     class_names = services.class_names(runs[0].config.dataset)
     distillation = next((run.config.distillation for run in runs if run.config.distillation), None)
     teacher = next((run for run in runs if run.config.role == "teacher" and run.usable), None)
+    start = min(START, len(labels) - 1)
+    if teacher is not None:  # what it is least sure of
+        logits = services.test_logits(teacher.id)[indices]
+        start = int(soft.gallery("most ambiguous for the teacher", labels, logits, None)[0])
     names, colours = story.names(runs), shades(runs)
     component(__file__, "kd-bars", css=BARS_CSS + GRID_CSS)(
         key="replay",
@@ -48,7 +50,7 @@ def replay(runs: Sequence[Run]) -> None:
             "captions": [with_article(class_names[label]) for label in labels],
             "strip": strip(images),
             "smooth": smooth(images),
-            "start": _most_ambiguous(teacher, labels, indices) if teacher else min(START, len(labels) - 1),
+            "start": start,
             "active": any(run.status in ACTIVE for run in runs),
         },
     )
@@ -58,9 +60,3 @@ def replay(runs: Sequence[Run]) -> None:
         " epoch by them. But a run that you stop because of what they show is chosen by test images: its test errors"
         " look better than they are."
     )
-
-
-def _most_ambiguous(teacher: Run, labels: NDArray[np.int64], indices: NDArray[np.int64]) -> int:
-    """Return the index of the image that the teacher is least sure of."""
-    kind = "most ambiguous for the teacher"
-    return int(soft.gallery(kind, labels, services.test_logits(teacher.id)[indices], None)[0])

@@ -91,7 +91,9 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     model = artifacts.load_model(folder, dataset)
     weights_sha256 = export_checks.sha256(folder.weights)
     tell("Asking the original", 0.05)
-    original = _original(model, dataset)
+    with torch.inference_mode():  # in torch's plain float32, not build.logits_of's quick one
+        batches = [model(dataset.normalise(batch)).numpy() for batch in dataset.test_images.split(BATCH)]
+    original = np.concatenate(batches)
     if not np.isfinite(original).all():
         raise ExportError(f"{run.label} diverged: its logits are not numbers, so there is nothing to take away.")
 
@@ -199,13 +201,6 @@ def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: 
         passed=bool(passed),
         sentence=sentence,
     )
-
-
-def _original(model: nn.Module, dataset: Dataset) -> Logits:
-    """The original's logits of the test set in torch's plain float32, not models.logits_of's quick one."""
-    with torch.inference_mode():
-        batches = [model(dataset.normalise(batch)).numpy() for batch in dataset.test_images.split(BATCH)]
-    return np.concatenate(batches)
 
 
 def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:

@@ -43,7 +43,13 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
     ]
     if alike:
         return float(median(alike) * config.examples * config.training.epochs)
-    related = [timing for timing in timings if _related(timing.config, config)]
+    related = [
+        timing
+        for timing in timings
+        if timing.config.model.name == config.model.name
+        and 0.5 <= timing.config.training.batch_size / config.training.batch_size <= 2
+        and _looks(timing.config) == _looks(config)
+    ]
     work = np.array([_work(timing.config, timing.multiply_adds) for timing in related])
     if not related or _work(config, multiply_adds)[1] > FARTHEST * work[:, 1].max():
         return None
@@ -64,11 +70,6 @@ def _looks(config: RunConfig) -> str | None:
     """Return the objective for which the teacher looks at every batch, which takes time; else None."""
     distillation = config.distillation
     return distillation.objective if distillation is not None and distillation.info.needs != "logits" else None
-
-
-def _related(first: RunConfig, second: RunConfig) -> bool:
-    ratio = first.training.batch_size / second.training.batch_size
-    return first.model.name == second.model.name and 0.5 <= ratio <= 2 and _looks(first) == _looks(second)
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:

@@ -27,18 +27,6 @@ class Layer(NamedTuple):
     width: int
 
 
-def _never(_: "ModelConfig") -> bool:
-    return False
-
-
-def _always(_: "ModelConfig") -> bool:
-    return True
-
-
-def _unrecognised(_: Sequence[Layer], __: Container[str]) -> None:
-    return None
-
-
 def with_stages(model: "nn.Module", names: Iterable[str]) -> "nn.Module":
     """Name the submodules whose outputs are the maps that can be compared, from input to output."""
     object.__setattr__(model, "stages", tuple(names))
@@ -64,8 +52,8 @@ class Architecture(NamedTuple):
     reads: tuple[str, ...] = ()
     short: Callable[["ModelConfig"], str] | None = None
     maps: bool = False
-    features: Callable[["ModelConfig"], bool] = _always
-    drops: Callable[["ModelConfig"], bool] = _never
+    features: Callable[["ModelConfig"], bool] = lambda config: True
+    drops: Callable[["ModelConfig"], bool] = lambda config: False
     bfloat16: bool = True
-    recognise: Callable[[Sequence[Layer], Container[str]], dict[str, Any] | None] = _unrecognised
+    recognise: Callable[[Sequence[Layer], Container[str]], dict[str, Any] | None] = lambda layers, names: None
     ends: tuple[str, str] | None = None

@@ -26,7 +26,8 @@ def dark_knowledge(
 
     shown: the classes to draw, in this order. A class without examples has an empty row.
     """
-    percent = [[_percent(mean_soft[row][column]) for column in shown] for row in shown]
+    shares = [[float(mean_soft[row][column]) for column in shown] for row in shown]
+    percent = [[None if math.isnan(share) else 100 * share for share in row] for row in shares]
     drawn = [
         [value if value is None or row != column else value * diagonal for column, value in enumerate(values)]
         for row, values in enumerate(percent)
@@ -47,10 +48,6 @@ def dark_knowledge(
     title = f"mean soft target at T = {temperature:g}"
     figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
     return with_style(figure, height=840 if len(shown) > MANY else 440 + room_for(labels))
-
-
-def _percent(share: float) -> float | None:
-    return None if math.isnan(share) else 100 * float(share)
 
 
 def similarity(leaves: Sequence[int], positions: Any, heights: Any, class_names: Sequence[str]) -> go.Figure:
