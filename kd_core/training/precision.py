@@ -1,7 +1,8 @@
 """Float32 or bfloat16: what a config's precision 'auto' means, by a rule that gives the same answer every time.
 
 A run is settled before it is queued, so that its config says how it computes wherever and whenever it goes on. The rule
-asks for the network, the batch and the kind of machine; no clock. torch is imported by what needs it, not here.
+asks for the network, the batch and the kind of machine; no clock: docs/measurements/choices.md has what was measured.
+torch is imported by what needs it, not here.
 """
 
 import math
@@ -14,15 +15,9 @@ from kd_core.models.config import ModelConfig
 from kd_core.training.config import PRECISIONS, Device, Precision, RunConfig
 
 LEAST_WORK = {"cpu": 100e6, "cuda": 2e9}
-"""Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies.
-
-CPU: a step in float32 takes 0.6 to 0.9 of the time in bfloat16 at up to 20 million (perceptrons; convolutions 0.8 to
-1.1), 1.0 to 1.5 at 80 million, 1.2 to 1.6 at 150 million, and 2.3 to 2.6 at 650 million and more: two cores of an Intel
-Xeon with AMX, torch 2.13. cuda is an estimate: KD Lab is made without a GPU.
-"""
+"""Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies."""
 LEAST_USE = 128
-"""How often a step multiplies by each weight, at least: a perceptron as often as the batch has images. Below it casting
-the weights costs what it brings: ResNet-18 on images of 8x8 pixels, 32 a batch, 99 times: 0.8 of float32's speed."""
+"""How often a step multiplies by each weight, at least: a perceptron as often as the batch has images."""
 
 
 def settled(config: RunConfig) -> RunConfig:
@@ -74,8 +69,7 @@ def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) 
 def machine(device: Device) -> tuple[str, bool]:
     """The device of this name on this machine, and whether it multiplies bfloat16 faster than float32.
 
-    Of processors that is AMX, and AVX-512's bfloat16 on others than Intel's: there it runs at the rate of float32, and
-    a step of 784-800-800-10 took 1.4 times as long (oneDNN kept from AMX on the Xeon above).
+    Of processors that is AMX, and AVX-512's bfloat16 on others than Intel's, where it runs at the rate of float32.
     """
     import torch
 

@@ -30,12 +30,7 @@ from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord
 
 MAX_PARAMETERS = 150_000
-"""Students above this size train one by one.
-
-CPU time of a step alone over its share of a step together, 16 students of 4 seeds, batch 512, float32, one thread of
-an EPYC, torch 2.13, one measurement on a busy machine: 3.6 at 784-30-10 (24,000 numbers), 2.0 at 100 units, 1.9 at
-180 (143,000). Where the gain ends was not measured; stacked weights also take memory for every student.
-"""
+"""Students above this size train one by one: what together gains shrinks with it (docs/measurements/choices.md)."""
 MAX_BATCH_BYTES = 2_000_000_000
 """Of what the batches of a group leave in its networks: 5 MB of 512 images of MNIST in 180 units, 560 MB of all."""
 

@@ -8,12 +8,14 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import in_words
+from kd_core.base.templates import prose
 from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.training.config import RunConfig
 
+_TEXTS = prose(__file__)
 FARTHEST = 4.0
 """An estimate is of epochs of at most so many times the images and multiply-adds of those measured: a short epoch takes
 what does not grow with its images, and what else the machine did then, and neither scales."""
@@ -95,69 +97,38 @@ def warnings(
     teacher_parameters: of one teacher of the ensemble, or of the only one; None where nobody knows. class_names: of the
     story's data set. assistant_parameters: where there is one.
     """
-    texts: list[str] = []
-    training, part = story.training, story.transfer_set
+    training, part, texts = story.training, story.transfer_set, _TEXTS
     tiny = is_tiny(story.student)
-    student = story.student_runs(("teacher",))[-1]
-    texts += _of_the_loss(story, tiny)
-    if tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20:
-        texts.append("We measured students of 30 units on MNIST: in so few epochs a teacher gained them nothing.")
+    steps = -(-story.student_runs(("teacher",))[-1].examples // training.batch_size) * training.epochs
     above = math.inf if teacher_parameters is None else teacher_parameters
-    if assistant_parameters is not None and not student_parameters < assistant_parameters < above:
-        texts.append(
-            "An assistant can help where its size is between the teacher's and the student's (Mirzadeh et al. 2020)."
-        )
-    if teacher_parameters is not None and student_parameters >= teacher_parameters:
-        texts.append(
-            "The student is no smaller than its teacher: it can still gain from the soft targets (born-again networks,"
-            " Furlanello et al. 2018), but saves neither size nor time."
-        )
-    if training.optimizer != "sgd" and training.learning_rate > 0.02:
-        texts.append(
-            f"A learning rate of {training.learning_rate:g} is high for {training.optimizer}: it may not settle."
-        )
-    if training.optimizer == "sgd" and training.learning_rate < 0.01:
-        texts.append(f"A learning rate of {training.learning_rate:g} is low for sgd.")
-    steps = -(-student.examples // training.batch_size) * training.epochs
-    if steps < FEW_STEPS:
-        texts.append(f"The student takes only {steps} steps: a smaller batch size or more epochs would help it.")
-    if part.only_classes is not None:
-        missing = [class_names[label] for label in part.missing(len(class_names))]
-        if missing:
-            paper = " Without any 3, the paper's student made 133 of its 206 errors on threes (section 3)."
-            texts.append(
-                f"The transfer set has no {in_words(missing)}: most errors will be there."
-                + (paper if story.dataset in HANDWRITTEN else "")
-            )
-    if training.jitter_pixels:
-        texts.append("With jitter the teacher looks at every image anew in every epoch, which costs time.")
-    elif OBJECTIVES[story.objective].needs != "logits":
-        texts.append("To compare features the teacher looks at every image in every epoch, which costs time.")
-    return texts
+    missing = [] if part.only_classes is None else [class_names[label] for label in part.missing(len(class_names))]
+    without = texts["missing"].format(classes=in_words(missing)) if missing else ""
+    rate = {"rate": training.learning_rate, "optimizer": training.optimizer}
+    assisted = assistant_parameters is not None and not student_parameters < assistant_parameters < above
+    known = {
+        texts["few_epochs"]: tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20,
+        texts["assistant"]: assisted,
+        texts["no_smaller"]: student_parameters >= above,
+        texts["fast"].format(**rate): training.optimizer != "sgd" and training.learning_rate > 0.02,
+        texts["slow"].format(**rate): training.optimizer == "sgd" and training.learning_rate < 0.01,
+        texts["few_steps"].format(steps=steps): steps < FEW_STEPS,
+        without + texts["paper_missing"] * (story.dataset in HANDWRITTEN): bool(missing),
+        texts["jitter"]: training.jitter_pixels > 0,
+        texts["features"]: not training.jitter_pixels and OBJECTIVES[story.objective].needs != "logits",
+    }
+    return _of_the_loss(story, tiny) + [sentence for sentence, holds in known.items() if holds]
 
 
 def _of_the_loss(story: StoryConfig, tiny: bool) -> list[str]:
     """What is known of temperature and alpha, where the objective reads them. tiny: the student is."""
-    texts: list[str] = []
-    temperature, alpha = story.temperature, story.alpha
-    if OBJECTIVES[story.objective].mixed and alpha == 0 and not story.final_alpha:
-        texts.append("With alpha = 0 the soft loss counts for nothing: the distilled student is the baseline again.")
-    if story.objective != "hinton":
-        return texts
-    if alpha > 0 and not story.t_squared and temperature > 1 and alpha < 1:
-        texts.append(
-            f"Without T² the soft loss pulls {temperature**2:.3g} times less than with it (paper, section 2): the"
-            " labels weigh more than alpha says."
-        )
-    if temperature <= 1 and alpha > 0:
-        texts.append("At T of 1 and less, the soft targets of a sure teacher are almost identical to the labels.")
-    if temperature > 8 and tiny and alpha > 0:
-        texts.append(
-            "For a student this small the paper found T between 2.5 and 4 better than higher ones (section 3)."
-        )
-    elif temperature > 20 and alpha > 0:
-        texts.append(
-            "Far above T = 20 the student has to match every logit of its teacher, also the very negative ones: these"
-            " may be noise or carry knowledge, and which of the two counts is to be measured (paper, section 2.1)."
-        )
-    return texts
+    temperature, alpha, hintons = story.temperature, story.alpha, story.objective == "hinton" and story.alpha > 0
+    unused = OBJECTIVES[story.objective].mixed and alpha == 0 and not story.final_alpha
+    unscaled = not story.t_squared and temperature > 1 and alpha < 1
+    known = {
+        _TEXTS["baseline_again"]: unused,
+        _TEXTS["no_t_squared"].format(square=temperature**2): hintons and unscaled,
+        _TEXTS["low_t"]: hintons and temperature <= 1,
+        _TEXTS["tiny_high_t"]: hintons and tiny and temperature > 8,
+        _TEXTS["high_t"]: hintons and not tiny and temperature > 20,
+    }
+    return [sentence for sentence, holds in known.items() if holds]

@@ -29,7 +29,7 @@ MOBILENET_V3_SMALL = Architecture(
     maps=True,
     drops=lambda _: True,
     # bfloat16 slows its many small convolutions down: 0.7 of float32's speed at batches of 32 to 256, on the Xeon of
-    # kd_core.training.precision
+    # docs/measurements/choices.md
     bfloat16=False,
     recognise=lambda _, names: {} if "features.0.0.weight" in names and "classifier.3.weight" in names else None,
     ends=("features.0.0", "classifier.3"),
