@@ -14,8 +14,7 @@ function build(root, data) {
   const labels = indices(data.labels);
   const view = { root, data, labels, elapsed: 0, running: false };
   const controls = element("div", "controls", root);
-  view.start = element("button", "start", controls, "▶ Start the race");
-  view.start.type = "button";
+  view.start = element("button", "start", controls, "▶ Start the race", { type: "button" });
   const slow = element("label", "", controls, "Speed ");
   view.slow = element("select", "", slow);
   for (const factor of SLOWDOWNS) {
@@ -29,8 +28,7 @@ function build(root, data) {
   view.sheet.src = data.sprite;
   view.lanes = data.lanes.map((lane) => {
     const row = element("div", "lane", root);
-    const canvas = element("canvas", "picture", row);
-    canvas.width = canvas.height = data.side;
+    const canvas = element("canvas", "picture", row, undefined, { width: data.side, height: data.side });
     const middle = element("div", "middle", row);
     const head = element("div", "head", middle);
     element("b", "", head, lane.title);
@@ -44,8 +42,7 @@ function build(root, data) {
     predictions.forEach((top, n) => { wrong[n + 1] = wrong[n] + (top !== labels[n] ? 1 : 0); });
     return { ...lane, row, canvas, fill, bar, counts, said, predictions, wrong, done: 0 };
   });
-  view.result = element("div", "result", root);
-  view.result.setAttribute("aria-live", "polite");
+  view.result = element("div", "result", root, undefined, { "aria-live": "polite" });
   view.start.onclick = () => (view.running ? halt(view) : go(view));
   view.slow.onchange = () => reset(view);
   return view;

@@ -2,23 +2,15 @@
 
 const SIDE = 280, SETTLE_MS = 120;
 
-function element(tag, parent, properties) {
-  const made = Object.assign(document.createElement(tag), properties);
-  parent.append(made);
-  return made;
-}
-
 function build(root) {
   root.replaceChildren();
-  const canvas = element("canvas", root, { width: SIDE, height: SIDE, className: "sheet", tabIndex: -1 });
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", "Drawing canvas: draw a digit with mouse, pen or finger");
-  const tools = element("div", root, { className: "tools" });
-  const undo = element("button", tools, { type: "button", textContent: "↶ Undo" });
-  const clear = element("button", tools, { type: "button", textContent: "✕ Clear" });
-  const label = element("label", tools, { textContent: "Brush " });
-  const brush = element("input", label, { type: "range", min: 10, max: 40, value: 22 });
-  brush.setAttribute("aria-label", "Width of the brush");
+  const about = { role: "img", "aria-label": "Drawing canvas: draw a digit with mouse, pen or finger", tabIndex: -1 };
+  const canvas = element("canvas", "sheet", root, undefined, { width: SIDE, height: SIDE, ...about });
+  const tools = element("div", "tools", root);
+  const undo = element("button", "", tools, "↶ Undo", { type: "button" });
+  const clear = element("button", "", tools, "✕ Clear", { type: "button" });
+  const range = { type: "range", min: 10, max: 40, value: 22, "aria-label": "Width of the brush" };
+  const brush = element("input", "", element("label", "", tools, "Brush "), undefined, range);
   const view = { strokes: [], send: () => {} };
   const pen = canvas.getContext("2d");
 

@@ -8,5 +8,5 @@ def canvas(*, key: str) -> str | None:
 
     None before anything was drawn, "" after it was cleared.
     """
-    drawing = component(__file__, "kd-canvas", js="")(key=key, on_drawing_change=lambda: None).drawing
+    drawing = component(__file__, "kd-canvas")(key=key, on_drawing_change=lambda: None).drawing
     return None if drawing is None else str(drawing)

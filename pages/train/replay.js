@@ -11,15 +11,12 @@ function build(root) {
   const plot = element("div", "plot", root);
   view.axis = element("div", "groups", plot);
   const scrub = element("div", "controls", root);
-  view.play = element("button", "play", scrub, "▶ Replay");
-  view.play.type = "button";
-  view.slider = element("input", "slider", scrub);
-  Object.assign(view.slider, { type: "range", min: 0, max: 1, step: 1, value: 1 });
-  view.slider.setAttribute("aria-label", "Epoch");
+  view.play = element("button", "play", scrub, "▶ Replay", { type: "button" });
+  const range = { type: "range", min: 0, max: 1, step: 1, value: 1, "aria-label": "Epoch" };
+  view.slider = element("input", "slider", scrub, undefined, range);
   view.when = element("output", "when", scrub);
   view.readouts = element("table", "readouts", root);
-  view.said = element("div", "said", root);
-  view.said.setAttribute("aria-live", "polite");
+  view.said = element("div", "said", root, undefined, { "aria-live": "polite" });
   view.slider.oninput = () => { stop(view); go(view, Number(view.slider.value)); };
   view.play.onclick = () => (view.playing ? stop(view) : play(view));
   return view;
@@ -80,11 +77,7 @@ function draw(view) {
     if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), final: told.logits.at(-1), student: true });
   }
   view.legend.replaceChildren();
-  for (const one of shown) {
-    const key = element("span", "key", view.legend);
-    element("i", "", key).style.background = one.colour;
-    element("span", "", key, one.title);
-  }
+  for (const one of shown) legendEntry(view.legend, one.colour, one.title);
   element("span", "key", view.legend, `softened at T = ${Number(T.toPrecision(3))}`);
   const label = data.labels[view.image];
   const lying = lie(data.classes);
@@ -113,17 +106,13 @@ function draw(view) {
       bar.title = `${one.title}: ${(100 * share).toFixed(2)}% for ${bars[k].name}`;
     });
   });
-  view.readouts.replaceChildren();
-  const head = element("tr", "", element("thead", "", view.readouts));
-  for (const text of ["", "takes it for", "KL from the teacher at this T"]) explained(text, element("th", "", head), data.glossary);
-  const body = element("tbody", "", view.readouts);
+  const body = bodyUnder(view.readouts, ["", "takes it for", "KL from the teacher at this T"], data.glossary);
   for (const one of shown) {
     const row = element("tr", "", body);
     const top = topOf(one.p);
     element("th", "", row, one.title);
     element("td", "", row, `${data.classes[top]}${top === label ? "" : " (wrong)"}`);
-    const kl = teacher && one.student ? teacher.reduce((sum, p, k) => sum + (p > 0 ? p * Math.log(p / Math.max(one.p[k], 1e-300)) : 0), 0) : null;
-    element("td", "", row, kl === null ? "" : `${kl.toPrecision(3)} nats`);
+    element("td", "", row, teacher && one.student ? `${divergence(teacher, one.p).toPrecision(3)} nats` : "");
   }
   view.root.dataset.epoch = view.epoch;
 }
@@ -150,27 +139,9 @@ async function ask(view) {
 }
 
 function layOutGrid(view) {
-  view.grid.replaceChildren();
-  const { strip, captions, smooth } = view.data;
-  view.grid.classList.toggle("smooth", smooth);
-  captions.forEach((_, index) => {
-    const tile = element("button", "tile", view.grid);
-    Object.assign(tile, { type: "button", title: captions[index] });
-    tile.setAttribute("aria-label", `test image ${index + 1}, ${captions[index]}`);
-    const picture = element("span", "", tile);
-    picture.style.backgroundImage = `url(${strip})`;
-    picture.style.backgroundSize = `${100 * captions.length}% 100%`;
-    picture.style.backgroundPosition = `${(100 * index) / (captions.length - 1)}% 0`;
-    tile.onclick = () => { view.image = index; view.told.clear(); mark(view); ask(view); };
-  });
-  mark(view);
-}
-
-function mark(view) {
-  [...view.grid.children].forEach((tile, index) => {
-    tile.classList.toggle("selected", index === view.image);
-    tile.setAttribute("aria-pressed", String(index === view.image));
-  });
+  const tiles = view.data.captions.map((caption, index) => ({ caption, label: `test image ${index + 1}, ${caption}` }));
+  tileGrid(view.grid, view.data, tiles, (index) => { view.image = index; view.told.clear(); markTile(view.grid, index); ask(view); });
+  markTile(view.grid, view.image);
 }
 
 export default function ({ data, parentElement }) {

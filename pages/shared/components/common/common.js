@@ -33,10 +33,50 @@ function explained(text, parent, glossary) {
   element(known ? "abbr" : "span", "", parent, text).title = known ? glossary[known] : "";
 }
 
-function element(tag, className, parent, text) {
+function element(tag, className, parent, text, properties = {}) {  // what is no property is set as an attribute
   const made = document.createElement(tag);
   if (className) made.className = className;
   if (text !== undefined) made.textContent = text;
+  for (const [name, value] of Object.entries(properties)) name in made ? made[name] = value : made.setAttribute(name, value);
   parent.append(made);
   return made;
+}
+
+function legendEntry(legend, colour, text, kind = "") {
+  const entry = element("span", "key", legend);
+  const mark = element("i", kind, entry);
+  if (colour) mark.style.background = colour;
+  element("span", "", entry, text);
+}
+
+// Empty a table, write its head and return its body.
+function bodyUnder(table, titles, glossary) {
+  table.replaceChildren();
+  const head = element("tr", "", element("thead", "", table));
+  for (const title of titles) explained(title, element("th", "", head), glossary);
+  return element("tbody", "", table);
+}
+
+const divergence = (p, q) =>  // Kullback-Leibler, in nats
+  p.reduce((sum, share, k) => sum + (share > 0 ? share * Math.log(share / Math.max(q[k], 1e-300)) : 0), 0);
+
+// Small images as a grid of buttons, all cut from one strip. tiles: {caption, label} each; choose: called with an index.
+function tileGrid(grid, { strip, smooth }, tiles, choose) {
+  grid.replaceChildren();
+  grid.classList.toggle("smooth", smooth);
+  tiles.forEach(({ caption, label }, index) => {
+    const tile = element("button", "tile", grid, undefined, { type: "button", title: caption, "aria-label": label ?? caption });
+    const { style } = element("span", "", tile);
+    style.backgroundImage = `url(${strip})`;
+    style.backgroundSize = `${100 * tiles.length}% 100%`;
+    style.backgroundPosition = tiles.length > 1 ? `${(100 * index) / (tiles.length - 1)}% 0` : "0 0";
+    tile.onclick = () => choose(index);
+  });
+}
+
+function markTile(grid, chosen) {
+  [...grid.children].forEach((tile, index) => {
+    tile.classList.toggle("selected", index === chosen);
+    tile.setAttribute("aria-pressed", String(index === chosen));
+  });
 }

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pages.shared.session.address import event_of
+from pages.shared.components.common.browser import COMMON_JS
 
 SHOWN = 196
 """Pixels of the longer side of an image under study."""
@@ -90,7 +91,7 @@ def image_grid(
         "kd_lab_image_grid",
         html='<div class="kd-grid" role="group" aria-label="Images to choose from"></div>',
         css=GRID_CSS,
-        js=_GRID.read_text(encoding="utf-8"),
+        js=COMMON_JS + _GRID.read_text(encoding="utf-8"),
     )
     data = {
         "strip": strip(images),

@@ -20,31 +20,24 @@ function build(root) {
   const label = element("label", "label", controls);
   element("span", "", label, "Temperature T = ");
   view.value = element("output", "value", label);
-  view.play = element("button", "play", controls, "▶ Sweep");
-  view.play.type = "button";
-  view.play.title = "Let T run from low to high and back";
+  view.play = element("button", "play", controls, "▶ Sweep", { type: "button", title: "Let T run from low to high and back" });
   const logLabel = element("label", "switch", controls);
-  view.logBox = element("input", "", logLabel);
-  view.logBox.type = "checkbox";
+  view.logBox = element("input", "", logLabel, undefined, { type: "checkbox" });
   element("span", "", logLabel, "log axis");
 
   const track = element("div", "track", root);
-  view.slider = element("input", "slider", track);
-  Object.assign(view.slider, { type: "range", min: 0, max: 1, step: 0.002, id: "kd-temperature" });
+  view.slider = element("input", "slider", track, undefined, { type: "range", min: 0, max: 1, step: 0.002, id: "kd-temperature" });
   label.htmlFor = view.slider.id;
   const marks = element("div", "marks", track);
   for (const T of [LOWEST, ...MARKS, HIGHEST]) {
-    const mark = element("button", "mark", marks, String(T));
-    mark.type = "button";
+    const mark = element("button", "mark", marks, String(T), { type: "button", "aria-label": `Set temperature to ${T}` });
     mark.style.left = `calc(${100 * position(T)}% + ${(0.5 - position(T)) * 18}px)`;
-    mark.setAttribute("aria-label", `Set temperature to ${T}`);
     mark.onclick = () => view.set(T, true);
   }
   view.legend = element("div", "legend", root);
   view.plot = element("div", "plot", root);
   view.readouts = element("table", "readouts", root);
-  view.said = element("div", "said", root);
-  view.said.setAttribute("aria-live", "polite");
+  view.said = element("div", "said", root, undefined, { "aria-live": "polite" });
 
   const settle = () => {
     clearTimeout(view.timer);
@@ -101,16 +94,8 @@ function layOut(view) {
   view.root.classList.toggle("several", models.length > 1);
   view.shown = barsOf(classes, models[0].logits, [label, ...models.map((model) => topOf(model.logits))]);
   view.legend.replaceChildren();
-  for (const model of models) {
-    const item = element("span", "key", view.legend);
-    element("i", "", item).style.background = model.colour;
-    element("span", "", item, model.name);
-  }
-  if (label !== null) {
-    const item = element("span", "key", view.legend);
-    element("i", "hard", item);
-    element("span", "", item, "hard target (the label)");
-  }
+  for (const model of models) legendEntry(view.legend, model.colour, model.name);
+  if (label !== null) legendEntry(view.legend, null, "hard target (the label)", "hard");
   view.plot.replaceChildren();
   const axis = element("div", "axis", view.plot);
   view.ticks = [0, 1, 2, 3, 4].map((tick) => {
@@ -131,11 +116,8 @@ function layOut(view) {
     element("div", "class" + (right ? " true" : ""), group, name).title = name;
     return bars;
   });
-  view.readouts.replaceChildren();
-  const head = element("tr", "", element("thead", "", view.readouts));
   const titles = ["", "entropy", "effective classes", "largest", "runner-up", ...(models.length > 1 ? ["KL from the teacher"] : [])];
-  for (const title of titles) explained(title, element("th", "", head), view.data.glossary);
-  const body = element("tbody", "", view.readouts);
+  const body = bodyUnder(view.readouts, titles, view.data.glossary);
   view.rows = models.map((model) => {
     const row = element("tr", "", body);
     element("th", "", row, model.name);
@@ -166,10 +148,7 @@ function draw(view) {
       `${entropy.toFixed(2)} bits`, (2 ** entropy).toFixed(2),
       `${classes[ranked[0][1]]}: ${percent(ranked[0][0])}`, `${classes[ranked[1][1]]}: ${percent(ranked[1][0])}`,
     ];
-    if (models.length > 1) {
-      const kl = view.probabilities[0].reduce((sum, p, k) => sum + (p > 0 ? p * Math.log(p / Math.max(row[k], 1e-300)) : 0), 0);
-      cells.push(m === 0 ? "–" : `${Math.max(0, kl).toPrecision(2)} nats`);
-    }
+    if (models.length > 1) cells.push(m === 0 ? "–" : `${Math.max(0, divergence(view.probabilities[0], row)).toPrecision(2)} nats`);
     cells.forEach((text, index) => { view.rows[m][index].textContent = text; });
   });
   if (models.length > 1) for (const bars of view.bars) apart(bars, view.lying);
