@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.templates import prose
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
@@ -19,10 +20,10 @@ from pages.shared.session import services
 from pages.shared.words import explained, literal
 
 if TYPE_CHECKING:
-    from kd_core.evaluation.speed import Conditions
     from kd_core.jobs.findings import Inside
 
 INSIDE = "Inside"
+TEXTS = prose(__file__)
 FASTER = "times as fast as the first (95% interval)"
 _BEING_MEASURED = "It is being measured; should anything be in its way, that stands above."
 """The whole text of a part that waits for its numbers: a file leaves such a part out."""
@@ -56,9 +57,9 @@ def costs(compared: Compared) -> Section:
     points = [_point(model, names[model.run.id], colours[model.run.id]) for model in comparison.models]
     axes = ["latency_ms", "size_bytes", "multiply_adds"]
     by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
-    text = ["A model on the line is beaten by no other in both accuracy and cost. Whiskers: 95% interval (Wilson)."]
+    text = [TEXTS["costs"]]
     if comparison.speed:
-        text += [claims.null_said(comparison.speed), _conditions(comparison.speed["conditions"])]
+        text += [claims.null_said(comparison.speed), TEXTS["conditions"].format(**comparison.speed["conditions"])]
     return Section(
         "Accuracy against cost",
         text,
@@ -98,14 +99,6 @@ def _cost_row(comparison: Comparison, model: Model, name: str) -> dict[str, obje
     return row
 
 
-def _conditions(conditions: "Conditions") -> str:
-    return (
-        f"Speed: {conditions['processor']}, {conditions['threads']} threads, Python {conditions['python']}, torch"
-        f" {conditions['torch']}, ONNX Runtime {conditions['onnxruntime']}, {conditions['precision']}; from pixels to"
-        f" logits, in a process of their own, the models taking {conditions['order']}."
-    )
-
-
 def speeds(compared: Compared) -> Section:
     """List latency and throughput by runtime and batch size, each with its uncertainty."""
     title, comparison = "Speed, by runtime and batch size", compared.comparison
@@ -131,19 +124,13 @@ def speeds(compared: Compared) -> Section:
                 }
                 for pace in paces
             ]
-    text = [_conditions(comparison.speed["conditions"]), claims.null_said(comparison.speed)]
+    text = [TEXTS["conditions"].format(**comparison.speed["conditions"]), claims.null_said(comparison.speed)]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
 def real(compared: Compared) -> Section:
     """Say which differences could be chance."""
-    text = [
-        "McNemar's exact test looks only at the images that just one of two models gets wrong: were the models equally"
-        " good, each such image would fall to either with probability one half. p is the chance of a split at least"
-        " this uneven, if both were equally good.",
-    ]
-    once = ["Each model was trained once. Train it with other seeds to see how much luck is in its errors."]
-    text += compared.comparison.seeds_in_words() or once
+    text = [TEXTS["mcnemar"], *(compared.comparison.seeds_in_words() or [TEXTS["once"]])]
     rows = [_pair_row(pair, compared.names) for pair in compared.comparison.pairs]
     return Section("Is the difference real?", text, pd.DataFrame(rows) if rows else None)
 
@@ -171,12 +158,7 @@ def calibration(compared: Compared) -> Section:
         unfitted += [scores.unfitted] if scores.unfitted else []
     return Section(
         "Can its confidence be trusted?",
-        [
-            "On the diagonal, a model that is 80% sure is right 80% of the time; below it, it is too sure.",
-            "A model's second line is temperature scaling: the one T that fits its validation split best,"
-            " measured on the test set (Guo et al. 2017). It never changes which class is first.",
-            *unfitted,
-        ],
+        [TEXTS["calibration"], TEXTS["temperature_scaling"], *unfitted],
         pd.DataFrame(rows),
         [figures_classes.reliability(bins)],
     )
@@ -207,59 +189,28 @@ def classes(compared: Compared) -> Section:
         )
         for run in others
     ]
-    return Section(
-        "Class by class",
-        ["Off the diagonal, a positive number is a mistake that the named model makes more often than the first."],
-        None,
-        drawn,
-    )
-
-
-_NOTHING_INSIDE = "Black boxes give logits alone: there is nothing inside to look at."
+    return Section("Class by class", [TEXTS["classes"]], None, drawn)
 
 
 def inside(compared: Compared) -> Section:
     """Show each model's last features in a plane, and the loss around its weights."""
     runs = compared.comparison.runs
-    known = [run for run in runs if run.id in compared.inside]
-    losses = [loss for run in known for row in compared.inside[run.id]["losses"] for loss in row]
-    least, most = max(min(losses, default=1), 1e-4), max(losses, default=1)
-    drawn = [
-        figures.features(
-            compared.inside[run.id]["features"],
-            compared.inside[run.id]["labels"],
-            compared.class_names,
-            f"{compared.names[run.id]}: {compared.inside[run.id]['width']:,} features",
-        )
-        for run in known
-    ] + [
-        figures.landscape(
-            compared.inside[run.id]["steps"],
-            compared.inside[run.id]["losses"],
-            compared.colours[run.id],
-            f"{compared.names[run.id]}: loss around its weights",
-            least=least,
-            most=most,
-        )
-        for run in known
-    ]
-    seen = max((len(compared.inside[run.id]["features"]) for run in known), default=0)
-    images = min((compared.inside[run.id]["images"] for run in known), default=0)
-    return Section(
-        "What they see, and where they stand",
-        [
-            f"Above, what the last layer is given for each of the first {seen:,} test images, in the plane in which it"
-            " varies most (principal components). Does the distilled student lay its classes out as its teacher does?"
-            " The axes have no meaning of their own.",
-            f"Below, the cross-entropy, in nats, of {images:,} training images around the weights, along two random"
-            " directions of each filter's own length (Li et al. 2018): 1 moves every filter by as much as its norm. A"
-            " wide valley forgives small changes. One scale for all; a slice, not the whole.",
-        ]
-        if known
-        else [_NOTHING_INSIDE if all(run.config.model.opaque for run in runs) else _BEING_MEASURED],
-        None,
-        drawn,
-    )
+    known = {run.id: compared.inside[run.id] for run in runs if run.id in compared.inside}
+    losses = [loss for seen in known.values() for row in seen["losses"] for loss in row]
+    scale = {"least": max(min(losses, default=1), 1e-4), "most": max(losses, default=1)}
+    drawn = []
+    for run_id, seen in known.items():
+        title = f"{compared.names[run_id]}: {seen['width']:,} features"
+        drawn.append(figures.features(seen["features"], seen["labels"], compared.class_names, title))
+    for run_id, seen in known.items():
+        title = f"{compared.names[run_id]}: loss around its weights"
+        drawn.append(figures.landscape(seen["steps"], seen["losses"], compared.colours[run_id], title, **scale))
+    shown = max((len(seen["features"]) for seen in known.values()), default=0)
+    images = min((seen["images"] for seen in known.values()), default=0)
+    text = [TEXTS["features"].format(seen=shown), TEXTS["landscape"].format(images=images)]
+    if not known:
+        text = [TEXTS["nothing_inside"] if all(run.config.model.opaque for run in runs) else _BEING_MEASURED]
+    return Section("What they see, and where they stand", text, None, drawn)
 
 
 PARTS: dict[str, Callable[[Compared], Section]] = {

@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.base.templates import prose
 from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.chart.chart import chart
@@ -18,6 +19,7 @@ from pages.temperature.subject import Subject
 if TYPE_CHECKING:
     from kd_core.losses.one_example import Felt, GradientSizes
 
+TEXTS = prose(__file__)
 TEMPERATURES = [float(t) for t in np.geomspace(0.1, 100, 61)]
 
 
@@ -94,18 +96,12 @@ def _loss_and_gradient(felt: "Felt", settings: Settings, temperature: float, cla
         text="Gradient on each logit of the student: "
         + ", ".join(f"{name} {value:.3g}" for name, value in zip(class_names, felt.gradient, strict=True)),
     )
-    st.caption(
-        "Training moves each logit against its gradient: bars below zero push a logit up, bars above pull it down."
-    )
+    st.caption(TEXTS["down_or_up"])
 
 
 def _why_t_squared(sizes: "GradientSizes", temperature: float) -> None:
     """Plot the size of the soft loss's gradient over T, and say what the paper says of it."""
-    law = (
-        "On this image it does not hold for this student at any T up to 100."
-        if sizes.law_from is None
-        else f"On this image it holds for this student from T = {sizes.law_from:.2g} on: the grey part of the plot."
-    )
+    law = TEXTS["never_holds" if sizes.law_from is None else "holds"].format(law_from=sizes.law_from)
     curve, words = st.columns([3, 2], gap="large")
     with curve:
         chart(
@@ -113,21 +109,12 @@ def _why_t_squared(sizes: "GradientSizes", temperature: float) -> None:
                 sizes.temperatures, sizes.bare, sizes.times_t_squared, sizes.limit, temperature, sizes.law_from
             ),
             key="gradient_sizes",
-            text=f"Size of the soft loss's gradient over temperature, with and without T squared, and its limit. {law}",
+            text=TEXTS["plot"].format(law=law),
         )
     with words:
-        st.markdown(
-            "**Why T²?** Where T is large against the logits, softening divides the gradient of the soft loss twice by"
-            " T: once in the logits, once because the two softened distributions come closer to each other. T² makes up"
-            f" for it, so that soft and hard loss stay in proportion when T changes. {law} At lower T the gradient may"
-            " even grow with T: while both networks are sure of the same class, they hardly differ."
-        )
+        st.markdown(TEXTS["why"].format(law=law))
         st.latex(
             r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
             r"\;\xrightarrow{\;T \to \infty\;}\; \frac{z_i^s - z_i^t}{K\,T^2}"
         )
-        st.markdown(
-            "That limit, dotted in the plot, is of logits that are centred in each example, that is, of mean zero"
-            " (section 2.1). **At a very high T** distillation only matches these, however unlikely the class. **At a"
-            " lower one** it pays less heed to logits far below the rest, which may be noise, or may carry knowledge."
-        )
+        st.markdown(TEXTS["limit"])

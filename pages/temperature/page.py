@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from kd_core.base.templates import prose
 from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.experiments import story
 from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
@@ -13,11 +14,8 @@ from pages.temperature.gradient import what_the_student_feels
 from pages.temperature.subject import choose_subject, show_subject
 
 st.title("Feel temperature")
-st.markdown(
-    "The teacher gives every class a number, its *logit*. Temperature divides the logits before softmax turns them into"
-    " probabilities. At a low T the bars name a winner; at a higher T you see **which other classes the teacher"
-    " considered**."
-)
+texts = prose(__file__)
+st.markdown(texts["intro"])
 
 batches = pickers.batches_with_teacher()
 if not batches:
@@ -49,24 +47,12 @@ with bars:
             )
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
-        st.markdown(
-            "The **hard target** (dashed) is the label: all or nothing. The teacher's **soft target** is the whole row"
-            " of bars. At **T = 1** it is often almost identical to the label. Turn T **up** and the small"
-            f" probabilities grow: you see {likeness or 'which other classes the image is like'}. A student that"
-            " matches the softened bars gets, with each image,"
-            f" {'ten' if len(class_names) == 10 else f'{len(class_names):,}'} numbers to learn from instead of one"
-            " label."
-        )
+        alike = likeness or "which other classes the image is like"
+        count = "ten" if len(class_names) == 10 else f"{len(class_names):,}"
+        st.markdown(texts["hard_and_soft"].format(likeness=alike, count=count))
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
     with st.expander("Why not a T as high as possible?", icon=":material/local_fire_department:"):
-        st.markdown(
-            "At **T = 100** all bars look alike, but their order stays, and T² in the loss restores the scale of what"
-            " they differ by: nothing is lost. The student then has to match every logit, the least likely classes' as"
-            " closely as the likeliest's. That takes a student large enough: in the paper, students of 300 units or"
-            " more a layer did about equally well at every T above 8, and one of 30 did best between 2.5 and 4 (section"
-            " 3). The paper's reason: a student too small for all its teacher knows does better to pass over the very"
-            " negative logits, as a lower T lets it (section 2.1)."
-        )
+        st.markdown(texts["high_t"])
 
 if pickers.test_set_is_here(models):
     st.divider()
