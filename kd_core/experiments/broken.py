@@ -18,9 +18,9 @@ from kd_core.evaluation.accuracy import Labels, Logits, test_errors
 from kd_core.evaluation.claims import SeedDifference, seed_difference
 from kd_core.evaluation.statistics import FEWEST_SEEDS, halves
 from kd_core.experiments import defaults, paper, presets
+from kd_core.experiments.story import StoryConfig
 from kd_core.experiments.table import Experiment, Line, Redone
-from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import PAPER_STUDENT, ModelConfig
+from kd_core.models.config import ModelConfig
 from kd_core.runs.run import Run
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.mistakes import MISTAKES
@@ -31,68 +31,51 @@ if TYPE_CHECKING:
 RIGHT, WRONG = "right", "wrong"
 
 
-class Setting(NamedTuple):
-    """A student, how it is taught, and on which part of the training set: where a mistake is to be seen."""
-
-    student: ModelConfig
-    training: TrainingConfig
-    temperature: float
-    alpha: float
-    part: TransferSetConfig = TransferSetConfig()
-
-
-_DIGITS = Setting(
-    defaults.DIGITS_STUDENT,
-    defaults.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0.5, precision="float32"),
-    4.0,
-    0.9,
-    TransferSetConfig(fraction=0.2),
+_DIGITS = presets.digits_story().replace(
+    student=defaults.DIGITS_STUDENT,
+    training=defaults.DIGITS_STUDENT_TRAINING.replace(validation_fraction=0.5, precision="float32"),
+    temperature=4.0,
+    alpha=0.9,
+    transfer_set=TransferSetConfig(fraction=0.2),
 )
-_MNIST = Setting(
-    PAPER_STUDENT,
-    TrainingConfig(epochs=40, batch_size=128, validation_fraction=0.5, precision="float32"),
-    4.0,
-    0.9,
-    TransferSetConfig(fraction=0.06),
+_MNIST = paper.PAPER.replace(
+    training=TrainingConfig(epochs=40, batch_size=128, validation_fraction=0.5, precision="float32"),
+    temperature=4.0,
+    alpha=0.9,
+    transfer_set=TransferSetConfig(fraction=0.06),
 )
 BASE = {"digits": _DIGITS, "mnist": _MNIST}
 """Few images, as there a teacher helps most, and as many again to choose the epoch by."""
-CHANGED = {
+CHANGED: dict[str, dict[str, dict[str, object]]] = {
     "digits": {
-        "no_t_squared": _DIGITS._replace(temperature=20.0),
-        "class_mean": _DIGITS._replace(temperature=20.0, alpha=0.5),
-        "colour_jitter": _DIGITS._replace(
-            student=ModelConfig(hidden=(100,)),
-            training=_DIGITS.training.replace(jitter_pixels=1),
-        ),
-        "test_choice": _DIGITS._replace(
-            training=_DIGITS.training.replace(epochs=100, learning_rate=2e-2, schedule="constant")
-        ),
+        "no_t_squared": {"temperature": 20.0},
+        "class_mean": {"temperature": 20.0, "alpha": 0.5},
+        "colour_jitter": {
+            "student": ModelConfig(hidden=(100,)), "training": _DIGITS.training.replace(jitter_pixels=1),
+        },
+        "test_choice": {
+            "training": _DIGITS.training.replace(epochs=100, learning_rate=2e-2, schedule="constant"),
+        },
     },
     "mnist": {
-        "no_t_squared": _MNIST._replace(temperature=20.0),
-        "class_mean": _MNIST._replace(temperature=20.0, alpha=0.5),
-        "colour_jitter": _MNIST._replace(training=_MNIST.training.replace(jitter_pixels=2)),
-        "test_choice": _MNIST._replace(training=_MNIST.training.replace(schedule="constant")),
+        "no_t_squared": {"temperature": 20.0},
+        "class_mean": {"temperature": 20.0, "alpha": 0.5},
+        "colour_jitter": {"training": _MNIST.training.replace(jitter_pixels=2)},
+        "test_choice": {"training": _MNIST.training.replace(schedule="constant")},
     },
-}
+}  # fmt: skip
 """Where a mistake is better seen with others, found by trying on test errors: this shows mistakes, it claims no result.
 """
 
 
 def teacher(dataset: str) -> RunConfig:
     """Return the teacher of all students on a data set: the one that ships, so it need not be trained."""
-    if dataset == "digits":
-        (config,) = presets.digits_story().teacher_runs()
-        return config
-    return RunConfig(
-        role="teacher", dataset=dataset, model=paper.PAPER.teacher, training=paper.PAPER.teacher_training, seed=0
-    )
+    return BASE[dataset].teacher_runs()[0]
 
 
-def setting(mistake: str, dataset: str) -> Setting:
-    """Return the setting in which a mistake is shown on a data set."""
-    return CHANGED[dataset].get(mistake, BASE[dataset])
+def setting(mistake: str, dataset: str) -> StoryConfig:
+    """Return the student, how it is taught and on which images, where a mistake is shown on a data set."""
+    return BASE[dataset].replace(**CHANGED[dataset].get(mistake, {}))
 
 
 def experiment(mistake: str, dataset: str) -> Experiment:
@@ -100,36 +83,14 @@ def experiment(mistake: str, dataset: str) -> Experiment:
     chosen, good = setting(mistake, dataset), teacher(dataset)
     hasty = mistake == "hasty_teacher"
     bad = good.replace(mistake=mistake, training=good.training.replace(epochs=1)) if hasty else good
-
-    def student(seed: int, teachers: tuple[str, ...], *, wrong: bool) -> RunConfig:
-        return RunConfig(
-            role="distilled",
-            dataset=dataset,
-            model=chosen.student,
-            distillation=DistillationConfig(
-                teachers=teachers[-1:] if wrong else teachers[:1],
-                temperature=chosen.temperature,
-                alpha=chosen.alpha,
-                t_squared=not (wrong and mistake == "no_t_squared"),
-            ),
-            transfer_set=chosen.part,
-            training=chosen.training,
-            seed=seed,
-            mistake=mistake if wrong else None,
-        )
-
-    return Experiment(
-        mistake,
-        MISTAKES[mistake].label,
-        MISTAKES[mistake].expect,
-        "",
-        lambda _: (good, bad) if hasty else (good,),
-        (
-            Line(RIGHT, None, lambda seed, teachers: student(seed, teachers, wrong=False)),
-            Line(WRONG, None, lambda seed, teachers: student(seed, teachers, wrong=True)),
-        ),
-        (WRONG, RIGHT),
+    _, right = chosen.students()
+    _, wrong = chosen.replace(t_squared=mistake != "no_t_squared").students()
+    lines = (
+        Line(RIGHT, None, lambda seed, teachers: right(seed, teachers[:1])),
+        Line(WRONG, None, lambda seed, teachers: wrong(seed, teachers[-1:]).replace(mistake=mistake)),
     )
+    info, taught_by = MISTAKES[mistake], (good, bad) if hasty else (good,)
+    return Experiment(mistake, info.label, info.expect, "", lambda _: taught_by, lines, (WRONG, RIGHT))
 
 
 class Choice(NamedTuple):

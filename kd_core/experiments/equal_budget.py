@@ -6,7 +6,7 @@ Hinton's consistently), so each is trained with several seeds, and differences a
 Nothing here trains: experiment says which runs it takes (kd_core.experiments.table.plan), standings what came of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +16,11 @@ from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
 from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE
 from kd_core.experiments.defaults import default_temperature, default_training
+from kd_core.experiments.story import StoryConfig
 from kd_core.experiments.table import Experiment, Line, Row
-from kd_core.losses.catalogue import OBJECTIVES, check_shows
-from kd_core.losses.config import DistillationConfig
+from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.config import TrainingConfig
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
 SMOOTHING = 0.1
@@ -30,41 +30,30 @@ FEW_EXAMPLES = 10_000
 """Training images below which the students learn from all of them, and the teacher for longer."""
 
 
-class Budget(NamedTuple):
-    """What all objectives are given alike."""
+def budget(dataset: str) -> StoryConfig:
+    """Return what all objectives are given alike: two small cnns, as some objectives compare maps, and few images.
 
-    dataset: str
-    teacher: ModelConfig
-    teacher_training: TrainingConfig
-    student: ModelConfig
-    training: TrainingConfig
-    transfer_set: TransferSetConfig
-
-
-def budget(dataset: str) -> Budget:
-    """Return the budget: two small cnns, as some objectives compare maps, and few images, where a teacher helps.
-
-    The student keeps its last weights: nothing is chosen, on any split.
+    There a teacher helps. The student keeps its last weights: nothing is chosen, on any split.
     """
     few = info_of(dataset).train_examples < FEW_EXAMPLES
-    return Budget(
-        dataset,
-        ModelConfig(name="cnn", channels=(16, 32)),
-        default_training("teacher", dataset).replace(epochs=15 if few else 5, batch_size=64 if few else 256),
-        ModelConfig(name="cnn", channels=(8, 16)),
-        TrainingConfig(epochs=10 if few else 12, batch_size=64, learning_rate=3e-3, validation_fraction=0),
-        TransferSetConfig(fraction=1.0 if few else 0.1),
+    return StoryConfig(
+        dataset=dataset,
+        teacher=ModelConfig(name="cnn", channels=(16, 32)),
+        teacher_training=default_training("teacher", dataset).replace(
+            epochs=15 if few else 5, batch_size=64 if few else 256
+        ),
+        student=ModelConfig(name="cnn", channels=(8, 16)),
+        training=TrainingConfig(epochs=10 if few else 12, batch_size=64, learning_rate=3e-3, validation_fraction=0),
+        transfer_set=TransferSetConfig(fraction=1.0 if few else 0.1),
     )
 
 
-def fits(objective: str, given: Budget) -> bool:
+def fits(objective: str, given: StoryConfig) -> bool:
     """Return whether both networks show what an objective compares."""
     try:
-        for model, role in ((given.student, "student"), (given.teacher, "teacher")):
-            check_shows(model, objective, role)
+        return bool(given.replace(objective=objective))
     except ConfigError:
         return False
-    return True
 
 
 def label(name: str) -> str:
@@ -73,29 +62,17 @@ def label(name: str) -> str:
     return known[name] if name in known else OBJECTIVES[name].label
 
 
-def experiment(given: Budget) -> Experiment:
+def experiment(given: StoryConfig) -> Experiment:
     """Return an experiment of baseline, control and each objective that fits, with its own defaults.
 
     One teacher, that of seed 0, teaches the students of all seeds: the intervals are over students.
     """
-
-    def teacher(_: int) -> tuple[RunConfig, ...]:
-        return (RunConfig(role="teacher", dataset=given.dataset, model=given.teacher, training=given.teacher_training),)
-
-    def without_teacher(smoothing: float) -> Callable[[int, tuple[str, ...]], RunConfig]:
-        training = given.training.replace(label_smoothing=smoothing)
-        return lambda seed, _: _student(given, seed, role="baseline", training=training)
-
-    def taught(objective: str) -> Callable[[int, tuple[str, ...]], RunConfig]:
-        settings: dict[str, object] = {"objective": objective}
-        if OBJECTIVES[objective].uses_temperature:
-            settings["temperature"] = default_temperature(given.dataset, objective)
-        return lambda seed, teachers: _student(
-            given, seed, role="distilled", distillation=DistillationConfig(teachers=teachers, **settings)
-        )
-
-    makers = {BASELINE: without_teacher(0.0), SMOOTHED: without_teacher(SMOOTHING)}
-    makers |= {name: taught(name) for name in OBJECTIVES if fits(name, given)}
+    smoothing = given.training.replace(label_smoothing=SMOOTHING)
+    makers = {BASELINE: given.students()[0], SMOOTHED: given.replace(training=smoothing).students()[0]}
+    for name in OBJECTIVES:
+        if fits(name, given):
+            temperature = default_temperature(given.dataset, name)
+            makers[name] = given.replace(objective=name, temperature=temperature).students()[1]
     return Experiment(
         "objectives",
         "All objectives at equal budget",
@@ -103,20 +80,9 @@ def experiment(given: Budget) -> Experiment:
         f" {given.training.epochs} epochs on {given.transfer_set.fraction:.0%} of the training images."
         f" What it minimises is the only difference. Label smoothing is by {SMOOTHING:g}, without a teacher.",
         "",
-        teacher,
+        lambda _: tuple(given.teacher_runs()[:1]),
         tuple(Line(name, None, make) for name, make in makers.items()),
     )
-
-
-def _student(given: Budget, seed: int, **changes: object) -> RunConfig:
-    settings = {
-        "dataset": given.dataset,
-        "model": given.student,
-        "training": given.training,
-        "transfer_set": given.transfer_set,
-        "seed": seed,
-    }
-    return RunConfig(**{**settings, **changes})
 
 
 class Difference(NamedTuple):

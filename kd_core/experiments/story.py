@@ -4,7 +4,7 @@ A StoryConfig says all of it in one value; plan turns it into linked runs, leavi
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -26,6 +26,8 @@ from kd_core.runs.run import Run, new_id
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 
+Maker = Callable[[int, tuple[str, ...]], RunConfig]
+"""What makes the run that a seed and the ids of its teachers ask for."""
 LOSS = ("objective", "weights", "temperature", "alpha", "t_squared", "ensemble", "final_temperature", "final_alpha")
 """What a story and a DistillationConfig have in common."""
 
@@ -136,6 +138,15 @@ class StoryConfig(Config):
         baseline = RunConfig(role="baseline", transfer_set=part.replace(labelled=True), **common)
         distilled = RunConfig(role="distilled", distillation=distillation, transfer_set=part, **common)
         return [baseline, distilled] if self.baseline else [distilled]
+
+    def students(self) -> tuple[Maker, Maker]:
+        """Return what makes the baseline and the distilled student of any seed, for experiments over several."""
+        baseline, distilled = self.replace(baseline=True).student_runs(("teacher",))
+
+        def taught(seed: int, teachers: tuple[str, ...]) -> RunConfig:
+            return distilled.replace(seed=seed, distillation=self._distillation(teachers))
+
+        return lambda seed, _: baseline.replace(seed=seed), taught
 
     @classmethod
     def of_runs(cls, runs: Iterable[RunConfig], teachers: Iterable[RunConfig] = ()) -> Self:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from kd_core.evaluation.claims import seed_difference
 from kd_core.evaluation.statistics import FEWEST_SEEDS, spread
+from kd_core.experiments.story import Maker
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
 from kd_core.runs.store import Store, serving
 from kd_core.training.config import RunConfig
@@ -21,7 +22,7 @@ class Line(NamedTuple):
 
     label: str
     printed: int | None
-    make: Callable[[int, tuple[str, ...]], RunConfig]
+    make: Maker
 
 
 class Experiment(NamedTuple):

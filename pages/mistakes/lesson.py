@@ -50,7 +50,7 @@ def side_by_side(redo: Redone) -> None:
         st.markdown(info.right)
     st.markdown(f"**What to expect.** {info.expect}")
     teacher = broken.teacher(dataset)
-    learned = setting.part.share_in_words(setting.training.validation_fraction)
+    learned = setting.transfer_set.share_in_words(setting.training.validation_fraction)
     st.caption(
         f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
         f" for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g}. They"

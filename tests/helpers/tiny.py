@@ -13,7 +13,6 @@ from kd_core.base import tensors
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.exchange import shipped
-from kd_core.experiments import equal_budget, paper
 from kd_core.experiments.story import StoryConfig
 from kd_core.jobs import execute
 from kd_core.losses.config import DistillationConfig
@@ -135,19 +134,23 @@ def assert_same_weights(left: dict[str, torch.Tensor], right: dict[str, torch.Te
     assert all(torch.equal(left[name], right[name]) for name in left)
 
 
-PAPER = paper.Protocol(
-    "digits",
-    ModelConfig(hidden=(16,), dropout_hidden=0.5),
-    TrainingConfig(epochs=2, batch_size=128, jitter_pixels=2, validation_fraction=0),
-    ModelConfig(hidden=(8,)),
-    TrainingConfig(epochs=2, batch_size=128, validation_fraction=0),
+PAPER = StoryConfig(
+    dataset="digits",
+    new_teachers=2,
+    teacher=ModelConfig(hidden=(16,), dropout_hidden=0.5),
+    teacher_training=TrainingConfig(epochs=2, batch_size=128, jitter_pixels=2, validation_fraction=0),
+    student=ModelConfig(hidden=(8,)),
+    training=TrainingConfig(epochs=2, batch_size=128, validation_fraction=0),
     temperature=20.0,
     alpha=1.0,
-    members=2,
 )
 """The paper's experiments on digits, in a second each."""
 
-BUDGET = equal_budget.Budget(
-    "digits", PAPER.teacher, PAPER.teacher_training, PAPER.student, PAPER.training, TransferSetConfig(fraction=0.5)
+BUDGET = StoryConfig.default("digits").replace(
+    teacher=PAPER.teacher,
+    teacher_training=PAPER.teacher_training,
+    student=PAPER.student,
+    training=PAPER.training,
+    transfer_set=TransferSetConfig(fraction=0.5),
 )
 """What the comparison of objectives gives each of them, in a fraction of a second."""

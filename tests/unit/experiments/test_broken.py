@@ -107,7 +107,7 @@ def test_no_difference_is_said_as_one():
 
 def test_text_and_rows_say_the_same_share_of_the_images():
     settings = broken._DIGITS, broken._MNIST
-    said = [setting.part.share_in_words(setting.training.validation_fraction) for setting in settings]
+    said = [setting.transfer_set.share_in_words(setting.training.validation_fraction) for setting in settings]
     assert said == [
         "20% of the training images: 10% to train, 10% to choose the epoch",
         "6% of the training images: 3% to train, 3% to choose the epoch",

@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from kd_core.experiments import defaults, equal_budget, table
-from kd_core.experiments.equal_budget import BASELINE, HINTON, SMOOTHED, Budget, Standing, holm, standings
+from kd_core.experiments.equal_budget import BASELINE, HINTON, SMOOTHED, Standing, holm, standings
+from kd_core.experiments.story import StoryConfig
 from kd_core.experiments.table import Row
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
@@ -46,7 +47,7 @@ def test_all_objectives_take_part_and_differ_in_what_is_minimised_alone():
 
 
 def test_what_a_network_does_not_show_is_no_part_of_the_comparison():
-    given = equal_budget.budget("mnist")._replace(student=ModelConfig(hidden=(30,)), teacher=ModelConfig(hidden=(60,)))
+    given = equal_budget.budget("mnist").replace(student=ModelConfig(hidden=(30,)), teacher=ModelConfig(hidden=(60,)))
     names = {line.label for line in equal_budget.experiment(given).lines}
     assert names == {BASELINE, SMOOTHED} | {name for name, info in OBJECTIVES.items() if info.needs != "maps"}
 
@@ -62,7 +63,7 @@ def test_one_teacher_serves_the_students_of_all_seeds_and_runs_are_reused():
 @pytest.mark.parametrize("dataset", ["mnist", "digits", "cifar10"])
 def test_a_budget_has_two_convolutional_networks_the_student_the_smaller(dataset):
     given = equal_budget.budget(dataset)
-    assert isinstance(given, Budget)
+    assert isinstance(given, StoryConfig)
     assert given.student.channels < given.teacher.channels
     assert given.training.validation_fraction == 0
     assert all(equal_budget.fits(name, given) for name in OBJECTIVES)
