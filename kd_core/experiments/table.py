@@ -122,24 +122,6 @@ class Row(NamedTuple):
         return f"{median(self.seconds.values()):.0f} s" if self.seconds else ""
 
 
-def rows(
-    experiment: Experiment, redo: Redo, runs: Mapping[str, Run], seconds: Mapping[str, float] | None = None
-) -> list[Row]:
-    """Return a row for each line, of the finished runs. seconds: run id -> what its epochs took."""
-    made = []
-    for line in experiment.lines:
-        finished = {
-            seed: runs[run_id]
-            for (label, seed), run_id in redo.runs.items()
-            if label == line.label and run_id in runs and runs[run_id].status == "finished"
-        }
-        errors = {seed: run.results["test_errors"] for seed, run in finished.items()}
-        examples = next((run.results["test_examples"] for run in finished.values()), 0)
-        took = {seed: seconds[run.id] for seed, run in finished.items() if run.id in seconds} if seconds else {}
-        made.append(Row(line.label, line.printed, errors, examples, took))
-    return made
-
-
 @dataclass(frozen=True)
 class Redone:
     """An experiment with a number of seeds: its plan, and what is there of it.
@@ -186,10 +168,21 @@ def redone(experiment: Experiment, seeds: int, known: Sequence[Run]) -> Redone:
     return Redone(experiment, seeds, planned, runs, others)
 
 
+def rows(redo: Redone, seconds: Mapping[str, float] | None = None) -> list[Row]:
+    """Return a row for each line, of its finished runs. seconds: run id -> what its epochs took."""
+    made = []
+    for line in redo.experiment.lines:
+        finished = redo.finished(line.label)
+        errors = {seed: run.results["test_errors"] for seed, run in finished.items()}
+        examples = next((run.results["test_examples"] for run in finished.values()), 0)
+        took = {seed: seconds[run.id] for seed, run in finished.items() if run.id in seconds} if seconds else {}
+        made.append(Row(line.label, line.printed, errors, examples, took))
+    return made
+
+
 def results(redo: Redone, store: Store) -> list[Row]:
     """Return a row for each line, with the time that its runs took."""
-    seconds = {run.id: sum(store.epoch_seconds(run.id)) for run in redo.all_finished}
-    return rows(redo.experiment, redo.plan, redo.runs, seconds)
+    return rows(redo, {run.id: sum(store.epoch_seconds(run.id)) for run in redo.all_finished})
 
 
 Spread = tuple[float, float, float]

@@ -85,12 +85,12 @@ def _measured_speed(models: Mapping[RunFolder, "nn.Module"], dataset: "Dataset")
 
 
 def _inside(model: "nn.Module", dataset: "Dataset") -> Inside:
-    from kd_core.evaluation import features, landscape
+    from kd_core.evaluation import inside
 
-    seen, labels = features.penultimate(model, dataset)
-    valley = landscape.loss_landscape(model, dataset)
+    seen, labels = inside.penultimate(model, dataset)
+    valley = inside.loss_landscape(model, dataset)
     return {
-        "features": features.projected(seen).round(3).tolist(),
+        "features": inside.projected(seen).round(3).tolist(),
         "width": seen.shape[1],
         "labels": labels.tolist(),
         "steps": valley.steps.round(4).tolist(),

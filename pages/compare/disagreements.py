@@ -8,13 +8,13 @@ from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.images.images import image_grid, picture, width_of
+from pages.shared.components.images.images import caption_of, picture, test_image_grid, width_of
 from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
 from pages.shared.session.pickers import told_apart
-from pages.shared.words import literal, with_article
+from pages.shared.words import literal
 
 TILES = 48
 
@@ -37,21 +37,15 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         f"They differ on **{len(differing):,}** of {len(labels):,} test images; first what the first is least sure of."
     )
     shown = differing[:TILES]
-    index = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
-    if index not in shown:
-        index = int(shown[0])
-    picked = image_grid(
-        images[shown],
-        [int(index) for index in shown],
-        [f"test image {index}, {with_article(class_names[labels[index]])}" for index in shown],
-        selected=index,
-        key=f"differing_{first.id}_{other}",
-    )
+    named = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
+    index = named if named is not None and named in shown else int(shown[0])
+    key = f"differing_{first.id}_{other}"
+    picked = test_image_grid((images, labels), class_names, shown, selected=index, key=key)
     if picked is not None:
         st.query_params[IMAGE] = f"{TEST}{picked}"
         st.rerun()
     image, bars = st.columns([1, 4], gap="large")
-    caption = literal(f"test image {index}, {with_article(class_names[labels[index]])}")
+    caption = literal(caption_of(index, class_names[labels[index]]))
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
     names, colours = story.names(runs), shades(runs)
     with bars:

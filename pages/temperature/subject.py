@@ -15,10 +15,10 @@ from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.soft import GALLERIES, gallery
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.images.images import image_grid, picture, width_of
+from pages.shared.components.images.images import caption_of, picture, test_image_grid, width_of
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
-from pages.shared.words import literal, with_article
+from pages.shared.words import literal
 from pages.temperature.canvas import canvas
 
 TILES = 24
@@ -100,20 +100,14 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     index = index_of_address(named, len(labels))
     if index is None:
         index = int(gallery_images[0])
-    picked = image_grid(
-        images[shown],
-        [int(index) for index in shown],
-        [f"test image {index}, {with_article(class_names[labels[index]])}" for index in shown],
-        selected=index,
-        key="gallery",
-    )
+    picked = test_image_grid((images, labels), class_names, shown, selected=index, key="gallery")
     if picked is not None and 0 <= picked < len(labels):
         index = picked
     st.query_params[IMAGE] = f"{TEST}{index}"
     return Subject(
         images[index],
         int(labels[index]),
-        f"test image {index}, {with_article(class_names[labels[index]])}",
+        caption_of(index, class_names[labels[index]]),
         {run_id: rows[index] for run_id, rows in logits.items()},
     )
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from kd_core.experiments.advice.forecast import Expected, Forecast, Formula, Known, forecast
+from kd_core.experiments.advice.before import Expected, Forecast, Formula, Known, forecast
 from kd_core.experiments.story import StoryConfig
 from pages.shared.access import rights
 from pages.shared.parts.button import filled, pressed

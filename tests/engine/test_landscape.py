@@ -8,7 +8,7 @@ import torch
 from tiny import tiny_config, train_here
 from torch.nn import functional as F
 
-from kd_core.evaluation import landscape
+from kd_core.evaluation import inside
 from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
@@ -45,11 +45,9 @@ def loss_at(model, digits, images, along=(), steps=()):
 
 
 def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weights(store, digits, run_id):
-    found = landscape.loss_landscape(
-        artifacts.load_model(store.folder(run_id), digits), digits, size=3, reach=0.5, seed=3
-    )
+    found = inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3, reach=0.5, seed=3)
     model = artifacts.load_model(store.folder(run_id), digits)
-    along = landscape.directions(model, 3)
+    along = inside.directions(model, 3)
     assert found.images == min(1000, len(digits.train_labels))
     assert found.steps.tolist() == [-0.5, 0, 0.5]
     assert found.losses[1, 1] == pytest.approx(loss_at(model, digits, found.images), rel=1e-4)
@@ -61,7 +59,7 @@ def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weight
 
 def test_every_filter_of_a_direction_has_its_models_norm_the_rest_stays(store, digits, run_id):
     model = artifacts.load_model(store.folder(run_id), digits)
-    first, second = landscape.directions(model, 0)
+    first, second = inside.directions(model, 0)
     for name, weight in model.named_parameters():
         for direction in (first, second):
             if weight.dim() == 1:
@@ -78,7 +76,7 @@ def test_models_of_one_architecture_are_moved_along_the_same_lines():
         torch.manual_seed(seed)
         model = build.build(MODELS["mlp"], (1, 8, 8), 10)
         drawn.append(
-            [F.normalize(tensor, dim=1) for tensor in landscape.directions(model, 7)[0].values() if tensor.dim() == 2]
+            [F.normalize(tensor, dim=1) for tensor in inside.directions(model, 7)[0].values() if tensor.dim() == 2]
         )
     for one, other in zip(*drawn, strict=True):
         torch.testing.assert_close(one, other)
@@ -86,23 +84,23 @@ def test_models_of_one_architecture_are_moved_along_the_same_lines():
 
 def test_a_landscape_is_the_same_each_time(store, digits, run_id):
     one, other = (
-        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3) for _ in range(2)
+        inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3) for _ in range(2)
     )
     np.testing.assert_array_equal(one.losses, other.losses)
 
 
 def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store, digits, run_id, monkeypatch):
     cost = build.multiply_adds(artifacts.load_model(store.folder(run_id), digits), digits.image_shape)
-    monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 9 * cost * 200)
-    assert landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images == 200
-    monkeypatch.setattr(landscape, "MOST_MULTIPLY_ADDS", 1)
+    monkeypatch.setattr(inside, "MOST_MULTIPLY_ADDS", 9 * cost * 200)
+    assert inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images == 200
+    monkeypatch.setattr(inside, "MOST_MULTIPLY_ADDS", 1)
     assert (
-        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images
-        == landscape.FEWEST_IMAGES
+        inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3).images
+        == inside.FEWEST_IMAGES
     )
 
 
 @pytest.mark.parametrize("size", [1, 4])
 def test_a_grid_without_a_centre_is_refused(store, digits, run_id, size):
     with pytest.raises(ValueError, match="size must be odd"):
-        landscape.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=size)
+        inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=size)

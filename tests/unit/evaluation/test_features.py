@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import tiny_config, train_here
 
-from kd_core.evaluation import features
+from kd_core.evaluation import inside
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.store import Store
@@ -27,13 +27,13 @@ def store(tmp_path_factory):
 @pytest.mark.parametrize("name", MODELS)
 def test_the_last_layer_makes_the_logits_of_the_features(store, digits, name):
     run_id = train_here(store, tiny_config(epochs=1).replace(model=MODELS[name]))
-    seen, labels = features.penultimate(artifacts.load_model(store.folder(run_id), digits), digits, count=50)
+    seen, labels = inside.penultimate(artifacts.load_model(store.folder(run_id), digits), digits, count=50)
     weights = [*artifacts.load_model(store.folder(run_id), digits).state_dict().values()][-2:]
     logits = torch.from_numpy(seen) @ weights[0].T + weights[1]
     expected = artifacts.test_logits(store.folder(run_id))[:50]
     np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-4, atol=1e-4)
     assert labels.tolist() == digits.test_labels[:50].tolist()
-    assert features.projected(seen).shape == (50, 2)
+    assert inside.projected(seen).shape == (50, 2)
 
 
 def test_the_projection_is_the_svds_with_its_largest_weights_positive():
@@ -45,11 +45,11 @@ def test_the_projection_is_the_svds_with_its_largest_weights_positive():
     _, _, components = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(components[range(7), np.abs(components).argmax(axis=1)])
     expected = centred @ (components * signs[:, None])[:2].T
-    found = features.projected(values.astype(np.float32))
+    found = inside.projected(values.astype(np.float32))
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    np.testing.assert_array_equal(features.projected(values.astype(np.float32)), found)
+    np.testing.assert_array_equal(inside.projected(values.astype(np.float32)), found)
     assert found[:, 0].var() > found[:, 1].var()
 
 
 def test_features_that_do_not_vary_are_projected_to_one_point():
-    assert (features.projected(np.ones((5, 3))) == 0).all()
+    assert (inside.projected(np.ones((5, 3))) == 0).all()

@@ -3,7 +3,7 @@
 import pytest
 from tiny import tiny_story
 
-from kd_core.experiments.advice.forecast import ROLES, Known, forecast
+from kd_core.experiments.advice.before import ROLES, Known, forecast
 from kd_core.models.config import ModelConfig
 
 COSTS = {"parameters": 1000, "multiply_adds": 900}

@@ -9,6 +9,7 @@ from tiny import PAPER as TINY
 from kd_core.evaluation import accuracy
 from kd_core.evaluation import bias as evaluation_bias
 from kd_core.experiments import paper, table
+from kd_core.experiments.table import Redone
 from kd_core.jobs import execute
 from kd_core.runs.store import Store
 
@@ -32,6 +33,10 @@ def stood(store, config, run_id, status, errors=None):
     store.create({run_id: config})
     store.apply(run_id, {"kind": status, "text": "", **({"results": results} if errors is not None else {})})
     return store.get(run_id)
+
+
+def rows(experiment, plan, runs, seconds=None):
+    return table.rows(Redone(experiment, 0, plan, runs, []), seconds)
 
 
 def redone(store, experiment, errors):
@@ -98,9 +103,9 @@ def test_what_was_interrupted_goes_on_unless_the_same_has_finished_elsewhere(sto
 def test_rows_say_median_and_range_of_the_finished_seeds_alone(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
-    found = table.rows(experiment, plan, runs)
+    found = rows(experiment, plan, runs)
     assert [row.errors_in_words() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
-    assert table.rows(experiment, plan, {})[0].errors_in_words() == ""
+    assert rows(experiment, plan, {})[0].errors_in_words() == ""
 
 
 @pytest.mark.parametrize(
@@ -111,7 +116,7 @@ def test_the_verdict_follows_the_interval_of_the_differences(store, soft, word):
     experiment = paper.experiments(TINY)["main"]
     hard = [150, 140, 146][: len(soft)]
     plan, runs = redone(store, experiment, [[60] * len(soft), hard, soft])
-    said, *_ = table.verdicts(experiment, table.rows(experiment, plan, runs))
+    said, *_ = table.verdicts(experiment, rows(experiment, plan, runs))
     assert said.word == word
     if len(soft) == 3:
         differences = np.subtract(hard, soft)
@@ -127,7 +132,7 @@ def test_each_line_is_judged_beside_what_the_paper_prints(store, ours, word):
     experiment = paper.experiments()["main"]
     others = [[140] * len(ours), [80] * len(ours)]
     plan, runs = redone(store, experiment, [ours, *others])
-    judged = table.verdicts(experiment, table.rows(experiment, plan, runs))[1]
+    judged = table.verdicts(experiment, rows(experiment, plan, runs))[1]
     assert judged.word == word
     assert "'teacher' against the paper's 67" in judged.sentence
     if len(ours) == 3:
@@ -140,7 +145,7 @@ def test_each_line_is_judged_beside_what_the_paper_prints(store, ours, word):
 def test_every_recipe_ends_in_a_verdict(store, name):
     experiment = paper.experiments()[name]
     plan, runs = redone(store, experiment, [[70, 80, 90]] * len(experiment.lines))
-    assert table.verdicts(experiment, table.rows(experiment, plan, runs))
+    assert table.verdicts(experiment, rows(experiment, plan, runs))
 
 
 def test_the_students_of_a_seed_learn_from_its_teacher_in_the_main_experiment_alone():
@@ -157,7 +162,7 @@ def test_rows_tell_the_median_time_of_a_run(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
     took = {plan.runs["teacher", seed]: 100.0 + seed for seed in range(3)}
-    assert [row.time() for row in table.rows(experiment, plan, runs, took)] == ["101 s", "", ""]
+    assert [row.time() for row in rows(experiment, plan, runs, took)] == ["101 s", "", ""]
 
 
 def test_no_number_of_the_paper_stands_beside_other_data():

@@ -13,6 +13,7 @@ from PIL import Image
 
 from pages.shared.session.address import event_of
 from pages.shared.components.common.browser import COMMON_JS
+from pages.shared.words import with_article
 
 SHOWN = 196
 """Pixels of the longer side of an image under study."""
@@ -81,6 +82,25 @@ def _data_url(picture: NDArray[np.uint8]) -> str:
 def _for_pillow(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(C, H, W) -> (H, W) of grey, (H, W, C) of colour."""
     return image[0] if image.shape[0] == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))
+
+
+def caption_of(index: int, class_name: str) -> str:
+    """What stands under a test image."""
+    return f"test image {index}, {with_article(class_name)}"
+
+
+def test_image_grid(
+    test_set: tuple[NDArray[np.uint8], NDArray[np.int64]],
+    class_names: Sequence[str],
+    shown: NDArray[np.int64],
+    *,
+    selected: int,
+    key: str,
+) -> int | None:
+    """A grid of these images of a test set, by their index; returns that of the one just clicked, or None."""
+    images, labels = test_set
+    captions = [caption_of(index, class_names[labels[index]]) for index in shown]
+    return image_grid(images[shown], [int(index) for index in shown], captions, selected=selected, key=key)
 
 
 def image_grid(
