@@ -1,12 +1,14 @@
 """What people wrote is shown as they wrote it, and does nothing."""
 
 import ast
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from tiny import tiny_config
 
+from kd_core.base.config import flattened
 from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs.run import new_id
 from pages.compare import sections
@@ -88,13 +90,18 @@ RETIRED = (
 )  # fmt: skip
 TOP = Path(__file__).resolve().parents[3]
 TEXTS = [*TOP.glob("*.md"), *TOP.glob("docs/**/*.md"), TOP / "checkpoints" / "README.md"]
-SOURCES = [path for folder in ("pages", "kd_core") for path in (TOP / folder).rglob("*.py")]
+SOURCES = [
+    path for folder in ("pages", "kd_core") for ending in ("py", "toml", "jinja", "html")
+    for path in (TOP / folder).rglob(f"*.{ending}")
+]  # fmt: skip
 SCRIPTS = [*(TOP / "pages").rglob("*.js")]
 
 
 def sentences(path):
     """What a file says to people: its whole text, or of a program the strings that are no docstrings."""
     text = path.read_text(encoding="utf-8")
+    if path.suffix == ".toml":
+        return "\n".join(map(str, flattened(tomllib.loads(text)).values()))
     if path.suffix != ".py":
         return " ".join(text.split())
     tree = ast.parse(text)
