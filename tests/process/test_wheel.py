@@ -55,10 +55,13 @@ def shell(installed, tmp_path):
     return command
 
 
+KINDS = (".py", ".html", ".toml", ".jinja")
+
+
 def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    engine = {str(path.relative_to(ROOT)) for path in ROOT.glob("kd_core/**/*") if path.suffix in (".py", ".html")}
+    engine = {str(path.relative_to(ROOT)) for path in ROOT.glob("kd_core/**/*") if path.suffix in KINDS}
     ships = {
         f"kd_core/shipped/{path.relative_to(ROOT / 'checkpoints/shipped')}"
         for path in ROOT.glob("checkpoints/shipped/*/*")
