@@ -6,13 +6,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 
 from kd_core.base.config import LabError
 from kd_core.base.files import read_bytes, write_atomic
 from kd_core.cli import FAILED, watch
-from kd_core.cli.options import DatasetName, Fields, Force, RunId, Values, console, model_config, notices, say, takes
+from kd_core.cli.options import (
+    DatasetName,
+    Fields,
+    Force,
+    RunId,
+    Values,
+    console,
+    model_config,
+    notices,
+    progress_bar,
+    say,
+    show_table,
+    takes,
+)
 from kd_core.cli.runs import find, finished, open_store
 from kd_core.exchange import shipped
 from kd_core.exchange.teacher import trial
@@ -82,11 +93,9 @@ def _content_of(file: Path) -> bytes:
 def _wait_for(running: trial.Trial) -> trial.Outcome:
     """The outcome of a trial, with a progress bar until then."""
     try:
-        with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
-            task = bar.add_task("starting", total=1.0)
+        with progress_bar() as show:
             while not running.done:
-                text, share = running.told
-                bar.update(task, description=text, completed=share)
+                show(*running.told)
                 time.sleep(0.1)
         return running.outcome()
     finally:
@@ -138,19 +147,15 @@ def export_model(
     store = open_store()
     exported = find(store, run, "exports", finished("finished network", lambda run: run.config.model.name in MODELS))
     folder = store.folder(exported.id).export
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        checks = write.export_run(
-            store.storage, exported, lambda text, share: bar.update(task, description=text, completed=share)
-        )
+    with progress_bar() as show:
+        checks = write.export_run(store.storage, exported, show)
     if out is not None:
         for name in (*checks.passed, *checks.texts, export_checks.CHECKS):
             write_atomic(out / name, read_bytes(folder / name))
         if page := offline_page.browser_page(store.folder(exported.id)):
             write_atomic(out / PAGE, page)
-    table = Table("file", "bytes", "largest logit difference", "classes changed", "test errors", "")
-    for file in checks.files:
-        table.add_row(
+    rows = [
+        (
             file.name,
             f"{file.size_bytes:,}" if file.passed else "refused",
             f"{file.max_logit_difference:.1e}",
@@ -158,7 +163,9 @@ def export_model(
             f"{file.test_errors:,} (original {file.original_test_errors:,})",
             file.sentence,
         )
-    console.print(table)
+        for file in checks.files
+    ]
+    show_table(("file", "bytes", "largest logit difference", "classes changed", "test errors", ""), rows)
     versions = ", ".join(f"{name} {version}" for name, version in checks.versions.items())
     console.print(f"{checks.processor}, {checks.threads} threads; {versions}.", highlight=False)
     say(f"The files lie in {out or folder}")
@@ -173,14 +180,14 @@ def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, 
 
 def verify() -> None:
     """Measure anew what the cards of the models in checkpoints/shipped claim. Exits with 1 where one does not hold."""
-    table = Table("model", "claimed", "measured", "")
-    held = []
-    for claim in shipped.verify():
-        held.append(claim.holds)
-        measured = "–" if claim.measured is None else f"{claim.measured:,}"
-        table.add_row(claim.name, f"{claim.claimed:,}", measured, claim.problem or "holds")
-    console.print(table)
-    if not all(held):
+    claims = list(shipped.verify())
+    measured = ["–" if claim.measured is None else f"{claim.measured:,}" for claim in claims]
+    rows = [
+        (claim.name, f"{claim.claimed:,}", count, claim.problem or "holds")
+        for claim, count in zip(claims, measured, strict=True)
+    ]
+    show_table(("model", "claimed", "measured", ""), rows)
+    if not all(claim.holds for claim in claims):
         raise typer.Exit(FAILED)
 
 

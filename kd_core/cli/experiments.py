@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from kd_core.base.config import LabError, differences
 from kd_core.cli import watch
-from kd_core.cli.options import DatasetName, RunId, console, say
+from kd_core.cli.options import DatasetName, RunId, console, say, show_table
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store
 from kd_core.data.catalogue import called
 from kd_core.experiments import comparison, equal_budget, paper
@@ -41,18 +40,7 @@ def redo_recipe(
 
 def _show_redone(store: Store, redo: experiments_table.Redone, markdown: bool) -> None:
     rows = experiments_table.results(redo, store)
-    cells = [
-        (
-            row.label,
-            "–" if row.printed is None else f"{row.printed:,}",
-            row.errors_in_words(),
-            str(len(row.errors)),
-            row.time(),
-        )
-        for row in rows
-    ]
-    head = ("run", "paper", "ours: median (range)", "seeds", "time a run")
-    _print_table([head, *cells], redo.experiment.title, markdown)
+    _print_table([experiments_table.HEAD, *(row.cells for row in rows)], redo.experiment.title, markdown)
     for verdict in experiments_table.verdicts(redo.experiment, rows):
         say(f"{verdict.word}: {verdict.sentence}")
     _print_machines(redo.all_finished)
@@ -66,10 +54,7 @@ def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -
             print("| " + " | ".join(line) + " |")
         print()
         return
-    table = Table(*head, title=title)
-    for cell in cells:
-        table.add_row(*cell)
-    console.print(table)
+    show_table(head, cells, title)
 
 
 def _print_machines(finished_runs: Iterable[Run]) -> None:
@@ -125,11 +110,10 @@ def compare(
     dataset = load.load(compared[0].config.dataset)
     models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in compared}
     measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
-    table = Table("", *[f"{run.config.role} {run.id[:4]}" for run in compared])
+    head = ("", *(f"{run.config.role} {run.id[:4]}" for run in compared))
     sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
-    for name, values in comparison.compare(compared, speed=measured, sources=sources).table().items():
-        table.add_row(name, *values)
-    console.print(table)
+    table = comparison.compare(compared, speed=measured, sources=sources).table()
+    show_table(head, [(name, *values) for name, values in table.items()])
     conditions = measured["conditions"]
     console.print(
         f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"

@@ -11,6 +11,8 @@ from typing import Annotated, Any, NamedTuple, get_args
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import Config, LabError
@@ -30,6 +32,22 @@ notices = Console(stderr=True)
 def say(text: str, to: Console = console, style: str | None = None) -> None:
     """Print a line as it is: no markup, no wrapping."""
     to.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
+    """Print a table."""
+    table = Table(*head, title=title)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """Yield what shows how far some work is, in words and as a share from 0 to 1."""
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=notices, transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        yield lambda text, share: bar.update(task, description=text, completed=share)
 
 
 def full_name(text: str) -> str:

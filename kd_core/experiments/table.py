@@ -96,6 +96,9 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()
     return Redo(runs, to_train, tuple(to_resume), tuple(at_work))
 
 
+HEAD = ("run", "paper", "ours: median (range)", "seeds", "time a run")
+
+
 class Row(NamedTuple):
     """What came of a line: test errors by seed, each of so many examples, and the seconds that each took to train."""
 
@@ -120,6 +123,12 @@ class Row(NamedTuple):
     def time(self) -> str:
         """Median seconds of a run, such as '212 s'."""
         return f"{median(self.seconds.values()):.0f} s" if self.seconds else ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """It as a line of a table, as HEAD names its columns."""
+        printed = "–" if self.printed is None else f"{self.printed:,}"
+        return self.label, printed, self.errors_in_words(), str(len(self.errors)), self.time()
 
 
 @dataclass(frozen=True)

@@ -44,21 +44,8 @@ def redone() -> Redone:
 def result_table(redo: Redone) -> None:
     """Show the paper's numbers beside ours, and a verdict."""
     rows = table.results(redo, services.store())
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "run": row.label,
-                    "paper": "–" if row.printed is None else f"{row.printed:,}",
-                    "ours, median (range)": row.errors_in_words() or "not yet",
-                    "seeds": len(row.errors),
-                    "time a run": row.time(),
-                }
-                for row in rows
-            ]
-        ),
-        hide_index=True,
-    )
+    shown = pd.DataFrame([row.cells for row in rows], columns=list(table.HEAD))
+    st.dataframe(shown.replace({table.HEAD[2]: {"": "not yet"}}), hide_index=True)
     examples = info_of(redo.dataset).test_examples
     st.caption(f"Test errors, of {examples:,}. Weights of the last epoch; nothing was chosen on the test set.")
     for verdict in table.verdicts(redo.experiment, rows):

@@ -917,7 +917,7 @@ def test_a_click_redoes_a_papers_experiment_beside_its_printed_numbers(open_pape
     table = app.dataframe[0].value
     assert list(table["paper"]) == ["67", "146", "74"]
     made = {run.config.role: run.results["test_errors"] for run in services._opened(homes["empty"]).store.runs()[:3]}
-    assert list(table["ours, median (range)"]) == [str(made[role]) for role in ("teacher", "baseline", "distilled")]
+    assert list(table["ours: median (range)"]) == [str(made[role]) for role in ("teacher", "baseline", "distilled")]
     assert "it takes 3 seeds to say anything" in words(app)
     assert not [button for button in app.button if button.key == "redo"]  # all of it is there
 

@@ -228,16 +228,7 @@ def _in_torch(model: nn.Module) -> Runner:
 
 def run_onnx(path: Path) -> Runner:
     """An ONNX file in ONNX Runtime on the CPU, with as many threads as torch has."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(images: NDArray[np.float32]) -> Logits:
-        logits: Logits = session.run(["logits"], {"images": images})[0]
-        return logits
-
-    return run
+    return speed.onnx_session(path, torch.get_num_threads())
 
 
 # -------------------------------------------------------------------------------------------------------- writing
