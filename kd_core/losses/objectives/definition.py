@@ -134,4 +134,10 @@ class ObjectiveInfo(NamedTuple):
         return "hard" not in self.weights
 
 
+def described(texts: Mapping[str, Any], soft_loss: Callable[[Batch, Settings], "Tensor"], **more: Any) -> ObjectiveInfo:
+    """Return the objective that these texts describe: a section of the TOML files beside this module."""
+    weights = {name: Weight(**weight) if weight else HARD for name, weight in texts.get("weights", {}).items()}
+    return ObjectiveInfo(soft_loss=soft_loss, **{**texts, "weights": weights}, **more)
+
+
 HARD = Weight(1.0, r"w_\mathrm{hard}", "weight of the cross-entropy with the labels")
