@@ -6,11 +6,9 @@ import streamlit as st
 
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
-from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.images.images import caption_of, picture, test_image_grid, width_of
-from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
-from pages.shared.parts.naming import shades
+from pages.shared.components.temperature_bars.temperature_bars import temperature_bars
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
 from pages.shared.session.pickers import told_apart
@@ -47,11 +45,6 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     image, bars = st.columns([1, 4], gap="large")
     caption = literal(caption_of(index, class_names[labels[index]]))
     image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
-    names, colours = story.names(runs), shades(runs)
+    of_image = {run.id: logits[run.id][index] for run in runs}
     with bars:
-        temperature_bars(
-            [Bars(names[run.id], colours[run.id], logits[run.id][index].tolist()) for run in runs],
-            class_names,
-            int(labels[index]),
-            key="differing_bars",
-        )
+        temperature_bars(runs, of_image, class_names, int(labels[index]), key="differing_bars")

@@ -9,7 +9,7 @@ from pages.compare import sections
 from pages.compare.cards import cards
 from pages.compare.disagreements import disagreements
 from pages.compare.further import offer_runtimes, other_seeds
-from pages.compare.race import race_of, stream_length
+from pages.compare.race import race, stream_length
 from pages.compare.sections import Compared
 from pages.shared.parts.advice import advice_on
 from pages.shared.parts.findings import finding
@@ -69,7 +69,7 @@ def look_closer(comparison: Comparison) -> None:
             f"Every model classifies the same {length:,} test images, one at a time, at the speed"
             " measured on this machine. What it says of each image is what it said when it was tested."
         )
-        race_of(compared)
+        race(compared)
 
 
 st.title("Compare honestly")

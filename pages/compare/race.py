@@ -1,8 +1,6 @@
 """The race: models classify the same stream of test images side by side, each at the speed that was measured."""
 
 import base64
-from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import streamlit as st
@@ -24,16 +22,6 @@ PICTURE = 48
 """Pixels of an image's longer side, at most."""
 
 
-class Lane(NamedTuple):
-    """One model in the race: its top class for every test image, (N,), its pace in ms an image, and its speed shown."""
-
-    title: str
-    colour: str
-    predictions: NDArray[np.int64]
-    latency_ms: float
-    per_second: float
-
-
 def stream_length(images: NDArray[np.uint8]) -> int:
     """Return how many of a test set's images, (N, C, H, W), the models race over."""
     side = min(PICTURE, max(images.shape[2:]))
@@ -41,45 +29,12 @@ def stream_length(images: NDArray[np.uint8]) -> int:
     return int(min(len(images), STREAM, affordable))
 
 
-def race(
-    lanes: Sequence[Lane], images: NDArray[np.uint8], labels: NDArray[np.int64], class_names: Sequence[str]
-) -> None:
-    """Let the models run over the first images.
-
-    images: (N, C, H, W), labels: (N,): the test set in its own order, as the lanes' predictions are.
-    """
-    length = stream_length(images)
-    pictures = thumbnails(images[:length], PICTURE)
-    picture, columns = sprite(pictures)
-    component(__file__, "kd-race")(
-        key="race",
-        data={
-            "lanes": [
-                {
-                    "title": lane.title,
-                    "colour": lane.colour,
-                    "predictions": _packed(lane.predictions[:length]),
-                    "latency_ms": lane.latency_ms,
-                    "per_second": lane.per_second,
-                }
-                for lane in lanes
-            ],
-            "labels": _packed(labels[:length]),
-            "classes": list(class_names),
-            "captions": [with_article(name) for name in class_names],
-            "sprite": picture,
-            "columns": columns,
-            "side": pictures.shape[-1],
-        },
-    )
-
-
 def _packed(classes: NDArray[np.int64]) -> str:
     """Encode class indices below 65,536 as base64 of little-endian uint16."""
     return base64.b64encode(classes.astype("<u2").tobytes()).decode()
 
 
-def race_of(compared: Compared) -> None:
+def race(compared: Compared) -> None:
     """Show the race; nothing while the speed is unknown, a sentence where it would run on noise."""
     comparison, paces = compared.comparison, compared.comparison.paces_ms
     if not paces:
@@ -94,15 +49,29 @@ def race_of(compared: Compared) -> None:
     if level:
         st.caption(f"Lanes at one speed are those between which {claims.NO_DIFFERENCE}.")
     images, labels = services.test_set(comparison.runs[0].config.dataset)
+    length = stream_length(images)
+    pictures = thumbnails(images[:length], PICTURE)
+    picture, columns = sprite(pictures)
     lanes = [
-        Lane(
-            f"{compared.names[model.run.id]} · {model.run.config.network}",
-            compared.colours[model.run.id],
-            predictions(comparison.logits[model.run.id]),
-            paces[model.run.id],
-            model.single.images_per_second,
-        )
+        {
+            "title": f"{compared.names[model.run.id]} · {model.run.config.network}",
+            "colour": compared.colours[model.run.id],
+            "predictions": _packed(predictions(comparison.logits[model.run.id])[:length]),
+            "latency_ms": paces[model.run.id],
+            "per_second": model.single.images_per_second,
+        }
         for model in comparison.models
         if model.single is not None
     ]
-    race(lanes, images, labels, compared.class_names)
+    component(__file__, "kd-race")(
+        key="race",
+        data={
+            "lanes": lanes,
+            "labels": _packed(labels[:length]),
+            "classes": list(compared.class_names),
+            "captions": [with_article(name) for name in compared.class_names],
+            "sprite": picture,
+            "columns": columns,
+            "side": pictures.shape[-1],
+        },
+    )

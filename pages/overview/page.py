@@ -98,13 +98,14 @@ with state, st.container(border=True):
     _right_now()
 
 st.divider()
-feel, train, compare = st.columns(3, gap="large")
-with feel:
-    st.page_link("pages/temperature/page.py", label="**Feel temperature**", icon=":material/thermostat:")
-    st.markdown("Drag T and watch the teacher's bars soften: you see which other classes it considered.")
-with train:
-    st.page_link("pages/train/page.py", label="**Distill live**", icon=":material/model_training:")
-    st.markdown("Pick temperature and alpha, press one button, and watch three networks learn side by side.")
-with compare:
-    st.page_link("pages/compare/page.py", label="**Compare honestly**", icon=":material/balance:")
-    st.markdown("Test errors with their interval, size, multiply-adds and measured speed, each against the teacher.")
+ways = (
+    ("temperature", "Feel temperature", ":material/thermostat:",
+     "Drag T and watch the teacher's bars soften: you see which other classes it considered."),
+    ("train", "Distill live", ":material/model_training:",
+     "Pick temperature and alpha, press one button, and watch three networks learn side by side."),
+    ("compare", "Compare honestly", ":material/balance:",
+     "Test errors with their interval, size, multiply-adds and measured speed, each against the teacher."),
+)  # fmt: skip
+for column, (page, title, icon, what) in zip(st.columns(3, gap="large"), ways, strict=True):
+    column.page_link(f"pages/{page}/page.py", label=f"**{title}**", icon=icon)
+    column.markdown(what)

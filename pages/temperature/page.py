@@ -4,9 +4,7 @@ import streamlit as st
 
 from kd_core.base.templates import prose
 from kd_core.data.catalogue import HANDWRITTEN
-from kd_core.experiments import story
-from pages.shared.components.temperature_bars.temperature_bars import Bars, temperature_bars
-from pages.shared.parts.naming import shades
+from pages.shared.components.temperature_bars.temperature_bars import temperature_bars
 from pages.shared.session import pickers, services
 from pages.shared.session.address import temperature_of_address
 from pages.temperature.dark_knowledge import dark_knowledge_map, likeness_of
@@ -23,7 +21,6 @@ if not batches:
     st.stop()
 models = pickers.with_teacher(batches[pickers.batch_picker(batches)])
 class_names = services.class_names_of(models[0])
-names, colours = story.names(models), shades(models)
 temperature = temperature_of_address()
 
 look, bars = st.columns([2, 5], gap="large")
@@ -39,12 +36,7 @@ with bars:
         with image:
             show_subject(subject, models, class_names)
         with soft:
-            temperature_bars(
-                [Bars(names[run.id], colours[run.id], subject.logits[run.id].tolist()) for run in models],
-                class_names,
-                subject.label,
-                key="temperature_bars",
-            )
+            temperature_bars(models, subject.logits, class_names, subject.label, key="temperature_bars")
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
         alike = likeness or "which other classes the image is like"

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import time
 from contextlib import closing
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import loops
@@ -20,8 +21,12 @@ from kd_core.data.catalogue import info_of
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
+from pages.shared.components.chart.chart import PLOTLY_JS
+from pages.shared.components.common.browser import COMMON_JS
 from pages.shared.live import live
 from pages.shared.session import story as session_story
+
+SCRIPT = COMMON_JS + PLOTLY_JS + Path(live.__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 LONG, SHORT = 4000, 20
 """Epochs of a baseline on digits: minutes, and less than a second."""
@@ -218,7 +223,7 @@ def test_a_time_is_told_in_whole_units(own_server, new_page):
         """async ([script, times]) => {
         const module = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
         return times.map(module.duration); }""",
-        [live._SCRIPT, [0.2, 59.7, 119.7, 3599.8, 7199.9]],
+        [SCRIPT, [0.2, 59.7, 119.7, 3599.8, 7199.9]],
     )
     assert told == ["1 s", "1 min 0 s", "2 min 0 s", "1 h 0 min", "2 h 0 min"]
 

@@ -8,7 +8,7 @@ from tiny import TINY, tiny_config
 
 from kd_core.exchange import shipped
 from kd_core.experiments import broken
-from kd_core.experiments.broken import Setting
+from kd_core.experiments.story import StoryConfig
 from kd_core.jobs import execute, turns
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE
@@ -20,10 +20,10 @@ from pages.shared.session import services
 TINY_TRAINING = TrainingConfig(epochs=2, batch_size=128, learning_rate=5e-3, precision="float32")
 
 
-SMALL = Setting(ModelConfig(hidden=(8,)), TINY_TRAINING, 4.0, 0.9)
-
-
-MOVING = SMALL._replace(training=TINY_TRAINING.replace(jitter_pixels=1))
+SMALL = StoryConfig.default("digits").replace(
+    student=ModelConfig(hidden=(8,)), training=TINY_TRAINING, temperature=4.0, alpha=0.9
+)
+MOVING = {"training": TINY_TRAINING.replace(jitter_pixels=1)}
 
 
 @pytest.fixture(scope="module")
