@@ -11,8 +11,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pages.shared.session.address import event_of
 from pages.shared.components.common.browser import COMMON_JS
+from pages.shared.session.address import event_of
 from pages.shared.words import with_article
 
 SHOWN = 196
