@@ -38,11 +38,15 @@ def expect(condition: bool, flaw: str) -> None:
         raise FlawError(flaw)
 
 
+def leads_out(name: str) -> bool:
+    """Whether a path with '/' between its parts leads out of the folder that it starts from, or is none."""
+    climbs = name.startswith("/") or ".." in PurePosixPath(name).parts or bool(re.match(r"[A-Za-z]:", name))
+    return climbs or "\0" in name
+
+
 def oddities(entry: zipfile.ZipInfo) -> Iterator[Oddity]:
     """Why a member is not to be unpacked; nothing where it is plain."""
-    name = entry.orig_filename
-    climbs = name.startswith("/") or ".." in PurePosixPath(name).parts or bool(re.match(r"[A-Za-z]:", name))
-    if climbs or "\\" in name or "\0" in name:
+    if leads_out(entry.orig_filename) or "\\" in entry.orig_filename:
         yield "path"
     if stat.S_ISLNK(entry.external_attr >> 16):
         yield "link"
@@ -78,10 +82,11 @@ class Archive:
         for name, count in Counter(entry.orig_filename for entry in self.entries).items():
             expect(count == 1, f"it holds {name[:80]} twice")
 
-    def read(self, name: str, most_bytes: int) -> bytes:
+    def read(self, member: str | zipfile.ZipInfo, most_bytes: int) -> bytes:
         """Unpack a member, of just the size that the directory states, whatever would come after."""
+        name = member if isinstance(member, str) else member.filename
         try:
-            entry = self._zip.getinfo(name)
+            entry = self._zip.getinfo(member) if isinstance(member, str) else member
         except KeyError:
             raise FlawError(f"it holds no {name[:80]}") from None
         expect(entry.file_size <= most_bytes, f"its {name[:80]} is too large")

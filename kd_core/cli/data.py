@@ -28,9 +28,16 @@ from kd_core.cli.options import (
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, info_of, is_own
 from kd_core.data.own import library, prepare
-from kd_core.data.own import source as own_source
+from kd_core.data.own.look import look as look_at
 
 Source = Annotated[Path, typer.Argument(help="A folder of class folders, or a zip of them.", exists=True)]
+
+Renaming = Annotated[
+    list[str] | None,
+    typer.Option("--rename", help="FOLDER=CLASS: what a folder's class is called. Can be given several times."),
+]
+Settings = Annotated[str | None, typer.Option(hidden=True, help="All of these as JSON, from the app.")]
+_NAMING = Fields(library.Naming, without=("rename",))
 
 
 def list_data() -> None:
@@ -45,10 +52,14 @@ def list_data() -> None:
     console.print(table)
 
 
-def look(source: Source, as_json: AsJson = False) -> None:
+@takes(_NAMING)
+def look(
+    values: Values, source: Source, rename: Renaming = None, settings: Settings = None, as_json: AsJson = False
+) -> None:
     """Say what lies in a folder or zip of class folders, without taking it in."""
     with reporting(as_json) as tell:
-        content = own_source.look(source)
+        naming = library.Naming(**values[library.Naming], rename=_renaming(rename))
+        content = look_at(source, naming if settings is None else library.Naming.from_json(settings))
         tell(result=content._asdict())
         if as_json:
             return
@@ -60,32 +71,57 @@ def look(source: Source, as_json: AsJson = False) -> None:
         console.print(table)
         least, most = ("x".join(map(str, size)) for size in (content.smallest, content.largest))
         kind = "colour" if content.colour else "grey"
-        console.print(f"{kind}, {least} to {most} pixels (width and height); {content.ignored:,} other files left out")
+        console.print(f"{kind}, {least} to {most} pixels (width and height)")
+        for sentence in content.notices() + content.doubts():
+            say(sentence)
+        for page, folders in content.code_pages.items():
+            say(f"  {page}: {', '.join(folders)}")
 
 
-@takes(Fields(library.Preparation, without=("channels",)))
+def _renaming(texts: list[str] | None) -> dict[str, str]:
+    """FOLDER=CLASS as a mapping; a folder's name may hold '=', a class's then not."""
+    pairs = [text.rpartition("=") for text in texts or []]
+    wrong = next((name for folder, _, name in pairs if not folder or not name), None)
+    if wrong is not None:
+        raise LabError(f"--rename must be a folder and a class with '=' between, such as oak2=oak, got '{wrong[:80]}'")
+    return {folder: name for folder, _, name in pairs}
+
+
+@takes(Fields(library.Preparation, without=("channels", "rename")))
 def add_data(
     values: Values,
     source: Source,
     grey: Annotated[bool | None, typer.Option("--grey/--colour", help="By default as the images are.")] = None,
-    settings: Annotated[str | None, typer.Option(hidden=True, help="All of these as JSON, from the app.")] = None,
+    rename: Renaming = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(help="A CSV of file and group: a group is kept whole on one side.", exists=True, dir_okay=False),
+    ] = None,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring in a data set of your own: a folder or zip with one folder of images a class."""
     with reporting(as_json) as tell:
         if settings is None:
-            content = own_source.look(source)
+            given = values[library.Preparation] | {"rename": _renaming(rename)}
+            named = {name: value for name, value in given.items() if name in library.Naming.model_fields}
+            content = look_at(source, library.Naming(**named))
+            if not as_json:
+                for notice in content.notices():
+                    say(notice, notices)
             channels = 1 if (grey if grey is not None else not content.colour) else 3
             preset = {"label": source.stem, "side": content.side, "channels": channels}
-            preparation = library.Preparation(**preset | values[library.Preparation])
+            preparation = library.Preparation(**preset | given)
         else:
             preparation = library.Preparation.from_json(settings)
         name = prepare.prepare(
-            source, preparation, base_paths.storage(), lambda text, share: tell(text=text, share=share)
+            source, preparation, base_paths.storage(), lambda text, share: tell(text=text, share=share), groups
         )
         tell(result={"name": name})
         if not as_json:
             info = info_of(name)
+            for sentence in library.card(base_paths.storage(), name).sentences():
+                say(sentence)
             console.print(
                 f"{info.label}: {info.classes:,} classes, {info.train_examples:,} images to train and"
                 f" {info.test_examples:,} to test on. Use it as --dataset {library.slug_of(info.label)}",

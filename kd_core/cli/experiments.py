@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError, differences
 from kd_core.cli import watch
 from kd_core.cli.options import DatasetName, RunId, console, say, show_table
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store
 from kd_core.data.catalogue import called
+from kd_core.data.own import library
 from kd_core.experiments import comparison, equal_budget, paper
 from kd_core.experiments import table as experiments_table
 from kd_core.runs.run import Run
@@ -114,6 +116,8 @@ def compare(
     sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
     table = comparison.compare(compared, speed=measured, sources=sources).table()
     show_table(head, [(name, *values) for name, values in table.items()])
+    for sentence in library.doubts(base_paths.storage(), dataset.name):
+        say(sentence)
     conditions = measured["conditions"]
     console.print(
         f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"

@@ -160,7 +160,7 @@ def _parameter(group: Fields, name: str) -> inspect.Parameter:
     if isinstance(default, bool):
         flag = f"{flag}/--no-{flag[2:]}"
         default = name if default else None
-    if group.shows_defaults and default is not None and name not in FROM_PRESETS | READERS.keys():
+    if group.shows_defaults and default not in (None, "") and name not in FROM_PRESETS | READERS.keys():
         text += f"  [default: {default}]"
     return inspect.Parameter(
         flag_of(name)[2:].replace("-", "_"),

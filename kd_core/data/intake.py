@@ -17,11 +17,11 @@ from pathlib import Path
 
 from kd_core.base.config import LabError
 from kd_core.base.process import Child
-from kd_core.data.own.library import Preparation
+from kd_core.data.own.library import Naming, Preparation
 
 log = logging.getLogger(__name__)
 
-INCOMING = "incoming"
+INCOMING, GROUPS = "incoming", "groups.csv"
 AT_ONCE, KEPT = 2, 20
 """Processes at work, and uploads that lie here, at once."""
 MIN_FREE_BYTES = 1_000_000_000
@@ -76,13 +76,21 @@ class Intake:
         """Remove an upload that keep laid down."""
         shutil.rmtree(path.parent, ignore_errors=True)
 
-    def look(self, path: Path, browser: str) -> str:
-        """Have a source looked at; returns the work's id. Its result holds the fields of own_data.Look."""
-        return self._begin(["look", str(path)], browser)
+    def look(self, path: Path, browser: str, naming: Naming | None = None) -> str:
+        """Have a source looked at; returns the work's id. Its result holds the fields of Look."""
+        settings = (naming or Naming()).model_dump_json()
+        return self._begin(["look", str(path), "--settings", settings], browser)
 
-    def prepare(self, path: Path, preparation: Preparation, browser: str) -> str:
-        """Have a data set made of a source; its result holds {name}."""
-        return self._begin(["add", str(path), "--settings", preparation.model_dump_json()], browser)
+    def prepare(self, path: Path, preparation: Preparation, browser: str, groups: bytes | None = None) -> str:
+        """Have a data set made of a source; its result holds {name}. groups: a CSV of which image is of which group."""
+        arguments = ["add", str(path), "--settings", preparation.model_dump_json()]
+        if groups is not None:
+            try:
+                path.with_name(GROUPS).write_bytes(groups)
+            except OSError as error:
+                raise IntakeError(f"The table of groups cannot be saved: {error.strerror or error}.") from error
+            arguments += ["--groups", str(path.with_name(GROUPS))]
+        return self._begin(arguments, browser)
 
     def fetch(self, dataset: str, browser: str) -> str:
         """Have a data set downloaded that is known by name; its result holds {name}."""

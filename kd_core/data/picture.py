@@ -14,9 +14,10 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from kd_core.base.config import LabError
+from kd_core.data.decode import shown
 
 SIDE, BOX = 28, 20
 MAX_SIDE = 4096
@@ -73,7 +74,7 @@ def read_picture(content: bytes) -> Grey:
 
     Raises PictureError where it is no picture, too large, or of one shade.
     """
-    grey = np.asarray(_on_white(content).convert("L"), dtype=np.int16)
+    grey = np.asarray(read_rgb(content).convert("L"), dtype=np.int16)
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     contrast = np.abs(grey - np.median(border))
     strongest = float(contrast.max())
@@ -90,7 +91,7 @@ def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     PictureError where it is no picture or too large.
     """
     channels, height, width = image_shape
-    picture = _on_white(content).convert("RGB")
+    picture = read_rgb(content)
     if max(picture.size) > LONGEST * min(picture.size):
         raise PictureError("This picture is much longer than wide: cut out the part that matters.")
     if width * picture.height >= height * picture.width:
@@ -103,7 +104,7 @@ def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def _on_white(content: bytes) -> Image.Image:
+def read_rgb(content: bytes) -> Image.Image:
     """An uploaded picture (one of FORMATS), the right way up, at most ENOUGH a side, on white where it is transparent.
 
     Raises PictureError where it is none, or too large.
@@ -116,12 +117,8 @@ def _on_white(content: bytes) -> Image.Image:
                     " make it smaller or cut out a part."
                 )
             picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
-            whole = picture.convert("RGBA")
-        turned = ImageOps.exif_transpose(whole.reduce(-(-max(whole.size) // ENOUGH)))
-        del whole
-        flat = Image.new("RGBA", turned.size, "white")
-        flat.alpha_composite(turned)
-        return flat
+            whole = shown(picture).image
+        return whole.reduce(-(-max(whole.size) // ENOUGH))
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file

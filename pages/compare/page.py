@@ -83,6 +83,8 @@ mistaken = [run.label for run in compared_runs if run.config.mistake]
 if mistaken:
     st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(mistaken)}."))
 st.markdown(comparison.headline(literal))
+for sentence in services.doubts(compared_runs[0].config.dataset):
+    st.warning(literal(sentence), icon=":material/content_copy:")
 other_seeds(comparison)
 cards(comparison)
 if is_here:

@@ -260,5 +260,6 @@ def _report(compared: Compared) -> bytes:
     text = [comparison.headline().replace("**", "")]
     text += [] if comparison.saved is None else [claims.over_seeds(comparison.saved)]
     text += [claims.TIMES_SAID] if comparison.speed else []
+    text += services.doubts(comparison.runs[0].config.dataset)
     parts = [part for make in PARTS.values() if (part := make(compared)).text != [_BEING_MEASURED]]
     return report("Teacher and students, compared", [Section("In short", text), *parts])

@@ -7,8 +7,10 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import SIDES
-from kd_core.data.own.library import Preparation
-from kd_core.data.own.source import Look
+from kd_core.data.decode import WHITES
+from kd_core.data.own.library import Naming, Preparation
+from kd_core.data.own.look import Look
+from kd_core.data.own.names import PAGES
 from pages.data import look
 from pages.shared.access import rights
 from pages.shared.parts.missing import follow
@@ -17,7 +19,6 @@ from pages.shared.words import cell, literal, refusals
 
 LOOKING, PREPARING, SOURCE, TAKEN = "looking", "preparing", "data_source", "data_taken"
 MAX_MB = 200
-CLASSES_SHOWN = 200
 
 
 def bring_your_own() -> None:
@@ -54,10 +55,11 @@ def bring_your_own() -> None:
         _end(False, work.error or "Nothing was found in it.")
         return
     seen = Look(**work.result)
+    path = Path(st.session_state[SOURCE])
     _what_is_in_it(seen)
     preparing = services.intake().work(st.session_state.get(PREPARING))
     if preparing is None:
-        _settings(seen, Path(st.session_state[SOURCE]))
+        _settings(seen, path, _naming(seen, path))
     elif follow(preparing, PREPARING):
         if preparing.error is not None or preparing.result is None:
             del st.session_state[PREPARING]
@@ -97,19 +99,47 @@ def _what_is_in_it(seen: Look) -> None:
     least, most = (" x ".join(map(str, size)) for size in (seen.smallest, seen.largest))
     st.markdown(
         f"**{total:,} images of {len(train):,} classes**, {'colour' if seen.colour else 'grey'}, from {least} to"
-        f" {most} pixels. "
-        + ("Its own test set is kept." if test else "No test set of its own: one is drawn by seed.")
-        + (f" {seen.ignored:,} other files are left out." if seen.ignored else "")
+        f" {most} pixels. " + ("Its own test set is kept." if test else "No test set of its own: one is drawn by seed.")
     )
-    rows = [
-        {"class": cell(name), "images": count} | ({"test": test[name]} if test else {}) for name, count in train.items()
-    ]
-    st.dataframe(
-        pd.DataFrame(rows[:CLASSES_SHOWN]), hide_index=True, height=min(36 * (len(rows[:CLASSES_SHOWN]) + 1) + 3, 260)
-    )
+    for sentence in seen.notices():
+        st.info(literal(sentence))
+    for sentence in seen.doubts():
+        st.warning(literal(sentence), icon=":material/content_copy:")
 
 
-def _settings(seen: Look, path: Path) -> None:
+def _naming(seen: Look, path: Path) -> Naming:
+    """Show what the classes are called, and let the user choose the code page of the names and rename classes."""
+    if any(seen.code_pages.values()):
+        page = st.selectbox(
+            "Code page of the names",
+            [*seen.code_pages],
+            index=[*seen.code_pages].index(seen.code_page),
+            format_func=lambda page: f"{', '.join(seen.code_pages[page])} ({PAGES[page]}, {page})",
+            help="This zip does not say how its names are written. Choose the line that reads right.",
+        )
+        if page != seen.code_page:
+            st.session_state[LOOKING] = services.intake().look(path, services.browser(), Naming(code_page=page))
+            st.rerun()
+    merge = bool(seen.alike) and st.toggle("Merge classes whose names differ by case alone", key="data_merge")
+    folders = [*seen.folders]
+    rows = pd.DataFrame(
+        {
+            "folder": [cell(folder) for folder in folders],
+            "class": [seen.folders[folder][0] for folder in folders],
+            "images": [seen.folders[folder][1] for folder in folders],
+        }
+    )
+    edited = st.data_editor(
+        rows, hide_index=True, disabled=["folder", "images"], key=f"data_names_{seen.code_page}",
+        height=min(36 * (len(rows) + 1) + 3, 260), width="stretch",
+    )  # fmt: skip
+    st.caption("Edit a class to rename it. Folders of one class are merged.")
+    called = zip(folders, rows["class"], edited["class"], strict=True)
+    rename = {folder: str(after or before) for folder, before, after in called if after != before}
+    return Naming(code_page=seen.code_page, merge=merge, rename=rename)
+
+
+def _settings(seen: Look, path: Path, naming: Naming) -> None:
     """Ask how to prepare the images, and start it."""
     with st.form("data_settings", border=True):
         label = st.text_input("What to call it", path.stem[:40], max_chars=40, key="data_label")
@@ -128,12 +158,30 @@ def _settings(seen: Look, path: Path) -> None:
         share = right.number_input("Test set, % of each class", 2, 50, 20, key="data_share", disabled=bool(seen.test))
         seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen.test))
         skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
+        drop = right.toggle(
+            "Leave out copies", key="data_drop",
+            help="Keep one of equal images, and none that lies under several classes. Test images stay.",
+        )  # fmt: skip
+        with st.expander("Keep groups together, such as all photographs of one person"):
+            prefix = st.text_input(
+                "File names are equal up to", key="data_prefix", max_chars=20, disabled=bool(seen.test),
+                placeholder="such as _ for anna_03.png",
+            )  # fmt: skip
+            table = st.file_uploader(
+                "Or a CSV of file names and their groups", type=["csv"], max_upload_size=10, disabled=bool(seen.test)
+            )
+        white = None
+        if seen.white:
+            whites = [*dict.fromkeys((seen.white, *WHITES))]
+            white = st.selectbox("White, in files of more than eight bits", whites, key="data_white")
         if not st.form_submit_button("Make it a data set", type="primary", icon=":material/construction:"):
             return
     with refusals():
         preparation = Preparation(
-            label=label, side=int(side), channels=1 if kind == "Grey" else 3,
+            **naming.model_dump(), label=label, side=int(side), channels=1 if kind == "Grey" else 3,
             test_fraction=share / 100, seed=int(seed), skip_unreadable=skip,
+            drop_copies=drop, group_prefix=prefix, white=white if white != seen.white else None,
         )  # fmt: skip
-        st.session_state[PREPARING] = services.intake().prepare(path, preparation, services.browser())
+        groups = table.getvalue() if table else None
+        st.session_state[PREPARING] = services.intake().prepare(path, preparation, services.browser(), groups)
         st.rerun()

@@ -90,6 +90,11 @@ def balance_and_numbers(dataset: str, is_here: bool) -> None:
             "Content": f"{dataset.split('.')[2]} (changes with any image or setting)",
         }
     st.markdown("\n".join(f"- {name}: **{literal(value)}**" for name, value in facts.items()))
+    if is_here and is_own(dataset):
+        for sentence in made.notices:
+            st.info(literal(sentence))
+        for sentence in services.doubts(dataset):
+            st.warning(literal(sentence), icon=":material/content_copy:")
     if is_here and st.button("Train on it", key="train_on_it", icon=":material/model_training:"):
         set_story(StoryConfig.default(dataset))
         st.session_state[keys.VIEW] = keys.SET_UP

@@ -39,7 +39,7 @@ def test_an_upload_is_looked_at_then_prepared_and_gone(taking_in, home, tmp_path
     assert (looked.error, looked.result["train"]) == (None, dict.fromkeys(CLASSES, 10))
     made = ended(taking_in, taking_in.prepare(path, Preparation(label="trees", side=8), "anna"))
     assert made.error is None
-    assert (made.text, made.share) == ("Preparing test images", 1.0)
+    assert (made.text, made.share) == ("Preparing images", 1.0)
     assert library.names(base_paths.storage()) == [made.result["name"]]
     taking_in.discard(path)
     assert list((home / intake.INCOMING).iterdir()) == []

@@ -17,6 +17,8 @@ from kd_core.base.config import Config
 from kd_core.base.files import AnyPath, paths_below, read_bytes, read_text, remove_folder, sha256, write_atomic
 from kd_core.data.catalogue import DATASETS, SIDES, info_of, is_own
 from kd_core.data.download import DatasetError
+from kd_core.data.own.copies import Copies, checksum, count
+from kd_core.data.own.names import PAGES
 from kd_core.data.paths import OWN, OWN_CARD, own_folder
 
 MAX_CLASS_NAME, MAX_LABEL = 60, 40
@@ -26,7 +28,24 @@ STREAMED_BYTES = 1_500_000_000
 PACKED = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 
 
-class Preparation(Config):
+class Naming(Config):
+    """How names in a source are read."""
+
+    code_page: str = Field("", description="of names in a zip that do not say theirs; by default the likeliest")
+    merge: bool = Field(False, description="make one class of those whose names differ by case alone")
+    rename: dict[str, str] = Field(
+        {}, description="class folder -> what its class is called; folders of one name are one class"
+    )
+
+    @field_validator("code_page")
+    @classmethod
+    def _known(cls, page: str) -> str:
+        if page and page not in PAGES:
+            raise ValueError(f"unknown code page '{page[:80]}': choose one of {', '.join(PAGES)}")
+        return page
+
+
+class Preparation(Naming):
     """How the images of a source become a data set's."""
 
     label: str = Field(description="what people call it; its name is made of this")
@@ -37,6 +56,15 @@ class Preparation(Config):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="seed of that split")
     skip_unreadable: bool = Field(False, description="leave out files that are no images, instead of refusing all")
+    drop_copies: bool = Field(
+        False, description="keep one of equal images, and none that lies under several classes; test images stay"
+    )
+    group_prefix: str = Field(
+        "", max_length=20, description="keep images together whose file names are equal up to this, such as '_'"
+    )
+    white: int | None = Field(
+        None, ge=1, lt=2**31, description="value that is white in files of over eight bits; by default guessed"
+    )
 
     @field_validator("label")
     @classmethod
@@ -63,7 +91,11 @@ class Parts(NamedTuple):
 
 
 class Card(NamedTuple):
-    """What is known of a user's data set without opening its images. counts: images of each class, by part."""
+    """What is known of a user's data set without opening its images. counts: images of each class, by part.
+
+    copies: None where they were not counted, as of a data set made before December 2026. notices: what its preparation
+    had to say, a sentence each.
+    """
 
     name: str
     class_names: tuple[str, ...]
@@ -74,6 +106,12 @@ class Card(NamedTuple):
     mean: float
     std: float
     checksums: dict[str, str]
+    copies: Copies | None
+    notices: tuple[str, ...]
+
+    def sentences(self) -> list[str]:
+        """Say what its owner may not expect of it, a sentence each."""
+        return [*self.notices, *(self.copies.sentences(sum(self.counts["test"])) if self.copies else ())]
 
 
 def names(storage: AnyPath) -> list[str]:
@@ -112,6 +150,8 @@ def card(storage: AnyPath, name: str) -> Card:
             float(values["mean"]),
             float(values["std"]),
             {file: str(values["checksums"][file]) for file in PACKED},
+            Copies(**values["copies"]) if values.get("copies") else None,
+            tuple(map(str, values.get("notices", ()))),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(_damaged(name)) from error
@@ -161,6 +201,28 @@ def read(storage: AnyPath, name: str) -> Parts:
     streamed = any(isinstance(images, np.memmap) for images in (train_images, test_images))
     images, labels = (train_images, test_images), (train_labels, test_labels)
     return Parts(images, labels, about.class_names, about.mean, about.std, streamed)
+
+
+def doubts(storage: AnyPath, dataset: str) -> list[str]:
+    """Say which images of a user's data set are copies, as numbers on it are to be read.
+
+    Nothing of other data sets, and of one that is not here.
+    """
+    if not is_own(dataset):
+        return []
+    with contextlib.suppress(DatasetError):
+        about = card(storage, dataset)
+        return (about.copies or _counted(storage, dataset)).sentences(sum(about.counts["test"]))
+    return []
+
+
+@lru_cache(maxsize=16)
+def _counted(storage: AnyPath, name: str) -> Copies:
+    """Count the equal images of a data set whose card does not."""
+    parts = read(storage, name)
+    sums = [checksum(image) for images in parts.images for image in images]
+    ids = np.unique(np.array(sums, object), return_inverse=True)[1]
+    return count(ids, np.concatenate(parts.labels), np.arange(len(sums)) >= len(parts.labels[0]))
 
 
 def _fetched(folder: AnyPath, about: Card) -> Path:

@@ -16,18 +16,22 @@ import math
 import os
 import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.base.files import AnyPath, is_file, remove_folder, replaced_whole, sha256, write_atomic
 from kd_core.data.catalogue import own_name
+from kd_core.data.decode import is_flat
 from kd_core.data.download import DatasetError, Progress
+from kd_core.data.own.copies import Copies, Flags, checksum, count, first_of_each, nearly_equal
+from kd_core.data.own.layout import layout_of
 from kd_core.data.own.library import PACKED, Preparation, slug_of
-from kd_core.data.own.source import Content, Source, content_of, opened_image
+from kd_core.data.own.source import Source, opened_image
+from kd_core.data.own.split import draw_test_set, groups_by_prefix, groups_of_csv
 from kd_core.data.paths import OWN_CARD, own_folder
 from kd_core.data.sets.definition import DatasetInfo
 
@@ -36,10 +40,12 @@ SPARE_BYTES = 500_000_000
 BATCH = 64
 
 
-# ---------------------------------------------------------------------------------------------------- the source
+class _Image(NamedTuple):
+    """An image as a data set has it. white: as decode.Shown has it. flat: whether it came out of almost one colour."""
 
-
-# --------------------------------------------------------------------------------------------------- preparation
+    pixels: NDArray[np.uint8]
+    white: int | None
+    flat: bool
 
 
 class _Prepared:
@@ -53,133 +59,188 @@ class _Prepared:
         if preparation.channels == 1:
             steps.append(v2.Grayscale())
         self._transform = v2.Compose(steps)
-        self._source, self._names = source, names
+        self._source, self._names, self._white = source, names, preparation.white
 
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index: int) -> NDArray[np.uint8] | None:
+    def __getitem__(self, index: int) -> _Image | None:
         try:
-            image = opened_image(self._source, self._names[index])
+            image, white, varied = opened_image(self._source, self._names[index], self._white)
         except OSError:
             return None
         pixels: NDArray[np.uint8] = self._transform(image).numpy()
-        return pixels
+        return _Image(pixels, white, varied and is_flat(pixels))
 
 
-def prepare(path: Path, preparation: Preparation, storage: AnyPath, progress: Progress | None = None) -> str:
+class _Decoded(NamedTuple):
+    """All images of a source in order of its files.
+
+    images: (N, C, S, S). ids: (N,), equal for equal images, below 0 for those that cannot be read. whites: the values
+    that became white in files of more than eight bits. flat: files that came out of almost one colour.
+    """
+
+    images: NDArray[np.uint8]
+    ids: NDArray[np.int64]
+    whites: set[int]
+    flat: list[str]
+
+
+def prepare(
+    path: Path, preparation: Preparation, storage: AnyPath, progress: Progress | None = None, groups: Path | None = None
+) -> str:
     """Make a data set of a source, and return its name, the same for the same images and settings.
 
-    progress hears how far it is, and may raise to cancel. Nothing is left behind where it fails.
+    progress hears how far it is, and may raise to cancel. groups: a CSV file of which image belongs to which group.
+    Nothing is left behind where it fails.
     Raises DatasetError, in a sentence, where the source or an image in it cannot be used, or there is no room.
     """
-    source = Source(path)
-    content = content_of(source)
-    class_names = tuple(content.train)
-    train, test = _parts(content, preparation)
+    source = Source(path, preparation.code_page)
+    layout = layout_of(source, preparation)
+    class_names = tuple(layout.train)
+    files, *columns = zip(*layout.images(), strict=True)
+    labels, tested = np.array(columns[0], np.int64), np.array(columns[1], bool)
+    grouped = _groups(files, preparation, groups)
+    generator = np.random.default_rng(preparation.seed)
     with tempfile.TemporaryDirectory(prefix="kd-lab-data-") as scratch:
         folder = Path(scratch)
         try:
-            kept = [
-                _pack(folder, part, source, members, preparation, progress)
-                for part, members in (("train", train), ("test", test))
-            ]
-            for part, counts in zip(("train", "test"), kept, strict=True):
-                lost = [class_names[label] for label in range(len(class_names)) if not counts[label]]
-                if lost:
-                    raise DatasetError(f"No image of class '{lost[0]}' in the {part} set can be read.")
-            return _publish(folder, class_names, preparation, kept, path.name, storage, own_test_set=bool(content.test))
+            decoded = _decode(folder, source, files, preparation, progress)
+            if len(decoded.whites) > 1:  # one scale for all: a dark image is not to be as light as a bright one
+                decoded = _decode(folder, source, files, preparation.replace(white=max(decoded.whites)), progress)
+            kept, readable = np.ones(len(files), bool), decoded.ids >= 0
+            if preparation.drop_copies:
+                kept = first_of_each(decoded.ids, labels, tested)
+            _check_kept(class_names, labels[kept & readable], "data")
+            in_test = (
+                tested if layout.test else draw_test_set(labels, kept, grouped, preparation.test_fraction, generator)
+            )
+            for part, side in (("train", ~in_test), ("test", in_test)):
+                _check_kept(class_names, labels[side & kept & readable], part)
+            copies = _write_parts(folder, decoded, labels, kept, in_test, generator)
+            notices = _notices(decoded, len(files) - int(kept.sum()), grouped, in_test)
+            facts = {"own_test_set": bool(layout.test), "copies": copies._asdict(), "notices": notices}
+            return _publish(folder, class_names, preparation, path.name, storage, facts)
         except OSError as error:
             raise DatasetError(f"The data set cannot be saved: {error.strerror or error}. Free some space.") from error
 
 
-def _parts(content: Content, preparation: Preparation) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """(file, label) of training and test set: the source's own, or drawn by seed in proportion over the classes.
-
-    Both are mixed by seed, so that the first thousand test images, which pages show and race over, are of all classes.
-    """
-    train: list[tuple[str, int]] = []
-    test: list[tuple[str, int]] = []
-    generator = np.random.default_rng(preparation.seed)
-    for label, (name, members) in enumerate(content.train.items()):
-        if content.test:
-            train += [(file, label) for file in members]
-            test += [(file, label) for file in content.test[name]]
-            continue
-        chosen = generator.permutation(len(members))[: max(1, round(len(members) * preparation.test_fraction))]
-        in_test = set(chosen.tolist())
-        for index, file in enumerate(members):
-            (test if index in in_test else train).append((file, label))
-    mixed_train, mixed_test = ([part[index] for index in generator.permutation(len(part))] for part in (train, test))
-    return mixed_train, mixed_test
+def _groups(files: Sequence[str], preparation: Preparation, table: Path | None) -> NDArray[np.int64] | None:
+    """The group of each file as a number, or None where no groups are kept together."""
+    if table is None and not preparation.group_prefix:
+        return None
+    names = groups_of_csv(files, table) if table else groups_by_prefix(files, preparation.group_prefix)
+    return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _pack(
-    folder: Path,
-    part: str,
-    source: Source,
-    members: Sequence[tuple[str, int]],
-    preparation: Preparation,
-    progress: Progress | None,
-) -> Counter[int]:
-    """Write the images and labels of a part, and return how many there are of each label."""
+def _check_kept(class_names: Sequence[str], labels: NDArray[np.int64], part: str) -> None:
+    lost = sorted({*range(len(class_names))} - set(labels.tolist()))
+    if lost:
+        raise DatasetError(
+            f"No image of class '{class_names[lost[0]]}' in the {part} set can be read, or is left without its copies."
+        )
+
+
+def _decode(
+    folder: Path, source: Source, files: Sequence[str], preparation: Preparation, progress: Progress | None
+) -> _Decoded:
+    """Decode all files, once, into a mapped file in folder."""
     from torch.utils.data import DataLoader
 
     shape = (preparation.channels, preparation.side, preparation.side)
-    if shutil.disk_usage(folder).free < len(members) * math.prod(shape) + SPARE_BYTES:
+    if shutil.disk_usage(folder).free < 2 * len(files) * math.prod(shape) + SPARE_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # a mapped file that finds no room kills its process
-    images = np.lib.format.open_memmap(
-        folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=(len(members), *shape)
-    )
-    labels: list[int] = []
-    workers = min(8, os.cpu_count() or 1) if len(members) > 4 * BATCH else 0
-    loader: Iterable[list[NDArray[np.uint8] | None]] = DataLoader(
-        _Prepared(source, [name for name, _ in members], preparation),  # type: ignore[arg-type]
+    images = np.lib.format.open_memmap(folder / "all.npy", mode="w+", dtype=np.uint8, shape=(len(files), *shape))
+    sums: list[bytes] = []
+    whites, flat = set[int](), list[str]()
+    loader: Iterable[list[_Image | None]] = DataLoader(
+        _Prepared(source, files, preparation),  # type: ignore[arg-type]
         batch_size=BATCH,
-        num_workers=workers,
+        num_workers=min(8, os.cpu_count() or 1) if len(files) > 4 * BATCH else 0,
         collate_fn=list,
     )
-    done = 0
     for batch in loader:
-        for pixels in batch:
-            name, label = members[done]
-            done += 1
-            if pixels is not None:
-                images[len(labels)] = pixels
-                labels.append(label)
+        for image in batch:
+            name = files[len(sums)]
+            if image is not None:
+                images[len(sums)] = image.pixels
+                whites |= {image.white} if image.white else set()
+                flat += [name] if image.flat else []
             elif not preparation.skip_unreadable:
                 raise DatasetError(
                     f"{name[:120]} cannot be read as an image: replace or remove it, or have unreadable files left out."
                 )
+            sums.append(b"" if image is None else checksum(image.pixels))
         if progress:
-            progress(f"Preparing {part} images", done / len(members))
-    images.flush()
-    if len(labels) < len(members):
-        np.save(folder / "shorter.npy", images[: len(labels)], allow_pickle=False)
-        del images
-        (folder / "shorter.npy").replace(folder / f"{part}_images.npy")
-    np.save(folder / f"{part}_labels.npy", np.array(labels, np.int64), allow_pickle=False)
-    return Counter(labels)
+            progress("Preparing images", len(sums) / len(files))
+    ids = np.unique(np.array(sums, object), return_inverse=True)[1].astype(np.int64)
+    ids[[not checksum for checksum in sums]] = -1
+    return _Decoded(images, ids, whites, flat)
+
+
+def _write_parts(
+    folder: Path,
+    decoded: _Decoded,
+    labels: NDArray[np.int64],
+    kept: Flags,
+    in_test: Flags,
+    generator: np.random.Generator,
+) -> Copies:
+    """Write images and labels of training and test set, and return what there is of copies among them.
+
+    Both are mixed, so that the first thousand test images, which pages show and race over, are of all classes.
+    """
+    chosen = []
+    for part, side in (("train", ~in_test), ("test", in_test)):
+        members = np.flatnonzero(kept & side)
+        members = members[generator.permutation(len(members))]
+        members = members[decoded.ids[members] >= 0]
+        shape = (len(members), *decoded.images.shape[1:])
+        images = np.lib.format.open_memmap(folder / f"{part}_images.npy", mode="w+", dtype=np.uint8, shape=shape)
+        for start in range(0, len(members), 1000):
+            images[start : start + 1000] = decoded.images[members[start : start + 1000]]
+        images.flush()
+        np.save(folder / f"{part}_labels.npy", labels[members], allow_pickle=False)
+        chosen.append(members)
+    members = np.concatenate(chosen)
+    ids, tested = decoded.ids[members], in_test[members]
+    near, leaked = nearly_equal(decoded.images, members, ids, tested)
+    return count(ids, labels[members], tested)._replace(near=near, near_leaked=leaked)
+
+
+def _notices(decoded: _Decoded, dropped: int, groups: NDArray[np.int64] | None, in_test: Flags) -> list[str]:
+    """Say what was done that its owner may not expect, a sentence each."""
+    said = [f"{dropped:,} images were left out as copies."] if dropped else []
+    if decoded.whites:
+        said.append(f"Some files have more than eight bits; {max(decoded.whites):,} was taken for white.")
+    if decoded.flat:
+        said.append(f"{len(decoded.flat):,} images came out almost of one colour, such as {decoded.flat[0][:120]}.")
+    if groups is not None:
+        torn = len(np.intersect1d(groups[in_test], groups[~in_test]))
+        sides = f"{torn:,} of them lie on both sides of the source's own split" if torn else "each lies on one side"
+        said.append(f"The images are of {groups.max() + 1:,} groups: {sides}.")
+    return said
 
 
 def _publish(
     folder: Path,
     class_names: tuple[str, ...],
     preparation: Preparation,
-    counts: Sequence[Counter[int]],
     source_name: str,
     storage: AnyPath,
-    *,
-    own_test_set: bool,
+    facts: Mapping[str, Any],
 ) -> str:
     """Give the packed files their name and place in storage, the card last."""
     checksums = {name: sha256(folder / name) for name in PACKED}
     mean, std = _statistics(np.load(folder / PACKED[0], mmap_mode="r"))
     if std == 0:
         raise DatasetError("All images are of one and the same grey: there is nothing to learn from.")
+    counts = {
+        part: np.bincount(np.load(folder / f"{part}_labels.npy"), minlength=len(class_names)).tolist()
+        for part in ("train", "test")
+    }
     shape = (preparation.channels, preparation.side, preparation.side)
-    train_examples, test_examples = (count.total() for count in counts)
-    info = DatasetInfo(preparation.label, len(class_names), shape, train_examples, test_examples)
+    info = DatasetInfo(preparation.label, len(class_names), shape, sum(counts["train"]), sum(counts["test"]))
     content = json.dumps([class_names, checksums], sort_keys=True).encode()
     name = own_name(slug_of(preparation.label), hashlib.sha256(content).hexdigest()[:12], info)
     target = own_folder(storage, name)
@@ -187,16 +248,13 @@ def _publish(
         return name
     card = {
         "class_names": class_names,
-        "counts": {
-            part: [count[label] for label in range(len(class_names))]
-            for part, count in zip(("train", "test"), counts, strict=True)
-        },
+        "counts": counts,
         "mean": mean,
         "std": std,
         "preparation": preparation.model_dump(mode="json"),
         "source": source_name,
-        "own_test_set": own_test_set,
         "checksums": checksums,
+        **facts,
     }
     try:
         for packed in PACKED:
@@ -226,6 +284,3 @@ def _statistics(images: NDArray[np.uint8]) -> tuple[float, float]:
     values = np.arange(256) / 255
     mean = float(counts @ values / counts.sum())
     return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
-
-
-# --------------------------------------------------------------------------------------------------- reading back

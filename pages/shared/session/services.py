@@ -219,6 +219,11 @@ def _class_names(dataset: str) -> tuple[str, ...]:
     return _loaded(dataset).class_names
 
 
+def doubts(dataset: str) -> list[str]:
+    """Say what numbers on a user's data set cannot be trusted for, a sentence each."""
+    return [*library.doubts(base_paths.storage(), dataset)]
+
+
 @st.cache_resource(show_spinner=False, max_entries=4)
 def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]:
     """Images, labels and indices into the test set of a data set's probes, which runs record logits of as they learn.
