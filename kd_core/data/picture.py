@@ -1,9 +1,6 @@
 """Any picture -> an image as a data set has them, so that a model meets what it was trained on.
 
-Of a digit it is 28x28 as MNIST's are made, of anything else its middle in the data set's size and colours.
-LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition" (1998), section III.A: the
-digits were "size normalized to fit in a 20x20 pixel box while preserving their aspect ratio", with grey levels from
-anti-aliasing, and "centered in a 28x28 image by computing the center of mass of the pixels".
+Of a digit it is 28x28 as MNIST's are made (digit.py), of anything else its middle in the data set's size and colours.
 """
 
 import base64
@@ -11,15 +8,18 @@ import binascii
 import io
 import threading
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from kd_core.base.config import LabError
-from kd_core.data.decode import shown
+from kd_core.data.pictures import digit
+from kd_core.data.pictures.decode import shown
+from kd_core.data.pictures.digit import SIDE, Grey
 
-SIDE, BOX = 28, 20
 MAX_SIDE = 4096
 """Pixels of a picture's longer side that are still read."""
 ENOUGH = 1024
@@ -30,12 +30,11 @@ LONGEST = 10
 """Times as long as wide that a picture may be, of which the middle is looked at."""
 LONGEST_ADDRESS = 2000
 """Characters: noise, which cannot be packed, has 1,060."""
-FAINTEST = 24
-"""Grey levels, of 255, that ink must stand out from the paper by."""
+Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _READING = threading.Lock()
 """One picture after another: the largest takes some 200 MB for as long as it is unpacked."""
 
-Grey = NDArray[np.uint8]
 Pixels = NDArray[np.uint8]
 
 
@@ -44,54 +43,36 @@ class PictureError(LabError):
 
 
 def as_mnist(ink: Grey) -> Grey:
-    """Scale and centre a drawing. ink: (H, W) uint8, 0 is paper, 255 full ink. Returns (28, 28) uint8.
-
-    Raises PictureError where nothing is drawn.
-    """
-    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
-    if len(rows) == 0:
-        raise PictureError("There is nothing on it yet: draw a digit.")
-    digit = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(digit.shape)
-    height, width = (max(1, round(side * scale)) for side in digit.shape)
-    if (height, width) != digit.shape:
-        smooth = Image.Resampling.BOX if scale < 0.5 else Image.Resampling.BICUBIC
-        digit = np.asarray(Image.fromarray(digit).resize((width, height), smooth))
-    mass = digit.astype(np.float64)
-    total = max(mass.sum(), 1e-9)
-    # The centre of mass of MNIST's own images lies in the middle of pixel 14, 14 (measured over the test set).
-    middle_row = ((np.arange(height) + 0.5) * mass.sum(axis=1)).sum() / total
-    middle_column = ((np.arange(width) + 0.5) * mass.sum(axis=0)).sum() / total
-    top = min(max(round(SIDE / 2 + 0.5 - middle_row), 0), SIDE - height)
-    left = min(max(round(SIDE / 2 + 0.5 - middle_column), 0), SIDE - width)
-    image = np.zeros((SIDE, SIDE), np.uint8)
-    image[top : top + height, left : left + width] = digit
-    return image
+    """digit.as_mnist, for pages: raises PictureError where nothing is drawn."""
+    with _said():
+        return digit.as_mnist(ink)
 
 
-def read_picture(content: bytes) -> Grey:
-    """The digit in an uploaded picture (one of FORMATS, dark on light or light on dark) as (28, 28) uint8.
+def read_picture(content: bytes, box: Box = WHOLE) -> Grey:
+    """The digit in a part of an uploaded picture (one of FORMATS), as digit.digit_in has it: (28, 28) uint8.
 
     Raises PictureError where it is no picture, too large, or of one shade.
     """
-    grey = np.asarray(read_rgb(content).convert("L"), dtype=np.int16)
-    border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
-    contrast = np.abs(grey - np.median(border))
-    strongest = float(contrast.max())
-    if strongest < FAINTEST:
-        raise PictureError("This picture is of one shade: upload one in which a digit stands out from its background.")
-    ink = np.clip((contrast / strongest - 0.25) / 0.5, 0, 1)  # shadows of the paper go, strokes become full ink
-    return as_mnist((255 * ink).round().astype(np.uint8))
+    with _said():
+        return digit.digit_in(read_rgb(content, box))
 
 
-def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
-    """The middle of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
+@contextmanager
+def _said() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise PictureError(str(error)) from None
+
+
+def read_for(content: bytes, image_shape: tuple[int, int, int], box: Box = WHOLE) -> Pixels:
+    """The middle of a part of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
 
     It is scaled until the shape is just filled, then cropped, as own.prepare prepares users' images. Raises
     PictureError where it is no picture or too large.
     """
     channels, height, width = image_shape
-    picture = read_rgb(content)
+    picture = read_rgb(content, box)
     if max(picture.size) > LONGEST * min(picture.size):
         raise PictureError("This picture is much longer than wide: cut out the part that matters.")
     if width * picture.height >= height * picture.width:
@@ -104,8 +85,10 @@ def read_for(content: bytes, image_shape: tuple[int, int, int]) -> Pixels:
     return pixels.reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def read_rgb(content: bytes) -> Image.Image:
-    """An uploaded picture (one of FORMATS), the right way up, at most ENOUGH a side, on white where it is transparent.
+def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
+    """A part of an uploaded picture (one of FORMATS), as it is meant to be seen, in RGB, at most ENOUGH a side.
+
+    box: left, top, right and bottom as shares of width and height; one that holds no pixel is the whole.
 
     Raises PictureError where it is none, or too large.
     """
@@ -118,6 +101,9 @@ def read_rgb(content: bytes) -> Image.Image:
                 )
             picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
             whole = shown(picture).image
+        left, top, right, bottom = (round(edge * side) for edge, side in zip(box, 2 * whole.size, strict=True))
+        if 0 <= left < right <= whole.width and 0 <= top < bottom <= whole.height:
+            whole = whole.crop((left, top, right, bottom))
         return whole.reduce(-(-max(whole.size) // ENOUGH))
     except PictureError:
         raise

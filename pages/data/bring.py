@@ -7,10 +7,10 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import SIDES
-from kd_core.data.decode import WHITES
 from kd_core.data.own.library import Naming, Preparation
 from kd_core.data.own.look import Look
 from kd_core.data.own.names import PAGES
+from kd_core.data.pictures.decode import WHITES
 from pages.data import look
 from pages.shared.access import rights
 from pages.shared.parts.missing import follow

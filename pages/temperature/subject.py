@@ -11,6 +11,7 @@ from kd_core.data import paths
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.data.picture import PictureError
+from kd_core.data.pictures.decode import is_flat
 from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.soft import GALLERIES, gallery
 from kd_core.experiments import story
@@ -20,6 +21,7 @@ from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
 from pages.shared.words import literal
 from pages.temperature.canvas import canvas
+from pages.temperature.crop import crop
 
 TILES = 24
 SOURCES = {"test": "Test images", "draw": "Draw", "upload": "Upload"}
@@ -132,11 +134,19 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
         st.info(hint if digit else other, icon=":material/upload:")
         return None
     content = uploaded.getvalue()
-    return (
-        data_picture.read_picture(content)[None]
+    left, right = st.columns([3, 2])
+    with left:
+        box = crop(data_picture.read_rgb(content), key=f"crop_{uploaded.file_id}")
+    image = (
+        data_picture.read_picture(content, box)[None]
         if digit
-        else data_picture.read_for(content, info_of(dataset).image_shape)
+        else data_picture.read_for(content, info_of(dataset).image_shape, box)
     )
+    right.image(picture(image), width=width_of(image), caption="What the models see")
+    st.caption("Drag a box around the digit where the models see something else." if digit else "Drag a box to cut.")
+    if is_flat(image):
+        st.warning("Of this picture the models see almost one colour.", icon=":material/info:")
+    return image
 
 
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:

@@ -1,11 +1,12 @@
 """Pictures of digits like photographs of paper, and how many of them the shipped teacher reads.
 
-    python tools/photographs/photographs.py [--save FOLDER]
+    KD_DATA_DIR=... python tools/photographs/photographs.py [--draws 10] [--save FOLDER]
 
 Each is one of MNIST's test images, drawn large with a pen of some width and colour on paper of some shade, plain,
 ruled or squared, turned and tilted, under uneven light and sometimes a shadow with a hard edge, then stored as a JPEG.
 The digits are the first six of each class that the teacher reads right as they are, so that what it reads wrong later
-was lost on the way. Writes docs/measurements/photographs.md.
+was lost on the way. Every pen is on every ruling in every light once. Further draws make the same digits anew, so that
+nothing is chosen by the first. What it prints goes into docs/measurements/photographs.md.
 """
 
 import argparse
@@ -107,9 +108,9 @@ def light_of(shadow, generator):
     return dark + (1 - dark) * np.exp(-away / 0.08)
 
 
-def photograph(digit, label, number):
-    """One picture; number chooses pen, ruling and shadow in turn, and seeds the rest."""
-    generator = np.random.default_rng(number)
+def photograph(digit, label, number, draw=0):
+    """One picture; number chooses pen, ruling and shadow in turn, and with draw seeds the rest."""
+    generator = np.random.default_rng([draw, number])
     pens = list(PENS)
     pen, ruling, shadow = pens[number % 5], RULINGS[number // 5 % 3], SHADOWS[number // 15 % 4]
     ink = ink_of(digit, generator)[..., None] * generator.uniform(0.75, 1)
@@ -132,7 +133,7 @@ def with_one_level(content):
     return picture.as_mnist((255 * ink).round().astype(np.uint8))
 
 
-def photographs(teacher, dataset):
+def photographs(teacher, dataset, draw=0):
     """The 60 of them."""
     labels, taken = dataset.test_labels.numpy(), Counter()
     right = teacher(dataset.test_images[:2000].numpy()).argmax(axis=1) == labels[:2000]
@@ -140,7 +141,7 @@ def photographs(teacher, dataset):
     for at in np.flatnonzero(right):
         if taken[labels[at]] < OF_EACH_CLASS:
             taken[labels[at]] += 1
-            chosen.append(photograph(dataset.test_images[at, 0].numpy(), int(labels[at]), len(chosen)))
+            chosen.append(photograph(dataset.test_images[at, 0].numpy(), int(labels[at]), len(chosen), draw))
     return chosen
 
 
@@ -178,13 +179,18 @@ def table(shots, before, after):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--save", type=Path, help="a folder for the pictures and what becomes of them")
+    parser.add_argument("--draws", type=int, default=10, help="further draws of the 60")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
         teacher = shipped_teacher(Path(home))
-    shots = photographs(teacher, load.load("mnist"))
+    dataset = load.load("mnist")
+    shots = photographs(teacher, dataset)
     before, after = (read_by(teacher, reader, shots) for reader in (with_one_level, picture.read_picture))
     lines = table(shots, before, after)
     print("\n".join(lines))
+    further = [shot for draw in range(options.draws) for shot in photographs(teacher, dataset, draw + 1)]
+    old, new = (read_by(teacher, reader, further).sum() for reader in (with_one_level, picture.read_picture))
+    print(f"{options.draws} further draws: {old} and {new} of {len(further)}")
     if options.save:
         options.save.mkdir(parents=True, exist_ok=True)
         for number, shot in enumerate(shots):

@@ -25,7 +25,6 @@ from numpy.typing import NDArray
 
 from kd_core.base.files import AnyPath, is_file, remove_folder, replaced_whole, sha256, write_atomic
 from kd_core.data.catalogue import own_name
-from kd_core.data.decode import is_flat
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.copies import Copies, Flags, checksum, count, first_of_each, nearly_equal
 from kd_core.data.own.layout import layout_of
@@ -33,6 +32,7 @@ from kd_core.data.own.library import PACKED, Preparation, slug_of
 from kd_core.data.own.source import Source, opened_image
 from kd_core.data.own.split import draw_test_set, groups_by_prefix, groups_of_csv
 from kd_core.data.paths import OWN_CARD, own_folder
+from kd_core.data.pictures.decode import is_flat
 from kd_core.data.sets.definition import DatasetInfo
 
 SPARE_BYTES = 500_000_000

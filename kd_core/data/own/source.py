@@ -9,9 +9,9 @@ from pathlib import Path
 from PIL import Image
 
 from kd_core.base.archive import Archive, DamagedError, FlawError, leads_out, oddities
-from kd_core.data.decode import Shown, shown
 from kd_core.data.download import DatasetError
 from kd_core.data.own import names
+from kd_core.data.pictures.decode import Shown, shown
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """That Pillow decodes by itself; an EPS, whatever its name, would start Ghostscript."""

@@ -1,13 +1,16 @@
 """Ready-made programs that run an exported file: in Python, and in the browser by onnxruntime-web. Text alone.
 
-They read a picture as kd_core.data.picture does: a digit, in Python, to the last grey level.
+They read a picture as kd_core.data.picture does: a digit, in Python, by the same source, so to the last grey level; in
+the browser, on paper in even light, nearly so.
 """
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kd_core.base.templates import filled
+from kd_core.data.pictures import digit
 from kd_core.exchange.export import checks
 
 ORT_WEB = "1.30.0"
@@ -50,7 +53,9 @@ def python_snippet(kind: str, file: str, images: Images) -> str:
     kind: one of checks.MODEL_FILES. file: what it is called in the folder where the program runs.
     """
     runs_in, needs = _RUNTIMES[kind]
-    return filled(_HERE / "classify.py.jinja", file=file, runs_in=runs_in, needs=needs, **images.values)
+    source = inspect.getsource(digit).partition("from PIL import Image\n")[2].strip()
+    names = {"file": file, "runs_in": runs_in, "needs": needs, "digit_in": source}
+    return filled(_HERE / "classify.py.jinja", **names, **images.values)
 
 
 def browser_snippet(file: str, images: Images) -> str:

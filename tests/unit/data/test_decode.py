@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kd_core.data.decode import is_flat, shown
+from kd_core.data.pictures.decode import is_flat, shown
 
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 CLEAR = 40
