@@ -92,7 +92,8 @@ def contrast_to_paper(picture: Image.Image) -> Contrast:
     levels = np.asarray(picture, np.float32)
     if np.abs(paper - levels).max() < FAINTEST:
         raise ValueError("This picture is of one shade: upload one in which a digit stands out from its background.")
-    levels = ndimage.uniform_filter(levels, (3, 3, 1))
+    if max(picture.size) > PAPER_SIDE:  # else a stroke is a pixel or two wide
+        levels = ndimage.uniform_filter(levels, (3, 3, 1))
     times = np.log((paper + DARKEST) / (levels + DARKEST))  # as a ratio dark and light are alike
     strokes = max(1, times[:, :, 0].size // 300)  # that few pixels at least are ink, be it dark or light
     dark, light = (np.sort(either, axis=None)[-strokes:].mean() for either in (times.max(axis=2), -times.min(axis=2)))

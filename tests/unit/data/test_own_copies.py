@@ -136,7 +136,7 @@ def test_groups_of_a_table_stay_on_one_side(tmp_path, between):
     name = prepare.prepare(laid(tmp_path / "a", files), settings, tmp_path, groups=table)
     train, test = sides(library.read(tmp_path, name), files)
     assert not train & test
-    table.write_text("\n".join(lines[:-1]))
+    table.write_text("\n".join(line for line in lines if "p7_1.png" not in line))
     with pytest.raises(DatasetError, match=r"who\.csv names no group for serious/p7_1\.png|smiling/p7_1\.png"):
         prepare.prepare(tmp_path / "a", settings, tmp_path, groups=table)
     table.write_text("nothing")
