@@ -506,9 +506,9 @@ class Dispatcher:
         if self._cluster is None or not self._cluster.reachable:
             self._let_go()
             return
-        there = set(self._cluster.workers())
+        there = {worker.address for worker in self._cluster.workers()}
         for key, work in [*self.roster.works.items()]:
-            if work.worker not in there:
+            if work.worker.address not in there:
                 for run_id in work.run_ids:  # in case it is only slow
                     self._cluster.tell(work.worker, note_request, run_id, "yield")
                 self.roster.lose(key, blamed=True)

@@ -895,6 +895,21 @@ def test_a_worker_whose_run_broke_off_unexpectedly_is_not_used_again(idle):
     assert replaced == ["tcp://a:1"] * 2
 
 
+def test_a_worker_that_is_silent_keeps_its_work_until_it_is_taken_for_lost(idle):
+    there = [Worker("tcp://a:1", "a", gpu=False, answers=False)]
+    idle._dispatcher._closing, run_id = False, new_id()
+    idle._dispatcher._cluster = SimpleNamespace(
+        workers=lambda: there, reachable=True, close=lambda: None, tell=lambda *words: None
+    )
+    idle.store.create({run_id: tiny_config()})
+    idle._dispatcher.roster.works["key"], idle._dispatcher.roster._given[run_id] = work_of(run_id), "key"
+    idle._dispatcher._look_after_workers()
+    assert [*idle._dispatcher.roster.works] == ["key"]
+    there.clear()
+    idle._dispatcher._look_after_workers()
+    assert idle.store.get(run_id).message == LOST_WORKER
+
+
 def test_where_no_worker_answers_what_waits_says_so_and_may_still_be_stopped(idle):
     (worker,) = silent = [Worker("tcp://a:1", "a", gpu=False, answers=False)]
     idle._dispatcher._cluster = SimpleNamespace(workers=lambda: silent, reachable=True, close=lambda: None)

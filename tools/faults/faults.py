@@ -405,7 +405,9 @@ class Lab:
 
     def drain(self, seconds: float = 600) -> None:
         """Let everything end."""
-        wait_until(lambda: not self.active(), seconds, "runs do not end")
+        wait_until(
+            lambda: (rows := self.rows()) and not any(row["status"] in ACTIVE for row in rows), seconds, "no end"
+        )
 
     def close(self) -> None:
         self._over = True
