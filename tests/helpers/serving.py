@@ -61,11 +61,13 @@ class Server:
 
     def workers(self) -> list[psutil.Process]:
         """The worker processes under it."""
-        return [
-            child
-            for child in psutil.Process(self.process.pid).children(recursive=True)
-            if "spawn_main" in " ".join(child.cmdline())
-        ]
+        return workers_under(psutil.Process(self.process.pid))
+
+
+def workers_under(process: psutil.Process) -> list[psutil.Process]:
+    """The worker processes that a queue in this process has: forks of the server that it starts for that."""
+    servers = [child for child in process.children() if "multiprocessing.forkserver" in " ".join(child.cmdline())]
+    return [child for server in servers for child in server.children()]
 
 
 @contextlib.contextmanager

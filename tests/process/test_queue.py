@@ -16,6 +16,7 @@ import psutil
 import pytest
 import torch
 from load.judging import REFUSED
+from serving import workers_under
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
 
 from kd_core.base import tensors
@@ -148,13 +149,12 @@ def test_a_worker_that_hangs_is_killed_and_its_run_ends_on_another_with_the_same
     queue, config = running_jobs, long_config(seed=9)
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
-    workers = [one for one in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
-    for worker in workers:
-        worker.suspend()
+    (worker,) = workers_under(psutil.Process())
+    worker.suspend()
     wait_until(lambda: queue.store.get(run_id).message == LOST_WORKER)
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
-    assert not any(worker.is_running() for worker in workers)
+    assert not worker.is_running()
     steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
     assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
     assert len(queue.store.probes(run_id)) == LONG + 1

@@ -257,13 +257,14 @@ class Server:
     def workers(self) -> list[psutil.Process]:
         """The worker processes under it."""
         with contextlib.suppress(psutil.NoSuchProcess):
-            found = [
+            servers = [
                 child
-                for child in psutil.Process(self.process.pid).children(recursive=True)
-                if "spawn_main" in " ".join(_words_of(child))
+                for child in psutil.Process(self.process.pid).children()
+                if "multiprocessing.forkserver" in " ".join(_words_of(child))
             ]
-            self.ever.update(found)
-            return found
+            workers = [child for server in servers for child in server.children()]
+            self.ever.update(workers)
+            return workers
         return []
 
     def set_clock(self, seconds: float) -> None:
