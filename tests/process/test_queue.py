@@ -142,6 +142,17 @@ def test_a_queued_run_can_be_stopped_before_it_starts(running_jobs):
     wait_until(lambda: ended(queue, first))
 
 
+def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(running_jobs, tmp_path):
+    queue, config = running_jobs, long_config(seed=9)
+    (run_id,) = queue.submit({new_id(): config})
+    wait_until(lambda: queue.store.get(run_id).step > 50)
+    (worker,) = workers_under(psutil.Process())
+    worker.kill()
+    wait_until(lambda: ended(queue, run_id))
+    assert queue.store.get(run_id).status == "finished"
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+
+
 def test_a_worker_that_hangs_is_killed_and_its_run_ends_on_another_with_the_same_weights(
     running_jobs, tmp_path, monkeypatch
 ):
