@@ -185,23 +185,25 @@ def frontend() -> tuple[str, bytes]:
     """
     for file in sorted((Path(st.__file__).parent / "static" / "static" / "js").glob("index.*.js")):
         text = file.read_text(encoding="utf-8")
-        if LOST[0] in text:
-            for words in LOST:
-                text = text.replace(words, WE_ARE_LOST)
+        if all(words in text for words in LOST):
+            for words, ours in LOST.items():
+                text = text.replace(words, ours)
             return file.name, text.encode()
     _LOG.warning("Streamlit's words on a lost connection are not where they were: it says them itself.")
     return "none", b""
 
 
-LOST = (
-    "Is Streamlit still running? If you accidentally stopped Streamlit, just restart it in your terminal:`"
-    ",codeBlock:`streamlit run yourscript.py",
-    "Streamlit server is not responding. Are you connected to the internet?",
-)
 WE_ARE_LOST = (
     "KD Lab's server does not answer. This page goes on by itself once it does. Nothing is lost: a run that was"
     " training goes on, or can be resumed."
 )
+LOST = {
+    "Is Streamlit still running? If you accidentally stopped Streamlit, just restart it in your terminal:`"
+    ",codeBlock:`streamlit run yourscript.py": WE_ARE_LOST,
+    "Streamlit server is not responding. Are you connected to the internet?": WE_ARE_LOST,
+    "`Connection error`": "`No connection`",
+}
+"""What Streamlit says of a lost connection, and what we say."""
 PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
     "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,
