@@ -60,13 +60,9 @@ class SweepConfig(Config):
         """
         cells = []
         for width, seed in product(self.widths, self.seeds):
-            shared: dict[str, Any] = {
-                "dataset": self.dataset,
-                "model": self.model.replace(hidden=(width,) * len(self.model.hidden)),
-                "training": self.training,
-                "transfer_set": self.transfer_set,
-                "seed": seed,
-            }
+            model = self.model.replace(hidden=(width,) * len(self.model.hidden))
+            shared: dict[str, Any] = {"dataset": self.dataset, "model": model, "training": self.training, "seed": seed}
+            shared["transfer_set"] = self.transfer_set
             if self.transfer_set.labelled:
                 cells.append(RunConfig(role="baseline", **shared))
             for temperature, alpha in product(self.temperatures, self.alphas):

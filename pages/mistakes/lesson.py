@@ -12,7 +12,7 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import picture
 from pages.shared.figures import experiments, softness
 from pages.shared.live.live import live_view
-from pages.shared.parts.start import choose_data_set, choose_seeds, start_button
+from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.session import services
 from pages.shared.session.address import selected
 
@@ -109,11 +109,6 @@ def _jittered(dataset: str) -> None:
         "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes"
         " them from the shift that the image should have had, so that both students draw the same random numbers."
     )
-
-
-def launch(redo: Redone) -> None:
-    """Offer to train what is missing of both, in one batch."""
-    start_button(redo.plan, "Break it", key="break")
 
 
 def curves(redo: Redone) -> None:

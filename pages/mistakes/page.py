@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.mistakes.lesson import choose_mistake, curves, launch, side_by_side, what_it_cost, what_it_does
+from pages.mistakes.lesson import choose_mistake, curves, side_by_side, what_it_cost, what_it_does
+from pages.shared.parts.start import start_button
 
 st.title("Break it")
 st.markdown(
@@ -13,6 +14,6 @@ st.markdown(
 redo = choose_mistake()
 side_by_side(redo)
 what_it_does(redo)
-launch(redo)
+start_button(redo.plan, "Break it", key="break")
 what_it_cost(redo)
 curves(redo)
