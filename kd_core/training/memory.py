@@ -13,7 +13,7 @@ from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.own.library import STREAMED_BYTES
 from kd_core.models.config import ModelConfig
 from kd_core.training.config import RunConfig
-from kd_core.training.precision import machine
+from kd_core.training.precision import machine, settled
 
 PROCESS_BYTES = 600_000_000
 """Of a worker with what it imports, before it loads anything."""
@@ -53,7 +53,7 @@ class _Network(NamedTuple):
 
 
 def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory:
-    """Estimate the memory of a run on a CPU, where it is trained in float32. teachers: the networks it learns from.
+    """Estimate the memory of a run on a CPU. teachers: the networks it learns from.
 
     A checkpoint is made of the weights, the moments and the best weights, and stands twice in memory as it is written,
     and three times as it is read; nothing else of the networks grows then, so the larger of both peaks counts. A black
@@ -78,10 +78,14 @@ def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory
 
 
 def batch_bytes(config: RunConfig) -> int:
-    """Estimate what a batch of a run leaves in its network, for the backward pass and during it."""
+    """Estimate what a batch of a run leaves in its network, for the backward pass and during it.
+
+    bfloat16 halves it.
+    """
     info = info_of(config.dataset)
     network = _network(config.model, info.image_shape, info.classes)
-    return (network.kept + network.passing) * min(config.training.batch_size, config.examples)
+    halved = settled(config).training.precision == "bfloat16"
+    return (network.kept + network.passing) // (1 + halved) * min(config.training.batch_size, config.examples)
 
 
 def check(config: RunConfig, teachers: Sequence[ModelConfig], most_bytes: float) -> None:

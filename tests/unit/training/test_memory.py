@@ -10,6 +10,7 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.models import build
 from kd_core.models.config import BLACK_BOX, MODELS, ExternalConfig, ModelConfig
 from kd_core.training import memory
+from kd_core.training.config import PRECISIONS
 
 PLAIN = tiny_config("baseline")
 MAPS = tiny_config("baseline", batch_size=1024).replace(model=ModelConfig(name="cnn", channels=(8,)))
@@ -38,6 +39,11 @@ def test_a_run_takes_more_with_its_batch_its_optimiser_and_its_network():
     assert taken(MAPS).activations > 1.9 * taken(MAPS, batch_size=512).activations
     assert taken(optimizer="sgd").weights < taken(optimizer="adamw").weights
     assert taken(PLAIN.replace(model=ModelConfig(hidden=(64, 64)))).total > taken().total
+
+
+def test_bfloat16_halves_what_a_batch_leaves():
+    batches = [memory.batch_bytes(MAPS.replace(training=MAPS.training.replace(precision=name))) for name in PRECISIONS]
+    assert batches[0] == 2 * batches[1]
 
 
 def test_a_batch_has_no_more_images_than_there_are():
