@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -15,11 +17,11 @@ from kd_core.cli.options import AsJson, RunId, console, full_name, notices, say
 from kd_core.data.catalogue import called, info_of
 from kd_core.exchange import shipped
 from kd_core.runs import recovery
-from kd_core.runs.run import Run, Status
+from kd_core.runs.run import Run, Status, StoreError
 from kd_core.runs.store import Store
 from kd_core.training.config import Role
 
-LAST = "last"
+LAST, SHOWN = "last", 50
 
 
 def open_store() -> Store:
@@ -27,7 +29,8 @@ def open_store() -> Store:
     store, notice = recovery.open_store(base_paths.home(), base_paths.storage())
     if notice:
         say(notice, notices)
-    store.interrupt_orphans()
+    with suppress(StoreError):  # on a full disk, all can still be looked at
+        store.interrupt_orphans()
     shipped.offer(store)
     return store
 
@@ -62,10 +65,14 @@ def find(store: Store, text: str, verb: str, fit: Fit = finished()) -> Run:  # n
     """
     why = ""
     if text == LAST:
-        fitting = [run for run in store.runs() if fit.takes(run)]
-        if not fitting:
+        newest: dict[int, Run] = {}  # of each strangeness
+        for fitting in filter(fit.takes, store.newest()):
+            newest.setdefault(_strangeness(fitting), fitting)
+            if 0 in newest:
+                break
+        if not newest:
             raise LabError(f"there is no {fit.words} to be the 'last': {fit.otherwise}")
-        run = min(fitting, key=_strangeness)  # of several the first, which is the newest
+        run = newest[min(newest)]
         why = f" (last: the newest {fit.words}{_ORIGINS[_strangeness(run)]})"
     else:
         run = store.find(text)
@@ -88,19 +95,23 @@ def list_runs(
     dataset: Annotated[str | None, typer.Option(help="On this data set only.")] = None,
     status: Annotated[Status | None, typer.Option(help="In this state only.")] = None,
     name: Annotated[str, typer.Option(help="With this in their name, in capitals or not.")] = "",
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many, the newest.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help=f"At most so many, the newest; by default {SHOWN}.")] = None,
+    skip: Annotated[int, typer.Option(min=0, help="Without so many of the newest.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first. As JSON all of them, unless --limit says how many."""
     store = open_store()
     dataset = dataset and full_name(dataset)
-    listed = [
+    fitting = (
         run
-        for run in store.runs(statuses=(status,) if status else None)
-        if role in (None, run.config.role)
+        for run in store.newest()
+        if status in (None, run.status)
+        and role in (None, run.config.role)
         and dataset in (None, run.config.dataset)
         and name.lower() in run.name.lower()
-    ][:limit]
+    )
+    most = limit if limit or as_json else SHOWN
+    listed = [*islice(fitting, skip, None if most is None else skip + most)]
     if as_json:
         for run in listed:
             print(json.dumps(_account(run)))
@@ -123,6 +134,8 @@ def list_runs(
         cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
         table.add_row(*map(Text, cells))
     console.print(table)
+    if limit is None and next(fitting, None) is not None:
+        say(f"There are older ones: 'runs --skip {skip + SHOWN}' shows the next, --limit more at once.", notices)
 
 
 def show(run: RunId, as_json: AsJson = False) -> None:

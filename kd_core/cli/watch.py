@@ -18,7 +18,7 @@ from kd_core.jobs import execute, queue
 from kd_core.jobs.turns import Limits
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.events import Event
-from kd_core.runs.run import new_id
+from kd_core.runs.run import StoreError, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.precision import settled
@@ -71,6 +71,8 @@ def watch(store: Store, run_id: str) -> str:
                     )
 
         execute.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
+    with suppress(StoreError):
+        store.back_up()
     run = store.get(run_id)
     if run.status == "failed":
         say(f"run {run_id} failed: {run.message}", notices, "red")

@@ -5,6 +5,7 @@ import platform
 import random
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from itertools import permutations
 from pathlib import Path
@@ -280,6 +281,7 @@ def environment(device: str, precision: str) -> dict[str, str | int]:
     }
 
 
+@cache
 def processor() -> str:
     """Return the processor's name, as people know it."""
     try:

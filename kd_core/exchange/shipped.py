@@ -27,7 +27,7 @@ from kd_core.base.paths import INSTALLED, ROOT
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.exchange.model_card import model_card
-from kd_core.runs.run import RECORD_COLUMNS, Run
+from kd_core.runs.run import RECORD_COLUMNS, Run, StoreError
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.records import RecordRow
@@ -110,11 +110,12 @@ def _enter(store: Store, name: str, facts: dict[str, Any]) -> None:
     write_atomic(folder.config, config.model_dump_json(indent=2).encode())
     write_atomic(folder.weights, weights)
     write_atomic(folder.card, json.dumps(card, indent=2).encode())
-    store.adopt(
-        run,
-        [cast(RecordRow, dict(zip(history["columns"], record, strict=True))) for record in history["records"]],
-        [(epoch, logits) for epoch, logits in history["probes"]],
-    )
+    records = [cast(RecordRow, dict(zip(history["columns"], record, strict=True))) for record in history["records"]]
+    try:
+        store.adopt(run, records, [(epoch, logits) for epoch, logits in history["probes"]])
+    except StoreError:
+        if not store.some([run.id]):
+            raise  # else another process that opened this home was quicker
 
 
 def _facts(name: str) -> dict[str, Any]:

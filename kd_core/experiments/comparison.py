@@ -16,7 +16,7 @@ from kd_core.evaluation.calibration import Calibration
 from kd_core.evaluation.claims import SeedDifference, SpeedClaim, in_figures
 from kd_core.evaluation.statistics import FEWEST_SEEDS, McNemar
 from kd_core.experiments import story
-from kd_core.runs.run import Run
+from kd_core.runs.run import Listing, Run
 
 if TYPE_CHECKING:
     from kd_core.evaluation.speed import Speeds
@@ -98,7 +98,7 @@ class Sources(NamedTuple):
     logits: Callable[[str], Logits]
     labels: Callable[[], Labels]
     validation: Callable[[str], tuple[Logits, Labels] | None] = lambda run_id: None
-    finished: Sequence[Run] = ()
+    finished: Sequence[Run] | Listing = ()
 
 
 @dataclass(frozen=True, eq=False)

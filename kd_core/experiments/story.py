@@ -5,6 +5,7 @@ A StoryConfig says all of it in one value; plan turns it into linked runs, leavi
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -22,7 +23,7 @@ from kd_core.experiments.defaults import (
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
-from kd_core.runs.run import Run, new_id
+from kd_core.runs.run import Listing, Run, new_id, remembered, settled_of
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 
@@ -200,22 +201,27 @@ class Plan(NamedTuple):
     reused: tuple[str, ...]
 
 
-def plan(story: StoryConfig, trained: Iterable[Run] = ()) -> Plan:
+def by_rule(run: Run) -> RunConfig:
+    """Return a run's config with its precision settled by the rule where neither config nor run names one."""
+    return settled(run.settled)
+
+
+def plan(story: StoryConfig, trained: Iterable[Run] | Listing = ()) -> Plan:
     """Plan the runs of a story as one linked batch, without those that trained holds already.
 
     trained: runs that may serve. The same config and seed give the same weights, so a finished run with the very config
     that the story asks for is as good as a new one. Precision is settled here, the same for baseline and distilled
     student. Raises ConfigError where a setting cannot be used.
     """
-    known = {settled(run.settled): run.id for run in trained if run.status == "finished" and run.usable}
+    known = Listing.of(trained).serving(by_rule, finished=True)
     to_train: dict[str, RunConfig] = {}
     reused: list[str] = list(story.teachers)
 
     def have(config: RunConfig) -> str:
         (config,) = settled_alike([config], known)
         if config in known:
-            reused.append(known[config])
-            return known[config]
+            reused.append(known[config].id)
+            return known[config].id
         run_id = new_id()
         to_train[run_id] = config
         return run_id
@@ -294,28 +300,51 @@ def baseline_beside(config: RunConfig) -> RunConfig:
     return config.replace(role="baseline", distillation=None, transfer_set=part, continues=None, mistake=None)
 
 
-def repeats(run: Run, finished: Iterable[Run]) -> list[Run]:
+@remembered
+def _recipe(run: Run) -> RunConfig:
+    """Return a run's settled config with seed 0 and, where it has teachers, any."""
+    config = run.settled
+    distillation = config.distillation and config.distillation.model_copy(update={"teachers": ("any",)})
+    return _the_same(config.model_copy(update={"seed": 0, "distillation": distillation}))
+
+
+@lru_cache(maxsize=4096)
+def _the_same(config: RunConfig) -> RunConfig:
+    """Return one object for equal configs: comparing two of a thousand repeats then takes no time."""
+    return config
+
+
+def finished(known: Listing, runs: Iterable[Run]) -> list[Run]:
+    """Return those of these runs of a listing that have finished with weights, the newest first."""
+    return known.newest_first(run for run in runs if run.status == "finished" and run.usable)
+
+
+def repeats(run: Run, known: Iterable[Run] | Listing) -> list[Run]:
     """Return the finished runs that differ from this one in their seed alone, itself among them.
 
-    A distilled run's teachers may differ in theirs as well.
+    A distilled run's teachers may differ in theirs as well. known: the newest first.
     """
-    others = [other for other in finished if other.usable]
-    known = {other.id: other.settled for other in others}
+    listing = Listing.of(known)
 
-    def essence(config: RunConfig) -> tuple[object, ...]:
-        distillation, teachers = config.distillation, []
-        if distillation is not None:
-            teachers = [essence(known[teacher]) if teacher in known else teacher for teacher in distillation.teachers]
-            distillation = distillation.replace(teachers=("any",))
-        return config.replace(seed=0, distillation=distillation), *teachers
+    def essence(run: Run) -> tuple[object, ...]:
+        distillation = run.settled.distillation
+        teachers = [] if distillation is None else [(name, listing.by_id.get(name)) for name in distillation.teachers]
+        return _recipe(run), *(essence(teacher) if teacher else name for name, teacher in teachers)
 
-    return [other for other in others if essence(other.settled) == essence(run.settled)]
+    alike = finished(listing, listing.grouped(_recipe).get(_recipe(run), {}).values())
+    return [other for other in alike if essence(other) == essence(run)] if alike else []
 
 
-def pairs(baseline: Run, student: Run, finished: Sequence[Run]) -> dict[int, tuple[int, int]]:
+def baseline_of(run: Run, known: Listing) -> Run | None:
+    """Return the newest finished baseline of a distilled run, or None."""
+    return next(iter(finished(known, known.grouped(settled_of).get(baseline_beside(run.settled), {}).values())), None)
+
+
+def pairs(baseline: Run, student: Run, known: Iterable[Run] | Listing) -> dict[int, tuple[int, int]]:
     """Return test errors by seed, (baseline, student), of the seeds that repeats of both have."""
+    listing = Listing.of(known)
     first, second = (
-        {repeat.config.seed: int(repeat.results["test_errors"]) for repeat in repeats(run, finished)}
+        {repeat.config.seed: int(repeat.results["test_errors"]) for repeat in repeats(run, listing)}
         for run in (baseline, student)
     )
     return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}

@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 from kd_core.evaluation.claims import seed_difference
 from kd_core.evaluation.statistics import FEWEST_SEEDS, spread
-from kd_core.experiments.story import Maker
-from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
-from kd_core.runs.store import Store, serving
+from kd_core.experiments.story import Maker, by_rule
+from kd_core.runs.run import ACTIVE, RESUMABLE, Listing, Run, new_id
+from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
-from kd_core.training.precision import settled, settled_alike
+from kd_core.training.precision import settled_alike
 
 
 class Line(NamedTuple):
@@ -59,13 +59,13 @@ class Redo(NamedTuple):
     at_work: tuple[str, ...] = ()
 
 
-def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] = ()) -> Redo:
+def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] | Listing = ()) -> Redo:
     """Plan the runs of an experiment with these seeds. known: runs that may serve; of equal ones the best.
 
     The same config gives the same weights, so that a finished run serves every experiment that asks for it, and what
     was interrupted goes on instead of starting anew. Precision is settled here, one for the students of a seed.
     """
-    by_config = {settled(config): run for config, run in reversed(serving(known).items())}  # of equal ones the first
+    by_config = Listing.of(known).serving(by_rule)
     at_work: dict[str, None] = {}
     to_train: dict[str, RunConfig] = {}
     to_resume: dict[str, None] = {}
@@ -167,9 +167,10 @@ class Redone:
         return {seed: run for seed, run in self.of(label).items() if run.status == "finished"}
 
 
-def redone(experiment: Experiment, seeds: int, known: Sequence[Run]) -> Redone:
+def redone(experiment: Experiment, seeds: int, known: Iterable[Run] | Listing) -> Redone:
     """Gather an experiment with seeds 0, 1, … from known: all runs of a store, the newest first."""
-    by_id, planned = {run.id: run for run in known}, plan(experiment, range(seeds), known)
+    listing = Listing.of(known)
+    by_id, planned = listing.by_id, plan(experiment, range(seeds), listing)
     runs = {run_id: by_id[run_id] for run_id in planned.runs.values() if run_id in by_id}
     taught = [run.config.distillation for run in runs.values() if run.config.distillation is not None]
     teachers = dict.fromkeys(teacher for distillation in taught for teacher in distillation.teachers)

@@ -230,6 +230,7 @@ class Dispatcher:
         self._ticked_at = self._purged_at = time.monotonic()
         self._back_up_at: float | None = None  # when the list is next to be backed up, if anything has ended
         self._back_up_pause = 0.0
+        self._backing_up = threading.Thread()
         self._sign_at = -math.inf
         self._found_for: dict[str, float] = {}  # browser -> when a worker last began a finding on its behalf
         self._cluster: Cluster | None = None
@@ -364,12 +365,19 @@ class Dispatcher:
             self._back_up_at = time.monotonic() + self._back_up_pause
 
     def _back_up(self) -> None:
-        self._back_up_at, before = None, time.monotonic()
-        try:
-            self.store.back_up()
-        except StoreError as error:  # a backup that cannot be made must not keep runs from being entered
-            log.warning("the list of runs was not backed up: %s", error)
-        self._back_up_pause = TRAINING_PER_BACKUP * (time.monotonic() - before)
+        """Back up in a thread: it must not keep runs from being entered, however long it takes."""
+
+        def back_up() -> None:
+            before = time.monotonic()
+            try:
+                self.store.back_up()
+            except StoreError as error:
+                log.warning("the list of runs was not backed up: %s", error)
+            self._back_up_pause = TRAINING_PER_BACKUP * (time.monotonic() - before)
+
+        if not self._backing_up.is_alive():
+            self._back_up_at, self._backing_up = None, threading.Thread(target=back_up, name="kd-lab-backup")
+            self._backing_up.start()
 
     # Giving what waits to workers.
 

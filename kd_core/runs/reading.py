@@ -6,7 +6,8 @@ import os
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +16,18 @@ from typing import Any, Literal, cast
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, keep_private
 from kd_core.runs.events import EXTREMES
-from kd_core.runs.run import ACTIVE, PARTS, RECORD_COLUMNS, Run, RunFolder, Status, StoreError, folder_of
+from kd_core.runs.run import (
+    ACTIVE,
+    PARTS,
+    RECORD_COLUMNS,
+    Listing,
+    Run,
+    RunFolder,
+    Status,
+    StoreError,
+    folder_of,
+    status_of,
+)
 from kd_core.training.config import RunConfig
 from kd_core.training.records import RecordRow
 
@@ -40,6 +52,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
 CREATE INDEX IF NOT EXISTS runs_by_batch ON runs (batch);
+CREATE INDEX IF NOT EXISTS runs_by_age ON runs (created_at);
 CREATE TABLE IF NOT EXISTS records (
     run_id TEXT NOT NULL REFERENCES runs (id), {", ".join(RECORD_COLUMNS)}, PRIMARY KEY (run_id, kind, step)
 ) WITHOUT ROWID;
@@ -55,7 +68,22 @@ CREATE TABLE IF NOT EXISTS owners (owner TEXT PRIMARY KEY, seen_at REAL NOT NULL
 CREATE TABLE IF NOT EXISTS findings (
     kind TEXT NOT NULL, run_ids TEXT NOT NULL, found_at REAL NOT NULL, result TEXT NOT NULL, PRIMARY KEY (kind, run_ids)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS changes (run_id TEXT PRIMARY KEY, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS changes_by_revision ON changes (revision);
 """
+_TRIGGERS = "".join(
+    f"""
+CREATE TRIGGER IF NOT EXISTS runs_note_{event} AFTER {event} ON runs BEGIN
+    INSERT OR REPLACE INTO changes VALUES ({row}.id, (SELECT ifnull(max(revision), 0) + 1 FROM changes));
+END;
+"""
+    for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
+)
+"""Which rows of runs changed, in order, whoever wrote them: a listing that is kept reads those again, and no others."""
+ROWS = "SELECT rowid AS place, * FROM runs WHERE deleted_at IS NULL"
+_NEWEST_FIRST = " ORDER BY created_at DESC, rowid DESC"
+MANY = 200
+"""Rows that newest reads at once."""
 
 
 class Reader:
@@ -65,6 +93,9 @@ class Reader:
         self.home = home
         self.storage: AnyPath = storage or home
         self._lock = threading.RLock()
+        self.when_closed: Callable[[], None] = lambda: None
+        self._listing: Listing | None = None
+        self._seen: tuple[int, ...] = ()  # as of which revision the listing is
         try:
             runs = ["runs"] if self.storage == home else []  # where each says whose it is
             keep_private(home, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", BACKUP, *runs)
@@ -72,14 +103,13 @@ class Reader:
             raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
         with self._database_errors():
             self._connect()
-            self._database.executescript(_SCHEMA)
-            with suppress(sqlite3.OperationalError):  # it is there, or the disk is read-only: older stores had none
-                self._database.execute("ALTER TABLE runs ADD COLUMN joined TEXT NOT NULL DEFAULT ''")
+            self._prepare()
 
     def close(self) -> None:
         """Release the database."""
         with self._lock:
             self._database.close()
+            self.when_closed()
 
     def folder(self, run_id: str) -> RunFolder:
         """Return the folder of a run."""
@@ -98,36 +128,71 @@ class Reader:
 
     def get(self, run_id: str) -> Run:
         """Read the run with this id. Raises StoreError where there is none."""
-        for row in self._rows("SELECT * FROM runs WHERE id = ? AND deleted_at IS NULL", run_id):
+        for row in self._rows(f"{ROWS} AND id = ?", run_id):
             return _run(row)
         raise StoreError(f"there is no run '{run_id}': see the list of runs")
 
     def find(self, text: str) -> Run:
         """Find the run whose id starts with text. Raises StoreError unless there is exactly one."""
-        rows = self._rows("SELECT * FROM runs WHERE deleted_at IS NULL AND substr(id, 1, ?) = ?", len(text), text)
+        rows = self._rows(f"{ROWS} AND substr(id, 1, ?) = ?", len(text), text)
         if len(rows) == 1:
             return _run(rows[0])
         problem = "there is no run" if not rows else "several runs have an id that starts with"
         raise StoreError(f"{problem} '{text}': see the list of runs")
 
+    def listing(self) -> Listing:
+        """List all runs. The first call reads them all, and keeps them; each other reads what has changed since."""
+        with self._lock:
+            revision = self._revision()
+            if self._listing is None or (len(revision) > 1 and revision != self._seen):
+                rows = self._rows(ROWS)
+                self._listing = Listing((_place(row), run) for row, run in _readable(rows))
+            elif revision != self._seen:
+                changed = "SELECT run_id FROM changes WHERE revision > ?"
+                rows = self._rows(f"{ROWS} AND id IN ({changed})", *self._seen)
+                runs = {run.id: (_place(row), run) for row, run in _readable(rows)}
+                gone = {row["run_id"] for row in self._rows(changed, *self._seen)} - runs.keys()
+                self._listing = self._listing.after(runs, gone)
+            self._seen = revision
+            return self._listing
+
+    def _revision(self) -> tuple[int, ...]:
+        """Return what differs once a run has changed. Of a disk that cannot be written it is two numbers, not one."""
+        if self._notes_changes:
+            return (self._rows("SELECT ifnull(max(revision), 0) FROM changes")[0][0],)
+        return self._rows("PRAGMA data_version")[0][0], self._database.total_changes
+
     def runs(self, *, batch: str | None = None, statuses: Iterable[Status] | None = None) -> list[Run]:
         """Read runs, newest first: all, or those of one batch, or in some states."""
-        clauses, values = ["deleted_at IS NULL"], []
+        if self._listing is None and (batch is not None or statuses is not None):  # a few, of whoever has not all yet
+            clauses = [ROWS, *(["batch = ?"] if batch is not None else [])]
+            clauses += [] if statuses is None else [f"status IN ({quoted(statuses)})"]
+            values = [] if batch is None else [batch]
+            return readable(self._rows(" AND ".join(clauses) + _NEWEST_FIRST, *values))
+        listing = self.listing()
         if batch is not None:
-            clauses.append("batch = ?")
-            values.append(batch)
-        if statuses is not None:
-            clauses.append(f"status IN ({quoted(statuses)})")
-        where = " AND ".join(clauses)
-        rows = self._rows(f"SELECT * FROM runs WHERE {where} ORDER BY created_at DESC, rowid DESC", *values)
-        return readable(rows)
+            runs = [*reversed(listing.batches.get(batch, []))]
+            return runs if statuses is None else [run for run in runs if run.status in {*statuses}]
+        if statuses is None:
+            return [*listing.runs]
+        groups = listing.grouped(status_of)
+        return listing.newest_first(run for status in {*statuses} for run in groups.get(status, {}).values())
+
+    def newest(self) -> Iterator[Run]:
+        """Read runs one after another, newest first, for whoever is content with some."""
+        last: tuple[Any, ...] = (float("inf"), 0)
+        while rows := self._rows(f"{ROWS} AND (created_at, rowid) < (?, ?) {_NEWEST_FIRST} LIMIT {MANY}", *last):
+            yield from readable(rows)
+            last = _place(rows[-1])
 
     def some(self, run_ids: Sequence[str]) -> list[Run]:
         """Read the runs with these ids, in this order; unknown ids are left out."""
-        marks = ", ".join("?" * len(run_ids))
-        rows = self._rows(f"SELECT * FROM runs WHERE deleted_at IS NULL AND id IN ({marks})", *run_ids)
-        runs = {run.id: run for run in readable(rows)}
-        return [runs[run_id] for run_id in dict.fromkeys(run_ids) if run_id in runs]
+        if self._listing is not None:
+            known = self.listing().by_id
+        else:
+            marks = ", ".join("?" * len(run_ids))
+            known = {run.id: run for run in readable(self._rows(f"{ROWS} AND id IN ({marks})", *run_ids))}
+        return [known[run_id] for run_id in dict.fromkeys(run_ids) if run_id in known]
 
     def status(self, run_id: str) -> Status | None:
         """Read the status of a run; None where there is none or it was deleted."""
@@ -234,12 +299,25 @@ class Reader:
     def _connect(self) -> None:
         path = self.home / DATABASE
         self._may_write = os.access(path, os.W_OK) or not path.exists()
-        self._database = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK
-        )
-        self._database.row_factory = sqlite3.Row
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=NORMAL")
+        self._database, has_room = connected(path, "journal_mode=WAL", "synchronous=NORMAL")
+        self._may_write = self._may_write and has_room
+
+    def _prepare(self) -> None:
+        """Make what a new store lacks, and an older one; where the disk cannot be written, do without the latter."""
+        if not self._has("runs_note_delete"):
+            try:
+                self._database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_TRIGGERS} COMMIT;")
+            except sqlite3.OperationalError:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                if not self._has("runs"):
+                    raise
+        with suppress(sqlite3.OperationalError):  # it is there, or the disk is read-only: older stores had none
+            self._database.execute("ALTER TABLE runs ADD COLUMN joined TEXT NOT NULL DEFAULT ''")
+        self._notes_changes = self._has("runs_note_delete")
+
+    def _has(self, name: str) -> bool:
+        return bool(self._database.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchall())
 
     def _rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
         with self._lock, self._database_errors():
@@ -275,7 +353,8 @@ class Reader:
         except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half a surrogate pair each
             raise StoreError("what was asked for holds what is no text in UTF-8, so there is nothing of it") from None
         except sqlite3.IntegrityError as error:
-            raise StoreError(f"The run store cannot take this entry ({error}).") from error
+            problem = "one of its id is there already" if "UNIQUE" in str(error) else "it lacks a part"
+            raise StoreError(f"The run store cannot take this entry: {problem}.") from error
         except sqlite3.OperationalError as error:
             raise StoreError(database_problem(error, self.home)) from error
         except sqlite3.DatabaseError as error:
@@ -283,6 +362,35 @@ class Reader:
                 f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
                 " its backup and the runs' own folders, which stay as they are."
             ) from error
+
+
+def connected(path: Path, *pragmas: str) -> tuple[sqlite3.Connection, bool]:
+    """Open a database, and tell whether there is room to write to it.
+
+    On a full disk SQLite cannot lay out the memory that processes share: it is then opened for this process alone.
+    """
+    until = time.monotonic() + SECONDS_FOR_A_LOCK
+    while True:
+        database = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=SECONDS_FOR_A_LOCK)
+        database.row_factory = sqlite3.Row
+        try:
+            for pragma in pragmas:
+                database.execute(f"PRAGMA {pragma}")
+            database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+            return database, True
+        except sqlite3.OperationalError as error:
+            if path.exists() and path.stat().st_size and _is_full(path.parent):
+                database.close()
+                database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+                database.row_factory = sqlite3.Row
+                database.execute("PRAGMA locking_mode=EXCLUSIVE")
+                database.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
+                return database, False
+            database.close()
+            # while another process makes a new one SQLite does not wait by itself
+            if not errorname(error).startswith("SQLITE_BUSY") or time.monotonic() > until:
+                raise
+            time.sleep(0.05)
 
 
 def errorname(error: sqlite3.Error) -> str:
@@ -324,29 +432,20 @@ def extremes_of(points: list[tuple[float, float]], stretch: int) -> list[tuple[f
     return sorted(kept)
 
 
-_read: dict[str, tuple[tuple[Any, ...], Run]] = {}
-"""Of each run the newest row that was read, and what was made of it."""
-MOST_READ = 5000
-
-
 def _run(row: sqlite3.Row) -> Run:
-    """Make a run of a row; readers of the same row share it, as each page lists all runs and few have changed."""
-    cells = tuple(row)
-    known = _read.get(row["id"])
-    if known is not None and known[0] == cells:
-        return known[1]
     values = dict(row)
-    del values["owner"]
+    del values["owner"], values["place"]
     values["config"] = _config(values["config"])
     values["environment"] = json.loads(values["environment"] or "{}")
     values["results"] = json.loads(values["results"] or "{}")
     values["tags"] = tuple(json.loads(values["tags"]))
     values["joined"] = tuple(filter(None, str(values.get("joined", "")).split(",")))
-    run = Run(**values)
-    if len(_read) >= MOST_READ:
-        _read.clear()
-    _read[run.id] = cells, run
-    return run
+    return Run(**values)
+
+
+def _place(row: sqlite3.Row) -> tuple[float, int]:
+    """Where a run stands among all: the newer the larger."""
+    return row["created_at"], row["place"]
 
 
 @lru_cache(maxsize=1024)
@@ -357,13 +456,15 @@ def _config(text: str) -> RunConfig:
 
 def readable(rows: Iterable[sqlite3.Row]) -> list[Run]:
     """Make runs of rows. One that another version wrote and this one cannot read is logged, and left out."""
-    runs = []
+    return [run for _, run in _readable(rows)]
+
+
+def _readable(rows: Iterable[sqlite3.Row]) -> Iterator[tuple[sqlite3.Row, Run]]:
     for row in rows:
         try:
-            runs.append(_run(row))
+            yield row, _run(row)
         except (LabError, ValueError) as error:
             log.warning("run %s cannot be read: %s", row["id"], error)
-    return runs
 
 
 def _record(row: sqlite3.Row) -> RecordRow:

@@ -1,30 +1,54 @@
 """A run store that opens even where its database is damaged: put together again from its backup and the runs' folders.
 
-A run's folder says by itself what it is (config.json) and, once it has ended, how well it did (card.json), so a run can
-be lost from the list but not from the disk. What the folders do not hold, names and the curves of runs that have not
-ended, is in the backup that kd_core.jobs.queue makes whenever a run has ended.
+A run's folder says by itself what it is (config.json), how it is called (description.json) and, once it has ended, how
+well it did (card.json) and how it learned (history.jsonl), so a run can be lost from the list but not from the disk.
+What a folder does not hold, as curves of runs that have not ended, is in the backup (Store.back_up).
 """
 
+import atexit
+import contextlib
+import errno
 import json
 import logging
+import os
 import shutil
 import sqlite3
+import threading
 import time
+from collections.abc import Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
 from kd_core.base.config import LabError
-from kd_core.base.files import AnyPath, SaveError, disk_problem, is_file, paths_below, read_text, sha256, stat
+from kd_core.base.files import (
+    AnyPath,
+    SaveError,
+    disk_problem,
+    is_file,
+    paths_below,
+    read_text,
+    sha256,
+    stat,
+    write_atomic,
+)
 from kd_core.runs.events import Probe
-from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, database_problem, errorname
-from kd_core.runs.run import Results, Run, RunFolder, StoreError, folder_of, new_id
+from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, connected, database_problem, errorname
+from kd_core.runs.run import Results, Run, RunFolder, Status, StoreError, folder_of, new_id
 from kd_core.runs.store import Account, Store
 from kd_core.training.config import RunConfig
 from kd_core.training.records import RecordRow
 
+try:
+    import fcntl
+except ImportError:  # pragma: no cover  (Windows: each process then looks at the database)
+    fcntl = None  # type: ignore[assignment]
+
 log = logging.getLogger(__name__)
 
+LOCK, LEFT, DAMAGE = "lab.lock", "lab.left.json", "lab.damaged"
+"""Held by all that have the database open; how the last of them left it; there once part of it was found damaged."""
+UNFINISHED: tuple[Status, ...] = ("queued", "running", "paused", "failed", "interrupted")
 ASIDE = "damaged"
 """How the folder begins that a damaged database is moved to."""
 SECONDS_WITHIN_A_BATCH = 1.0
@@ -40,30 +64,43 @@ class Opened(NamedTuple):
     notice: str | None
 
 
-def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
+def open_store(home: Path, storage: AnyPath | None = None, *, behind: bool = False) -> Opened:
     """Open the store of home, whose runs' files lie in storage, home itself by default.
 
     A list of runs that is damaged, or that knows less than the runs' folders, is recovered. A damaged database, and one
     that its own backup is ahead of, is moved aside and put together again. One that merely lacks what happened last, as
-    when its server was killed, is completed from the folders. Raises StoreError or SaveError where home cannot be used.
+    when its server was killed, is completed from the folders. None of this is looked for where the database is as KD
+    Lab left it, or where another process has it open. behind: after an unclean end look at the list now, and at the
+    curves in a thread; damage_notice then tells. Raises StoreError or SaveError where home cannot be used.
     """
-    files = storage or home
+    use = _Use(home)
     try:
-        rebuild = _damaged(home, files) or _behind(home, files)
+        return _open(home, storage or home, use, behind=behind)
+    except BaseException:
+        use.end()
+        raise
+
+
+def _open(home: Path, files: AnyPath, use: "_Use", *, behind: bool) -> Opened:
+    try:
+        rebuild = not use.healthy and (_damaged(home, files, behind=behind) or _behind(home, files))
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
     if not rebuild:
         store = Store(home, files)
+        use.begin(store, whole=not behind)
         try:
-            count = follow_folders(store, SECONDS_TO_ENTER)
-        except OSError as error:  # storage elsewhere that does not answer: the list itself is whole
+            count = follow_folders(store, SECONDS_TO_ENTER, ended=not use.healthy)
+        except (OSError, StoreError) as error:  # storage that does not answer, a full disk: the list itself is whole
             log.warning("the list of runs was not compared with %s: %s", files, error)
             count = 0
+        if not count:
+            return Opened(store, None)
         notice = (
-            f"The list of runs lacked what happened last to {count} of {len(store.runs())} runs. Their own folders told"
-            " it: what they learned is whole, the end of a curve may be missing."
+            f"The list of runs lacked what happened last to {count} of {len(store.statuses())} runs. Their own folders"
+            " told it: what they learned is whole, the end of a curve may be missing."
         )
-        return _logged(store, notice) if count else Opened(store, None)
+        return _logged(store, notice)
     aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
     try:
         aside.mkdir()
@@ -77,7 +114,9 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     except OSError as error:
         raise SaveError(disk_problem(error, home)) from error
     store = Store(home, files)
+    use.begin(store)
     try:
+        _restore_curves(store)
         count = follow_folders(store)
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
@@ -85,7 +124,7 @@ def open_store(home: Path, storage: AnyPath | None = None) -> Opened:
     return _logged(
         store,
         f"The list of runs was damaged. It is whole again, from {source};"
-        f" {count} of {len(store.runs())} runs came from their folders alone. The damaged file lies in {aside}.",
+        f" {count} of {len(store.statuses())} runs came from their folders alone. The damaged file lies in {aside}.",
     )
 
 
@@ -94,14 +133,102 @@ def _logged(store: Store, notice: str) -> Opened:
     return Opened(store, notice)
 
 
-def _damaged(home: Path, storage: AnyPath) -> bool:
-    """Tell whether the database is damaged; a missing or empty one is, where there are runs."""
+class _Use:
+    """Who has a home's database open, and whether it is as KD Lab left it: then nothing is at risk.
+
+    A lock, which ends with its process, is shared by all that have it open. Who closes it as the last, after it was
+    found to be whole, notes the size and time of the file. healthy: it is so, or in another process's hands.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._lock, self._whole = home, -1, False
+        alone = True
+        with contextlib.suppress(OSError):  # where it cannot be written
+            home.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+            alone = self._locked(exclusive=True)
+        others = not alone and self._wait_for_check()
+        self.healthy = not (home / DAMAGE).exists() and (others or self._as_it_was_left())
+
+    def _locked(self, *, exclusive: bool) -> bool:
+        if fcntl is None or self._lock < 0:
+            return True
+        try:
+            fcntl.flock(self._lock, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN)  # or storage without locks
+        return True
+
+    def _wait_for_check(self) -> bool:
+        """Wait while another process looks at the database, then share it."""
+        until = time.monotonic() + SECONDS_FOR_A_LOCK
+        while not self._locked(exclusive=False) and time.monotonic() < until:
+            time.sleep(0.02)
+        return True
+
+    def _as_it_was_left(self) -> bool:
+        try:
+            left: object = json.loads((self._home / LEFT).read_text(encoding="utf-8"))
+            return left == _size_and_time(self._home / DATABASE) and not (self._home / f"{DATABASE}-wal").exists()
+        except (OSError, ValueError):
+            return False
+
+    def begin(self, store: Store, *, whole: bool = True) -> None:
+        """Take the database over as healthy. whole: else a thread looks at what was not looked at yet."""
+        with contextlib.suppress(OSError):
+            (self._home / DAMAGE).unlink(missing_ok=True)
+        self._locked(exclusive=False)
+        self._whole = whole or self.healthy
+        store.when_closed = self.end
+        atexit.register(store.close)
+        if not self._whole:
+            threading.Thread(target=self._check, name="kd-lab-check", daemon=True).start()
+
+    def _check(self) -> None:
+        with contextlib.suppress(LabError, OSError):
+            self._whole = _sound(self._home / DATABASE)
+            if not self._whole:
+                log.warning("the list of runs is damaged: it is put together again at the next start")
+                (self._home / DAMAGE).touch()
+
+    def end(self) -> None:
+        """Note how the database was left, where this was the last to have it open and nothing is wrong with it."""
+        with contextlib.suppress(OSError, LabError):
+            path, last = self._home / DATABASE, self._lock >= 0 and self._locked(exclusive=True)
+            if last and self._whole and not path.with_name(f"{DATABASE}-wal").exists():
+                write_atomic(self._home / LEFT, json.dumps(_size_and_time(path)).encode())
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _size_and_time(path: Path) -> list[int]:
+    facts = path.stat()
+    return [facts.st_size, facts.st_mtime_ns]
+
+
+def damage_notice(home: Path) -> str | None:
+    """Say what a look at the database in a thread has found wrong; None where nothing is."""
+    if not (home / DAMAGE).exists():
+        return None
+    return (
+        "Part of the list of runs is damaged, their curves most likely. Stop KD Lab and start it again: it then puts"
+        " the list together from its backup and the runs' own folders."
+    )
+
+
+def _damaged(home: Path, storage: AnyPath, *, behind: bool = False) -> bool:
+    """Tell whether the database is damaged; a missing or empty one is, where there are runs.
+
+    behind: leave curves and findings for later where it was not closed, and nobody but SQLite has touched it.
+    """
     path = home / DATABASE
     if path.exists() and not path.is_file():
         return False  # Store says what is wrong with that
     if not path.exists() or not path.stat().st_size or _is_new(path):
         return bool(paths_below(storage / "runs", "*/config.json"))
-    return not _sound(path)
+    later = behind and not (home / DAMAGE).exists() and path.with_name(f"{DATABASE}-wal").exists()
+    return not _sound(path, ("runs",) if later else tuple(_WHOLE))
 
 
 def _is_new(path: Path) -> bool:
@@ -129,8 +256,8 @@ def _behind(home: Path, storage: AnyPath) -> bool:
 
 
 def _query(path: Path, query: str) -> list[Any]:
-    with closing(sqlite3.connect(path, timeout=SECONDS_FOR_A_LOCK)) as database:
-        return database.execute(query).fetchall()
+    with closing(connected(path)[0]) as database:
+        return [tuple(row) for row in database.execute(query)]
 
 
 def _is_json(field: str) -> str:
@@ -155,15 +282,19 @@ _VERSIONS = (1, 2)
 _NOT_DAMAGE = tuple(f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "PERM"))
 
 
-def _sound(path: Path) -> bool:
-    """Tell whether a database is whole and one of ours. Raises where anything but damage keeps it from being read."""
+def _sound(path: Path, tables: Sequence[str] = ("runs", "records", "probes", "findings")) -> bool:
+    """Tell whether a database is whole and one of ours. Raises where anything but damage keeps it from being read.
+
+    tables: that are looked at; the others of less than all may be damaged.
+    """
     try:
         with path.open("rb") as file:
             header = file.read(100)
         if len(header) < 100 or header[18] not in _VERSIONS:
             return False
-        checks = ["PRAGMA integrity_check(1)"]  # quick_check does not look into the index that finds a run by its id
-        checks += [f"SELECT 'no' FROM {table} WHERE ({whole}) IS NOT TRUE LIMIT 1" for table, whole in _WHOLE.items()]
+        # quick_check does not look into the index that finds a run by its id
+        checks = ["PRAGMA integrity_check(1)" if len(tables) == len(_WHOLE) else "PRAGMA integrity_check(runs)"]
+        checks += [f"SELECT 'no' FROM {table} WHERE ({_WHOLE[table]}) IS NOT TRUE LIMIT 1" for table in tables]
         return all(_query(path, check) in ([("ok",)], []) for check in checks)
     except OSError as error:
         raise SaveError(disk_problem(error, path.parent)) from error
@@ -175,14 +306,16 @@ def _sound(path: Path) -> bool:
         return False
 
 
-def follow_folders(store: Store, seconds_to_enter: float = 0.0) -> int:
+def follow_folders(store: Store, seconds_to_enter: float = 0.0, *, ended: bool = True) -> int:
     """Correct the list by the runs' folders: enter runs without a row, and ends and results that rows do not know.
 
     A run without whole results is entered as interrupted, to be resumed. Runs that a living process has at work are
-    left to it, and so are folders of the last seconds_to_enter. Returns the number of runs whose row differed.
+    left to it, and so are folders of the last seconds_to_enter. ended: look at the folders of runs that have ended too.
+    Returns the number of runs whose row differed.
     """
-    known = {account.id: account for account in store.accounts()}
-    paths = {path.parent.name: path for path in paths_below(store.storage / "runs", "*/config.json")}
+    statuses = {row["id"]: row["status"] for row in store.statuses()}
+    known = {account.id: account for account in store.accounts(None if ended else UNFINISHED)}
+    paths = _configs(store.storage, {} if ended else statuses.keys() - known.keys())
     written_at = {run_id: stat(path).st_mtime for run_id, path in paths.items() if run_id not in known}
     count, batch, entered_at = 0, "", 0.0
     for run_id in sorted(paths, key=lambda run_id: written_at.get(run_id, 0.0)):
@@ -203,6 +336,17 @@ def follow_folders(store: Store, seconds_to_enter: float = 0.0) -> int:
         except (LabError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("the folder of run %s cannot be read: %s", run_id, error)
     return count
+
+
+def _configs(storage: AnyPath, without: Collection[str]) -> dict[str, AnyPath]:
+    """List the config of each run's folder by the run's id. without: ids of runs whose folders need no look."""
+    folder = storage / "runs"
+    if not (without and isinstance(folder, Path) and folder.is_dir()):
+        paths = {path.parent.name: path for path in paths_below(folder, "*/config.json")}
+        return {run_id: path for run_id, path in paths.items() if run_id not in without}
+    with os.scandir(folder) as entries:
+        paths = {entry.name: folder / entry.name / "config.json" for entry in entries if entry.name not in without}
+    return {run_id: path for run_id, path in paths.items() if path.is_file()}
 
 
 def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
@@ -267,11 +411,36 @@ def _origin(folder: RunFolder) -> _Origin:
         return {}
 
 
+class _Description(TypedDict):
+    """Of description.json, as Store.describe writes it."""
+
+    name: str
+    note: str
+    tags: list[str]
+
+
+def _description(folder: RunFolder) -> _Description:
+    """Read description.json; nothing where it is missing or of another form."""
+    try:
+        told = json.loads(read_text(folder.description))
+        return {"name": str(told["name"]), "note": str(told["note"]), "tags": [str(tag) for tag in told["tags"]]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"name": "", "note": "", "tags": []}
+
+
+def _restore_curves(store: Store) -> None:
+    """Enter the curves that a backup left to the runs' folders."""
+    for run in store.newest():
+        if run.results and store.last_record(run.id) is None:
+            store.apply(run.id, *recorded(store.folder(run.id)))
+
+
 def _enter(store: Store, folder: RunFolder, batch: str) -> None:
     """Enter a run that has no row."""
     config, results = RunConfig.from_json(read_text(folder.config)), _results(folder)
     made_at = stat(folder.config).st_mtime
     origin, events = _origin(folder), recorded(folder) if results else []
+    description = _description(folder)
     run = Run(
         id=folder.run_id,
         created_at=origin.get("created_at", made_at),
@@ -287,6 +456,9 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         results=results,
         step=events[-1]["step"] if events else 0,
         browser=origin.get("browser", ""),
+        name=description["name"],
+        note=description["note"],
+        tags=tuple(description["tags"]),
     )
     store.adopt(
         run,

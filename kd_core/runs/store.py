@@ -22,7 +22,9 @@ import socket
 import sqlite3
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
+from dataclasses import fields
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -41,7 +43,7 @@ from kd_core.base.files import (
     write_atomic,
 )
 from kd_core.runs.events import Event, enter
-from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
+from kd_core.runs.reading import BACKUP, DATABASE, ROWS, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
 from kd_core.runs.run import (
     ACTIVE,
     MAX_NAME,
@@ -49,6 +51,7 @@ from kd_core.runs.run import (
     MAX_TAG,
     MAX_TAGS,
     RESUMABLE,
+    Listing,
     Results,
     Run,
     Status,
@@ -61,6 +64,8 @@ from kd_core.training.records import RecordRow
 log = logging.getLogger(__name__)
 
 
+AT_ONCE = 8
+"""Files of new runs that are written beside each other."""
 DAYS_UNTIL_PURGED = 1.0
 SECONDS_UNTIL_GONE = 180.0
 """Without a sign of life, after which the owner of runs on another host is taken for gone."""
@@ -68,28 +73,12 @@ DAYS_CHECKPOINTS_ARE_KEPT = 14.0
 MOST_CHECKPOINT_BYTES = 5_000_000_000
 
 
-def readiness(run: Run) -> int:
-    """Rank how soon a run serves who wants its config: 0 finished, 1 waits or is at work, 2 may go on, 3 never."""
-    if run.status == "finished" and run.usable:
-        return 0
-    return 1 if run.status in ACTIVE else 2 if run.status in RESUMABLE else 3
-
-
-def serving(known: Iterable[Run]) -> dict[RunConfig, Run]:
-    """Find for each config the run that serves soonest: the same config gives the same weights."""
-    by_config: dict[RunConfig, Run] = {}
-    for run in sorted(known, key=readiness):
-        if readiness(run) < 3:
-            by_config.setdefault(run.settled, run)
-    return by_config
-
-
 def shared(configs: Mapping[str, RunConfig], known: Iterable[Run]) -> tuple[dict[str, RunConfig], dict[str, str]]:
     """Split runs (id -> config, teachers first) into those to train and those known (id -> the known run's id).
 
     A student whose teacher is known learns from that one.
     """
-    there = serving(known)
+    there = Listing.of(known).serving()
     new: dict[str, RunConfig] = {}
     same: dict[str, str] = {}
     for run_id, config in configs.items():
@@ -124,6 +113,7 @@ class Store(Reader):
     def __init__(self, home: Path, storage: AnyPath | None = None) -> None:
         super().__init__(home, storage)
         self._me = _this_process()
+        self._left_out: dict[str, float] = {}  # of backups: runs whose folders hold their curves, and when they ended
         self._heard: dict[str, tuple[float, float]] = {}  # owner -> its last sign, and when it came on our own clock
 
     def create(self, configs: dict[str, RunConfig], batch: str | None = None, browser: str = "") -> None:
@@ -136,9 +126,13 @@ class Store(Reader):
         new = [run_id for run_id in configs if not is_file(self.folder(run_id).config)]
         try:
             origin = json.dumps({"batch": batch, "browser": browser, "created_at": now}).encode()
-            for run_id, config in configs.items():
-                write_atomic(self.folder(run_id).origin, origin)
-                write_atomic(self.folder(run_id).config, config.model_dump_json(indent=2).encode())
+            files = {self.folder(run_id).origin: origin for run_id in configs}
+            files |= {
+                self.folder(run_id).config: config.model_dump_json(indent=2).encode()
+                for run_id, config in configs.items()
+            }
+            with ThreadPoolExecutor(AT_ONCE) as pool:  # a disk that syncs one file syncs others with it
+                list(pool.map(write_atomic, files.keys(), files.values()))
             with self._transaction() as database:
                 for run_id, config in configs.items():
                     database.execute(
@@ -166,7 +160,7 @@ class Store(Reader):
         if run.status in ACTIVE:
             raise StoreError(f"run {run.id} is {run.status}: only one that has ended can be taken in")
         row = {
-            **vars(run),
+            **{cell.name: getattr(run, cell.name) for cell in fields(run) if cell.init},
             "owner": self._me,
             "config": run.config.model_dump_json(),
             "environment": json.dumps(run.environment),
@@ -175,9 +169,9 @@ class Store(Reader):
             "joined": ",".join(run.joined),
         }
         marks = ", ".join("?" * len(row))
-        ends: dict[float, int] = {0: 0}  # epoch -> its last step
         with self._transaction() as database:
             database.execute(f"INSERT INTO runs ({', '.join(row)}) VALUES ({marks})", list(row.values()))
+            ends: dict[float, int] = {0: 0}  # epoch -> its last step
             for record in records:
                 enter(database, run.id, record)
                 if record["kind"] == "epoch":
@@ -238,8 +232,11 @@ class Store(Reader):
         """Set the name, note and tags of a run."""
         cleaned = list(dict.fromkeys(tag.strip()[:MAX_TAG] for tag in tags if tag.strip()))
         name, note = name.strip()[:MAX_NAME], note.strip()[:MAX_NOTE]
-        query = "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?"
-        self._write(query, name, note, json.dumps(cleaned[:MAX_TAGS]), run_id)
+        query, tags = "UPDATE runs SET name = ?, note = ?, tags = ? WHERE id = ?", cleaned[:MAX_TAGS]
+        if self._write(query, name, note, json.dumps(tags), run_id):
+            with suppress(LabError):  # the list has it; where it is lost, so is what could not be written here
+                kept = json.dumps({"name": name, "note": note, "tags": tags}).encode()
+                write_atomic(self.folder(run_id).description, kept)
 
     def delete(self, run_id: str) -> None:
         """Take a run out of all lists. restore brings it back until purge; its students keep what they learned.
@@ -304,15 +301,35 @@ class Store(Reader):
         return pruned
 
     def back_up(self) -> None:
-        """Put a whole copy of the database beside it. Raises StoreError; what was there before is then kept."""
-        with (
-            suppress(OSError),
-            self._database_errors(),
-            replaced_whole(self.home / BACKUP) as partial,
-            closing(sqlite3.connect(self.home / DATABASE, timeout=SECONDS_FOR_A_LOCK)) as reader,
-        ):
-            partial.touch(mode=(self.home / DATABASE).stat().st_mode & 0o777)
-            reader.execute("VACUUM INTO ?", (str(partial),))
+        """Put a copy of the database beside it, without the curves that lie in their runs' folders as well.
+
+        Raises StoreError; what was there before is then kept.
+        """
+        path = self.home / DATABASE
+        with suppress(OSError), self._database_errors(), replaced_whole(self.home / BACKUP) as partial:
+            partial.touch(mode=path.stat().st_mode & 0o777)
+            with closing(sqlite3.connect(partial, isolation_level=None, timeout=SECONDS_FOR_A_LOCK)) as copy:
+                copy.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")  # it is synced as a whole
+                copy.execute("ATTACH ? AS lab", (str(path),))
+                copy.execute("BEGIN")
+                copy.execute("CREATE TEMP TABLE kept (run_id PRIMARY KEY)")
+                ended = "SELECT id, ended_at FROM lab.runs WHERE status = 'finished' AND ended_at NOT NULL"
+                kept = [run[0] for run in copy.execute(ended).fetchall() if self._holds_its_curves(*run)]
+                copy.executemany("INSERT INTO kept VALUES (?)", zip(kept))
+                tables = "SELECT name, sql FROM lab.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+                for name, sql in copy.execute(tables).fetchall():
+                    part = " WHERE run_id NOT IN kept" if name in ("records", "extremes", "probes") else ""
+                    copy.execute(sql)
+                    copy.execute(f"INSERT INTO main.{name} SELECT * FROM lab.{name}{part}")
+                copy.execute("COMMIT")
+
+    def _holds_its_curves(self, run_id: str, ended_at: float) -> bool:
+        """Tell whether a run's folder holds its curves; that is looked up once for each run that has ended."""
+        if self._left_out.get(run_id) != ended_at:
+            if not is_file(self.folder(run_id).history):
+                return False
+            self._left_out[run_id] = ended_at
+        return True
 
     def give_sign(self) -> None:
         """Show other hosts that this process, which may own runs, lives."""
@@ -343,9 +360,10 @@ class Store(Reader):
         """Remove a finding, so that it can be found out again."""
         self._write("DELETE FROM findings WHERE kind = ? AND run_ids = ?", kind, key_of(run_ids))
 
-    def accounts(self) -> list[Account]:
-        """Read an account of every run, the deleted included."""
-        rows = self._rows("SELECT id, status, config, results, owner, created_at FROM runs")
+    def accounts(self, statuses: Iterable[Status] | None = None) -> list[Account]:
+        """Read an account of every run, or of those in some states, the deleted included."""
+        where = "" if statuses is None else f" WHERE status IN ({quoted(statuses)})"
+        rows = self._rows(f"SELECT id, status, config, results, owner, created_at FROM runs{where}")
         silent = self._silence()
         at_work = {row["id"]: row["status"] in ACTIVE and self._owned(row, silent) for row in rows}
         return [Account(row["id"], row["status"], row["config"], row["results"], at_work[row["id"]]) for row in rows]
@@ -376,7 +394,7 @@ class Store(Reader):
 
     def joinable(self) -> list[Run]:
         """Read the runs that wait or are at work in this process and that nobody has asked to end."""
-        query = f"SELECT * FROM runs WHERE owner = ? AND request IS NULL AND status IN ({quoted(ACTIVE)})"
+        query = f"{ROWS} AND owner = ? AND request IS NULL AND status IN ({quoted(ACTIVE)})"
         return readable(self._rows(query, self._me))
 
 

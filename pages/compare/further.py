@@ -25,7 +25,7 @@ def other_seeds(comparison: Comparison) -> None:
     student = distilled.run
     st.markdown(over_seeds(saved))
     seeds = [seed for seed in range(OTHER_SEEDS + 1) if seed != student.config.seed][:OTHER_SEEDS]
-    plan = table.plan(paper.again(student.settled), seeds, services.store().runs())
+    plan = table.plan(paper.again(student.settled), seeds, services.store().listing())
     going = [run.id for run in services.store().some([*plan.runs.values()]) if run.status in ACTIVE]
     if going:
         st.fragment(_watch, run_every=REFRESH_SECONDS)(going)

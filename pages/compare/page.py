@@ -29,7 +29,7 @@ def sources(dataset: str) -> Sources:
         services.test_logits,
         lambda: services.test_set(dataset)[1],
         services.validation_logits,
-        services.store().runs(statuses=["finished"]),
+        services.store().listing(),
     )
 
 

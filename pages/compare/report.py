@@ -10,12 +10,12 @@ from typing import NamedTuple
 import pandas as pd
 import plotly.graph_objects as go
 from pandas.io.formats.style import Styler
-from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from kd_core.base.templates import filled
 from kd_core.evaluation.claims import in_figures
 from pages.shared.figures.style import OPTIONS
+from pages.shared.server.routes import PLOTLY_JS
 
 
 class Section(NamedTuple):
@@ -37,7 +37,7 @@ def report(title: str, sections: Sequence[Section]) -> bytes:
     page = filled(
         Path(__file__).with_suffix(".html"),
         title=title,
-        plotly=get_plotlyjs(),
+        plotly=PLOTLY_JS.read_text(encoding="utf-8"),
         options=OPTIONS,
         sections=sections,
         as_html=_table,

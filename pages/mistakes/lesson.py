@@ -1,5 +1,7 @@
 """The lesson "Break it" on the page: a mistake beside the right way, the runs of both, and what it costs."""
 
+from operator import attrgetter
+
 import pandas as pd
 import streamlit as st
 
@@ -16,6 +18,7 @@ from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.session import services
 from pages.shared.session.address import selected
 
+CONFIG_OF = attrgetter("config")
 SHOWN_RUNS = 12
 SHOWN_IMAGE = 4
 """Of the test set, which is shown moved and recoloured."""
@@ -32,7 +35,7 @@ def choose_mistake() -> Redone:
     with how_many:
         meaning = "Of each, right and wrong: it takes three to say how sure a difference is."
         seeds = choose_seeds((5, 3, 10), key="break_seeds", meaning=meaning)
-    return table.redone(broken.experiment(mistake, dataset), seeds, services.store().runs())
+    return table.redone(broken.experiment(mistake, dataset), seeds, services.store().listing())
 
 
 def side_by_side(redo: Redone) -> None:
@@ -70,10 +73,10 @@ def what_it_does(redo: Redone) -> None:
 def _gradients(mistake: str, dataset: str) -> None:
     """Show the gradient of both losses on one image, for a student with logits of 0."""
     teacher = broken.teacher(dataset)
-    trained = [run for run in services.store().runs(statuses=["finished"]) if run.config == teacher]
-    if not trained:
+    trained = services.store().listing().serving(CONFIG_OF, finished=True).get(teacher)
+    if trained is None:
         return
-    logits = services.test_logits(trained[0].id)[SHOWN_IMAGE].tolist()
+    logits = services.test_logits(trained.id)[SHOWN_IMAGE].tolist()
     pull = broken.pull(mistake, dataset, logits, int(services.test_set(dataset)[1][SHOWN_IMAGE]))
     names = [str(name) for name in range(len(logits))]
     st.subheader("What the student feels, before it has learned anything")

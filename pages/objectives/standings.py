@@ -26,7 +26,7 @@ def contest() -> Redone:
         seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning="Students of each objective.")
     experiment = equal_budget.experiment(equal_budget.budget(dataset))
     st.markdown(literal(experiment.shows))
-    return table.redone(experiment, seeds, services.store().runs())
+    return table.redone(experiment, seeds, services.store().listing())
 
 
 def result(redo: Redone) -> None:

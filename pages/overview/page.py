@@ -1,13 +1,13 @@
 """What this is, how the lab stands, and the whole story at the press of one button."""
 
 from collections.abc import Mapping
+from itertools import islice
 
 import streamlit as st
 
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN
 from kd_core.experiments import comparison, presets
 from kd_core.experiments import story as experiments_story
-from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.overview.interrupted import interrupted, link_to
 from pages.shared import tour
@@ -30,15 +30,15 @@ def _takes(to_train: Mapping[str, RunConfig], dataset: str) -> None:
 @st.fragment(run_every=REFRESH_SECONDS)
 def _right_now() -> None:
     batches = pickers.batches()
-    runs = [run for batch_runs in batches.values() for run in batch_runs]
+    going, with_weights = pickers.counts(services.store().listing())
     active, trained = st.columns(2)
-    active.metric("In the queue or training", sum(run.status in ACTIVE for run in runs))
-    trained.metric("Trained models", sum(run.usable for run in runs))
+    active.metric("In the queue or training", going)
+    trained.metric("Trained models", with_weights)
     crew = services.jobs().crew()
     if len(crew) > 1:
         workers = [busy for host in crew.values() for busy in host]
         st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
-    for batch_runs in list(batches.values())[:5]:
+    for batch_runs in islice(batches.values(), 5):
         states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
         link_to(batch_runs, states)
     if not batches:
@@ -77,7 +77,7 @@ with demo, st.container(border=True):
     _takes(to_train, dataset)
     st.page_link("pages/data/page.py", label="Or bring images of your own", icon=":material/photo_library:")
 
-batch = keys.chosen_batch()
+batch = keys.chosen_batch() or ""
 batches = pickers.batches()
 if batch in batches:
     with demo:

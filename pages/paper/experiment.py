@@ -38,7 +38,7 @@ def redone() -> Redone:
     st.markdown(experiment.shows, help=explained(experiment.shows))
     if experiment.differs:
         st.caption(experiment.differs)
-    return table.redone(experiment, seeds, services.store().runs())
+    return table.redone(experiment, seeds, services.store().listing())
 
 
 def result_table(redo: Redone) -> None:

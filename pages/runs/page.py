@@ -14,8 +14,8 @@ from pages.shared.words import literal
 st.title("Runs")
 offer_undo()
 
-runs = services.store().runs()
-if runs:
+runs = services.store().listing()
+if runs.by_id:
     selected = pick_runs(runs)
     if selected:
         st.subheader(f"{len(selected)} selected" if len(selected) > 1 else literal(selected[0].label))

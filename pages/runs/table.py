@@ -1,29 +1,39 @@
 """The table of all runs: searched, filtered, sorted, selected."""
 
+import math
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 import streamlit as st
 
 from kd_core.data.catalogue import info_of
-from kd_core.runs.run import ACTIVE, Run
+from kd_core.runs.run import ACTIVE, Listing, Run, Status, remembered
 from pages.shared.session import pickers, services
+from pages.shared.session.address import chosen
 from pages.shared.words import cell
 
-RUNS = "runs"
+RUNS, PAGE = "runs", "runs_page"
 MAX_SELECTED = 20
+ROWS = 50
+"""Of the table on one page."""
 MAX_SEARCH = 200
 """Characters of a search."""
 
 
-def pick_runs(runs: list[Run]) -> list[Run]:
+def pick_runs(runs: Listing) -> list[Run]:
     """Show runs as a table under its filters; returns the selected ones, which the address remembers."""
     named = [run_id for run_id in st.query_params.get(RUNS, "").split(",") if run_id]
-    pickers.say_what_is_not_here(named[:MAX_SELECTED], {run.id for run in runs}, "It is left out.")
-    shown = _filtered(runs)
-    if not shown:
+    pickers.say_what_is_not_here(named[:MAX_SELECTED], "It is left out.")
+    fitting = _filtered(runs)
+    if not fitting:
         st.info("No run is like this. Change the search or the filters.", icon=":material/search_off:")
         return []
+    shown = _page(fitting, named)
+    here = {run.id for run in shown}
+    fits = {run.id: run for run in fitting if run.id in named} if named else {}
+    elsewhere = [run for run in fits.values() if run.id not in here]
     rows = [row for row, run in enumerate(shown) if run.id in named]
     me, zone = services.browser(), _zone()
     colours = [services.owner_colour(run.browser) for run in shown]
@@ -50,38 +60,81 @@ def pick_runs(runs: list[Run]) -> list[Run]:
             "tags": st.column_config.ListColumn(),
         },
     )
-    chosen = [shown[row] for row in picked.selection.rows if row < len(shown)][:MAX_SELECTED]
-    if {run.id for run in chosen} != {run.id for run in shown if run.id in named}:  # else it names what is not here too
-        if chosen:
-            st.query_params[RUNS] = ",".join(run.id for run in chosen)
+    picked_here = [shown[row] for row in picked.selection.rows if row < len(shown)]
+    selected = [*elsewhere, *picked_here][:MAX_SELECTED]
+    if {run.id for run in selected} != fits.keys():  # else it names more, not here
+        if selected:
+            st.query_params[RUNS] = ",".join(run.id for run in selected)
         else:
             st.query_params.pop(RUNS, None)
-    return chosen
+    return selected
 
 
-def _filtered(runs: list[Run]) -> list[Run]:
+ORDERS: dict[str, Callable[[Run], Any]] = {
+    "newest first": lambda run: -run.created_at,
+    "oldest first": lambda run: run.created_at,
+    "fewest test errors": lambda run: run.results.get("test_errors", math.inf),
+    "status": lambda run: run.status,
+    "name": lambda run: (run.name or run.config.network).lower(),
+}
+
+
+def _page(runs: Sequence[Run], named: Collection[str]) -> Sequence[Run]:
+    """Choose the page of a long list, and its order; at first the page of the first run that the address names."""
+    pages = -(-len(runs) // ROWS)
+    if pages == 1:
+        return runs
+    order, number = st.columns([3, 1])
+    with order:
+        first = next(iter(ORDERS))
+        by = chosen(st.selectbox, "Order", [*ORDERS], name="order", key="runs_order", default=first)
+    if by != first:
+        runs = sorted(runs, key=ORDERS[by])
+    places = (place for place, run in enumerate(runs) if run.id in named) if named else iter(())
+    opened = next(places, 0) // ROWS + 1
+    st.session_state[PAGE] = min(int(st.session_state.get(PAGE) or opened), pages)
+    page = int(number.number_input(f"Page of {pages:,}", 1, pages, key=PAGE, bind="query-params"))
+    st.caption(f"Runs {ROWS * (page - 1) + 1:,} to {min(ROWS * page, len(runs)):,} of {len(runs):,}.")
+    return runs[ROWS * (page - 1) : ROWS * page]
+
+
+class Choices(NamedTuple):
+    """What the runs of a listing can be filtered by."""
+
+    statuses: list[Status]
+    datasets: list[str]
+    tags: list[str]
+
+
+@remembered
+def _choices(listing: Listing) -> Choices:
+    runs = listing.runs
+    tags = sorted({tag for run in runs for tag in run.tags})
+    return Choices(sorted({run.status for run in runs}), list(dict.fromkeys(run.config.dataset for run in runs)), tags)
+
+
+def _filtered(runs: Listing) -> Sequence[Run]:
+    choices = _choices(runs)
     search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
     text = search.text_input(
         "Search", key="runs_search", max_chars=MAX_SEARCH, placeholder="name, network, note, id", bind="query-params"
     )
-    statuses = status.multiselect(
-        "Status", sorted({run.status for run in runs}), key="runs_status", bind="query-params"
-    )
+    statuses = status.multiselect("Status", choices.statuses, key="runs_status", bind="query-params")
     roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role", bind="query-params")
     datasets = dataset.multiselect(
         "Data set",
-        list(dict.fromkeys(run.config.dataset for run in runs)),
+        choices.datasets,
         format_func=lambda name: info_of(name).label,
         key="runs_dataset",
         bind="query-params",
     )
-    tags = tag.multiselect(
-        "Tag", sorted({tag for run in runs for tag in run.tags}), key="runs_tag", bind="query-params"
-    )
+    tags = tag.multiselect("Tag", choices.tags, key="runs_tag", bind="query-params")
     words = (text or "").lower().split()
+    if not (words or statuses or roles or datasets or tags):
+        return _newest_first(runs)
     return [
         run
-        for run in runs
+        for run in runs.runs
         if (not statuses or run.status in statuses)
         and (not roles or run.config.role in roles)
         and (not datasets or run.config.dataset in datasets)
@@ -98,6 +151,12 @@ def _zone() -> ZoneInfo:
         return ZoneInfo("UTC")
 
 
+@remembered
+def _newest_first(listing: Listing) -> Sequence[Run]:
+    return [*listing.runs]
+
+
+@remembered
 def _searched(run: Run) -> str:
     data = run.config.dataset, info_of(run.config.dataset).label
     return " ".join((run.id, run.name, run.note, *run.tags, run.config.label, *data, run.status)).lower()

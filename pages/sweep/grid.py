@@ -12,7 +12,7 @@ from kd_core.experiments import defaults, table
 from kd_core.experiments import sweep as experiments_sweep
 from kd_core.experiments.sweep import SweepConfig, width_of
 from kd_core.models.config import ModelConfig
-from kd_core.runs.run import ACTIVE, RESUMABLE, Run, new_id
+from kd_core.runs.run import ACTIVE, RESUMABLE, Batches, Run, new_id, remembered
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
@@ -30,19 +30,21 @@ REFRESH_SECONDS = 2.0
 
 def sweep_form() -> None:
     """Ask for the axes of a grid, and offer to train it."""
-    finished = services.store().runs(statuses=["finished"])
-    teachers = [run for run in finished if run.config.role == "teacher" and not run.config.mistake]
-    teachers.sort(key=pickers.rank)
+    known = pickers.trained_teachers(services.store().listing())
+    teachers = sorted((run for run in known if run.status == "finished"), key=pickers.rank)
     offer_undo()
     if not teachers:
         st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
         st.page_link("pages/overview/page.py", label="To the quick demo", icon=":material/play_arrow:")
         return
-    labels = pickers.told_apart(teachers)
+    before = getattr(st.session_state.get("sweep_teacher"), "id", None)
+    chosen = [run for run in teachers if run.id == before]
+    offered = pickers.some_of(teachers, lambda run: run.label, chosen, what="teachers", key="sweep_search")
+    labels = pickers.told_apart(offered)
     with st.container(border=True):
         left, right = st.columns(2, gap="large")
         with left:
-            teacher = st.selectbox("Teacher", teachers, format_func=lambda run: labels[run.id], key="sweep_teacher")
+            teacher = st.selectbox("Teacher", offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
             widths = st.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
             seeds = st.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
         with right:
@@ -77,7 +79,7 @@ def sweep_form() -> None:
 
 def choose_sweep() -> str | None:
     """Return the sweep to look at: the address's, else this browser's newest, else None until one is chosen."""
-    sweeps = {batch: runs for batch, runs in pickers.batches().items() if is_sweep(runs)}
+    sweeps = _sweeps(pickers.batches())
     if not sweeps:
         return None
     own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
@@ -86,6 +88,11 @@ def choose_sweep() -> str | None:
         return f"{info_of(runs[0].config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
 
     return pickers.batch_picker(sweeps, title="Sweep", caption=described, memory=keys.SWEEP, opens=own) or None
+
+
+@remembered
+def _sweeps(batches: Batches) -> Batches:
+    return Batches({batch: runs for batch, runs in batches.items() if is_sweep(runs)})
 
 
 def watch_sweep(batch: str) -> None:

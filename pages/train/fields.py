@@ -182,6 +182,7 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
         if "form_teachers" in st.session_state:
             there = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
             st.session_state["form_teachers"] = there
+        always = st.session_state.get("form_teachers", named)
         labels = {
             run_id: f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run_id[:4]})"
             for run_id, run in known.items()
@@ -191,7 +192,7 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
             "teachers",
             named or list(known)[:1],
             "Trained teachers",
-            list(known),
+            pickers.some_of([*known], labels.__getitem__, always, what="teachers", key="form_search_teachers"),
             format_func=labels.__getitem__,
             help="Several make an ensemble: the student learns from their average.",
             max_selections=20,
@@ -303,8 +304,7 @@ def folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:
-    def may_teach(run: Run) -> bool:
-        return (run.config.role == "teacher" and not run.config.mistake) or run.id in story.teachers
-
-    known = [run for run in services.store().runs() if run.usable and run.config.dataset == story.dataset]
-    return sorted(filter(may_teach, known), key=pickers.rank)
+    known = pickers.trained_teachers(services.store().listing())
+    named = [run for run in services.store().some(story.teachers) if run.usable]
+    teachers = {run.id: run for run in (*known, *named) if run.config.dataset == story.dataset}
+    return sorted(teachers.values(), key=pickers.rank)

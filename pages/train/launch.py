@@ -46,9 +46,8 @@ def launch_panel(story: StoryConfig) -> None:
 def _known(dataset: str, *, reuse: bool) -> Known:
     """Collect what a forecast needs from this server. reuse: whether finished runs may serve."""
     store = services.store()
-    finished = store.runs(statuses=["finished"])[::-1] if reuse else []
     return Known(
-        trained=[run for run in finished if run.config.dataset == dataset],
+        trained=store.listing() if reuse else (),
         runs=store.some,
         costs=services.costs,
         seconds=services.expected_seconds(),

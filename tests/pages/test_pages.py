@@ -44,6 +44,7 @@ from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from pages.compare import sections
+from pages.runs import table as runs_table
 from pages.shared import tour
 from pages.shared.figures import curves, style
 from pages.shared.live import live
@@ -1115,6 +1116,29 @@ def test_every_choice_of_an_experiment_stands(open_page, more_batches, page):
     assert app.selectbox(key=pickers.PICKED).value == more_batches[0]
 
 
+def test_many_runs_and_stories_are_shown_in_part_and_searched_whole(open_page, more_batches, homes, monkeypatch):
+    monkeypatch.setattr(runs_table, "ROWS", 2)
+    monkeypatch.setattr(pickers, "MOST_OFFERED", 1)
+    runs = services._opened(homes["trained"]).store.runs()
+    ids = [run.id for run in runs]
+    app = open_page("runs", runs=ids[3])
+    assert list(app.dataframe[0].value["id"]) == ids[2:4]  # where the run is that the address names
+    for page in (1, 3, 2):
+        app.number_input(key="runs_page").set_value(page).run()
+        assert list(app.dataframe[0].value["id"]) == ids[2 * page - 2 : 2 * page]
+        assert app.query_params["runs"] == ids[3]
+    app.selectbox(key="runs_order").set_value("oldest first").run()
+    assert list(app.dataframe[0].value["id"]) == ids[::-1][2:4]
+    app.multiselect(key="runs_role").set_value(["teacher"]).run()
+    assert set(app.dataframe[0].value["role"]) == {"teacher"}
+    app = open_page("compare", batch=more_batches[0])
+    assert len(app.selectbox(key=pickers.PICKED).options) <= 2
+    app.text_input(key=pickers.SEARCH).set_value(more_batches[1]).run()
+    app.selectbox(key=pickers.PICKED).set_value(more_batches[1]).run()
+    assert app.selectbox(key=pickers.PICKED).value == more_batches[1]
+    assert not app.exception
+
+
 def test_another_experiment_brings_its_own_models_to_compare(open_page, more_batches, homes):
     store = services._opened(homes["trained"]).store
     first, second = ([run.id for run in store.runs(batch=batch)] for batch in more_batches[:2])
@@ -1157,7 +1181,7 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
     monkeypatch.setattr(data_paths, "available", lambda name: name != "mnist")
     assert pickers.opening({**order, **ships}) == f"{shipped.TAG}digits"
     assert pickers.opening(order) == theirs
-    assert contest not in pickers._offered(order, None)
+    assert contest not in pickers._of_the_kind(order, [])
     assert contest in pickers._offered(order, contest)
 
 

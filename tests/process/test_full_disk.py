@@ -73,7 +73,7 @@ def test_a_read_only_disk_is_a_sentence_read_and_written_once_it_may_be(tmp_path
 
 
 @pytest.mark.parametrize("opened_by", ["Store", "open_store"])
-def test_a_store_without_room_to_open_says_so_and_opens_once_there_is(tmp_path, opened_by):
+def test_a_store_on_a_full_disk_is_read_and_written_once_there_is_room(tmp_path, opened_by):
     """SQLite calls it an I/O error: it cannot lay out its shared memory."""
     code = KILLED + (
         "(folder / 'lab.sqlite-shm').unlink()\n"
@@ -81,14 +81,16 @@ def test_a_store_without_room_to_open_says_so_and_opens_once_there_is(tmp_path, 
         "    try:\n"
         "        while True: ballast.write(b'x' * 4096)\n"
         "    except OSError: pass\n"
-        f"try: {opened_by}(folder)\n"
+        f"opened = {opened_by}(folder); store = getattr(opened, 'store', opened)\n"
+        "print([(run.id, run.status) for run in store.runs()])\n"
+        "try: store.ask('abc', 'stop')\n"
         "except LabError as error: print(error)\n"
-        "(folder / 'ballast').unlink(); print(len(Store(folder).runs()))\n"
+        "(folder / 'ballast').unlink(); store.ask('abc', 'stop'); print(store.request('abc'))\n"
     )
     result = in_a_small_file_system(tmp_path / "small", code, "1m")
     assert result.returncode == 0, result.stderr
     full = f"The run store in {tmp_path / 'small'} cannot be used: its disk is full: free some space."
-    assert result.stdout.splitlines() == [full, "1"]
+    assert result.stdout.splitlines() == ["[('abc', 'queued')]", full, "stop"]
 
 
 def test_runs_on_a_full_file_system_stay_whole_and_go_on_once_there_is_room(tmp_path):

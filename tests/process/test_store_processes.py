@@ -22,7 +22,7 @@ def test_runs_of_a_process_that_is_gone_read_interrupted_and_others_do_not(store
     store.apply(theirs, STARTED)
     assert store.interrupt_orphans() == [theirs]
     assert store.get(theirs).status == "interrupted"
-    assert "Resume goes on" in store.get(theirs).message
+    assert "Resume starts it anew" in store.get(theirs).message
     assert store.get(run_id).status == "queued"
 
 
@@ -42,3 +42,14 @@ def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     whole = sqlite3.connect(home / "lab.sqlite")
     assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     whole.close()
+
+
+def test_processes_that_open_a_new_home_at_once_all_open_it_and_print_no_sql(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from kd_core.exchange import shipped\n"
+        "from kd_core.runs import recovery\n"
+        "store = recovery.open_store(Path(sys.argv[1])).store; shipped.offer(store); print(len(store.runs()))"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "home")]
+    opening = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
+    assert [process.communicate(timeout=60)[0].split() for process in opening] == [[b"6"]] * 3

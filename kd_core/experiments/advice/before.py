@@ -4,7 +4,7 @@ One record, the Forecast, made in one go; a page only says it. The sentences are
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from kd_core.experiments import story as story_module
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
-from kd_core.runs.run import Run
+from kd_core.runs.run import Listing, Run
 from kd_core.training.config import RunConfig
 
 ROLES = ("teacher", "assistant", "baseline", "distilled")
@@ -27,12 +27,12 @@ ROLES = ("teacher", "assistant", "baseline", "distilled")
 class Known(NamedTuple):
     """What a forecast is made from.
 
-    trained: finished runs that may serve in place of new ones, the oldest first. runs: ids -> those that are there.
+    trained: runs that may serve in place of new ones once they have finished. runs: ids -> those that are there.
     costs: parameters and multiply_adds of an architecture on a data set. seconds: how long a run is expected to train
     here, None where nothing measured compares. span: in how many seconds new runs begin and end.
     """
 
-    trained: Sequence[Run]
+    trained: Iterable[Run] | Listing
     runs: Callable[[Sequence[str]], Sequence[Run]]
     costs: Callable[[ModelConfig, str], Mapping[str, int]]
     seconds: Callable[[RunConfig], float | None]

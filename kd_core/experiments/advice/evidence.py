@@ -14,7 +14,7 @@ from kd_core.data.paths import available
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.statistics import McNemar
-from kd_core.experiments.story import StoryConfig, baseline_beside, pairs, repeats
+from kd_core.experiments.story import StoryConfig, baseline_of, pairs, repeats
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig, split_of
@@ -76,11 +76,11 @@ def can_be_read(run: Run) -> bool:
 
 def related(store: Store, run: Run) -> list[Run]:
     """Return the run, its baseline, its teachers and its repeats: what evidence_of reads."""
-    finished = store.runs(statuses=["finished"])
+    known = store.listing()
     teachers = store.some(run.config.distillation.teachers) if run.config.distillation else []
-    baseline = _baseline(run, finished)
-    others = [] if baseline is None else [baseline, *repeats(baseline, finished)]
-    return [*{other.id: other for other in (run, *teachers, *repeats(run, finished), *others)}.values()]
+    baseline = baseline_of(run, known)
+    others = [] if baseline is None else [baseline, *repeats(baseline, known)]
+    return [*{other.id: other for other in (run, *teachers, *repeats(run, known), *others)}.values()]
 
 
 def evidence_of(store: Store, run: Run) -> Evidence:
@@ -89,9 +89,9 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         raise LabError(
             f"run {run.id} is no distilled student that was trained as it should be: there is nothing to advise on"
         )
-    finished = store.runs(statuses=["finished"])
+    known = store.listing()
     teachers = store.some(run.config.distillation.teachers)
-    baseline = _baseline(run, finished)
+    baseline = baseline_of(run, known)
     configs = [run.settled] if baseline is None else [baseline.settled, run.settled]
     sizes = [size for teacher in teachers if (size := teacher.results.get("parameters"))]  # of a black box unknown
     is_here = available(run.config.dataset)  # advice is no reason to download anything
@@ -108,13 +108,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         teacher_errors=own,
         teacher_stopped=next((teacher.stopped_said for teacher in teachers if teacher.stopped_said), ""),
         compared=_compared(store, run, baseline) if is_here and baseline is not None else None,
-        pairs={} if baseline is None else pairs(baseline, run, finished),
+        pairs={} if baseline is None else pairs(baseline, run, known),
     )
-
-
-def _baseline(run: Run, finished: Sequence[Run]) -> Run | None:
-    alike = baseline_beside(run.settled)
-    return next((other for other in finished if other.settled == alike and other.usable), None)
 
 
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:

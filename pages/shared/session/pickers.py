@@ -3,7 +3,10 @@
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from itertools import islice
+from typing import TypeVar
 
 import streamlit as st
 
@@ -11,8 +14,7 @@ from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.exchange import shipped
 from kd_core.experiments import story
-from kd_core.runs.run import ACTIVE, Run
-from kd_core.runs.store import serving
+from kd_core.runs.run import ACTIVE, Batches, Listing, Run, remembered
 from kd_core.training.config import RunConfig
 from pages.shared.session import keys, services
 from pages.shared.words import duration, literal
@@ -27,21 +29,103 @@ MOST_NAMED = 4
 RUN, USABLE = "run", "usable_run"
 
 
-def batches() -> dict[str, list[Run]]:
+SEARCH, MOST_OFFERED = "search", 100
+"""Choices of one control: a browser is sent all of them at every run of the page."""
+T = TypeVar("T")
+
+
+def batches() -> Batches:
     """All batches, the newest first: id -> its runs in running order."""
-    by_batch: dict[str, list[Run]] = {}
-    for run in services.store().runs():
-        by_batch.setdefault(run.batch, []).insert(0, run)
-    return by_batch
+    return services.store().listing().batches
 
 
-def batches_with_teacher() -> dict[str, list[Run]]:
+def batches_with_teacher() -> Batches:
     """The batches whose trained models include a teacher."""
-    return {
-        batch: runs
-        for batch, runs in batches().items()
-        if any(run.config.role == "teacher" for run in with_teacher(runs))
-    }
+    return _with_teacher(services.store().listing())
+
+
+@remembered
+def _with_teacher(listing: Listing) -> Batches:
+    known = listing.by_id
+
+    def taught(runs: Sequence[Run]) -> bool:
+        return _holds_teacher(runs) or any(taught([known[run_id]]) for run_id in _taught_by(runs) if run_id in known)
+
+    return Batches({batch: runs for batch, runs in listing.batches.items() if taught(runs)})
+
+
+@remembered
+def _holds_teacher(runs: Sequence[Run]) -> bool:
+    return any(run.usable and run.config.role == "teacher" for run in runs)
+
+
+@remembered
+def counts(listing: Listing) -> tuple[int, int]:
+    """How many runs wait or train, and how many left weights."""
+    return sum(run.status in ACTIVE for run in listing.runs), sum(run.usable for run in listing.runs)
+
+
+@remembered
+def trained_teachers(listing: Listing) -> list[Run]:
+    """The teachers that left weights and make no mistake on purpose, the newest first."""
+    return [run for run in listing.runs if run.config.role == "teacher" and not run.config.mistake and run.usable]
+
+
+@remembered
+def _taught_by(runs: Sequence[Run]) -> set[str]:
+    return {teacher for run in runs if run.config.distillation for teacher in run.config.distillation.teachers}
+
+
+@remembered
+def _with_weights(batches: Batches) -> Batches:
+    return Batches({batch: runs for batch, runs in batches.items() if any(run.usable for run in runs)})
+
+
+@remembered
+def _stories(batches: Batches) -> Batches:
+    return Batches({batch: runs for batch, runs in batches.items() if is_story(runs)})
+
+
+@remembered
+def _no_experiments(batches: Batches) -> Batches:
+    return Batches({batch: runs for batch, runs in batches.items() if not is_experiment(runs)})
+
+
+@remembered
+def is_story(runs: Sequence[Run]) -> bool:
+    """Whether a batch is one story."""
+    return story.is_story(_configs(runs))
+
+
+@remembered
+def is_experiment(runs: Sequence[Run]) -> bool:
+    """Whether a batch compares many students, or makes a mistake on purpose."""
+    return story.is_experiment(_configs(runs))
+
+
+def some_of(options: Sequence[T], words: Callable[[T], str], always: Collection[T], *, what: str, key: str) -> list[T]:
+    """What a control offers of its options: all, or of too many those that a search field leaves, the first of them.
+
+    words: what is searched of an option. always: options that are offered whatever is searched. what: they are called.
+    """
+    if len(options) <= MOST_OFFERED:
+        return [*options]
+    searched = st.text_input(
+        f"Search {len(options):,} {what}", key=key, max_chars=100, placeholder="what it learns, settings, date, id"
+    )
+    return first_of(options, words, always, searched or "")
+
+
+def first_of(options: Iterable[T], words: Callable[[T], str], always: Collection[T], searched: str) -> list[T]:
+    """The first MOST_OFFERED options whose words hold what is searched, and those that are always offered."""
+    sought = searched.lower().split()
+    fit = (option for option in options if not sought or _holds(words(option).lower(), sought))
+    first = [*islice(fit, MOST_OFFERED)]
+    return first + [option for option in always if option not in first]
+
+
+def _holds(text: str, words: Iterable[str]) -> bool:
+    return all(word in text for word in words)
 
 
 def test_set_is_here(runs: list[Run]) -> bool:
@@ -50,7 +134,7 @@ def test_set_is_here(runs: list[Run]) -> bool:
 
 
 def batch_picker(
-    candidates: dict[str, list[Run]],
+    candidates: Batches,
     *,
     title: str = "Story",
     caption: Callable[[list[Run]], str] | None = None,
@@ -66,7 +150,7 @@ def batch_picker(
     so that none is lost. Of a choice that cannot be shown the page says why, and shows another until it can.
     """
     chosen = keys.chosen_batch(memory)
-    shown = chosen if chosen in candidates else opening(candidates) if opens is None else opens
+    shown = chosen if chosen is not None and chosen in candidates else opening(candidates) if opens is None else opens
     if chosen is not None and (opens is None or chosen != shown):
         _say_how_far(chosen, title.lower(), shown)
     if memory == keys.BATCH and opens is None:
@@ -80,12 +164,17 @@ def batch_picker(
         picker, beside = picker.columns([3, 1], vertical_alignment="bottom")  # one above the other on a phone
         with beside:
             _offer_experiments()
-    ids = list(_offered(candidates, shown) if stories else candidates)
+    captions, search = caption or describe, SEARCH if stories else f"search_{memory}"
+    place = picker
+    if len(candidates) > MOST_OFFERED:
+        place, picker = picker.columns([1, 3])
+    with place:
+        ids = _offered(candidates, [shown] if shown else [], captions, search, all_=not stories)
     picker.selectbox(
         title,
         ids,
         index=None if not shown else 0 if moved else ids.index(shown),
-        format_func=lambda batch: (caption or describe)(candidates[batch]),
+        format_func=lambda batch: captions(candidates[batch]),
         key=PICKED,
         placeholder="Choose one",
         on_change=_choose,
@@ -101,37 +190,79 @@ def _choose(memory: str) -> None:
     st.query_params.pop(COMPARED, None)  # models of the experiment before
 
 
-def _has_experiments(candidates: Mapping[str, list[Run]]) -> bool:
-    return any(story.is_experiment(_configs(runs)) for runs in candidates.values())
+def _has_experiments(candidates: Batches) -> bool:
+    return len(_no_experiments(candidates)) < len(candidates)
 
 
 def _offer_experiments() -> None:
     st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
 
 
-def _offered(candidates: Mapping[str, list[Run]], shown: str | None) -> dict[str, list[Run]]:
-    """Those of these batches that are offered: experiments only where they are asked for, and the one that is shown."""
-    with_experiments = bool(st.session_state.get(EXPERIMENTS))
-    return {
-        batch: runs
-        for batch, runs in candidates.items()
-        if with_experiments or batch == shown or not story.is_experiment(_configs(runs))
-    }
+def _offered(
+    candidates: Batches,
+    shown: Collection[str],
+    caption: Callable[[list[Run]], str],
+    key: str,
+    *,
+    all_: bool = False,
+) -> list[str]:
+    """Those of these batches that are offered: experiments only where they are asked for or all_, and what is shown."""
+    ids = [*candidates] if all_ else _of_the_kind(candidates, shown)
+    return some_of(ids, partial(_words, candidates, caption), shown, what="stories" if not all_ else "sweeps", key=key)
 
 
-def opening(candidates: Mapping[str, list[Run]]) -> str:
+def _words(candidates: Batches, caption: Callable[[list[Run]], str], batch: str) -> str:
+    runs = candidates[batch]
+    return " ".join((batch, caption(runs), *(f"{run.id} {run.name} {' '.join(run.tags)}" for run in runs)))
+
+
+def _of_the_kind(candidates: Batches, shown: Collection[str]) -> list[str]:
+    ids = [*(candidates if st.session_state.get(EXPERIMENTS) else _no_experiments(candidates))]
+    return ids + [batch for batch in shown if batch not in ids]
+
+
+def opening(candidates: Batches) -> str:
     """The batch that a page opens on: this browser's own last story that has finished, else the one that ships.
 
     Of the two that ship, that of MNIST where its images are here. Where neither is, the newest story, or the newest of
     all. candidates must not be empty.
     """
-    stories = [batch for batch, runs in candidates.items() if story.is_story(_configs(runs))]
-    return min(stories or candidates, key=lambda batch: max(map(rank, candidates[batch])))
+    stories, me = _stories(candidates) or candidates, services.browser()
+    own = _by_owner(stories)[0].get(me, []) if me else []
+    return min(own[:1] or _that_ship(stories) or [*stories][:1], key=lambda batch: max(map(rank, candidates[batch])))
+
+
+@remembered
+def _that_ship(batches: Batches) -> list[str]:
+    return [batch for batch, runs in batches.items() if any(shipped.TAG in run.tags for run in runs)]
+
+
+@remembered
+def _by_owner(batches: Batches) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """By browser: the batches that it asked for every run of, all with weights; and those of which any is unfinished.
+
+    That is a run that trains, waits or was interrupted.
+    """
+    trained: dict[str, list[str]] = {}
+    going: dict[str, list[str]] = {}
+    for batch, runs in batches.items():
+        trained_of, going_of = _owners(runs)
+        for browsers, owned in ((trained_of, trained), (going_of, going)):
+            for browser in browsers:
+                owned.setdefault(browser, []).append(batch)
+    return trained, going
+
+
+@remembered
+def _owners(runs: Sequence[Run]) -> tuple[frozenset[str], frozenset[str]]:
+    unfinished = (*ACTIVE, "paused", "interrupted")
+    trained = frozenset.intersection(*(frozenset(run.browsers if run.usable else ()) for run in runs))
+    return trained, frozenset(browser for run in runs if run.status in unfinished for browser in run.browsers)
 
 
 def rank(run: Run) -> tuple[int, ...]:
     """How soon a page starts on a run, the least first: this browser's own, those that ship as above, any other."""
-    if mine(run) and run.usable:
+    if (run.browser or run.joined) and mine(run) and run.usable:
         return (0,)
     if shipped.TAG in run.tags:
         return (1, not paths.available(run.config.dataset), run.config.dataset != "mnist")
@@ -144,13 +275,10 @@ def mine(run: Run) -> bool:
     return bool(me) and me in run.browsers
 
 
-def going(candidates: Mapping[str, list[Run]]) -> str | None:
+def going(candidates: Batches) -> str | None:
     """This browser's own newest story that trains, waits or was interrupted; None where none does."""
-    unfinished = (*ACTIVE, "paused", "interrupted")
-    for batch, runs in candidates.items():
-        if story.is_story(_configs(runs)) and any(mine(run) and run.status in unfinished for run in runs):
-            return batch
-    return None
+    me, stories = services.browser(), _stories(candidates)
+    return next(iter(_by_owner(stories)[1].get(me, [])), None) if me else None
 
 
 def _configs(runs: Iterable[Run]) -> dict[str, RunConfig]:
@@ -220,12 +348,13 @@ def _wait(batch: str, active: list[str], shown: str | None) -> None:
         st.page_link("pages/train/page.py", label="Watch yours", icon=":material/show_chart:", query_params=address)
 
 
-def describe(runs: list[Run]) -> str:
+@remembered
+def describe(runs: Sequence[Run]) -> str:
     """One line for a batch: on what, which student and settings, when."""
     last = runs[-1].config
     settings = f", {last.distillation.label}" if last.distillation else ""
     what = f"{last.role} {last.model.label}{settings}"
-    if story.is_experiment(_configs(runs)):
+    if is_experiment(runs):
         what = f"{sum(run.config.role == last.role for run in runs)} {last.role}, {last.model.label}"
     when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
     came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
@@ -262,7 +391,7 @@ def linked(runs: list[Run]) -> list[Run]:
     distilled = [run for run in runs if run.config.role == "distilled"]
     if distilled and not any(run.config.role == "baseline" for run in runs):
         alike = story.baseline_beside(distilled[-1].settled)
-        beside = serving(services.store().runs()).get(alike)
+        beside = services.store().listing().serving().get(alike)
         story_runs |= {} if beside is None else {beside.id: beside}
     order, between = {"teacher": 0, "baseline": 1, "distilled": 2}, _assistants(story_runs.values())
     return sorted(story_runs.values(), key=lambda run: (order[run.config.role], run.id not in between))
@@ -283,17 +412,17 @@ def comparison() -> list[Run]:
 
     Says what cannot be compared, and why; stops the page where nothing is left.
     """
-    candidates = {batch: runs for batch, runs in batches().items() if any(run.usable for run in runs)}
+    candidates = _with_weights(batches())
     if not candidates:
         no_models_yet()
         st.stop()
     batch = batch_picker(candidates)
-    usable = {run.id: run for run in services.store().runs() if run.usable}
     default = [run.id for run in with_teacher(candidates[batch])][:MAX_COMPARED]
-    named = _of_address(usable)
-    compared = named or ([] if st.query_params.get(COMPARED) == NOTHING else default)
-    offered = {run.id for runs in _offered(candidates, batch).values() for run in runs}.union(compared)
-    labels = told_apart(run for run in usable.values() if run.id in offered)
+    compared = _of_address() or ([] if st.query_params.get(COMPARED) == NOTHING else default)
+    searched = st.session_state.get(SEARCH, "")
+    offered = first_of(_of_the_kind(candidates, [batch]), partial(_words, candidates, describe), [batch], searched)
+    usable = _usable_of(candidates, offered, compared)
+    labels = told_apart(usable.values())
     if st.session_state.get(MODELS) != compared:
         st.session_state[MODELS] = compared
     picked = st.multiselect(
@@ -332,20 +461,26 @@ def _choose_models(default: list[str]) -> None:
         st.query_params[COMPARED] = ",".join(picked) or NOTHING
 
 
-def _of_address(usable: dict[str, Run]) -> list[str]:
+def _usable_of(candidates: Batches, named: Iterable[str], others: Iterable[str]) -> dict[str, Run]:
+    """The runs with weights of these batches, the newest first, and others by id."""
+    runs = [run for batch in named for run in reversed(candidates[batch])]
+    return {run.id: run for run in (*runs, *services.store().some([*others])) if run.usable}
+
+
+def _of_address() -> list[str]:
     """The runs that the address names; a sentence on each that cannot be compared."""
     named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id not in ("", NOTHING)]
-    say_what_is_not_here(named[:MAX_COMPARED], usable, "It is left out.")
-    return [run_id for run_id in named[:MAX_COMPARED] if run_id in usable]
+    say_what_is_not_here(named[:MAX_COMPARED], "It is left out.", lambda run: run.usable)
+    return [run.id for run in services.store().some(named[:MAX_COMPARED]) if run.usable]
 
 
-def say_what_is_not_here(named: Sequence[str], shown: Container[str], instead: str) -> None:
-    """A sentence on each run that an address names and that is not among those shown."""
+def say_what_is_not_here(named: Sequence[str], instead: str, shows: Callable[[Run], bool] = lambda run: True) -> None:
+    """A sentence on each run that an address names and that is not here, or that the page does not show."""
     known = {run.id: run for run in services.store().some(named)}
     for run_id in named:
         if run_id not in known:
             text = f"There is no run {run_id[:12]} here: it was deleted, or trained elsewhere. {instead}"
-        elif run_id not in shown:
+        elif not shows(known[run_id]):
             run = known[run_id]
             left = seconds_left([run]) if run.status in ACTIVE else None
             ready = f"{run.progress:.0%} done" + ("" if left is None else f", ready in about {duration(left)}")
@@ -361,19 +496,19 @@ def usable_run(title: str) -> Run:
 
     Without either it is the distilled student of what pages open on.
     """
-    usable = {run.id: run for run in services.store().runs() if run.usable}
-    if not usable:
+    candidates = _with_weights(batches())
+    if not candidates:
         no_models_yet()
         st.stop()
-    candidates = {batch: runs for batch, runs in batches().items() if any(run.id in usable for run in runs)}
     batch, named = keys.chosen_batch(), st.query_params.get(RUN)
-    batch = batch if batch in candidates else opening(candidates)
-    say_what_is_not_here([named] if named else [], usable, "This is another one.")
+    batch = batch if batch is not None and batch in candidates else opening(candidates)
+    say_what_is_not_here([named] if named else [], "This is another one.", lambda run: run.usable)
     _say_mine(batch)
     if _has_experiments(candidates):
         _offer_experiments()
-    offered = {run.id for runs in _offered(candidates, batch).values() for run in runs}.union([named])
-    labels = told_apart(run for run in usable.values() if run.id in offered)
+    offered = _offered(candidates, [batch], describe, SEARCH)
+    usable = _usable_of(candidates, offered, [named] if named else [])
+    labels = told_apart(usable.values())
 
     def near(run_id: str) -> tuple[bool, bool, bool]:
         run = usable[run_id]
@@ -403,6 +538,7 @@ FEWEST_STUDENTS = 2
 """Distilled ones in a batch that is shown as a sweep; a story has one."""
 
 
+@remembered
 def is_sweep(runs: Sequence[Run]) -> bool:
     """Whether a batch is shown as a grid: T and alpha are what its students differ in, and not for "Break it"."""
     objectives = [run.config.distillation.objective for run in runs if run.config.distillation]

@@ -8,6 +8,8 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -17,6 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core.base import paths as base_paths
+from kd_core.base.config import LabError
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
@@ -31,7 +34,7 @@ from kd_core.jobs.queue import Jobs
 from kd_core.jobs.turns import Limits, Span
 from kd_core.models.config import ModelConfig
 from kd_core.runs import recovery
-from kd_core.runs.run import Run, folder_of
+from kd_core.runs.run import Run, StoreError, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from pages.shared.figures import style
@@ -58,7 +61,8 @@ def store() -> Store:
 
 def mended() -> str | None:
     """What had to be mended when this server opened its store, in a sentence, or None."""
-    return _opened(base_paths.home()).notice
+    home = base_paths.home()
+    return recovery.damage_notice(home) or _opened(home).notice
 
 
 def jobs() -> Jobs:
@@ -79,12 +83,19 @@ def owner_colour(browser_id: str) -> str:
 
 @st.cache_resource(show_spinner=False)
 def _opened(home: Path) -> recovery.Opened:
-    opened = recovery.open_store(home, base_paths.storage())
-    opened.store.interrupt_orphans()
-    opened.store.purge()
-    opened.store.prune()
+    opened = recovery.open_store(home, base_paths.storage(), behind=True)
+    with suppress(StoreError):  # on a full disk, all can still be looked at
+        opened.store.interrupt_orphans()
+    threading.Thread(target=_tidy_up, args=(opened.store,), name="kd-lab-tidy-up", daemon=True).start()
     shipped.offer(opened.store)
     return opened
+
+
+def _tidy_up(store: Store) -> None:
+    """Remove what nobody needs any more, which takes a look at every run's folder."""
+    with suppress(LabError):
+        store.purge()
+        store.prune()
 
 
 @st.cache_resource(show_spinner=False)
@@ -308,10 +319,12 @@ def timings() -> list[Timing]:
     """What the newest runs that finished on a machine like this one took, an epoch at the median."""
     from kd_core.evaluation.speed import processor
 
-    alike = [run for run in store().runs(statuses=["finished"]) if run.environment.get("processor") == processor()]
+    here = processor()
+    alike = (run for run in store().listing().runs if run.status == "finished")
+    alike = (run for run in alike if run.environment.get("processor") == here)
     timed = [
         Timing(run.settled, cost, _epoch_seconds(run.id))
-        for run in alike[:RUNS_TIMED]
+        for run in islice(alike, RUNS_TIMED)
         if (cost := run.results["multiply_adds"]) is not None
     ]
     return [timing for timing in timed if timing.epoch_seconds > 0]
@@ -327,11 +340,11 @@ def advice(run: Run) -> "list[after.Advice]":
     from kd_core.experiments.advice import evidence
 
     around = evidence.related(store(), run)
-    return _advice(run.id, tuple(f"{other.id} {other.status} {other.attempt}" for other in around))
+    return _advice(run.id, " ".join(f"{other.id} {other.status} {other.attempt}" for other in around))
 
 
 @st.cache_data(show_spinner="Reading the results …", max_entries=64)
-def _advice(run_id: str, around: tuple[str, ...]) -> "list[after.Advice]":
+def _advice(run_id: str, around: str) -> "list[after.Advice]":
     from kd_core.experiments.advice import after, evidence
 
     return after.advise(evidence.evidence_of(store(), store().get(run_id)))

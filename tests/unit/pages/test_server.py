@@ -13,6 +13,9 @@ from types import SimpleNamespace
 import loops
 import pytest
 import streamlit
+from plotly import graph_objects
+from plotly.basedatatypes import BaseTraceType
+from plotly.offline import get_plotlyjs_version
 from starlette.requests import Request
 from starlette.websockets import WebSocket
 from streamlit.proto.ClientState_pb2 import ClientState
@@ -170,10 +173,20 @@ def test_plotly_is_compressed_once_and_whole_for_browsers_without_gzip():
     first, second = fetch(b"gzip, deflate, br"), fetch(b"gzip")
     assert first.body is second.body
     assert first.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(first.body) == routes._PLOTLY_JS.read_bytes()
+    assert gzip.decompress(first.body) == routes.PLOTLY_JS.read_bytes()
     plain = fetch(b"identity")
     assert "content-encoding" not in plain.headers
-    assert plain.path == routes._PLOTLY_JS
+    assert plain.path == routes.PLOTLY_JS
+
+
+def test_the_plotly_that_browsers_load_is_pythons_and_draws_all_that_the_pages_plot():
+    """Bring another with `npm pack plotly.js-cartesian-dist-min@VERSION`; of what it draws its README has the list."""
+    header = routes.PLOTLY_JS.read_text(encoding="utf-8")[:200]
+    assert f"(cartesian - minified) v{get_plotlyjs_version()}" in header
+    code = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "pages").rglob("*.py"))
+    plotted = {name.capitalize() for names in re.findall(r"\bgo\.(\w+)|\.add_(\w+)\(", code) for name in names}
+    plots = {name for name in plotted if issubclass(getattr(graph_objects, name, object), BaseTraceType)}
+    assert plots == {"Scatter", "Bar", "Heatmap", "Contour"}
 
 
 def keep_streamlit(monkeypatch):

@@ -6,6 +6,7 @@ import os
 import random
 import shutil
 import sqlite3
+import threading
 
 import pytest
 from tiny import tiny_config, train_here
@@ -100,10 +101,14 @@ def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did
     (store.home / BACKUP).unlink()
     (store.home / DATABASE).write_bytes(b"")
     opened = recovery.open_store(store.home)
-    assert "It is whole again, from the runs' folders; 4 of 4 runs" in opened.notice
-    found = {run.id: run for run in opened.store.runs()}
-    for run_id, (before, *_) in history["known"].items():
+    assert "the runs' folders; 4 of 4 runs" in opened.notice
+    known = as_known(opened.store)
+    found = {run_id: run for run_id, (run, *_) in known.items()}
+    for run_id, (before, *curves) in history["known"].items():
         assert (found[run_id].config, found[run_id].results) == (before.config, before.results)
+        assert (found[run_id].name, found[run_id].note, found[run_id].tags) == (before.name, before.note, before.tags)
+        if run_id in history["finished"]:
+            assert list(known[run_id][1:]) == curves
     for run_id in history["finished"]:
         assert found[run_id].status == "finished"
         assert artifacts.test_logits(store.folder(run_id)).shape == (445, 10)
@@ -372,3 +377,55 @@ def test_a_run_stopped_before_it_began_raises_no_alarm(store, caplog, request_at
     assert notice is None
     assert caplog.messages == []
     opened.close()
+
+
+def test_a_list_that_was_left_whole_is_looked_at_once_more_only_where_somebody_touched_it(store, history, monkeypatch):
+    looked = []
+    sound = recovery._sound
+    monkeypatch.setattr(recovery, "_sound", lambda path, *tables: looked.append(path.name) or sound(path, *tables))
+    store.close()
+    recovery.open_store(store.home).store.close()
+    assert looked == [DATABASE]
+    for _ in range(2):
+        opened = recovery.open_store(store.home)
+        assert [run.id for run in opened.store.runs()]
+        recovery.open_store(store.home).store.close()  # while another has it open
+        opened.store.describe(history["finished"][0], name="renamed", note="", tags=[])
+        opened.store.close()
+    assert looked == [DATABASE]
+    os.utime(store.home / DATABASE)
+    recovery.open_store(store.home).store.close()
+    assert looked == [DATABASE] * 2
+
+
+def test_curves_are_looked_at_in_a_thread_after_an_unclean_end(store, history, monkeypatch):
+    with store._transaction() as database:
+        database.execute("UPDATE records SET loss = 'damaged' WHERE run_id = ?", (history["finished"][0],))
+    opened = recovery.open_store(store.home, behind=True)  # the write-ahead log is there: nobody closed it
+    assert opened.notice is None
+    for thread in threading.enumerate():
+        if thread.name == "kd-lab-check":
+            thread.join(60)
+    assert "start it again" in recovery.damage_notice(store.home)
+    opened.store.close()
+    store.close()
+    again = recovery.open_store(store.home, behind=True)
+    assert "damaged" in again.notice
+    assert recovery.damage_notice(store.home) is None
+    again.store.close()
+
+
+def test_a_backup_leaves_to_the_folders_the_curves_that_they_hold_and_no_others(store, history):
+    store.back_up()
+    with contextlib.closing(sqlite3.connect(store.home / BACKUP)) as copy:
+        copied = {run_id for (run_id,) in copy.execute("SELECT DISTINCT run_id FROM records")}
+    assert copied.isdisjoint(history["finished"])
+    assert history["paused"] in copied
+    store.folder(history["finished"][1]).history.unlink()
+    store._left_out.clear()  # as a new process
+    store.back_up()
+    closed(store)
+    (store.home / DATABASE).write_bytes(b"this is no database" * 999)
+    opened = recovery.open_store(store.home)
+    assert as_known(opened.store) == history["known"]
+    opened.store.close()

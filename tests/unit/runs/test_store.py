@@ -3,20 +3,33 @@
 import json
 import math
 import os
+import pickle
 import socket
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import psutil
 import pytest
 from tiny import tiny_config
 
+from kd_core.runs import reading
 from kd_core.runs import store as runs_store
 from kd_core.runs.events import BUCKET_STEPS
 from kd_core.runs.reading import BACKUP, CURVE_STRETCHES, DATABASE
-from kd_core.runs.run import LOST_WORKER, MAX_NAME, MAX_NOTE, MAX_TAG, StoreError, folder_of, new_id
+from kd_core.runs.run import (
+    LOST_WORKER,
+    MAX_NAME,
+    MAX_NOTE,
+    MAX_TAG,
+    StoreError,
+    folder_of,
+    new_id,
+    remembered,
+    settled_of,
+)
 from kd_core.runs.store import Store
 
 STARTED = {"kind": "started", "step": 0, "total_steps": 100, "environment": {"device": "cpu"}}
@@ -747,3 +760,91 @@ def test_nobody_else_on_the_machine_reads_whose_run_is_whose(tmp_path):
         assert modes(shared) == ["0o770", "0o644", "0o644", "0o644", "0o777"]
     finally:
         os.umask(before)
+
+
+def test_a_kept_listing_is_always_what_a_new_reader_reads(store, run_id):
+    def same() -> None:
+        fresh = Store(store.home)
+        kept, read = store.listing(), fresh.listing()
+        assert [*kept.runs] == [*read.runs] == fresh.runs() == store.runs()
+        assert list(kept.batches.items()) == list(read.batches.items())
+        assert kept.grouped(settled_of) == read.grouped(settled_of)
+        assert store.runs(statuses=["finished"]) == [run for run in read.runs if run.status == "finished"]
+        fresh.close()
+
+    same()
+    other = Store(store.home)  # as another process, which writes beside
+    ids = [new_id() for _ in range(3)]
+    other.create({name: tiny_config(seed=seed) for seed, name in enumerate(ids)})
+    same()
+    before = store.listing()
+    other.apply(ids[0], {"kind": "started", "step": 0, "total_steps": 4, "environment": {"precision": "float32"}})
+    other.apply(ids[0], {"kind": "finished", "results": {"test_errors": 1}})
+    store.describe(ids[1], name="kept", note="", tags=[])
+    same()
+    assert before.by_id[ids[0]].status == "queued"
+    assert store.listing().by_id[run_id] is before.by_id[run_id]
+    other.apply(ids[1], {"kind": "stopped"})
+    other.delete(ids[1])
+    same()
+    store.restore(ids[1])
+    same()
+    store.delete(ids[1])
+    assert store.purge(days=0) == [ids[1]]
+    same()
+    other.close()
+
+
+def test_a_change_that_was_rolled_back_is_in_no_listing(store, run_id):
+    store.listing()
+    with pytest.raises(KeyError):
+        store.apply(run_id, {"kind": "message", "text": "lost"}, {"kind": "probe"})
+    assert store.listing().by_id[run_id].message is None
+    store.apply(run_id, {"kind": "message", "text": "kept"})
+    assert store.listing().by_id[run_id].message == "kept"
+
+
+def test_a_store_without_its_triggers_is_followed_as_well(home, run_id, store):
+    with closing(sqlite3.connect(store.home / DATABASE)) as database:
+        database.executescript("DROP TRIGGER runs_note_delete; DROP TRIGGER runs_note_insert; DROP TABLE changes")
+    older = Store(home)
+    older._notes_changes = False  # as on a disk that cannot be written
+    assert older.listing().by_id.keys() == {run_id}
+    store.create({"more": tiny_config(seed=9)})
+    assert older.listing().by_id.keys() == {run_id, "more"}
+    older.close()
+
+
+def test_the_newest_runs_are_read_a_few_at_a_time(store, run_id, monkeypatch):
+    monkeypatch.setattr(reading, "MANY", 2)
+    for seed in range(4):
+        store.create({new_id(): tiny_config(seed=seed), new_id(): tiny_config(seed=seed + 10)})
+    assert [*store.newest()] == store.runs()
+
+
+def test_a_run_goes_to_another_process_without_what_is_remembered_of_it(store, run_id):
+    run = store.get(run_id)
+    assert remembered(lambda run: object())(run) is not None
+    sent = pickle.loads(pickle.dumps(run))
+    assert sent == run
+    assert sent.facts == {}
+
+
+def test_what_is_remembered_of_a_batch_is_worked_out_once_until_one_of_its_runs_changes(store, run_id):
+    asked = []
+
+    @remembered
+    def count(runs):
+        asked.append(len(runs))
+        return len(runs)
+
+    batch = store.get(run_id).batch
+    store.create({"other": tiny_config(seed=3)})
+    assert [count(store.listing().batches[batch]) for _ in range(3)] == [1] * 3
+    assert len(asked) == 1
+    store.apply("other", {"kind": "message", "text": "of another batch"})
+    count(store.listing().batches[batch])
+    assert len(asked) == 1
+    store.describe(run_id, name="new", note="", tags=[])
+    count(store.listing().batches[batch])
+    assert len(asked) == 2
