@@ -183,17 +183,18 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
             there = [run_id for run_id in st.session_state["form_teachers"] if run_id in known]
             st.session_state["form_teachers"] = there
         always = st.session_state.get("form_teachers", named)
-        labels = {
-            run_id: f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run_id[:4]})"
-            for run_id, run in known.items()
-        }
+
+        def label(run_id: str) -> str:
+            run = known[run_id]
+            return f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run_id[:4]})"
+
         picked = field(
             st.multiselect,
             "teachers",
             named or list(known)[:1],
             "Trained teachers",
-            pickers.some_of([*known], labels.__getitem__, always, what="teachers", key="form_search_teachers"),
-            format_func=labels.__getitem__,
+            pickers.some_of([*known], label, always, what="teachers", key="form_search_teachers"),
+            format_func=label,
             help="Several make an ensemble: the student learns from their average.",
             max_selections=20,
         )
