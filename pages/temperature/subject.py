@@ -142,7 +142,7 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
         if digit
         else data_picture.read_for(content, info_of(dataset).image_shape, box)
     )
-    right.image(picture(image), width=width_of(image), caption="What the models see")
+    right.image(picture(image), width="stretch", caption="What the models see")
     st.caption("Drag a box around the digit where the models see something else." if digit else "Drag a box to cut.")
     if is_flat(image):
         st.warning("Of this picture the models see almost one colour.", icon=":material/info:")

@@ -57,6 +57,18 @@ def test_a_users_data_set_is_shown_with_its_classes_numbers_and_how_it_was_made(
     assert "20% of each class by seed 0" in said
 
 
+def test_copies_are_said_on_the_data_page_and_beside_a_comparison(open_page, home, tmp_path):
+    content = {**files(6, "train/"), **files(4, "test/")}
+    source = zipped(tmp_path / "leak.zip", content)
+    leaky = prepare.prepare(source, Preparation(label="leak", side=16), base_paths.storage())
+    sentence = "12 of 12 test images are also training images"
+    assert sentence in words(open_page(data=leaky))
+    store = Store(home)
+    teacher = store.get(train_here(store, tiny_config(epochs=1).replace(dataset=leaky)))
+    store.close()
+    assert sentence in words(open_page("compare", batch=teacher.batch))
+
+
 def test_training_on_it_starts_from_a_story_of_its_own(open_page, trees):
     app = open_page(data=trees)
     app.button(key="train_on_it").click().run()

@@ -114,6 +114,8 @@ def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_call
     assert shell("train", "--dataset", "leaves").stderr.startswith("error: unknown data set 'leaves': choose one of")
     assert shell("data", "look", str(source), "--json").stdout.startswith('{"result": {"train": {"ash": 12')
     assert "ash" in shell("data", "look", str(source)).stdout
+    assert "oak" in shell("data", "look", str(source), "--rename", "ash=oak").stdout
+    assert "--rename must be a folder and a class" in shell("data", "look", str(source), "--rename", "ash").stderr
     (tmp_path / "one").mkdir()
     refused = shell("data", "look", str(tmp_path / "one"))
     assert (refused.exit_code, refused.stderr.startswith("error: one holds no image")) == (2, True)

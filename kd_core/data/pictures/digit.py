@@ -20,6 +20,7 @@ FAINT, FULL = 0.25, 0.75
 """Of the pen's contrast: below the first nothing is ink, from the second on all is."""
 APART, LEAST_INK = 0.25, 0.05
 """Parts of one digit lie no further apart, of its height, and hold no less ink, of its largest part's."""
+ONE_SHADE = "This picture is of one shade: upload one in which a digit stands out from its background."
 
 Grey = NDArray[np.uint8]
 Contrast = NDArray[np.float32]
@@ -34,6 +35,8 @@ def digit_in(picture: Image.Image) -> Grey:
 
     contrast = contrast_to_paper(picture)
     labels, _, inks = areas(contrast > np.quantile(contrast, 0.9995) / 2, contrast)
+    if len(inks) == 0:
+        raise ValueError(ONE_SHADE)
     pen = np.quantile(contrast[labels == 1 + np.argmax(inks)], 0.7)
     ink = ((contrast / pen - FAINT) / (FULL - FAINT)).clip(0, 1)  # ruled lines are fainter than the pen, and go
     labels, boxes, inks = areas(ink > 0.3, ink)
@@ -91,7 +94,7 @@ def contrast_to_paper(picture: Image.Image) -> Contrast:
     paper = np.asarray(Image.fromarray(np.dstack(medians)).resize(picture.size, Image.Resampling.BILINEAR), np.float32)
     levels = np.asarray(picture, np.float32)
     if np.abs(paper - levels).max() < FAINTEST:
-        raise ValueError("This picture is of one shade: upload one in which a digit stands out from its background.")
+        raise ValueError(ONE_SHADE)
     if max(picture.size) > PAPER_SIDE:  # else a stroke is a pixel or two wide
         levels = ndimage.uniform_filter(levels, (3, 3, 1))
     times = np.log((paper + DARKEST) / (levels + DARKEST))  # as a ratio dark and light are alike

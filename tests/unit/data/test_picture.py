@@ -136,3 +136,39 @@ def test_only_formats_that_pillow_reads_by_itself_are_read():
     ):
         with pytest.raises(PictureError, match="no picture that can be read: upload a PNG, JPEG or WebP"):
             data_picture.read_picture(content)
+
+
+def shaded(edge):
+    """A bar on paper that lies in shadow right of an edge, a quarter as light."""
+    sheet = np.full((120, 160), 230, np.float64)
+    sheet[30:90, 60:70] = 40
+    sheet[:, edge:] /= 4
+    return png(sheet.round().astype(np.uint8))
+
+
+@pytest.mark.parametrize("edge", [20, 100, 130])
+def test_a_shadow_is_no_ink(edge):
+    image, even = (data_picture.read_picture(shaded(at)) for at in (edge, 160))
+    assert np.abs(image.astype(int) - even).mean() < 6
+    assert (image[:, :8] == 0).all()
+
+
+def test_ruled_lines_and_far_dirt_are_no_part_of_the_digit():
+    sheet = np.full((120, 160), 230, np.uint8)
+    sheet[10::20] = 200
+    sheet[5:12, 5:12] = 40
+    sheet[30:90, 80:90] = 40
+    image = data_picture.read_picture(png(sheet))
+    assert np.ptp(np.flatnonzero(image.any(1))) + 1 == 20
+    assert np.ptp(np.flatnonzero(image.any(0))) + 1 <= 6
+
+
+def test_a_box_cuts_the_picture_and_one_without_a_pixel_is_the_whole():
+    sheet = np.full((100, 200), 230, np.uint8)
+    sheet[20:80, 30:40] = 40
+    sheet[45:55, 120:180] = 40
+    left, right = (data_picture.read_picture(png(sheet), box) for box in ((0, 0, 0.5, 1), (0.5, 0, 1, 1)))
+    assert (np.ptp(np.flatnonzero(left.any(1))), np.ptp(np.flatnonzero(right.any(0)))) == (19, 19)
+    assert data_picture.read_rgb(png(sheet), (0.5, 0, 1, 1)).size == (100, 100)
+    for nothing in ((0.5, 0.5, 0.5, 0.5), (0.9, 0, 0.1, 1), (-1, 0, 2, 1)):
+        assert data_picture.read_rgb(png(sheet), nothing).size == (200, 100)
