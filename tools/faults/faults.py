@@ -829,7 +829,8 @@ def serve_twice(lab: Lab, generator: random.Random) -> None:
     """A second server works on the same home, trains a story of its own there, and is killed or stopped."""
     other_work = lab.work / f"second-{lab.fault.number}"
     other_work.mkdir()
-    other = Server(other_work, lab.home, lab.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=1)
+    # With as many at once, so that a run has as many threads: of another number the weights' last digits differ.
+    other = Server(other_work, lab.home, lab.mirror, checkpoint_seconds=CHECKPOINT_SECONDS, at_once=AT_ONCE)
     lab.hit()
     try:
         other.start()
