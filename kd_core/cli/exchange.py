@@ -29,7 +29,7 @@ from kd_core.exchange import shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
-from kd_core.models.config import MODELS, PIXELS, ExternalConfig, ModelConfig
+from kd_core.models.config import PIXELS, ExternalConfig, ModelConfig
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
@@ -38,7 +38,7 @@ PAGE = "draw.html"
 
 
 @takes(
-    Fields(ModelConfig, without=("dropout_input", "dropout_hidden"), shows_defaults=False),
+    Fields(ModelConfig, only=("name", "hidden", "channels", "batch_norm"), shows_defaults=False),
     Fields(ExternalConfig, only=("mean", "std")),
 )
 def teacher(
@@ -46,32 +46,61 @@ def teacher(
     file: Annotated[Path, typer.Argument(help="State dict, safetensors, torch.export program or ONNX file.")],
     dataset: DatasetName = "mnist",
     pixels: Annotated[
-        str, typer.Option(help=f"What it was trained to read: {', '.join(PIXELS)}; or state --mean and --std.")
-    ] = "own",
-    inverted: Annotated[bool, typer.Option("--inverted", help="It was trained on dark and light exchanged.")] = False,
+        str | None,
+        typer.Option(
+            help=f"What it was trained to read: {', '.join(PIXELS)}, or --mean and --std; else what fits best."
+        ),
+    ] = None,
+    inverted: Annotated[
+        bool | None,
+        typer.Option("--inverted/--no-inverted", help="Whether dark and light were exchanged; by default what fits."),
+    ] = None,
+    side: Annotated[str | None, typer.Option(help="The side to which its images were resized, such as 224.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Which of its classes are the data set's, in their order, such as 3,0,17.")
+    ] = None,
+    answer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What its file does not tell, such as activation=tanh; repeat for several. By default what fits."
+        ),
+    ] = None,
+    errors: Annotated[int | None, typer.Option(help="Its test errors where you know them: they must come out.")] = None,
     name: Annotated[str, typer.Option(help="What to call its run.")] = "",
     look: Annotated[bool, typer.Option("--look", help="Try it and say what was found, but take nothing in.")] = False,
-    anyway: Annotated[bool, typer.Option("--anyway", help="Take it in though it errs as if it guessed.")] = False,
+    anyway: Annotated[bool, typer.Option("--anyway", help="Take it in though something speaks against it.")] = False,
 ) -> None:
     """Bring a teacher that was trained elsewhere: it is tried on the test set, and a run is made of it.
 
-    The architecture of weights is told by their names and shapes, unless --model names it.
+    The architecture of weights is told by their names and shapes, unless --model names it. What these leave open is
+    tried on training images, and said with its numbers.
     """
-    if pixels not in PIXELS:
+    if pixels is not None and pixels not in PIXELS:
         raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
     statistics, architecture = values[ExternalConfig], values[ModelConfig]
-    if pixels != "own" and statistics:
+    if pixels is not None and statistics:
         raise LabError("--pixels stands for a --mean and a --std: state one or the other")
-    _, mean, std = PIXELS[pixels]
-    if statistics:
-        mean, std = statistics.get("mean", ()), statistics.get("std", ())
+    answers = {"pixels": pixels, "side": side, "classes": classes}
+    answers["inverted"] = None if inverted is None else "yes" if inverted else "no"
+    for text in answer or ():
+        question, equals, option = text.partition("=")
+        if not equals:
+            raise LabError(f"--answer must be a question and an option, such as activation=tanh, got '{text[:80]}'")
+        answers[question.strip()] = option.strip()
     named = any(value is not False for value in architecture.values())
-    model = model_config(ModelConfig(), architecture) if named else None
-    running = trial.Trial(
-        _content_of(file), file=file.name, dataset=dataset, model=model, mean=mean, std=std, inverted=inverted
+    ask = trial.Ask(
+        file=file.name,
+        dataset=dataset,
+        model=model_config(ModelConfig(), architecture) if named else None,
+        mean=statistics.get("mean", () if statistics else None),
+        std=statistics.get("std", () if statistics else None),
+        answers={question: option for question, option in answers.items() if option is not None},
+        errors=errors,
     )
-    outcome = _wait_for(running)
+    outcome = _wait_for(trial.Trial(_content_of(file), ask))
     say(" ".join(outcome.notes))
+    for tried in outcome.questions:
+        say(tried.sentence)
     console.print(f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}", highlight=False)
     if outcome.warning:
         say(outcome.warning, notices, "yellow")
@@ -145,7 +174,7 @@ def export_model(
         texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE)
         _check_free([out / name for name in (*export_checks.MODEL_FILES, *texts)], force)
     store = open_store()
-    exported = find(store, run, "exports", finished("finished network", lambda run: run.config.model.name in MODELS))
+    exported = find(store, run, "exports", finished("finished network", lambda run: not run.config.model.opaque))
     folder = store.folder(exported.id).export
     with progress_bar() as show:
         checks = write.export_run(store.storage, exported, show)

@@ -223,7 +223,7 @@ def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     given = [field for field, value in values.items() if field != "name" and value is not False]
     for field in given:
         readers = [other for other, architecture in MODELS.items() if field in architecture.reads]
-        if name in MODELS and name not in readers:
+        if name not in readers:
             raise LabError(
                 f"{name} does not read {flag_of(field)}: leave it out, or choose --model {' or '.join(readers)}"
             )

@@ -28,10 +28,11 @@ from kd_core.runs.run import RESUMABLE, Run
 from kd_core.training.config import RunConfig, TrainingConfig
 
 TRAINING = Fields(TrainingConfig, without=("warmup_epochs", "validation_fraction"))
+MODEL = Fields(ModelConfig, without=("norm_last", "pool", "first_kernel", "first_stride"))
 SEED = Fields(RunConfig, only=("seed",))
 
 
-@takes(Fields(ModelConfig), TRAINING, Fields(TransferSetConfig, without=("labelled",)), SEED)
+@takes(MODEL, TRAINING, Fields(TransferSetConfig, without=("labelled",)), SEED)
 def train(
     values: Values,
     dataset: DatasetName = "mnist",
@@ -55,7 +56,7 @@ def train(
 
 @takes(
     Fields(DistillationConfig, without=("teachers", "weights")),
-    Fields(ModelConfig),
+    MODEL,
     TRAINING,
     Fields(TransferSetConfig),
     SEED,

@@ -375,12 +375,13 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     for record in _records(members):
         expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
 
-    model = build.blueprint(config.model, info.image_shape, info.classes)
+    shape = config.brought.reads(info.image_shape) if config.brought else info.image_shape
+    model = build.blueprint(config.model, shape, info.classes)
+    models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     costs = speed.costs(model, info.image_shape)
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
     expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
     model.load_state_dict(weights, assign=True)
-    models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     sizes = {"test": card.results.test_examples}
     if config.role == "teacher" and "train" in logits:  # one that came as weights alone has none
         sizes["train"] = info.train_examples

@@ -5,8 +5,8 @@ size in it may follow from the values of an image: so what one batch of images t
 (models.torch_export holds torch.export's graphs to the same). A black box computes on the CPU, BATCH images at a time.
 """
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base.config import LabError
+from kd_core.models.architectures.architecture import ImageShape
+from kd_core.models.config import ExternalConfig
 from kd_core.models.torch_export import Axes, Program
 
-Kind = Literal["program", "onnx"]
 BATCH = 256
 """Images at once. A trial asks for as many, so that later nothing takes more room than it did there."""
 MAX_BYTES = 500_000_000
@@ -38,6 +39,11 @@ Trilu Unsqueeze Upsample Where Xor
 """
 OPERATORS = frozenset(_OPERATORS.split())
 """What a graph may call, of ONNX's own domain: no loop, no random number, no text, nothing that finds by value."""
+ML_OPERATORS = frozenset(
+    {"Imputer", "LinearClassifier", "Normalizer", "SVMClassifier", "Scaler", "TreeEnsembleClassifier"}
+)
+"""Of the domain ai.onnx.ml, as scikit-learn's models are written. ONNX Runtime 1.32 checks the lengths and indices of
+their attributes before it runs them: of 58 damaged files it refused 46, and computed numbers with the others."""
 _SIZES = {
     "ConstantOfShape": (0,), "Expand": (1,), "OneHot": (1,), "Pad": (1, 3), "Range": (0, 1, 2), "Reshape": (1,),
     "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,), "TopK": (1,),
@@ -60,41 +66,39 @@ class BlackBoxError(LabError):
 class BlackBox(nn.Module):
     """Images (N, C, H, W) as the file wants them -> logits (N, K), on the device of the images.
 
-    Its only state is the file itself, as bytes under the name of its kind. Raises BlackBoxError or ProgramError where
-    the file cannot be used, or is for other images.
+    external: of its run; kind, output, gives and classes say how the file is read. classes: K; None for as many as the
+    file gives. Its only state is the file itself, as bytes under the name of its kind. Raises
+    BlackBoxError or ProgramError where the file cannot be used, or is for other images.
     """
 
-    def __init__(
-        self,
-        kind: Kind,
-        content: bytes,
-        image_shape: tuple[int, int, int],
-        classes: int,
-        gives: Literal["logits", "probabilities"] = "logits",
-    ) -> None:
+    def __init__(self, content: bytes, image_shape: ImageShape, classes: int | None, external: ExternalConfig) -> None:
         super().__init__()
+        kind = external.kind
         self.register_buffer(kind, torch.frombuffer(bytearray(content), dtype=torch.uint8))
-        self.classes, self.gives = classes, gives
-        run: Program | _Onnx = Program(content, MAX_BYTES) if kind == "program" else _Onnx(content)
+        self.classes, self.external = classes, external
+        run = open_file(content, external)
         self._run: Callable[[Tensor], Tensor] = run.__call__  # not as a submodule: its numbers are the file's
         self._dtype = run.dtype
         self._least, most = run.axes.batch
         self._most = min(BATCH, most or BATCH)
         if self._least > BATCH:
             raise BlackBoxError(f"This file wants {self._least:,} images at once: export it for at most {BATCH}.")
-        self._flat = _is_flat(run.axes, image_shape)
+        arrange = _arrangement(run.axes.rest, image_shape)
+        if arrange is None:
+            raise BlackBoxError(_other_images(run.axes.rest, image_shape))
+        self._arrange = arrange
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, C, H, W) float -> (N, K) float32."""
         if not len(images):
-            return torch.zeros(0, self.classes, device=images.device)
+            return torch.zeros(0, self.classes or 0, device=images.device)
         given = images.detach().to("cpu", torch.float32)
         if not self._dtype.is_floating_point:
             given = given.round().clamp(0, 255)  # pixels that were normalised and back are not quite whole
-        given = (given.flatten(1) if self._flat else given).to(self._dtype).contiguous()
+        given = self._arrange(given).to(self._dtype).contiguous()
         with torch.no_grad():
             logits = torch.cat([self._one_batch(part) for part in given.split(self._most)])
-        if self.gives == "probabilities":
+        if self.external.gives == "probabilities":
             logits = logits.clamp_min(LEAST_PROBABILITY).log()
         return logits.to(images.device)
 
@@ -106,44 +110,84 @@ class BlackBox(nn.Module):
         output = self._run(part)
         if output.ndim > 2 and output.shape[2:].numel() == 1:
             output = output.flatten(1)
-        if output.ndim != 2 or len(output) != len(part) or output.shape[1] != self.classes:
+        if output.ndim != 2 or len(output) != len(part):
+            raise BlackBoxError(_other_answer(tuple(output.shape), len(part), self.classes))
+        if self.external.classes is not None and max(self.external.classes) < output.shape[1]:
+            output = output[:, list(self.external.classes)]
+        if self.classes not in (None, output.shape[1]):
             raise BlackBoxError(_other_answer(tuple(output.shape), len(part), self.classes))
         return output[:count].float()
 
 
-def of_state(
-    state: dict[str, Tensor], image_shape: tuple[int, int, int], classes: int, gives: Literal["logits", "probabilities"]
-) -> BlackBox:
+def open_file(content: bytes, external: ExternalConfig) -> "Program | _Onnx":
+    """A file whose one output can be asked for; axes and dtype are of its input. Raises as BlackBox does."""
+    output = external.output
+    return Program(content, MAX_BYTES, output) if external.kind == "program" else _Onnx(content, output)
+
+
+def outputs_of(content: bytes, kind: str) -> tuple[str, ...]:
+    """The names of a file's outputs. Raises as BlackBox does."""
+    if kind == "program":
+        return Program(content, MAX_BYTES).outputs
+    return tuple(given.name for given in _loaded(content).graph.output)
+
+
+def of_state(state: dict[str, Tensor], image_shape: ImageShape, classes: int, external: ExternalConfig) -> BlackBox:
     """The black box whose state_dict this is. Raises as BlackBox does."""
-    for kind in ("program", "onnx"):
-        if set(state) == {kind} and state[kind].dtype == torch.uint8:
-            return BlackBox(kind, state[kind].numpy().tobytes(), image_shape, classes, gives).eval()
+    kind = external.kind
+    if set(state) == {kind} and state[kind].dtype == torch.uint8:
+        return BlackBox(state[kind].numpy().tobytes(), image_shape, classes, external).eval()
     raise BlackBoxError("This run's file is no black box: bring it anew.")
 
 
-def _other_answer(shape: tuple[int, ...], images: int, classes: int) -> str:
-    if len(shape) == 2 and shape[0] == images:
+def _other_answer(shape: tuple[int, ...], images: int, classes: int | None) -> str:
+    if len(shape) == 2 and shape[0] == images and classes is not None:
         return (
             f"This file gives {shape[1]:,} classes, the data set has {classes:,}: choose the data set it was made for."
         )
     answer = "x".join(map(str, shape)) or "one number"
     return (
-        f"This file answers {images} images with {answer}, not with {images}x{classes} logits: export what gives"
+        f"This file answers {images} images with {answer}, not with {images}x{classes or 'K'} logits: export what gives"
         " logits."
     )
 
 
-def _is_flat(axes: Axes, image_shape: tuple[int, int, int]) -> bool:
-    """Whether images are given as rows of numbers. Raises BlackBoxError for images of another shape."""
-    numbers = image_shape[0] * image_shape[1] * image_shape[2]
-    if len(axes.rest) == 1 and axes.rest[0] in (numbers, 0):
-        return True
-    if len(axes.rest) == 3 and all(wanted in (size, 0) for wanted, size in zip(axes.rest, image_shape, strict=True)):
-        return False
-    wanted, ours = ("x".join(str(size or "any") for size in shape) for shape in (axes.rest, image_shape))
-    raise BlackBoxError(
+def shape_read(axes: Sequence[int], image_shape: ImageShape, side: int | None = None) -> ImageShape:
+    """(C, H, W) of the images that a file reads whose input has these axes beside the batch's; 0 is any size.
+
+    image_shape: of the data set. side: to which its images are to be resized, None to leave them. Colour is made grey
+    and grey colour where the file wants it. Raises BlackBoxError where none fits.
+    """
+    channels, height, width = image_shape
+    sizes = (height, width) if side is None else (side, side)
+    for count in (channels, 1, 3) if channels in (1, 3) else (channels,):
+        if _arrangement(axes, (count, *sizes)) is not None:
+            return count, *sizes
+    raise BlackBoxError(_other_images(axes, image_shape))
+
+
+def _arrangement(axes: Sequence[int], shape: ImageShape) -> Callable[[Tensor], Tensor] | None:
+    """What lays images (N, C, H, W) out as a file reads them; None where it reads none of this shape."""
+    channels, height, width = shape
+    layouts: list[tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = [
+        ((channels * height * width,), lambda images: images.flatten(1)),
+        (shape, lambda images: images),
+        ((height, width, channels), lambda images: images.permute(0, 2, 3, 1)),
+        *([((height, width), lambda images: images.squeeze(1))] if channels == 1 else []),
+    ]
+    for layout, arrange in layouts:
+        if len(axes) == len(layout) and all(wanted in (0, size) for wanted, size in zip(axes, layout, strict=True)):
+            return arrange
+    return None
+
+
+def _other_images(axes: Sequence[int], image_shape: ImageShape) -> str:
+    wanted, ours = ("x".join(str(size or "any") for size in shape) for shape in (axes, image_shape))
+    sides = [size for size in axes if size > 4] if len(axes) in (2, 3) else []
+    other = f", or have them resized, to a side of {max(sides)}" if sides and max(sides) not in image_shape else ""
+    return (
         f"This file reads images of {wanted}, those of the data set are {ours} (channels x height x width): choose the"
-        " data set it was made for."
+        f" data set it was made for{other}."
     )
 
 
@@ -151,11 +195,14 @@ def _is_flat(axes: Axes, image_shape: tuple[int, int, int]) -> bool:
 
 
 class _Onnx:
-    """An ONNX file in ONNX Runtime. axes, dtype: of its input, 0 for a size that it leaves open."""
+    """An ONNX file in ONNX Runtime, asked for one of its outputs. axes, dtype: of its input, 0 for an open size."""
 
-    def __init__(self, content: bytes) -> None:
-        made = _checked(content)
+    def __init__(self, content: bytes, output: int) -> None:
+        made = _loaded(content)
         graph = made.graph
+        if len(graph.output) > 1:
+            _keep_output(graph, output)
+        _check(made)
         (given,) = _inputs(graph)
         self._input = given.name
         kind = given.type.tensor_type
@@ -205,18 +252,43 @@ def _inputs(graph: Any) -> list[Any]:
     return [given for given in graph.input if given.name not in kept]
 
 
-def _checked(content: bytes) -> Any:
+def _loaded(content: bytes) -> Any:
     """What an ONNX file holds, none of which has run yet, and nothing that is not understood. Raises BlackBoxError."""
     try:
         made = onnx.load_from_string(content)
         made.DiscardUnknownFields()
     except Exception as error:  # protobuf's own, of several kinds
         raise BlackBoxError("This is no ONNX file, or it is damaged or cut short: export it anew.") from error
-    graph = made.graph
-    if not graph.node or not graph.output:
+    if not made.graph.node or not made.graph.output:
         raise BlackBoxError("This is no ONNX file, or it is damaged or cut short: export it anew.")
-    if len(graph.node) > MAX_NODES:
+    if len(made.graph.node) > MAX_NODES:
         raise _refused(f"its graph has more than {MAX_NODES:,} nodes")
+    return made
+
+
+def _keep_output(graph: Any, index: int) -> None:
+    """Leave nothing in a graph but what one of its outputs takes, and of scikit-learn's maps the tensor within."""
+    output = graph.output[index]
+    makes = {name: node for node in graph.node for name in node.output}
+    if output.name in makes and makes[output.name].op_type == "ZipMap":
+        output = onnx.helper.make_empty_tensor_value_info(makes[output.name].input[0])
+    needed, waiting = set(), [output.name]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += makes[name].input if name in makes else []
+    nodes = [node for node in graph.node if needed.intersection(node.output)]
+    kept = [tensor for tensor in graph.initializer if tensor.name in needed]
+    for field, values in (("node", nodes), ("initializer", kept), ("output", [output])):
+        values = [type(value).FromString(value.SerializeToString()) for value in values]
+        graph.ClearField(field)
+        getattr(graph, field).extend(values)
+
+
+def _check(made: Any) -> None:
+    """Raise BlackBoxError for anything in a graph that is not let run."""
+    graph = made.graph
     if len(made.functions):
         raise _refused("it holds functions of its own: inline them (onnx.inliner) and save it again")
     if len(graph.sparse_initializer):
@@ -229,13 +301,17 @@ def _checked(content: bytes) -> Any:
     if len(_inputs(graph)) != 1:
         raise _refused(f"it wants {len(_inputs(graph))} inputs; a teacher is given images alone")
     _check_sizes(graph)
-    return made
 
 
 def _check_node(node: Any) -> None:
     name = _first_words(ValueError(f"{node.domain}.{node.op_type}" if node.domain else node.op_type))
-    if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
-        raise _refused(f"it calls {name}, which is not among the operators that KD Lab lets an uploaded file call")
+    allowed = {"": OPERATORS, "ai.onnx": OPERATORS, "ai.onnx.ml": ML_OPERATORS}.get(node.domain, frozenset())
+    if node.op_type not in allowed:
+        learn = "; of scikit-learn's models, linear ones, MLPs, trees, forests and SVMs can be brought"
+        raise _refused(
+            f"it calls {name}, which is not among the operators that KD Lab lets an uploaded file call"
+            f"{learn if node.domain == 'ai.onnx.ml' or node.op_type == 'Scan' else ''}"
+        )
     for attribute in node.attribute:
         if attribute.HasField("g") or len(attribute.graphs) or attribute.HasField("sparse_tensor"):
             raise _refused(f"its {name} holds a graph of its own")

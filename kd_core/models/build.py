@@ -25,8 +25,14 @@ def build(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modu
 
 
 def blueprint(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
-    """The model without its numbers, on the meta device: whatever its size, it takes no memory and no time to build."""
-    with torch.device("meta"):
+    """The model without its numbers, on the meta device: whatever its size, it takes no memory and no time to build.
+
+    But for torchvision's RegNets, which compute their widths by tensors: those are built whole.
+    """
+    try:
+        with torch.device("meta"):
+            return build(config, image_shape, classes)
+    except NotImplementedError:
         return build(config, image_shape, classes)
 
 

@@ -2,10 +2,11 @@
 
 from typing import Annotated, Literal, NoReturn, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from kd_core.base.config import Config, ConfigError
-from kd_core.models.architectures.architecture import Architecture
+from kd_core.models.architectures import stock
+from kd_core.models.architectures.architecture import Activation, Architecture, ImageShape
 from kd_core.models.architectures.cnn import CNN
 from kd_core.models.architectures.mlp import MLP
 from kd_core.models.architectures.mobilenet_v3_small import MOBILENET_V3_SMALL
@@ -45,22 +46,34 @@ class ModelConfig(Config):
     dropout_input: float = Field(0.0, ge=0, lt=1, description="share of inputs dropped in training (mlp only)")
     dropout_hidden: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped in training (mlp only)")
     batch_norm: bool = Field(False, description="batch normalisation after each hidden layer (mlp only)")
+    activation: Activation = Field("relu", description="of the hidden layers (mlp and cnn)")
+    norm_last: bool = Field(False, description="batch normalisation after the activation, not before (mlp and cnn)")
+    pool: Literal["max", "average", "none"] = Field(
+        "max", description="pooling (of a torchvision model: after its first layer); a cnn without has strides of 2"
+    )
+    first_kernel: int | None = Field(None, ge=1, le=32, description="of a torchvision model's first convolution")
+    first_stride: int | None = Field(None, ge=1, le=32, description="of a torchvision model's first convolution")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in (*MODELS, BLACK_BOX):
+        if self.name not in (*MODELS, BLACK_BOX, *stock.NAMES):
             raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
         return self
 
     @property
     def architecture(self) -> Architecture:
         """What its name stands for."""
-        return MODELS.get(self.name, _OPAQUE)
+        return stock.architecture(self.name) if self.stock else MODELS.get(self.name, _OPAQUE)
 
     @property
     def opaque(self) -> bool:
         """Whether it gives logits and nothing else: no weights to count, export or go on from, no layers to look at."""
         return self.name == BLACK_BOX
+
+    @property
+    def stock(self) -> bool:
+        """Whether it is one of torchvision's as it is: a teacher that was trained elsewhere."""
+        return self.name in stock.NAMES
 
     @property
     def drops(self) -> bool:
@@ -96,6 +109,7 @@ PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]
     "0..1": ("from 0 to 1", (0.0,), (1.0,)),
     "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
     "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
+    "imagenet": ("normalised as ImageNet's", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """What teachers are often trained to read: what it is in words, and mean and std as ExternalConfig has them."""
 
@@ -115,6 +129,14 @@ class ExternalConfig(Config):
         None, max_length=3, description="what is divided by after mean is subtracted; below 0 where dark is light"
     )
     gives: Literal["logits", "probabilities"] = Field("logits", description="of probabilities the logarithm is taken")
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
+        None, description="(C, H, W) of the images it reads, made of ours; by default ours as they are"
+    )
+    weights: str = Field("", max_length=200, description="under which name its file keeps the weights that were taken")
+    output: int = Field(0, ge=0, description="which of a black box's outputs is taken")
+    classes: tuple[NonNegativeInt, ...] | None = Field(
+        None, description="which of its classes are the data set's, in their order; by default all"
+    )
 
     @model_validator(mode="after")
     def _usable(self) -> Self:
@@ -125,3 +147,7 @@ class ExternalConfig(Config):
         if self.std is not None and not all(self.std):
             raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
         return self
+
+    def reads(self, image_shape: ImageShape) -> ImageShape:
+        """(C, H, W) of what it is given of such images."""
+        return self.shape or image_shape

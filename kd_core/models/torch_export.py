@@ -123,16 +123,19 @@ class _Step(NamedTuple):
 
 
 class Program(nn.Module):
-    """A graph as torch.export wrote it: one tensor in, the first of its outputs out, without gradients.
+    """A graph as torch.export wrote it: one tensor in, one of its outputs out, without gradients.
 
-    axes, dtype: of its input. Raises ProgramError for what is not understood or not allowed.
+    output: which of them. outputs: their names. axes, dtype: of its input. Raises ProgramError for what is not
+    understood or not allowed.
     """
 
     axes: Axes
     dtype: torch.dtype
+    outputs: tuple[str, ...]
 
-    def __init__(self, content: bytes, most_bytes: int) -> None:
+    def __init__(self, content: bytes, most_bytes: int, output: int = 0) -> None:
         super().__init__()
+        self._wanted = output
         try:
             self._read(_Members(Archive(content), most_bytes))
         except (DamagedError, OSError, EOFError) as error:
@@ -145,7 +148,7 @@ class Program(nn.Module):
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, ...) as axes and dtype say -> the first output. Raises ProgramError where that cannot be computed."""
+        """(N, ...) as axes and dtype say -> the output. Raises ProgramError where that cannot be computed."""
         try:
             with torch.no_grad():
                 return self._computed(images)
@@ -210,7 +213,8 @@ class Program(nn.Module):
         outputs = signature["output_specs"]
         changed = [kind for spec in outputs for kind in spec if kind != "user_output"]
         expect(not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export")
-        self._output = outputs[0]["user_output"]["arg"]["as_tensor"]["name"]
+        self.outputs = tuple(spec["user_output"]["arg"]["as_tensor"]["name"] for spec in outputs)
+        self._output = self.outputs[self._wanted]
         meta = graph["tensor_values"][self._input]
         self.dtype = _DTYPES[meta["dtype"]]
         self.axes = _axes(meta["sizes"], program["range_constraints"])

@@ -152,7 +152,8 @@ def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
                 f" {info.image_shape}"
             )
         return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
-    model = build.blueprint(config.model, dataset.image_shape, classes)
+    shape = config.brought.reads(dataset.image_shape) if config.brought else dataset.image_shape
+    model = build.blueprint(config.model, shape, classes)
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape:

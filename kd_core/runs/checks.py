@@ -56,9 +56,11 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
         raise ConfigError(f"there is no run '{run_id}' to continue: choose one from the list of runs") from None
     if not continued.usable:
         raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
-    if continued.config.brought is not None and continued.config.brought.mean is not None:
+    brought = continued.config.brought
+    if brought is not None and (brought.mean is not None or brought.shape is not None or continued.config.model.stock):
         raise ConfigError(
-            f"run {run_id} reads other pixels than KD Lab trains on, so its weights cannot go on here: distill from it"
+            f"run {run_id} reads other pixels than KD Lab trains on, or is none of its architectures, so its weights"
+            " cannot go on here: distill from it"
         )
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(

@@ -12,7 +12,7 @@ from kd_core.base.config import Config, ConfigError
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
+from kd_core.models.config import MODELS, PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
 
 if TYPE_CHECKING:
@@ -97,13 +97,15 @@ class RunConfig(Config):
 
     def _check_external(self) -> None:
         """An opaque model is always external, and an external model is always a teacher."""
+        if self.model.stock and self.brought is None:
+            raise ConfigError(f"{self.model.label} is a teacher from elsewhere: train one of {', '.join(MODELS)}")
         if self.model.opaque != (self.brought is not None and self.brought.kind != "weights"):
             raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
         if self.brought is None:
             return
         if self.role != "teacher" or self.continues is not None:
             raise ConfigError("what its user brought is a teacher as it is: it continues no run")
-        channels = info_of(self.dataset).image_shape[0]
+        channels = self.brought.reads(info_of(self.dataset).image_shape)[0]
         if self.brought.mean is not None and len(self.brought.mean) not in (1, channels):
             raise ConfigError(f"images of {self.dataset} have {channels} channels: state one mean, or one for each")
 

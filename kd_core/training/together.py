@@ -45,7 +45,7 @@ def trains_together(config: RunConfig) -> bool:
     hinton_alone = distillation is None or (distillation.objective == "hinton" and not distillation.changes)
     if config.training.label_smoothing or not hinton_alone:
         return False
-    plain = model.name == "mlp" and not (model.batch_norm or model.dropout_input or model.dropout_hidden)
+    plain = model.name == "mlp" and model.activation == "relu" and not (model.batch_norm or model.drops)
     if not plain or config.training.jitter_pixels or config.mistake is not None:
         return False
     if config.continues is not None or not config.trained_here:

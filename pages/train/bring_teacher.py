@@ -1,26 +1,27 @@
 """Bring a teacher that was trained elsewhere: upload its file, say what it reads, see what it knows, take it in."""
 
 import re
+from typing import Any
 
 import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
-from kd_core.exchange.teacher.trial import Outcome, Trial
+from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome, Trial
 from kd_core.experiments.story import StoryConfig
+from kd_core.models.architectures import stock
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, Run
 from pages.shared.access import rights
-from pages.shared.access.rights import TeacherInput
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.story import set_story
 from pages.shared.words import literal, refusals
 
-TRIAL, TAKEN, TRIED_AS = "teacher_trial", "teacher_taken", "teacher_tried_as"
-ENDINGS = ["pt", "pth", "safetensors", "pt2", "onnx"]
+TRIAL, TAKEN, TRIED_AS, ANSWERS = "teacher_trial", "teacher_taken", "teacher_tried_as", "teacher_answers"
+ENDINGS = ["pt", "pth", "ckpt", "bin", "safetensors", "pt2", "onnx"]
 MAX_MB = 200
-IT_TELLS, OTHER = "What its names and shapes tell", "another"
+IT_TELLS, BEST, OTHER = "What its names and shapes tell", "What fits best", "of another mean and deviation"
 PROGRESS_SECONDS = 0.5
 
 
@@ -29,36 +30,34 @@ def bring_teacher(story: StoryConfig) -> None:
     with st.expander("Bring your own teacher", icon=":material/upload_file:", key="bring_teacher"):
         st.markdown(
             f"A network that was trained elsewhere on **{literal(info_of(story.dataset).label)}**: weights of an"
-            " architecture that KD Lab knows, as `state_dict` (.pt, .pth) or safetensors; or a black box that gives"
-            " logits, as a `torch.export` program (.pt2) or ONNX. It is tried on the test set first. Nothing in the"
-            " file is run but arithmetic."
+            " architecture that KD Lab or torchvision has, as `state_dict` (.pt, .pth, .ckpt) or safetensors; or a"
+            " black box that gives logits, as a `torch.export` program (.pt2) or ONNX. What its file does not tell is"
+            " tried on training images; then it is asked of the test set. Nothing in the file is run but arithmetic."
         )
         uploaded = st.file_uploader("A trained teacher", type=ENDINGS, max_upload_size=MAX_MB, key="teacher_upload")
         if uploaded is None:
             services.end_trial(st.session_state.pop(TRIAL, None))
             _taken(story)
             return
-        settings = _settings()
-        if settings is None:
+        ask = _ask(uploaded, story.dataset)
+        if ask is None:
             return
-        tried_as = (uploaded.file_id, story.dataset, repr(settings))
+        tried_as = (uploaded.file_id, repr(ask))
         if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type=filled("teacher_try")):
-            _try(uploaded.getvalue(), uploaded.name, story.dataset, settings, tried_as)
+            _try(uploaded.getvalue(), ask, tried_as)
         trial = services.trial(st.session_state.get(TRIAL))
         if trial is None:
             _taken(story)
         elif not trial.done:
             _progress(trial)
-        elif st.session_state.get(TRIED_AS) != tried_as:
-            st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
         else:
-            _outcome(trial)
+            _outcome(trial, uploaded.file_id, asked=st.session_state.get(TRIED_AS) == tried_as)
 
 
-def _settings() -> TeacherInput | None:
-    """Ask how to read the file, as arguments of Trial; None, and a sentence, where the answer cannot be."""
+def _ask(uploaded: Any, dataset: str) -> Ask | None:
+    """Ask how to read the file; None, and a sentence, where the answer cannot be."""
     left, right = st.columns(2)
-    names = [IT_TELLS, *MODELS]
+    names = [IT_TELLS, *MODELS, *stock.NAMES]
     name = left.selectbox(
         "Its architecture",
         names,
@@ -71,26 +70,47 @@ def _settings() -> TeacherInput | None:
         units = left.text_input("Its hidden units", "1200, 1200", max_chars=200, key="teacher_units")
     pixels = right.selectbox(
         "It was trained on pixels",
-        [*PIXELS, OTHER],
-        format_func=lambda choice: PIXELS[choice][0] if choice in PIXELS else "of another mean and deviation",
+        [BEST, *PIXELS, OTHER],
+        format_func=lambda choice: PIXELS[choice][0] if choice in PIXELS else choice,
         key="teacher_pixels",
-        help="KD Lab gives mean 0 and standard deviation 1 over the training set. Not sure? Try several: those it"
-        " was trained on leave the fewest errors.",
+        help="KD Lab gives mean 0 and standard deviation 1 over the training set.",
     )
-    mean, std = PIXELS.get(pixels, ("", None, None))[1:]
+    answers = dict(st.session_state.get(ANSWERS, {}).get(uploaded.file_id, {}))
+    mean = std = None
     try:
         if pixels == OTHER:
             first, second = right.columns(2)
             mean = _numbers(first.text_input("Mean", "0.485, 0.456, 0.406", max_chars=80, key="teacher_mean"))
             std = _numbers(second.text_input("Deviation", "0.229, 0.224, 0.225", max_chars=80, key="teacher_std"))
-        inverted = right.toggle(
-            "Dark and light exchanged", key="teacher_inverted", help="It was trained on black ink on white paper, say."
-        )
+        elif pixels != BEST:
+            answers["pixels"] = pixels
+        side, classes, errors = _known(dataset)
+        answers |= {question: answer for question, answer in {"side": side, "classes": classes}.items() if answer}
         model = None if name == IT_TELLS else ModelConfig(name=name, hidden=_whole_numbers(units))
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
         return None
-    return {"model": model, "mean": mean, "std": std, "inverted": inverted}
+    return Ask(file=uploaded.name, dataset=dataset, model=model, mean=mean, std=std, answers=answers, errors=errors)
+
+
+def _known(dataset: str) -> tuple[str, str, int | None]:
+    """Ask what a user may know: the side of its images, which classes are the data set's, its test errors."""
+    first, second, third = st.columns(3)
+    side = first.text_input(
+        "Side of its images", max_chars=4, key="teacher_side", placeholder="as they are",
+        help="In pixels: the data set's images are resized to it, such as 224 for most networks of ImageNet.",
+    )  # fmt: skip
+    classes = second.text_input(
+        "Which of its classes", max_chars=40_000, key="teacher_classes", placeholder="all, or what fits",
+        help=f"One number for each of the {info_of(dataset).classes:,} classes here, in their order, counted from 0,"
+        " with commas between. Leave it empty, and of more classes those that fit training images best are taken.",
+    )  # fmt: skip
+    errors = third.text_input(
+        "Test errors, if you know them", max_chars=9, key="teacher_errors", placeholder="not known",
+        help="The number that you measured on this test set: it must come out, or something is read wrongly.",
+    )  # fmt: skip
+    counts, numbers, sides = map(_whole_numbers, (errors, classes, side))
+    return "".join(map(str, sides[:1])), ",".join(map(str, numbers)), next(iter(counts), None)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -103,15 +123,15 @@ def _numbers(text: str) -> tuple[float, ...]:
 def _whole_numbers(text: str) -> tuple[int, ...]:
     parts = [part for part in re.split(r"[\s,-]+", text) if part]
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise LabError(f"Units must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'")
+        raise LabError(f"Write whole numbers with commas between, such as 800, 800; got '{text[:40]}'")
     return tuple(map(int, parts))
 
 
-def _try(content: bytes, file: str, dataset: str, settings: TeacherInput, tried_as: tuple[str, ...]) -> None:
+def _try(content: bytes, ask: Ask, tried_as: tuple[str, ...]) -> None:
     services.end_trial(st.session_state.pop(TRIAL, None))
     st.session_state.pop(TAKEN, None)
     with refusals():
-        st.session_state[TRIAL] = rights.try_teacher(content, file, dataset, settings)
+        st.session_state[TRIAL] = rights.try_teacher(content, ask)
         st.session_state[TRIED_AS] = tried_as
 
 
@@ -132,12 +152,20 @@ def _progress(trial: Trial) -> None:
     progress()
 
 
-def _outcome(trial: Trial) -> None:
-    """Show what the trial measured, and the button that takes the teacher in."""
+def _outcome(trial: Trial, file_id: str, *, asked: bool) -> None:
+    """Show what the trial measured, what it asks, and the button that takes the teacher in.
+
+    asked: whether these settings are those that were tried.
+    """
     try:
         outcome = trial.outcome()
     except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        if asked:
+            st.error(literal(str(error)), icon=":material/error:")
+        return
+    _questions(outcome, file_id)
+    if not asked:
+        st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
         return
     share = outcome.test_errors / outcome.test_examples
     st.metric("Test errors", f"{outcome.test_errors:,} of {outcome.test_examples:,}, {share:.2%}")
@@ -155,6 +183,37 @@ def _outcome(trial: Trial) -> None:
         )
     if take_it:
         _take(outcome, called)
+
+
+def _questions(outcome: Outcome, file_id: str) -> None:
+    """Ask what the file does not tell, each option with how it does; another answer has to be tried."""
+
+    def answer(question: str, key: str) -> None:
+        answers = st.session_state.setdefault(ANSWERS, {})
+        answers[file_id] = {**answers.get(file_id, {}), question: st.session_state[key]}
+
+    if not outcome.questions:
+        return
+    st.markdown(
+        "What its file does not tell. With each option stands how many of"
+        f" {outcome.questions[0].images:,} training images it gets wrong:"
+    )
+    columns = st.columns(2)
+    for place, question in enumerate(outcome.questions):
+        words = {
+            option: f"{PIXELS[option][0] if option in PIXELS else option}: {wrong:,} wrong"
+            for option, wrong in question.wrong.items()
+        }
+        key = f"teacher_answer_{question.name}_{st.session_state[TRIAL]}"
+        columns[place % 2].selectbox(
+            f"{QUESTIONS[question.name]}?",
+            [*words],
+            index=[*words].index(question.taken),
+            format_func=words.__getitem__,
+            key=key,
+            on_change=answer,
+            args=(question.name, key),
+        )
 
 
 def _take(outcome: Outcome, name: str) -> None:

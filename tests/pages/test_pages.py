@@ -30,7 +30,7 @@ from kd_core.exchange import bundle as exchange_bundle
 from kd_core.exchange import shipped
 from kd_core.exchange.export import checks
 from kd_core.exchange.teacher import examine as teacher_examine
-from kd_core.exchange.teacher.trial import Outcome, Trial
+from kd_core.exchange.teacher.trial import Ask, Outcome, Trial
 from kd_core.experiments import equal_budget, paper, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
@@ -433,7 +433,7 @@ def tried_here(monkeypatch):
     """Teachers' files are tried in this process: tests/process/test_cli.py tries them in their own."""
 
     def examine(trial):
-        ask = teacher_examine.Ask.from_json((trial._path / "ask.json").read_text())
+        ask = Ask.from_json((trial._path / "ask.json").read_text())
         content = (trial._path / "file").read_bytes()
         found = teacher_examine.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
         return Outcome(**found._asdict() | {"state": safetensors.torch.save(found.state)})

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_core.base.config import LabError
+from pydantic import Field
+
+from kd_core.base.config import Config, LabError
 from kd_core.base.files import remove_folder, write_atomic
 from kd_core.base.process import SECONDS_BETWEEN_LOOKS, Child, keep_heaps_few
 from kd_core.models.config import ModelConfig
@@ -42,8 +44,50 @@ class TrialError(LabError):
     """A file that was refused, or that broke the process that tried it; a sentence says why."""
 
 
+class Ask(Config):
+    """A file to be tried: what its user says of it.
+
+    model: its architecture, by default what its names and shapes tell. mean, std: as ExternalConfig has them. inverted:
+    whether dark and light are exchanged. answers: question -> option; what has none is what fits best. errors: its test
+    errors, as its user knows them.
+    """
+
+    dataset: str
+    file: str = Field(min_length=1)
+    model: ModelConfig | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    inverted: bool = False
+    answers: dict[str, str] = Field(default_factory=dict)
+    errors: int | None = None
+
+
+QUESTIONS = {
+    "weights": "Weights", "output": "Output", "activation": "Activation", "norm_last": "Batch norm after activation",
+    "pool": "Pooling", "first_stride": "First stride", "side": "Images resized to a side of", "pixels": "Pixels",
+    "inverted": "Dark and light exchanged",
+}  # fmt: skip
+
+
+class Question(NamedTuple):
+    """What a file leaves open: how many of so many training images each option gets wrong. taken: one of them."""
+
+    name: str
+    taken: str
+    wrong: dict[str, int]
+    images: int
+
+    @property
+    def sentence(self) -> str:
+        """It with its numbers, of the best four."""
+        others = sorted((wrong, option) for option, wrong in self.wrong.items() if option != self.taken)
+        wrong = f"{self.wrong[self.taken]:,} of {self.images:,} training images wrong"
+        named = "".join(f"; {option} {count:,}" for count, option in others[:4])
+        return f"{QUESTIONS[self.name]}: {self.taken}? {wrong}{named}."
+
+
 class Outcome(NamedTuple):
-    """What a trial found, as kd_core.exchange.teacher.examine.Tried says it. state: the bytes of a safetensors file."""
+    """What a trial found, as examine.Tried has it. state: the bytes of a safetensors file."""
 
     config: RunConfig
     state: bytes
@@ -51,6 +95,7 @@ class Outcome(NamedTuple):
     warning: str
     test_errors: int
     test_examples: int
+    questions: tuple[Question, ...] = ()
 
 
 def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]], list[str]], *, name: str = "") -> str:
@@ -77,31 +122,17 @@ def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]]
 class Trial:
     """One file that is being tried, or waits until another was. Close it: its folder holds the file.
 
-    model: the architecture, where its user chose one. mean, std: as ExternalConfig has them. inverted: whether dark and
-    light are exchanged before. Raises TrialError for a file that is empty or too large.
+    Raises TrialError for a file that is empty or too large.
     """
 
-    def __init__(
-        self,
-        content: bytes,
-        *,
-        file: str,
-        dataset: str,
-        model: ModelConfig | None = None,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        inverted: bool = False,
-    ) -> None:
+    def __init__(self, content: bytes, ask: Ask) -> None:
         if not content:
             raise TrialError("This file is empty: choose the file that holds the trained teacher.")
         if len(content) > MAX_BYTES:
             raise TrialError(f"This file is larger than {MAX_BYTES // 10**6} MB: bring a smaller teacher.")
         self._folder = tempfile.TemporaryDirectory(prefix="kd-lab-trial-", ignore_cleanup_errors=True)
         self._path = Path(self._folder.name)
-        ask: dict[str, Any] = {"file": file or "file", "dataset": dataset}
-        ask |= {"model": None if model is None else model.model_dump(mode="json")}
-        ask |= {"mean": mean, "std": std, "inverted": inverted}
-        (self._path / ASK).write_text(json.dumps(ask), encoding="utf-8")
+        (self._path / ASK).write_text(ask.model_dump_json(), encoding="utf-8")
         (self._path / FILE).write_bytes(content)
         self._child = Child("Waiting until another file was tried")
         self._outcome: Outcome | LabError | None = None
@@ -172,6 +203,7 @@ class Trial:
             outcome["warning"],
             outcome["test_errors"],
             outcome["test_examples"],
+            tuple(Question(*question) for question in outcome["questions"]),
         )
 
 
@@ -212,7 +244,7 @@ def main(folder: Path) -> None:
 
     try:
         tell("Loading the data set", 0.0)
-        ask = examine.Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
+        ask = Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
         dataset = load.load(ask.dataset, tell)
         content = (folder / FILE).read_bytes()
         _bound_memory()

@@ -1,6 +1,6 @@
 """What an architecture says of itself. kd_core.models.config.MODELS lists them by name."""
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -33,6 +33,44 @@ def with_stages(model: "nn.Module", names: Iterable[str]) -> "nn.Module":
     return model
 
 
+Activation = Literal["relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "tanh", "sigmoid"]
+
+
+def activation(config: "ModelConfig") -> "nn.Module":
+    """The config's activation as a module."""
+    from torch import nn
+
+    names = {"relu": "ReLU", "leaky_relu": "LeakyReLU", "silu": "SiLU"}
+    name = config.activation
+    made: nn.Module = getattr(nn, names.get(name, name.upper() if name.endswith("elu") else name.capitalize()))()
+    return made
+
+
+def unusual(config: "ModelConfig") -> str:
+    """What of a config's layers is not as usual, to be put behind its label."""
+    words: list[str] = [] if config.activation == "relu" else [config.activation]
+    words += ["norm last"] if config.norm_last else []
+    words += [] if config.pool == "max" else [f"{config.pool} pooling" if config.pool == "average" else "no pooling"]
+    return "".join(f", {word}" for word in words)
+
+
+def first_layer(model: "nn.Module", channels: int, *, kernel: int | None = None, stride: int | None = None) -> None:
+    """Put another first convolution into one of torchvision's models: for images of so many channels.
+
+    kernel, stride: by default its own. Where all is as it was, so is the layer.
+    """
+    from torch import nn
+
+    name, old = next((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
+    kernel, stride = kernel or old.kernel_size[0], stride or old.stride[0]
+    if (channels, kernel, stride) == (old.in_channels, old.kernel_size[0], old.stride[0]):
+        return
+    padding = int(old.padding[0]) if kernel == old.kernel_size[0] else kernel // 2
+    bias = old.bias is not None
+    new = nn.Conv2d(channels, old.out_channels, kernel_size=kernel, stride=stride, padding=padding, bias=bias)
+    model.set_submodule(name, new)
+
+
 class Architecture(NamedTuple):
     """An architecture.
 
@@ -41,9 +79,9 @@ class Architecture(NamedTuple):
     reads: settings of ModelConfig that change it. short: its name in tables, by default its label.
     maps: whether it has stages. features: whether its last layer reads features, not images. drops: whether it has
     dropout that does something in training. bfloat16: whether bfloat16 may pay off for it.
-    recognise: layers of somebody's weights, and the weights' names -> settings of ModelConfig, None where they are of
-    another architecture. ends: names of its first and last layer where names do not sort in the order of the layers;
-    other architectures take weights under other names, in the order of the layers.
+    recognise: layers of somebody's weights, in order -> settings of ModelConfig, None where they are of another
+    architecture; left out where weights have to bear its own names. leaves_open: settings of ModelConfig that no name
+    or shape of weights tells, each with its options, the usual first.
     """
 
     label: str
@@ -55,5 +93,5 @@ class Architecture(NamedTuple):
     features: Callable[["ModelConfig"], bool] = lambda config: True
     drops: Callable[["ModelConfig"], bool] = lambda config: False
     bfloat16: bool = True
-    recognise: Callable[[Sequence[Layer], Container[str]], dict[str, Any] | None] = lambda layers, names: None
-    ends: tuple[str, str] | None = None
+    recognise: Callable[[Sequence[Layer]], dict[str, Any] | None] | None = None
+    leaves_open: Callable[["ModelConfig"], dict[str, tuple[Any, ...]]] = lambda _: {}

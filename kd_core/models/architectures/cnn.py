@@ -1,9 +1,18 @@
 """3x3 convolutions, each with batch norm, ReLU and 2x2 max pooling, then one hidden layer of 128."""
 
-from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape, Layer, Widths, with_stages
+from kd_core.models.architectures.architecture import (
+    Activation,
+    Architecture,
+    ImageShape,
+    Layer,
+    Widths,
+    activation,
+    unusual,
+    with_stages,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,22 +31,31 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     halvings = 2 ** len(config.channels)
     features = config.channels[-1] * (height // halvings) * (width // halvings)
     # the head is drawn first: seeds keep giving the weights that they have always given
-    head = [nn.Flatten(), nn.Linear(features, 128), nn.ReLU(), nn.Linear(128, classes)]
+    head = [nn.Flatten(), nn.Linear(features, 128), activation(config), nn.Linear(128, classes)]
     layers: list[nn.Module] = []
     for outputs in config.channels:
-        convolution = nn.Conv2d(channels, outputs, kernel_size=3, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU(), nn.MaxPool2d(2)]
+        stride = 2 if config.pool == "none" else 1
+        layers.append(nn.Conv2d(channels, outputs, kernel_size=3, stride=stride, padding=1, bias=False))
+        inner = [nn.BatchNorm2d(outputs), activation(config)]
+        layers += [*(inner[::-1] if config.norm_last else inner), _pooling(config)]
         channels = outputs
     pools = (str(4 * block + 3) for block in range(len(config.channels)))
     return with_stages(nn.Sequential(*layers, *head), pools)
 
 
+def _pooling(config: "ModelConfig") -> "nn.Module":
+    from torch import nn
+
+    return {"max": nn.MaxPool2d(2), "average": nn.AvgPool2d(2), "none": nn.Identity()}[config.pool]
+
+
 def _short(config: "ModelConfig") -> str:
     default = type(config).model_fields["channels"].default
-    return CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
+    plain = CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
+    return plain + unusual(config)
 
 
-def _recognise(layers: Sequence[Layer], _: Container[str]) -> dict[str, Any] | None:
+def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:
     kinds = [layer.kind for layer in layers]
     blocks = kinds.count("convolution")
     if not 1 <= blocks <= MAX_BLOCKS or kinds != ["convolution", "norm"] * blocks + ["linear", "linear"]:
@@ -53,4 +71,9 @@ CNN = Architecture(
     short=_short,
     maps=True,
     recognise=_recognise,
+    leaves_open=lambda _: {
+        "activation": get_args(Activation),
+        "norm_last": (False, True),
+        "pool": ("max", "average", "none"),
+    },
 )

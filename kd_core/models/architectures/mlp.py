@@ -1,9 +1,17 @@
 """Fully connected layers with ReLU, as in Hinton et al., section 3; dropout on the input and after each layer."""
 
-from collections.abc import Container, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape, Layer, Widths
+from kd_core.models.architectures.architecture import (
+    Activation,
+    Architecture,
+    ImageShape,
+    Layer,
+    Widths,
+    activation,
+    unusual,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,9 +32,8 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     units = channels * height * width
     for hidden in config.hidden:
         layers.append(nn.Linear(units, hidden))
-        if config.batch_norm:
-            layers.append(nn.BatchNorm1d(hidden))
-        layers.append(nn.ReLU())
+        norm = [nn.BatchNorm1d(hidden)] if config.batch_norm else []
+        layers += [activation(config), *norm] if config.norm_last else [*norm, activation(config)]
         if config.dropout_hidden:
             layers.append(Dropout(config.dropout_hidden))
         units = hidden
@@ -34,7 +41,7 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     return nn.Sequential(*layers)
 
 
-def _recognise(layers: Sequence[Layer], _: Container[str]) -> dict[str, Any] | None:
+def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:
     kinds = [layer.kind for layer in layers]
     hidden = tuple(layer.width for layer in layers if layer.kind == "linear")[:-1]
     norms = kinds.count("norm")
@@ -43,13 +50,19 @@ def _recognise(layers: Sequence[Layer], _: Container[str]) -> dict[str, Any] | N
     return {"hidden": hidden, "batch_norm": norms > 0}
 
 
+def _leaves_open(config: "ModelConfig") -> dict[str, tuple[Any, ...]]:
+    norm = {"norm_last": (False, True)} if config.batch_norm else {}
+    return {"activation": get_args(Activation), **norm} if config.hidden else {}
+
+
 MLP = Architecture(
     "Multilayer perceptron",
     build,
     Widths("hidden", "hidden units", "800, 800 is the paper's student"),
     reads=("hidden", "dropout_input", "dropout_hidden", "batch_norm"),
-    short=lambda config: f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}",
+    short=lambda config: f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}{unusual(config)}",
     features=lambda config: bool(config.hidden),
     drops=lambda config: bool(config.dropout_input or (config.dropout_hidden and config.hidden)),
     recognise=_recognise,
+    leaves_open=_leaves_open,
 )

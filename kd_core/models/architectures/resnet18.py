@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape, with_stages
+from kd_core.models.architectures.architecture import Architecture, ImageShape, first_layer, with_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +17,7 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     from kd_core.base.torchvision import torchvision
 
     model: nn.Module = torchvision().models.resnet18(weights=None, num_classes=classes)
-    model.conv1 = nn.Conv2d(image_shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
+    first_layer(model, image_shape[0], kernel=3, stride=1)
     model.maxpool = nn.Identity()
     return with_stages(model, ("layer1", "layer2", "layer3", "layer4"))
 
@@ -26,6 +26,4 @@ RESNET18 = Architecture(
     "ResNet-18",
     build,
     maps=True,
-    recognise=lambda _, names: {} if "layer1.0.conv1.weight" in names and "fc.weight" in names else None,
-    ends=("conv1", "fc"),
 )

@@ -7,7 +7,7 @@ for too is not taken from them: who stops or deletes it leaves it to them, and t
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
 import streamlit as st
 
@@ -15,9 +15,8 @@ from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
 from kd_core.data.own import library
 from kd_core.exchange import bundle
-from kd_core.exchange.teacher.trial import Outcome, Trial, take
+from kd_core.exchange.teacher.trial import Ask, Outcome, Trial, take
 from kd_core.jobs.findings import Finding
-from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.training.config import RunConfig
 from pages.shared.access.auth import COOKIE, address_of, server_auth
@@ -91,19 +90,10 @@ def unpack(content: bytes) -> str:
     return bundle.unpack(services.store(), content, browser=services.browser())
 
 
-class TeacherInput(TypedDict):
-    """What a teacher's file is, and what images it wants, as Trial takes it."""
-
-    model: ModelConfig | None
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    inverted: bool
-
-
-def try_teacher(content: bytes, file: str, dataset: str, settings: TeacherInput) -> str:
+def try_teacher(content: bytes, ask: Ask) -> str:
     """Have a teacher's file tried; returns the trial's id. Raises LabError for a guest."""
     _presenter_alone("bring teachers")
-    return services.begin_trial(Trial(content, file=file, dataset=dataset, **settings))
+    return services.begin_trial(Trial(content, ask))
 
 
 def take_teacher(outcome: Outcome, name: str) -> str:
