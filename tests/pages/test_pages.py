@@ -452,7 +452,7 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     )
     black_box = helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 18)]).SerializeToString()
     untrained = io.BytesIO()
-    torch.save(model.state_dict(), untrained)
+    torch.save({name: torch.zeros_like(tensor) for name, tensor in model.state_dict().items()}, untrained)
 
     monkeypatch.setattr(parts_button, "DOUBLE_CLICK_SECONDS", 0)  # three files within a second
     app = open_page("train")
@@ -468,9 +468,17 @@ def test_a_teacher_is_brought_tried_taken_and_shown_everywhere(open_page, homes,
     bring("nonsense.pt", b"no teacher")
     assert "none of the files that KD Lab reads" in words(app)
     bring("untrained.pt", untrained.getvalue())
-    assert "Likely causes" in words(app)
+    assert "errs as if it guessed" in words(app)
     bring("mine.onnx", black_box)
     assert app.metric[0].label == "Test errors"
+    (inverted,) = [box for box in app.selectbox if box.label == "Dark and light exchanged?"]
+    inverted.set_value("yes").run()
+    assert "not tried yet" in words(app)
+    app.text_input(key="teacher_errors").set_value("444")
+    bring("mine.onnx", black_box)
+    assert "444 test errors were to come out" in words(app)
+    app.text_input(key="teacher_errors").set_value("").run()
+    bring("mine.onnx", black_box)
     app.text_input(key="teacher_name").set_value("From <b>elsewhere</b>")  # and the button pressed at once
     app.button(key="teacher_take").click().run()
     store = services._opened(homes["trained"]).store

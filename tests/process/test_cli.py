@@ -399,7 +399,7 @@ def test_a_teacher_that_guesses_is_not_taken_unless_it_is_wanted_anyway(shell, h
     torch.save({"a.weight": torch.zeros(10, 784), "a.bias": torch.zeros(10)}, file)
     refused = shell("teacher", str(file), "--dataset", "digits")
     assert refused.exit_code == REFUSED
-    assert "Likely causes" in refused.output
+    assert "errs as if it guessed" in refused.output
     assert "--anyway" in refused.output
     store = Store(home)
     assert not [run for run in store.runs() if run.config.brought]
@@ -407,6 +407,8 @@ def test_a_teacher_that_guesses_is_not_taken_unless_it_is_wanted_anyway(shell, h
     for words, sentence in {
         ("--pixels", "loud"): "--pixels must be one of own",
         ("--mean", "x", "--std", "1"): "--mean must be numbers",
+        ("--answer", "tanh"): "--answer must be a question and an option",
+        ("--answer", "stride=2"): "leaves no stride open",
     }.items():
         wrong = shell("teacher", str(file), "--dataset", "digits", *words)
         assert (wrong.exit_code, sentence in wrong.output) == (REFUSED, True), wrong.output

@@ -562,7 +562,7 @@ def test_a_teacher_of_other_pixels_than_stated_is_told_which_suit_it(scale, shif
 
 
 def test_a_weak_teacher_is_taken_without_a_warning(elsewhere, digits):
-    *_, weight, bias = elsewhere.weights
+    *_, weight, _ = elsewhere.weights
     noise = torch.randn(elsewhere.weights[weight].shape, generator=torch.Generator().manual_seed(0))
     weak = tried(saved(elsewhere.weights | {weight: elsewhere.weights[weight] + 0.6 * noise}), digits)
     assert weak.test_errors > 445 / 2
