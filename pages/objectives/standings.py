@@ -7,6 +7,7 @@ from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.experiments import equal_budget, table
 from kd_core.experiments.table import Redone
+from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
 from pages.shared.parts.start import choose_seeds
@@ -26,6 +27,9 @@ def contest() -> Redone:
         seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning="Students of each objective.")
     experiment = equal_budget.experiment(equal_budget.budget(dataset))
     st.markdown(literal(experiment.shows))
+    if info_of(dataset).classes == 2:
+        lost = [f"- **{info.label}**: {info.of_two_classes}" for info in OBJECTIVES.values() if info.of_two_classes]
+        st.warning("\n".join(["This data set has two classes.", "", *lost]), icon=":material/looks_two:")
     return table.redone(experiment, seeds, services.store().listing())
 
 

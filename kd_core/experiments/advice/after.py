@@ -13,6 +13,7 @@ import numpy as np
 
 from kd_core.base.config import ConfigError
 from kd_core.base.templates import prose
+from kd_core.data.catalogue import info_of
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import Logits
@@ -113,6 +114,22 @@ def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
     if max(len(story.teachers), story.new_teachers) < TEACHER_SEEDS:
         return f"Let {TEACHER_SEEDS} teachers teach", _changed(story, teachers=(), new_teachers=TEACHER_SEEDS)
     return "", None
+
+
+# ------------------------------------------------------------------------------------------------------ the objective
+
+
+def _two_classes(evidence: Evidence) -> Advice | None:
+    story, info = evidence.story, OBJECTIVES[evidence.story.objective]
+    if info_of(story.dataset).classes != 2 or not info.of_two_classes:
+        return None
+    return Advice(
+        "two classes",
+        f"{info.label} loses with two classes what it was made for: what is left of it here is little or nothing.",
+        info.of_two_classes,
+        "Minimise Hinton's KD",
+        _changed(story, objective="hinton", weights=()),
+    )
 
 
 # ----------------------------------------------------------------------------------------------------- the temperature
@@ -384,6 +401,7 @@ RULES: tuple[Callable[[Evidence], Advice | None], ...] = (
     _stopped,
     _teacher_stopped,
     _teacher_no_better,
+    _two_classes,
     _temperature,
     _hard_dominates,
     _too_short,

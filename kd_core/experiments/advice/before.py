@@ -265,7 +265,9 @@ def warnings(
     without = texts["missing"].format(classes=in_words(missing)) if missing else ""
     rate = {"rate": training.learning_rate, "optimizer": training.optimizer}
     assisted = assistant_parameters is not None and not student_parameters < assistant_parameters < above
+    two = OBJECTIVES[story.objective].of_two_classes
     known = {
+        two: bool(two) and len(class_names) == 2,
         texts["few_epochs"]: tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20,
         texts["assistant"]: assisted,
         texts["no_smaller"]: student_parameters >= above,

@@ -106,6 +106,7 @@ class ObjectiveInfo(NamedTuple):
     symbols mean, beside T, y, CE and p, which is softmax(z / T) of student s and teacher t. An objective whose weights
     name `hard` weighs the cross-entropy with the labels by it, loss = soft_loss + hard * hard_loss, and alpha plays no
     part; any other is mixed by alpha as Hinton's is.
+    of_two_classes: what it cannot teach where there are two classes, in a sentence; empty where nothing is lost.
     differs: where it is not as in the authors' code, in a sentence; empty where nothing is known to differ.
     temperature: its own default, None where the data set's serves. matches_logits: it compares logits themselves, so
     that several teachers average these, whatever `ensemble` says. nats: the unit of its soft loss, which has none else.
@@ -127,6 +128,7 @@ class ObjectiveInfo(NamedTuple):
     projector: Callable[[Sample], "nn.Module"] | None = None
     where: str = ""
     differs: str = ""
+    of_two_classes: str = ""
 
     @property
     def mixed(self) -> bool:

@@ -1,5 +1,7 @@
 """Advice after a run: each rule on cases whose truth is known, silent on a good run, and on real small runs."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -453,3 +455,13 @@ def test_a_mistake_made_on_purpose_is_no_matter_for_advice(store):
     store.apply("wrong", {"kind": "finished", "results": results})
     assert can_be_read(store.get("right"))
     assert not can_be_read(store.get("wrong"))
+
+
+def test_of_two_classes_the_advice_is_hintons_objective(monkeypatch):
+    of_two = SimpleNamespace(classes=2)
+    monkeypatch.setattr(after, "info_of", lambda name: of_two)
+    (advice,) = [
+        advice for advice in after.advise(good(STORY.replace(objective="dkd"))) if advice.about == "two classes"
+    ]
+    assert (advice.next.objective, "its gradient is 0" in advice.evidence) == ("hinton", True)
+    assert "two classes" not in [advice.about for advice in after.advise(good())]

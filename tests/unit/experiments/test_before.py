@@ -196,3 +196,15 @@ def test_missing_classes_are_named_or_counted_and_threes_only_of_digits():
     (said,) = warnings(asked, teacher_parameters=2, student_parameters=1, class_names=names)
     assert said.startswith("The transfer set has no kind 0, kind 1, ")
     assert said.endswith(", kind 10 and 9 others: most errors will be there.")
+
+
+def test_of_two_classes_an_objective_says_what_it_loses():
+    two = {**SMALLER, "class_names": ("cat", "dog")}
+    for objective, start in {
+        "dkd": "Of two classes the non-target part",
+        "dist": "Two probabilities of an example",
+    }.items():
+        asked = story(objective=objective)
+        assert [said for said in warnings(asked, **two) if said.startswith(start)]
+        assert not [said for said in warnings(asked, **SMALLER) if said.startswith(start)]
+    assert not [said for said in warnings(story(), **two) if "two classes" in said]

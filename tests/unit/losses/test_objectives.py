@@ -462,3 +462,30 @@ def test_label_smoothing_is_a_setting_of_a_run_without_a_teacher(digits):
     targets = 0.8 * np.eye(10)[run.labels[:64].numpy()] + 0.02
     assert losses.loss.item() == pytest.approx(-(targets * log_softmax(rows, axis=1)).sum(axis=1).mean(), rel=1e-4)
     assert config != config.replace(training=config.training.replace(label_smoothing=0.0))
+
+
+# ------------------------------------------------------------------------------------------------------- two classes
+
+
+TWO_CLASSES = {
+    "dkd": {"target": 0, "nontarget": 8},
+    "nkd": {"target": 0, "nontarget": 3.5},
+    "dist": {"between": 1, "within": 0},
+    "logit_standardisation": {"soft": 9},
+}
+"""Objective -> its weights, without the parts that teach of two classes too."""
+
+
+def test_every_objective_that_loses_something_with_two_classes_says_so():
+    assert {name for name, info in OBJECTIVES.items() if info.of_two_classes} == TWO_CLASSES.keys()
+
+
+@pytest.mark.parametrize("objective", TWO_CLASSES)
+@pytest.mark.parametrize("classes", [2, 3])
+def test_those_parts_teach_nothing_of_two_classes_and_something_of_three(objective, classes):
+    student, teacher, labels = (torch.from_numpy(part) for part in batch(64, classes))
+    student.requires_grad_()
+    weights = {**TWO_CLASSES[objective], "hard": 0}
+    given = Batch(student, teacher, labels, torch.arange(len(student)))
+    losses_objective.evaluate(given, settings(objective, weights=weights), share=0.0).soft_loss.backward()
+    assert (float(student.grad.abs().max()) < 1e-5) == (classes == 2)
