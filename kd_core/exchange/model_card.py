@@ -32,7 +32,6 @@ def model_card(
     """
     config = run.config
     environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
-    theirs = config.brought if config.brought is not None and config.brought.mean is not None else None
     return filled(
         Path(__file__).with_name("model_card.md.jinja"),
         run=run,
@@ -50,9 +49,8 @@ def model_card(
         class_names=class_names,
         class_list=pformat(list(class_names), width=100, compact=True),
         weights=weights,
-        mean=mean if theirs is None else _by_channel(theirs.mean),
-        std=std if theirs is None else _by_channel(theirs.std),
-        by_channel=theirs is not None and len(theirs.mean or ()) > 1,
+        mean=mean,
+        std=std,
     )
 
 
@@ -74,12 +72,6 @@ def _facts(run: Run) -> dict[str, str]:
     if config.mistake is not None:
         facts["mistake, made on purpose"] = MISTAKES[config.mistake].label
     return facts
-
-
-def _by_channel(statistic: tuple[float, ...] | None) -> str:
-    """A mean or standard deviation as Python, ready to be broadcast over images."""
-    values = list(statistic or ())
-    return repr(values[0]) if len(values) == 1 else f"torch.tensor({values!r}).view(-1, 1, 1)"
 
 
 def _numbers(distillation: DistillationConfig) -> list[str]:

@@ -202,6 +202,10 @@ class Ways:
         prepared = pixels.preparation(external, mean=self.dataset.mean, std=self.dataset.std)
         return lambda images: prepared(self.dataset.normalise(images))
 
+    def prepared(self, reading: Reading, images: Tensor) -> Tensor:
+        """What it is given of images (N, C, H, W) uint8."""
+        return self._preparing(self.external(reading))(images)
+
     def logits(self, reading: Reading, images: Tensor) -> Tensor:
         """What it says of images (N, C, H, W) uint8: (N, classes that it knows). Raises LabError."""
         made = self.made(reading)

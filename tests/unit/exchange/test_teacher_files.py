@@ -629,7 +629,7 @@ def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits
     card = model_card(
         store.get(run_id), image_shape=(1, 28, 28), class_names=digits.class_names, mean=0.1, std=0.3, layers=""
     )
-    assert "MEAN, STD = 0.2, 0.4" in card
+    assert "config.brought, weights, (1, 28, 28), 10, mean=MEAN" in card
     assert found.config.brought.sha256 in card
 
 
