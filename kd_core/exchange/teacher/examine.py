@@ -18,7 +18,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.exchange.teacher.readings import Reading, Ways, of_columns
 from kd_core.exchange.teacher.search import Chosen, Search, Tell
-from kd_core.exchange.teacher.trial import Ask, Question
+from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Question
 from kd_core.exchange.teacher.weights import MAX_NAMES, TeacherError
 from kd_core.models import black_box
 from kd_core.training.config import RunConfig, TrainingConfig
@@ -70,6 +70,8 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
             f"It gets {1 - errors / len(labels):.1%} of the test images right, which is more than guessing would, and"
             " nothing that was tried explains most of its errors: it may simply be weak.",
         )
+    answers = "; ".join(f"{QUESTIONS[name].lower()} {reading[name]}" for name in (q.name for q in chosen.questions))
+    notes += (f"What its file does not tell was tried: {answers}.",)
     return Tried(config, state, notes, warning, errors, len(labels), chosen.questions)
 
 
@@ -189,7 +191,7 @@ def _guessing(errors: int, labels: Any) -> str:
     return (
         f"It errs as if it guessed: it gets {right / len(labels):.1%} of the test images right, and always naming the"
         f" most frequent class {most:.1%} (exact binomial test, p = {chance:.2g}). It is untrained, or was trained on"
-        " other images or as another architecture."
+        " other images, on these resized (state the side), or as another architecture."
     )
 
 

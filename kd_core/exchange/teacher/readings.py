@@ -25,11 +25,11 @@ from kd_core.models.config import BLACK_BOX, PIXELS, ExternalConfig, ModelConfig
 
 Reading = Mapping[str, str]
 """Question -> option."""
-STATED, UNCHANGED, ITS_OWN = "stated", "unchanged", "its own"
-"""Options: mean and deviation that a user states; images of the data set's side; what the file has no name for."""
-STOCK_SIDE = 224
-"""To which side images are resized for most of torchvision's networks."""
-MAX_OUTPUTS = 8
+STATED, ITS_OWN = "stated", "its own"
+"""Options: the mean and deviation that a user states; what the file has no name for."""
+STATEMENTS = ("classes", "side")
+"""Answers that are no choice among options."""
+MAX_OUTPUTS, MAX_SIDE = 8, 512
 FEW = 64
 """Images at once of a network that has them resized."""
 _OURS = {"resnet18": (3, 1, "none"), "mobilenet_v3_small": (None, 1, "max")}
@@ -68,7 +68,7 @@ class Ways:
             self.answers["inverted"] = "yes"
         for question, answer in self.answers.items():
             options = self.questions.get(question)
-            if options is None and question not in ("classes", "side"):
+            if options is None and question not in STATEMENTS:
                 raise TeacherError(f"This file leaves no {question} open: it asks for {', '.join(self.questions)}.")
             if options is not None and answer not in options:
                 if not (answer.isdigit() or answer == STATED):
@@ -95,21 +95,24 @@ class Ways:
         if not self._sets:
             raise problem or TeacherError("This file holds no weights.")
         options = {name: [_word(value) for value in values] for name, values in self._left_open.items()}
-        if model.stock and "vit_" not in model.name:
-            options["side"] = [UNCHANGED, str(STOCK_SIDE)]
         return {"weights": [*self._sets], **options}
 
     @property
     def _left_open(self) -> dict[str, tuple[Any, ...]]:
         return self._model.architecture.leaves_open(self._model)
 
-    def _shape(self, side: str) -> tuple[int, int, int]:
+    @property
+    def _shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the images, resized where a side is stated."""
-        shape = self.dataset.image_shape
-        return (shape[0], int(side), int(side)) if side.isdigit() else shape
+        shape, side = self.dataset.image_shape, self.answers.get("side")
+        if side is None:
+            return shape
+        if not side.isdigit() or not 4 <= int(side) <= MAX_SIDE:
+            raise TeacherError(f"side must be a number of pixels from 4 to {MAX_SIDE}, got '{side[:60]}'.")
+        return shape[0], int(side), int(side)
 
-    def _fit(self, weights: Weights, model: ModelConfig, side: str = "") -> Fitted:
-        return fitted(weights.tensors, model, self._shape(side or self.answers.get("side", "")), self.dataset)
+    def _fit(self, weights: Weights, model: ModelConfig) -> Fitted:
+        return fitted(weights.tensors, model, self._shape, self.dataset)
 
     def _of_black_box(self) -> dict[str, list[str]]:
         """Its outputs that may be logits: of as many classes as the data set has, or else of more."""
@@ -156,7 +159,7 @@ class Ways:
     def _network(self, reading: Reading) -> Made:
         weights = self._sets[reading["weights"]]
         model = _as_ours(self._model.replace(**{name: _value(reading[name]) for name in self._left_open}))
-        state, shape, classes, left_out = self._fit(weights, model, reading.get("side", ""))
+        state, shape, classes, left_out = self._fit(weights, model)
         core = build.blueprint(model, shape, classes)
         core.load_state_dict(state, assign=True)
         notes = [*weights.notes]
@@ -172,7 +175,7 @@ class Ways:
     def _box(self, output: int) -> Made:
         external = self._external({"pixels": "own"}, output=output)
         run = black_box.open_file(self.content, external)
-        shape = black_box.shape_read(run.axes.rest, self._shape(self.answers.get("side", "")))
+        shape = black_box.shape_read(run.axes.rest, self._shape)
         facts = {"output": output, "shape": None if shape == self.dataset.image_shape else shape, "gives": "logits"}
         core = BlackBox(self.content, shape, None, external).eval()
         images = self.dataset.test_images[:FEW]

@@ -64,8 +64,7 @@ class Ask(Config):
 
 QUESTIONS = {
     "weights": "Weights", "output": "Output", "activation": "Activation", "norm_last": "Batch norm after activation",
-    "pool": "Pooling", "first_stride": "First stride", "side": "Images resized to a side of", "pixels": "Pixels",
-    "inverted": "Dark and light exchanged",
+    "pool": "Pooling", "first_stride": "First stride", "pixels": "Pixels", "inverted": "Dark and light exchanged",
 }  # fmt: skip
 
 

@@ -242,16 +242,19 @@ def _without_heads(layers: Sequence[_Layer]) -> Iterator[list[_Layer]]:
 
 def _by_names(weights: Mapping[str, Tensor]) -> ModelConfig | None:
     """The classifier of torchvision's whose names and shapes these are, its first and last layer aside."""
-    for name in stock.NAMES:
-        if ("regnet" in name) != any("trunk_output" in key for key in weights):
-            continue
+    for name in stock.candidates(weights):
         expected = build.blueprint(ModelConfig(name=name), (3, 224, 224), 1000).state_dict()
         found, (first, last) = _found(weights, expected), _ends(expected)
         apart = {first, last, last.replace("weight", "bias"), POSITIONS}
-        if found.keys() >= expected.keys() and all(
-            key in apart or found[key].shape == tensor.shape for key, tensor in expected.items()
+        more = [key for key in weights if any(f"{group}." in key for group in {key.split(".")[0] for key in expected})]
+        if (
+            found.keys() >= expected.keys()
+            and len(more) <= len(expected)  # else of a deeper one
+            and all(key in apart or found[key].shape == tensor.shape for key, tensor in expected.items())
         ):
             kernel = found[first].shape[-1]
+            if "vit_" in name and kernel != expected[first].shape[-1]:
+                continue
             return ModelConfig(name=name, first_kernel=None if kernel == expected[first].shape[-1] else kernel)
     return None
 

@@ -1,5 +1,6 @@
 """Torchvision's classifiers as they are, under the name torchvision/NAME: for teachers that were trained elsewhere."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,21 @@ regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_
 """
 NAMES = tuple(PREFIX + name for name in _NAMES.split())
 """Those of torchvision 0.28, the most used first, in which order weights are compared with them."""
+_MARKS = {
+    "resne": "layer1.0.conv1", "vit_": "encoder.layers", "densenet": "denseblock1", "regnet": "trunk_output",
+    "swin": "attn.qkv", "convnext": "layer_scale", "efficientnet": "block.0.0", "shufflenet": "stage2.0.branch2",
+    "squeezenet": "squeeze", "inception": "Mixed_5b", "googlenet": "inception3a", "mnasnet": "layers.0.weight",
+    "maxvit": "blocks.0.layers", "mobilenet_v3": "features.1.block", "mobilenet_v2": "features.1.conv",
+    "vgg": "classifier.6", "alexnet": "classifier.6",
+}  # fmt: skip
+"""Part of a name -> what stands in the names of its weights."""
 _EXTRA = {name: {"aux_logits": False, "init_weights": False} for name in ("googlenet", "inception_v3")}
+
+
+def candidates(weights: Iterable[str]) -> list[str]:
+    """The names of NAMES whose weights may bear these names."""
+    text = "\n".join(weights)
+    return [name for name in NAMES if any(part in name and mark in text for part, mark in _MARKS.items())]
 
 
 def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.Module":
