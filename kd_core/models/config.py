@@ -76,6 +76,11 @@ class ModelConfig(Config):
         return self.name in stock.NAMES
 
     @property
+    def measurable(self) -> bool:
+        """Whether its costs follow from it and the data set: not of what reads images in a way of its own."""
+        return not (self.opaque or self.stock)
+
+    @property
     def drops(self) -> bool:
         """Whether it has dropout that does something in training."""
         return self.architecture.drops(self)

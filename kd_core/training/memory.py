@@ -61,7 +61,7 @@ def memory_of(config: RunConfig, teachers: Sequence[ModelConfig] = ()) -> Memory
     """
     info, training = info_of(config.dataset), config.training
     network = _network(config.model, info.image_shape, info.classes)
-    known = [_network(teacher, info.image_shape, info.classes) for teacher in teachers if not teacher.opaque]
+    known = [_network(teacher, info.image_shape, info.classes) for teacher in teachers if teacher.measurable]
     saved = network.weights * (3 if training.optimizer == "sgd" else 4)
     learning = network.weights + saved
     checkpoint = 2 * network.weights + 3 * saved

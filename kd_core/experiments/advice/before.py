@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,10 +85,11 @@ class Forecast:
 def forecast(story: StoryConfig, known: Known) -> Forecast:
     """Forecast a story. Raises ConfigError where a setting cannot be used."""
     plan = story_module.plan(story, known.trained)
-    reused = {run.id: run.config for run in known.runs(plan.reused)}
+    trained = {run.id: run for run in known.runs(plan.reused)}
+    reused = {run_id: run.config for run_id, run in trained.items()}
     assistants = story_module.assistants(reused | plan.to_train)
     rows = [
-        _expected(config, known, assistant=run_id in assistants, trained=run_id if run_id in reused else None)
+        _expected(config, known, assistant=run_id in assistants, trained=trained.get(run_id))
         for run_id, config in (reused | plan.to_train).items()
     ]
     return Forecast(
@@ -101,24 +102,31 @@ def forecast(story: StoryConfig, known: Known) -> Forecast:
     )
 
 
-def _expected(config: RunConfig, known: Known, *, assistant: bool, trained: str | None) -> Expected:
-    costs = {} if config.model.opaque else known.costs(config.model, config.dataset)
+def _expected(config: RunConfig, known: Known, *, assistant: bool, trained: Run | None) -> Expected:
+    costs: Mapping[str, Any] = known.costs(config.model, config.dataset) if trained is None else _costs(trained, known)
     return Expected(
         "assistant" if assistant else config.role,
         config.network,
         costs.get("parameters"),
         costs.get("multiply_adds"),
-        trained,
+        None if trained is None else trained.id,
         None if trained else known.seconds(config),
     )
+
+
+def _costs(run: Run, known: Known) -> Mapping[str, Any]:
+    """Costs of a trained run: an external teacher's as measured, for it may read other images than the data set's."""
+    return known.costs(run.config.model, run.config.dataset) if run.config.brought is None else run.results
 
 
 def _warnings(story: StoryConfig, known: Known) -> list[str]:
     def parameters(model: ModelConfig) -> int:
         return known.costs(model, story.dataset)["parameters"]
 
-    teachers = [run.config.model for run in known.runs(story.teachers)] or [story.teacher]
-    largest = max((parameters(model) for model in teachers if not model.opaque), default=None)
+    teachers = [_costs(run, known).get("parameters") for run in known.runs(story.teachers)] or [
+        parameters(story.teacher)
+    ]
+    largest = max(filter(None, teachers), default=None)
     assistant = None if story.assistant is None else parameters(story.assistant)
     return warnings(story, largest, parameters(story.student), known.class_names, assistant)
 
