@@ -51,7 +51,8 @@ def bring_teacher(story: StoryConfig) -> None:
         elif not trial.done:
             _progress(trial)
         else:
-            _outcome(trial, uploaded.file_id, asked=st.session_state.get(TRIED_AS) == tried_as)
+            about = uploaded.file_id, st.session_state["teacher_architecture"]
+            _outcome(trial, about, asked=st.session_state.get(TRIED_AS) == tried_as)
 
 
 def _ask(uploaded: Any, dataset: str) -> Ask | None:
@@ -75,7 +76,7 @@ def _ask(uploaded: Any, dataset: str) -> Ask | None:
         key="teacher_pixels",
         help="KD Lab gives mean 0 and standard deviation 1 over the training set.",
     )
-    answers = dict(st.session_state.get(ANSWERS, {}).get(uploaded.file_id, {}))
+    answers = dict(st.session_state.get(ANSWERS, {}).get((uploaded.file_id, name), {}))
     mean = std = None
     try:
         if pixels == OTHER:
@@ -152,10 +153,10 @@ def _progress(trial: Trial) -> None:
     progress()
 
 
-def _outcome(trial: Trial, file_id: str, *, asked: bool) -> None:
+def _outcome(trial: Trial, about: tuple[str, str], *, asked: bool) -> None:
     """Show what the trial measured, what it asks, and the button that takes the teacher in.
 
-    asked: whether these settings are those that were tried.
+    about: file and architecture, whose answers are kept together. asked: whether these settings were tried.
     """
     try:
         outcome = trial.outcome()
@@ -163,7 +164,7 @@ def _outcome(trial: Trial, file_id: str, *, asked: bool) -> None:
         if asked:
             st.error(literal(str(error)), icon=":material/error:")
         return
-    _questions(outcome, file_id)
+    _questions(outcome, about)
     if not asked:
         st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
         return
@@ -185,12 +186,12 @@ def _outcome(trial: Trial, file_id: str, *, asked: bool) -> None:
         _take(outcome, called)
 
 
-def _questions(outcome: Outcome, file_id: str) -> None:
+def _questions(outcome: Outcome, about: tuple[str, str]) -> None:
     """Ask what the file does not tell, each option with how it does; another answer has to be tried."""
 
     def answer(question: str, key: str) -> None:
         answers = st.session_state.setdefault(ANSWERS, {})
-        answers[file_id] = {**answers.get(file_id, {}), question: st.session_state[key]}
+        answers[about] = {**answers.get(about, {}), question: st.session_state[key]}
 
     if not outcome.questions:
         return
