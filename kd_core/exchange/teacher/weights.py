@@ -246,10 +246,10 @@ def _by_names(weights: Mapping[str, Tensor]) -> ModelConfig | None:
         expected = build.blueprint(ModelConfig(name=name), (3, 224, 224), 1000).state_dict()
         found, (first, last) = _found(weights, expected), _ends(expected)
         apart = {first, last, last.replace("weight", "bias"), POSITIONS}
-        more = [key for key in weights if any(f"{group}." in key for group in {key.split(".")[0] for key in expected})]
+        groups = tuple({f"{_before(weights, expected)}{key.split('.')[0]}." for key in expected})
         if (
             found.keys() >= expected.keys()
-            and len(more) <= len(expected)  # else of a deeper one
+            and sum(key.startswith(groups) for key in weights) <= len(expected)  # else of a deeper one
             and all(key in apart or found[key].shape == tensor.shape for key, tensor in expected.items())
         ):
             kernel = found[first].shape[-1]
@@ -265,11 +265,16 @@ def _ends(expected: Mapping[str, Tensor]) -> tuple[str, str]:
     return names[0], names[-1]
 
 
+def _before(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
+    """What stands before the expected names."""
+    first = next(iter(expected))
+    ends = [name.removesuffix(first) for name in weights if name == first or name.endswith(f".{first}")]
+    return min(ends, key=len, default="")
+
+
 def _found(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under their expected names, which may have something before them, or a new head that is linear."""
-    first, *_, last = expected
-    ends = [name.removesuffix(first) for name in weights if name == first or name.endswith(f".{first}")]
-    before = min(ends, key=len, default="")
+    before, last = _before(weights, expected), [*expected][-1]
     found = {name: weights[before + name] for name in expected if before + name in weights}
     head = last.rpartition(".")[0]
     heads = [
