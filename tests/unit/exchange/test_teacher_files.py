@@ -553,7 +553,9 @@ def test_a_teacher_of_another_order_of_classes_is_told_that_order(elsewhere, dig
     assert np.allclose(logits_of(put_right, digits), elsewhere.logits, **SAME)
 
 
-@pytest.mark.parametrize(("scale", "shift", "better"), [(-1.0, 1.0, "pixels 0..1"), (1 / 255, 0.0, "pixels 0..255")])
+@pytest.mark.parametrize(
+    ("scale", "shift", "better"), [(-1.0, 1.0, "pixels 0..1, inverted yes"), (1 / 255, 0.0, "pixels 0..255")]
+)
 def test_a_teacher_of_other_pixels_than_stated_is_told_which_suit_it(scale, shift, better, elsewhere, digits):
     content = as_pt2(exported(FromPixels(elsewhere.model, digits, scale, shift)))
     found = tried(content, digits, mean=(9.0,), std=(0.1,))
