@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
@@ -70,13 +70,14 @@ def pick_runs(runs: Listing) -> list[Run]:
     return selected
 
 
-ORDERS: dict[str, Callable[[Run], Any]] = {
-    "newest first": lambda run: -run.created_at,
-    "oldest first": lambda run: run.created_at,
-    "fewest test errors": lambda run: run.results.get("test_errors", math.inf),
-    "status": lambda run: run.status,
-    "name": lambda run: (run.name or run.config.network).lower(),
+ORDERS: dict[str, Callable[[Sequence[Run]], Sequence[Run]]] = {
+    "newest first": lambda runs: runs,
+    "oldest first": lambda runs: runs[::-1],
+    "fewest test errors": lambda runs: sorted(runs, key=lambda run: run.results.get("test_errors", math.inf)),
+    "status": lambda runs: sorted(runs, key=lambda run: run.status),
+    "name": lambda runs: sorted(runs, key=lambda run: (run.name or run.config.network).lower()),
 }
+"""Of runs that come the newest first."""
 
 
 def _page(runs: Sequence[Run], named: Collection[str]) -> Sequence[Run]:
@@ -88,8 +89,7 @@ def _page(runs: Sequence[Run], named: Collection[str]) -> Sequence[Run]:
     with order:
         first = next(iter(ORDERS))
         by = chosen(st.selectbox, "Order", [*ORDERS], name="order", key="runs_order", default=first)
-    if by != first:
-        runs = sorted(runs, key=ORDERS[by])
+    runs = ORDERS[by](runs)
     places = (place for place, run in enumerate(runs) if run.id in named) if named else iter(())
     opened = next(places, 0) // ROWS + 1
     st.session_state[PAGE] = min(int(st.session_state.get(PAGE) or opened), pages)

@@ -1190,7 +1190,7 @@ def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batc
     assert pickers.opening({**order, **ships}) == f"{shipped.TAG}digits"
     assert pickers.opening(order) == theirs
     assert contest not in pickers._of_the_kind(order, [])
-    assert contest in pickers._offered(order, contest)
+    assert contest in pickers._of_the_kind(order, [contest])
 
 
 @pytest.mark.parametrize("page", ["temperature", "compare"])
