@@ -231,7 +231,7 @@ def test_the_browser_snippet_reads_a_photographed_digit_as_the_app_does(made, ne
         assert (opened, dims) == (file, [1, 1, 28, 28])
         pixels = np.array(pixels, np.uint8).reshape(1, 1, 28, 28)
         moved = [np.roll(pixels[0, 0], shift, axis=(0, 1)) for shift in product((0, -1, 1), repeat=2)]
-        assert min(np.abs(one - read.astype(int)).mean() for one in moved) < 3  # of 255: browsers scale otherwise
+        assert min(np.abs(one - read.astype(int)).mean() for one in moved) < 5  # of 255: of even light the page knows
         agreed += trained(pixels).argmax() == trained(read[None, None]).argmax()
     assert agreed >= 4
 

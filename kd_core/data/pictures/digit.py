@@ -16,7 +16,7 @@ LOOKED_AT, PAPER_SIDE = 480, 48
 """Pixels of the longer side at which ink and paper of a photograph are told apart."""
 FAINTEST, DARKEST = 24, 16
 """Grey levels, of 255, that ink must stand out from the paper by; and that light scatters into the deepest shadow."""
-FAINT, FULL = 0.25, 0.75
+FAINT, FULL = 0.3, 0.8
 """Of the pen's contrast: below the first nothing is ink, from the second on all is."""
 APART, LEAST_INK = 0.25, 0.05
 """Parts of one digit lie no further apart, of its height, and hold no less ink, of its largest part's."""
@@ -37,7 +37,7 @@ def digit_in(picture: Image.Image) -> Grey:
     labels, _, inks = areas(contrast > np.quantile(contrast, 0.9995) / 2, contrast)
     if len(inks) == 0:
         raise ValueError(ONE_SHADE)
-    pen = np.quantile(contrast[labels == 1 + np.argmax(inks)], 0.7)
+    pen = np.quantile(contrast[labels == 1 + np.argmax(inks)], 0.95)
     ink = ((contrast / pen - FAINT) / (FULL - FAINT)).clip(0, 1)  # ruled lines are fainter than the pen, and go
     labels, boxes, inks = areas(ink > 0.3, ink)
     digit = boxes[np.argmax(inks)]
