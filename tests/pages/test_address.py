@@ -1,22 +1,9 @@
 """A page's view stands in its address, and what is no value there reads as the default."""
 
-import dataclasses
-from pkgutil import resolve_name
-
 import pytest
-from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 from streamlit.testing.v1 import AppTest
 
-from pages.shared.server import streamlit_patches
 from pages.shared.session import address
-
-
-@pytest.fixture(autouse=True)
-def _patched(monkeypatch):
-    """Streamlit as a server has it."""
-    for target in streamlit_patches.PATCHES:
-        monkeypatch.setattr(target.replace(":", "."), resolve_name(target))
-    streamlit_patches.apply()
 
 
 def page():
@@ -78,31 +65,8 @@ def test_back_brings_the_choice_before(monkeypatch):
     app = opened(fruit="plum")
     app.selectbox[0].set_value("apple").run()
     app.query_params["fruit"] = "plum"
-    run_script = ScriptRunner._run_script
-    monkeypatch.setattr(
-        ScriptRunner,
-        "_run_script",
-        lambda runner, request: run_script(runner, dataclasses.replace(request, is_history_navigation=True)),
-    )
+    monkeypatch.setattr(address, "went_back", lambda: True)
     assert app.run().markdown[0].value == "1 of plum"
-
-
-def test_a_control_that_reads_the_address_by_itself_keeps_what_it_wrote():
-    """Those of components, T for one, and Compare's list of models lost a quick second choice."""
-
-    def page():
-        import streamlit as st
-
-        if st.button("Hotter"):
-            st.query_params["T"] = "8"
-        st.toggle("Other")
-        st.write(st.query_params.get("T", "4"))
-
-    app = AppTest.from_function(page).run()
-    app.button[0].click().run()
-    app.query_params.clear()
-    app.toggle[0].set_value(True)
-    assert app.run().markdown[0].value == "8"
 
 
 @pytest.mark.parametrize("nonsense", ["", "melon", "1e999", "\x00", "Pear", "a" * 5000])

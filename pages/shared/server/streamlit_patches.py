@@ -4,23 +4,22 @@ Written for WRITTEN_FOR; apply() warns of any other version. The docstring of ea
 how to see whether it is still needed: take its line out of PATCHES, and look.
 """
 
-import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
-from urllib.parse import parse_qs, urlencode
 from weakref import WeakKeyDictionary
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 from streamlit.navigation.page import StreamlitPage
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "frontend", "is_uploaded", "permitted"]
+__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "frontend", "is_uploaded", "permitted", "went_back"]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
@@ -108,74 +107,6 @@ def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[An
     return remove_now_and_then
 
 
-class InFlight:
-    """What a session's script wrote into its tab's address, and the tab may not show yet."""
-
-    def __init__(self) -> None:
-        self.page: str | None = None
-        self.values: dict[str, list[list[str] | None]] = {}
-        """Parameter -> its values, oldest first; None where it was absent."""
-
-    def note(self, query: Mapping[str, str | list[str]]) -> None:
-        """Note an address that the script has just written."""
-        for name in query.keys() | self.values.keys():
-            value = query.get(name)
-            values = self.values.setdefault(name, [None])
-            if (value := [value] if isinstance(value, str) else value) != values[-1]:
-                values.append(value)
-
-    def newest(self, page: str, query: str, *, travelled: bool) -> str:
-        """Return an address that a tab sent, with newer values where what it holds was overtaken.
-
-        travelled: by the browser's own buttons for back and forward. A value that the script never wrote stands.
-        """
-        sent = parse_qs(query, keep_blank_values=True)
-        if travelled or page != self.page:
-            self.page, self.values = page, {}
-        current: dict[str, list[str]] = {}
-        for name in [*sent, *(self.values.keys() - sent.keys())]:
-            value, values = sent.get(name), self.values.get(name, [])
-            newest = values[-1] if value in values else value
-            if value == newest:
-                self.values[name] = [value]
-            if newest is not None:
-                current[name] = newest
-        return query if current == sent else urlencode(current, doseq=True)
-
-
-def _in_flight(query_params: Any) -> InFlight:
-    in_flight: InFlight = query_params.__dict__.setdefault("_kd_in_flight", InFlight())
-    return in_flight
-
-
-def note_address(send: Callable[[Any], None]) -> Callable[[Any], None]:
-    """Patch QueryParams._send_query_param_msg: note what is sent. For read_newest_address."""
-
-    def send_and_note(query_params: Any) -> None:
-        send(query_params)
-        _in_flight(query_params).note(query_params._query_params)
-
-    return send_and_note
-
-
-def read_newest_address(run_script: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Patch ScriptRunner._run_script: run it on the newest address that this page wrote.
-
-    Fault: a tab sends the address that it shows. Who clicks twice at once sends, the second time, the one from before
-    the first click, and the page, which reads its view there, takes the first choice back.
-    Still needed: test_an_address_from_before_a_choice_does_not_take_it_back fails without it.
-    """
-
-    def run_on_newest(runner: Any, request: Any) -> None:
-        with runner._session_state.query_params() as query_params:
-            newest = _in_flight(query_params).newest(
-                request.page_script_hash, request.query_string, travelled=request.is_history_navigation
-            )
-        run_script(runner, dataclasses.replace(request, query_string=newest))
-
-    return run_on_newest
-
-
 @cache
 def frontend() -> tuple[str, bytes]:
     """Read the script of the frontend that speaks of a lost connection, in our words: its name, its content.
@@ -204,13 +135,13 @@ LOST = {
     "`Connection error`": "`No connection`",
 }
 """What Streamlit says of a lost connection, and what we say."""
+
+
 PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
     "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,
     "streamlit.runtime.app_session:AppSession.request_rerun": ignore_timers_while_busy,
     "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
-    "streamlit.runtime.state.query_params:QueryParams._send_query_param_msg": note_address,
-    "streamlit.runtime.scriptrunner.script_runner:ScriptRunner._run_script": read_newest_address,
 }
 """What is replaced, and the function that makes its replacement of it."""
 
@@ -234,6 +165,12 @@ def permitted(content: bytes, max_address: int) -> bytes | None:
         message.rerun_script.query_string = ""
         content = message.SerializeToString()
     return content
+
+
+def went_back() -> bool:
+    """Whether this run of the page was requested by the browser's own buttons for back and forward."""
+    context = get_script_run_ctx()
+    return context is not None and bool(getattr(context, "is_history_navigation", False))
 
 
 def is_uploaded(session: str, file: str) -> bool:

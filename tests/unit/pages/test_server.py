@@ -306,22 +306,3 @@ def test_garbage_is_collected_now_and_then_until_the_server_ends(monkeypatch):
     ended.set()
     thread.join(timeout=10)
     assert not thread.is_alive()
-
-
-def test_an_address_in_flight_reads_as_the_newest_that_its_page_wrote():
-    tab = streamlit_patches.InFlight()
-
-    def sends(query, page="a", *, travelled=False):
-        return tab.newest(page, query, travelled=travelled)
-
-    assert sends("T=4&x=1") == "T=4&x=1"
-    tab.note({"T": "8", "x": "1"})
-    tab.note({"T": "8", "x": "1", "models": "p,q"})
-    assert sends("T=4&x=2") == "T=8&x=2&models=p%2Cq"  # x is the tab's own
-    assert sends("T=8&x=2&models=p%2Cq") == "T=8&x=2&models=p%2Cq"  # it has caught up
-    assert sends("T=4&x=2&models=p%2Cq") == "T=4&x=2&models=p%2Cq"  # so this is a link
-    tab.note({"T": "5", "x": "2"})
-    assert sends("T=4&x=2&models=p%2Cq") == "T=5&x=2"  # taken out of the address
-    assert sends("T=4&x=2", travelled=True) == "T=4&x=2"
-    tab.note({"T": "6"})
-    assert sends("T=4&x=2", page="b") == "T=4&x=2"
