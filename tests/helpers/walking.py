@@ -44,7 +44,9 @@ ASKED_ANEW = {
 SCRIPT = r"""
 window.walk = (() => {
   // What the page and its script say to each other: when the one has asked, and the other has begun and ended.
-  const clock = { time: 0, asked: 0, begun: 0, ended: -1, early: false };
+  // A run of a part that polls, which begins between a question and its own run, is no answer to it.
+  const clock = { time: 0, asked: 0, part: "", answers: false, begun: 0, ended: -1, early: false };
+  const textOf = (bytes) => bytes ? new TextDecoder().decode(bytes) : "";
   const varint = (bytes, at) => {
     let value = 0, shift = 0, byte;
     do { byte = bytes[at.at++]; value += (byte & 127) * 2 ** shift; shift += 7; } while (byte & 128);
@@ -63,8 +65,13 @@ window.walk = (() => {
   };
   const heard = async (data) => {
     const message = fields(new Uint8Array(data instanceof Blob ? await data.arrayBuffer() : data));
-    if (message.has(NEW_SESSION)) clock.begun = ++clock.time;
-    if (!message.has(SCRIPT_FINISHED)) return;
+    if (message.has(NEW_SESSION)) {
+      const run = fields(message.get(METADATA) ?? []).get(RUN);
+      const part = textOf(fields(run ?? []).get(PARTS_OF_RUN));
+      clock.answers = part === "" || part === clock.part;
+      if (clock.answers) clock.begun = ++clock.time;
+    }
+    if (!message.has(SCRIPT_FINISHED) || !clock.answers) return;
     clock.ended = ++clock.time;
     clock.early = message.get(SCRIPT_FINISHED) === EARLY;
   };
@@ -72,7 +79,10 @@ window.walk = (() => {
   WebSocket.prototype.send = function (data) {
     if (!this.walked) { this.walked = true; this.addEventListener("message", (event) => heard(event.data)); }
     const rerun = typeof data !== "string" && fields(new Uint8Array(data.buffer ?? data)).get(RERUN);
-    if (rerun && !fields(rerun).get(OF_ITSELF)) clock.asked = ++clock.time; // a part that polls asks nothing
+    if (rerun && !fields(rerun).get(OF_ITSELF)) { // a part that polls asks nothing
+      clock.asked = ++clock.time;
+      clock.part = textOf(fields(rerun).get(PART));
+    }
     return send.call(this, data);
   };
   const settled = () => clock.begun > clock.asked && clock.ended > clock.begun && !clock.early
@@ -137,7 +147,7 @@ def _script() -> str:
     """SCRIPT with the numbers of the messages that it listens to, of the installed Streamlit."""
     from streamlit.proto.BackMsg_pb2 import BackMsg
     from streamlit.proto.ClientState_pb2 import ClientState
-    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+    from streamlit.proto.ForwardMsg_pb2 import ForwardMsg, ForwardMsgMetadata, RunIdentity
 
     numbers = {
         "NEW_SESSION": ForwardMsg.NEW_SESSION_FIELD_NUMBER,
@@ -145,6 +155,10 @@ def _script() -> str:
         "EARLY": ForwardMsg.FINISHED_EARLY_FOR_RERUN,
         "RERUN": BackMsg.RERUN_SCRIPT_FIELD_NUMBER,
         "OF_ITSELF": ClientState.IS_AUTO_RERUN_FIELD_NUMBER,
+        "PART": ClientState.FRAGMENT_ID_FIELD_NUMBER,
+        "METADATA": ForwardMsg.METADATA_FIELD_NUMBER,
+        "RUN": ForwardMsgMetadata.RUN_FIELD_NUMBER,
+        "PARTS_OF_RUN": RunIdentity.FRAGMENT_IDS_FIELD_NUMBER,
     }
     return "".join(f"const {name} = {number};" for name, number in numbers.items()) + SCRIPT
 
