@@ -85,9 +85,11 @@ def _experiment(
     teachers: Callable[[int], tuple[RunConfig, ...]] | None = None,
 ) -> Experiment:
     """Return an experiment with its texts. teachers: of a seed's students, by default the one of seed 0 for all."""
-    said = {key: text.format(alpha=protocol.alpha, members=protocol.new_teachers) for key, text in _TEXTS[name].items()}
+    texts = {
+        key: text.format(alpha=protocol.alpha, members=protocol.new_teachers) for key, text in _TEXTS[name].items()
+    }
     taught_by = teachers or (lambda _: tuple(protocol.teacher_runs()[:1]))
-    return Experiment(name=name, teachers=taught_by, lines=tuple(lines), contest=contest, **said)
+    return Experiment(name=name, teachers=taught_by, lines=tuple(lines), contest=contest, **texts)
 
 
 def _main_result(protocol: StoryConfig) -> Experiment:

@@ -422,8 +422,12 @@ class _Description(TypedDict):
 def _description(folder: RunFolder) -> _Description:
     """Read description.json; nothing where it is missing or of another form."""
     try:
-        told = json.loads(read_text(folder.description))
-        return {"name": str(told["name"]), "note": str(told["note"]), "tags": [str(tag) for tag in told["tags"]]}
+        description = json.loads(read_text(folder.description))
+        return {
+            "name": str(description["name"]),
+            "note": str(description["note"]),
+            "tags": [str(tag) for tag in description["tags"]],
+        }
     except (OSError, ValueError, KeyError, TypeError):
         return {"name": "", "note": "", "tags": []}
 

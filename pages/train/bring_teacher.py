@@ -52,7 +52,7 @@ def bring_teacher(story: StoryConfig) -> None:
             _progress(trial)
         else:
             about = uploaded.file_id, st.session_state["teacher_architecture"]
-            _outcome(trial, about, asked=st.session_state.get(TRIED_AS) == tried_as)
+            _outcome(trial, about, current=st.session_state.get(TRIED_AS) == tried_as)
 
 
 def _ask(uploaded: Any, dataset: str) -> Ask | None:
@@ -153,19 +153,19 @@ def _progress(trial: Trial) -> None:
     progress()
 
 
-def _outcome(trial: Trial, about: tuple[str, str], *, asked: bool) -> None:
+def _outcome(trial: Trial, about: tuple[str, str], *, current: bool) -> None:
     """Show what the trial measured, what it asks, and the button that takes the teacher in.
 
-    about: file and architecture, whose answers are kept together. asked: whether these settings were tried.
+    about: file and architecture, whose answers are kept together. current: whether these settings were tried.
     """
     try:
         outcome = trial.outcome()
     except LabError as error:
-        if asked:
+        if current:
             st.error(literal(str(error)), icon=":material/error:")
         return
     _questions(outcome, about)
-    if not asked:
+    if not current:
         st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
         return
     share = outcome.test_errors / outcome.test_examples

@@ -51,7 +51,7 @@ function stop(view) {
 }
 
 function at(told, epoch) {  // the newest logits that are not after the epoch
-  let index = told.epochs.findIndex((one) => one > epoch);
+  let index = told.epochs.findIndex((other) => other > epoch);
   index = index === -1 ? told.epochs.length - 1 : Math.max(0, index - 1);
   return told.logits[index];
 }
@@ -77,12 +77,12 @@ function draw(view) {
     if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), final: told.logits.at(-1), student: true });
   }
   view.legend.replaceChildren();
-  for (const one of shown) legendEntry(view.legend, one.colour, one.title);
+  for (const model of shown) legendEntry(view.legend, model.colour, model.title);
   element("span", "key", view.legend, `softened at T = ${Number(T.toPrecision(3))}`);
   const label = data.labels[view.image];
   const lying = lie(data.classes);
   view.root.classList.toggle("lying", lying);
-  const known = (teacher ? shown : shown.slice(-1)).map((one) => one.final);
+  const known = (teacher ? shown : shown.slice(-1)).map((model) => model.final);
   const bars = known.length ? barsOf(data.classes, known[0], [label, ...known.map(topOf)]) : [];
   const key = `${shown.length}:${bars.map((bar) => bar.name).join("\n")}`;
   if (view.drawn !== key) {
@@ -98,21 +98,21 @@ function draw(view) {
   }
   [...view.axis.children].forEach((group, k) => {
     group.lastChild.classList.toggle("true", !bars[k].others && bars[k].members[0] === label);
-    shown.forEach((one, i) => {
+    shown.forEach((model, i) => {
       const bar = view.bars[k * shown.length + i];
-      const share = shareOf(bars[k], one.p);
+      const share = shareOf(bars[k], model.p);
       bar.style[lying ? "width" : "height"] = `${(100 * share).toFixed(2)}%`;
-      bar.style.background = one.colour;
-      bar.title = `${one.title}: ${(100 * share).toFixed(2)}% for ${bars[k].name}`;
+      bar.style.background = model.colour;
+      bar.title = `${model.title}: ${(100 * share).toFixed(2)}% for ${bars[k].name}`;
     });
   });
   const body = bodyUnder(view.readouts, ["", "takes it for", "KL from the teacher at this T"], data.glossary);
-  for (const one of shown) {
+  for (const model of shown) {
     const row = element("tr", "", body);
-    const top = topOf(one.p);
-    element("th", "", row, one.title);
+    const top = topOf(model.p);
+    element("th", "", row, model.title);
     element("td", "", row, `${data.classes[top]}${top === label ? "" : " (wrong)"}`);
-    element("td", "", row, teacher && one.student ? `${divergence(teacher, one.p).toPrecision(3)} nats` : "");
+    element("td", "", row, teacher && model.student ? `${divergence(teacher, model.p).toPrecision(3)} nats` : "");
   }
   view.root.dataset.epoch = view.epoch;
 }

@@ -271,7 +271,7 @@ def test_mistakes_in_a_real_shell_are_one_sentence_on_standard_error(home):
         assert (result.returncode, result.stdout, result.stderr) == (REFUSED, "", sentence)
 
 
-def test_a_run_paused_by_a_signal_and_resumed_ends_with_the_weights_it_would_have_had(shell, home):
+def test_a_run_paused_by_a_signal_resumes_to_the_same_weights(shell, home):
     words = ["train", "--dataset", "digits", "--hidden", "16", "--epochs", "100", "--precision", "float32"]
     process = subprocess.Popen([*SHELL, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True)
     while not (home / "lab.sqlite").exists():

@@ -153,9 +153,7 @@ def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(runnin
     assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
 
 
-def test_a_worker_that_hangs_is_killed_and_its_run_ends_on_another_with_the_same_weights(
-    running_jobs, tmp_path, monkeypatch
-):
+def test_a_hanging_worker_is_killed_and_its_run_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
     queue, config = running_jobs, long_config(seed=9)
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
@@ -837,7 +835,7 @@ def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try
 
 
 @pytest.mark.parametrize("killed", [True, False])
-def test_a_worker_that_was_killed_for_want_of_memory_says_so_and_is_not_followed_by_another(idle, monkeypatch, killed):
+def test_a_worker_killed_for_memory_says_so_and_its_run_is_not_retried(idle, monkeypatch, killed):
     run_id, roster = new_id(), idle._dispatcher.roster
     idle.store.create({run_id: tiny_config()})
     monkeypatch.setattr(jobs_dispatch, "memory_kills", lambda: 7 + killed)

@@ -20,7 +20,7 @@ def test_a_memory_bomb_ends_its_own_process_and_leaves_nothing_behind(elsewhere,
         graph.node[-2].output[0] = "before"
         graph.node.append(helper.make_node("Add", ["before", "most"], ["logits"]))
 
-    running = trial.Trial(as_onnx(elsewhere.weights, change=huge), file="bomb.onnx", dataset="digits")
+    running = trial.Trial(as_onnx(elsewhere.weights, change=huge), trial.Ask(file="bomb.onnx", dataset="digits"))
     with pytest.raises(LabError, match=r"cannot run this file|more memory than a teacher may"):
         running.outcome()
     assert not [*tmp_path.iterdir()]
@@ -28,7 +28,7 @@ def test_a_memory_bomb_ends_its_own_process_and_leaves_nothing_behind(elsewhere,
 
 def test_a_stopped_trial_leaves_nothing_behind(elsewhere, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    running = trial.Trial(elsewhere.files["onnx"], file="x.onnx", dataset="digits")
+    running = trial.Trial(elsewhere.files["onnx"], trial.Ask(file="x.onnx", dataset="digits"))
     running.close()
     with pytest.raises(LabError, match="stopped"):
         running.outcome()

@@ -38,20 +38,20 @@ class Copies(NamedTuple):
 
     def sentences(self, test_examples: int) -> list[str]:
         """Say what there is of copies, a sentence each. test_examples: 0 before a test set is drawn."""
-        said = []
+        sentences = []
         if self.leaked:
-            said.append(
+            sentences.append(
                 f"{self.leaked:,} of {test_examples:,} test images are also training images: on them a model can have"
                 " learned the answer by heart."
             )
         if self.across:
-            said.append(f"{self.across:,} images lie under several classes: no answer to them can be right.")
+            sentences.append(f"{self.across:,} images lie under several classes: no answer to them can be right.")
         if self.within:
-            said.append(f"{self.within:,} images are copies of another of their class.")
+            sentences.append(f"{self.within:,} images are copies of another of their class.")
         if self.near:
             leaked = f", {self.near_leaked:,} of them test images like a training image" if self.near_leaked else ""
-            said.append(f"{self.near:,} images are nearly like another{leaked}: look whether they show the same.")
-        return said
+            sentences.append(f"{self.near:,} images are nearly like another{leaked}: look whether they show the same.")
+        return sentences
 
 
 def checksum(image: NDArray[np.uint8]) -> bytes:
@@ -98,14 +98,14 @@ def nearly_equal(images: NDArray[np.uint8], members: Ids, ids: Ids, in_test: Fla
     for turn in TURNS:
         order = np.argsort(hashes << np.uint64(turn) | hashes >> np.uint64((64 - turn) % 64), kind="stable")
         for step in range(1, 1 + NEIGHBOURS):
-            one, other = order[:-step], order[step:]
-            close = (np.bitwise_count(hashes[one] ^ hashes[other]) <= MOST_BITS) & (ids[one] != ids[other])
-            one, other = one[close], other[close]
-            close = np.abs(thumbnails[one].astype(np.int16) - thumbnails[other]).mean(axis=(1, 2)) <= MOST_LEVELS
-            one, other = one[close], other[close]
-            alike[one] = alike[other] = True
-            apart = in_test[one] != in_test[other]
-            leaked[one[apart]] = leaked[other[apart]] = True
+            first, second = order[:-step], order[step:]
+            close = (np.bitwise_count(hashes[first] ^ hashes[second]) <= MOST_BITS) & (ids[first] != ids[second])
+            first, second = first[close], second[close]
+            close = np.abs(thumbnails[first].astype(np.int16) - thumbnails[second]).mean(axis=(1, 2)) <= MOST_LEVELS
+            first, second = first[close], second[close]
+            alike[first] = alike[second] = True
+            apart = in_test[first] != in_test[second]
+            leaked[first[apart]] = leaked[second[apart]] = True
     return int(alike.sum()), int((leaked & in_test).sum())
 
 

@@ -53,23 +53,27 @@ class Look(NamedTuple):
 
     def notices(self) -> list[str]:
         """Say what became of names and files that their owner may not expect, a sentence each."""
-        said = []
+        sentences = []
         if any(self.code_pages.values()):
             page = f"{self.code_page} ({names.PAGES[self.code_page]})"
-            said.append(f"Names are read in code page {page}: choose another where they look wrong.")
+            sentences.append(f"Names are read in code page {page}: choose another where they look wrong.")
         classes: dict[str, list[str]] = {}
         for folder, (name, _) in self.folders.items():
             classes.setdefault(name, []).append(folder)
         for name, folders in classes.items():
             if len(folders) > 1:
-                said.append(f"Class '{name}' is made of {len(folders)} folders: {_quoted(folders)}.")
-        said += [f"These classes differ by case alone, and can be merged: {_quoted(group)}." for group in self.alike]
+                sentences.append(f"Class '{name}' is made of {len(folders)} folders: {_quoted(folders)}.")
+        sentences += [
+            f"These classes differ by case alone, and can be merged: {_quoted(group)}." for group in self.alike
+        ]
         if self.white:
-            said.append(f"Some files have more than eight bits; of their values {self.white:,} is taken for white.")
+            sentences.append(
+                f"Some files have more than eight bits; of their values {self.white:,} is taken for white."
+            )
         if self.left_out:
             endings = [f"{count:,} {ending or 'without ending'}" for ending, count in self.left_out.items()]
-            said.append(f"Left out: {in_words(endings)}.")
-        return said
+            sentences.append(f"Left out: {in_words(endings)}.")
+        return sentences
 
     def doubts(self) -> list[str]:
         """Say which files are copies, a sentence each."""

@@ -117,8 +117,8 @@ def class_names(folders: Mapping[str, int], rename: Mapping[str, str], *, merge:
     unknown = sorted(rename.keys() - folders.keys() - set(cleaned.values()))
     if unknown:
         raise DatasetError(f"There is no class '{unknown[0][:60]}' to rename: there are {in_words(sorted(folders))}.")
-    found = {folder: name if name in folders else rename.get(name, name) for folder, name in cleaned.items()}
-    named = {folder: rename.get(folder, name) for folder, name in found.items()}
+    known = {folder: name if name in folders else rename.get(name, name) for folder, name in cleaned.items()}
+    named = {folder: rename.get(folder, name) for folder, name in known.items()}
     named = {folder: clean(name) or name for folder, name in named.items()}
     if merge:
         largest: dict[str, str] = {}

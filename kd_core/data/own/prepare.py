@@ -210,16 +210,18 @@ def _write_parts(
 
 def _notices(decoded: _Decoded, dropped: int, groups: NDArray[np.int64] | None, in_test: Flags) -> list[str]:
     """Say what was done that its owner may not expect, a sentence each."""
-    said = [f"{dropped:,} images were left out as copies."] if dropped else []
+    sentences = [f"{dropped:,} images were left out as copies."] if dropped else []
     if decoded.whites:
-        said.append(f"Some files have more than eight bits; {max(decoded.whites):,} was taken for white.")
+        sentences.append(f"Some files have more than eight bits; {max(decoded.whites):,} was taken for white.")
     if decoded.flat:
-        said.append(f"{len(decoded.flat):,} images came out almost of one colour, such as {decoded.flat[0][:120]}.")
+        sentences.append(
+            f"{len(decoded.flat):,} images came out almost of one colour, such as {decoded.flat[0][:120]}."
+        )
     if groups is not None:
         torn = len(np.intersect1d(groups[in_test], groups[~in_test]))
         sides = f"{torn:,} of them lie on both sides of the source's own split" if torn else "each lies on one side"
-        said.append(f"The images are of {groups.max() + 1:,} groups: {sides}.")
-    return said
+        sentences.append(f"The images are of {groups.max() + 1:,} groups: {sides}.")
+    return sentences
 
 
 def _publish(

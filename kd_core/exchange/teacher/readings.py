@@ -64,8 +64,6 @@ class Ways:
         self.questions = {**own, "pixels": [*PIXELS], "inverted": ["no", "yes"]}
         if ask.mean is not None or ask.std is not None:
             self.answers["pixels"] = STATED
-        if ask.inverted:
-            self.answers["inverted"] = "yes"
         for question, answer in self.answers.items():
             options = self.questions.get(question)
             if options is None and question not in STATEMENTS:
@@ -83,8 +81,8 @@ class Ways:
             self.answers = {"first_stride": str(stride), "pool": pool, **self.answers}
             model = ModelConfig(name=stock.PREFIX + model.name, first_kernel=kernel)
         elif self.ask.model is not None and model.stock:
-            told = recognised(sets[0].tensors)
-            model = told if told.name == model.name else model
+            guess = recognised(sets[0].tensors)
+            model = guess if guess.name == model.name else model
         self._model, problem = model, None
         for weights in sets:
             try:

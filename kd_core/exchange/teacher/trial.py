@@ -47,9 +47,8 @@ class TrialError(LabError):
 class Ask(Config):
     """A file to be tried: what its user says of it.
 
-    model: its architecture, by default what its names and shapes tell. mean, std: as ExternalConfig has them. inverted:
-    whether dark and light are exchanged. answers: question -> option; what has none is what fits best. errors: its test
-    errors, as its user knows them.
+    model: its architecture, by default what its names and shapes tell. mean, std: as ExternalConfig has them. answers:
+    question -> option; what has none is what fits best. errors: its test errors, as its user knows them.
     """
 
     dataset: str
@@ -57,7 +56,6 @@ class Ask(Config):
     model: ModelConfig | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
-    inverted: bool = False
     answers: dict[str, str] = Field(default_factory=dict)
     errors: int | None = None
 

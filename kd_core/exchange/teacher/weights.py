@@ -77,7 +77,7 @@ def read_weights(content: bytes) -> list[Weights]:
     if not sets:
         raise TeacherError("This file holds no weights: save them with torch.save(model.state_dict(), ...).")
     read = []
-    for name, tensors in sorted(sets, key=lambda found: _rank(found[0])):
+    for name, tensors in sorted(sets, key=lambda named: _rank(named[0])):
         try:
             read.append(_plain(name, tensors))
         except TeacherError:
@@ -244,15 +244,15 @@ def _by_names(weights: Mapping[str, Tensor]) -> ModelConfig | None:
     """The classifier of torchvision's whose names and shapes these are, its first and last layer aside."""
     for name in stock.candidates(weights):
         expected = build.blueprint(ModelConfig(name=name), (3, 224, 224), 1000).state_dict()
-        found, (first, last) = _found(weights, expected), _ends(expected)
+        matched, (first, last) = _matched(weights, expected), _ends(expected)
         apart = {first, last, last.replace("weight", "bias"), POSITIONS}
         groups = tuple({f"{_before(weights, expected)}{key.split('.')[0]}." for key in expected})
         if (
-            found.keys() >= expected.keys()
+            matched.keys() >= expected.keys()
             and sum(key.startswith(groups) for key in weights) <= len(expected)  # else of a deeper one
-            and all(key in apart or found[key].shape == tensor.shape for key, tensor in expected.items())
+            and all(key in apart or matched[key].shape == tensor.shape for key, tensor in expected.items())
         ):
-            kernel = found[first].shape[-1]
+            kernel = matched[first].shape[-1]
             if "vit_" in name and kernel != expected[first].shape[-1]:
                 continue
             return ModelConfig(name=name, first_kernel=None if kernel == expected[first].shape[-1] else kernel)
@@ -272,20 +272,20 @@ def _before(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> st
     return min(ends, key=len, default="")
 
 
-def _found(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _matched(weights: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under their expected names, which may have something before them, or a new head that is linear."""
     before, last = _before(weights, expected), [*expected][-1]
-    found = {name: weights[before + name] for name in expected if before + name in weights}
+    matched = {name: weights[before + name] for name in expected if before + name in weights}
     head = last.rpartition(".")[0]
     heads = [
         layer for layer in _layers(weights) if layer.name.startswith(f"{before}{head}.") and layer.essence == _LINEAR
     ]
-    if f"{head}.weight" not in found and len(heads) == 1:
-        found |= {f"{head}.{part}": tensor for part, tensor in heads[0].parts.items()}
+    if f"{head}.weight" not in matched and len(heads) == 1:
+        matched |= {f"{head}.{part}": tensor for part, tensor in heads[0].parts.items()}
     for name, tensor in expected.items():
-        if name.endswith("num_batches_tracked") and name not in found:
-            found[name] = torch.zeros_like(tensor, device="cpu")
-    return found
+        if name.endswith("num_batches_tracked") and name not in matched:
+            matched[name] = torch.zeros_like(tensor, device="cpu")
+    return matched
 
 
 def fitted(weights: Mapping[str, Tensor], model: ModelConfig, image_shape: ImageShape, dataset: Dataset) -> Fitted:
@@ -330,7 +330,7 @@ def _named(weights: Mapping[str, Tensor], model: ModelConfig, expected: Mapping[
             renamed = _renamed(layers, expected)
             if renamed is not None and _chains(layers):
                 return renamed
-    return _found(weights, expected)
+    return _matched(weights, expected)
 
 
 def _check_first(first: Tensor | None, expected: Tensor, shape: ImageShape, data: Dataset) -> None:

@@ -75,8 +75,8 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         _do(run_id, what, mine=mine)
 
 
-def _requests(asked: Any) -> list[tuple[str, str, bool]]:
-    return [(str(request["run"]), str(request["what"]), bool(request.get("mine"))) for request in asked]
+def _requests(sent: Any) -> list[tuple[str, str, bool]]:
+    return [(str(request["run"]), str(request["what"]), bool(request.get("mine"))) for request in sent]
 
 
 @st.cache_data(show_spinner=False, max_entries=128)

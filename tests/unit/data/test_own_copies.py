@@ -63,7 +63,7 @@ def test_an_image_under_two_labels_is_said_and_left_out(tmp_path):
         made(every, tmp_path, drop_copies=True)
 
 
-def test_test_images_that_are_training_images_are_said_and_leave_the_training_set(tmp_path):
+def test_leaked_test_images_are_counted_and_leave_the_training_set(tmp_path):
     leaked = noise(3)
     parts = {"train/oak": leaked + noise(5), "train/ash": noise(6), "test/oak": leaked + noise(3), "test/ash": noise(4)}
     path = zipped(tmp_path / "a.zip", {name: data for part in parts for name, data in of(part, parts[part]).items()})
@@ -144,7 +144,7 @@ def test_groups_of_a_table_stay_on_one_side(tmp_path, between):
         prepare.prepare(tmp_path / "a", settings, tmp_path, groups=table)
 
 
-def test_groups_that_leave_a_class_on_one_side_are_refused_and_those_of_an_own_split_are_said(tmp_path):
+def test_groups_that_leave_a_class_on_one_side_are_refused(tmp_path):
     files = {f"{name}/{name}_{at}.png": content(picture) for name in ("a", "b") for at, picture in enumerate(noise(5))}
     with pytest.raises(DatasetError, match="groups are too few or too large"):
         made(zipped(tmp_path / "a.zip", files), tmp_path, group_prefix="_")

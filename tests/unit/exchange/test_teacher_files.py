@@ -203,7 +203,7 @@ class FromPixels(nn.Module):
         (1.0, 0.0, {"mean": (0.0,), "std": (1.0,)}),
         (1 / 255, 0.0, {"mean": (0.0,), "std": (1 / 255,)}),
         (0.5, 0.5, {"mean": (0.5,), "std": (0.5,)}),
-        (-1.0, 1.0, {"mean": (0.0,), "std": (1.0,), "inverted": True}),
+        (-1.0, 1.0, {"mean": (0.0,), "std": (1.0,), "answers": {"inverted": "yes"}}),
     ],
 )
 def test_pixels_are_given_as_the_teacher_was_trained_to_read_them(scale, shift, asked, elsewhere, digits):
@@ -212,7 +212,7 @@ def test_pixels_are_given_as_the_teacher_was_trained_to_read_them(scale, shift, 
 
 
 def test_an_inverted_own_normalisation_is_inverted_pixels_normalised(elsewhere, digits):
-    found = tried(elsewhere.files["state dict"], digits, inverted=True, answers={"pixels": "own"})
+    found = tried(elsewhere.files["state dict"], digits, answers={"pixels": "own", "inverted": "yes"})
     expected = build.logits_of(elsewhere.model, 255 - digits.test_images, digits.normalise).numpy()
     assert np.allclose(logits_of(found, digits), expected, rtol=0, atol=1e-4)
 
