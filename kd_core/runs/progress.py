@@ -112,8 +112,8 @@ def _update(store: Store, run: Run, seen: Seen, blocked: bool) -> RunUpdate:
     }
 
 
-EPOCHS_OF_A_PACE = 3
-"""By whose records, about twenty an epoch, the time left is estimated."""
+EPOCHS_OF_A_PACE, RECORDS_OF_A_PACE = 3, 60
+"""By whose records, about twenty an epoch, the time left is estimated; and how many are read each time it is asked."""
 PROBE_EPOCHS = 300
 """Of one run in an update, evenly spread, with the last."""
 PROBE_LOGITS = 60_000
@@ -164,8 +164,8 @@ def seconds_left(store: Store, run: Run) -> float | None:
     A record may have waited for a page, another program or a sleeping laptop; and the first pays for the start.
     """
     since = run.step - EPOCHS_OF_A_PACE * (run.total_steps or 0) // run.config.training.epochs
-    records = store.records(run.id, "step", max(since, 1)) or store.records(run.id, "epoch", since)
-    paces = [record["samples_per_second"] for record in records if record["samples_per_second"]]
+    newest = store.paces(run.id, "step", max(since, 1), RECORDS_OF_A_PACE)
+    paces = [pace for pace in newest or store.paces(run.id, "epoch", since, RECORDS_OF_A_PACE) if pace]
     if not paces:
         return None
     examples = (1 - run.progress) * run.config.training.epochs * run.config.examples

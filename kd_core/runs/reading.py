@@ -214,6 +214,15 @@ class Reader:
         )  # fmt: skip
         return [_record(row) for row in rows]
 
+    def paces(self, run_id: str, kind: Literal["step", "epoch"], after: int, most: int) -> list[float | None]:
+        """Read the samples per second of the newest records of one kind after a step, at most so many."""
+        rows = self._rows(
+            "SELECT samples_per_second FROM records WHERE run_id = ? AND kind = ? AND step > ?"
+            " ORDER BY step DESC LIMIT ?",
+            run_id, kind, after, most,
+        )  # fmt: skip
+        return [row["samples_per_second"] for row in rows]
+
     def last_record(self, run_id: str) -> RecordRow | None:
         """Read the newest step or epoch record of a run."""
         newest = [
