@@ -162,7 +162,9 @@ def app(folder: Path) -> dict[str, Any]:
             await tab.open("export", f"run={ids[1]}")
             store, until = Store(folder / "lab"), time.monotonic() + ENOUGH_SECONDS
             while not all([store.finding("export", [ids[1]]), store.finding("inside", [ids[1]])]):
-                assert time.monotonic() < until, "nothing was exported"
+                assert time.monotonic() < until, (
+                    "nothing was exported: " + (folder / "lab" / "server.log").read_text()[-3000:]
+                )
                 await asyncio.sleep(0.2)
             store.close()
             await tab.open("export", f"run={ids[1]}")

@@ -958,4 +958,5 @@ def test_the_list_is_to_be_backed_up_once_runs_were_queued(idle):
     idle._dispatcher.enqueue([])
     idle._dispatcher._ticked_at = 0.0
     idle._dispatcher.tick()
+    idle._dispatcher._backing_up.join()
     assert (idle.store.home / BACKUP).exists()

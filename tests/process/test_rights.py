@@ -12,6 +12,7 @@ from tiny import tiny_config, train_here
 from websockets.sync.client import connect
 
 from kd_core.base.config import LabError
+from kd_core.exchange.teacher.trial import Ask
 from kd_core.jobs.dispatch import Dispatcher
 from kd_core.jobs.queue import Jobs
 from kd_core.runs.run import new_id
@@ -109,7 +110,7 @@ def test_nobody_but_the_presenter_deletes_restores_or_brings_in(as_visitor, stor
         lambda: rights.delete(run),
         lambda: rights.restore(run.id),
         lambda: rights.unpack(b""),
-        lambda: rights.try_teacher(b"x", "x.pt", "digits", {}),
+        lambda: rights.try_teacher(b"x", Ask(file="x.pt", dataset="digits")),
         lambda: rights.take_teacher(None, ""),
     ):
         with pytest.raises(LabError, match=r"Only the presenter may .* here\."):
