@@ -1,6 +1,7 @@
 """What tests share: a home of their own, and the data sets."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,19 @@ def store(home):
     opened = Store(home)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def heeded_signals():
+    """Signals do what they do by default, in child processes too, though a shell or nohup has them ignored."""
+    defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.getsignal(number) for number in defaults}
+    for number, default in defaults.items():
+        if before[number] is signal.SIG_IGN:
+            signal.signal(number, default)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -226,6 +226,7 @@ def test_a_store_that_cannot_be_used_is_one_sentence(shell, tmp_path, monkeypatc
     assert "Set KD_HOME to another folder" in result.stderr
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_ctrl_c_pauses_and_resume_finishes(shell, home):
     command = [sys.executable, "-m", "kd_core", "train", "--dataset", "digits", "--hidden", "16", "--epochs", "3000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ}, text=True)
@@ -271,6 +272,7 @@ def test_mistakes_in_a_real_shell_are_one_sentence_on_standard_error(home):
         assert (result.returncode, result.stdout, result.stderr) == (REFUSED, "", sentence)
 
 
+@pytest.mark.usefixtures("heeded_signals")
 def test_a_run_paused_by_a_signal_resumes_to_the_same_weights(shell, home):
     words = ["train", "--dataset", "digits", "--hidden", "16", "--epochs", "100", "--precision", "float32"]
     process = subprocess.Popen([*SHELL, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True)

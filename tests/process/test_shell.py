@@ -138,6 +138,7 @@ def test_progress_goes_to_standard_error_and_results_to_standard_output(home):
     assert shell("runs", "--name", "SMALL").stdout.count("teacher mlp 8, 3 epochs, seed 0") == 1
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("moment", ["typer", "kd_core.training.config", "torch.types"])
 def test_ctrl_c_during_start_up_ends_with_130_and_no_traceback(home, moment):
     """importtime tells on standard error of each module that was just imported; torch's is the command's own."""

@@ -668,7 +668,7 @@ def test_whatever_a_watcher_says_it_has_seen_is_answered(there, seen, image, wat
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "store", lambda: there.store)
-        patch.setattr(services, "jobs", lambda: SimpleNamespace(lineup=tuple))
+        patch.setattr(services, "jobs", lambda: SimpleNamespace(lineup=tuple, trouble=None))
         for route in (routes._tell, routes._tell_probes):
             scope = {
                 "type": "http",

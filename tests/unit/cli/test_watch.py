@@ -9,7 +9,7 @@ from kd_core.cli import watch
 
 
 @pytest.fixture
-def interrupted(monkeypatch):
+def interrupted(monkeypatch, heeded_signals):
     """What the signals of a block are noted as; handlers are those of before after it."""
     before = [signal.getsignal(number) for number in watch.ENDING]
     monkeypatch.setattr(watch, "_leave_terminal", lambda: None)
