@@ -142,14 +142,15 @@ def remove(path: AnyPath) -> None:
 def keep_private(folder: Path, file: str, *others: str) -> None:
     """Make a folder that nobody else on this machine may enter, and keep a file and others in it from them.
 
-    The file is made where it is missing, so that it is private from its first byte. Of a folder that is there and in
+    The file is made where it is missing, so that it is private from its first byte. One that is there is not opened:
+    where it is a database that this process uses, closing it would end SQLite's locks. Of a folder that is there and in
     which others may write, somebody shares it on purpose, nothing is taken from them. Raises OSError.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_mode & 0o022:
         return
     with contextlib.suppress(OSError):
-        os.close(os.open(folder / file, os.O_CREAT | os.O_RDONLY, 0o600))
+        os.close(os.open(folder / file, os.O_CREAT | os.O_EXCL | os.O_RDONLY, 0o600))
     for name in (file, *others):
         with contextlib.suppress(OSError):  # it is missing, or somebody else's
             (folder / name).chmod((folder / name).stat().st_mode & 0o7700)

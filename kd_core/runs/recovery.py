@@ -107,7 +107,7 @@ def _open(home: Path, files: AnyPath, use: "_Use", *, behind: bool) -> Opened:
         for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
             if (home / name).exists():
                 (home / name).rename(aside / name)
-        backed_up = backup.is_file() and _sound(backup)
+        backed_up = backup.is_file() and _is_of_our_format(backup) and _sound(backup)
         made_at = time.strftime("%d %b, %H:%M:%S", time.localtime(backup.stat().st_mtime)) if backed_up else ""
         if backed_up:
             shutil.copy(backup, home / DATABASE)
@@ -147,8 +147,8 @@ class _Use:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(home / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
             alone = self._locked(exclusive=True)
-        others = not alone and self._wait_for_check()
-        self.healthy = not (home / DAMAGE).exists() and (others or self._as_it_was_left())
+        self._others = not alone and self._wait_for_check()
+        self.healthy = self._others or (not (home / DAMAGE).exists() and self._as_it_was_left())
 
     def _locked(self, *, exclusive: bool) -> bool:
         if fcntl is None or self._lock < 0:
@@ -175,8 +175,9 @@ class _Use:
 
     def begin(self, store: Store, *, whole: bool = True) -> None:
         """Take the database over as healthy. whole: else a thread looks at what was not looked at yet."""
-        with contextlib.suppress(OSError):
-            (self._home / DAMAGE).unlink(missing_ok=True)
+        if not self._others:
+            with contextlib.suppress(OSError):
+                (self._home / DAMAGE).unlink(missing_ok=True)
         self._locked(exclusive=False)
         self._whole = whole or self.healthy
         store.when_closed = self.end
@@ -228,7 +229,7 @@ def _damaged(home: Path, storage: AnyPath, *, behind: bool = False) -> bool:
     if not path.exists() or not path.stat().st_size or _is_new(path):
         return bool(paths_below(storage / "runs", "*/config.json"))
     later = behind and not (home / DAMAGE).exists() and path.with_name(f"{DATABASE}-wal").exists()
-    return not _sound(path, ("runs",) if later else tuple(_WHOLE))
+    return not _is_of_our_format(path) or not _sound(path, ("runs",) if later else tuple(_WHOLE))
 
 
 def _is_new(path: Path) -> bool:
@@ -282,22 +283,30 @@ _VERSIONS = (1, 2)
 _NOT_DAMAGE = tuple(f"SQLITE_{name}" for name in ("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "READONLY", "PERM"))
 
 
+def _is_of_our_format(path: Path) -> bool:
+    """Tell by its header whether a file is a database that SQLite can write.
+
+    Not of one that this process has open: closing the file would end SQLite's locks on it, and who next closes the
+    database in another process would take the write-ahead log away (https://sqlite.org/howtocorrupt.html, 2.2).
+    """
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise SaveError(disk_problem(error, path.parent)) from error
+    return len(header) == 100 and header[18] in _VERSIONS
+
+
 def _sound(path: Path, tables: Sequence[str] = ("runs", "records", "probes", "findings")) -> bool:
     """Tell whether a database is whole and one of ours. Raises where anything but damage keeps it from being read.
 
     tables: that are looked at; the others of less than all may be damaged.
     """
     try:
-        with path.open("rb") as file:
-            header = file.read(100)
-        if len(header) < 100 or header[18] not in _VERSIONS:
-            return False
         # quick_check does not look into the index that finds a run by its id
         checks = ["PRAGMA integrity_check(1)" if len(tables) == len(_WHOLE) else "PRAGMA integrity_check(runs)"]
         checks += [f"SELECT 'no' FROM {table} WHERE ({_WHOLE[table]}) IS NOT TRUE LIMIT 1" for table in tables]
         return all(_query(path, check) in ([("ok",)], []) for check in checks)
-    except OSError as error:
-        raise SaveError(disk_problem(error, path.parent)) from error
     except sqlite3.OperationalError as error:
         if errorname(error).startswith(_NOT_DAMAGE):
             raise StoreError(database_problem(error, path.parent)) from error

@@ -1,12 +1,17 @@
 """The store of runs, and the processes that own them."""
 
+import contextlib
 import os
 import sqlite3
 import subprocess
 import sys
 
+import pytest
+
+from kd_core.runs import recovery
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
+from kd_core.training.config import RunConfig
 from tests.unit.runs.test_store import STARTED
 from tests.unit.runs.test_store import run_id as run_id  # a fixture
 
@@ -42,6 +47,41 @@ def test_the_store_survives_a_kill_in_the_middle_of_writing(home):
     whole = sqlite3.connect(home / "lab.sqlite")
     assert whole.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     whole.close()
+
+
+@pytest.mark.parametrize("meanwhile", ["a second Store", "the look at the curves after a kill"])
+def test_the_write_ahead_log_stays_while_a_process_writes(home, meanwhile):
+    """SQLite's locks end where their process closes the file, and who then reads the runs elsewhere takes the log away:
+    what was written after that was lost, and the database in the end malformed."""
+    writing = recovery.open_store(home).store
+    writing.create({"abc": RunConfig(role="teacher")})
+    if meanwhile == "a second Store":
+        Store(home).close()
+    else:
+        looking = recovery._Use(home)
+        looking._check()
+        looking.end()
+    code = "import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute('SELECT * FROM runs').fetchall(); d.close()"
+    subprocess.run([sys.executable, "-c", code, str(home / "lab.sqlite")], check=True)
+    assert (home / "lab.sqlite-wal").exists()
+    writing.create({"def": RunConfig(role="teacher")})
+    writing.close()
+    with contextlib.closing(sqlite3.connect(home / "lab.sqlite")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT id FROM runs").fetchall() == [("abc",), ("def",)]
+
+
+def test_a_list_found_damaged_is_left_to_the_process_that_has_it_open(home):
+    """Moved aside under its hands, what that process writes would go to a file that nobody reads."""
+    writing = recovery.open_store(home).store
+    writing.create({"abc": RunConfig(role="teacher")})
+    (home / recovery.DAMAGE).touch()
+    beside = recovery.open_store(home)
+    assert (beside.notice, [run.id for run in beside.store.runs()]) == (None, ["abc"])
+    beside.store.close()
+    assert recovery.damage_notice(home)
+    assert not list(home.glob("damaged-*"))
+    writing.close()
 
 
 def test_processes_that_open_a_new_home_at_once_all_open_it_and_print_no_sql(tmp_path):
