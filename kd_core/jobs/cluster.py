@@ -7,6 +7,7 @@ and how they are started. torch is imported by the worker command alone.
 
 import logging
 import math
+import os
 import sys
 import threading
 import time
@@ -38,6 +39,8 @@ app's process, would keep the last 1,000 messages of every connection, records a
 are silent for five minutes by the clock on the wall, all of them where somebody sets that."""
 FORKED_WITH = ("torch._dynamo", "sklearn.datasets", "distributed.nanny", "kd_core.jobs.worker", "kd_core.training.loop")
 """What the process that workers fork from has imported: what the first run of a worker would wait for."""
+LONGEST_SOCKET = 107
+"""Bytes of a socket's path on Linux (unix(7))."""
 HERE = "127.0.0.1"
 CORES_A_RUN = 4
 """How many cores a run gets where nothing else is said: its batches gain little from more."""
@@ -62,13 +65,16 @@ def _fork_workers() -> None:
 
     A worker in the place of a killed one is there in a tenth of the time, and workers share the memory of what is
     imported: four runs on four workers in turn took 13 CPU-s, and 44 where each imported torch itself. On Linux alone:
-    macOS forbids forking after some of these imports. None of them starts CUDA, which a fork would break.
+    macOS forbids forking after some of these imports. None of them starts CUDA, which a fork would break. Not where
+    TMPDIR is too long a path for the socket by which that process is asked to fork.
     """
-    if sys.platform != "linux":
-        return
+    from multiprocessing.util import get_temp_dir
+
     import dask
     from distributed.utils import get_mp_context
 
+    if sys.platform != "linux" or len(os.fsencode(get_temp_dir())) + len("/listener-12345678") > LONGEST_SOCKET:
+        return
     dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     get_mp_context().set_forkserver_preload([*FORKED_WITH])  # after the call, which sets its own
 

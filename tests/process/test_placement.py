@@ -3,6 +3,7 @@
 import ctypes
 import itertools
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -369,3 +370,17 @@ def test_threads_share_heaps_where_glibc_would_give_each_its_own():
         for how in ("few", "many")
     }
     assert heaps["few"] <= 2 < heaps["many"]
+
+
+def test_workers_start_where_the_path_of_temporary_files_is_too_long_for_a_socket(tmp_path):
+    """Workers fork from a process that is asked by a socket among the temporary files."""
+    far = tmp_path / ("x" * 90)
+    far.mkdir()
+    code = (
+        "from kd_core.jobs.cluster import Cluster\n"
+        "if __name__ == '__main__':\n"
+        "    cluster = Cluster(None, 1, print); print(len(cluster.workers())); cluster.close()"
+    )
+    environment = {**os.environ, "TMPDIR": str(far)}
+    seen = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (seen.stdout.strip(), seen.returncode) == ("1", 0), seen.stderr
