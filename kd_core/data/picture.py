@@ -4,10 +4,8 @@ Of a digit it is 28x28 as MNIST's are made (digit.py), of anything else its midd
 """
 
 import base64
-import binascii
 import io
 import threading
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kd_core.base.config import LabError
+from kd_core.base.packed import pack, unpack
 from kd_core.data.pictures import digit
 from kd_core.data.pictures.decode import shown
 from kd_core.data.pictures.digit import SIDE, Grey
@@ -131,16 +130,13 @@ def read_canvas(data_url: str) -> Grey:
 
 def to_address(image: Grey) -> str:
     """A 28x28 image as text for an address, some hundred characters. (28, 28) uint8 -> letters, digits, - and _."""
-    return base64.urlsafe_b64encode(zlib.compress(image.tobytes(), 9)).decode().rstrip("=")
+    return pack(image.tobytes())
 
 
 def from_address(text: str) -> Grey:
     """What to_address wrote. Raises PictureError on anything else, however large it would unpack."""
     try:
-        if len(text) > LONGEST_ADDRESS:
-            raise ValueError(f"{len(text)} characters")
-        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        content = zlib.decompressobj().decompress(packed, SIDE * SIDE + 1)
+        content = unpack(text, LONGEST_ADDRESS, SIDE * SIDE)
         return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)
-    except (ValueError, binascii.Error, zlib.error) as error:
+    except ValueError as error:
         raise PictureError("The drawing in this address is damaged: draw it again.") from error

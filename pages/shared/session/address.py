@@ -6,8 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
+from kd_core.base.packed import pack, unpack
+from kd_core.data import picture
+from kd_core.data.pictures.digit import Grey
 from pages.shared.server.streamlit_patches import went_back
 
 LOWEST, HIGHEST = 0.1, 100.0
@@ -102,3 +107,45 @@ def index_of_address(named: str, size: int) -> int | None:
     if named.startswith(TEST) and digits.isascii() and digits.isdigit() and len(digits) < 9 and int(digits) < size:
         return int(digits)
     return None
+
+
+DRAWING, LOGITS = "drawing", "logits"
+LOGIT_STEP, HIGHEST_LOGIT = 0.01, 300.0
+MOST_LOGITS = 10_000
+
+
+def drawing_to_address(image: Grey) -> str:
+    """What the address has of a drawing under DRAWING. (28, 28) uint8."""
+    return picture.to_address(image)
+
+
+def drawing_of_address() -> Grey | None:
+    """The drawing of the address, (28, 28) uint8; None where there is none that can be read, which the log says."""
+    return _read(DRAWING, picture.from_address)
+
+
+def logits_to_address(logits: NDArray[np.floating[Any]]) -> str:
+    """What the address has of logits moved by hand under LOGITS: (models, classes), in steps of LOGIT_STEP."""
+    bounded = np.clip(np.nan_to_num(logits), -HIGHEST_LOGIT, HIGHEST_LOGIT)
+    return pack(np.round(bounded / LOGIT_STEP).astype("<i2").tobytes())
+
+
+def logits_of_address(models: int, classes: int) -> NDArray[np.float64] | None:
+    """The logits of the address, (models, classes); None where there are none of this shape, which the log says."""
+
+    def read(text: str) -> NDArray[np.float64]:
+        steps = np.frombuffer(unpack(text, MOST_LOGITS, 2 * models * classes), "<i2")
+        return np.clip(steps.reshape(models, classes) * LOGIT_STEP, -HIGHEST_LOGIT, HIGHEST_LOGIT)
+
+    return _read(LOGITS, read)
+
+
+def _read(name: str, read: Callable[[str], T]) -> T | None:
+    named = st.query_params.get(name)
+    if not named:
+        return None
+    try:
+        return read(named)
+    except (ValueError, picture.PictureError) as error:
+        _LOG.warning("%s= of an address was ignored: %s", name, error)
+        return None

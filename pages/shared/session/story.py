@@ -1,11 +1,10 @@
 """The story that a session sets up, in its form and its address."""
 
-import base64
 import json
-import zlib
 
 import streamlit as st
 
+from kd_core.base.packed import pack, unpack
 from kd_core.data.paths import available
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig
@@ -40,17 +39,13 @@ def to_address(story: StoryConfig) -> str:
     default = experiments_story.StoryConfig.default(story.dataset).model_dump(mode="json")
     changed = {name: value for name, value in story.model_dump(mode="json").items() if value != default[name]}
     text = json.dumps({**changed, "dataset": story.dataset}, separators=(",", ":"))
-    return base64.urlsafe_b64encode(zlib.compress(text.encode(), 9)).decode().rstrip("=")
+    return pack(text.encode())
 
 
 def of_address(text: str) -> StoryConfig | None:
     """The story that to_address packed, or None for anything else."""
-    if not text or len(text) > LONGEST_ADDRESS:
-        return None
     try:
-        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        unpacked = zlib.decompressobj().decompress(packed, LONGEST_STORY)
-        values = json.loads(unpacked)
+        values = json.loads(unpack(text, LONGEST_ADDRESS, LONGEST_STORY))
         return StoryConfig.default(values["dataset"]).replace(**values)
-    except (ValueError, zlib.error, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
