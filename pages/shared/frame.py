@@ -7,6 +7,7 @@ from pages.shared.access import rights
 from pages.shared.access.auth import ENTER, server_auth
 from pages.shared.parts import button
 from pages.shared.parts.uploads import explain_refused_uploads
+from pages.shared.room.room import room
 from pages.shared.server.ready import wait_until_ready
 from pages.shared.server.streamlit_patches import StreamlitPage
 from pages.shared.session import services
@@ -19,6 +20,7 @@ DEFAULT_PAGE = "overview"
 def run_page(page: StreamlitPage) -> None:
     """Run a page; what its user can cause or meet is shown as one sentence in its place."""
     button.empty()
+    room()
     try:
         trouble = services.jobs().trouble
         if trouble:

@@ -1,4 +1,4 @@
-"""What the browser asks for beside the pages: plotly.js, Streamlit's frontend, what is new of runs, probes."""
+"""What the browser asks for beside the pages: plotly.js, Streamlit's frontend, what is new of runs, probes, codes."""
 
 import gzip
 import math
@@ -15,6 +15,7 @@ from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
+from pages.shared.room.qr import send_qr
 from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
 
@@ -133,4 +134,5 @@ ROUTES: list[BaseRoute] = [
     Route(absolute("/assets/plotly.min.js"), _send_plotly),
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
+    Route(absolute("/qr"), send_qr),
 ]

@@ -1,0 +1,49 @@
+// The bar of every page. It lies outside what Streamlit draws, so that no rerun and no stage takes it away.
+
+const LOOK = ["--st-primary-color", "--st-background-color", "--st-secondary-background-color", "--st-text-color", "--st-border-color", "--st-font"];
+const SHARE_ICON = "M18 16a3 3 0 0 0-2.4 1.2L8.9 13.6a3 3 0 0 0 0-3.2l6.7-3.6A3 3 0 1 0 15 5c0 .2 0 .4.1.6L8 9.4a3 3 0 1 0 0 5.2l7.1 3.8A3 3 0 1 0 18 16Z";
+
+function icon(path, parent) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(Object.assign(document.createElementNS(svg.namespaceURI, "path"), {}));
+  svg.firstChild.setAttribute("d", path);
+  parent.append(svg);
+}
+
+function barButton(bar, path, text, title) {
+  const button = element("button", "kd-plain", bar, undefined, { type: "button", title });
+  icon(path, button);
+  element("span", "", button, text);
+  return button;
+}
+
+function build(app) {
+  const view = { host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": "For a class" }) };
+  const bar = element("div", "kd-bar", view.host);
+  const share = barButton(bar, SHARE_ICON, "Share", "Copy the address of this view, and show its QR code");
+  const open = sharePanel(view);
+  share.onclick = open;
+  view.host.onkeydown = (event) => { if (event.key !== "Escape") event.stopPropagation(); }; // keys that are Streamlit's
+  return view;
+}
+
+export default function ({ data, parentElement }) {
+  const app = document.querySelector(".stApp");
+  const view = (parentElement.kdRoom ??= build(app));
+  view.data = data;
+  const dress = () => {
+    const style = getComputedStyle(parentElement);
+    for (const name of LOOK) view.host.style.setProperty(name, style.getPropertyValue(name));
+  };
+  dress();
+  const theme = new MutationObserver(dress);
+  theme.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
+  return () => {
+    theme.disconnect();
+    clearInterval(view.following);
+    view.host.remove();
+    parentElement.kdRoom = undefined;
+  };
+}

@@ -1,0 +1,33 @@
+"""The bar at the top of every page for whoever stands before a class: share this view."""
+
+import contextlib
+import ipaddress
+import socket
+from pathlib import Path
+
+import streamlit as st
+
+from pages.shared.access.auth import passwords
+from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.room.qr import MOST_CHARACTERS
+
+_PARTS = "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in ("share.js",))
+EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what server.address says where others are let in
+
+
+def room() -> None:
+    """Draw the bar. The address is the browser's own, so that what is shared is what is seen."""
+    component(__file__, "kd-room", js=COMMON_JS + _PARTS, isolated=False)(
+        key="room", data={"network": _network(), "password": bool(passwords()[0]), "most": MOST_CHARACTERS}
+    )
+
+
+def _network() -> str:
+    """Name this machine as others on its network do; empty where it lets nobody else in, or has no network."""
+    if (st.get_option("server.address") or "") not in EVERYWHERE:
+        return ""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking, contextlib.suppress(OSError):
+        asking.connect(("192.0.2.1", 9))  # an address of documents: nothing is sent, but the way there is chosen
+        address: str = asking.getsockname()[0]
+        return "" if ipaddress.ip_address(address).is_loopback else address
+    return ""

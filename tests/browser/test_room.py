@@ -1,0 +1,27 @@
+"""A page before a class: shared by its address and code."""
+
+import re
+
+from playwright.sync_api import expect
+
+
+def test_what_is_shared_is_what_is_seen(server_as_it_ships, new_page):
+    page = new_page()
+    page.goto(f"{server_as_it_ships}/temperature?batch=shippeddigits&T=8&image=test-15&alpha=0.5")
+    expect(page.get_by_role("slider", name="alpha")).to_be_visible()
+    page.get_by_role("button", name="Share").click()
+    panel = page.get_by_role("dialog", name="Share this view")
+    address = panel.get_by_label("Address of this view")
+    expect(address).to_have_value(re.compile("T=8.*image=test-15.*student="))
+    expect(panel.get_by_role("status")).to_have_text("Copied.")
+    code = panel.get_by_role("img", name="QR code")
+    page.wait_for_function("code => code.naturalWidth > 0", arg=code.element_handle())
+    shared = address.input_value()
+    page.keyboard.press("Escape")
+    expect(panel).to_be_hidden()
+
+    other = new_page()
+    other.goto(shared)
+    expect(other.get_by_role("slider", name="alpha")).to_have_value("0.5")
+    expect(other.get_by_text("test image 15")).to_be_visible()
+    expect(other).to_have_url(shared)
