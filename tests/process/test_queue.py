@@ -41,7 +41,7 @@ from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.loop import Training
 
-LONG = 200
+LONG = 120
 ANEW = "Resume starts it anew, towards the same weights."
 
 
@@ -54,7 +54,13 @@ def wait_until(condition, seconds=90):
 
 def long_config(**training):
     """A run of seconds, with many chances to be stopped."""
-    return tiny_config("baseline", **{"epochs": LONG, "batch_size": 64, **training})
+    return tiny_config("baseline", **{"epochs": LONG, "batch_size": 64, "seed": 9, **training})
+
+
+@pytest.fixture(scope="module")
+def long_weights(tmp_path_factory):
+    """What long_config() leaves when nobody interferes."""
+    return undisturbed_weights(tmp_path_factory.mktemp("long"), long_config())
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +108,8 @@ def test_a_story_trains_teacher_baseline_and_distilled_in_one_batch(running_jobs
     assert runs[2].started_at >= runs[0].ended_at - 1
 
 
-def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_jobs, tmp_path):
-    queue, config = running_jobs, long_config(seed=7)
+def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_jobs, long_weights):
+    queue, config = running_jobs, long_config()
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
     queue.ask(run_id, "pause")
@@ -117,7 +123,7 @@ def test_pause_keeps_everything_and_resume_goes_on_to_the_same_weights(running_j
     assert queue.store.get(run_id).status == "finished"
     steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
     assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
-    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), long_weights)
 
 
 def test_stopped_run_keeps_its_last_checkpoint_and_its_best_weights(running_jobs):
@@ -142,19 +148,19 @@ def test_a_queued_run_can_be_stopped_before_it_starts(running_jobs):
     wait_until(lambda: ended(queue, first))
 
 
-def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(running_jobs, tmp_path):
-    queue, config = running_jobs, long_config(seed=9)
+def test_killed_worker_is_replaced_and_the_run_ends_with_the_same_weights(running_jobs, long_weights):
+    queue, config = running_jobs, long_config()
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
     (worker,) = workers_under(psutil.Process())
     worker.kill()
     wait_until(lambda: ended(queue, run_id))
     assert queue.store.get(run_id).status == "finished"
-    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), long_weights)
 
 
-def test_a_hanging_worker_is_killed_and_its_run_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
-    queue, config = running_jobs, long_config(seed=9)
+def test_a_hanging_worker_is_killed_and_its_run_ends_with_the_same_weights(running_jobs, monkeypatch, long_weights):
+    queue, config = running_jobs, long_config()
     (run_id,) = queue.submit({new_id(): config})
     wait_until(lambda: queue.store.get(run_id).step > 50)
     (worker,) = workers_under(psutil.Process())
@@ -170,7 +176,7 @@ def test_a_hanging_worker_is_killed_and_its_run_ends_with_the_same_weights(runni
     steps = [record["step"] for record in queue.store.records(run_id, "epoch")]
     assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
     assert len(queue.store.probes(run_id)) == LONG + 1
-    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+    assert_same_weights(tensors.load_tensors(queue.store.folder(run_id).weights), long_weights)
 
 
 def test_a_failed_teacher_stops_its_students_in_words(running_jobs, monkeypatch):
@@ -545,8 +551,8 @@ if __name__ == "__main__":
 """
 
 
-def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weights(home, tmp_path):
-    config, run_id = long_config(seed=11), new_id()
+def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weights(home, tmp_path, long_weights):
+    config, run_id = long_config(), new_id()
     script = tmp_path / "server.py"
     script.write_text(SERVER)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -568,7 +574,7 @@ def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weig
     store.take_up(run_id)
     execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
-    assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
+    assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), long_weights)
     store.close()
 
 
@@ -584,9 +590,9 @@ def some_queue(draw):
     return waiting, at_work, served
 
 
-def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weights(running_jobs, tmp_path, monkeypatch):
+def test_a_long_run_yields_to_a_waiting_browser_and_ends_the_same(running_jobs, monkeypatch, long_weights):
     monkeypatch.setattr(jobs_dispatch, "SLICE_SECONDS", 0.5)
-    queue, config = running_jobs, long_config(seed=21)
+    queue, config = running_jobs, long_config()
     (long_one,) = queue.submit({new_id(): config}, "anna")
     wait_until(lambda: queue.store.get(long_one).step > 20)
     (short,) = queue.submit({new_id(): tiny_config(seed=22)}, "ben")
@@ -599,13 +605,13 @@ def test_a_long_run_yields_to_a_browser_that_waits_and_ends_with_the_same_weight
     steps = [record["step"] for record in queue.store.records(long_one, "epoch")]
     assert steps == [20 * epoch for epoch in range(1, LONG + 1)]
     weights = tensors.load_tensors(queue.store.folder(long_one).weights)
-    assert_same_weights(weights, undisturbed_weights(tmp_path, config))
+    assert_same_weights(weights, long_weights)
 
 
 def test_nobody_yields_to_more_runs_of_the_same_browser(running_jobs, monkeypatch):
     monkeypatch.setattr(jobs_dispatch, "SLICE_SECONDS", 0.1)
     queue = running_jobs
-    first, second = queue.submit({new_id(): long_config(seed=23), new_id(): tiny_config(seed=24)}, "anna")
+    first, second = queue.submit({new_id(): long_config(), new_id(): tiny_config(seed=24)}, "anna")
     wait_until(lambda: ended(queue, first, second))
     assert [run.attempt for run in queue.store.some([first, second])] == [1, 1]
 
