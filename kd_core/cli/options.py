@@ -92,12 +92,13 @@ HINTS = {
     "temperature": "by default the objective's, or 2 on digits and 4 elsewhere",
     "labelled": "alpha has to be 1 then",
     "label": "by default as the source is called",
+    "memory_format": "by default auto",
     "side": "by default one that suits the images",
 }
 """What --help adds to a field's description: how a shell writes the value, or what the command's default is."""
 FROM_PRESETS = {
     "hidden", "channels", "dropout_input", "dropout_hidden", "epochs", "batch_size", "learning_rate", "jitter_pixels",
-    "temperature", "label", "side",
+    "temperature", "label", "side", "memory_format",
 }  # fmt: skip
 """Fields whose default depends on the data set or the source, so that --help cannot name it."""
 

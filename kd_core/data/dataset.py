@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import TransferSetConfig, probed_classes
+from kd_core.data.own.split import draw_validation
 
 PROBED_BYTES = 250_000_000
 """Of training images, and of test images, that are looked at to choose the probes."""
@@ -27,6 +29,7 @@ class Dataset:
 
     train_images, test_images: (N, C, H, W) uint8. train_labels, test_labels: (N,) int64.
     mean, std: of the training pixels scaled to 0..1, over all channels. streamed: whether images stay on disk.
+    train_groups: (N,) int64, such as who is on a training image: a split keeps a group together. None: no groups.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Dataset:
     mean: float
     std: float
     streamed: bool = False
+    train_groups: Tensor | None = None
 
     @classmethod
     def measured(
@@ -71,8 +75,13 @@ class Dataset:
     def split(self, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
         """Indices into the training set, (training, validation), disjoint and together all of it.
 
-        The validation part is drawn by seed, in proportion over the classes (to one example a class).
+        The validation part is drawn by seed, in proportion over the classes (to one example a class; of whole groups,
+        where there are any, as near as they come).
         """
+        if self.train_groups is not None:
+            known = self.train_labels.numpy(), self.train_groups.numpy()
+            drawn = torch.from_numpy(draw_validation(*known, validation_fraction, np.random.default_rng(seed)))
+            return (~drawn).nonzero().squeeze(1), drawn.nonzero().squeeze(1)
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.train_labels), generator=generator)
         validation = []

@@ -51,4 +51,5 @@ def _own(name: str, storage: AnyPath) -> Dataset:
         tuple(map(torch.from_numpy, arrays)) for arrays in (parts.images, parts.labels)
     )
     kinds = parts.class_names, parts.mean, parts.std, parts.streamed
-    return Dataset(name, train_images, train_labels, test_images, test_labels, *kinds)
+    groups = None if parts.groups is None else torch.from_numpy(parts.groups)
+    return Dataset(name, train_images, train_labels, test_images, test_labels, *kinds, groups)

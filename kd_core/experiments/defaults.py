@@ -37,7 +37,10 @@ def default_training(role: str, dataset: str) -> TrainingConfig:
 
     For data sets that it was not measured on, so many epochs that the number of steps is about the same for all.
     """
-    teaches = role == "teacher"
+    return _default_training(role == "teacher", dataset).replace(memory_format="auto")
+
+
+def _default_training(teaches: bool, dataset: str) -> TrainingConfig:
     if dataset == "digits":
         return DIGITS_TEACHER_TRAINING if teaches else DIGITS_STUDENT_TRAINING
     if _like_mnist(dataset):

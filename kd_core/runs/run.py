@@ -104,7 +104,7 @@ class Run:
     def settled(self) -> RunConfig:
         """Its config, with the precision that it was trained in where an older config leaves that open."""
         trained = next((known for known in PRECISIONS if known == self.environment.get("precision")), None)
-        return self.config if trained is None else self.config.in_precision(trained)
+        return self.config if trained is None else self.config.computed_in(trained)
 
     @property
     def progress(self) -> float:

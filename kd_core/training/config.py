@@ -25,6 +25,8 @@ Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["cosine", "constant", "one-cycle"]
 Precision = Literal["auto", "float32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
+MemoryFormat = Literal["auto", "contiguous", "channels_last"]
+MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("contiguous", "channels_last")
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -47,6 +49,10 @@ class TrainingConfig(Config):
     precision: Precision = Field(
         "auto",
         description="arithmetic; auto: bfloat16 for large networks where the machine has it; settled before queueing",
+    )
+    memory_format: MemoryFormat = Field(
+        "contiguous",  # as all runs were computed before there was a choice
+        description="order of images in memory; auto: channels_last for convolutional networks, which it speeds up",
     )
     device: Device = Field("auto", description="where it is computed; auto takes a GPU where there is one")
     label_smoothing: float = Field(
@@ -118,10 +124,11 @@ class RunConfig(Config):
         if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
             raise ConfigError(_how_without_labels(self.distillation))
 
-    def in_precision(self, precision: Precision) -> Self:
-        """Replace precision auto by this one."""
-        auto = self.training.precision == "auto"
-        return self.replace(training=self.training.replace(precision=precision)) if auto else self
+    def computed_in(self, precision: Precision, memory_format: MemoryFormat = "auto") -> Self:
+        """Replace precision auto, and memory format auto, by these."""
+        chosen = {"precision": precision, "memory_format": memory_format}
+        changes = {name: value for name, value in chosen.items() if getattr(self.training, name) == "auto" != value}
+        return self.replace(training=self.training.replace(**changes)) if changes else self
 
     @property
     def trained_here(self) -> bool:

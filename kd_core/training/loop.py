@@ -58,10 +58,13 @@ class Training:
         self.config, self.dataset = config, dataset
         self.device = pick_device(config.training.device)
         torch.manual_seed(config.seed)
-        self.model = build.build(config.model, dataset.image_shape, len(dataset.class_names)).to(self.device)
+        training = settled(config).training
+        self.precision: str = training.precision
+        self._channels_last = training.memory_format == "channels_last"
+        self.model = self._placed(build.build(config.model, dataset.image_shape, len(dataset.class_names)))
         if start is not None:
             self.model.load_state_dict(start.state_dict())
-        self.teachers = [teacher.to(self.device).eval().requires_grad_(False) for teacher in teachers]
+        self.teachers = [self._placed(teacher).eval().requires_grad_(False) for teacher in teachers]
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
 
@@ -86,7 +89,6 @@ class Training:
         self.projector = self._projector()
         trained = [*self.model.parameters(), *(self.projector.parameters() if self.projector else ())]
         self.optimizer = optimizer_of(trained, config.training, self.device)
-        self.precision: str = settled(config).training.precision
 
         exact = torch.float32 if self.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
@@ -94,6 +96,18 @@ class Training:
         self.best_errors: int | None = None  # of the best epoch, on what it was chosen by
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        """On the run's device, its convolutions in the run's memory format."""
+        model = model.to(self.device)
+        if self._channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the networks read: (N, C, H, W) uint8 -> normalised float32, in the run's memory format."""
+        inputs = self.dataset.normalise(images)
+        return inputs.contiguous(memory_format=torch.channels_last) if self._channels_last else inputs
 
     @property
     def _looks_anew(self) -> bool:
@@ -129,7 +143,7 @@ class Training:
         distillation = self.config.distillation
         if distillation is None or not self._taps:
             return None
-        inputs = self.dataset.normalise(self.images[:2])
+        inputs = self.inputs(self.images[:2])
         self.model.eval()
         with torch.no_grad():
             student, teacher = tapped(self.model, inputs)[1], tapped(self.teachers[0], inputs)[1]
@@ -156,10 +170,8 @@ class Training:
         if self._looks_anew and self.config.transfer_set.labelled:
             return None
         if known is None:
-            normalise = self.dataset.normalise
-            known = torch.stack(
-                [build.logits_of(teacher, self.dataset.train_images, normalise) for teacher in self.teachers]
-            )
+            images = self.dataset.train_images
+            known = torch.stack([build.logits_of(teacher, images, self.inputs) for teacher in self.teachers])
         expected = (len(self.dataset.train_labels), len(self.dataset.class_names))
         if tuple(known.shape[1:]) != expected:
             raise ConfigError(
@@ -210,7 +222,7 @@ class Training:
 
     def probe_logits(self) -> Tensor:
         """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
-        return build.logits_of(self.model, self._probes, self.dataset.normalise)
+        return build.logits_of(self.model, self._probes, self.inputs)
 
     def epoch_plan(self, epoch: int) -> tuple[Tensor, Tensor | None]:
         """The order of the examples, (N,), and their shifts, (N, 2) pixels, or None without jitter.
@@ -228,7 +240,7 @@ class Training:
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
         images = self.images[indices]
-        inputs = self.dataset.normalise(images if shifts is None else self.jittered(images, shifts))
+        inputs = self.inputs(images if shifts is None else self.jittered(images, shifts))
         student_logits, student_taps = self._seen(self.model, inputs)
         distillation = self.config.distillation
         if distillation is None:
@@ -262,7 +274,7 @@ class Training:
 
     def errors_on(self, images: Tensor, labels: Tensor) -> int:
         """Errors of the current weights on these images. (N, C, H, W) uint8, (N,) int64."""
-        logits = build.logits_of(self.model, images, self.dataset.normalise)
+        logits = build.logits_of(self.model, images, self.inputs)
         return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:

@@ -1,4 +1,4 @@
-"""Float32 or bfloat16: what a config's precision 'auto' means, by a rule that gives the same answer every time.
+"""What a config's precision and memory format 'auto' mean, by a rule that gives the same answer every time.
 
 A run is settled before it is queued, so that its config says how it computes wherever and whenever it goes on. The rule
 asks for the network, the batch and the kind of machine; no clock: docs/measurements/choices.md has what was measured.
@@ -9,10 +9,11 @@ import math
 from collections import Counter
 from collections.abc import Container, Sequence
 from functools import lru_cache
+from itertools import product
 
 from kd_core.data.catalogue import info_of
 from kd_core.models.config import ModelConfig
-from kd_core.training.config import PRECISIONS, Device, Precision, RunConfig
+from kd_core.training.config import MEMORY_FORMATS, PRECISIONS, Device, MemoryFormat, Precision, RunConfig
 
 LEAST_WORK = {"cpu": 100e6, "cuda": 2e9}
 """Multiply-adds of a step's forward pass from which bfloat16 pays for casting what it multiplies."""
@@ -21,28 +22,32 @@ LEAST_USE = 128
 
 
 def settled(config: RunConfig) -> RunConfig:
-    """Replace precision auto by the rule's; other configs, and those of external teachers, stay as they are."""
-    if config.training.precision != "auto" or not config.trained_here:
+    """Replace what is auto by the rule's; other configs, and those of external teachers, stay as they are.
+
+    Channels last is for convolutions on a processor: there it was measured (docs/measurements/choices.md).
+    """
+    training, architecture = config.training, config.model.architecture
+    if not config.trained_here or "auto" not in (training.precision, training.memory_format):
         return config
-    if not config.model.architecture.bfloat16:
-        return config.in_precision("float32")
+    last = architecture.maps and machine(training.device)[0] == "cpu"
+    memory_format: MemoryFormat = "channels_last" if last else "contiguous"
+    if training.precision != "auto" or not architecture.bfloat16:
+        return config.computed_in("float32", memory_format)
     info = info_of(config.dataset)
     costs = _costs(config.model, info.image_shape, info.classes)
-    work, use = (config.training.batch_size * cost for cost in costs)
-    return config.in_precision(by_rule(work, use, *machine(config.training.device)))
+    work, use = (training.batch_size * cost for cost in costs)
+    return config.computed_in(by_rule(work, use, *machine(training.device)), memory_format)
 
 
 def settled_alike(configs: Sequence[RunConfig], known: Container[RunConfig] = ()) -> list[RunConfig]:
-    """Settle runs that are to be compared in one precision.
+    """Settle runs that are to be compared in one precision and memory format.
 
-    known: what is trained already. Where more of these runs are there in the other precision than in that of the rule,
-    from another kind of machine, all take that one.
+    known: what is trained already. Where more of these runs are there in another precision or format than in those of
+    the rule, from another kind of machine or an older version, all take those.
     """
-    votes = Counter(settled(config).training.precision for config in configs)
-    made = [
-        [config.in_precision(precision) for config in configs]
-        for precision in sorted(PRECISIONS, key=lambda name: -votes[name])
-    ]
+    votes = Counter((ruled.training.precision, ruled.training.memory_format) for ruled in map(settled, configs))
+    ways = sorted(product(PRECISIONS, MEMORY_FORMATS), key=lambda way: -votes[way])
+    made = [[config.computed_in(*way) for config in configs] for way in ways]
     return max(made, key=lambda runs: sum(run in known for run in runs))
 
 

@@ -18,7 +18,7 @@ from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, DamagedError
 from kd_core.base.process import lacks_memory
-from kd_core.data.catalogue import info_of
+from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
 from kd_core.models import build
@@ -58,7 +58,8 @@ def groups(configs: Sequence[RunConfig], limit: int = 32, most_bytes: float = MA
     """Sort runs into lists of at most limit that can train together; other runs are lists of one.
 
     A group shares data set, architecture, training, transfer set and teachers; baselines join the first group that
-    agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches. Their
+    agrees in the rest. Within a group the runs of one seed stand side by side, as they share their batches; it is of
+    one seed on a user's data set, whose validation split of whole people, say, has another size with each seed. Their
     batches together take most_bytes.
     """
     alone: list[list[RunConfig]] = []
@@ -68,8 +69,8 @@ def groups(configs: Sequence[RunConfig], limit: int = 32, most_bytes: float = MA
             alone.append([config])
             continue
         teachers = () if config.distillation is None else config.distillation.teachers
-        shared = config.dataset, config.model, config.training, config.transfer_set
-        alike.setdefault(shared, {}).setdefault(teachers, []).append(config)
+        seed = config.seed if is_own(config.dataset) else None
+        alike.setdefault((*_shared(config), seed), {}).setdefault(teachers, []).append(config)
     joined = []
     for by_teachers in alike.values():
         baselines = by_teachers.pop((), [])
@@ -79,6 +80,10 @@ def groups(configs: Sequence[RunConfig], limit: int = 32, most_bytes: float = MA
             fitting = max(1, int(min(limit, most_bytes / batch_bytes(ordered[0])))) if ordered else limit
             joined += [ordered[start : start + fitting] for start in range(0, len(ordered), fitting)]
     return joined + alone
+
+
+def _shared(config: RunConfig) -> tuple[Hashable, ...]:
+    return config.dataset, config.model, config.training, config.transfer_set
 
 
 class Student(NamedTuple):
@@ -387,7 +392,8 @@ def _record(
 def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tensor | None) -> None:
     if not configs or not all(trains_together(config) for config in configs):
         raise ConfigError("only small plain mlps train together: train these students one by one")
-    if len(groups(configs, limit=len(configs), most_bytes=math.inf)) > 1:
+    taught = {config.distillation.teachers for config in configs if config.distillation is not None}
+    if len(set(map(_shared, configs))) > 1 or len(taught) > 1:
         raise ConfigError("students that train together share architecture, training, data and teachers")
     if configs[0].dataset != dataset.name:
         raise ConfigError(f"these students learn {configs[0].dataset}, not {dataset.name}")

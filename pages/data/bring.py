@@ -164,12 +164,9 @@ def _settings(seen: Look, path: Path, naming: Naming) -> None:
         )  # fmt: skip
         with st.expander("Keep groups together, such as all photographs of one person"):
             prefix = st.text_input(
-                "File names are equal up to", key="data_prefix", max_chars=20, disabled=bool(seen.test),
-                placeholder="such as _ for anna_03.png",
-            )  # fmt: skip
-            table = st.file_uploader(
-                "Or a CSV of file names and their groups", type=["csv"], max_upload_size=10, disabled=bool(seen.test)
+                "File names are equal up to", key="data_prefix", max_chars=20, placeholder="such as _ for anna_03.png"
             )
+            table = st.file_uploader("Or a CSV of file names and their groups", type=["csv"], max_upload_size=10)
         white = None
         if seen.white:
             whites = [*dict.fromkeys((seen.white, *WHITES))]

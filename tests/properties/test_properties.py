@@ -135,6 +135,7 @@ trainings = some.builds(
     jitter_pixels=some.integers(0, 8),
     validation_fraction=some.floats(0, 0.5),
     precision=some.sampled_from(["auto", "float32", "bfloat16"]),
+    memory_format=some.sampled_from(["auto", "contiguous", "channels_last"]),
     label_smoothing=some.floats(0, 0.99),
     device=some.sampled_from(["auto", "cpu", "cuda", "mps"]),
 )
@@ -747,7 +748,7 @@ words_said = texts.map(lambda text: text.replace("\0", "")) | some.sampled_from(
 options = [
     "--dataset", "--role", "--model", "--hidden", "--dropout", "--dropout-input", "--epochs", "--batch-size",
     "--learning-rate", "--optimizer", "--schedule", "--weight-decay", "--jitter", "--fraction", "--only-classes",
-    "--precision", "--device", "--seed", "--teacher", "--temperature", "--alpha", "--ensemble",
+    "--precision", "--memory-format", "--device", "--seed", "--teacher", "--temperature", "--alpha", "--ensemble",
     "--objective", "--weight", "--final-temperature", "--final-alpha", "--label-smoothing",
 ]  # fmt: skip
 OF_DISTILL = {

@@ -71,7 +71,7 @@ def _configs(count: int, kind: str, shipped_teacher: str) -> Iterator[tuple[str,
         ids = tuple(run_id for run_id, _ in teachers) or (shipped_teacher,)
         runs = [*teachers, *((new_id(), config) for config in story.student_runs(ids))]
         for run_id, config in runs[:left]:
-            yield batch, browser if kind == "class" else "", run_id, config.in_precision("float32")
+            yield batch, browser if kind == "class" else "", run_id, config.computed_in("float32")
         left -= len(runs)
         number += 1
 

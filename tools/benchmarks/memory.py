@@ -30,7 +30,7 @@ RECORDS = 3
 
 def baseline(dataset, model, share=1.0, **training):
     """A run without a teacher, on a share of its data set: an epoch is to be short, and its batches whole."""
-    settings = TrainingConfig(epochs=1, **training)
+    settings = TrainingConfig(epochs=1, memory_format="auto", **training)
     part = TransferSetConfig(fraction=share)
     return RunConfig(role="baseline", dataset=dataset, model=model, training=settings, transfer_set=part)
 
@@ -38,7 +38,7 @@ def baseline(dataset, model, share=1.0, **training):
 def distilled(objective, **training):
     """A run that learns from PAPER_TEACHER."""
     distillation = DistillationConfig(teachers=("teacher",), objective=objective)
-    settings = TrainingConfig(epochs=1, **training)
+    settings = TrainingConfig(epochs=1, memory_format="auto", **training)
     return RunConfig(role="distilled", dataset="mnist", distillation=distillation, training=settings)
 
 
@@ -92,6 +92,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--home", type=Path, help="of a run that this process is to train")
     parser.add_argument("--run")
+    parser.add_argument("--only", default="", help="of RUNS, those whose names hold this")
     given = parser.parse_args()
     let_threads_sleep()  # as workers do
     if given.run:
@@ -111,6 +112,8 @@ def main():
             [sys.executable, __file__, "--home", folder, "--run", "teacher"], check=True, stdout=subprocess.DEVNULL
         )
         for name, config in RUNS.items():
+            if given.only not in name:
+                continue
             expected = memory.memory_of(config, [PAPER_TEACHER] if config.distillation else []).total
             peak = peak_bytes(config, home)
             print(f"| {name} | {expected / 1e9:.2f} GB | {peak / 1e9:.2f} GB | {expected / peak:.2f} |", flush=True)

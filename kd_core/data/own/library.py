@@ -26,6 +26,8 @@ MAX_CLASS_NAME, MAX_LABEL = 60, 40
 STREAMED_BYTES = 1_500_000_000
 """Of images, above which a data set stays on disk and its images are read as they are asked for."""
 PACKED = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
+GROUPS = "train_groups.npy"
+"""Of data sets with groups, from December 2026 on: what the validation split keeps together."""
 
 
 class Naming(Config):
@@ -80,7 +82,10 @@ def slug_of(label: str) -> str:
 
 
 class Parts(NamedTuple):
-    """A data set's arrays, training part first: images (N, C, H, W) uint8 and labels (N,) int64."""
+    """A data set's arrays, training part first: images (N, C, H, W) uint8 and labels (N,) int64.
+
+    groups: (N,) int64, of the training images, None where there are none.
+    """
 
     images: tuple[NDArray[np.uint8], NDArray[np.uint8]]
     labels: tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -88,6 +93,7 @@ class Parts(NamedTuple):
     mean: float
     std: float
     streamed: bool
+    groups: NDArray[np.int64] | None = None
 
 
 class Card(NamedTuple):
@@ -149,7 +155,7 @@ def card(storage: AnyPath, name: str) -> Card:
             bool(values["own_test_set"]),
             float(values["mean"]),
             float(values["std"]),
-            {file: str(values["checksums"][file]) for file in PACKED},
+            {file: str(values["checksums"][file]) for file in (*PACKED, *({GROUPS} & {*values["checksums"]}))},
             Copies(**values["copies"]) if values.get("copies") else None,
             tuple(map(str, values.get("notices", ()))),
         )
@@ -178,7 +184,7 @@ def read(storage: AnyPath, name: str) -> Parts:
         folder = _fetched(folder, about)
     loaded = []
     try:
-        for file in PACKED:
+        for file in about.checksums:
             path = folder / file
             streamed = path.stat().st_size > STREAMED_BYTES
             if not streamed and sha256(path) != about.checksums[file]:
@@ -187,7 +193,9 @@ def read(storage: AnyPath, name: str) -> Parts:
             loaded.append(np.load(path, mmap_mode="c" if streamed else None, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:
         raise DatasetError(_damaged(name)) from error
-    train_images, train_labels, test_images, test_labels = loaded
+    train_images, train_labels, test_images, test_labels, *groups = loaded
+    if any(of_each.shape != train_labels.shape or of_each.dtype != np.int64 for of_each in groups):
+        raise DatasetError(_damaged(name))
     for images, labels, examples in (
         (train_images, train_labels, info.train_examples),
         (test_images, test_labels, info.test_examples),
@@ -200,7 +208,7 @@ def read(storage: AnyPath, name: str) -> Parts:
         raise DatasetError(_damaged(name))
     streamed = any(isinstance(images, np.memmap) for images in (train_images, test_images))
     images, labels = (train_images, test_images), (train_labels, test_labels)
-    return Parts(images, labels, about.class_names, about.mean, about.std, streamed)
+    return Parts(images, labels, about.class_names, about.mean, about.std, streamed, *groups)
 
 
 def doubts(storage: AnyPath, dataset: str) -> list[str]:
@@ -229,7 +237,7 @@ def _fetched(folder: AnyPath, about: Card) -> Path:
     """A copy on this machine of what lies in storage elsewhere."""
     here = Path(platformdirs.user_cache_dir("kd-lab")) / OWN / about.name
     try:
-        for file in PACKED:
+        for file in about.checksums:
             if not (here / file).is_file() or sha256(here / file) != about.checksums[file]:
                 write_atomic(here / file, read_bytes(folder / file))
     except OSError as error:

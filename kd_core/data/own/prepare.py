@@ -2,6 +2,7 @@
 
     storage/datasets/<name>/train_images.npy  test_images.npy     uint8 (N, C, H, W)
                             train_labels.npy  test_labels.npy     int64 (N,)
+                            train_groups.npy                      int64 (N,), where groups are kept together
                             card.json                             what it is and how it was made; written last
 
 look() says what lies in a source, prepare() decodes, crops and scales every image once, read() opens what prepare left.
@@ -28,7 +29,7 @@ from kd_core.data.catalogue import own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.copies import Copies, Flags, checksum, count, first_of_each, nearly_equal
 from kd_core.data.own.layout import layout_of
-from kd_core.data.own.library import PACKED, Preparation, slug_of
+from kd_core.data.own.library import GROUPS, PACKED, Preparation, slug_of
 from kd_core.data.own.source import Source, opened_image
 from kd_core.data.own.split import draw_test_set, groups_by_prefix, groups_of_csv
 from kd_core.data.paths import OWN_CARD, own_folder
@@ -117,7 +118,7 @@ def prepare(
             )
             for part, side in (("train", ~in_test), ("test", in_test)):
                 _check_kept(class_names, labels[side & kept & readable], part)
-            copies = _write_parts(folder, decoded, labels, kept, in_test, generator)
+            copies = _write_parts(folder, decoded, labels, kept, in_test, grouped, generator)
             notices = _notices(decoded, len(files) - int(kept.sum()), grouped, in_test)
             facts = {"own_test_set": bool(layout.test), "copies": copies._asdict(), "notices": notices}
             return _publish(folder, class_names, preparation, path.name, storage, facts)
@@ -184,6 +185,7 @@ def _write_parts(
     labels: NDArray[np.int64],
     kept: Flags,
     in_test: Flags,
+    groups: NDArray[np.int64] | None,
     generator: np.random.Generator,
 ) -> Copies:
     """Write images and labels of training and test set, and return what there is of copies among them.
@@ -202,6 +204,8 @@ def _write_parts(
         images.flush()
         np.save(folder / f"{part}_labels.npy", labels[members], allow_pickle=False)
         chosen.append(members)
+    if groups is not None:
+        np.save(folder / GROUPS, groups[chosen[0]], allow_pickle=False)
     members = np.concatenate(chosen)
     ids, tested = decoded.ids[members], in_test[members]
     near, leaked = nearly_equal(decoded.images, members, ids, tested)
@@ -233,7 +237,8 @@ def _publish(
     facts: Mapping[str, Any],
 ) -> str:
     """Give the packed files their name and place in storage, the card last."""
-    checksums = {name: sha256(folder / name) for name in PACKED}
+    packed = [file for file in (*PACKED, GROUPS) if (folder / file).is_file()]
+    checksums = {file: sha256(folder / file) for file in packed}
     mean, std = _statistics(np.load(folder / PACKED[0], mmap_mode="r"))
     if std == 0:
         raise DatasetError("All images are of one and the same grey: there is nothing to learn from.")
@@ -259,8 +264,8 @@ def _publish(
         **facts,
     }
     try:
-        for packed in PACKED:
-            _copy(folder / packed, target / packed)
+        for file in packed:
+            _copy(folder / file, target / file)
         write_atomic(target / OWN_CARD, json.dumps(card, indent=2).encode())
     except BaseException:
         if not is_file(target / OWN_CARD):  # else another process was quicker, and it is whole

@@ -1,4 +1,4 @@
-"""Which images of a user's data set are its test set: the source's own, or drawn by seed, whole groups where asked."""
+"""Which images of a user's data set test or validate: the source's own, or drawn by seed, whole groups where asked."""
 
 import csv
 import io
@@ -29,8 +29,38 @@ def draw_test_set(
     return in_test
 
 
+def draw_validation(labels: Ids, groups: Ids, fraction: float, generator: np.random.Generator) -> Flags:
+    """Draw whole groups as the validation images of a training set, (N,), about that share of each class.
+
+    What cannot be parted is not: a class may be without validation images, and none without others.
+    """
+    chosen, of_groups, _ = _nearest_groups(labels, np.ones(len(labels), bool), groups, fraction, generator)
+    for label in np.setdiff1d(labels, labels[~chosen]):
+        chosen[min((group for group in of_groups if label in labels[group]), key=len)] = False
+    return chosen
+
+
 def _draw_groups(labels: Ids, kept: Flags, groups: Ids, fraction: float, generator: np.random.Generator) -> Flags:
-    """Take groups, the largest first, that bring each class nearer to its share; then the least that a class lacks."""
+    """Take the groups that are nearest to the share; then the least that a class lacks."""
+    in_test, of_groups, classes = _nearest_groups(labels, kept, groups, fraction, generator)
+    for label in np.setdiff1d(labels[kept], labels[in_test]):
+        in_test[min((group for group in of_groups if label in labels[group]), key=len)] = True
+    for side in (in_test & kept, ~in_test & kept):
+        if len(np.unique(labels[side])) < classes:
+            raise DatasetError(
+                "The groups are too few or too large to have each class in both training and test set: name smaller"
+                " groups, or bring a test set of its own."
+            )
+    return in_test
+
+
+def _nearest_groups(
+    labels: Ids, kept: Flags, groups: Ids, fraction: float, generator: np.random.Generator
+) -> tuple[Flags, list[Ids], int]:
+    """Take groups, the largest first, that bring each class nearer to its share.
+
+    Returns which images are taken, (N,), the groups in random order, as indices, and the number of classes.
+    """
     members = np.flatnonzero(kept)
     members = members[np.argsort(groups[members], kind="stable")]
     of_groups = np.split(members, np.flatnonzero(np.diff(groups[members])) + 1)
@@ -42,15 +72,7 @@ def _draw_groups(labels: Ids, kept: Flags, groups: Ids, fraction: float, generat
         if (counts * (counts - 2 * missing[present])).sum() < 0:
             in_test[group] = True
             missing[present] -= counts
-    for label in np.setdiff1d(labels[kept], labels[in_test]):
-        in_test[min((group for group in shuffled if label in labels[group]), key=len)] = True
-    for side in (in_test & kept, ~in_test & kept):
-        if len(np.unique(labels[side])) < len(missing):
-            raise DatasetError(
-                "The groups are too few or too large to have each class in both training and test set: name smaller"
-                " groups, or bring a test set of its own."
-            )
-    return in_test
+    return in_test, shuffled, len(missing)
 
 
 def groups_by_prefix(names: Sequence[str], separator: str) -> NDArray[np.str_]:

@@ -232,7 +232,7 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
 
 def _kind(config: RunConfig) -> tuple[object, ...]:
     training = config.training
-    arithmetic = training.batch_size, training.precision, training.device
+    arithmetic = training.batch_size, training.precision, training.memory_format, training.device
     return config.model, *arithmetic, training.jitter_pixels > 0, _looks(config)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kd_core.data import load
 from kd_core.data.download import DatasetError
 from kd_core.data.own import library, prepare
 from kd_core.data.own.copies import Copies
@@ -109,10 +110,15 @@ def people(each=4):
     return files
 
 
+def of_people(images, files):
+    """Who is on each image."""
+    person = {np.asarray(Image.open(io.BytesIO(data))).tobytes(): name for name, data in files.items()}
+    return [person[image[0].tobytes()].split("/")[1][:2] for image in images]
+
+
 def sides(parts, files):
     """Which people have photographs in training and in test set."""
-    person = {np.asarray(Image.open(io.BytesIO(data))).tobytes(): name for name, data in files.items()}
-    return [{person[image[0].tobytes()].split("/")[1][:2] for image in images} for images in parts.images]
+    return [set(of_people(images, files)) for images in parts.images]
 
 
 def test_groups_by_file_name_stay_on_one_side(tmp_path):
@@ -122,6 +128,15 @@ def test_groups_by_file_name_stay_on_one_side(tmp_path):
     assert (len(train), len(test), train & test) == (6, 2, set())
     assert card.counts == {"train": [24, 24], "test": [8, 8]}
     assert card.notices == ("The images are of 8 groups: each lies on one side.",)
+    dataset = load.load(card.name, storage=tmp_path)
+    people_of = of_people(dataset.train_images.numpy(), files)
+    seen = set()
+    for seed in range(6):
+        learned, validates = ({people_of[at] for at in part} for part in dataset.split(1 / 6, seed))
+        assert len(validates) == 1
+        assert not learned & validates
+        seen |= validates
+    assert len(seen) > 1
     with pytest.raises(DatasetError, match="No file name holds '='"):
         made(tmp_path / "a.zip", tmp_path, group_prefix="=")
 

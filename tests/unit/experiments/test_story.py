@@ -316,7 +316,8 @@ def test_a_presets_runs_give_the_preset_back(preset):
     story = PRESETS[preset].story("digits")
     configs = plan(story).to_train
     told = StoryConfig.of_runs(configs.values())
-    plain = {name: getattr(told, name).replace(precision="auto") for name in ("training", "teacher_training")}
+    auto = {"precision": "auto", "memory_format": "auto"}
+    plain = {name: getattr(told, name).replace(**auto) for name in ("training", "teacher_training")}
     assert told.replace(**plain) == story.replace(teachers=(next(iter(configs)),))
 
 

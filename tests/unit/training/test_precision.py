@@ -75,7 +75,7 @@ def test_a_settled_config_is_settled_for_good(hidden, batch_size, dataset):
     assert "auto" not in precisions(made)
     assert len(precisions(made)) == 1
     assert [settled(run) for run in made] == made
-    assert [run.in_precision("bfloat16") for run in made] == made
+    assert [run.computed_in("bfloat16") for run in made] == made
 
 
 def test_the_default_networks_get_what_was_measured_faster(machine):

@@ -263,6 +263,14 @@ def test_students_without_their_teacher_or_their_like_are_refused_in_words(digit
         Together([*cells, tiny_config("baseline")], digits, teacher_logits)
 
 
+def test_on_users_data_a_group_is_of_one_seed():
+    """Of whole people, say, a validation split has another size with each seed."""
+    cells = [config.replace(dataset="own.faces.123456789abc.2.1x8x8.60.20") for config in SWEEP.cells()]
+    seeds = [{config.seed for config in group} for group in groups(cells)]
+    assert len(seeds) == len(SWEEP.seeds) > 1
+    assert all(len(each) == 1 for each in seeds)
+
+
 @pytest.mark.parametrize(
     ("errors", "said"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
 )
