@@ -119,7 +119,7 @@ def _content_of(file: Path) -> bytes:
         raise LabError(f"{file} cannot be read: {error.strerror}") from None
 
 
-def _wait_for(running: trial.Trial) -> trial.Outcome:
+def _wait_for(running: trial.Trial) -> trial.Outcome[bytes]:
     """The outcome of a trial, with a progress bar until then."""
     try:
         with progress_bar() as show:

@@ -108,7 +108,7 @@ def distill(
 
 
 def resume(run: RunId) -> None:
-    """Go on with a paused, stopped, failed or interrupted run from its last checkpoint."""
+    """Go on with a paused, stopped, failed or interrupted run: from its last checkpoint, else anew from its start."""
     store = open_store()
 
     def rests(run: Run) -> bool:

@@ -160,7 +160,7 @@ class Jobs:
         return True
 
     def resume(self, *run_ids: str, privileged: bool = True) -> None:
-        """Go on with paused, stopped, failed or interrupted runs from their last checkpoint.
+        """Go on with paused, stopped, failed or interrupted runs, from their last checkpoint where they have one.
 
         privileged: the limit of their browsers does not hold. Raises StoreError, and ConfigError where one would be
         more than the queue, its browser or the disk may hold.

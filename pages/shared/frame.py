@@ -15,6 +15,8 @@ from pages.shared.tour import guide
 from pages.shared.words import literal
 
 DEFAULT_PAGE = "overview"
+TROUBLE_SECONDS = 3.0
+"""After which the line of trouble looks again, while it stands."""
 
 
 def run_page(page: StreamlitPage) -> None:
@@ -22,9 +24,8 @@ def run_page(page: StreamlitPage) -> None:
     button.empty()
     room()
     try:
-        trouble = services.jobs().trouble
-        if trouble:
-            st.error(literal(trouble), icon=":material/warning:")
+        if services.jobs().trouble:
+            st.fragment(_say_trouble, run_every=TROUBLE_SECONDS)()
         _say_what_was_mended()
         guide(page.url_path or DEFAULT_PAGE)
         if page.url_path:  # all pages but the first one need torch and scipy
@@ -37,6 +38,12 @@ def run_page(page: StreamlitPage) -> None:
     if server_auth().asks_for_presenter and not rights.presenter():
         link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
         st.markdown(link, unsafe_allow_html=True)
+
+
+def _say_trouble() -> None:
+    trouble = services.jobs().trouble
+    if trouble:
+        st.error(literal(trouble), icon=":material/warning:")
 
 
 def _say_what_was_mended() -> None:

@@ -3,11 +3,13 @@
 import base64
 import io
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from PIL import Image
 
 from kd_core.data.picture import WHOLE, Box
+from pages.shared.session.address import event_of
 
 _HERE = Path(__file__)
 SHOWN = 640
@@ -26,9 +28,9 @@ def crop(picture: Image.Image, *, key: str) -> Box:
     small.thumbnail((SHOWN, SHOWN))
     small.save(buffer, "JPEG", quality=85)
     url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    box = component(key=key, data={"picture": url}, on_box_change=lambda: None).box
-    try:
-        left, top, right, bottom = map(float, box or WHOLE)
-    except (TypeError, ValueError):  # which the component never sends
-        return WHOLE
+    return event_of(component(key=key, data={"picture": url}, on_box_change=lambda: None), "box", _box) or WHOLE
+
+
+def _box(sides: Any) -> Box:
+    left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in sides)
     return left, top, right, bottom

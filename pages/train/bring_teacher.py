@@ -186,7 +186,7 @@ def _outcome(trial: Trial, about: tuple[str, str], *, current: bool) -> None:
         _take(outcome, called)
 
 
-def _questions(outcome: Outcome, about: tuple[str, str]) -> None:
+def _questions(outcome: Outcome[bytes], about: tuple[str, str]) -> None:
     """Ask what the file does not tell, each option with how it does; another answer has to be tried."""
 
     def answer(question: str, key: str) -> None:
@@ -217,7 +217,7 @@ def _questions(outcome: Outcome, about: tuple[str, str]) -> None:
         )
 
 
-def _take(outcome: Outcome, name: str) -> None:
+def _take(outcome: Outcome[bytes], name: str) -> None:
     with refusals():
         st.session_state[TAKEN] = rights.take_teacher(outcome, name)
         services.end_trial(st.session_state.pop(TRIAL, None))

@@ -7,7 +7,7 @@ own, with bounds.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.exchange.teacher.readings import Reading, Ways, of_columns
 from kd_core.exchange.teacher.search import Chosen, Search, Tell
-from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Question
+from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome
 from kd_core.exchange.teacher.weights import MAX_NAMES, TeacherError
 from kd_core.models import black_box
 from kd_core.training.config import RunConfig, TrainingConfig
@@ -31,22 +31,7 @@ NO_TRAINING = TrainingConfig(epochs=1, warmup_epochs=0)
 """What stands in the config of a run that was not trained here; its split is what validation errors are counted on."""
 
 
-class Tried(NamedTuple):
-    """What a trial found. state: of the run's model. notes, warning: sentences for people; warning may be empty.
-
-    questions: what the file left open, and how each option did.
-    """
-
-    config: RunConfig
-    state: dict[str, Tensor]
-    notes: tuple[str, ...]
-    warning: str
-    test_errors: int
-    test_examples: int
-    questions: tuple[Question, ...] = ()
-
-
-def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
+def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Outcome[dict[str, Tensor]]:
     """Read a file as fits training images best, and ask it of the whole test set. Raises LabError for no teacher."""
     tell("Reading the file", 0.0)
     ways = Ways(content, kind_of(content), ask, dataset)
@@ -72,7 +57,7 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Tried:
         )
     answers = "; ".join(f"{QUESTIONS[name].lower()} {reading[name]}" for name in (q.name for q in chosen.questions))
     notes += (f"What its file does not tell was tried: {answers}.",)
-    return Tried(config, state, notes, warning, errors, len(labels), chosen.questions)
+    return Outcome(config, state, notes, warning, errors, len(labels), chosen.questions)
 
 
 def read(content: bytes, ask: Ask, dataset: Dataset) -> tuple[RunConfig, dict[str, Tensor], tuple[str, ...]]:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -83,11 +83,18 @@ class Question(NamedTuple):
         return f"{QUESTIONS[self.name]}: {self.taken}? {wrong}{named}."
 
 
-class Outcome(NamedTuple):
-    """What a trial found, as examine.Tried has it. state: the bytes of a safetensors file."""
+State = TypeVar("State")
+
+
+class Outcome(NamedTuple, Generic[State]):
+    """What a trial found. state: of the run's model, name -> tensor; as it leaves its process, bytes of safetensors.
+
+    notes, warning: sentences for people; warning may be empty. questions: what the file left open, and how each option
+    did.
+    """
 
     config: RunConfig
-    state: bytes
+    state: State
     notes: tuple[str, ...]
     warning: str
     test_errors: int
@@ -95,7 +102,9 @@ class Outcome(NamedTuple):
     questions: tuple[Question, ...] = ()
 
 
-def take(store: Store, outcome: Outcome, submit: Callable[[dict[str, RunConfig]], list[str]], *, name: str = "") -> str:
+def take(
+    store: Store, outcome: Outcome[bytes], submit: Callable[[dict[str, RunConfig]], list[str]], *, name: str = ""
+) -> str:
     """Make a run of a teacher that was tried, and return its id; submit queues it, to be asked of all images.
 
     Nothing stays where that is refused. Raises SaveError where its files cannot be written, and what submit raises.
@@ -132,7 +141,7 @@ class Trial:
         (self._path / ASK).write_text(ask.model_dump_json(), encoding="utf-8")
         (self._path / FILE).write_bytes(content)
         self._child = Child("Waiting until another file was tried")
-        self._outcome: Outcome | LabError | None = None
+        self._outcome: Outcome[bytes] | LabError | None = None
         self._thread = threading.Thread(target=self._see_through, name="kd-lab-trial", daemon=True)
         self._thread.start()
 
@@ -146,7 +155,7 @@ class Trial:
         """Whether it has come to an end."""
         return self._outcome is not None
 
-    def outcome(self) -> Outcome:
+    def outcome(self) -> Outcome[bytes]:
         """What was found, once it is done; waits until then. Raises LabError where the file is refused."""
         self._thread.join()
         if isinstance(self._outcome, Outcome):
@@ -174,7 +183,7 @@ class Trial:
         finally:
             self._folder.cleanup()
 
-    def _watched(self) -> Outcome:
+    def _watched(self) -> Outcome[bytes]:
         child = self._child
         complaints = child.run(
             [sys.executable, "-m", "kd_core.exchange.teacher.trial", str(self._path)],

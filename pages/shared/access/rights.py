@@ -96,7 +96,7 @@ def try_teacher(content: bytes, ask: Ask) -> str:
     return services.begin_trial(Trial(content, ask))
 
 
-def take_teacher(outcome: Outcome, name: str) -> str:
+def take_teacher(outcome: Outcome[bytes], name: str) -> str:
     """Make a run of a teacher that was tried, and return its id. Raises LabError for a guest, else as trial.take."""
     _presenter_alone("bring teachers")
     return take(services.store(), outcome, submit, name=name)

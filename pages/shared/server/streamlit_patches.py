@@ -4,7 +4,9 @@ Written for WRITTEN_FOR; apply() warns of any other version. The docstring of ea
 how to see whether it is still needed: take its line out of PATCHES, and look.
 """
 
+import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import cache
@@ -149,7 +151,8 @@ PATCHES: dict[str, Callable[[Any], Any]] = {
 def permitted(content: bytes, max_address: int) -> bytes | None:
     """A message of a tab as Streamlit may get it, None where it may not.
 
-    max_address: characters of a page's query; a longer one is dropped from the message.
+    max_address: characters of a page's query; a longer one is dropped from the message, as are values of widgets that
+    no browser sends.
     """
     message = BackMsg()
     try:
@@ -161,10 +164,37 @@ def permitted(content: bytes, max_address: int) -> bytes | None:
         return None
     if kind == "backend_operation_request":
         return content if message.backend_operation_request.WhichOneof("payload") in OPERATIONS else None
-    if kind == "rerun_script" and len(message.rerun_script.query_string) > max_address:
-        message.rerun_script.query_string = ""
-        content = message.SerializeToString()
+    if kind == "rerun_script":
+        rerun = message.rerun_script
+        odd = [state for state in rerun.widget_states.widgets if not _is_sent_by_browsers(state)]
+        for state in odd:
+            rerun.widget_states.widgets.remove(state)
+        too_long = len(rerun.query_string) > max_address
+        if too_long:
+            rerun.query_string = ""
+        content = message.SerializeToString() if odd or too_long else content
     return content
+
+
+def _is_sent_by_browsers(state: Any) -> bool:
+    """Check a widget's value; what Streamlit itself could not read, or pages not count with, is said in the log."""
+    kind = state.WhichOneof("value")
+    value = getattr(state, kind or "id")
+    try:
+        if kind in ("json_value", "json_trigger_value"):
+            json.loads(f"{_MARGIN * '['}{value}{_MARGIN * ']'}", parse_constant=int)  # int refuses "NaN"
+        numbers = [value] if kind == "double_value" else value.data if kind == "double_array_value" else ()
+        if all(map(math.isfinite, numbers)):
+            return True
+        problem = "it is not a number"
+    except (ValueError, RecursionError) as error:
+        problem = str(error)[:200]
+    _LOG.warning("The value of a widget, %.80s, was ignored, because no browser sends that: %s", state.id, problem)
+    return False
+
+
+_MARGIN = 300
+"""How much deeper JSON could be nested and be read: who reads it next is deeper in calls."""
 
 
 def went_back() -> bool:

@@ -79,7 +79,7 @@ def event_of(state: Any, name: str, read: Callable[[Any], T]) -> T | None:
         value = state.get(name)
         return None if value is None else read(value)
     except (TypeError, ValueError, KeyError, IndexError, AttributeError, OverflowError) as error:
-        _LOG.warning("A component's %s was ignored, because no component of ours sends that: %s", name, error)
+        _LOG.warning("A component's %s was ignored, because no component of ours sends that: %.200s", name, error)
         return None
 
 

@@ -13,6 +13,8 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.Common_pb2 import DoubleArray
+from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from pages.shared.access import bounds
 from pages.shared.session import keys
@@ -173,6 +175,34 @@ def test_an_endless_address_opens_the_plain_page_and_rubbish_is_streamlits(visit
             socket.send_bytes(content)
             socket.receive_text()
     assert client.heard == [asked("rerun_script", query="").SerializeToString(), b"\xff\xff"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"json_value": "1" * 5000},  # more digits than Python turns into a number
+        {"json_value": '{"box": [' + "1" * 5000 + "]}"},
+        {"json_trigger_value": "[" * 900 + "]" * 900},
+        {"json_value": '{"box": NaN}'},
+        {"json_value": "{"},
+        {"double_value": float("nan")},
+        {"double_array_value": DoubleArray(data=[1, float("inf")])},
+    ],
+    ids=lambda odd: str(odd)[:40],
+)
+def test_values_that_no_browser_sends_end_in_a_line_of_the_log(visit, caplog, odd):
+    usual = WidgetState(id="box", json_value='{"box": [0.1, 1]}'), WidgetState(id="T", double_value=4)
+    message, rest = asked("rerun_script", query="T=4"), asked("rerun_script", query="T=4")
+    message.rerun_script.widget_states.widgets.extend([usual[0], WidgetState(id="odd", **odd), usual[1]])
+    rest.rerun_script.widget_states.widgets.extend(usual)
+    client = visit()
+    with client.websocket_connect("/_stcore/stream") as socket:
+        socket.send_bytes(message.SerializeToString())
+        assert socket.receive_text() == "heard"
+    assert client.heard == [rest.SerializeToString()]
+    (record,) = [record for record in caplog.records if "no browser sends that" in record.message]
+    assert record.exc_info is None
+    assert len(record.message) < 400
 
 
 def test_files_of_one_browser_and_of_all_have_so_much_room(visit, monkeypatch):

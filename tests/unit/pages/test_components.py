@@ -4,11 +4,13 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import streamlit as st
+from PIL import Image
 
 from pages.shared.components.chart import chart
 from pages.shared.components.images import images
 from pages.shared.live import live
 from pages.shared.session import address
+from pages.temperature import crop
 
 
 @pytest.fixture
@@ -35,6 +37,10 @@ def asked(**state):
     return address.event_of(state, "asked", live._requests)
 
 
+def cropped():
+    return crop.crop(Image.new("RGB", (8, 8)), key="part")
+
+
 def written():
     address._write("part", "smoothing")
     return st.query_params.get("smoothing")
@@ -42,7 +48,8 @@ def written():
 
 @pytest.mark.parametrize("odd", [[1, 2], "x", [[]], [], {}, {"x": 1}, True, [{"run": 1}], float("inf"), 10**400])
 def test_an_event_that_no_component_sends_ends_in_the_log_without_a_traceback(sends, caplog, odd):
-    sends(clicked=odd, picked=odd, smoothing=odd)
+    sends(clicked=odd, picked=odd, smoothing=odd, box=odd)
+    assert cropped() == crop.WHOLE
     assert clicked() is None
     assert picked() is None
     assert asked(asked=odd) in (None, [])
@@ -53,7 +60,8 @@ def test_an_event_that_no_component_sends_ends_in_the_log_without_a_traceback(se
 
 
 def test_what_components_send_arrives(sends, caplog):
-    sends(clicked={"x": "3", "y": 5}, picked=7, smoothing=0.25)
+    sends(clicked={"x": "3", "y": 5}, picked=7, smoothing=0.25, box=[0, 0.25, 0.5, 1])
+    assert cropped() == (0, 0.25, 0.5, 1)
     assert (clicked(), picked(), written()) == (("3", "5"), 7, "0.25")
     requests = [{"run": "a", "what": "stop", "mine": True}, {"run": "b", "what": "pause"}]
     assert asked(asked=requests) == [("a", "stop", True), ("b", "pause", False)]
