@@ -11,31 +11,30 @@ if __name__ == "__main__":
     from pages.shared.frame import run_page
 
     st.set_page_config(page_title="KD Lab", page_icon="pages/shared/icon.svg", layout="wide")
-    run_page(
-        st.navigation(
-            [
-                st.Page("pages/overview/page.py", title="Overview", icon=":material/home:", default=True),
-                st.Page(
-                    "pages/temperature/page.py",
-                    url_path="temperature",
-                    title="Temperature",
-                    icon=":material/thermostat:",
-                ),
-                st.Page("pages/data/page.py", url_path="data", title="Data", icon=":material/photo_library:"),
-                st.Page("pages/train/page.py", url_path="train", title="Train", icon=":material/model_training:"),
-                st.Page("pages/runs/page.py", url_path="runs", title="Runs", icon=":material/list:"),
-                st.Page("pages/compare/page.py", url_path="compare", title="Compare", icon=":material/balance:"),
-                st.Page("pages/sweep/page.py", url_path="sweep", title="Sweep", icon=":material/grid_on:"),
-                st.Page(
-                    "pages/objectives/page.py", url_path="objectives", title="Objectives", icon=":material/leaderboard:"
-                ),
-                st.Page("pages/paper/page.py", url_path="paper", title="Paper", icon=":material/article:"),
-                st.Page("pages/mistakes/page.py", url_path="mistakes", title="Break it", icon=":material/bug_report:"),
-                st.Page("pages/export/page.py", url_path="export", title="Export", icon=":material/ios_share:"),
-            ],
-            position="top",
-        )
-    )
+    sections = {
+        "": [
+            st.Page("pages/overview/page.py", title="Start", icon=":material/home:", default=True),
+            st.Page(
+                "pages/temperature/page.py", title="Temperature", icon=":material/thermostat:", url_path="temperature"
+            ),
+            st.Page("pages/train/page.py", title="Train", icon=":material/model_training:", url_path="train"),
+            st.Page("pages/compare/page.py", title="Compare", icon=":material/balance:", url_path="compare"),
+        ],
+        "Experiments": [
+            st.Page("pages/sweep/page.py", title="Sweep", icon=":material/grid_on:", url_path="sweep"),
+            st.Page(
+                "pages/objectives/page.py", title="Objectives", icon=":material/leaderboard:", url_path="objectives"
+            ),
+            st.Page("pages/paper/page.py", title="Paper", icon=":material/article:", url_path="paper"),
+            st.Page("pages/mistakes/page.py", title="Break it", icon=":material/bug_report:", url_path="mistakes"),
+        ],
+        "Library": [
+            st.Page("pages/data/page.py", title="Data", icon=":material/photo_library:", url_path="data"),
+            st.Page("pages/runs/page.py", title="Runs", icon=":material/list:", url_path="runs"),
+            st.Page("pages/export/page.py", title="Export", icon=":material/ios_share:", url_path="export"),
+        ],
+    }
+    run_page(st.navigation(sections, position="top"))
 elif __name__ != "__mp_main__":
     import streamlit as st
 

@@ -12,7 +12,8 @@ def cards(comparison: Comparison) -> None:
     """Draw a card for each model."""
     for start in range(0, len(comparison.models), 3):
         for column, model in zip(st.columns(3), comparison.models[start : start + 3], strict=False):
-            with column, st.container(border=True):
+            of_role = f"role_{model.run.config.kind}_{model.run.id}"  # frame.css gives it its role's colour
+            with column, st.container(border=True, height="stretch", key=of_role):
                 _card(model, first=model is comparison.models[0])
     if comparison.speed is not None:
         st.caption(claims.TIMES_SAID)

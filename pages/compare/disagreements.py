@@ -7,7 +7,7 @@ import streamlit as st
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
 from kd_core.runs.run import Run
-from pages.shared.components.images.images import caption_of, picture, test_image_grid, width_of
+from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
 from pages.shared.components.temperature_bars.temperature_bars import temperature_bars
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
@@ -43,8 +43,9 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         st.query_params[IMAGE] = f"{TEST}{picked}"
         st.rerun()
     image, bars = st.columns([1, 4], gap="large")
-    caption = literal(caption_of(index, class_names[labels[index]]))
-    image.image(picture(images[index]), width=width_of(images[index], 168), caption=caption)
+    caption = caption_of(index, class_names[labels[index]])
+    with image:
+        show(images[index], text=caption, caption=caption, width=width_of(images[index], 168))
     of_image = {run.id: logits[run.id][index] for run in runs}
     with bars:
         temperature_bars(runs, of_image, class_names, int(labels[index]), key="differing_bars")

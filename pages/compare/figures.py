@@ -7,7 +7,18 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GREY, MANY, class_labels, decade_ticks, interval, plain, short, with_style
+from pages.shared.figures.style import (
+    GREY,
+    INK,
+    MANY,
+    SURFACE,
+    class_labels,
+    decade_ticks,
+    interval,
+    plain,
+    short,
+    with_style,
+)
 
 COSTS = {
     "latency_ms": "latency of one image, ms",
@@ -116,14 +127,14 @@ def landscape(
         go.Contour(
             z=logs, x=list(steps), y=list(steps), zmin=low, zmax=high, customdata=losses,
             contours={"start": low, "end": high, "size": (high - low) / 12},
-            colorscale=[[0, colour], [1, "rgba(128,128,128,0.10)"]], line={"width": 0.5},
+            colorscale=[[0, colour], [1, SURFACE]], line={"width": 0.5},
             colorbar={"title": {"text": "nats"}, "thickness": 10, "outlinewidth": 0,
                       "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [short(tick) for tick in ticks]},
             hovertemplate="%{customdata:.3g} nats<extra></extra>",
         )
     )  # fmt: skip
-    figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": "white"},
+    figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": INK},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
     figure.update_xaxes(title_text="first direction", constrain="domain")
-    figure.update_yaxes(title_text="second", scaleanchor="x")
+    figure.update_yaxes(title_text="second", scaleanchor="x", constrain="domain")
     return with_style(figure, height=420, title=plain(title))

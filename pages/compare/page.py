@@ -63,7 +63,7 @@ def look_closer(comparison: Comparison) -> None:
     elif part == DISAGREE:
         disagreements(runs, comparison.logits)
     else:
-        st.subheader("The race")
+        st.header("The race", anchor=False)
         length = stream_length(services.test_set(runs[0].config.dataset)[0])
         st.markdown(
             f"Every model classifies the same {length:,} test images, one at a time, at the speed"
@@ -72,7 +72,7 @@ def look_closer(comparison: Comparison) -> None:
         race(compared)
 
 
-st.title("Compare honestly")
+st.title("Compare honestly", anchor=False)
 
 compared_runs = pickers.comparison()
 is_here = pickers.test_set_is_here(compared_runs)

@@ -225,7 +225,7 @@ PARTS: dict[str, Callable[[Compared], Section]] = {
 
 def show(section: Section, key: str) -> None:
     """Draw a section on the page."""
-    st.subheader(section.title)
+    st.header(section.title, anchor=False)
     for text in section.text:
         st.markdown(literal(text), help=explained(text))
     if section.table is not None:

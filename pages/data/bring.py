@@ -23,7 +23,7 @@ MAX_MB = 200
 
 def bring_your_own() -> None:
     """Take an upload all the way to a data set. How far it is stands in the session."""
-    st.subheader("Bring your own")
+    st.header("Bring your own", anchor=False)
     message = st.session_state.pop("data_said", None)
     if message:
         (st.success if message[0] else st.error)(literal(message[1]), icon=None)

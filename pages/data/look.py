@@ -11,18 +11,16 @@ from kd_core.data.own import library
 from kd_core.experiments.story import StoryConfig
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
-from pages.shared.components.images.images import picture
+from pages.shared.components.images.images import show
 from pages.shared.figures import classes
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import keys, services
 from pages.shared.session.address import selected
 from pages.shared.session.story import set_story
-from pages.shared.words import literal, refusals
+from pages.shared.words import literal, refusals, with_article
 
 DATA = "data"
 CLASSES_SHOWN, IMAGES_OF_A_CLASS = 20, 8
-ROW_PIXELS = 1600
-"""Of a row of images, so that they are sharp where there is room."""
 
 
 def pick_data_set() -> str:
@@ -52,7 +50,7 @@ def preview(dataset: str) -> bool:
         for column, at in zip(st.columns(2, gap="medium"), range(start, min(start + 2, len(shown))), strict=False):
             with column:
                 st.markdown(f":small[**{literal(names[at])}**]")
-                st.image(picture(np.concatenate(list(shown[at]), axis=2), ROW_PIXELS), width="stretch")
+                show(np.concatenate(list(shown[at]), axis=2), text=f"Training images of {with_article(names[at])}")
     if len(rows) > CLASSES_SHOWN:
         st.caption(f"The first {CLASSES_SHOWN} of {len(rows):,} classes.")
     return True

@@ -6,7 +6,7 @@ from pages.data.bring import bring_your_own
 from pages.data.look import balance_and_numbers, pick_data_set, preview, remove_button
 from pages.shared.access import rights
 
-st.title("Data")
+st.title("Data", anchor=False)
 st.markdown(
     "What a network learns from decides what it can learn. Look at it before you train: are the images what you think"
     " they are, is any class rare, is there a test set that nobody has learned from?"

@@ -23,6 +23,9 @@ MEANINGS = {
     export_checks.PROGRAM: "A program of torch.export: PyTorch without this project's code",
 }
 
+TABLE_PIXELS, ROW_PIXELS = 40, 35
+"""Of a table's head with its frame, and of a row."""
+
 
 def checks_of(run: Run) -> Checks | None:
     """Return the checks of a run's export, which is made first where there is none; None until then."""
@@ -58,14 +61,10 @@ def checked_files(run: Run, checks: Checks) -> None:
         }
         for file in checks.files
     ]
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        column_config={
-            "size, MB": st.column_config.NumberColumn(format="%.2f"),
-            "largest logit difference": st.column_config.NumberColumn(format="%.2g"),
-        },
-    )
+    formats = {"size, MB": "%.2f", "largest logit difference": "%.2g"}
+    columns = {name: st.column_config.NumberColumn(format=form) for name, form in formats.items()}
+    with st.container(height=TABLE_PIXELS + ROW_PIXELS * len(rows), border=False):  # what stands below moves no more
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
     for file in checks.files:
         if not file.passed:
             st.warning(literal(file.sentence), icon=":material/block:")
@@ -93,7 +92,7 @@ def ready_made(run: Run, checks: Checks) -> None:
         trained.std,
         run.config.dataset in HANDWRITTEN,
     )
-    st.subheader("Run it")
+    st.header("Run it", anchor=False)
     st.markdown(
         "Each program stands beside a file as it is downloaded here, and reads a picture as this app does"
         + (": a digit on paper, wherever it stands." if images.digits else ".")

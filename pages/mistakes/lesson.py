@@ -11,7 +11,7 @@ from kd_core.experiments.table import Redone
 from kd_core.runs.run import ACTIVE, RESUMABLE
 from kd_core.training.mistakes import MISTAKES
 from pages.shared.components.chart.chart import chart
-from pages.shared.components.images.images import picture
+from pages.shared.components.images.images import show
 from pages.shared.figures import experiments, softness
 from pages.shared.live.live import live_view
 from pages.shared.parts.start import choose_data_set, choose_seeds
@@ -43,11 +43,11 @@ def side_by_side(redo: Redone) -> None:
     mistake, dataset = redo.experiment.name, redo.dataset
     info, setting = MISTAKES[mistake], broken.setting(mistake, dataset)
     wrong, right = st.columns(2, gap="medium")
-    with wrong, st.container(border=True):
+    with wrong, st.container(border=True, height="stretch", key="role_mistake_code"):
         st.markdown(":material/close: **The mistake**")
         st.code(info.wrong_line, language="python", wrap_lines=True)
         st.markdown(info.public)
-    with right, st.container(border=True):
+    with right, st.container(border=True, height="stretch", key="role_distilled_code"):
         st.markdown(":material/check: **The right way**")
         st.code(info.right_line, language="python", wrap_lines=True)
         st.markdown(info.right)
@@ -79,7 +79,7 @@ def _gradients(mistake: str, dataset: str) -> None:
     logits = services.test_logits(trained.id)[SHOWN_IMAGE].tolist()
     pull = broken.pull(mistake, dataset, logits, int(services.test_set(dataset)[1][SHOWN_IMAGE]))
     names = [str(name) for name in range(len(logits))]
-    st.subheader("What the student feels, before it has learned anything")
+    st.header("What the student feels, before it has learned anything", anchor=False)
     st.markdown(
         f"On one test image the gradient of the soft loss has the size **{pull.soft_wrong:.3g}** with the mistake and"
         f" **{pull.soft_right:.3g}** without it: it is **{pull.soft_right / pull.soft_wrong:.4g} times** too small."
@@ -107,7 +107,7 @@ def _jittered(dataset: str) -> None:
         st.markdown(f"**{title}**")
         with st.container(horizontal=True, gap="small"):
             for caption, changed in pictures.items():
-                st.image(picture(changed), caption=caption, width=90)
+                show(changed, text=f"{title}: {caption}", caption=caption, width=90)
     st.caption(
         "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes"
         " them from the shift that the image should have had, so that both students draw the same random numbers."
@@ -121,7 +121,7 @@ def curves(redo: Redone) -> None:
     runs += [students[seed] for seed in range(redo.seeds) for students in (right, wrong) if seed in students]
     titles = {run.id: f"{label}, seed {seed}" for label in (RIGHT, WRONG) for seed, run in redo.of(label).items()}
     if runs:
-        st.subheader("Both, as they learn")
+        st.header("Both, as they learn", anchor=False)
         live_view(runs[:SHOWN_RUNS], key="break_live", titles=titles)
         if len(runs) > SHOWN_RUNS:
             st.caption(f"and {len(runs) - SHOWN_RUNS} more, which the Runs page shows")
@@ -133,7 +133,7 @@ def what_it_cost(redo: Redone) -> None:
     if cost is None:
         return
     difference = cost.difference
-    st.subheader("What it costs")
+    st.header("What it costs", anchor=False)
     show, icon = {
         1: (st.warning, ":material/trending_down:"),
         -1: (st.info, ":material/trending_flat:"),

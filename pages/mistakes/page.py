@@ -5,7 +5,7 @@ import streamlit as st
 from pages.mistakes.lesson import choose_mistake, curves, side_by_side, what_it_cost, what_it_does
 from pages.shared.parts.start import start_button
 
-st.title("Break it")
+st.title("Break it", anchor=False)
 st.markdown(
     "Distillation that goes wrong seldom crashes: it trains, prints a number, and the number is worse, or too good."
     " These are mistakes found in public code. Make one on purpose, beside the right way, and measure what it costs."

@@ -66,7 +66,7 @@ def bias_lesson(redo: Redone) -> None:
     missing = run.config.transfer_set.missing(info_of(run.config.dataset).classes)
     few = len(missing) <= len(run.config.transfer_set.only_classes or ())
     name = _listed(missing) if few else f"all but {_listed(run.config.transfer_set.only_classes or ())}"
-    st.subheader("Bring them back")
+    st.header("Bring them back", anchor=False)
     st.markdown(
         f"The student never saw a **{_listed(missing)}**, so its bias for it is too low. Raise it and watch."
         if few

@@ -11,14 +11,14 @@ from pages.shared.parts.run_menu import delete_selected, menu, offer_undo
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
 
-st.title("Runs")
+st.title("Runs", anchor=False)
 offer_undo()
 
 runs = services.store().listing()
 if runs.by_id:
     selected = pick_runs(runs)
     if selected:
-        st.subheader(f"{len(selected)} selected" if len(selected) > 1 else literal(selected[0].label))
+        st.header(f"{len(selected)} selected" if len(selected) > 1 else literal(selected[0].label), anchor=False)
         with st.container(horizontal=True, gap="small"):
             downloads(selected)
             if len(selected) == 1:
@@ -27,7 +27,7 @@ if runs.by_id:
                 delete_selected(selected)
         live_view(selected, key="selected")
         if len(selected) > 1:
-            st.subheader("What they differ in")
+            st.header("What they differ in", anchor=False)
             difference_table(selected)
     else:
         st.markdown("Select rows to see their curves, compare their settings, and take them along.")

@@ -40,7 +40,7 @@ def pick_runs(runs: Listing) -> list[Run]:
     blocked = services.store().blocked(run for run in shown if run.status == "queued")
     table = pd.DataFrame([_row(run, me, zone, waits=run.id in blocked) for run in shown])
     picked = st.dataframe(
-        table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["●"]),
+        table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["by"]),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
@@ -48,7 +48,7 @@ def pick_runs(runs: Listing) -> list[Run]:
         key=f"runs_table_{'_'.join(run.id[:4] for run in shown[:50])}_{len(shown)}",
         placeholder="–",
         column_config={
-            "●": st.column_config.TextColumn(
+            "by": st.column_config.TextColumn(
                 width=30, help="Each browser has a colour; grey runs came from the command line."
             ),
             "T": st.column_config.NumberColumn(format="%.3g"),
@@ -171,7 +171,7 @@ def _whose(run: Run, me: str) -> str:
 def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, object]:
     config, results, distillation = run.config, run.results, run.config.distillation
     return {
-        "●": "●",
+        "by": "●",
         "run": cell(run.name or run.config.network) + run.config.mistake_said,
         "role": config.role,
         "data": info_of(config.dataset).label,

@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.sweep.grid import choose_sweep, sweep_form, watch_sweep
 
-st.title("Sweep")
+st.title("Sweep", anchor=False)
 st.markdown(
     "Which temperature, which alpha, how wide? Train every combination and look. Small students of one shape train as"
     " one model, so that a whole grid takes about as long as a few of them would."

@@ -12,7 +12,7 @@ from pages.train.form import preset_buttons, story_form
 from pages.train.launch import launch_panel
 from pages.train.replay import replay
 
-st.title("Distill live")
+st.title("Distill live", anchor=False)
 
 batches = pickers.batches()
 going = pickers.going(batches)

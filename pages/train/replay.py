@@ -24,7 +24,7 @@ def replay(runs: Sequence[Run]) -> None:
     """Show the replay of linked runs; nothing where their test set is not on this machine."""
     if not runs or not paths.available(runs[0].config.dataset):
         return
-    st.subheader("Watch the bars approach the teacher's")
+    st.header("Watch the bars approach the teacher's", anchor=False)
     images, labels, indices = services.probes(runs[0].config.dataset)
     class_names = services.class_names(runs[0].config.dataset)
     distillation = next((run.config.distillation for run in runs if run.config.distillation), None)

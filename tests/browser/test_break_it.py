@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from pages.shared.figures.style import colours_of
+from pages.shared.tokens import COLOURS
 
 
 def test_a_mistake_trains_beside_the_right_way_and_survives_a_reload(server_as_it_ships, new_page):
@@ -19,6 +19,10 @@ def test_a_mistake_trains_beside_the_right_way_and_survives_a_reload(server_as_i
     lines = page.locator(".kd-live .kd-chart .scatterlayer .trace path.js-line")
     expect(lines).to_have_count(24)  # of three right runs and three wrong ones: accuracy and three losses
     drawn = lines.evaluate_all("(lines) => lines.map((line) => line.style.stroke)")
-    for colour in colours_of(["distilled"] * 3 + ["mistake"] * 3):  # a shade a seed
-        red, green, blue = (int(colour[place : place + 2], 16) for place in (1, 3, 5))
-        assert drawn.count(f"rgb({red}, {green}, {blue})") == 4
+    assert [drawn.count(colour) for colour in {*drawn}] == [4] * 6  # a shade a seed
+    for kind in ("distilled", "mistake"):  # the first of each has its kind's own
+        light, _ = COLOURS[kind]
+        red, green, blue = (int(light[place : place + 2], 16) for place in (1, 3, 5))
+        assert f"rgb({red}, {green}, {blue})" in drawn
+    dashed = lines.evaluate_all("(lines) => lines.filter((line) => parseFloat(line.style.strokeDasharray) > 0).length")
+    assert dashed == 12  # the mistakes'

@@ -150,7 +150,7 @@ def test_form_survives_a_change_of_page_and_a_reload_and_travels_with_the_addres
     page.goto(f"{own_server.address}/train?view=Set+up")
     page.get_by_role("button", name="Never saw a 3").click()
     expect(page.get_by_text("The transfer set has no 3")).to_be_visible()
-    page.get_by_role("link", name="Overview").first.click()
+    page.get_by_role("link", name="Start").first.click()
     expect(page.get_by_role("heading", name="See what a teacher knows")).to_be_visible()
     page.get_by_role("link", name="Train").first.click()
     expect(page.get_by_text("The transfer set has no 3")).to_be_visible()

@@ -26,7 +26,7 @@ STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
 
 ASKED_ANEW = {
-    "Overview": {"Data set"},
+    "Start": {"Data set"},
     "Temperature": {"Width of the brush"},
     "Train": {"Use what is trained already", "Epoch"},
     "Compare": {"Speed"},
@@ -425,12 +425,21 @@ def _other_text(text: str, turn: int) -> str:
 
 
 def pages_of(page: Page, address: str) -> Iterator[tuple[str, str]]:
-    """Title and address of each page that the navigation leads to."""
+    """Title and address of each page that the navigation leads to, those in its menus too."""
     page.goto(address)
-    links = page.get_by_test_id("stTopNavLink")
-    links.first.wait_for()
-    for link in links.all():
-        yield link.locator("p").inner_text(), link.evaluate("(a) => a.href")
+    page.get_by_test_id("stTopNavLink").first.wait_for()
+    yield from _titles_and_addresses(page.get_by_test_id("stTopNavLink"))
+    for menu in page.get_by_test_id("stTopNavSection").all():
+        menu.click()
+        links = page.get_by_test_id("stTopNavDropdownLink")
+        links.first.wait_for()
+        yield from _titles_and_addresses(links)
+        page.keyboard.press("Escape")
+        links.first.wait_for(state="detached")
+
+
+def _titles_and_addresses(links: Locator) -> list[tuple[str, str]]:
+    return [(link.locator("p").inner_text(), link.evaluate("(a) => a.href")) for link in links.all()]
 
 
 LEAVING = """() => {

@@ -131,7 +131,7 @@ def test_runs_whose_own_data_set_was_deleted_say_where_it_comes_from(open_page, 
 
 def test_only_the_presenter_adds_and_deletes_and_not_what_a_run_learns_from(open_page, trees, monkeypatch, home):
     app = open_page(data=trees)
-    assert "Bring your own" in [title.value for title in app.subheader]
+    assert "Bring your own" in [title.value for title in app.header]
     store = Store(home)
     store.create({"b" * 12: RunConfig(role="teacher", dataset=trees, model=ModelConfig(name="cnn"))})
     app.button(key="remove_data").click().run()
@@ -142,7 +142,7 @@ def test_only_the_presenter_adds_and_deletes_and_not_what_a_run_learns_from(open
     store.close()
     monkeypatch.setattr(rights, "presenter", lambda: False)
     guest = open_page()
-    assert "Bring your own" not in [title.value for title in guest.subheader]
+    assert "Bring your own" not in [title.value for title in guest.header]
     assert "Only the presenter may bring in data here." in words(guest)
 
 

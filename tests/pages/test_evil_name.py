@@ -22,7 +22,7 @@ def test_the_pages_show_a_run_with_an_evil_name_as_text(home, monkeypatch, at_th
     app.run()
     try:
         app.switch_page("pages/runs/page.py").run()
-        assert app.subheader[0].value == literal(EVIL)
+        assert app.header[0].value == literal(EVIL)
         row = app.dataframe[0].value.iloc[0]
         assert (row["note"], list(row["tags"])) == (NOTHING + "=2", [NOTHING + "=3"])
     finally:

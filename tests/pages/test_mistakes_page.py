@@ -60,7 +60,7 @@ def open_lesson(lesson_home, monkeypatch, at_this_machine):
 
 
 def words(app):
-    kinds = (app.markdown, app.info, app.error, app.success, app.warning, app.caption, app.subheader)
+    kinds = (app.markdown, app.info, app.error, app.success, app.warning, app.caption, app.header)
     return " ".join(str(element.value) for kind in kinds for element in kind)
 
 
@@ -73,7 +73,9 @@ def test_every_mistake_is_shown_beside_the_right_way(open_lesson, mistake):
         assert sentence in words(app)
     said = {"no_t_squared": "**16 times** too small", "class_mean": "**10 times** too small"}
     assert said.get(mistake, "") in words(app)
-    assert len(app.get("image")) == (10 if mistake == "colour_jitter" else 0)
+    images = [element.proto.body for element in app.get("html") if "<img" in element.proto.body]
+    assert len(images) == (10 if mistake == "colour_jitter" else 0)
+    assert all('alt="The ' in image for image in images)
 
 
 @pytest.mark.parametrize("query", [{"mistake": "nonsense", "on": "imagenet", "seeds": "-1"}, {"seeds": "9" * 99}])

@@ -415,7 +415,7 @@ def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):
     assert "No run is like this" in words(app)
     two = [next(run.id for run in store.runs() if run.config.role == role) for role in ("baseline", "distilled")]
     app = open_page("runs", runs=",".join(two))
-    assert "What they differ in" in [heading.value for heading in app.subheader]
+    assert "What they differ in" in [heading.value for heading in app.header]
     assert "role" in set(app.dataframe[1].value["setting"])
 
 

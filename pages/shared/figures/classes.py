@@ -7,10 +7,13 @@ from typing import Any
 import plotly.graph_objects as go
 
 from pages.shared.figures.style import (
-    GRADIENT_COLOURS,
+    FEWER,
     GREY,
+    INK,
     MANY,
-    ROLE_COLOURS,
+    MORE,
+    SCALE,
+    SURFACE,
     class_axis,
     class_labels,
     plain,
@@ -78,16 +81,18 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
     places, axis = [str(k) for k in shown], class_axis({str(k): labels[k] for k in shown})
     mistakes = [[None if i == j else value for j, value in enumerate(row)] for i, row in enumerate(rows)]
     largest = max(1, *(abs(value) for row in mistakes for value in row if value is not None))
-    written = [[f"{value:+d}" if value else "" for value in row] for row in mistakes]
+    written = [[f"{value:+d}".replace("-", "−") if value else "" for value in row] for row in mistakes]
     figure = go.Figure(
         go.Heatmap(
             z=mistakes, x=places, y=places, xgap=1, ygap=1, showscale=False, zmid=0,
             zmin=-largest, zmax=largest, text=written, texttemplate="%{text}",
-            colorscale=[[0, ROLE_COLOURS["distilled"]], [0.5, "rgba(128,128,128,0.08)"], [1, GRADIENT_COLOURS["hard"]]],
+            colorscale=[[0, FEWER], [0.5, SURFACE], [1, MORE]], textfont={"color": INK},
             hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_yaxes(
+        title_text="true class", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False, **axis
+    )
     figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
     return with_style(figure, height=420 + room_for(labels), title=plain(title) + about)
 
@@ -99,7 +104,7 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
     places = [str(label) for label in range(len(labels))]
     for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
         figure.add_bar(
-            y=places, x=list(counts), name=part, orientation="h", marker_color="#4a7fe0", opacity=opacity,
+            y=places, x=list(counts), name=part, orientation="h", marker_color=SCALE, opacity=opacity,
             hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
         )  # fmt: skip
     ratio = max(train) / max(1, min(train))
@@ -110,6 +115,6 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
         barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
         title={"y": 0.99, "yanchor": "top"},
     )  # fmt: skip
-    figure.update_xaxes(title_text="images")
-    figure.update_yaxes(autorange="reversed", **class_axis(dict(zip(places, labels, strict=True))))
+    figure.update_xaxes(title_text="images", showgrid=True)
+    figure.update_yaxes(autorange="reversed", showgrid=False, **class_axis(dict(zip(places, labels, strict=True))))
     return with_style(figure, height=max(260, min(900, 90 + 22 * len(labels))), title=title)

@@ -56,6 +56,9 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
                     meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
                 )  # fmt: skip
         figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
+    figure.for_each_annotation(
+        lambda title: title.update(x=0.55 if title.x > 0.5 else 0, xanchor="left", font={"size": 14})
+    )
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
     return with_style(figure, height=560 if columns == 2 else 980)

@@ -1,18 +1,32 @@
 """Experiments: the harm of mistakes, biases, sweeps, objectives."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from pages.shared.figures.style import GRADIENT_COLOURS, INK, ROLE_COLOURS, interval, line_at, plain, with_style
+from pages.shared.figures.style import (
+    GRADIENT_COLOURS,
+    INK,
+    ROLE_COLOURS,
+    SCALE,
+    SURFACE,
+    interval,
+    line_at,
+    plain,
+    with_style,
+)
 
 
 def harm(by_seed: Mapping[int, float], mean: float, low_high: tuple[float, float] | None, axis: str) -> go.Figure:
     """How many errors a mistake costs with each seed, and their mean with its 95% interval, where there is one."""
-    figure = go.Figure()
-    colour = ROLE_COLOURS["mistake"]
+    figure, colour, places = go.Figure(), ROLE_COLOURS["mistake"], Counter[float]()
+    heights = []  # equal values stand one over the other
+    for value in by_seed.values():
+        heights.append(0.15 * places[value])
+        places[value] += 1
     figure.add_scatter(
-        x=list(by_seed.values()), y=["seeds"] * len(by_seed), mode="markers", marker={"size": 10, "color": colour,
+        x=list(by_seed.values()), y=heights, mode="markers", marker={"size": 10, "color": colour,
         "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
         showlegend=False,
     )  # fmt: skip
@@ -20,12 +34,12 @@ def harm(by_seed: Mapping[int, float], mean: float, low_high: tuple[float, float
     if low_high is not None:
         spread = interval([mean], [low_high[0]], [low_high[1]], color=colour, thickness=2)
     figure.add_scatter(
-        x=[mean], y=["mean"], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
+        x=[mean], y=[-1], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
         hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
     )  # fmt: skip
     line_at(figure, 0)
     figure.update_xaxes(title_text=axis, rangemode="tozero")
-    figure.update_yaxes(type="category", range=[-0.7, 1.7])
+    figure.update_yaxes(tickvals=[0, -1], ticktext=["seeds", "mean"], range=[-1.7, 0.5 + max(heights)], showgrid=False)
     return with_style(figure, height=240)
 
 
@@ -53,7 +67,7 @@ def sweep_map(
     title: str,
     counted: str = "test errors",
 ) -> go.Figure:
-    """Errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is darker.
+    """Errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is stronger.
 
     counted: what the errors are of.
     """
@@ -62,11 +76,16 @@ def sweep_map(
         go.Heatmap(
             z=[list(row) for row in errors], x=[f"{T:g}" for T in temperatures], y=[f"{alpha:g}" for alpha in alphas],
             xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
-            textfont={"color": INK},  # 4.5 to 1 on the darkest cell, and more on all others
-            colorscale=[[0, ROLE_COLOURS["distilled"]], [1, "#d3dcd9"]],
+            textfont={"color": INK}, colorscale=[[0, SCALE], [1, SURFACE]],
             hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
         )
     )  # fmt: skip
+    known = [value for row in errors for value in row if value is not None]
+    for row, values in enumerate(errors):
+        for column, value in enumerate(values):
+            if value is not None and value == min(known):
+                figure.add_shape(type="rect", x0=column - 0.48, x1=column + 0.48, y0=row - 0.48, y1=row + 0.48,
+                                 line={"color": INK, "width": 2})  # fmt: skip
     figure.update_xaxes(title_text="temperature T", type="category", showgrid=False)
     figure.update_yaxes(title_text="alpha", type="category", showgrid=False)
     return with_style(figure, height=140 + 52 * max(2, len(alphas)), title=title)

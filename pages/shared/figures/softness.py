@@ -9,8 +9,11 @@ import plotly.graph_objects as go
 from pages.shared.figures.style import (
     GRADIENT_COLOURS,
     GREY,
+    INK,
     MANY,
+    RAISED,
     ROLE_COLOURS,
+    SURFACE,
     class_axis,
     class_labels,
     line_at,
@@ -39,12 +42,14 @@ def dark_knowledge(
     figure = go.Figure(
         go.Heatmap(
             z=drawn, x=places, y=places, customdata=percent, xgap=gap, ygap=gap,
-            colorscale=[[0, "rgba(128,128,128,0.10)"], [1, ROLE_COLOURS["teacher"]]], zmin=0,
+            colorscale=[[0, SURFACE], [1, ROLE_COLOURS["teacher"]]], zmin=0,
             colorbar={"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0},
             hovertemplate=article + "%{y} gets %{customdata:.3g}% for %{x}<extra></extra>",
         )
     )  # fmt: skip
-    figure.update_yaxes(title_text="true class", autorange="reversed", scaleanchor="x", showgrid=False, **axis)
+    figure.update_yaxes(
+        title_text="true class", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False, **axis
+    )
     title = f"mean soft target at T = {temperature:g}"
     figure.update_xaxes(title_text=title, constrain="domain", showgrid=False, **axis)
     return with_style(figure, height=840 if len(shown) > MANY else 440 + room_for(labels))
@@ -107,7 +112,7 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
                        hovertemplate="%{x}: %{y:.4g}")  # fmt: skip
     total = [a + b for a, b in zip(parts["soft"], parts["hard"], strict=True)]
     figure.add_scatter(x=places, y=total, mode="markers", name="sum", hovertemplate="%{x}: %{y:.4g}",
-                       marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": GREY})  # fmt: skip
+                       marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": INK})  # fmt: skip
     figure.update_layout(barmode="relative")
     axis = class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
     figure.update_xaxes(title_text="class", **axis)
@@ -130,7 +135,7 @@ def gradient_sizes(
     figure = go.Figure()
     if law_from is not None:
         figure.add_shape(type="rect", x0=law_from, x1=max(temperatures), y0=0, y1=1, yref="paper", layer="below",
-                         fillcolor="rgba(128,128,128,0.14)", line={"width": 0})  # fmt: skip
+                         fillcolor=RAISED, line={"width": 0})  # fmt: skip
         figure.add_annotation(x=math.log10(max(temperatures)), y=0.02, yref="paper", text="here it falls as 1/T²",
                               showarrow=False, xanchor="right", yanchor="bottom")  # fmt: skip
     series = (

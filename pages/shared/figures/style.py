@@ -1,7 +1,7 @@
-"""Plain records -> plotly figures. Knows plotly and plain data, nothing else of this project.
+"""Plain records -> plotly figures. Knows plotly, plain data and the design tokens, nothing else of this project.
 
-Roles keep their colours and dashes everywhere. Backgrounds are clear and text takes the page's colour, so that a
-figure reads in light and dark; the three hues differ in lightness too, for the colour-blind.
+Roles keep their colours and dashes everywhere. A colour is the name of a token, which plotly.js's companion resolves in
+the browser: a figure made once reads in light and in dark.
 """
 
 import html
@@ -12,10 +12,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-ROLE_COLOURS = {"teacher": "#4a7fe0", "baseline": "#e08a00", "distilled": "#12a37a", "mistake": "#c9566b"}
+from pages.shared.tokens import colour, mixed
+
+ROLE_COLOURS = {kind: colour(kind) for kind in ("teacher", "baseline", "distilled", "mistake")}
 """mistake: of a run, whatever its role, that makes one on purpose."""
-GREY = "#888888"
-INK = "#101614"
+GREY, INK, SURFACE, RAISED = map(colour, ("muted", "ink", "surface", "raised"))
+SCALE, FEWER, MORE = map(colour, ("scale", "fewer", "more"))
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 """Of several runs of one role, by their order."""
 OPTIONS = {"responsive": True, "displayModeBar": False}
@@ -29,27 +31,32 @@ def plain(text: str) -> str:
 
 
 def colours_of(kinds: Sequence[str]) -> list[str]:
-    """A colour for each run by its kind, of ROLE_COLOURS; several of one kind have its shades, from dark to light."""
+    """A colour for each run by its kind, of ROLE_COLOURS; several of one kind come closer and closer to the ink."""
     counts, places = Counter(kinds), Counter[str]()
     colours = []
     for kind in kinds:
-        colour, shade = ROLE_COLOURS[kind], 0.0
-        if counts[kind] > 1:
-            shade = 2 * places[kind] / (counts[kind] - 1) - 1
+        share = MOST_INK * places[kind] / max(1, counts[kind] - 1)
+        colours.append(mixed(kind, "ink", share) if share else ROLE_COLOURS[kind])
         places[kind] += 1
-        parts = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-        mixed = (part * (1 + 0.4 * shade) if shade < 0 else part + 0.6 * shade * (255 - part) for part in parts)
-        colours.append("#" + "".join(f"{round(part):02x}" for part in mixed))
     return colours
 
 
-def dashes_of(roles: Sequence[str]) -> list[str]:
-    """A dash for each run: solid for the first of its role, others for the next."""
-    counts: dict[str, int] = {}
+MOST_INK = 0.6
+"""Of the last run's colour, where several have one role."""
+
+
+def dashes_of(kinds: Sequence[str]) -> list[str]:
+    """A dash for each run: solid for the first of its kind, others for the next.
+
+    Beside a mistake a dash means the mistake: all of its runs have it, and no other.
+    """
+    if "mistake" in kinds:
+        return ["dash" if kind == "mistake" else "solid" for kind in kinds]
+    places = Counter[str]()
     dashes = []
-    for role in roles:
-        dashes.append(DASHES[counts.get(role, 0) % len(DASHES)])
-        counts[role] = counts.get(role, 0) + 1
+    for kind in kinds:
+        dashes.append(DASHES[places[kind] % len(DASHES)])
+        places[kind] += 1
     return dashes
 
 
@@ -90,7 +97,7 @@ MANY = 20
 """Classes above which a figure takes more room, or shows the most telling ones alone."""
 
 
-GRADIENT_COLOURS = {"soft": "#8a63d2", "hard": "#c9566b"}
+GRADIENT_COLOURS = {"soft": colour("soft"), "hard": colour("hard")}
 
 
 def decade_ticks(values: Sequence[float]) -> list[float]:
@@ -108,7 +115,15 @@ _LAYOUT = {
     "hovermode": "closest",
     "uirevision": "keep",  # zoom and hidden curves survive an update
 }
-_AXIS = {"gridcolor": "rgba(128,128,128,0.2)", "zeroline": False, "automargin": True}
+_X_AXIS = {
+    "gridcolor": colour("line"),
+    "showgrid": False,
+    "zeroline": False,
+    "automargin": True,
+    "showline": True,
+    "linecolor": colour("line"),
+}
+_Y_AXIS = {"gridcolor": colour("line"), "zeroline": False, "automargin": True}
 
 
 def interval(means: Sequence[float], lows: Sequence[float], highs: Sequence[float], **look: Any) -> dict[str, Any]:
@@ -131,8 +146,8 @@ def with_style(figure: go.Figure, height: int, title: str = "") -> go.Figure:
     """
     own = figure.layout.to_plotly_json()
     names = {"xaxis", "yaxis"} | {name for name in own if name.startswith(("xaxis", "yaxis"))}
-    axes = {name: {**_AXIS, **own.get(name, {})} for name in names}
+    axes = {name: {**(_X_AXIS if name[0] == "x" else _Y_AXIS), **own.get(name, {})} for name in names}
     if title:
-        own["title"] = {"font": {"size": 14}, **own.get("title", {}), "text": title}
+        own["title"] = {"font": {"size": 14}, "x": 0, "xref": "paper", **own.get("title", {}), "text": title}
     figure.layout = {**_LAYOUT, **own, **axes, "template": "none", "height": height}
     return figure

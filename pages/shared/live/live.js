@@ -91,6 +91,7 @@ function layOutRows(view, known) {
   view.cells = new Map();
   for (const run of known) {
     const row = element("div", "kd-run", view.rows);
+    row.classList.toggle("kd-done", view.pageStatuses.includes(`${run.id}:finished`)); // before the first answer
     const dot = element("button", "kd-dot", row);
     Object.assign(dot, { type: "button", title: `Show or hide the curves of the ${run.role}` });
     dot.setAttribute("aria-label", dot.title);
@@ -108,7 +109,7 @@ function layOutRows(view, known) {
     element("b", "", who, run.title);
     element("small", "", who, run.details);
     const how = element("div", "kd-how", row);
-    const bar = element("div", "kd-bar", how);
+    const bar = element("div", "kd-progress", how);
     bar.setAttribute("role", "progressbar");
     bar.setAttribute("aria-label", `Progress of the ${run.role}`);
     const fill = element("i", "", bar);
@@ -122,6 +123,7 @@ function layOutRows(view, known) {
 function showState(view, run) {
   const cell = view.cells.get(run.id);
   if (!cell) return;
+  cell.row.classList.toggle("kd-done", run.status === "finished");
   cell.fill.style.width = `${(100 * run.progress).toFixed(2)}%`;
   cell.bar.setAttribute("aria-valuenow", Math.round(100 * run.progress));
   const text = sentence(run, view.asked.get(run.id));
@@ -255,9 +257,10 @@ function draw(view) {
   if (!any) return;
   plotly().then((Plotly) => {
     const narrow = view.root.clientWidth < 640;
-    const layout = structuredClone(narrow ? view.narrow : view.figure.layout);
+    const figure = themed(view.figure, view.parent);
+    const layout = narrow ? themed(view.narrow, view.parent).layout : figure.layout;
     const heights = {};
-    const traces = view.figure.data.map((trace) => {
+    const traces = figure.data.map((trace) => {
       const { run: id, panel, raw } = trace.meta, run = view.runs.get(id);
       if (!run) return trace;
       let x, y;
@@ -285,11 +288,9 @@ function draw(view) {
       if (panel === "validation_accuracy" || !view.log) return;
       axis.type = "log";
       axis.tickvals = decadeTicks(heights[panel] || []);
-      axis.ticktext = axis.tickvals.map((tick) => String(tick));
+      axis.ticktext = axis.tickvals.map((tick) => (tick < 1e-3 ? tick.toExponential() : String(tick)));
     });
     layout.uirevision = `${view.log}`;
-    layout.font = themedFont(view.parent);
-    layout.autosize = true;
     view.chart.style.height = `${layout.height}px`;
     view.chart.setAttribute("role", "img");
     view.chart.setAttribute("aria-label", `Learning curves. ${view.said.textContent}`);
@@ -320,9 +321,9 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   layOutRows(view, data.runs);
   view.panels = data.panels;
   view.unjudged = data.unjudged;
-  view.figure = data.figure ? JSON.parse(data.figure) : null;
+  view.figure = data.figure;
   if (view.figure) plotly().catch(() => {});  // load it while the first answer is on its way; draw says what fails
-  view.narrow = data.narrow ? JSON.parse(data.narrow) : null;
+  view.narrow = data.narrow;
   view.tools.hidden = view.chart.hidden = true;
   view.waiting.hidden = !view.figure;
   for (const run of view.runs.values()) showState(view, run);

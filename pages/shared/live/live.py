@@ -64,13 +64,14 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
-    state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS, isolated=False)(
-        key=key,
-        data=shown,
-        on_asked_change=lambda: None,
-        on_changed_change=lambda: None,
-        **callbacks(key, "smoothing", "axis", "points"),
-    )
+    with st.container(key=f"{'curves' if curves else 'rows'}_{key}"):  # frame.css keeps the room that curves will take
+        state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS, isolated=False)(
+            key=key,
+            data=shown,
+            on_asked_change=lambda: None,
+            on_changed_change=lambda: None,
+            **callbacks(key, "smoothing", "axis", "points"),
+        )
     for run_id, what, mine in event_of(state, "asked", _requests) or ():
         _do(run_id, what, mine=mine)
 
@@ -85,7 +86,7 @@ def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str
     wide, narrow = (
         figures_curves.learning_curves(lines, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1)
     )
-    return as_json(wide), json.dumps(narrow.layout.to_plotly_json())
+    return as_json(wide), json.dumps({"layout": narrow.layout.to_plotly_json()})
 
 
 def _do(run_id: str, what: str, *, mine: bool) -> None:

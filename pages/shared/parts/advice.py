@@ -20,7 +20,7 @@ def advice_on(runs: Sequence[Run]) -> None:
     students = [run for run in runs if evidence.can_be_read(run)]
     if not students:
         return
-    st.subheader("What next?")
+    st.header("What next?", anchor=False)
     student = students[-1]
     if len(students) > 1:
         labels = {run.id: run.label for run in students}

@@ -18,6 +18,7 @@ from pages.shared.access.base_path import absolute
 from pages.shared.room.qr import send_qr
 from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
+from pages.shared.tokens import css
 
 MAX_WATCHED = 60
 """Runs of one live view."""
@@ -37,6 +38,19 @@ async def _send_plotly(request: Request) -> Response:
 def compressed_plotly() -> bytes:
     """Compressed once: Streamlit's server would do it again for every browser, on the thread that serves them all."""
     return gzip.compress(PLOTLY_JS.read_bytes(), mtime=0)
+
+
+FRAME = Path(__file__).parents[1] / "frame"
+
+
+def _send_style(request: Request) -> Response:
+    style = css() + FRAME.with_suffix(".css").read_text(encoding="utf-8")
+    return Response(style, media_type="text/css", headers={"Cache-Control": "no-cache"})
+
+
+def _send_script(request: Request) -> Response:
+    script = FRAME.with_suffix(".js").read_text(encoding="utf-8")
+    return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
 def _headers(encoding: str = "") -> dict[str, str]:
@@ -132,6 +146,8 @@ _WATCHERS = _Watchers()
 
 ROUTES: list[BaseRoute] = [
     Route(absolute("/assets/plotly.min.js"), _send_plotly),
+    Route(absolute("/assets/frame.css"), _send_style),
+    Route(absolute("/assets/frame.js"), _send_script),
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
     Route(absolute("/qr"), send_qr),

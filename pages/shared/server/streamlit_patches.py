@@ -111,7 +111,7 @@ def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[An
 
 @cache
 def frontend() -> tuple[str, bytes]:
-    """Read the script of the frontend that speaks of a lost connection, in our words: its name, its content.
+    """Read the script of the frontend that speaks of a lost connection, in our words, and FRAME: its name, its content.
 
     Fault: who sits before a page whose server is gone reads "streamlit run yourscript.py".
     Still needed: test_a_lost_connection_is_said_in_our_words fails without LOST.
@@ -121,7 +121,7 @@ def frontend() -> tuple[str, bytes]:
         if all(words in text for words in LOST):
             for words, ours in LOST.items():
                 text = text.replace(words, ours)
-            return file.name, text.encode()
+            return file.name, (text + FRAME).encode()
     _LOG.warning("Streamlit's words on a lost connection are not where they were: it says them itself.")
     return "none", b""
 
@@ -137,6 +137,16 @@ LOST = {
     "`Connection error`": "`No connection`",
 }
 """What Streamlit says of a lost connection, and what we say."""
+FRAME = """
+{
+  const add = (tag, properties) => document.head.append(Object.assign(document.createElement(tag), properties));
+  const first = ".stMainBlockContainer { max-width: 80rem !important; padding-top: 4.75rem !important; }";
+  add("style", { textContent: first });
+  add("link", { rel: "stylesheet", href: new URL("../../assets/frame.css", import.meta.url) });
+  add("script", { src: new URL("../../assets/frame.js", import.meta.url) });
+}
+"""
+"""Loads what surrounds every page with the first script. A style that a page brings arrives after its first picture."""
 
 
 PATCHES: dict[str, Callable[[Any], Any]] = {

@@ -37,7 +37,6 @@ from kd_core.runs import recovery
 from kd_core.runs.run import Run, StoreError, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
-from pages.shared.figures import style
 from pages.shared.session import keys
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
     from kd_core.runs import artifacts
 
 WARM_UP_AFTER_SECONDS = 2.0
-OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#c24b4b", "#4f8f6b", "#a08035")
+OWNER_COLOURS = ("#b4548f", "#7a6ad8", "#3a93b8", "#7d9a2e", "#c2703d", "#8a6a4f", "#4f8f6b", "#a08035")
 RUNS_TIMED = 50
 FORECAST_SECONDS = 2.0
 """How old a forecast may be."""
@@ -78,7 +77,7 @@ def browser() -> str:
 
 def owner_colour(browser_id: str) -> str:
     """The colour that stands for a browser, wherever its runs are listed; grey for runs from a shell."""
-    return OWNER_COLOURS[zlib.crc32(browser_id.encode()) % len(OWNER_COLOURS)] if browser_id else style.GREY
+    return OWNER_COLOURS[zlib.crc32(browser_id.encode()) % len(OWNER_COLOURS)] if browser_id else "#888888"
 
 
 @st.cache_resource(show_spinner=False)

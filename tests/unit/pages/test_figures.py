@@ -5,7 +5,6 @@ import json
 import pytest
 
 from pages.shared.figures.curves import PANELS, Curve, learning_curves
-from pages.shared.figures.experiments import sweep_map
 from pages.shared.figures.style import DASHES, ROLE_COLOURS, dashes_of
 
 CURVES = [Curve("t1", "Teacher", "teacher"), Curve("b1", "Baseline", "baseline"), Curve("d1", "Distilled", "distilled")]
@@ -51,6 +50,10 @@ def test_runs_of_one_role_have_different_dashes_and_the_first_of_each_is_solid()
     assert dashes_of(["teacher"] * 6) == [*DASHES, "solid"]
 
 
+def test_beside_a_mistake_all_that_is_right_is_solid_and_all_that_is_wrong_is_dashed():
+    assert dashes_of(["distilled", "mistake", "distilled", "mistake"]) == ["solid", "dash", "solid", "dash"]
+
+
 def test_the_smooth_line_bears_the_dash_and_the_faint_one_under_it_is_solid():
     figure = learning_curves([Curve("a", "A", "distilled"), Curve("b", "B", "distilled")], epochs=1)
     dashes = {(line.meta["run"], line.meta["raw"]): line.line.dash for line in figure.data}
@@ -61,17 +64,3 @@ def test_learning_curves_of_no_run_are_empty_panels():
     figure = learning_curves([], epochs=1)
     assert len(figure.data) == 0
     assert len(figure.layout.annotations) == len(PANELS)
-
-
-def luminance(colour):
-    """Of '#rrggbb', as WCAG 2.1 defines relative luminance."""
-    shares = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
-    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in shares]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def test_numbers_of_the_sweeps_map_are_legible_on_every_cell():
-    (cells,) = sweep_map([1, 2], [0.5], [[3.0, 4.0]], "30 units").data
-    ink = luminance(cells.textfont.color)
-    for _, colour in cells.colorscale:
-        assert (luminance(colour) + 0.05) / (ink + 0.05) >= 4.5

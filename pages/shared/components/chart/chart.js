@@ -1,10 +1,7 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".kd-chart");
-  const figure = JSON.parse(data.figure);
   const draw = async () => {
-    const Plotly = await plotly();
-    figure.layout.font = themedFont(parentElement);
-    figure.layout.autosize = true;
+    const Plotly = await plotly(), figure = themed(data.figure, parentElement);
     if (figure.layout.yaxis?.scaleanchor) // what is square needs no more height than it has width
       figure.layout.height = Math.min(figure.layout.height, Math.max(320, box.clientWidth + 80));
     box.style.height = figure.layout.height + "px";

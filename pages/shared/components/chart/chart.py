@@ -13,8 +13,9 @@ from pages.shared.figures import style
 from pages.shared.session.address import event_of
 
 _HERE = Path(__file__)
-_PLOTLY = _HERE.parent.parent / "common" / "plotly.js"
-PLOTLY_JS = f"const PLOTLY_OPTIONS = {json.dumps(style.OPTIONS)};\n" + _PLOTLY.read_text(encoding="utf-8")
+THEMED_JS = (_HERE.parent.parent / "common" / "plotly.js").read_text(encoding="utf-8")
+"""The function themed, which resolves a figure's colours, and what else plotly needs in a page."""
+PLOTLY_JS = f"const PLOTLY_OPTIONS = {json.dumps(style.OPTIONS)};\n{THEMED_JS}"
 """What every component that draws with plotly begins with."""
 _SCRIPT = PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
 
@@ -28,7 +29,7 @@ def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) ->
         "kd_lab_chart", html='<div class="kd-chart"></div>', js=_SCRIPT, isolate_styles=False
     )
     data = {"figure": as_json(figure), "text": text, "clickable": clickable}
-    state = component(key=key, data=data, on_clicked_change=lambda: None)
+    state = component(key=key, data=data, height=figure.layout.height or "content", on_clicked_change=lambda: None)
     return event_of(state, "clicked", lambda place: (str(place["x"]), str(place["y"])))
 
 

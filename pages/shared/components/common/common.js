@@ -53,7 +53,7 @@ function legendEntry(legend, colour, text, kind = "") {
 function bodyUnder(table, titles, glossary) {
   table.replaceChildren();
   const head = element("tr", "", element("thead", "", table));
-  for (const title of titles) explained(title, element("th", "", head), glossary);
+  for (const title of titles) explained(title, element(title ? "th" : "td", "", head), glossary);
   return element("tbody", "", table);
 }
 

@@ -9,9 +9,24 @@ function plotly() {
     document.head.append(script);
   });
 }
-function themedFont(parentElement) {
-  const style = getComputedStyle(parentElement);
-  return { color: style.getPropertyValue("--st-text-color") || "#888", family: style.getPropertyValue("--st-font"), size: 13 };
+// A figure of Python's: its colours are names of tokens, var(--kd-…), which stand for others in light than in dark.
+function themed(json, parentElement) {
+  const probe = document.body.appendChild(document.createElement("i"));
+  probe.style.colorScheme = getComputedStyle(parentElement).colorScheme;
+  const known = {};
+  const figure = JSON.parse(json.replace(/"var\(--kd-[^"]*"/g, (name) => known[name] ??= JSON.stringify(resolved(JSON.parse(name), probe))));
+  probe.remove();
+  figure.layout.autosize = true;
+  figure.layout.font = { color: getComputedStyle(parentElement).color, family: getComputedStyle(parentElement).fontFamily, size: 13 };
+  for (const [name, axis] of Object.entries(figure.layout)) if (/^[xy]axis/.test(name) && axis.title) axis.title.font ??= { size: 13 };
+  figure.layout.hoverlabel = { font: { family: figure.layout.font.family, size: 13 } };
+  return figure;
+}
+function resolved(colour, probe) {  // as plotly reads colours, which knows no color(srgb 0.1 0.2 0.3)
+  probe.style.color = colour;
+  const said = getComputedStyle(probe).color;
+  const shares = said.match(/^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)\)$/)?.slice(1);
+  return shares ? `rgb(${shares.map((share) => Math.round(255 * share)).join()})` : said;
 }
 function onThemeChange(parentElement, redraw) {  // the theme's colours change without new data
   parentElement.kdRedraw = redraw;

@@ -1,6 +1,7 @@
 """Showing the tiny images of a data set, and choosing among them."""
 
 import base64
+import html
 import io
 import math
 from collections.abc import Sequence
@@ -30,6 +31,21 @@ def picture(image: NDArray[np.uint8], longer_side: int = SHOWN) -> NDArray[np.ui
     scale = max(1, longer_side // max(image.shape[1:]))
     large = image.repeat(scale, axis=1).repeat(scale, axis=2)
     return _for_pillow(large)
+
+
+def show(image: NDArray[np.uint8], *, text: str, width: int | None = None, caption: str = "") -> None:
+    """Show an image (C, H, W) and its caption. text: what it shows, which st.image has no place for.
+
+    width: in pixels; without one it takes the room there is. Each pixel of a small image is a crisp square.
+    """
+    crisp = "image-rendering: pixelated;" if min(image.shape[1:]) <= SMALL else ""
+    below = f'<figcaption style="color: var(--kd-muted); font-size: 0.875rem">{html.escape(caption)}</figcaption>'
+    st.html(
+        f'<figure style="margin: 0; max-width: {f"{width}px" if width else "100%"}">'
+        f'<img src="{_data_url(image)}" alt="{html.escape(text)}" style="display: block; width: 100%; {crisp}'
+        f' border-radius: var(--st-base-radius)">{below if caption else ""}</figure>',
+        width="stretch" if width is None else "content",
+    )
 
 
 def width_of(image: NDArray[np.uint8], longer_side: int = SHOWN) -> int:

@@ -1,0 +1,58 @@
+"""Every page against WCAG 2.2 AA as far as a program can check it (axe-core), in light and in dark."""
+
+import re
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+from serving import ROOT
+
+PAGES = [
+    name
+    for name in re.findall(r"st\.Page\(\s*\"pages/(\w+)/page\.py\"", (ROOT / "app.py").read_text())
+    if name != "temperature"
+]
+WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
+SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
+  && !document.querySelector('[data-testid=stSkeleton]')
+  && [...document.querySelectorAll('.kd-chart')].every((box) => !box.offsetParent || box.querySelector('svg'))"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, name):
+    page = new_page()
+    page.goto(f"{server_as_it_ships}/{'' if name == 'overview' else name}")
+    page.get_by_role("heading", level=1).wait_for()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
+        page.wait_for_function(SETTLED)
+        found = Axe().run(page, options=WCAG_AA)
+        assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
+
+
+def test_on_a_phone_the_menu_has_a_name_and_closes_after_a_choice(server_as_it_ships, new_page):
+    page = new_page(width=390, height=844, has_touch=True)
+    page.goto(f"{server_as_it_ships}/data")
+    menu = page.get_by_role("button", name="Menu of pages")
+    menu.click()
+    page.get_by_role("navigation").get_by_role("link", name="Break it").click()
+    expect(page.get_by_role("heading", name="Break it", level=1)).to_be_visible()
+    expect(menu).to_be_visible()
+    expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
+
+
+def test_the_keyboard_reaches_a_page_in_a_menu_and_its_focus_shows(server_as_it_ships, new_page):
+    page = new_page()
+    page.goto(f"{server_as_it_ships}/data")
+    page.get_by_role("heading", level=1).wait_for()
+    section = page.get_by_role("button", name="Experiments")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if section.evaluate("(button) => button === document.activeElement"):
+            break
+    assert section.evaluate("(button) => getComputedStyle(button).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    page.get_by_role("menuitem", name="Sweep").wait_for()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Sweep", level=1)).to_be_visible()
