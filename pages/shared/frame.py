@@ -7,6 +7,7 @@ from pages.shared.access import rights
 from pages.shared.access.auth import ENTER, server_auth
 from pages.shared.parts import button
 from pages.shared.parts.uploads import explain_refused_uploads
+from pages.shared.room import prepared
 from pages.shared.room.room import room
 from pages.shared.server.ready import wait_until_ready
 from pages.shared.server.streamlit_patches import StreamlitPage
@@ -22,7 +23,8 @@ TROUBLE_SECONDS = 3.0
 def run_page(page: StreamlitPage) -> None:
     """Run a page; what its user can cause or meet is shown as one sentence in its place."""
     button.empty()
-    room()
+    view = prepared.of_address()
+    room(view)
     try:
         if services.jobs().trouble:
             st.fragment(_say_trouble, run_every=TROUBLE_SECONDS)()
@@ -33,6 +35,7 @@ def run_page(page: StreamlitPage) -> None:
         page.run()
     except LabError as error:
         st.error(literal(str(error)), icon=":material/error:")
+    prepared.log_unknown(view)
     button.forget()
     explain_refused_uploads()
     if server_auth().asks_for_presenter and not rights.presenter():

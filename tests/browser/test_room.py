@@ -25,3 +25,28 @@ def test_what_is_shared_is_what_is_seen(server_as_it_ships, new_page):
     expect(other.get_by_role("slider", name="alpha")).to_have_value("0.5")
     expect(other.get_by_text("test image 15")).to_be_visible()
     expect(other).to_have_url(shared)
+
+
+def test_a_prepared_view_hides_and_fixes_controls(server_as_it_ships, new_page):
+    page = new_page()
+    page.goto(
+        f"{server_as_it_ships}/temperature?batch=shippeddigits&alpha=0.5&lock=alpha,melon&hide=gallery_kind,pages"
+    )
+    alpha = page.get_by_role("slider", name="alpha")
+    expect(alpha).to_have_attribute("aria-disabled", "true")
+    alpha.focus()
+    page.keyboard.press("ArrowRight")
+    page.locator(".st-key-alpha").get_by_role("group").click(position={"x": 20, "y": 10}, force=True)
+    expect(page.get_by_role("combobox", name="True class")).to_be_visible()
+    expect(page.get_by_label("Show", exact=True)).to_be_hidden()
+    expect(page.get_by_role("link", name="Train", exact=True)).to_be_hidden()
+
+    page.get_by_role("button", name="Share").click()
+    page.get_by_text("Prepare it for a class").click()
+    panel = page.get_by_role("dialog", name="Share this view")
+    expect(panel.get_by_label("Show", exact=True)).to_have_value("hide")
+    panel.get_by_label("Show", exact=True).select_option("shown")
+    panel.get_by_label("True class").select_option("fixed")
+    address = panel.get_by_label("Address of this view")
+    expect(address).to_have_value(re.compile("hide=pages&lock=melon,gallery_class,alpha"))
+    expect(alpha).to_have_value("0.5")

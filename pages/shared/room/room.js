@@ -13,7 +13,7 @@ function icon(path, parent) {
 }
 
 function barButton(bar, path, text, title) {
-  const button = element("button", "kd-plain", bar, undefined, { type: "button", title });
+  const button = element("button", "kd-plain", bar, undefined, { type: "button", title, "data-control": text.toLowerCase() });
   icon(path, button);
   element("span", "", button, text);
   return button;
@@ -38,10 +38,12 @@ export default function ({ data, parentElement }) {
     for (const name of LOOK) view.host.style.setProperty(name, style.getPropertyValue(name));
   };
   dress();
+  const unprepare = prepare(view);
   const theme = new MutationObserver(dress);
   theme.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
   return () => {
     theme.disconnect();
+    unprepare();
     clearInterval(view.following);
     view.host.remove();
     parentElement.kdRoom = undefined;

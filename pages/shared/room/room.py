@@ -1,4 +1,4 @@
-"""The bar at the top of every page for whoever stands before a class: share this view."""
+"""The bar at the top of every page for whoever stands before a class: share this view, prepare it."""
 
 import contextlib
 import ipaddress
@@ -9,16 +9,35 @@ import streamlit as st
 
 from pages.shared.access.auth import passwords
 from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.room import prepared
 from pages.shared.room.qr import MOST_CHARACTERS
 
-_PARTS = "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in ("share.js",))
+_PARTS = "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in ("prepare.js", "share.js"))
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what server.address says where others are let in
 
+KEY = "room"
+NO_CONTROLS = (KEY, "lesson", "uploads", "mended", "menu_")
+"""What the keys begin with of that which is no control of a page's view."""
 
-def room() -> None:
-    """Draw the bar. The address is the browser's own, so that what is shared is what is seen."""
+
+def room(view: prepared.Prepared) -> None:
+    """Draw the bar over a page that is prepared like this.
+
+    The address is the browser's own, so that what is shared is what is seen.
+    """
+    prepared.apply(view)
     component(__file__, "kd-room", js=COMMON_JS + _PARTS, isolated=False)(
-        key="room", data={"network": _network(), "password": bool(passwords()[0]), "most": MOST_CHARACTERS}
+        key=KEY,
+        data={
+            "network": _network(),
+            "password": bool(passwords()[0]),
+            "most": MOST_CHARACTERS,
+            "hidden": prepared.selector(view.hidden),
+            "locked": prepared.selector(view.locked),
+            "names": {key: name for name, keys in prepared.KEYS.items() for key in keys},
+            "called": prepared.IN_COMPONENTS,
+            "not": NO_CONTROLS,
+        },
     )
 
 

@@ -9,6 +9,7 @@ function sharedAddress({ data, changes = {} }) {
   address.hash = "";
   if (data.network && LOOPBACK.test(address.hostname)) address.hostname = data.network;
   for (const [name, value] of Object.entries(changes)) value ? address.searchParams.set(name, value) : address.searchParams.delete(name);
+  address.search = address.search.replaceAll("%2C", ","); // as people write it
   return address.href;
 }
 
@@ -33,10 +34,12 @@ function sharePanel(view) {
   const copy = element("button", "kd-filled", row, "Copy", { type: "button" });
   const said = element("p", "kd-said", panel, "", { role: "status" });
   const note = element("p", "kd-note", panel);
+  const fold = editor(view, panel);
   close.onclick = () => panel.close();
   panel.onclick = (event) => { if (event.target === panel) panel.close(); };
   field.onfocus = () => field.select();
   const tell = async () => {
+    field.dataset.copied = "yes";
     said.textContent = await copied(field) ? "Copied." : "This browser does not let a page copy: select the address and copy it yourself.";
   };
   copy.onclick = tell;
@@ -47,13 +50,16 @@ function sharePanel(view) {
     code.hidden = address.length > view.data.most;
     if (!code.hidden) code.src = new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI);
     note.textContent = notes(view, address);
-    tell();
+    said.textContent = field.dataset.copied ? "The address has changed: copy it again." : "";
   };
   panel.onclose = () => { clearInterval(view.following); field.value = ""; };
   return () => {
     if (!panel.open) panel.showModal();
     view.changes = {};
+    fold();
+    delete field.dataset.copied;
     view.refresh();
+    tell();
     copy.focus();
     clearInterval(view.following);
     view.following = setInterval(view.refresh, FOLLOW_MS);
