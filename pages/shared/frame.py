@@ -24,7 +24,7 @@ def run_page(page: StreamlitPage) -> None:
     """Run a page; what its user can cause or meet is shown as one sentence in its place."""
     button.empty()
     view = prepared.of_address()
-    room(view)
+    room(page.url_path or DEFAULT_PAGE, view)
     try:
         if services.jobs().trouble:
             st.fragment(_say_trouble, run_every=TROUBLE_SECONDS)()

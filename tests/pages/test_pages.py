@@ -93,8 +93,8 @@ def open_page(homes, monkeypatch, at_this_machine):
 
 
 def charts(app):
-    """The components of a page, but the one that watches uploads, which every page has."""
-    return [component for component in app.get("bidi_component") if component.key != "uploads"]
+    """The components of a page, but the two that every page has."""
+    return [component for component in app.get("bidi_component") if component.key not in ("room", "uploads")]
 
 
 def words(app):

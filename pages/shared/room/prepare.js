@@ -87,7 +87,7 @@ function editor(view, parent) {
     for (const [name, called] of controls(view)) {
       const row = element("label", "", list);
       element("span", "", row, called);
-      const choice = element("select", "", row);
+      const choice = element("select", "", row, undefined, { "aria-label": called });
       choice.dataset.name = name;
       for (const [value, text] of STATES) element("option", "", choice, text, { value });
       choice.value = ["hide", "lock"].find((state) => stand(state).includes(name)) ?? "";

@@ -24,15 +24,19 @@ function build(app) {
   const bar = element("div", "kd-bar", view.host);
   const share = barButton(bar, SHARE_ICON, "Share", "Copy the address of this view, and show its QR code");
   const open = sharePanel(view);
-  share.onclick = open;
-  view.host.onkeydown = (event) => { if (event.key !== "Escape") event.stopPropagation(); }; // keys that are Streamlit's
+  share.onclick = view.openShare = open;
+  view.stage = stage(view);
+  barButton(bar, STAGE_ICON, "Stage", "Stage view: one part of the page full screen (s)").onclick = view.stage.enter;
+  view.host.onkeydown = (event) => event.stopPropagation(); // keys that are Streamlit's
   return view;
 }
 
-export default function ({ data, parentElement }) {
+export default function ({ data, parentElement, setStateValue }) {
   const app = document.querySelector(".stApp");
   const view = (parentElement.kdRoom ??= build(app));
-  view.data = data;
+  Object.assign(view, { data, send: setStateValue });
+  view.stage.asked(data.stage);
+  root.toggleAttribute("data-kd-room", true); // what waits for the stage (stage.py) need not wait any more
   const dress = () => {
     const style = getComputedStyle(parentElement);
     for (const name of LOOK) view.host.style.setProperty(name, style.getPropertyValue(name));

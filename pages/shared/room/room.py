@@ -1,4 +1,4 @@
-"""The bar at the top of every page for whoever stands before a class: share this view, prepare it."""
+"""The bar at the top of every page for whoever stands before a class: share a view, prepare it, put it on a stage."""
 
 import contextlib
 import ipaddress
@@ -9,10 +9,11 @@ import streamlit as st
 
 from pages.shared.access.auth import passwords
 from pages.shared.components.common.browser import COMMON_JS, component
-from pages.shared.room import prepared
+from pages.shared.room import prepared, stage
 from pages.shared.room.qr import MOST_CHARACTERS
 
-_PARTS = "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in ("prepare.js", "share.js"))
+_PARTS = ("prepare.js", "share.js", "stage.js")
+_JS = COMMON_JS + "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in _PARTS)
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what server.address says where others are let in
 
 KEY = "room"
@@ -20,13 +21,19 @@ NO_CONTROLS = (KEY, "lesson", "uploads", "mended", "menu_")
 """What the keys begin with of that which is no control of a page's view."""
 
 
-def room(view: prepared.Prepared) -> None:
+def room(page: str, view: prepared.Prepared) -> None:
     """Draw the bar over a page that is prepared like this.
 
     The address is the browser's own, so that what is shared is what is seen.
     """
     prepared.apply(view)
-    component(__file__, "kd-room", js=COMMON_JS + _PARTS, isolated=False)(
+    stage.await_it(page)
+    _bar(page, view)
+
+
+@st.fragment  # so that a step on the stage runs the page no second time
+def _bar(page: str, view: prepared.Prepared) -> None:
+    component(__file__, "kd-room", js=_JS, isolated=False)(
         key=KEY,
         data={
             "network": _network(),
@@ -37,7 +44,9 @@ def room(view: prepared.Prepared) -> None:
             "names": {key: name for name, keys in prepared.KEYS.items() for key in keys},
             "called": prepared.IN_COMPONENTS,
             "not": NO_CONTROLS,
+            "stage": stage.part_on_stage(page),
         },
+        on_stage_change=lambda: stage.heard(st.session_state[KEY]),
     )
 
 

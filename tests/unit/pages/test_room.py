@@ -4,7 +4,7 @@ import pytest
 import streamlit as st
 from starlette.requests import Request
 
-from pages.shared.room import qr, room
+from pages.shared.room import qr, room, stage
 
 
 def code_of(text):
@@ -59,3 +59,50 @@ class FakeSocket:
 
     def getsockname(self):
         return self.way, 40_000
+
+
+@pytest.fixture
+def visit(monkeypatch):
+    """visit(page, stage=…) -> the part on stage there, and what the address has then; the session goes on."""
+    session = {}
+
+    def visit(page, **query):
+        monkeypatch.setattr(stage.st, "query_params", query)
+        monkeypatch.setattr(stage.st, "session_state", session)
+        return stage.part_on_stage(page), query.get("stage")
+
+    return visit
+
+
+def test_the_stage_stands_over_reruns_and_a_change_of_page(visit):
+    assert visit("temperature", stage="3") == (3, "3")
+    assert visit("temperature") == (3, "3")
+    assert visit("compare") == (1, "1")
+    assert visit("compare", stage="0") == (0, None)
+    assert visit("temperature") == (0, None)
+
+
+def test_an_address_from_before_a_step_does_not_take_it_back(visit, monkeypatch):
+    visit("temperature", stage="1")
+    for sent, stale in ((2, "1"), (3, "1"), (3, "2"), (0, "3")):
+        stage.heard({"stage": sent})
+        assert visit("temperature", stage=stale)[0] == sent
+    visit("compare", stage="1")
+    stage.heard({"stage": 2})
+    monkeypatch.setattr(stage, "went_back", lambda: True)
+    assert visit("compare", stage="1") == (1, "1")
+
+
+@pytest.mark.parametrize("odd", ["", "0", "-1", "1.5", "true", "²", "1e3", "9" * 10_000, "\x00"])
+def test_what_is_no_part_is_no_stage(visit, odd):
+    assert visit("temperature", stage=odd) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "part"), [(2, 2), (0, 0), (-1, 1), (10**400, 1), ("x", 1), ([], 1), (float("inf"), 1)]
+)
+def test_the_part_that_the_browser_shows_is_kept_and_nonsense_is_not(visit, sent, part):
+    visit("temperature", stage="1")
+    stage.heard({"stage": sent})
+    assert stage.st.session_state["stage"] == part
+    assert stage.st.query_params.get("stage") == (str(part) if part else None)

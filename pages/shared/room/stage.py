@@ -1,0 +1,62 @@
+"""Which part of a page stands on the stage: kept in the address (`stage=`), and over a change of page."""
+
+from typing import Any
+
+import streamlit as st
+
+from pages.shared.server.streamlit_patches import went_back
+from pages.shared.session.address import event_of
+
+STAGE = "stage"
+MOST_PARTS = 99
+UNTIL_IT_STANDS = """<style>
+  html:not([data-kd-room]) :is(.stMain, .stAppHeader) { animation: kd-stage-comes 0s 3s both; }
+  @keyframes kd-stage-comes { from { visibility: hidden; } }
+</style>"""
+"""Shows nothing of the page until the browser's script has arrived, or after three seconds."""
+_PAGE, _WRITTEN = "stage_page", "stage_written"
+
+
+def part_on_stage(page: str) -> int:
+    """The part of this page that stands on the stage, counted from 1; 0 while there is no stage.
+
+    A page that is opened on the stage opens with its first part. A browser sends the address that it has, which may be
+    from before the last step: one that this session wrote, the newest aside, is nobody's wish, unless it went back.
+    """
+    named, written = st.query_params.get(STAGE), st.session_state.get(_WRITTEN, [])
+    wished = named is not None and (named not in written or (named != written[-1] and went_back()))
+    if wished:
+        st.session_state[STAGE] = _whole(named or "")
+    elif named is None and st.session_state.get(_PAGE) != page:
+        st.session_state[STAGE] = min(1, st.session_state.get(STAGE, 0))
+    if wished or named in written[-1:]:
+        st.session_state[_WRITTEN] = [named]
+    st.session_state[_PAGE] = page
+    return _keep(st.session_state.get(STAGE, 0))
+
+
+def _whole(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 3 else 0
+
+
+def _keep(part: int) -> int:
+    st.session_state[STAGE] = part
+    if part and st.query_params.get(STAGE) != str(part):
+        st.query_params[STAGE] = str(part)
+        st.session_state[_WRITTEN] = [*st.session_state.get(_WRITTEN, [])[-MOST_PARTS:], str(part)]
+    elif not part:
+        st.query_params.pop(STAGE, None)
+    return part
+
+
+def await_it(page: str) -> None:
+    """Keep the page out of sight until its part stands on the stage."""
+    if part_on_stage(page):
+        st.html(UNTIL_IT_STANDS)
+
+
+def heard(state: Any) -> None:
+    """Keep what the browser's script shows: a part, or 0 where its visitor has left the stage."""
+    part = event_of(state, STAGE, int)
+    if part is not None and 0 <= part <= MOST_PARTS:
+        _keep(part)
