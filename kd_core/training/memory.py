@@ -4,9 +4,10 @@ Peaks that processes reached, against the estimates: docs/measurements/memory.md
 """
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from kd_core.base.config import ConfigError
 from kd_core.data.catalogue import info_of, is_own
@@ -44,7 +45,8 @@ class Memory(NamedTuple):
 class _Network(NamedTuple):
     """Bytes of a network in float32: its weights and buffers, and for one image what a forward pass keeps.
 
-    kept: for the backward pass. passing: the most that stands between two layers without it.
+    kept: for the backward pass. passing: the most that stands at once without it, what a block adds to its output and a
+    convolution's own copies of what it reads and writes among it.
     """
 
     weights: int
@@ -136,28 +138,22 @@ def _data(config: RunConfig, teachers: int) -> int:
 def _network(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) -> _Network:
     """Measure a network on torch's meta device, which knows the shape of everything and holds nothing."""
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from kd_core.models import build
 
     network = build.blueprint(model, image_shape, classes).train()
     owned = [*network.parameters(), *network.buffers()]
     kept: dict[int, Tensor] = {}  # by storage, each of which counts once
-    passing = 0
 
     def keep(tensor: Tensor) -> Tensor:
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
         return tensor
 
-    def pass_on(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal passing
-        passing = max(passing, output.nbytes + sum(tensor.nbytes for tensor in inputs))
-
-    for module in network.modules():
-        if not [*module.children()]:
-            module.register_forward_hook(pass_on)
+    images = torch.zeros(EXAMPLES, *image_shape, device="meta")
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(torch.zeros(EXAMPLES, *image_shape, device="meta"))
+        network(images)
+    passing = _standing(network.eval(), images)
     for tensor in owned:
         kept.pop(tensor.untyped_storage()._cdata, None)
     return _Network(
@@ -165,3 +161,35 @@ def _network(model: ModelConfig, image_shape: tuple[int, int, int], classes: int
         sum(tensor.untyped_storage().nbytes() for tensor in kept.values()) // EXAMPLES,
         passing // EXAMPLES,
     )
+
+
+def _standing(network: Any, images: Any) -> int:
+    """Count the bytes that stand at once, at most, while a network looks at images (N, C, H, W)."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    alive = most = 0
+
+    def end(size: int) -> None:
+        nonlocal alive
+        alive -= size
+
+    class Standing(TorchDispatchMode):
+        def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            nonlocal alive, most
+            output = operation(*args, **(kwargs or {}))
+            given, made = (
+                {id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in filter(torch.is_tensor, tensors)}
+                for tensors in (tree_leaves(args), tree_leaves(output))
+            )
+            for storage in (made[key] for key in made.keys() - given.keys()):
+                alive += storage.nbytes()
+                weakref.finalize(storage, end, storage.nbytes())
+            copies = (args[0], output) if operation is torch.ops.aten.convolution.default else ()
+            most = max(most, alive + sum(tensor.nbytes for tensor in copies))
+            return output
+
+    with torch.no_grad(), Standing():
+        network(images.clone())
+    return most

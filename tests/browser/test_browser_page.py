@@ -1,7 +1,6 @@
 """The self-contained page of an exported student: it says what PyTorch says, looks up nothing, and is usable by all."""
 
 import re
-from itertools import product
 
 import numpy as np
 import pytest
@@ -221,8 +220,11 @@ def test_the_browser_snippet_reads_a_photographed_digit_as_the_app_does(made, ne
         if trained(digits.test_images[[index]].numpy()).argmax() == digits.test_labels[index]
     ]
     agreed = 0
+    shadow = np.where(np.indices((1, 1000))[1] > 500, 0.45, 1.0)[..., None]  # with an edge, over one half
     for index in right[:5]:
-        photographed(digits.test_images[index][0].numpy()).save(tmp_path / f"{index}.jpg")
+        photo = np.asarray(photographed(digits.test_images[index][0].numpy()).convert("RGB"))
+        lit = photo * shadow[:, : photo.shape[1]] if index != right[0] else photo
+        Image.fromarray(lit.astype(np.uint8)).save(tmp_path / f"{index}.jpg")
         read = read_picture((tmp_path / f"{index}.jpg").read_bytes())
         page.evaluate("window.given = null")
         page.locator("#picture").set_input_files(tmp_path / f"{index}.jpg")
@@ -230,10 +232,14 @@ def test_the_browser_snippet_reads_a_photographed_digit_as_the_app_does(made, ne
         opened, dims, pixels = page.evaluate("window.given")
         assert (opened, dims) == (file, [1, 1, 28, 28])
         pixels = np.array(pixels, np.uint8).reshape(1, 1, 28, 28)
-        moved = [np.roll(pixels[0, 0], shift, axis=(0, 1)) for shift in product((0, -1, 1), repeat=2)]
-        assert min(np.abs(one - read.astype(int)).mean() for one in moved) < 5  # of 255: of even light the page knows
+        off = np.abs(pixels[0, 0] - read.astype(int))
+        assert off.max() <= 10  # grey levels of 255: Pillow rounds its weights to fewer digits
+        assert off.mean() < 0.5
         agreed += trained(pixels).argmax() == trained(read[None, None]).argmax()
-    assert agreed >= 4
+    assert agreed == 5
+    Image.new("RGB", (60, 60), "white").save(tmp_path / "paper.png")
+    page.locator("#picture").set_input_files(tmp_path / "paper.png")
+    expect(page.locator("#shares")).to_contain_text("This picture is of one shade")
 
 
 def test_a_file_that_is_no_picture_is_said_to_be_none(open_page, tmp_path):

@@ -1,7 +1,7 @@
 """Ready-made programs that run an exported file: in Python, and in the browser by onnxruntime-web. Text alone.
 
 They read a picture as kd_core.data.picture does: a digit, in Python, by the same source, so to the last grey level; in
-the browser, on paper in even light, nearly so.
+the browser to a few of them, by the same steps (docs/measurements/photographs.md).
 """
 
 import inspect
