@@ -1,15 +1,13 @@
 // The bar of every page. It lies outside what Streamlit draws, so that no rerun and no stage takes it away.
 
-const LOOK = ["--st-primary-color", "--st-background-color", "--st-secondary-background-color", "--st-text-color", "--st-border-color", "--st-font"];
 const SHARE_ICON = "M18 16a3 3 0 0 0-2.4 1.2L8.9 13.6a3 3 0 0 0 0-3.2l6.7-3.6A3 3 0 1 0 15 5c0 .2 0 .4.1.6L8 9.4a3 3 0 1 0 0 5.2l7.1 3.8A3 3 0 1 0 18 16Z";
 
 function icon(path, parent) {
-  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const drawn = (tag, into) => into.appendChild(document.createElementNS("http://www.w3.org/2000/svg", tag));
+  const svg = drawn("svg", parent);
   svg.setAttribute("viewBox", "0 0 24 24");
   svg.setAttribute("aria-hidden", "true");
-  svg.append(Object.assign(document.createElementNS(svg.namespaceURI, "path"), {}));
-  svg.firstChild.setAttribute("d", path);
-  parent.append(svg);
+  drawn("path", svg).setAttribute("d", path);
 }
 
 function barButton(bar, path, text, title) {
@@ -32,22 +30,14 @@ function build(app) {
 }
 
 export default function ({ data, parentElement, setStateValue }) {
-  const app = document.querySelector(".stApp");
-  const view = (parentElement.kdRoom ??= build(app));
+  const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp")));
   Object.assign(view, { data, send: setStateValue });
   view.stage.asked(data.stage);
   root.toggleAttribute("data-kd-room", true); // what waits for the stage (stage.py) need not wait any more
-  const dress = () => {
-    const style = getComputedStyle(parentElement);
-    for (const name of LOOK) view.host.style.setProperty(name, style.getPropertyValue(name));
-  };
-  dress();
   const unprepare = prepare(view);
-  const theme = new MutationObserver(dress);
-  theme.observe(app, { attributes: true, attributeFilter: ["class", "style"] });
   return () => {
-    theme.disconnect();
     unprepare();
+    view.stage.end();
     clearInterval(view.following);
     view.host.remove();
     parentElement.kdRoom = undefined;
