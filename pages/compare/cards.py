@@ -8,18 +8,18 @@ from kd_core.training.mistakes import MISTAKES
 from pages.shared.words import explained, literal
 
 
-def cards(comparison: Comparison) -> None:
-    """Draw a card for each model."""
+def cards(comparison: Comparison, *, awaited: bool) -> None:
+    """Draw a card for each model, with room for its speed where that is awaited."""
     for start in range(0, len(comparison.models), 3):
         for column, model in zip(st.columns(3), comparison.models[start : start + 3], strict=False):
             of_role = f"role_{model.run.config.kind}_{model.run.id}"  # frame.css gives it its role's colour
             with column, st.container(border=True, height="stretch", key=of_role):
-                _card(model, first=model is comparison.models[0])
+                _card(model, first=model is comparison.models[0], awaited=awaited)
     if comparison.speed is not None:
         st.caption(claims.TIMES_SAID)
 
 
-def _card(model: Model, *, first: bool) -> None:
+def _card(model: Model, *, first: bool, awaited: bool) -> None:
     config, (low, high) = model.run.config, model.interval
     st.markdown(f"**{literal(model.name)}** · {config.network}")
     if config.mistake is not None:
@@ -39,6 +39,8 @@ def _card(model: Model, *, first: bool) -> None:
             ("latency p95", f"{model.single.latency_ms_p95:.3f} ms", ""),
             (images_at_once(model.batched), f"{model.batched.images_per_second:,.0f}", _faster(model.batched)),
         ]
+    elif awaited:
+        costs += [(name, "…", "") for name in ("latency p50", "latency p95", "images a second")]
     lines = [f"{name} **{value}**" + (f" · {beside}" if beside else "") for name, value, beside in costs]
     st.markdown("  \n".join(lines), help=explained(" ".join(lines)))
 

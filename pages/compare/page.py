@@ -36,7 +36,7 @@ def sources(dataset: str) -> Sources:
 def look_closer(comparison: Comparison) -> None:
     """Show the chosen part of what needs the test set, and the button for the whole report."""
     runs = comparison.runs
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         part = st.segmented_control(
             "Look closer",
             [*sections.PARTS, DISAGREE, RACE],
@@ -76,17 +76,20 @@ st.title("Compare honestly", anchor=False)
 
 compared_runs = pickers.comparison()
 is_here = pickers.test_set_is_here(compared_runs)
-speed = finding("speed", compared_runs, "Measuring the speed side by side") if is_here else None
+results = st.container()
+with st.container():  # what is awaited stands below what is known, which it does not move when it comes
+    speed = finding("speed", compared_runs, "Measuring the speed side by side") if is_here else None
 comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
-mistaken = [run.label for run in compared_runs if run.config.mistake]
-if mistaken:
-    st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(mistaken)}."))
-st.markdown(comparison.headline(literal))
-for sentence in services.doubts(compared_runs[0].config.dataset):
-    st.warning(literal(sentence), icon=":material/content_copy:")
-other_seeds(comparison)
-cards(comparison)
+with results:
+    mistaken = [run.label for run in compared_runs if run.config.mistake]
+    if mistaken:
+        st.warning(literal(f"Made for the lesson 'Break it', no results: {'; '.join(mistaken)}."))
+    st.markdown(comparison.headline(literal))
+    for sentence in services.doubts(compared_runs[0].config.dataset):
+        st.warning(literal(sentence), icon=":material/content_copy:")
+    other_seeds(comparison)
+    cards(comparison, awaited=is_here)
 if is_here:
     look_closer(comparison)
 else:

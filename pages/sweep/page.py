@@ -14,3 +14,5 @@ sweep_form()
 chosen = choose_sweep()
 if chosen is not None:
     watch_sweep(chosen)
+else:
+    st.caption("A map of errors, alpha by temperature, will stand here and fill in while the students learn.")

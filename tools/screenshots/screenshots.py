@@ -30,6 +30,7 @@ SIZES = {
     "390x844": {"viewport": {"width": 390, "height": 844}, "has_touch": True},
 }
 """A laptop or projector, a room (stage view), a laptop in the dark, a telephone."""
+PATIENCE_MS = 120_000
 QUALITY = 60
 """Of WebP; text stays sharp, and all of them together stay below 3 MB."""
 SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
@@ -50,11 +51,12 @@ def pages():
 def photograph(browser: Browser, address: str, size: str) -> tuple[Image.Image, float, bool]:
     """A page as it stands once it has come to rest, its layout shift, and whether it shows an error."""
     context = browser.new_context(**SIZES[size])
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.add_init_script(SHIFTS)
     page.goto(address)
     page.locator("h1").first.wait_for()
-    page.wait_for_function(SETTLED, timeout=120_000)
+    page.wait_for_function(SETTLED)
     page.wait_for_timeout(1_000)  # what is still to move
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     shifted, wrong = page.evaluate("shifted"), page.get_by_test_id("stAlertContentError").count() > 0
