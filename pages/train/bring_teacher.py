@@ -107,7 +107,7 @@ def _known(dataset: str) -> tuple[str, str, int | None]:
         " with commas between. Leave it empty, and of more classes those that fit training images best are taken.",
     )  # fmt: skip
     errors = third.text_input(
-        "Test errors, if you know them", max_chars=9, key="teacher_errors", placeholder="not known",
+        "Test errors, if known", max_chars=9, key="teacher_errors", placeholder="not known",
         help="The number that you measured on this test set: it must come out, or something is read wrongly.",
     )  # fmt: skip
     counts, numbers, sides = map(_whole_numbers, (errors, classes, side))
