@@ -25,7 +25,7 @@ from kd_core.cli.options import (
     takes,
 )
 from kd_core.cli.runs import find, finished, open_store
-from kd_core.exchange import shipped
+from kd_core.exchange import opening, shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
@@ -231,3 +231,4 @@ def ship() -> None:
         say(watch.start(store, run_id, config), notices)
     for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
         console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
+    opening.write()

@@ -14,7 +14,7 @@ until one of the last two is called.
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -33,6 +33,8 @@ from kd_core.training.config import RunConfig
 from kd_core.training.records import RecordRow
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from kd_core.data.dataset import Dataset
 
 log = logging.getLogger(__name__)
@@ -61,7 +63,7 @@ def take_in(store: Store) -> list[str]:
     given = (store.finding(_TAKEN_IN, ()) or {"ids": []})["ids"]
     new = []
     for name in names():
-        facts = _facts(name)
+        facts = facts_of(name)
         if facts["run"]["id"] not in given:
             _enter(store, name, facts)
             new.append(facts["run"]["id"])
@@ -98,7 +100,7 @@ def _enter(store: Store, name: str, facts: dict[str, Any]) -> None:
     if any(run.id == known.id for known in store.some([run.id])):
         return  # where it was trained, or a crash between two lines below
     folder = store.folder(run.id)
-    weights = save({key: value.astype(np.float32) for key, value in _weights(name, facts).items()})
+    weights = save({key: value.astype(np.float32) for key, value in weights_of(name, facts).items()})
     card = {
         **facts["card"],
         "config": facts["config"],
@@ -118,14 +120,16 @@ def _enter(store: Store, name: str, facts: dict[str, Any]) -> None:
             raise  # else another process that opened this home was quicker
 
 
-def _facts(name: str) -> dict[str, Any]:
+def facts_of(name: str) -> dict[str, Any]:
+    """What FACTS holds of a shipped model. Raises SaveError where it is damaged."""
     facts = _json(name, FACTS)
     if not {"run", "config", "card", "name", "note", "weights_sha256", "data_md5"} <= facts.keys():
         raise _damaged(FOLDER / name / FACTS)
     return facts
 
 
-def _weights(name: str, facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
+def weights_of(name: str, facts: dict[str, Any]) -> dict[str, NDArray[Any]]:
+    """Its weights, as they are written. Raises SaveError where they are damaged or are not those of its facts."""
     from safetensors.numpy import load
 
     path = FOLDER / name / WEIGHTS
@@ -259,8 +263,8 @@ def verify() -> Iterator[Verified]:
     if not names():
         raise SaveError(f"{FOLDER} holds no model: fetch KD Lab anew, or make them with '{COMMAND}'.")
     for name in names():
-        facts = _facts(name)
-        weights, config = _weights(name, facts), RunConfig.model_validate(facts["config"])
+        facts = facts_of(name)
+        weights, config = weights_of(name, facts), RunConfig.model_validate(facts["config"])
         claimed = facts["run"]["results"]["test_errors"]
         if not available(config.dataset):
             yield Verified(name, claimed, None, f"{config.dataset} is not on this machine")
@@ -271,15 +275,32 @@ def verify() -> Iterator[Verified]:
 
 
 def _measured(config: RunConfig, weights: dict[str, NDArray[Any]], facts: dict[str, Any]) -> tuple[int, bool]:
-    import torch
-
     from kd_core.data import load as data_load
     from kd_core.evaluation import accuracy
-    from kd_core.models import build
 
     dataset = data_load.load(config.dataset)
-    model = build.build(config.model, dataset.image_shape, len(dataset.class_names))
+    logits = _logits(config, weights, dataset.test_images, dataset.normalise, len(dataset.class_names))
+    return accuracy.test_errors(logits, dataset.test_labels.numpy()), data_md5(dataset) == facts["data_md5"]
+
+
+def logits_of(name: str, images: "Tensor", normalise: "Callable[[Tensor], Tensor]") -> NDArray[np.float32]:
+    """What a shipped model says of images, (N, C, H, W) uint8: (N, K). Raises SaveError where its files are damaged."""
+    facts = facts_of(name)
+    config = RunConfig.model_validate(facts["config"])
+    return _logits(config, weights_of(name, facts), images, normalise, len(facts["card"]["class_names"]))
+
+
+def _logits(
+    config: RunConfig,
+    weights: dict[str, NDArray[Any]],
+    images: "Tensor",
+    normalise: "Callable[[Tensor], Tensor]",
+    classes: int,
+) -> NDArray[np.float32]:
+    import torch
+
+    from kd_core.models import build
+
+    model = build.build(config.model, (images.shape[1], images.shape[2], images.shape[3]), classes)
     model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
-    logits = build.logits_of(model.eval(), dataset.test_images, dataset.normalise)
-    errors = accuracy.test_errors(logits.numpy(), dataset.test_labels.numpy())
-    return errors, data_md5(dataset) == facts["data_md5"]
+    return build.logits_of(model.eval(), images, normalise).numpy()

@@ -8,7 +8,7 @@ from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.soft import gallery
 from kd_core.runs.run import Run
 from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
-from pages.shared.components.temperature_bars.temperature_bars import temperature_bars
+from pages.shared.components.temperature_bars.temperature_bars import temperature_bars, temperature_slider
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
 from pages.shared.session.pickers import told_apart
@@ -48,4 +48,5 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
         show(images[index], text=caption, caption=caption, width=width_of(images[index], 168))
     of_image = {run.id: logits[run.id][index] for run in runs}
     with bars:
+        temperature_slider(key="temperature")
         temperature_bars(runs, of_image, class_names, int(labels[index]), key="differing_bars")

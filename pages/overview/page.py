@@ -1,4 +1,4 @@
-"""What this is, how the lab stands, and the whole story at the press of one button."""
+"""A doubtful digit under the hand, how the lab stands, and the whole story at the press of one button."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -10,7 +10,7 @@ from kd_core.experiments import comparison, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.training.config import RunConfig
 from pages.overview.interrupted import interrupted, link_to
-from pages.shared import tour
+from pages.overview.opening import first_screen
 from pages.shared.access import rights
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
@@ -31,31 +31,23 @@ def _takes(to_train: Mapping[str, RunConfig], dataset: str) -> None:
 def _right_now() -> None:
     batches = pickers.batches()
     going, with_weights = pickers.counts(services.store().listing())
-    active, trained = st.columns(2)
-    active.metric("In the queue or training", going)
-    trained.metric("Trained models", with_weights)
     crew = services.jobs().crew()
-    if len(crew) > 1:
-        workers = [busy for host in crew.values() for busy in host]
-        st.caption(f"{len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work")
-    for batch_runs in islice(batches.values(), 5):
-        states = ", ".join(dict.fromkeys(run.status for run in batch_runs))
-        link_to(batch_runs, states)
+    workers = [busy for host in crew.values() for busy in host]
+    many = f" {len(workers)} workers on {len(crew)} machines, {sum(workers)} of them at work." if len(crew) > 1 else ""
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption(f"The lab right now: {going} in the queue or training, {with_weights} trained models.{many}")
+        for batch_runs in islice(batches.values(), 1):
+            link_to(batch_runs, ", ".join(dict.fromkeys(run.status for run in batch_runs)))
     if not batches:
-        st.markdown("Nothing has been trained here yet. Press the button.")
+        st.caption("Nothing has been trained here yet: run the quick demo.")
 
 
-st.title("See what a teacher knows")
-st.markdown(
-    "A trained network says more than *this is a 2*: it also says how much like a 7, a 3 or a 0 this 2 looks."
-    " **Knowledge distillation** lets a small student learn from these soft targets. Here you can watch it happen:"
-    " soften a teacher with temperature, train a student with and without it, and compare the two honestly."
-)
-tour.start()
+st.title("See what a teacher knows", anchor=False)
+first_screen()
+_right_now()
 interrupted()
 
-demo, state = st.columns([3, 2], gap="large")
-
+demo = st.container()
 with demo, st.container(border=True):
     st.subheader("Quick demo")
     st.markdown(
@@ -92,20 +84,3 @@ if batch in batches:
         )
         feel.page_link("pages/temperature/page.py", label="Feel temperature", icon=":material/thermostat:")
         compare.page_link("pages/compare/page.py", label="Compare the three", icon=":material/balance:")
-
-with state, st.container(border=True):
-    st.subheader("The lab right now")
-    _right_now()
-
-st.divider()
-ways = (
-    ("temperature", "Feel temperature", ":material/thermostat:",
-     "Drag T and watch the teacher's bars soften: you see which other classes it considered."),
-    ("train", "Distill live", ":material/model_training:",
-     "Pick temperature and alpha, press one button, and watch three networks learn side by side."),
-    ("compare", "Compare honestly", ":material/balance:",
-     "Test errors with their interval, size, multiply-adds and measured speed, each against the teacher."),
-)  # fmt: skip
-for column, (page, title, icon, what) in zip(st.columns(3, gap="large"), ways, strict=True):
-    column.page_link(f"pages/{page}/page.py", label=f"**{title}**", icon=icon)
-    column.markdown(what)

@@ -35,9 +35,11 @@ STEPS = tuple(Step(**step) for step in prose(__file__)["steps"])
 
 
 def start() -> None:
-    """A button that starts the lesson, while it is not on."""
+    """A button that starts the lesson, while it is not on. In a fragment too, whose run a button ends."""
     if _step() is None:
         _button("Start the ten-minute lesson", 1, key="lesson_start", icon=":material/school:")
+    if _WANTED in st.session_state:
+        st.rerun()
 
 
 def guide(page: str) -> None:

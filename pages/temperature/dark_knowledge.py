@@ -1,22 +1,31 @@
 """Two lessons under the bars: what the teacher knows of all classes, and what the student feels from one image."""
 
+import base64
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core.evaluation.accuracy import likest
-from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, similarity_tree, softened
+from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, softened
 from kd_core.runs.run import Run
-from pages.shared.components.chart.chart import chart
+from pages.shared.components.chart.chart import PLOTLY_JS
+from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.components.images.images import image_grid
-from pages.shared.figures import softness, style
+from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS
+from pages.shared.figures import style
 from pages.shared.session import services
+from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import literal, with_article
 
+_KNOWLEDGE = str(Path(__file__).with_name("knowledge.py"))
+"""Beside which the component's script and style would lie."""
+DARK_KNOWLEDGE, DIAGONAL = "dark_knowledge", "diagonal"
 CELL, CELL_IMAGES = "cell", 16
+MOST_SENT = 2_000_000
+"""Logits of a test set that a browser gets, two bytes each."""
 MOST_MAPPED = 100
 """Classes of a map and a tree that can still be read."""
 PAIRS = 10
@@ -27,10 +36,20 @@ def _mean_soft(run_id: str, dataset: str, temperature: float) -> NDArray[np.floa
     return mean_soft_targets(services.test_logits(run_id), services.test_set(dataset)[1], temperature)
 
 
-def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[str]) -> None:
-    """Show the teacher's mean soft target for each true class at T; a click shows the images behind a cell.
+@st.cache_data(show_spinner=False, max_entries=8)
+def _for_the_browser(run_id: str, dataset: str) -> dict[str, str]:
+    """All logits of the test set, each image's largest 0 so that float16 holds them, and its labels, as uint16."""
+    logits, labels = services.test_logits(run_id), services.test_set(dataset)[1]
+    halves = (logits - logits.max(axis=1, keepdims=True)).astype("<f2")
+    parts = {"rows": halves.clip(-60_000), "labels": labels.astype("<u2")}
+    return {name: base64.b64encode(part.tobytes()).decode() for name, part in parts.items()}
 
-    Of many classes those that share most, ordered by likeness; and in words, the pairs that share most.
+
+def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[str]) -> None:
+    """Show the teacher's mean soft target for each true class; a click shows the images behind a cell.
+
+    It follows T in the browser. Of many classes those that share most at the T that came to rest, ordered by likeness;
+    and in words, the pairs that share most.
     """
     st.subheader("The dark knowledge map")
     st.markdown(
@@ -38,41 +57,35 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
         " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what"
         " the teacher knows about likeness."
     )
-    mean_soft = _mean_soft(teacher.id, teacher.config.dataset, temperature)
-    shown = most_alike(mean_soft, MOST_MAPPED)
-    joined = similarity_tree(np.nan_to_num(mean_soft)[np.ix_(shown, shown)])
-    many = len(class_names) > style.MANY
-    order = [int(shown[leaf]) for leaf in joined.leaves] if many else [int(label) for label in shown]
-    if len(shown) < len(class_names):
-        st.caption(f"Of {len(class_names):,} classes these are the {len(shown)} that share most with another one.")
-    fade = st.slider("Show the diagonal", 0, 100, 0, 10, format="%d%%", key="diagonal", bind="query-params")
-    heat, tree = (st.container(), st.container()) if many else st.columns(2, gap="large")
-    with heat:
-        clicked = chart(
-            softness.dark_knowledge(mean_soft, class_names, order, diagonal=fade / 100, temperature=temperature),
-            key="dark_knowledge",
-            text=_map_in_words(mean_soft, class_names),
-            clickable=True,
-        )
-        if clicked is not None:
-            st.query_params[CELL] = ",".join(clicked)
-    with tree:
-        if len(shown) > 2:
-            chart(
-                softness.similarity(
-                    joined.leaves, joined.positions, joined.heights, [class_names[label] for label in shown]
-                ),
-                key="similarity",
-                text="Classes joined by likeness, in the order of the tree: "
-                + ", ".join(class_names[shown[leaf]] for leaf in joined.leaves),
-            )
-            st.caption(
-                "The lower two classes are joined, the larger the share that they lend each other, at this T, of what"
-                " they give classes other than their own."
-            )
+    dataset, classes = teacher.config.dataset, len(class_names)
+    many, shown = classes > style.MANY, list(range(classes))
+    sent: dict[str, Any]
+    if classes <= MOST_MAPPED and services.test_logits(teacher.id).size <= MOST_SENT:
+        sent = _for_the_browser(teacher.id, dataset)
+    else:
+        mean_soft = _mean_soft(teacher.id, dataset, temperature)
+        shown = [int(label) for label in most_alike(mean_soft, MOST_MAPPED)]
+        sent = {"mean": np.nan_to_num(mean_soft)[np.ix_(shown, shown)].tolist(), "temperature": temperature}
+    if len(shown) < classes:
+        st.caption(f"Of {classes:,} classes these are the {len(shown)} that share most with another one.")
+    data = {
+        **sent,
+        "key": teacher.id,
+        "classes": list(class_names),
+        "shown": shown,
+        "many": many,
+        "diagonal": number(DIAGONAL, 0, 0, 100),
+        "colour": style.ROLE_COLOURS["teacher"],
+    }
+    state = component(_KNOWLEDGE, "kd-knowledge", css=SLIDER_CSS, js=COMMON_JS + PLOTLY_JS)(
+        key=DARK_KNOWLEDGE, data=data, on_clicked_change=lambda: None, **callbacks(DARK_KNOWLEDGE, DIAGONAL)
+    )
+    clicked = event_of(state, "clicked", lambda place: (str(int(place["x"])), str(int(place["y"]))))
+    if clicked is not None:
+        st.query_params[CELL] = ",".join(clicked)
     if many:
-        _likest(mean_soft, class_names, temperature)
-    places = {str(label): label for label in order}
+        _likest(_mean_soft(teacher.id, dataset, temperature), class_names, temperature)
+    places = {str(label): label for label in shown}
     column, _, row = st.query_params.get(CELL, "").partition(",")
     if column in places and row in places:
         _cell_images(teacher, temperature, class_names, places[column], places[row])
@@ -114,10 +127,3 @@ def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -
     if len(others) < 2:
         return None
     return f"that to the teacher this image is more like {literal(others[0])} than like {literal(others[-1])}"
-
-
-def _map_in_words(mean_soft: NDArray[np.float64], class_names: Sequence[str]) -> str:
-    likeness = [
-        f"{name} {with_article(class_names[other])}" for name, other in zip(class_names, likest(mean_soft), strict=True)
-    ]
-    return f"Mean soft target by true class. Most like: {', '.join(likeness[:MOST_MAPPED])}"

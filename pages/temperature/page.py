@@ -1,30 +1,37 @@
 """Feel temperature: one image, every model's softened bars under a slider, and what follows from them."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from kd_core.base.templates import prose
 from kd_core.data.catalogue import HANDWRITTEN
-from pages.shared.components.temperature_bars.temperature_bars import temperature_bars
+from pages.shared.components.temperature_bars.temperature_bars import temperature_bars, temperature_slider
 from pages.shared.session import pickers, services
 from pages.shared.session.address import temperature_of_address
 from pages.temperature.dark_knowledge import dark_knowledge_map, likeness_of
 from pages.temperature.gradient import what_the_student_feels
 from pages.temperature.subject import choose_subject, show_subject
 
-st.title("Feel temperature")
+st.html(Path(__file__).with_suffix(".css"))
+heading, which = st.columns([3, 2], vertical_alignment="bottom")
+heading.title("Feel temperature", anchor=False)
 texts = prose(__file__)
-st.markdown(texts["intro"])
 
 batches = pickers.batches_with_teacher()
 if not batches:
+    st.markdown(texts["intro"])
     pickers.no_models_yet()
     st.stop()
-models = pickers.with_teacher(batches[pickers.batch_picker(batches)])
+with which:
+    models = pickers.with_teacher(batches[pickers.batch_picker(batches)])
 class_names = services.class_names_of(models[0])
 temperature = temperature_of_address()
+with st.container(key="hand"):
+    temperature_slider(key="temperature")
 
 look, bars = st.columns([2, 5], gap="large")
-with look:
+with look, st.container(key="pickers"):
     subject = choose_subject(models, class_names)
 with bars:
     if subject is None:
@@ -32,11 +39,12 @@ with bars:
         do = "Pick, draw or upload a digit" if drawn else "Pick or upload an image"
         st.markdown(f"### {do}, and its bars appear here.")
     else:
-        image, soft = st.columns([2, 5], gap="medium")
+        image, soft = st.columns([1, 4], gap="medium")
         with image:
             show_subject(subject, models, class_names)
         with soft:
             temperature_bars(models, subject.logits, class_names, subject.label, key="temperature_bars")
+    st.markdown(texts["intro"])
     with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
         alike = likeness or "which other classes the image is like"
@@ -51,4 +59,4 @@ if pickers.test_set_is_here(models):
     dark_knowledge_map(models[0], temperature, class_names)
 if subject is not None:
     st.divider()
-    what_the_student_feels(subject, models, temperature, class_names)
+    what_the_student_feels(subject, models, class_names)

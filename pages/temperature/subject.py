@@ -16,14 +16,16 @@ from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.soft import GALLERIES, gallery
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.images.images import caption_of, picture, test_image_grid, width_of
+from pages.shared.components.canvas.canvas import canvas
+from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
 from pages.shared.words import literal
-from pages.temperature.canvas import canvas
 from pages.temperature.crop import crop
 
-TILES = 24
+SEEN, TILES = "What the models see", 24
+STUDIED = 144
+"""Pixels of the longer side of the image beside its bars."""
 SOURCES = {"test": "Test images", "draw": "Draw", "upload": "Upload"}
 
 
@@ -86,8 +88,9 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     images, labels = services.test_set(dataset)
     logits = {run.id: services.test_logits(run.id) for run in models}
     student = models[-1] if len(models) > 1 else None
-    kind = st.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
-    wanted = st.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
+    tiles, filters = st.container(), st.expander("Which images", icon=":material/filter_list:")
+    kind = filters.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
+    wanted = filters.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
     label = None if wanted == "any" else class_names.index(wanted)
     gallery_images = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
     if len(gallery_images) == 0:
@@ -97,12 +100,13 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     page = 1
     if pages > 1:
         key = f"gallery_page_{kind}_{wanted}"
-        page = int(st.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
+        page = int(filters.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
     shown = gallery_images[TILES * (page - 1) : TILES * page]
     index = index_of_address(named, len(labels))
     if index is None:
         index = int(gallery_images[0])
-    picked = test_image_grid((images, labels), class_names, shown, selected=index, key="gallery")
+    with tiles:
+        picked = test_image_grid((images, labels), class_names, shown, selected=index, key="gallery")
     if picked is not None and 0 <= picked < len(labels):
         index = picked
     st.query_params[IMAGE] = f"{TEST}{index}"
@@ -142,7 +146,8 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
         if digit
         else data_picture.read_for(content, info_of(dataset).image_shape, box)
     )
-    right.image(picture(image), width="stretch", caption="What the models see")
+    with right:
+        show(image, text=SEEN, caption=SEEN)
     st.caption("Drag a box around the digit where the models see something else." if digit else "Drag a box to cut.")
     if is_flat(image):
         st.warning("Of this picture the models see almost one colour.", icon=":material/info:")
@@ -151,9 +156,12 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
 
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """Show the image, and the top class of each model."""
-    st.image(picture(subject.image), width=width_of(subject.image), caption=literal(subject.caption))
     names = story.names(models)
-    for run in models:
-        top = int(predictions(subject.logits[run.id][None])[0])
-        mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
-        st.markdown(f"{mark}{literal(names[run.id])} says **{literal(class_names[top])}**")
+    with st.container(key="subject"):
+        show(subject.image, text=subject.caption, caption=subject.caption, width=width_of(subject.image, STUDIED))
+        verdicts = []
+        for run in models:
+            top = int(predictions(subject.logits[run.id][None])[0])
+            mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
+            verdicts.append(f"{mark}{literal(names[run.id])} says **{literal(class_names[top])}**")
+        st.markdown("  \n".join(verdicts))

@@ -7,11 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 from serving import ROOT
 
-PAGES = [
-    name
-    for name in re.findall(r"st\.Page\(\s*\"pages/(\w+)/page\.py\"", (ROOT / "app.py").read_text())
-    if name != "temperature"
-]
+PAGES = re.findall(r"st\.Page\(\s*\"pages/(\w+)/page\.py\"", (ROOT / "app.py").read_text())
 WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
   && !document.querySelector('[data-testid=stSkeleton]')

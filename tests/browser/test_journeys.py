@@ -4,6 +4,7 @@ import io
 import json
 import math
 import re
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -75,7 +76,7 @@ def test_bars_in_the_browser_are_softmax_as_python_computes_it(demo_address, new
     models = bars.evaluate("(root) => root.kdView.data.models.map((model) => model.logits)")
     for temperature in (0.1, 1, 2, 20, 100):
         shown = bars.evaluate(
-            "(root, T) => { root.kdView.set(T, false); return root.kdView.probabilities; }", temperature
+            "(root, T) => { root.kdView.draw({ T, lit: null }); return root.kdView.probabilities; }", temperature
         )
         for logits, probabilities in zip(models, shown, strict=True):
             assert probabilities == pytest.approx(list(softened(logits, temperature)), rel=1e-9, abs=1e-300)
@@ -87,7 +88,7 @@ def test_bars_in_the_browser_are_softmax_as_python_computes_it(demo_address, new
             computed = bars.evaluate(
                 """(root, [logits, T]) => {
                     root.kdView.data.models[0].logits = logits;
-                    root.kdView.set(T, false);
+                    root.kdView.draw({ T, lit: null });
                     return root.kdView.probabilities[0];
                 }""",
                 [[float(z) for z in logits], temperature],
@@ -106,7 +107,7 @@ def test_dragging_the_slider_redraws_without_asking_the_server(demo_address, new
 
     page.route_web_socket("**/_stcore/stream", between)
     page.goto(f"{demo_address}/temperature")
-    bars, slider = page.locator(".kd-bars"), page.locator(".kd-bars input[type=range]")
+    bars, slider = page.locator(".kd-bars"), page.locator(".kd-temperature input[type=range]")
     slider.wait_for()
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     box = slider.bounding_box()
@@ -121,6 +122,93 @@ def test_dragging_the_slider_redraws_without_asking_the_server(demo_address, new
     page.mouse.up()
     first, last = json.loads(before), json.loads(page.locator(".kd-bars").get_attribute("data-probabilities"))
     assert max(last[0]) < max(first[0]), "warmer is flatter"
+
+
+VIEWS = """() => {
+    const find = (name) => {
+        for (const host of document.querySelectorAll("[data-testid=stMain] *"))
+            for (const root of [host.shadowRoot, host]) {
+                const found = root?.querySelector(name);
+                if (found) return found;
+            }
+    };
+    const [bars, map, felt] = [".kd-bars", ".kd-knowledge", ".kd-felt"].map((name) => find(name).kdView);
+    const lit = [map, felt, bars].map(({ root }) => root.querySelectorAll(".lit").length);
+    const { soft, loss } = felt.now, line = felt.line.getAttribute("transform"), T = __kdLabHand.state.T;
+    return { bars: bars.probabilities, map: map.mean, tree: map.likeness.heights, gradient: soft, loss, line, T, lit };
+}"""
+
+
+def test_all_views_follow_t_and_alpha_while_the_hand_moves(demo_address, new_page):
+    page, cut = new_page(), []
+
+    def between(socket):
+        server = socket.connect_to_server()
+        socket.on_message(lambda message: cut or server.send(message))
+
+    page.route_web_socket("**/_stcore/stream", between)
+    open_temperature(page, demo_address, "?T=2")
+    page.locator(".kd-felt .column").first.wait_for()
+    page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
+    slider = page.get_by_role("slider", name="Temperature T")
+    cut.append("now")
+    slider.focus()
+    seen = [page.evaluate(VIEWS)]
+    for _ in range(3):
+        page.keyboard.press("PageUp")
+        page.wait_for_function("(T) => __kdLabHand.state.T > T", arg=seen[-1]["T"])
+        page.wait_for_timeout(300)
+        seen.append(page.evaluate(VIEWS))
+    for name in ("bars", "map", "tree", "gradient", "loss", "line"):
+        assert all(before[name] != after[name] for before, after in pairwise(seen)), name
+    page.get_by_role("slider", name="alpha: weight of the soft loss").focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(300)
+    assert page.evaluate(VIEWS)["loss"] != seen[-1]["loss"]
+    assert page.evaluate(VIEWS)["map"] == seen[-1]["map"]
+
+
+def test_a_bar_that_is_dragged_changes_its_logit_and_the_losses_and_the_image_comes_back(demo_address, new_page):
+    page = new_page()
+    open_temperature(page, demo_address, "?T=4")
+    page.locator(".kd-felt .column").first.wait_for()
+    before = page.evaluate(VIEWS)
+    expect(page.get_by_role("button", name="Back to the image")).not_to_be_visible()
+    bar = page.locator(".kd-bars .bar").first  # the teacher's of class 0
+    bar.scroll_into_view_if_needed()
+    box, area = bar.bounding_box(), page.locator(".kd-bars .area").first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, area["y"] + 0.4 * area["height"], steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(300)
+    after = page.evaluate(VIEWS)
+    assert after["bars"][0][0] == pytest.approx(0.6, abs=0.02)
+    assert after["bars"][1:] == before["bars"][1:]
+    assert after["loss"] > before["loss"]
+    expect(page.get_by_text("Logits were moved by hand")).to_be_attached()
+    bar.focus()
+    page.keyboard.press("ArrowRight")  # to the next bar, the second model's
+    page.keyboard.press("ArrowUp")
+    page.wait_for_timeout(300)
+    assert page.evaluate(VIEWS)["bars"][1][0] > before["bars"][1][0]
+    page.get_by_role("button", name="Back to the image").click()
+    page.wait_for_timeout(300)
+    again = page.evaluate(VIEWS)
+    assert (again["bars"], again["loss"]) == (before["bars"], before["loss"])
+
+
+def test_a_class_that_is_pointed_at_lights_up_everywhere(demo_address, new_page):
+    page = new_page()
+    open_temperature(page, demo_address)
+    page.locator(".kd-felt .column").first.wait_for()
+    page.locator(".kd-bars .class").nth(7).hover()
+    page.wait_for_function("() => __kdLabHand.state.lit === 7")
+    page.wait_for_timeout(100)
+    assert page.evaluate(VIEWS)["lit"] == [0, 1, 1]  # the map draws on its canvas
+    page.locator(".kd-felt .column").nth(2).hover()
+    page.wait_for_function("() => __kdLabHand.state.lit === 2")
+    expect(page.locator(".kd-bars .lit .class")).to_have_text("2")
 
 
 @pytest.mark.parametrize("title", PAGES)
@@ -162,6 +250,9 @@ def test_a_sweep_is_trained_from_the_page_and_its_address_shows_it_elsewhere(dem
     expect(other.get_by_text("18 of 18 students trained")).to_be_visible()
 
 
+LOOKED_AT = "(root) => [__kdLabHand.state.T, root.kdView.data.models.map((model) => model.logits)]"
+
+
 def open_temperature(page, address, query=""):
     page.goto(f"{address}/temperature{query}")
     page.locator(".kd-bars").wait_for()
@@ -188,13 +279,11 @@ def test_a_drawing_gets_its_bars_and_its_address_shows_the_same_view_elsewhere(d
     bars.wait_for()
     page.wait_for_url("**image=drawn-**")
     assert "T=7" in page.url
-    shown = bars.evaluate("(root) => [root.kdView.T, root.kdView.data.models.map((model) => model.logits)]")
+    shown = bars.evaluate(LOOKED_AT)
     elsewhere = new_page()
     elsewhere.goto(page.url)
     elsewhere.locator(".kd-bars").wait_for()
-    again = elsewhere.locator(".kd-bars").evaluate(
-        "(root) => [root.kdView.T, root.kdView.data.models.map((model) => model.logits)]"
-    )
+    again = elsewhere.locator(".kd-bars").evaluate(LOOKED_AT)
     assert again[0] == shown[0] == 7
     for left, right in zip(shown[1], again[1], strict=True):
         assert left == pytest.approx(right, abs=1e-5)
@@ -244,24 +333,20 @@ def test_the_settled_temperature_reaches_the_map_and_the_lesson(demo_address, ne
     page.get_by_role("button", name="Set temperature to 20").click()
     page.wait_for_url("**T=20*")
     expect(page.get_by_text("mean soft target at T = 20")).to_be_visible()
-    expect(page.locator(".katex").filter(has_text="202").first).to_be_attached()
+    expect(page.locator(".formula")).to_contain_text("20²")
 
 
 def test_a_click_on_the_map_shows_the_images_behind_the_cell(demo_address, new_page):
     page = new_page()
     open_temperature(page, demo_address)
-    cells = page.locator(".kd-chart").first.locator(".nsewdrag")
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState === 'notRunning'"
+    )
+    canvas = page.locator(".kd-knowledge canvas").first
     behind = page.get_by_text("Images of 9 that the teacher finds most like a 4:")
-    for _ in range(10):  # plotly may be drawing the map anew just when it is clicked
-        cells.scroll_into_view_if_needed()
-        size = cells.bounding_box()
-        side = min(size["width"], size["height"]) / 10
-        left, top = (size["width"] - 10 * side) / 2, (size["height"] - 10 * side) / 2
-        cell = {"x": left + 4.5 * side, "y": top + 9.5 * side}
-        cells.hover(position=cell)
-        page.wait_for_timeout(300)
-        cells.click(position=cell)
-        page.wait_for_timeout(2000)
-        if behind.is_visible():
-            break
+    frame = page.locator(".kd-knowledge").evaluate("(root) => root.kdView.frame")
+    cell = {"x": frame["left"] + 4.5 * frame["side"], "y": frame["top"] + 9.5 * frame["side"]}
+    canvas.hover(position=cell)
+    expect(page.get_by_text(re.compile("A 9 gets .* for 4"))).to_be_visible()
+    canvas.click(position=cell)
     expect(behind).to_be_visible()

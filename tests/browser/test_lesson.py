@@ -29,6 +29,58 @@ def offline_address(tmp_path_factory):
         yield running.address
 
 
+FIRST = "This 3 could be an 8, says the teacher: 34%, against 65% for the 3."
+PROBABILITIES = "(bars) => JSON.parse(bars.dataset.probabilities)"
+MOST_BYTES = 1_500_000
+"""Of the first screen, beyond Streamlit's own frontend."""
+
+
+def test_the_first_screen_is_alive_without_a_click_and_light(offline_address, new_page):
+    page, sizes = new_page(height=720), []
+    page.on("response", lambda answer: sizes.append((answer.url, int(answer.headers.get("content-length", 0)))))
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda data: sizes.append(("", len(data)))))
+    page.goto(offline_address)
+    expect(page.get_by_text(FIRST)).to_be_visible()
+    bars, slider = page.locator(".kd-opening .kd-bars"), page.get_by_role("slider", name="Temperature T")
+    cold = bars.evaluate(PROBABILITIES)
+    assert [max(row) for row in cold] == pytest.approx([0.655, 1.0, 0.843], abs=0.001)
+    slider.focus()
+    page.keyboard.press("PageUp")
+    page.keyboard.press("PageUp")
+    expect(page.get_by_text("Softened at T = 4, the teacher's first choice goes from 65% to 39%.")).to_be_visible()
+    assert [max(row) for row in bars.evaluate(PROBABILITIES)] == pytest.approx([0.391, 0.929, 0.412], abs=0.001)
+    page.wait_for_url("**T=4*")
+    assert sum(size for address, size in sizes if "/static/" not in address) < MOST_BYTES
+    for part in (bars, page.locator(".words"), slider):
+        box = part.bounding_box()
+        assert box["y"] + box["height"] <= 720
+
+
+def test_bars_of_the_first_screen_follow_the_pen_while_it_moves(offline_address, new_page):
+    page = new_page()
+    page.goto(offline_address)
+    expect(page.get_by_text(FIRST)).to_be_visible()
+    bars, sheet = page.locator(".kd-opening .kd-bars"), page.locator(".kd-opening .sheet")
+    box = sheet.bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.3 * box["height"])
+    page.mouse.down()
+    for step in range(1, 9):  # closes the 3 to an 8
+        page.mouse.move(box["x"] + (0.2 + 0.02 * step) * box["width"], box["y"] + (0.3 + 0.05 * step) * box["height"])
+        page.wait_for_timeout(30)
+    expect(page.get_by_text("The teacher takes this for an 8")).to_be_visible()
+    page.mouse.up()
+    page.wait_for_url("**image=drawn-*")
+    drawn = bars.evaluate(PROBABILITIES)
+    assert [drawn[place].index(max(drawn[place])) for place in (0, 2)] == [8, 8]  # the baseline knows none so written
+    elsewhere = new_page()
+    elsewhere.goto(page.url)
+    expect(elsewhere.get_by_text("The teacher takes this for an 8")).to_be_visible()
+    again = elsewhere.locator(".kd-opening .kd-bars").evaluate(PROBABILITIES)
+    assert again == [pytest.approx(row, abs=0.05) for row in drawn]
+    page.get_by_role("link", name="Feel temperature").last.click()
+    expect(page.get_by_text("teacher, shipped says 8")).to_be_visible()
+
+
 def test_the_lesson_leads_through_five_pages(offline_address, new_page):
     page = new_page()
     page.goto(offline_address)

@@ -1,7 +1,11 @@
 """The models that ship make the errors that their cards claim."""
 
+import base64
+
+import numpy as np
+
 from kd_core.data import paths
-from kd_core.exchange import shipped
+from kd_core.exchange import opening, shipped
 
 
 def test_the_shipped_mnist_models_make_the_errors_that_they_claim(mnist):
@@ -10,3 +14,14 @@ def test_the_shipped_mnist_models_make_the_errors_that_they_claim(mnist):
     assert paths.available("mnist")
     errors = {one.name: one.measured for one in found}
     assert errors["mnist-distilled"] < errors["mnist-baseline"]
+
+
+def test_the_images_of_the_first_screen_have_the_logits_that_the_shipped_models_compute(mnist):
+    shown = opening.opening()
+    images = mnist.test_images[[example.index for example in shown.examples]]
+    for role in opening.ROLES:
+        computed = shipped.logits_of(f"mnist-{role}", images, mnist.normalise)
+        np.testing.assert_allclose([example.logits[role] for example in shown.examples], computed, atol=1e-3)
+    for example, image in zip(shown.examples, images.numpy(), strict=True):
+        assert base64.b64decode(example.pixels) == image.tobytes()
+        assert example.label == mnist.test_labels[example.index]

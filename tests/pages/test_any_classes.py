@@ -107,22 +107,16 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
     names = NAMES[classes]
     (first, labels), (second, _) = logits_of(classes), logits_of(classes + 1)
     second = second[:, :classes]
-    mean_soft = evaluation_soft.mean_soft_targets(first, labels, 4.0)
     models = {name: (role, accuracy.per_class_accuracy(logits, labels))
               for name, role, logits in (("a", "#4a7fe0", first), ("b", "#12a37a", second))}  # fmt: skip
     difference = accuracy.confusion_difference(first, second, labels)
     soft, hard = np.random.default_rng(0).normal(0, 1, (2, classes)).tolist()
-    shown = evaluation_soft.most_alike(mean_soft, 100)
     made = {
-        "map": softness.dark_knowledge(mean_soft, names, shown, diagonal=1.0, temperature=4.0),
         "classes": figures_classes.per_class(models, names),
         "difference": figures_classes.confusion_difference(difference, names, "a against b"),
         "gradients": softness.gradients(soft, hard, names),
         "features": compare_figures.features(first[:, :2], labels, names, "features"),
     }
-    if classes > 2:
-        tree = evaluation_soft.similarity_tree(np.nan_to_num(mean_soft))
-        made["tree"] = softness.similarity(tree.leaves, tree.positions, tree.heights, names)
     for kind, figure in made.items():
         plain = drawn(figure)
         text = json.dumps(plain)

@@ -3,8 +3,8 @@
 A digit is drawn; of other data, whose images nobody could draw, a picture is chosen from the user's files.
 
 onnxruntime-web is 14 MB of WebAssembly, too much to carry along. So the graph of the ONNX file is written out as a list
-of operations with their numbers, and browser_page.html holds a small interpreter for just those operations: the ones of
-the exported mlp and cnn, in float32 and int8. Other architectures get no page. No torch here.
+of operations with their numbers, and the page holds a small interpreter for just those operations: the ones of the
+exported mlp and cnn, in float32 and int8. Other architectures get no page. No torch here.
 """
 
 import base64
@@ -17,6 +17,7 @@ from kd_core.base.templates import filled
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import ExportError
+from kd_core.exchange.javascript.scripts import scripts
 from kd_core.runs.run import RunFolder
 
 MAX_BYTES = 15_000_000
@@ -78,6 +79,7 @@ def _page(folder: RunFolder) -> bytes | str:
         title=f"{card['config']['role'].capitalize()} on {info_of(card['config']['dataset']).label}",
         about=f"{card['results']['parameters']:,} parameters, {errors}.",
         file=passed[0],
+        scripts=scripts("maths", "as_mnist", "interpreter", "sheet"),
         draws=draws,
         facts={"class_names": class_names, "shape": shape, "draws": draws, "program": program},
     ).encode()

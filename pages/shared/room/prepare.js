@@ -33,9 +33,11 @@ function prepare({ data }) {
   for (const type of GUARDED) window.addEventListener(type, guard, { capture: true, passive: false });
   const drawn = new MutationObserver(dress);
   drawn.observe(document.querySelector(".stApp"), { childList: true, subtree: true });
+  window.addEventListener("kd-drawn", dress); // of a component, in whose shadow no observer looks
   dress();
   return () => {
     drawn.disconnect();
+    window.removeEventListener("kd-drawn", dress);
     for (const type of GUARDED) window.removeEventListener(type, guard, { capture: true });
     for (const root of [document, ...shadows()]) root.adoptedStyleSheets = root.adoptedStyleSheets.filter((one) => one !== sheet);
   };

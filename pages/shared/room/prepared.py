@@ -35,7 +35,9 @@ KEYS = {
 """By its name in the address: the key of a control that is drawn under another one."""
 IN_COMPONENTS = {
     "T": "Temperature",
+    "alpha": "Alpha",
     "axis": "Log axis",
+    "diagonal": "The map's diagonal",
     "drawing": "The sheet to draw on",
     "image": "The image",
     "logits": "Logits by hand",

@@ -2,6 +2,7 @@
 
 import gc
 import threading
+from importlib import import_module
 
 from pages.shared.server.routes import compressed_plotly
 
@@ -12,6 +13,7 @@ SECONDS_BETWEEN_COLLECTIONS = 30.0
 def _get_ready() -> None:
     """Import what pages need later than the first one, then take it out of the garbage collector's work."""
     _wanted.wait(AFTER_START_SECONDS)  # the first page comes first
+    import_module("torch")  # before scipy, which fails on the half of it that the first page may be importing
     import plotly.graph_objects  # noqa: F401
     import scipy.stats  # noqa: F401
 

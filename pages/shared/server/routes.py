@@ -1,9 +1,10 @@
-"""What the browser asks for beside the pages: plotly.js, Streamlit's frontend, what is new of runs, probes, codes."""
+"""What the browser asks for beside the pages: plotly.js, Streamlit's frontend, models, news of runs, probes, codes."""
 
 import gzip
 import math
 import time
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 from starlette.requests import Request
@@ -11,6 +12,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
+from kd_core.exchange import opening
+from kd_core.exchange.javascript.scripts import scripts
 from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
@@ -32,6 +35,12 @@ async def _send_plotly(request: Request) -> Response:
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return FileResponse(PLOTLY_JS, media_type="text/javascript", headers=_headers())
     return Response(compressed_plotly(), media_type="text/javascript", headers=_headers("gzip"))
+
+
+def _sent(request: Request, kind: str, content: Callable[[], bytes], packed: Callable[[], bytes]) -> Response:
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed(), media_type=kind, headers=_headers("gzip"))
+    return Response(content(), media_type=kind, headers=_headers())
 
 
 @cache
@@ -60,14 +69,32 @@ def _headers(encoding: str = "") -> dict[str, str]:
 
 async def send_frontend(request: Request) -> Response:
     """Answer who asks for the script of Streamlit's that has our words in it."""
-    packed = "gzip" in request.headers.get("accept-encoding", "")
-    content = _packed_frontend() if packed else streamlit_patches.frontend()[1]
-    return Response(content, media_type="text/javascript", headers=_headers("gzip" if packed else ""))
+    return _sent(request, "text/javascript", lambda: streamlit_patches.frontend()[1], _packed_frontend)
 
 
 @cache
 def _packed_frontend() -> bytes:
     return gzip.compress(streamlit_patches.frontend()[1], mtime=0)
+
+
+async def _send_pen(request: Request) -> Response:
+    """The worker of the first screen, which has bars follow a pen."""
+    return Response(scripts("as_mnist", "interpreter", "worker"), media_type="text/javascript", headers=_headers())
+
+
+def _send_models(request: Request) -> Response:
+    """What it runs: the models that ship for a data set."""
+    dataset = request.path_params["dataset"]
+    try:
+        models = partial(opening.browser_models, dataset)
+        return _sent(request, "application/octet-stream", models, partial(_packed_models, dataset))
+    except LabError as error:
+        return JSONResponse(str(error), status_code=404)
+
+
+@cache
+def _packed_models(dataset: str) -> bytes:
+    return gzip.compress(opening.browser_models(dataset), compresslevel=1, mtime=0)
 
 
 def _tell(request: Request) -> JSONResponse:
@@ -148,6 +175,8 @@ ROUTES: list[BaseRoute] = [
     Route(absolute("/assets/plotly.min.js"), _send_plotly),
     Route(absolute("/assets/frame.css"), _send_style),
     Route(absolute("/assets/frame.js"), _send_script),
+    Route(absolute("/assets/pen.js"), _send_pen),
+    Route(absolute("/assets/models/{dataset}"), _send_models),
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
     Route(absolute("/qr"), send_qr),

@@ -69,8 +69,10 @@ def callbacks(key: str, *names: str) -> dict[str, Any]:
 
 def _write(key: str, name: str) -> None:
     value = event_of(st.session_state[key], name, lambda value: value if isinstance(value, str) else f"{value:g}")
-    if value is not None:
+    if value:
         st.query_params[name] = value
+    elif value is not None:
+        st.query_params.pop(name, None)
 
 
 def event_of(state: Any, name: str, read: Callable[[Any], T]) -> T | None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import streamlit as st
 
-COMMON_JS = Path(__file__).with_name("common.js").read_text(encoding="utf-8")
+from kd_core.exchange.javascript.scripts import scripts
+
+COMMON_JS = scripts("maths") + Path(__file__).with_name("common.js").read_text(encoding="utf-8")
 
 
 def component(
@@ -21,3 +23,8 @@ def component(
         js=js + source.with_suffix(".js").read_text(encoding="utf-8"),
         isolate_styles=isolated,
     )
+
+
+def functions(module: str | Path) -> str:
+    """The functions of a component's script, without what mounts it: for another component that is made of them."""
+    return Path(module).with_suffix(".js").read_text(encoding="utf-8").partition("export default")[0]

@@ -1,12 +1,4 @@
-// What the components share. Each begins with this file.
-
-// Python's twin of this is kd_core.losses.hinton.soft_targets; a browser test holds them equal.
-export function softmax(logits, temperature) {
-  const top = Math.max(...logits);
-  const powers = logits.map((z) => Math.exp((z - top) / temperature));
-  const sum = powers.reduce((a, b) => a + b, 0);
-  return powers.map((power) => power / sum);
-}
+// What the components share. Each begins with this file, after kd_core/exchange/javascript/maths.js.
 
 const MOST_CLASSES = 12; // of more, bars would be too thin: the likeliest have their own, and all others one together
 
@@ -22,7 +14,6 @@ function barsOf(classes, first, also) {
   return [...bars, { name: `${others.length.toLocaleString("en")} others`, members: others, others: true }];
 }
 const shareOf = (bar, probabilities) => bar.members.reduce((sum, k) => sum + probabilities[k], 0);
-const topOf = (row) => row.indexOf(Math.max(...row));
 
 // Long names want bars that lie: a name fits beside one, not under it.
 const lie = (classes) => classes.some((name) => name.length > 3) || classes.length > MOST_CLASSES;
@@ -57,9 +48,6 @@ function bodyUnder(table, titles, glossary) {
   return element("tbody", "", table);
 }
 
-const divergence = (p, q) =>  // Kullback-Leibler, in nats
-  p.reduce((sum, share, k) => sum + (share > 0 ? share * Math.log(share / Math.max(q[k], 1e-300)) : 0), 0);
-
 // Small images as a grid of buttons, all cut from one strip. tiles: {caption, label} each; choose: called with an index.
 function tileGrid(grid, { strip, smooth }, tiles, choose) {
   grid.replaceChildren();
@@ -79,4 +67,60 @@ function markTile(grid, chosen) {
     tile.classList.toggle("selected", index === chosen);
     tile.setAttribute("aria-pressed", String(index === chosen));
   });
+}
+
+// What one hand moves, all components of a page follow, at most once a frame: T, log (the axis), alpha, diagonal, lit (a
+// class that is pointed at), moved (logits of runs that were dragged, by id).
+const hand = window.__kdLabHand ??= { state: { lit: null, moved: {} }, followers: new Set() };
+function move(change) {
+  Object.assign(hand.state, change);
+  hand.frame ??= requestAnimationFrame(() => {
+    hand.frame = undefined;
+    for (const follow of hand.followers) follow(hand.state);
+  });
+}
+function followed(follow) { // returns what ends it
+  hand.followers.add(follow);
+  follow(hand.state);
+  window.dispatchEvent(new Event("kd-drawn")); // what an address locks, prepare.js locks in a component too
+  return () => hand.followers.delete(follow);
+}
+function lights(part, k) { // whoever points at this part, or has the focus in it, points at this class
+  for (const event of ["pointerenter", "focusin"]) part.addEventListener(event, () => move({ lit: k }));
+  for (const event of ["pointerleave", "focusout"]) part.addEventListener(event, () => move({ lit: null }));
+}
+
+// Sends what has come to rest. Python answers with what it was sent: an echo, while the hand may have moved on, is no
+// wish of somebody else's.
+const SETTLE_MS = 150;
+function settling(send) {
+  const sent = [];
+  let timer, known;
+  return {
+    rest(value) {
+      clearTimeout(timer);
+      timer = setTimeout(() => { if ((sent.at(-1) ?? known) !== value) { sent.push(value); send(value); } }, SETTLE_MS);
+    },
+    asked(value) { // whether a value that Python names is new
+      const echo = sent.indexOf(value), wish = known !== value && echo === -1;
+      sent.splice(0, echo + 1);
+      known = value;
+      return wish;
+    },
+    end: () => clearTimeout(timer),
+  };
+}
+const percent = (p) => p >= 0.0995 ? (100 * p).toFixed(0) + "%" : p >= 0.001 ? (100 * p).toFixed(1) + "%"
+  : p === 0 ? "0" : p.toExponential(0).replace("e-", "·10⁻").replace(/\d+$/, (n) => [...n].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join(""));
+const halves = (text) => { // base64 of float16 numbers
+  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), bits = new Uint16Array(bytes.buffer);
+  return Float32Array.from(bits, (half) => {
+    const sign = half & 0x8000 ? -1 : 1, power = (half >> 10) & 31, part = half & 1023;
+    return power === 31 ? sign * Infinity : power ? sign * 2 ** (power - 15) * (1 + part / 1024) : sign * part * 2 ** -24;
+  });
+};
+async function packed(bytes) { // as kd_core.base.packed.pack
+  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate"));
+  const short = new Uint8Array(await new Response(stream).arrayBuffer());
+  return btoa(String.fromCharCode(...short)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }

@@ -1,4 +1,4 @@
-"""Softened probabilities that follow the temperature slider at the display's rate: the maths runs in the browser."""
+"""The slider of T, and softened probabilities that follow it at the display's rate: the maths runs in the browser."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,12 +10,25 @@ from numpy.typing import NDArray
 
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import component, functions
 from pages.shared.parts.naming import shades
-from pages.shared.session.address import callbacks, temperature_of_address
+from pages.shared.session.address import LOGITS, callbacks, logits_of_address, temperature_of_address
 from pages.shared.words import GLOSSARY
 
-BARS_CSS = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+_HERE = Path(__file__)
+_SLIDER = _HERE.with_name("temperature_slider.py")
+"""Beside which its script and style would lie."""
+SLIDER_CSS, BARS_CSS = (file.with_suffix(".css").read_text(encoding="utf-8") for file in (_SLIDER, _HERE))
+SLIDER_JS, BARS_JS = (functions(file) for file in (_SLIDER, _HERE))
+
+
+def temperature_slider(*, key: str, isolated: bool = True) -> None:
+    """A slider for T, which the address keeps, as it does the axis of the bars. All of the page follows it."""
+    component(str(_SLIDER), "kd-temperature", isolated=isolated)(
+        key=key,
+        data={"temperature": temperature_of_address(), "log": st.query_params.get("axis") == "log"},
+        **callbacks(key, "T", "axis"),
+    )
 
 
 def temperature_bars(
@@ -26,24 +39,28 @@ def temperature_bars(
     *,
     key: str,
 ) -> None:
-    """Bars of softmax(z / T) for each model, under a slider for T, which the address keeps, as it does the axis.
+    """Bars of softmax(z / T) for each model, under the page's temperature_slider; each bar can be dragged.
 
+    The address keeps logits that were dragged.
     The teacher comes first: the others' KL is measured from it. Of many classes, those that it finds likeliest have
     bars, and the rest one together. logits: run id -> (K,) of one image. label: the true class, or None where nobody
     knows.
     """
     names, colours = story.names(models), shades(models)
-    component(__file__, "kd-bars")(
+    moved = logits_of_address(len(models), len(class_names))
+    shown = [
+        {"id": run.id, "name": names[run.id], "colour": colours[run.id], "logits": logits[run.id].tolist()}
+        for run in models
+    ]
+    component(__file__, "kd-bars", css=SLIDER_CSS)(
         key=key,
         data={
-            "models": [
-                {"name": names[run.id], "colour": colours[run.id], "logits": logits[run.id].tolist()} for run in models
-            ],
+            "models": shown,
+            "subject": str(hash(str([model["logits"] for model in shown]))),
             "classes": list(class_names),
             "label": label,
             "glossary": GLOSSARY,
-            "temperature": temperature_of_address(),
-            "log": st.query_params.get("axis") == "log",
+            "moved": None if moved is None else moved.tolist(),
         },
-        **callbacks(key, "T", "axis"),
+        **callbacks(key, LOGITS),
     )

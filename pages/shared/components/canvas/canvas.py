@@ -1,6 +1,7 @@
 """A sheet to draw a digit on."""
 
-from pages.shared.components.common.browser import component
+from kd_core.exchange.javascript.scripts import scripts
+from pages.shared.components.common.browser import COMMON_JS, component
 
 
 def canvas(*, key: str) -> str | None:
@@ -8,5 +9,7 @@ def canvas(*, key: str) -> str | None:
 
     None before anything was drawn, "" after it was cleared.
     """
-    drawing = component(__file__, "kd-canvas")(key=key, on_drawing_change=lambda: None).drawing
+    drawing = component(__file__, "kd-canvas", js=COMMON_JS + scripts("sheet"))(
+        key=key, on_drawing_change=lambda: None
+    ).drawing
     return None if drawing is None else str(drawing)

@@ -1,0 +1,135 @@
+// The first screen: a doubtful digit, three models' bars, T under the hand, and what all this says. The bars follow the
+// pen while it moves: the models run in a worker, which is fetched when a pointer or the focus comes near the sheet.
+
+const SIDE = 280;
+
+function build(root) {
+  root.replaceChildren();
+  const view = { root, blank: true, send: () => {} };
+  const left = element("div", "left", root), right = element("div", "right", root);
+  const canvas = element("canvas", "sheet", left, undefined, { width: SIDE, height: SIDE, "data-control": "drawing", ...SHEET });
+  const aside = element("div", "aside", left);
+  view.caption = element("p", "caption", aside);
+  const tools = element("div", "tools", aside);
+  view.clear = element("button", "play", tools, "✎ Empty sheet", { type: "button" });
+  view.grid = element("div", "kd-grid", aside, undefined, { role: "group", "data-control": "image", "aria-label": "Test images to choose from" });
+  view.address = settling((image) => view.send("image", image));
+  view.control = temperatureControl(element("div", "kd-temperature", right));
+  view.bars = barsIn(element("div", "kd-bars", right));
+  view.words = element("div", "words", right);
+  view.sentences = [0, 1, 2].map(() => element("p", "", view.words));
+  view.drawing = sheet(canvas, { drawn: (ended) => drawn(view, ended) });
+  for (const near of ["pointerenter", "pointerdown", "focus"]) canvas.addEventListener(near, () => employ(view));
+  view.clear.onclick = () => { employ(view); view.drawing.set([], null); canvas.focus(); };
+  return view;
+}
+
+function employ(view) { // have the models ready
+  if (view.worker) return;
+  const address = (path) => new URL(`assets/${path}`, document.baseURI).href;
+  view.worker = new Worker(address("pen.js"));
+  view.worker.postMessage({ file: address(`models/${view.data.dataset}`), shape: [1, 28, 28] });
+  view.worker.onmessage = ({ data }) => {
+    view.busy = false;
+    if (data.ready) view.ready = true;
+    else if (data.failed) { view.worker = undefined; view.caption.textContent = "The models did not arrive. Draw again to fetch them once more."; }
+    else if (view.drawing.touched || view.base?.logits === undefined) show(view, data.image, data.logits);
+    if (view.waiting) view.waiting();
+  };
+}
+
+function ask(view, question) { // of several drawings that wait, the newest
+  view.waiting = () => {
+    if (!view.ready || view.busy) return;
+    view.waiting = undefined;
+    view.busy = true;
+    view.worker.postMessage(question());
+  };
+  view.waiting();
+}
+
+function drawn(view, ended) {
+  const { drawing } = view;
+  if (!drawing.touched && !drawing.empty) return;
+  view.base = undefined;
+  markTile(view.grid, -1);
+  employ(view);
+  if (drawing.empty) { show(view, null, null); view.address.rest(""); return; }
+  ask(view, () => ({ ink: drawing.ink(), side: SIDE }));
+  view.ended = ended;
+}
+
+function choose(view, base) { // an image to begin with, {index, label, pixels, logits}; one from the address has its pixels alone
+  view.base = base;
+  view.drawing.set([], base.pixels);
+  markTile(view.grid, view.data.examples.indexOf(base));
+  if (base.logits) show(view, base.pixels, base.logits);
+  else { employ(view); ask(view, () => ({ image: base.pixels })); }
+}
+
+function show(view, image, logits) {
+  const { roles, classes } = view.data, label = view.base?.label ?? null;
+  view.bars.root.classList.toggle("blank", !logits);
+  view.caption.textContent = !logits ? "Draw a digit: the bars follow the pen." : view.base?.index === undefined ? "Your drawing"
+    : `Test image ${view.base.index}, a ${classes[label]}. Draw on it!`;
+  move({ moved: {} });
+  if (logits) {
+    const models = roles.map(({ role, colour }) => ({ id: role, name: role, colour, logits: logits[role] }));
+    if (view.bars.data && view.bars.data.label === label) view.bars.data.models = models;
+    else layOut(view.bars, { models, classes, label, glossary: {} });
+    models.forEach((model, m) => view.bars.bars.forEach(({ parts }) => { parts[m].bar.model = model; }));
+  }
+  view.blank = !logits;
+  follow(view, hand.state);
+  if (image && view.ended && view.base === undefined)
+    packed(image).then((text) => view.address.rest(`drawn-${text}`));
+}
+
+function follow(view, state) {
+  if (view.blank || state.T === undefined) return;
+  draw(view.bars, state);
+  sentences(view, state).forEach((text, place) => { if (view.sentences[place].textContent !== text) view.sentences[place].textContent = text; });
+}
+
+const share = (p) => (p >= 0.001 ? percent(p) : "under 0.1%");
+
+function sentences(view, { T }) {
+  const { classes } = view.data, [teacher, baseline, distilled] = view.bars.probabilities, cold = softmax(logitsIn(view.bars, view.bars.data.models[0]), 1);
+  const label = view.bars.data.label, name = (k) => `${/^(8|1[18])$/.test(classes[k]) ? "an" : "a"} ${classes[k]}`;
+  const first = topOf(teacher), second = topOf(teacher.map((p, k) => (k === first ? -1 : p)));
+  const could = label === null ? `The teacher takes this for ${name(first)} (${share(teacher[first])}), and next for ${name(second)} (${share(teacher[second])}).`
+    : label === first ? `This ${classes[label]} could be ${name(second)}, says the teacher: ${share(teacher[second])}, against ${share(teacher[first])} for the ${classes[first]}.`
+      : `The label says ${classes[label]}, the teacher rather ${classes[first]}: ${share(teacher[first])} against ${share(teacher[label])}.`;
+  const other = label === null || label === first ? second : first;
+  const [far, near] = [baseline, distilled].map((row) => Math.abs(row[other] - teacher[other]));
+  const learned = near < far
+    ? `The distilled student has learned that from it: ${share(distilled[other])} for the ${classes[other]}. The baseline, which saw labels alone, gives it ${share(baseline[other])}.`
+    : `The distilled student gives the ${classes[other]} ${share(distilled[other])}; here the baseline, which saw labels alone, is no further from the teacher: ${share(baseline[other])}.`;
+  const [was, is] = [share(cold[first]), share(teacher[first])];
+  const change = was === is ? `stays at ${is}` : `goes from ${was} to ${is}`;
+  const softer = T === 1 ? "At T = 1 nothing is softened. Raise T: all bars come closer to each other, but their order stays."
+    : `${T > 1 ? "Softened" : "Sharpened"} at T = ${T}, the teacher's first choice ${change}. What T never changes is the order of a model's bars.`;
+  return [view.bars.back.hidden ? could : `Moved by hand. ${could}`, learned, softer];
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".kd-opening");
+  const view = (root.kdView ??= build(root));
+  view.send = view.control.send = setStateValue;
+  const first = view.data === undefined;
+  view.data ??= { ...data, examples: data.examples.map((one) => ({ ...one, pixels: bytes(one.pixels) })) };
+  view.stop?.();
+  view.stop = followed((state) => follow(view, state));
+  view.control.take(data);
+  if (first) {
+    tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: `test image ${index}, a ${label}` })),
+      (place) => { choose(view, view.data.examples[place]); view.address.rest(`test-${view.base.index}`); });
+  }
+  if (view.address.asked(data.image)) {
+    const named = view.data.examples.find(({ index }) => `test-${index}` === data.image);
+    choose(view, named ?? (data.drawn ? { pixels: bytes(data.drawn) } : view.data.examples[0]));
+  }
+  return () => { view.control.end(); view.address.end(); view.stop(); view.worker?.terminate(); view.worker = view.ready = undefined; };
+}
+
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

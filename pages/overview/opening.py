@@ -1,0 +1,86 @@
+"""The first screen: what the models that ship say of a doubtful digit, and of what is drawn on it. No torch here."""
+
+import base64
+from dataclasses import asdict
+
+import numpy as np
+import streamlit as st
+
+from kd_core.data import picture
+from kd_core.data.paths import available
+from kd_core.data.pictures.digit import Grey
+from kd_core.exchange import opening, shipped
+from kd_core.exchange.javascript.scripts import scripts
+from pages.shared import tour
+from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.images.images import GRID_CSS, strip
+from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS, SLIDER_CSS, SLIDER_JS
+from pages.shared.figures import style
+from pages.shared.session import keys, services
+from pages.shared.session.address import DRAWN, IMAGE, TEST, callbacks, temperature_of_address
+
+KEY = "opening"
+
+
+@st.fragment
+def first_screen() -> None:
+    """Show it, and the four doors, which lead to the image and the T that are shown."""
+    shown = opening.opening()
+    if shown is not None:
+        _live(shown)
+    _doors(shown)
+
+
+def _live(shown: opening.Opening) -> None:
+    pixels = np.stack([np.frombuffer(base64.b64decode(example.pixels), np.uint8) for example in shown.examples])
+    drawn = _drawn()
+    component(
+        __file__,
+        "kd-opening",
+        css=GRID_CSS + SLIDER_CSS + BARS_CSS,
+        js=COMMON_JS + scripts("sheet") + SLIDER_JS + BARS_JS,
+    )(
+        key=KEY,
+        data={
+            "dataset": shown.dataset,
+            "classes": [str(k) for k in range(10)],
+            "roles": [{"role": role, "colour": style.ROLE_COLOURS[role]} for role in opening.ROLES],
+            "examples": [asdict(example) for example in shown.examples],
+            "strip": strip(pixels.reshape(-1, 1, 28, 28)),
+            "smooth": False,
+            "image": st.query_params.get(IMAGE, ""),
+            "drawn": None if drawn is None else base64.b64encode(drawn.tobytes()).decode(),
+            "temperature": temperature_of_address(1.0),
+            "log": st.query_params.get("axis") == "log",
+        },
+        **callbacks(KEY, "T", "axis", IMAGE),
+    )
+
+
+def _drawn() -> Grey | None:
+    """The drawing of the address, (28, 28) uint8, if there is one that can be read."""
+    named = st.query_params.get(IMAGE, "")
+    try:
+        return picture.from_address(named.removeprefix(DRAWN)) if named.startswith(DRAWN) else None
+    except picture.PictureError:
+        return None
+
+
+def _doors(shown: opening.Opening | None) -> None:
+    """Four ways on."""
+    view = {}
+    if shown is not None and services.store().runs(batch=f"{shipped.TAG}{shown.dataset}"):
+        named, drawn = st.query_params.get(IMAGE), _drawn()
+        example = next((one for one in shown.examples if f"{TEST}{one.index}" == named), shown.examples[0])
+        if drawn is None and not available(shown.dataset):
+            drawn = np.frombuffer(base64.b64decode(example.pixels), np.uint8).reshape(28, 28)
+        image = f"{TEST}{example.index}" if drawn is None else DRAWN + picture.to_address(drawn)
+        view = {keys.BATCH: f"{shipped.TAG}{shown.dataset}", IMAGE: image, "T": f"{temperature_of_address(1.0):g}"}
+    with st.container(horizontal=True, key="doors"):
+        for page, title, icon, query in (
+            ("temperature", "Feel temperature", ":material/thermostat:", view),
+            ("train", "Train", ":material/model_training:", {}),
+            ("compare", "Compare", ":material/balance:", {}),
+        ):
+            st.page_link(f"pages/{page}/page.py", label=f"**{title}**", icon=icon, query_params=query)
+        tour.start()
