@@ -17,7 +17,7 @@ PAGES = '[data-testid="stTopNav"], [data-testid="stSidebar"], [data-testid="stEx
 FORM = "form_"
 """What the keys of Train's fields begin with."""
 KEYS = {
-    "T": ("form_temperature", "temperature"),
+    "T": ("form_temperature",),
     "advice": ("advice_on",),
     "batch": ("batch_picker",),
     "compared": ("compared_models",),
