@@ -76,7 +76,7 @@ def _doors(shown: opening.Opening | None) -> None:
             drawn = np.frombuffer(base64.b64decode(example.pixels), np.uint8).reshape(28, 28)
         image = f"{TEST}{example.index}" if drawn is None else DRAWN + picture.to_address(drawn)
         view = {keys.BATCH: f"{shipped.TAG}{shown.dataset}", IMAGE: image, "T": f"{temperature_of_address(1.0):g}"}
-    with st.container(horizontal=True, key="doors"):
+    with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         for page, title, icon, query in (
             ("temperature", "Feel temperature", ":material/thermostat:", view),
             ("train", "Train", ":material/model_training:", {}),

@@ -49,7 +49,7 @@ interrupted()
 
 demo = st.container()
 with demo, st.container(border=True):
-    st.subheader("Quick demo")
+    st.header("Quick demo", anchor=False)
     st.markdown(
         "Trains a **teacher**, a **baseline** student (labels alone) and a **distilled** student (labels and the"
         " teacher's soft targets) on real handwritten digits. Both students are the same network with the same start."

@@ -51,7 +51,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     It follows T in the browser. Of many classes those that share most at the T that came to rest, ordered by likeness;
     and in words, the pairs that share most.
     """
-    st.subheader("The dark knowledge map")
+    st.header("The dark knowledge map", anchor=False)
     st.markdown(
         "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
         " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what"

@@ -33,7 +33,7 @@ class Settings(NamedTuple):
 
 def what_the_student_feels(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """Show losses and gradients of the chosen image, for a chosen student. They follow T and alpha in the browser."""
-    st.subheader("What the student feels")
+    st.header("What the student feels", anchor=False)
     if not any(run.config.role != "teacher" for run in models):
         st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
         return

@@ -13,7 +13,7 @@ function build(root) {
   view.shown = element("output", "", label);
   const panels = element("div", "panels", root);
   const figure = (name) => {
-    const part = element("figure", "", panels), canvas = element("canvas", "", part, undefined, { role: "img", tabindex: 0 });
+    const part = element("figure", "", panels), canvas = element("canvas", "", part, undefined, { role: "img", tabindex: 0, "aria-label": name });
     view[name] = { canvas, pen: canvas.getContext("2d"), caption: element("figcaption", "", part) };
   };
   figure("map");

@@ -812,7 +812,7 @@ def test_a_damaged_list_of_runs_is_mended_and_said_until_it_is_read(tmp_path, mo
 def test_an_address_of_nonsense_opens_the_temperature_page_all_the_same(open_page, temperature, image):
     app = open_page("temperature", T=temperature, image=image, gallery_class="eleven", alpha="much")
     assert not app.error
-    assert app.subheader[0].value == "The dark knowledge map"
+    assert app.header[0].value == "The dark knowledge map"
 
 
 def test_each_gallery_opens_with_images_or_a_sentence(open_page):
