@@ -169,7 +169,7 @@ function drawMap(view, diagonal, lit) {
     pen.strokeRect(room + at * side - 0.5, 3.5, side, count * side);
   }
   if (view.cell) { pen.strokeStyle = view.ink; pen.strokeRect(room + view.cell[1] * side - 0.5, 4 + view.cell[0] * side - 0.5, side, side); }
-  caption.textContent = `Rows: true class. Cells: mean soft target at T = ${view.T}. ${cellInWords(view) ?? `Darkest: ${percent(most)}.`}`;
+  caption.textContent = `Rows: true class. Cells: mean soft target at T = ${view.T}. ${cellInWords(view) ?? `The most is ${percent(most)}.`}`;
 }
 
 const article = (name) => (name.length === 1 ? `a ${name}` : name);

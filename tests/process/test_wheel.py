@@ -55,7 +55,7 @@ def shell(installed, tmp_path):
     return command
 
 
-KINDS = (".py", ".html", ".toml", ".jinja")
+KINDS = (".py", ".html", ".js", ".toml", ".jinja")
 
 
 def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
@@ -64,7 +64,8 @@ def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
     engine = {str(path.relative_to(ROOT)) for path in ROOT.glob("kd_core/**/*") if path.suffix in KINDS}
     ships = {
         f"kd_core/shipped/{path.relative_to(ROOT / 'checkpoints/shipped')}"
-        for path in ROOT.glob("checkpoints/shipped/*/*")
+        for path in ROOT.glob("checkpoints/shipped/**/*")
+        if path.is_file()
     }
     assert engine
     assert ships
