@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, expect, sync_playwright
@@ -30,9 +31,17 @@ CHROMIUM_FLAGS = [
 ]
 
 HERE = re.compile(r"(data|blob|file|about|chrome-error):|(http|ws)s?://(localhost|127\.0\.0\.1)[:/]")
+HERE_LIES = Path(__file__).parent
 LOG_SHOWN = 20_000
 """Characters of a server's log that a failed test shows."""
 _contexts: list[BrowserContext] = []
+
+
+def pytest_collection_modifyitems(items):
+    """Let each test outlast its longest wait (TRAINED_MS)."""
+    for item in items:
+        if item.path.parent == HERE_LIES and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(600))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import expect
 from proxies import proxied
-from serving import serve
+from serving import TRAINED_MS, serve
 from websockets.sync.client import connect
 
 PASSWORD, PRESENTER_PASSWORD = "apples", "pears"
@@ -94,11 +94,11 @@ def test_a_class_signs_in_and_distils_below_a_path(below_a_path, new_page):
     page.get_by_role("button", name="Come in").click()
     page.get_by_role("radio", name="Digits").or_(page.get_by_role("button", name="Digits")).first.click()
     page.get_by_role("button", name="Run the quick demo").click()
-    expect(page.get_by_text("The distilled student makes").first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("The distilled student makes").first).to_be_visible(timeout=TRAINED_MS)
     page.get_by_role("link", name="Compare the three").click()
     expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
     assert page.url.startswith(f"{base}/compare")
-    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=60_000)
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=TRAINED_MS)
     page.goto(f"{base}/train?view=Watch")
     expect(page.locator(".kd-text", has_text="test errors of 445")).to_have_count(3)
     assert heard["/live"] == {(200, "application/json")}
@@ -111,13 +111,13 @@ def test_a_guest_below_a_path_becomes_the_presenter_and_comes_back(below_a_path,
     page.goto(f"{base}/compare?batch=shippeddigits")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Come in").click()
-    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=90_000)  # what still grows moves the link
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=TRAINED_MS)  # growing, it moves links
     page.get_by_role("link", name="You present? Sign in").click()
     page.get_by_label("Password").fill(PRESENTER_PASSWORD)
     page.get_by_role("button", name="Come in").click()
     expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
     assert page.url.startswith(f"{base}/compare")
-    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=90_000)
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=TRAINED_MS)
     expect(page.get_by_role("link", name="You present? Sign in")).to_have_count(0)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report for a hand-out").click()
@@ -128,7 +128,7 @@ def test_a_proxy_that_strips_its_path_serves_the_lab_whole(stripped, new_page):
     page = new_page()
     heard = watched(page, stripped)
     page.goto(f"{stripped}/compare?batch=shippeddigits")
-    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=90_000)
+    expect(page.locator(".kd-chart .main-svg").first).to_be_visible(timeout=TRAINED_MS)
     page.get_by_role("link", name="Train").first.click()
     page.get_by_role("radio", name="Watch").or_(page.get_by_role("button", name="Watch")).first.click()
     expect(page.locator(".kd-text", has_text="test errors of 445").first).to_be_visible()

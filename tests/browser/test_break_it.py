@@ -1,6 +1,7 @@
 """The lesson "Break it", as a class takes it: make a mistake beside the right way, and read what it costs."""
 
 from playwright.sync_api import expect
+from serving import TRAINED_MS
 
 from pages.shared.tokens import COLOURS
 
@@ -10,7 +11,7 @@ def test_a_mistake_trains_beside_the_right_way_and_survives_a_reload(server_as_i
     page.goto(f"{server_as_it_ships}/mistakes?mistake=stale_cache&seeds=3")
     page.get_by_role("button", name="Break it").click()
     for _ in range(2):
-        expect(page.locator(".kd-text", has_text="test errors of 445")).to_have_count(6, timeout=90_000)
+        expect(page.locator(".kd-text", has_text="test errors of 445")).to_have_count(6, timeout=TRAINED_MS)
         expect(page.get_by_text("extra test errors with the mistake").first).to_be_visible()
         expect(page.get_by_text("mean of 3 seeds, 95% interval")).to_be_visible()
         expect(page.get_by_text("wrong, seed 2", exact=True)).to_be_visible()

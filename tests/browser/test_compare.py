@@ -3,7 +3,7 @@
 import pytest
 from measured import machine
 from playwright.sync_api import expect
-from serving import serve
+from serving import TRAINED_MS, serve
 from tiny import tiny_story
 
 from kd_core.data import load
@@ -36,8 +36,8 @@ def test_the_race_runs_over_the_test_set_and_counts_each_models_own_errors(with_
     server, runs = with_story
     page = new_page()
     page.goto(f"{server.address}/compare?closer=The+race")
-    page.get_by_role("button", name="Start the race").click(timeout=90_000)
-    expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=60_000)
+    page.get_by_role("button", name="Start the race").click(timeout=TRAINED_MS)
+    expect(page.get_by_role("button", name="Race again")).to_be_visible(timeout=TRAINED_MS)
     labels = load.load("digits").test_labels.numpy()
     for lane, run in zip(page.locator(".lane").all(), runs, strict=True):
         wrong = int((predictions(artifacts.test_logits(folder_of(server.home, run.id))) != labels).sum())
@@ -52,7 +52,7 @@ def test_the_report_opens_offline_with_its_figures_drawn(with_story, new_page, t
     server, _ = with_story
     page = new_page(accept_downloads=True)
     page.goto(f"{server.address}/compare")
-    expect(page.get_by_text("times as fast").first).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("times as fast").first).to_be_visible(timeout=TRAINED_MS)
     with page.expect_download() as download:
         page.get_by_role("button", name="Report for a hand-out").click()
     path = tmp_path / "report.html"
@@ -73,7 +73,7 @@ def test_a_file_is_there_though_pages_ran_before_its_browser_fetched_it(with_sto
     page, other = new_page(), new_page()
     page.goto(f"{server.address}/compare")
     with page.expect_request(f"{server.address}/media/**") as fetched:
-        page.get_by_role("button", name="Report for a hand-out").click(timeout=90_000)
+        page.get_by_role("button", name="Report for a hand-out").click(timeout=TRAINED_MS)
     for _ in range(3):
         other.goto(server.address)
         other.get_by_role("heading", level=1).wait_for()
@@ -87,7 +87,7 @@ def test_a_students_files_are_made_checked_and_downloaded(with_story, new_page, 
     page = new_page(accept_downloads=True)
     page.goto(f"{server.address}/export?run={runs[-1].id}")
     button = page.get_by_role("button", name="model.onnx")
-    expect(button).to_be_visible(timeout=120_000)
+    expect(button).to_be_visible(timeout=TRAINED_MS)
     with page.expect_download() as download:
         button.click()
     path = tmp_path / "model.onnx"

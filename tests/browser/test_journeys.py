@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
+from serving import TRAINED_MS
 from walking import leaving, pages_of
 
 from kd_core.evaluation.soft import softened
@@ -45,10 +46,10 @@ def demo_address(server, chromium):
     page.goto(server)
     page.get_by_role("radio", name="Digits").or_(page.get_by_role("button", name="Digits")).first.click()
     page.get_by_role("button", name="Run the quick demo").click()
-    expect(page.get_by_text("The distilled student makes").first).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("The distilled student makes").first).to_be_visible(timeout=TRAINED_MS)
     page.get_by_role("link", name="Compare the three").click()
     expect(page.get_by_role("heading", name="Compare honestly")).to_be_visible()
-    expect(page.get_by_text("latency p50").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("latency p50").first).to_be_visible(timeout=TRAINED_MS)
     expect(page.get_by_text(re.compile("times as (fast|slow)|no difference in speed")).first).to_be_visible()
     expect(page.locator(".kd-chart .main-svg").first).to_be_visible()
     page.close()
@@ -243,7 +244,7 @@ def test_a_sweep_is_trained_from_the_page_and_its_address_shows_it_elsewhere(dem
     page.goto(f"{demo_address}/sweep")
     page.get_by_label("Epochs").fill("2")  # and the button pressed before the page has followed
     page.get_by_role("button", name="Train 18 students").click()
-    expect(page.get_by_text("18 of 18 students trained")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("18 of 18 students trained")).to_be_visible(timeout=TRAINED_MS)
     expect(page.locator(".kd-chart .main-svg").first).to_be_visible()
     other = new_page()
     other.goto(page.url)

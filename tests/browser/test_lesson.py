@@ -9,7 +9,7 @@ import loops
 import pytest
 from load.session import Session
 from playwright.sync_api import expect
-from serving import serve
+from serving import TRAINED_MS, serve
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.exchange import shipped
@@ -40,7 +40,7 @@ def test_the_first_screen_is_alive_without_a_click_and_light(offline_address, ne
     page.on("response", lambda answer: sizes.append((answer.url, int(answer.headers.get("content-length", 0)))))
     page.on("websocket", lambda socket: socket.on("framereceived", lambda data: sizes.append(("", len(data)))))
     page.goto(offline_address)
-    expect(page.get_by_text(FIRST)).to_be_visible()
+    expect(page.get_by_text(FIRST)).to_be_visible(timeout=TRAINED_MS)
     bars, slider = page.locator(".kd-opening .kd-bars"), page.get_by_role("slider", name="Temperature T")
     cold = bars.evaluate(PROBABILITIES)
     assert [max(row) for row in cold] == pytest.approx([0.655, 1.0, 0.843], abs=0.001)
@@ -153,7 +153,7 @@ def test_the_last_step_of_the_lesson_brings_the_threes_back(offline_address, new
     page.goto(f"{offline_address}/paper?lesson=5&experiment=no_3&on=digits")
     expect(page.get_by_role("button", name="Run it")).to_be_visible()
     page.get_by_role("button", name="Run it").click()
-    expect(page.get_by_text("Bring them back")).to_be_visible(timeout=90_000)
+    expect(page.get_by_text("Bring them back")).to_be_visible(timeout=TRAINED_MS)
     expect(page.get_by_text("as you set it (+0.00)").first).to_be_visible()
 
 
@@ -184,7 +184,7 @@ def test_shipped_mnist_models_without_mnist_offer_it_and_say_why_it_cannot_be_ha
     page.goto(f"{offline_address}/compare?batch=shippedmnist")
     expect(page.get_by_text(HEADLINE)).to_be_visible()
     page.get_by_role("button", name="Download it now").click()
-    expect(page.get_by_text("no mirror answers")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("no mirror answers")).to_be_visible(timeout=TRAINED_MS)
     expect(page.get_by_role("button", name="Download it now")).to_be_visible()
 
 

@@ -15,6 +15,7 @@ import pytest
 from load.session import Listener, Session
 from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
+from serving import TRAINED_MS
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.data.catalogue import info_of
@@ -89,7 +90,7 @@ def long_story(own_server, new_page):
     page = new_page()
     set_up(page, own_server.address, epochs=LONG, seed=next(SEEDS))
     press_train(page)
-    expect(state(page, "baseline")).to_contain_text("running: epoch", timeout=90_000)
+    expect(state(page, "baseline")).to_contain_text("running: epoch", timeout=TRAINED_MS)
     yield page
     store = Store(own_server.home)
     deadline = time.monotonic() + 30
@@ -106,7 +107,7 @@ def test_one_button_trains_the_story_to_its_end_and_the_replay_shows_how(own_ser
     set_up(page, own_server.address, epochs=SHORT)
     press_train(page)
     for role in ("teacher", "baseline", "distilled"):
-        expect(state(page, role)).to_contain_text("test errors of 445", timeout=90_000)
+        expect(state(page, role)).to_contain_text("test errors of 445", timeout=TRAINED_MS)
     replay = page.locator(".kd-bars")
     expect(replay.locator("output.when")).to_have_text(f"epoch {SHORT} of {SHORT}")
     heights = "(root) => [...root.querySelectorAll('.bar')].map((bar) => parseFloat(bar.style.height))"
@@ -140,7 +141,7 @@ def test_the_same_story_trains_nothing_and_another_t_only_the_student(own_server
     slider.press("ArrowRight")
     expect(page.get_by_role("button", name="Train", exact=True)).to_be_visible()
     press_train(page)
-    expect(state(page, "distilled")).to_contain_text("test errors of 445", timeout=60_000)
+    expect(state(page, "distilled")).to_contain_text("test errors of 445", timeout=TRAINED_MS)
     expect(state(page, "teacher")).to_contain_text("finished")
     assert sum(1 for _ in own_server.home.glob("runs/*")) == 4
 
@@ -304,7 +305,7 @@ def test_a_killed_worker_costs_time_only(own_server, long_story):
         "(attempt) => [...document.querySelector('.kd-live').kdView.runs.values()].some((run) =>"
         " run.role === 'baseline' && run.attempt > attempt && run.status === 'running')",
         arg=started,
-        timeout=60_000,
+        timeout=TRAINED_MS,
     )
     runs = "[...document.querySelector('.kd-live').kdView.runs.values()]"
     steps = page.evaluate(f"() => {runs}.find((run) => run.role === 'baseline').steps.loss[0]")
@@ -323,7 +324,7 @@ def test_after_a_killed_server_the_run_reads_interrupted_and_resumes(own_server,
     expect(state(page, "baseline")).to_contain_text("interrupted: epoch")
     expect(page.get_by_text("Resume goes on from the last checkpoint").first).to_be_visible()
     page.get_by_role("button", name="resume baseline").click()
-    expect(state(page, "baseline")).to_contain_text("running: epoch", timeout=60_000)
+    expect(state(page, "baseline")).to_contain_text("running: epoch", timeout=TRAINED_MS)
     row = rows_of(own_server)["baseline"]
     assert row["attempt"] == 2
 
@@ -332,7 +333,7 @@ def test_a_run_is_named_continued_deleted_and_brought_back(own_server, new_page)
     page = new_page()
     set_up(page, own_server.address, epochs=SHORT)
     page.get_by_role("button", name="Train", exact=True).or_(page.get_by_role("button", name="Show it")).click()
-    expect(state(page, "distilled")).to_contain_text("test errors of 445", timeout=60_000)
+    expect(state(page, "distilled")).to_contain_text("test errors of 445", timeout=TRAINED_MS)
     menu = page.locator("[data-testid=stPopover] button", has_text="distilled")
     menu.click()
     page.get_by_label("Name", exact=True).fill("my first student")
@@ -345,7 +346,7 @@ def test_a_run_is_named_continued_deleted_and_brought_back(own_server, new_page)
     page.get_by_role("button", name="Continue", exact=True).click()
     expect(page.locator(".kd-who", has_text="goes on from")).to_be_visible()
     expect(page.locator(".kd-run", has_text="goes on from").locator(".kd-text")).to_contain_text(
-        "test errors of 445", timeout=60_000
+        "test errors of 445", timeout=TRAINED_MS
     )
     with closing(sqlite3.connect(own_server.home / "lab.sqlite")) as database:
         (newest,) = database.execute("SELECT config FROM runs ORDER BY created_at DESC LIMIT 1").fetchone()

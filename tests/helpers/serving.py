@@ -17,6 +17,8 @@ from kd_core.runs.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORT_DEMO = Path(__file__).with_name("short_demo.py")
+TRAINED_MS = 240_000
+"""How long a page may take to show what is trained first, or what a new server reads, while other tests train too."""
 SERVERS: list["Server"] = []
 """Those that run now."""
 
