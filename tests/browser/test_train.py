@@ -234,7 +234,7 @@ def test_smoothing_in_the_browser_is_the_debiased_moving_average(long_story):
     page.get_by_role("button", name="pause baseline").click()
     expect(state(page, "baseline")).to_contain_text("paused")
     lines = """() => Object.fromEntries(document.querySelector('.kd-chart').data.filter((line) =>
-        line.meta.panel === 'loss' && line.line.color === '#e08a00').map((line) => [line.meta.raw, line.y]))"""
+        line.meta.panel === 'loss' && line.name.startsWith('baseline')).map((line) => [line.meta.raw, line.y]))"""
     values = page.evaluate(lines)["false"]
     page.locator(".kd-tools input[type=range]").evaluate(
         "(one) => { one.value = 0.9; one.dispatchEvent(new Event('input')); }"
