@@ -19,7 +19,7 @@ from kd_core.jobs import execute
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
 
-expect.set_options(timeout=30_000)  # how long a page may take on a machine that does other things beside
+expect.set_options(timeout=60_000)  # how long a page may take on a machine that does other things beside
 CHROMIUM_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import os
 import sys
-import time
 
 import loops
 import pytest
@@ -18,6 +17,7 @@ from load.session import Session
 from s3 import BUCKET, s3_server
 from serving import Server
 from tiny import assert_same_weights, tiny_config, tiny_story, undisturbed_weights
+from waiting import wait_until
 
 from kd_core.base import tensors
 from kd_core.base.files import files_below, path_at
@@ -31,13 +31,6 @@ from kd_core.runs.store import Store
 
 pytestmark = pytest.mark.timeout(400)
 PROGRAM = [sys.executable, "-m", "kd_core"]
-
-
-def wait_until(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

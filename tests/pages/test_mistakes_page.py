@@ -1,10 +1,9 @@
 """The page of the mistakes that are made on purpose, as Streamlit runs it."""
 
-import time
-
 import pytest
 from app_test import app_on
 from tiny import TINY, tiny_config
+from waiting import wait_until
 
 from kd_core.exchange import shipped
 from kd_core.experiments import broken
@@ -94,10 +93,7 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
     app.button(key="break").click().run()
     assert not app.exception
     store = services._opened(lesson_home).store
-    deadline = time.monotonic() + 60
-    while any(run.status in ACTIVE for run in store.runs()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
     reopened = open_lesson(mistake="stale_cache", seeds="3")
     assert not [button for button in reopened.button if button.key == "break"]
     made = [run for run in store.runs() if run.config.role == "distilled"]

@@ -19,6 +19,7 @@ from measured import busy, machine
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
+from waiting import wait_until
 
 from kd_core.base import paths as base_paths
 from kd_core.data import load
@@ -123,20 +124,14 @@ def test_quick_demo_trains_three_models_to_the_end(open_page, homes, monkeypatch
     app.button(key="quick_demo").click().run()
     assert not app.exception
     store = services._opened(homes["empty"]).store
-    deadline = time.monotonic() + 120
-    while any(run.status in ACTIVE for run in store.runs()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
     app.run()
     assert {run.status for run in store.runs()} == {"finished"}
     assert "The distilled student makes" in words(app)
 
 
 def wait_until_idle(store):
-    deadline = time.monotonic() + 60
-    while any(run.status in ACTIVE for run in store.runs()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
 
 
 def stop_all(home):
@@ -535,10 +530,7 @@ def open_compare(open_page, story_runs, homes):
     def open_it(part="Cost", **query):
         ids = [run.id for run in story_runs]
         app = open_page("compare", batch=story_runs[-1].batch, compared=",".join(ids), **query)
-        deadline = time.monotonic() + 90
-        while services._opened(homes["trained"]).store.finding("speed", ids) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_until(lambda: services._opened(homes["trained"]).store.finding("speed", ids) is not None)
         app.run()
         if part != "Cost":
             app.segmented_control(key="closer").set_value(part).run()
@@ -655,10 +647,7 @@ def test_other_seeds_are_trained_at_once_and_a_verdict_over_them_is_shown(open_c
     assert sorted((run.config.role, run.config.seed) for run in new) == [
         (role, seed) for role in ("baseline", "distilled") for seed in range(1, 9)
     ]
-    deadline = time.monotonic() + 120
-    while not all(run.status == "finished" for run in store.some([one.id for one in new])):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: all(run.status == "finished" for run in store.some([one.id for one in new])))
     app = open_compare()
     errors = {"baseline": {}, "distilled": {}, "teacher": {}}
     for run in [*story_runs, *store.some([one.id for one in new])]:
@@ -695,10 +684,8 @@ def test_each_closer_look_opens(open_compare, part):
 
 def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_found(open_compare, story_runs, homes):
     app = open_compare("Inside")
-    store, deadline = services._opened(homes["trained"]).store, time.monotonic() + 120
-    while any(store.finding("inside", [run.id]) is None for run in story_runs):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    store = services._opened(homes["trained"]).store
+    wait_until(lambda: not any(store.finding("inside", [run.id]) is None for run in story_runs))
     app.run()
     assert "of 1,000 training images around the weights" in words(app)
     found = store.finding("inside", [story_runs[0].id])
@@ -767,10 +754,7 @@ def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, 
     store = services._opened(homes["trained"]).store
     student = story_runs[-1]
     app = open_page("export", run=student.id)
-    deadline = time.monotonic() + 120
-    while store.finding("export", [student.id]) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: store.finding("export", [student.id]) is not None)
     app.run()
     assert not app.exception
     table = app.dataframe[0].value
@@ -947,10 +931,7 @@ def test_raising_the_bias_of_what_a_student_never_saw_brings_it_back(open_paper,
     app = open_paper(experiment)
     store = services._opened(homes["empty"]).store
     run = next(run for run in store.runs() if len(run.config.transfer_set.missing(10)) == images)
-    deadline = time.monotonic() + 60
-    while store.finding("bias", [run.id]) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_until(lambda: store.finding("bias", [run.id]) is not None)
     app.run()
     assert app.metric[0].value == f"{run.results['test_errors']:,} test errors"
     best = int(app.metric[1].value.split()[0])

@@ -3,11 +3,11 @@
 import json
 import os
 import sys
-import time
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+from waiting import wait_until
 
 from kd_core.base import paths as base_paths
 from kd_core.cli.app import app
@@ -67,10 +67,7 @@ def test_a_process_that_is_stopped_or_dies_leaves_nothing_and_says_so(taking_in,
     monkeypatch.setattr(intake, "COMMAND", [sys.executable, "-c", script])
     stopped = taking_in.look(tmp_path, "")
     work = taking_in.work(stopped)
-    deadline = time.monotonic() + 30
-    while work.text != "Preparing":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: work.text == "Preparing")
     monkeypatch.setattr(intake, "AT_ONCE", 1)
     with pytest.raises(IntakeError, match="1 data sets are being worked on already"):
         taking_in.look(tmp_path, "")

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from dask import system
 from tiny import tiny_config
+from waiting import wait_until
 
 from kd_core.jobs import dispatch as jobs_dispatch
 from kd_core.jobs.cluster import SchedulerError, Worker
@@ -77,13 +78,6 @@ class Workers:
 
 A1, A2 = Worker("tcp://a:1", "a", gpu=False), Worker("tcp://a:2", "a", gpu=False)
 B1, G1 = Worker("tcp://b:1", "b", gpu=False), Worker("tcp://g:1", "g", gpu=True)
-
-
-def wait_until(condition, seconds=30):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)
 
 
 @pytest.fixture

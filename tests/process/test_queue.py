@@ -18,6 +18,7 @@ import torch
 from load.judging import REFUSED
 from serving import workers_under
 from tiny import TINY, assert_same_weights, tiny_config, train_here, undisturbed_weights
+from waiting import wait_until
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
@@ -43,13 +44,6 @@ from kd_core.training.loop import Training
 
 LONG = 120
 ANEW = "Resume starts it anew, towards the same weights."
-
-
-def wait_until(condition, seconds=90):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 def long_config(**training):

@@ -5,13 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from functools import partial
 
 import numpy as np
 import psutil
 import pytest
 from tiny import tiny_config, train_here
+from waiting import wait_until
 
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute, execute_group
@@ -122,10 +122,7 @@ def test_the_queue_trains_many_small_students_as_one_and_few_one_by_one(store, c
         queue.submit(cells)
         few = {new_id(): tiny_config("baseline", seed=seed) for seed in (5, 6)}
         queue.submit(few)
-        deadline = time.monotonic() + 90
-        while any(run.status in ACTIVE for run in store.runs()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
     finally:
         queue.close()
     assert {store.get(one).status for one in (*cells, *few)} == {"finished"}
@@ -145,13 +142,6 @@ if __name__ == "__main__":
     queue.submit({run_id: RunConfig.model_validate(config) for run_id, config in cells.items()})
     time.sleep(120)
 """
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_a_sweep_of_a_killed_server_goes_on_and_retrains_no_finished_cell(home, store, cells, tmp_path):
