@@ -6,6 +6,7 @@ Whole training steps on one thread, in processor time, both formats in turns. Wh
 docs/measurements/choices.md.
 """
 
+import argparse
 import time
 
 import torch
@@ -53,6 +54,7 @@ def seconds_of_a_step(network, optimizer, images, labels, precision):
 def main():
     """Measure all networks."""
     torch.set_num_threads(1)
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     print(f"{machine()}\n\n| network | images, batch | precision | contiguous / channels last |")
     print("| --- | --- | --- | --- |")
     for name, (config, sizes) in NETWORKS.items():
