@@ -430,7 +430,7 @@ def told(store, monkeypatch):
     default = StoryConfig.default("digits").replace(teachers=(teacher.id,))
 
     def tell(epochs, **changes):
-        training = default.training.replace(epochs=epochs, precision="float32")
+        training = default.training.replace(epochs=epochs, precision="float32", memory_format="contiguous")  # settled
         (_, config) = default.replace(training=training, **changes).student_runs((teacher.id,))
         return advise(evidence_of(store, store.get(train_here(store, config))))
 
