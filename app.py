@@ -9,29 +9,32 @@ if __name__ == "__main__":
     import streamlit as st
 
     from pages.shared.frame import run_page
+    from pages.shared.server.streamlit_patches import StreamlitPage
 
     st.set_page_config(page_title="KD Lab", page_icon="pages/shared/icon.svg", layout="wide")
+
+    def page(folder: str, title: str, icon: str) -> StreamlitPage:
+        """Return the page of a folder, which its address names too."""
+        return st.Page(f"pages/{folder}/page.py", title=title, icon=f":material/{icon}:", url_path=folder)
+
+    start = st.Page("pages/overview/page.py", title="Start", icon=":material/home:", default=True)
     sections = {
         "": [
-            st.Page("pages/overview/page.py", title="Start", icon=":material/home:", default=True),
-            st.Page(
-                "pages/temperature/page.py", title="Temperature", icon=":material/thermostat:", url_path="temperature"
-            ),
-            st.Page("pages/train/page.py", title="Train", icon=":material/model_training:", url_path="train"),
-            st.Page("pages/compare/page.py", title="Compare", icon=":material/balance:", url_path="compare"),
+            start,
+            page("temperature", "Temperature", "thermostat"),
+            page("train", "Train", "model_training"),
+            page("compare", "Compare", "balance"),
         ],
         "Experiments": [
-            st.Page("pages/sweep/page.py", title="Sweep", icon=":material/grid_on:", url_path="sweep"),
-            st.Page(
-                "pages/objectives/page.py", title="Objectives", icon=":material/leaderboard:", url_path="objectives"
-            ),
-            st.Page("pages/paper/page.py", title="Paper", icon=":material/article:", url_path="paper"),
-            st.Page("pages/mistakes/page.py", title="Break it", icon=":material/bug_report:", url_path="mistakes"),
+            page("sweep", "Sweep", "grid_on"),
+            page("objectives", "Objectives", "leaderboard"),
+            page("paper", "Paper", "article"),
+            page("mistakes", "Break it", "bug_report"),
         ],
         "Library": [
-            st.Page("pages/data/page.py", title="Data", icon=":material/photo_library:", url_path="data"),
-            st.Page("pages/runs/page.py", title="Runs", icon=":material/list:", url_path="runs"),
-            st.Page("pages/export/page.py", title="Export", icon=":material/ios_share:", url_path="export"),
+            page("data", "Data", "photo_library"),
+            page("runs", "Runs", "list"),
+            page("export", "Export", "ios_share"),
         ],
     }
     run_page(st.navigation(sections, position="top"))

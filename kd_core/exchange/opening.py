@@ -47,11 +47,15 @@ def opening() -> Opening | None:
     try:
         written = json.loads((shipped.FOLDER / FILE).read_text(encoding="utf-8"))
         for dataset in IMAGES:
-            if {f"{dataset}-{role}" for role in ROLES} <= {*shipped.names()}:
+            if _ships(dataset):
                 return Opening(dataset, [Example(**example) for example in written[dataset]])
     except (OSError, ValueError, KeyError, TypeError) as error:
         shipped.log.warning("the first screen has no images: %s", error)
     return None
+
+
+def _ships(dataset: str) -> bool:
+    return {f"{dataset}-{role}" for role in ROLES} <= {*shipped.names()}
 
 
 def write() -> None:
@@ -60,7 +64,7 @@ def write() -> None:
 
     made = {}
     for dataset, indices in IMAGES.items():
-        if not {f"{dataset}-{role}" for role in ROLES} <= {*shipped.names()}:
+        if not _ships(dataset):
             continue
         loaded = data_load.load(dataset)
         images = loaded.test_images[list(indices)]
@@ -107,11 +111,8 @@ def browser_models(dataset: str) -> bytes:
             tensors |= {
                 own[part]: value if part == "weight" else value.astype(np.float32) for part, value in parts.items()
             }
-            last, given, unpacked = (
-                place == len(layers) - 1,
-                nodes[-1]["output"] if nodes else "images",
-                own["weight"] + ".float",
-            )
+            last, unpacked = place == len(layers) - 1, f"{own['weight']}.float"
+            given = nodes[-1]["output"] if nodes else "images"
             nodes.append({"op": "DequantizeLinear", "inputs": [own["weight"], own["scale"]], "output": unpacked})
             output = "logits" if last else f"{role}.{place}"
             nodes.append({"op": "Gemm", "inputs": [given, unpacked, own["bias"]], "output": output})

@@ -17,7 +17,7 @@ from pages.shared.components.images.images import GRID_CSS, strip
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS, SLIDER_CSS, SLIDER_JS
 from pages.shared.figures import style
 from pages.shared.session import keys, services
-from pages.shared.session.address import DRAWN, IMAGE, TEST, callbacks, temperature_of_address
+from pages.shared.session.address import DRAWN, IMAGE, TEST, callbacks, drawing_of_address, temperature_of_address
 
 KEY = "opening"
 
@@ -25,15 +25,14 @@ KEY = "opening"
 @st.fragment
 def first_screen() -> None:
     """Show it, and the four doors, which lead to the image and the T that are shown."""
-    shown = opening.opening()
+    shown, drawn = opening.opening(), drawing_of_address()
     if shown is not None:
-        _live(shown)
-    _doors(shown)
+        _live(shown, drawn)
+    _doors(shown, drawn)
 
 
-def _live(shown: opening.Opening) -> None:
+def _live(shown: opening.Opening, drawn: Grey | None) -> None:
     pixels = np.stack([np.frombuffer(base64.b64decode(example.pixels), np.uint8) for example in shown.examples])
-    drawn = _drawn()
     component(
         __file__,
         "kd-opening",
@@ -57,21 +56,12 @@ def _live(shown: opening.Opening) -> None:
     )
 
 
-def _drawn() -> Grey | None:
-    """The drawing of the address, (28, 28) uint8, if there is one that can be read."""
-    named = st.query_params.get(IMAGE, "")
-    try:
-        return picture.from_address(named.removeprefix(DRAWN)) if named.startswith(DRAWN) else None
-    except picture.PictureError:
-        return None
-
-
-def _doors(shown: opening.Opening | None) -> None:
+def _doors(shown: opening.Opening | None, drawn: Grey | None) -> None:
     """Four ways on."""
     view = {}
     if shown is not None and services.store().runs(batch=f"{shipped.TAG}{shown.dataset}"):
-        named, drawn = st.query_params.get(IMAGE), _drawn()
-        example = next((one for one in shown.examples if f"{TEST}{one.index}" == named), shown.examples[0])
+        named = st.query_params.get(IMAGE)
+        example = next((each for each in shown.examples if f"{TEST}{each.index}" == named), shown.examples[0])
         if drawn is None and not available(shown.dataset):
             drawn = np.frombuffer(base64.b64decode(example.pixels), np.uint8).reshape(28, 28)
         image = f"{TEST}{example.index}" if drawn is None else DRAWN + picture.to_address(drawn)

@@ -111,19 +111,18 @@ def index_of_address(named: str, size: int) -> int | None:
     return None
 
 
-DRAWING, LOGITS = "drawing", "logits"
+LOGITS = "logits"
 LOGIT_STEP, HIGHEST_LOGIT = 0.01, 300.0
 MOST_LOGITS = 10_000
 
 
-def drawing_to_address(image: Grey) -> str:
-    """What the address has of a drawing under DRAWING. (28, 28) uint8."""
-    return picture.to_address(image)
-
-
 def drawing_of_address() -> Grey | None:
     """The drawing of the address, (28, 28) uint8; None where there is none that can be read, which the log says."""
-    return _read(DRAWING, picture.from_address)
+
+    def read(named: str) -> Grey | None:
+        return picture.from_address(named.removeprefix(DRAWN)) if named.startswith(DRAWN) else None
+
+    return _read(IMAGE, read)
 
 
 def logits_to_address(logits: NDArray[np.floating[Any]]) -> str:
@@ -142,7 +141,7 @@ def logits_of_address(models: int, classes: int) -> NDArray[np.float64] | None:
     return _read(LOGITS, read)
 
 
-def _read(name: str, read: Callable[[str], T]) -> T | None:
+def _read(name: str, read: Callable[[str], T | None]) -> T | None:
     named = st.query_params.get(name)
     if not named:
         return None

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kd_core.base.packed import pack, unpack
+from kd_core.data import picture
 from pages.shared.session import address
 
 NOISE = base64.urlsafe_b64encode(os.urandom(9000)).decode()
@@ -23,15 +24,15 @@ def query(monkeypatch):
 
 def test_a_drawing_comes_back_from_its_address(query):
     image = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
-    query["drawing"] = address.drawing_to_address(image)
+    query["image"] = address.DRAWN + picture.to_address(image)
     assert (address.drawing_of_address() == image).all()
-    assert len(query["drawing"]) < 1100
+    assert len(query["image"].removeprefix(address.DRAWN)) < 1100
 
 
 def test_a_drawing_that_a_browser_packed_is_read(query):
     """CompressionStream("deflate") writes zlib too, of another level and without a final padding."""
     image = np.zeros((28, 28), np.uint8)
-    query["drawing"] = base64.urlsafe_b64encode(zlib.compress(image.tobytes(), 6)).decode().rstrip("=")
+    query["image"] = address.DRAWN + base64.urlsafe_b64encode(zlib.compress(image.tobytes(), 6)).decode().rstrip("=")
     assert (address.drawing_of_address() == image).all()
 
 
@@ -56,7 +57,7 @@ def test_logits_of_another_story_are_ignored(query, caplog, shape):
 
 @pytest.mark.parametrize("odd", ODD)
 def test_what_no_page_packed_is_ignored_in_a_line_of_the_log(query, caplog, odd):
-    query |= {"drawing": odd, "logits": odd}
+    query |= {"image": address.DRAWN + odd, "logits": odd}
     assert address.drawing_of_address() is None
     assert address.logits_of_address(3, 10) is None
     assert [record.exc_info for record in caplog.records] == [None, None]
