@@ -94,7 +94,7 @@ function follow(view, state) {
 const share = (p) => (p >= 0.001 ? percent(p) : "under 0.1%");
 
 function sentences(view, { T }) {
-  const { classes } = view.data, [teacher, baseline, distilled] = view.bars.probabilities, cold = softmax(logitsIn(view.bars, view.bars.data.models[0]), 1);
+  const { classes } = view.data, [teacher, baseline, distilled] = view.bars.probabilities, cold = softmax(logitsNow(view.bars.data.models[0]), 1);
   const label = view.bars.data.label, name = (k) => `${/^(8|1[18])$/.test(classes[k]) ? "an" : "a"} ${classes[k]}`;
   const first = topOf(teacher), second = topOf(teacher.map((p, k) => (k === first ? -1 : p)));
   const could = label === null ? `The teacher takes this for ${name(first)} (${share(teacher[first])}), and next for ${name(second)} (${share(teacher[second])}).`
@@ -117,7 +117,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const view = (root.kdView ??= build(root));
   view.send = view.control.send = setStateValue;
   const first = view.data === undefined;
-  view.data ??= { ...data, examples: data.examples.map((one) => ({ ...one, pixels: bytes(one.pixels) })) };
+  view.data ??= { ...data, examples: data.examples.map((example) => ({ ...example, pixels: bytes(example.pixels) })) };
   view.stop?.();
   view.stop = followed((state) => follow(view, state));
   view.control.take(data);
@@ -125,11 +125,9 @@ export default function ({ data, parentElement, setStateValue }) {
     tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: `test image ${index}, a ${label}` })),
       (place) => { choose(view, view.data.examples[place]); view.address.rest(`test-${view.base.index}`); });
   }
-  if (view.address.asked(data.image)) {
+  if (view.address.isNew(data.image)) {
     const named = view.data.examples.find(({ index }) => `test-${index}` === data.image);
     choose(view, named ?? (data.drawn ? { pixels: bytes(data.drawn) } : view.data.examples[0]));
   }
   return () => { view.control.end(); view.address.end(); view.stop(); view.worker?.terminate(); view.worker = view.ready = undefined; };
 }
-
-const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

@@ -30,13 +30,12 @@ function build(root) {
 }
 
 const short = (value) => { const text = Number(value.toPrecision(3)); return Math.abs(text) >= 1e-3 || text === 0 ? String(text) : text.toExponential(1); };
-const rowOf = (model) => hand.state.moved[model.id] ?? model.logits;
 const roundUp = (value) => { const decade = 10 ** Math.floor(Math.log10(value)); return [1, 2, 5, 10].find((digit) => digit * decade >= value * 0.999) * decade; };
 
 function follow(view, state) {
   const { data } = view, { T } = state, alpha = state.alpha ?? data?.alpha;
   if (!data || T === undefined) return;
-  const student = rowOf(data.student), teacher = rowOf(data.teacher);
+  const student = logitsNow(data.student), teacher = logitsNow(data.teacher);
   const now = felt(student, teacher, data.label, { temperature: T, alpha, tSquared: data.t_squared });
   view.now = { ...now, T, alpha };
   const scale = data.t_squared ? T * T : 1, numbers = { alpha: Number(alpha.toFixed(2)), scale: data.t_squared ? `${T}²` : "1", soft: short(now.softLoss / scale), rest: Number((1 - alpha).toFixed(2)), hard: short(now.hardLoss), loss: short(now.loss) };
@@ -106,10 +105,9 @@ function drawSizes(view, { bare, limit, lawFrom }) {
   const { colours } = view.data, step = Math.max(1, Math.ceil((high - low) / 5));
   const ticks = Array.from({ length: Math.floor((high - low) / step) + 1 }, (_, at) => low + at * step);
   const text = (x, y, words, anchor = "middle") => `<text x="${x}" y="${y}" text-anchor="${anchor}">${words}</text>`;
-  const power = (at) => "10" + [...String(at)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c])).join("");
   view.sizes.innerHTML = `<svg viewBox="0 0 ${WIDE} ${HIGH}"><defs><clipPath id="kd-plot"><rect x="${LEFT}" y="0" width="${WIDE}" height="${HIGH - LOW}"/></clipPath></defs>`
     + (lawFrom === null ? "" : `<rect class="law" x="${view.across(lawFrom)}" y="8" width="${view.across(100) - view.across(lawFrom)}" height="${HIGH - LOW - 8}"/>`)
-    + ticks.map((at) => `<path class="grid" d="M${LEFT} ${up(10 ** at)}H${WIDE - 8}"/>` + text(LEFT - 6, up(10 ** at) + 4, power(at), "end")).join("")
+    + ticks.map((at) => `<path class="grid" d="M${LEFT} ${up(10 ** at)}H${WIDE - 8}"/>` + text(LEFT - 6, up(10 ** at) + 4, "10" + superscript(at), "end")).join("")
     + [0.1, 1, 2, 4, 8, 20, 100].map((T) => text(view.across(T), HIGH - LOW + 16, T)).join("")
     + text((LEFT + WIDE) / 2, HIGH - 4, "temperature T")
     + `<g clip-path="url(#kd-plot)"><path d="${path(limit)}" style="stroke: var(--kd-muted); stroke-dasharray: 2 4"/><path d="${path(bare)}" style="stroke: ${colours.hard}"/><path d="${path(times)}" style="stroke: ${colours.soft}"/></g>`
@@ -135,7 +133,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const view = (root.kdView ??= build(root));
   view.send = setStateValue;
   Object.assign(view, { data, key: undefined });
-  if (view.rests.asked(data.alpha)) { view.alpha.value = data.alpha; move({ alpha: data.alpha }); }
+  if (view.rests.isNew(data.alpha)) { view.alpha.value = data.alpha; move({ alpha: data.alpha }); }
   view.stop?.();
   view.stop = followed((state) => follow(view, state));
   return () => { view.stop(); view.rests.end(); clearTimeout(view.timer); };

@@ -62,7 +62,7 @@ function take(view, data) { // what Python sends
   const { key, rows, labels, mean, classes, shown } = data;
   if (view.key !== key) {
     Object.assign(view, { key, T: undefined, slow: false, rows: rows && halves(rows) });
-    view.labels = labels && new Uint16Array(Uint8Array.from(atob(labels), (letter) => letter.charCodeAt(0)).buffer);
+    view.labels = labels && new Uint16Array(bytes(labels).buffer);
   }
   if (mean) Object.assign(view, { T: undefined, mean });
   view.data = { ...data, shown: shown ?? classes.map((_, k) => k) };
@@ -222,7 +222,7 @@ export default function ({ data, parentElement, setStateValue, setTriggerValue }
   root.classList.toggle("many", data.many);
   take(view, data);
   colours(view);
-  if (view.rests.asked(data.diagonal)) { view.fade.value = data.diagonal; move({ diagonal: data.diagonal }); }
+  if (view.rests.isNew(data.diagonal)) { view.fade.value = data.diagonal; move({ diagonal: data.diagonal }); }
   view.stop?.();
   view.stop = followed((state) => follow(view, state));
   onThemeChange(parentElement, () => { colours(view); follow(view, hand.state, true); });

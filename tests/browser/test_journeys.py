@@ -169,7 +169,7 @@ def test_all_views_follow_t_and_alpha_while_the_hand_moves(demo_address, new_pag
     assert page.evaluate(VIEWS)["map"] == seen[-1]["map"]
 
 
-def test_a_bar_that_is_dragged_changes_its_logit_and_the_losses_and_the_image_comes_back(demo_address, new_page):
+def test_a_dragged_bar_changes_logit_and_losses_until_back_to_the_image(demo_address, new_page):
     page = new_page()
     open_temperature(page, demo_address, "?T=4")
     page.locator(".kd-felt .column").first.wait_for()

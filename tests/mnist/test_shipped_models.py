@@ -16,7 +16,7 @@ def test_the_shipped_mnist_models_make_the_errors_that_they_claim(mnist):
     assert errors["mnist-distilled"] < errors["mnist-baseline"]
 
 
-def test_the_images_of_the_first_screen_have_the_logits_that_the_shipped_models_compute(mnist):
+def test_first_screen_images_have_the_shipped_models_logits(mnist):
     shown = opening.opening()
     images = mnist.test_images[[example.index for example in shown.examples]]
     for role in opening.ROLES:

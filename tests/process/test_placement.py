@@ -366,7 +366,7 @@ def test_threads_share_heaps_where_glibc_would_give_each_its_own():
     assert heaps["few"] <= 2 < heaps["many"]
 
 
-def test_workers_start_where_the_path_of_temporary_files_is_too_long_for_a_socket(tmp_path):
+def test_workers_start_where_tmpdir_is_too_long_for_a_socket(tmp_path):
     """Workers fork from a process that is asked by a socket among the temporary files."""
     far = tmp_path / ("x" * 90)
     far.mkdir()

@@ -545,7 +545,7 @@ if __name__ == "__main__":
 """
 
 
-def test_killed_server_leaves_its_run_interrupted_and_resumable_to_the_same_weights(home, tmp_path, long_weights):
+def test_a_killed_servers_run_is_interrupted_and_resumes_to_the_same(home, tmp_path, long_weights):
     config, run_id = long_config(), new_id()
     script = tmp_path / "server.py"
     script.write_text(SERVER)

@@ -48,7 +48,7 @@ IN_COMPONENTS = {
 }
 """Controls that carry their name in the document (`data-control`), and what the editor calls them."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
-_SAID = "prepared_said"
+_LOGGED = "prepared_logged"
 _LOG = logging.getLogger(__name__)
 
 
@@ -88,11 +88,11 @@ def apply(prepared: Prepared) -> None:
 
 def log_unknown(prepared: Prepared) -> None:
     """Say in the log, once for each address of a session, what of it names no control of the page just drawn."""
-    asked = {parameter: st.query_params.get_all(parameter) for parameter in (HIDE, LOCK)}
-    if st.session_state.get(_SAID, {HIDE: [], LOCK: []}) == asked:
+    named = {parameter: st.query_params.get_all(parameter) for parameter in (HIDE, LOCK)}
+    if st.session_state.get(_LOGGED, {HIDE: [], LOCK: []}) == named:
         return
-    st.session_state[_SAID] = asked
-    for parameter, texts in asked.items():
+    st.session_state[_LOGGED] = named
+    for parameter, texts in named.items():
         read = prepared.hidden if parameter == HIDE else prepared.locked
         drawn = [name for name in read if name in IN_COMPONENTS or any(key in st.session_state for key in _keys(name))]
         left = [name for text in texts for name in text.split(",", MOST_NAMES) if name and name not in drawn]

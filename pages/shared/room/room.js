@@ -32,7 +32,7 @@ function build(app) {
 export default function ({ data, parentElement, setStateValue }) {
   const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp")));
   Object.assign(view, { data, send: setStateValue });
-  view.stage.asked(data.stage);
+  view.stage.take(data.stage);
   root.toggleAttribute("data-kd-room", true); // what waits for the stage (stage.py) need not wait any more
   const unprepare = prepare(view);
   return () => {

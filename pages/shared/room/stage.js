@@ -82,10 +82,9 @@ function stage(view) {
   button("Share", "Share this view", () => view.openShare());
   button("✕", "Leave the stage (s)", () => leave());
   const said = element("div", "kd-hidden", view.host, undefined, { role: "status" });
-  const sent = [];
-  let part = 0, known, drawn = "0 0 0 1.000", drawing, quiet, full = false;
+  const echo = echoing((wanted) => view.send("stage", wanted));
+  let part = 0, drawn = "0 0 0 1.000", drawing, quiet, full = false;
 
-  const send = (wanted) => { sent.push(wanted); view.send("stage", wanted); };
   const stir = () => {
     root.toggleAttribute("data-kd-stirred", true);
     clearTimeout(quiet);
@@ -124,30 +123,31 @@ function stage(view) {
   function go(step) {
     const { shown, count } = view.parts ?? { shown: part, count: part };
     const next = shown + step;
-    if (next < 1 || (next > count && !busy())) { // of a page that is still being drawn, more parts may come 
+    if (next < 1 || (next > count && !busy())) { // of a page that is still being drawn, more parts may come
       lesson(step > 0 ? "next" : "back")?.click();
       return;
     }
     show(next);
-    send(next);
+    echo.send(next);
     stir();
   }
   function enter() {
     show(1);
-    send(1);
+    echo.send(1);
     stir();
     full = true;
     root.requestFullscreen?.().catch(() => { full = false; });
   }
   function leave() {
     show(0);
-    send(0);
+    echo.send(0);
     said.textContent = "You have left the stage.";
     if (document.fullscreenElement) document.exitFullscreen();
   }
+  const toggle = () => (part ? leave() : enter());
   const press = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || within(event, TYPED_IN)) return;
-    if (event.key === "s" && !event.repeat) return part ? leave() : enter();
+    if (event.key === "s" && !event.repeat) return toggle();
     if (!part) return;
     if (event.key === "Escape") return leave();
     if (STEPS[event.key] && !(event.key.startsWith("Arrow") && within(event, MOVED_IN))) { event.preventDefault(); event.stopPropagation(); go(STEPS[event.key]); }
@@ -161,13 +161,8 @@ function stage(view) {
     [window, "pointermove", () => part && stir()], ...glow(view)];
   for (const [target, type, act, capture] of heard) target.addEventListener(type, act, { capture: Boolean(capture), passive: type.startsWith("touch") });
   return {
-    enter: () => (part ? leave() : enter()),
-    asked(wanted) { // what Python names, unless it is an echo of what was sent, while the hand may have moved on
-      const echo = sent.indexOf(wanted);
-      sent.splice(0, echo + 1);
-      if (known !== wanted && echo === -1) show(wanted);
-      known = wanted;
-    },
+    enter: toggle,
+    take(wanted) { if (echo.isNew(wanted)) show(wanted); }, // what Python names
     end() {
       changed.disconnect();
       sized.disconnect();

@@ -50,7 +50,7 @@ def test_runs_of_one_role_have_different_dashes_and_the_first_of_each_is_solid()
     assert dashes_of(["teacher"] * 6) == [*DASHES, "solid"]
 
 
-def test_beside_a_mistake_all_that_is_right_is_solid_and_all_that_is_wrong_is_dashed():
+def test_beside_a_mistake_right_is_solid_and_wrong_is_dashed():
     assert dashes_of(["distilled", "mistake", "distilled", "mistake"]) == ["solid", "dash", "solid", "dash"]
 
 

@@ -90,37 +90,50 @@ function lights(part, k) { // whoever points at this part, or has the focus in i
   for (const event of ["pointerleave", "focusout"]) part.addEventListener(event, () => move({ lit: null }));
 }
 
-// Sends what has come to rest. Python answers with what it was sent: an echo, while the hand may have moved on, is no
-// wish of somebody else's.
-const SETTLE_MS = 150;
-function settling(send) {
+const logitsNow = (model) => hand.state.moved[model.id] ?? model.logits;
+
+// Sends values to Python, which answers with what it was sent: an echo, while the hand may have moved on, is no wish of
+// somebody else's.
+function echoing(send) {
   const sent = [];
-  let timer, known;
+  let known;
   return {
-    rest(value) {
-      clearTimeout(timer);
-      timer = setTimeout(() => { if ((sent.at(-1) ?? known) !== value) { sent.push(value); send(value); } }, SETTLE_MS);
-    },
-    asked(value) { // whether a value that Python names is new
+    get newest() { return sent.at(-1) ?? known; },
+    send(value) { sent.push(value); send(value); },
+    isNew(value) { // whether a value that Python names is a wish
       const echo = sent.indexOf(value), wish = known !== value && echo === -1;
       sent.splice(0, echo + 1);
       known = value;
       return wish;
     },
+  };
+}
+
+const SETTLE_MS = 150;
+function settling(send) { // sends what has come to rest
+  const echo = echoing(send);
+  let timer;
+  return {
+    rest(value) {
+      clearTimeout(timer);
+      timer = setTimeout(() => { if (echo.newest !== value) echo.send(value); }, SETTLE_MS);
+    },
+    isNew: echo.isNew,
     end: () => clearTimeout(timer),
   };
 }
+const superscript = (whole) => [...String(whole)].map((letter) => (letter === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[letter])).join("");
 const percent = (p) => p >= 0.0995 ? (100 * p).toFixed(0) + "%" : p >= 0.001 ? (100 * p).toFixed(1) + "%"
-  : p === 0 ? "0" : p.toExponential(0).replace("e-", "·10⁻").replace(/\d+$/, (n) => [...n].map((d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d]).join(""));
+  : p === 0 ? "0" : p.toExponential(0).replace(/e(-\d+)$/, (_, power) => "·10" + superscript(power));
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)); // of base64
 const halves = (text) => { // base64 of float16 numbers
-  const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)), bits = new Uint16Array(bytes.buffer);
-  return Float32Array.from(bits, (half) => {
+  return Float32Array.from(new Uint16Array(bytes(text).buffer), (half) => {
     const sign = half & 0x8000 ? -1 : 1, power = (half >> 10) & 31, part = half & 1023;
     return power === 31 ? sign * Infinity : power ? sign * 2 ** (power - 15) * (1 + part / 1024) : sign * part * 2 ** -24;
   });
 };
-async function packed(bytes) { // as kd_core.base.packed.pack
-  const stream = new Blob([bytes]).stream().pipeThrough(new CompressionStream("deflate"));
+async function packed(content) { // as kd_core.base.packed.pack
+  const stream = new Blob([content]).stream().pipeThrough(new CompressionStream("deflate"));
   const short = new Uint8Array(await new Response(stream).arrayBuffer());
   return btoa(String.fromCharCode(...short)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }

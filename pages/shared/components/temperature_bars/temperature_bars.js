@@ -15,8 +15,6 @@ function barsIn(root) {
   return view;
 }
 
-const logitsIn = (view, model) => hand.state.moved[model.id] ?? model.logits;
-
 function layOut(view, data) {
   const { models, classes, label } = view.data = data;
   view.lying = lie(classes);
@@ -27,7 +25,7 @@ function layOut(view, data) {
   for (const model of models) legendEntry(view.legend, model.colour, model.name);
   if (label !== null) legendEntry(view.legend, null, "the label", "hard");
   view.back = element("button", "play", view.legend, "↺ Back to the image", { type: "button" });
-  view.back.onclick = () => { dragged(view, {}); (view.bars[0].parts[0].bar).focus(); };
+  view.back.onclick = () => { dragged(view, {}); view.bars[0].parts[0].bar.focus(); };
   view.plot.replaceChildren();
   const axis = element("div", "axis", view.plot);
   view.ticks = [0, 1, 2, 3, 4].map((tick) => {
@@ -57,7 +55,7 @@ function layOut(view, data) {
     bar.tabIndex = place ? -1 : 0;
     bar.step = (by) => {
       const next = free[(place + by + free.length) % free.length];
-      for (const one of free) one.tabIndex = one === next ? 0 : -1;
+      for (const other of free) other.tabIndex = other === next ? 0 : -1;
       next.focus();
     };
   });
@@ -78,7 +76,7 @@ function dragged(view, moved) {
 }
 
 function draggable(view, bar, k) {
-  const now = () => logitsIn(view, bar.model);
+  const now = () => logitsNow(bar.model);
   const put = (z) => {
     const logits = [...now()];
     logits[k] = Math.min(200, Math.max(-200, z));
@@ -111,14 +109,12 @@ function draggable(view, bar, k) {
   };
 }
 
-const exponent = (power) => "10" + [...String(power)].map((c) => c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[c]).join("");
-
 function draw(view, { T, log, lit }) {
   if (!view.data || T === undefined) return;
   const { models, classes } = view.data;
   view.back.hidden = !models.some((model) => hand.state.moved[model.id]);
-  view.ticks.forEach((span, tick) => { span.textContent = log ? exponent(LOG_FLOOR + tick * -LOG_FLOOR / 4) : 25 * tick + "%"; });
-  view.probabilities = models.map((model) => softmax(logitsIn(view, model), T));
+  view.ticks.forEach((span, tick) => { span.textContent = log ? "10" + superscript(LOG_FLOOR + tick * -LOG_FLOOR / 4) : 25 * tick + "%"; });
+  view.probabilities = models.map((model) => softmax(logitsNow(model), T));
   view.bars.forEach(({ group, k }) => group.classList.toggle("lit", lit !== null && lit === k));
   view.probabilities.forEach((row, m) => {
     view.shown.forEach((shown, place) => {
@@ -130,7 +126,7 @@ function draw(view, { T, log, lit }) {
       bar.title = `${models[m].name}, ${shown.others ? "" : "class "}${shown.name}: ${p.toPrecision(3)}`;
       if (shown.others) return;
       bar.setAttribute("aria-valuenow", (100 * p).toFixed(1));
-      bar.setAttribute("aria-valuetext", `${percent(p)}, logit ${logitsIn(view, models[m])[shown.members[0]].toFixed(1)}`);
+      bar.setAttribute("aria-valuetext", `${percent(p)}, logit ${logitsNow(models[m])[shown.members[0]].toFixed(1)}`);
     });
     const entropy = entropyBits(row), ranked = row.map((p, k) => [p, k]).sort((a, b) => b[0] - a[0]);
     const cells = [

@@ -44,7 +44,7 @@ function temperatureControl(root) {
   view.play.onclick = () => (view.sweeping ? hold(view) : sweep(view));
   view.take = ({ temperature, log }) => { // what Python names
     if (view.T === undefined) { view.logBox.checked = log; move({ log }); }
-    const wish = view.rests.asked(temperature);
+    const wish = view.rests.isNew(temperature);
     view.set(view.T === undefined || wish ? temperature : view.T, false);
   };
   view.end = () => { hold(view); view.rests.end(); };
@@ -75,6 +75,7 @@ function hold(view) {
   view.play.textContent = "▶ Sweep";
   view.set(view.T, true);
 }
+
 export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".kd-temperature");
   const view = (root.kdView ??= temperatureControl(root));
