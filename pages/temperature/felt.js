@@ -23,7 +23,7 @@ function build(root) {
   view.chart = element("div", "felt", root, undefined, { role: "img" });
   view.sizes = element("div", "sizes", root, undefined, { role: "img" });
   view.law = element("p", "law", root);
-  view.said = element("div", "said", root, undefined, { role: "status" });
+  view.status = element("div", "said", root, undefined, { role: "status" });
   view.rests = settling((alpha) => view.send("alpha", alpha));
   view.alpha.oninput = () => { move({ alpha: Number(view.alpha.value) }); view.rests.rest(Number(view.alpha.value)); };
   return view;
@@ -122,9 +122,9 @@ function describe(view) {
   const { data, now } = view, words = view.groups.map(({ name, members }) => `${name} ${short(members.reduce((sum, k) => sum + now.soft[k] + now.hard[k], 0))}`);
   view.chart.setAttribute("aria-label", `Gradient on each logit of the student: ${words.join(", ")}`);
   view.sizes.setAttribute("aria-label", `Size of the soft loss's gradient over temperature, with and without T squared, and its limit. ${view.law.textContent}`);
-  const said = `At T = ${now.T} and alpha = ${now.alpha} the loss is ${short(now.loss)} nats: soft ${short(now.softLoss)}, hard ${short(now.hardLoss)}.`;
-  if (view.spoken !== undefined && view.spoken !== said) view.said.textContent = said;
-  view.spoken = said;
+  const sentence = `At T = ${now.T} and alpha = ${now.alpha} the loss is ${short(now.loss)} nats: soft ${short(now.softLoss)}, hard ${short(now.hardLoss)}.`;
+  if (view.spoken !== undefined && view.spoken !== sentence) view.status.textContent = sentence;
+  view.spoken = sentence;
   if (data.classes.length > MANY) view.laid = undefined; // the largest may be others now
 }
 

@@ -18,7 +18,7 @@ function build(root) {
   };
   figure("map");
   figure("tree");
-  view.said = element("div", "said", root, undefined, { role: "status" });
+  view.status = element("div", "said", root, undefined, { role: "status" });
   const { canvas } = view.map;
   canvas.setAttribute("role", "application");
   const point = (cell) => { view.cell = cell; move({ lit: cell ? view.order[cell[0]] : null }); };
@@ -209,10 +209,10 @@ function describe(view) {
   });
   view.map.canvas.setAttribute("aria-label", `Dark knowledge map at T = ${view.T}. Most like: ${likest.join(", ")}. Arrows choose a cell, Enter shows its images.`);
   view.tree.canvas.setAttribute("aria-label", `Classes joined by likeness, in the order of the tree: ${likeness.leaves.map((leaf) => classes[view.data.shown[leaf]]).join(", ")}`);
-  if (view.spoken !== undefined && view.spoken !== likest.join()) view.said.textContent = `At T = ${view.T} most like: ${likest.slice(0, 12).join(", ")}.`;
+  if (view.spoken !== undefined && view.spoken !== likest.join()) view.status.textContent = `At T = ${view.T} most like: ${likest.slice(0, 12).join(", ")}.`;
   view.spoken = likest.join();
 }
-function say(view) { view.said.textContent = cellInWords(view); }
+function say(view) { view.status.textContent = cellInWords(view); }
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   const root = parentElement.querySelector(".kd-knowledge");

@@ -81,11 +81,11 @@ function contrastToPaper(planes, height, width) { // three of a picture of LOOKE
 }
 
 function areas(mask, ink, height, width) { // connected areas: of each pixel its number, 0 outside; of each its box and its ink
-  const labels = new Int32Array(mask.length), found = [];
+  const labels = new Int32Array(mask.length), all = [];
   mask.forEach((inside, start) => {
     if (!inside || labels[start]) return;
     const area = { top: height, bottom: 0, left: width, right: 0, ink: 0 }, waiting = [start];
-    labels[start] = found.push(area);
+    labels[start] = all.push(area);
     while (waiting.length) {
       const i = waiting.pop(), x = i % width, y = (i - x) / width;
       area.ink += ink[i];
@@ -94,11 +94,11 @@ function areas(mask, ink, height, width) { // connected areas: of each pixel its
       for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++)
         for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
           const other = row * width + column;
-          if (mask[other] && !labels[other]) labels[other] = found.length, waiting.push(other);
+          if (mask[other] && !labels[other]) labels[other] = all.length, waiting.push(other);
         }
     }
   });
-  return [labels, found];
+  return [labels, all];
 }
 
 function quantile(values, share) {
@@ -114,11 +114,11 @@ function digitIn(rgba, height, width) { // 4 bytes a pixel -> 28x28, light on bl
   const factor = Math.max(1, Math.ceil(Math.max(height, width) / LOOKED_AT));
   const planes = [0, 1, 2].map((band) => reduced(Uint8Array.from({ length: height * width }, (_, i) => rgba[4 * i + band]), height, width, factor));
   [height, width] = [Math.ceil(height / factor), Math.ceil(width / factor)];
-  const largest = (found) => found.reduce((best, area) => (area.ink > best.ink ? area : best));
+  const largest = (all) => all.reduce((best, area) => (area.ink > best.ink ? area : best));
   const contrast = contrastToPaper(planes, height, width), half = quantile(contrast, 0.9995) / 2;
-  const [labels, found] = areas(contrast.map((value) => value > half), contrast, height, width);
-  if (!found.length) throw new Error(ONE_SHADE);
-  const pen = quantile(contrast.filter((_, i) => labels[i] === 1 + found.indexOf(largest(found))), 0.95);
+  const [labels, spots] = areas(contrast.map((value) => value > half), contrast, height, width);
+  if (!spots.length) throw new Error(ONE_SHADE);
+  const pen = quantile(contrast.filter((_, i) => labels[i] === 1 + spots.indexOf(largest(spots))), 0.95);
   const ink = contrast.map((value) => clamp((value / pen - FAINT) / (FULL - FAINT), 0, 1));
   const [parts, boxes] = areas(ink.map((value) => value > 0.3), ink, height, width), digit = largest(boxes);
   const reach = APART * Math.max(digit.bottom - digit.top, digit.right - digit.left);

@@ -76,7 +76,7 @@ function similarityTree(meanSoft) {
       if (away[open[i].at][open[j].at] < away[open[first].at][open[second].at]) [first, second] = [i, j];
     const pair = [open[first], open[second]].sort((a, b) => a.id - b.id), [left, right] = pair;
     const node = { id, size: left.size + right.size, at: left.at, left, right, height: away[left.at][right.at] };
-    open = open.filter((one) => !pair.includes(one));
+    open = open.filter((other) => !pair.includes(other));
     for (const { at } of open)
       away[node.at][at] = away[at][node.at] = (left.size * away[left.at][at] + right.size * away[right.at][at]) / node.size;
     open.push(node);

@@ -20,13 +20,13 @@ function prepare({ data }) {
       if (!root.adoptedStyleSheets.includes(sheet)) root.adoptedStyleSheets = [...root.adoptedStyleSheets, sheet];
     }
     for (const part of data.locked ? everywhere(data.locked) : []) {
-      for (const one of [part, ...part.querySelectorAll(DOES)]) {
-        if (one.matches(DOES) && one.ariaDisabled !== "true") one.setAttribute("aria-disabled", "true");
+      for (const control of [part, ...part.querySelectorAll(DOES)]) {
+        if (control.matches(DOES) && control.ariaDisabled !== "true") control.setAttribute("aria-disabled", "true");
       }
     }
   };
   const guard = (event) => {
-    if (!data.locked || event.key === "Tab" || !event.composedPath().some((one) => one.matches?.(data.locked))) return;
+    if (!data.locked || event.key === "Tab" || !event.composedPath().some((part) => part.matches?.(data.locked))) return;
     event.stopImmediatePropagation();
     if (event.type !== "touchstart") event.preventDefault(); // a finger may still scroll the page
   };
@@ -39,26 +39,26 @@ function prepare({ data }) {
     drawn.disconnect();
     window.removeEventListener("kd-drawn", dress);
     for (const type of GUARDED) window.removeEventListener(type, guard, { capture: true });
-    for (const root of [document, ...shadows()]) root.adoptedStyleSheets = root.adoptedStyleSheets.filter((one) => one !== sheet);
+    for (const root of [document, ...shadows()]) root.adoptedStyleSheets = root.adoptedStyleSheets.filter((other) => other !== sheet);
   };
 }
 
 // What of this page an address can hide or lock: name -> what the page calls it.
 function controls({ data }) {
-  const found = new Map();
+  const named = new Map();
   const drawn = document.querySelectorAll('[data-testid="stMain"] [data-testid="stElementContainer"][class*="st-key-"]');
   for (const place of drawn) {
     const key = /(?:^| )st-key-([\w-]+)/.exec(place.className)?.[1];
     const acts = place.querySelector(DOES);
-    if (!key || !acts || data.not.some((one) => key.startsWith(one))) continue;
+    if (!key || !acts || data.not.some((start) => key.startsWith(start))) continue;
     const label = place.querySelector('[data-testid="stWidgetLabel"] p') ?? acts.closest("button");
-    const words = [...(label ?? place).querySelectorAll("p")].map((one) => one.textContent).join(" ") || label?.textContent;
-    found.set(data.names[key] ?? key, acts.ariaLabel || words || key);
+    const words = [...(label ?? place).querySelectorAll("p")].map((line) => line.textContent).join(" ") || label?.textContent;
+    named.set(data.names[key] ?? key, acts.ariaLabel || words || key);
   }
   for (const part of everywhere("[data-control]")) {
-    for (const name of part.dataset.control.split(" ")) found.set(name, data.called[name] ?? name);
+    for (const name of part.dataset.control.split(" ")) named.set(name, data.called[name] ?? name);
   }
-  return found.set("pages", data.called.pages);
+  return named.set("pages", data.called.pages);
 }
 
 const stand = (state) => new URLSearchParams(location.search).getAll(state).join(",").split(",").filter(Boolean);

@@ -32,7 +32,7 @@ function sharePanel(view) {
   const row = element("div", "kd-row", panel);
   const field = element("input", "", row, undefined, { type: "text", readOnly: true, "aria-label": "Address of this view" });
   const copy = element("button", "kd-filled", row, "Copy", { type: "button" });
-  const said = element("p", "kd-said", panel, "", { role: "status" });
+  const status = element("p", "kd-copied", panel, "", { role: "status" });
   const note = element("p", "kd-note", panel);
   const fold = editor(view, panel);
   close.onclick = () => panel.close();
@@ -40,7 +40,7 @@ function sharePanel(view) {
   field.onfocus = () => field.select();
   const tell = async () => {
     field.dataset.copied = "yes";
-    said.textContent = await copied(field) ? "Copied." : "This browser does not let a page copy: select the address and copy it yourself.";
+    status.textContent = await copied(field) ? "Copied." : "This browser does not let a page copy: select the address and copy it yourself.";
   };
   copy.onclick = tell;
   view.refresh = () => {
@@ -50,7 +50,7 @@ function sharePanel(view) {
     code.hidden = address.length > view.data.most;
     if (!code.hidden) code.src = new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI);
     note.textContent = notes(view, address);
-    said.textContent = field.dataset.copied ? "The address has changed: copy it again." : "";
+    status.textContent = field.dataset.copied ? "The address has changed: copy it again." : "";
   };
   panel.onclose = () => { clearInterval(view.following); field.value = ""; };
   return () => {

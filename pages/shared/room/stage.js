@@ -15,11 +15,11 @@ const STAGE_ICON = "M3 4h18v12H3V4Zm2 2v8h14V6H5Zm-1 12h16v2H4v-2Z";
 const STEPS = { ArrowRight: 1, ArrowLeft: -1, PageDown: 1, PageUp: -1 }; // the last two are those of a presenter's remote
 const root = document.documentElement;
 
-const within = (event, selector) => event.composedPath().some((one) => one.matches?.(selector));
+const within = (event, selector) => event.composedPath().some((node) => node.matches?.(selector));
 const pageBody = () => document.querySelector('.stMainBlockContainer > [data-testid="stVerticalBlock"]');
 const busy = () => document.querySelector(".stApp")?.dataset.testScriptState !== "notRunning";
 const ownHeading = (place) => place.querySelector(':scope > [data-testid="stHeading"]');
-const sticks = (place) => [place, ...place.children].some((one) => getComputedStyle(one).position === "sticky");
+const sticks = (place) => [place, ...place.children].some((part) => getComputedStyle(part).position === "sticky");
 
 // The parts of a page: the lesson's step, then those that the page marks (keys that begin with part_), or else what stands
 // under each heading or line of the page itself. What sticks to the top is in all parts after it.
@@ -65,12 +65,12 @@ function mark(page, places) {
   const way = new Set();
   for (const place of places ?? []) for (let up = place.parentElement; up && up !== page.parentElement; up = up.parentElement) way.add(up);
   if (places && page) way.add(page);
-  for (const one of document.querySelectorAll("[data-kd-on], [data-kd-way]")) {
-    one.toggleAttribute("data-kd-on", Boolean(places?.includes(one)));
-    one.toggleAttribute("data-kd-way", way.has(one));
+  for (const place of document.querySelectorAll("[data-kd-on], [data-kd-way]")) {
+    place.toggleAttribute("data-kd-on", Boolean(places?.includes(place)));
+    place.toggleAttribute("data-kd-way", way.has(place));
   }
   for (const place of places ?? []) place.toggleAttribute("data-kd-on", true);
-  for (const one of way) one.toggleAttribute("data-kd-way", true);
+  for (const place of way) place.toggleAttribute("data-kd-way", true);
 }
 
 function stage(view) {
@@ -81,9 +81,9 @@ function stage(view) {
   const ahead = button("›", "The next part (right)", () => go(1));
   button("Share", "Share this view", () => view.openShare());
   button("✕", "Leave the stage (s)", () => leave());
-  const said = element("div", "kd-hidden", view.host, undefined, { role: "status" });
+  const status = element("div", "kd-hidden", view.host, undefined, { role: "status" });
   const echo = echoing((wanted) => view.send("stage", wanted));
-  let part = 0, drawn = "0 0 0 1.000", drawing, quiet, full = false;
+  let part = 0, beyond = false, drawn = "0 0 0 1.000", drawing, quiet, full = false;
 
   const stir = () => {
     root.toggleAttribute("data-kd-stirred", true);
@@ -94,6 +94,7 @@ function stage(view) {
   function draw() {
     drawing = undefined;
     const page = pageBody(), parts = part && page ? partsOf(page) : [];
+    if (beyond && !busy()) arrive(parts.length);
     const shown = Math.min(part, busy() ? part : parts.length), places = parts[shown - 1] ?? [];
     root.toggleAttribute("data-kd-stage", part > 0);
     mark(page, part ? places : null);
@@ -109,7 +110,7 @@ function stage(view) {
     where.textContent = places.length ? `${shown} / ${parts.length} · ${nameOf(places)}` : "…";
     back.disabled = shown === 1 && !lesson("back");
     ahead.disabled = shown === parts.length && !lesson("next");
-    if (places.length) said.textContent = `Stage, part ${shown} of ${parts.length}: ${nameOf(places)}`;
+    if (places.length) status.textContent = `Stage, part ${shown} of ${parts.length}: ${nameOf(places)}`;
     if (page) sized.observe(page);
   }
   const redraw = () => { drawing ??= requestAnimationFrame(draw); };
@@ -120,14 +121,22 @@ function stage(view) {
     document.querySelector('[data-testid="stMain"]')?.scrollTo(0, 0);
     draw();
   }
+  function arrive(count) { // where a step led while its page was still being drawn: to a part, or to the lesson's next step
+    beyond = false;
+    if (part <= count) { echo.send(part); return; }
+    part = count;
+    lesson("next")?.click();
+  }
   function go(step) {
     const { shown, count } = view.parts ?? { shown: part, count: part };
     const next = shown + step;
-    if (next < 1 || (next > count && !busy())) { // of a page that is still being drawn, more parts may come
+    beyond = next > count && busy(); // of a page that is still being drawn, more parts may come
+    if (next < 1 || (next > count && !beyond)) {
       lesson(step > 0 ? "next" : "back")?.click();
       return;
     }
     show(next);
+    if (beyond) return;
     echo.send(next);
     stir();
   }
@@ -141,7 +150,7 @@ function stage(view) {
   function leave() {
     show(0);
     echo.send(0);
-    said.textContent = "You have left the stage.";
+    status.textContent = "You have left the stage.";
     if (document.fullscreenElement) document.exitFullscreen();
   }
   const toggle = () => (part ? leave() : enter());

@@ -24,9 +24,9 @@ function themed(json, parentElement) {
 }
 function resolved(colour, probe) {  // as plotly reads colours, which knows no color(srgb 0.1 0.2 0.3)
   probe.style.color = colour;
-  const said = getComputedStyle(probe).color;
-  const shares = said.match(/^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)\)$/)?.slice(1);
-  return shares ? `rgb(${shares.map((share) => Math.round(255 * share)).join()})` : said;
+  const computed = getComputedStyle(probe).color;
+  const shares = computed.match(/^color\(srgb ([\d.e-]+) ([\d.e-]+) ([\d.e-]+)\)$/)?.slice(1);
+  return shares ? `rgb(${shares.map((share) => Math.round(255 * share)).join()})` : computed;
 }
 function onThemeChange(parentElement, redraw) {  // the theme's colours change without new data
   parentElement.kdRedraw = redraw;

@@ -9,7 +9,7 @@ function barsIn(root) {
   view.legend = element("div", "legend", root);
   view.plot = element("div", "plot", root);
   view.readouts = element("table", "readouts", root);
-  view.said = element("div", "said", root, undefined, { role: "status" });
+  view.status = element("div", "said", root, undefined, { role: "status" });
   view.measure = new ResizeObserver(() => { view.tall = view.bars?.[0]?.area.clientHeight; });
   view.end = () => { clearTimeout(view.timer); view.measure.disconnect(); view.stop?.(); };
   return view;
@@ -165,7 +165,7 @@ function apart(bars, lying, tall) { // equal labels side by side are written onc
 
 function say(view, T) {
   const { models, classes } = view.data, moved = view.back.hidden ? "" : " Logits were moved by hand.";
-  view.said.textContent = `At temperature ${T}: ` + view.probabilities.map((row, m) => {
+  view.status.textContent = `At temperature ${T}: ` + view.probabilities.map((row, m) => {
     const best = topOf(row);
     return `${models[m].name} gives class ${classes[best]} ${percent(row[best])}`;
   }).join("; ") + "." + moved;
