@@ -9,34 +9,17 @@ if __name__ == "__main__":
     import streamlit as st
 
     from pages.shared.frame import run_page
+    from pages.shared.navigation import SECTIONS, Listed
     from pages.shared.server.streamlit_patches import StreamlitPage
 
     st.set_page_config(page_title="KD Lab", page_icon="pages/shared/icon.svg", layout="wide")
 
-    def page(folder: str, title: str, icon: str) -> StreamlitPage:
-        """Return the page of a folder, which its address names too."""
-        return st.Page(f"pages/{folder}/page.py", title=title, icon=f":material/{icon}:", url_path=folder)
+    def page(listed: Listed) -> StreamlitPage:
+        """Return the page of a folder, which its address names too; the first page is the address itself."""
+        file, icon = f"pages/{listed.folder}/page.py", f":material/{listed.icon}:"
+        return st.Page(file, title=listed.title, icon=icon, url_path=listed.path, default=not listed.path)
 
-    start = st.Page("pages/overview/page.py", title="Start", icon=":material/home:", default=True)
-    sections = {
-        "": [
-            start,
-            page("temperature", "Temperature", "thermostat"),
-            page("train", "Train", "model_training"),
-            page("compare", "Compare", "balance"),
-        ],
-        "Experiments": [
-            page("sweep", "Sweep", "grid_on"),
-            page("objectives", "Objectives", "leaderboard"),
-            page("paper", "Paper", "article"),
-            page("mistakes", "Break it", "bug_report"),
-        ],
-        "Library": [
-            page("data", "Data", "photo_library"),
-            page("runs", "Runs", "list"),
-            page("export", "Export", "ios_share"),
-        ],
-    }
+    sections = {title: [page(listed) for listed in pages] for title, pages in SECTIONS.items()}
     run_page(st.navigation(sections, position="top"))
 elif __name__ != "__mp_main__":
     import streamlit as st

@@ -8,6 +8,7 @@ import base64
 import json
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,11 +42,15 @@ class Opening(NamedTuple):
     examples: list[Example]
 
 
-@cache
 def opening() -> Opening | None:
     """What there is to show, of MNIST first; None where nothing of it ships."""
+    return _opening(shipped.FOLDER)
+
+
+@cache
+def _opening(folder: Path) -> Opening | None:
     try:
-        written = json.loads((shipped.FOLDER / FILE).read_text(encoding="utf-8"))
+        written = json.loads((folder / FILE).read_text(encoding="utf-8"))
         for dataset in IMAGES:
             if _ships(dataset):
                 return Opening(dataset, [Example(**example) for example in written[dataset]])
@@ -81,7 +86,6 @@ def write() -> None:
     write_atomic(shipped.FOLDER / FILE, json.dumps(made, indent=1).encode())
 
 
-@cache
 def browser_models(dataset: str) -> bytes:
     """The three models of a data set as one safetensors file: their weights in int8, a scale for each unit.
 
@@ -89,6 +93,11 @@ def browser_models(dataset: str) -> bytes:
     to 255 go in: the first layer has the normalisation in it. Raises LabError where these do not ship or are no plain
     mlp, and SaveError where a file is damaged.
     """
+    return _browser_models(shipped.FOLDER, dataset)
+
+
+@cache
+def _browser_models(_folder: Path, dataset: str) -> bytes:
     from safetensors.numpy import save
 
     tensors: dict[str, NDArray[Any]] = {}

@@ -1,23 +1,21 @@
 """Every page against WCAG 2.2 AA as far as a program can check it (axe-core), in light and in dark."""
 
-import re
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
-from serving import ROOT
 
-PAGES = re.findall(r"st\.Page\(\s*\"pages/(\w+)/page\.py\"", (ROOT / "app.py").read_text())
+from pages.shared.navigation import LISTED
+
 WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
 SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
   && !document.querySelector('[data-testid=stSkeleton]')
   && [...document.querySelectorAll('.kd-chart')].every((box) => !box.offsetParent || box.querySelector('svg'))"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, name):
+@pytest.mark.parametrize("path", [page.path for page in LISTED])
+def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     page = new_page()
-    page.goto(f"{server_as_it_ships}/{'' if name == 'overview' else name}")
+    page.goto(f"{server_as_it_ships}/{path}")
     page.get_by_role("heading", level=1).wait_for()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)

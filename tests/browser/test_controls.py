@@ -1,12 +1,11 @@
 """What was chosen stands: every control of every page, changed three times, and after a reload."""
 
-import re
-
 import pytest
-from serving import ROOT
 from walking import assert_what_is_chosen_stands, pages_of
 
-TITLES = re.findall(r'st\.Page\([^)]*title="([^"]+)"', (ROOT / "app.py").read_text())
+from pages.shared.navigation import LISTED
+
+TITLES = [page.title for page in LISTED]
 """Of the navigation, so that each page is a test of its own."""
 
 

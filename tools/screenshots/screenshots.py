@@ -9,7 +9,6 @@ Markdown table (web.dev/cls: below 0.1 is good). Ends with 1 where a page shows 
 
 import argparse
 import io
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -22,6 +21,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "tests" /
 
 from conftest import CHROMIUM_FLAGS  # noqa: E402
 from serving import serve  # noqa: E402
+
+from pages.shared.navigation import LISTED  # noqa: E402
 
 SIZES = {
     "1280x720": {"viewport": {"width": 1280, "height": 720}},
@@ -41,11 +42,8 @@ SHIFTS = """window.shifted = 0; new PerformanceObserver((list) => {
 }).observe({ type: "layout-shift", buffered: true });"""
 
 
-def pages():
-    """Title -> path of each page, as app.py lists them, and of the other side of Train."""
-    found = re.findall(r"st\.Page\(([^)]*)\)", (ROOT / "app.py").read_text(encoding="utf-8"))
-    named = {re.search(r'title="([^"]+)"', page)[1]: re.search(r'url_path="([^"]+)"', page) for page in found}
-    return {title: path[1] if path else "" for title, path in named.items()} | {"Train, Watch": "train?view=Watch"}
+PAGES = {listed.title: listed.path for listed in LISTED} | {"Train, Watch": "train?view=Watch"}
+"""Path of each page, and of the other side of Train."""
 
 
 def photograph(browser: Browser, address: str, size: str) -> tuple[Image.Image, float, bool]:
@@ -67,7 +65,7 @@ def photograph(browser: Browser, address: str, size: str) -> tuple[Image.Image, 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "images" / "screens")
-    parser.add_argument("--page", action="append", help="its title; may be given again", choices=[*pages()])
+    parser.add_argument("--page", action="append", help="its title; may be given again", choices=[*PAGES])
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     failed, bytes_written = [], 0
@@ -78,8 +76,8 @@ def main():
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=playwright_chromium(), args=CHROMIUM_FLAGS)
-        for title in options.page or pages():
-            path, moved = pages()[title], []
+        for title in options.page or PAGES:
+            path, moved = PAGES[title], []
             for size in SIZES:
                 stage = ("&" if "?" in path else "?") + "stage=1" if size.endswith("stage") else ""
                 shot, shifted, wrong = photograph(browser, f"{server.address}/{path}{stage}", size)

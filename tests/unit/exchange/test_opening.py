@@ -18,15 +18,6 @@ OPERATIONS = {
 """As kd_core/exchange/javascript/interpreter.js has them."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_remembered():
-    for remembered in (opening.opening, opening.browser_models):
-        remembered.cache_clear()
-    yield
-    for remembered in (opening.opening, opening.browser_models):
-        remembered.cache_clear()
-
-
 def pixels_of(example):
     return np.frombuffer(base64.b64decode(example.pixels), np.uint8).reshape(28, 28)
 
@@ -56,9 +47,10 @@ def test_without_mnists_models_the_digits_open_and_without_any_nothing(tmp_path,
         np.testing.assert_allclose(example.logits["teacher"], computed, atol=1e-3)
     with pytest.raises(LabError, match="no mnist-teacher ships"):
         opening.browser_models("mnist")
-    (tmp_path / opening.FILE).unlink()
-    opening.opening.cache_clear()
-    assert opening.opening() is None
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(shipped, "FOLDER", tmp_path / "nothing")
+        assert opening.opening() is None
+    assert opening.opening().dataset == "digits", "what was shown of another folder is not remembered for this one"
 
 
 def test_a_browsers_models_say_what_the_shipped_ones_say_to_a_percent():
