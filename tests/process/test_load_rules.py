@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from load.judging import Told, lost, memory
+from load.judging import Told, lost, memory, response_growth
 
 SECONDS = np.arange(0, 480, 2.0)
 
@@ -85,3 +85,13 @@ def test_what_the_presenter_stopped_at_the_end_is_not_lost():
 def test_a_student_whose_teacher_was_stopped_is_not_lost():
     assert lost("r", Told(1), {"r": "stopped", "t": "stopped"}, ("t",), set()) is None
     assert lost("r", Told(1), {"r": "stopped", "t": "finished"}, ("t",), set()) is not None
+
+
+def test_responses_that_grow_after_five_minutes_are_told_from_those_that_grew_before():
+    rng = np.random.default_rng(0)
+    at = np.linspace(0, 1200, 6_000)
+    took = rng.exponential(0.2, at.size)
+    assert 0.85 < response_growth([*zip(at, took, strict=True)]) < 1.15
+    assert 0.85 < response_growth([*zip(at, np.where(at < 300, took / 3, took), strict=True)]) < 1.15
+    assert response_growth([*zip(at, took * (1 + at / 1200), strict=True)]) > 1.25
+    assert response_growth([*zip(at[at < 300], took[at < 300], strict=True)]) is None

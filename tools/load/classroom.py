@@ -68,6 +68,7 @@ class Ledger:
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.runs: dict[str, list[float]] = defaultdict(list)  # kind of interaction -> seconds
+        self.responses: list[tuple[float, float]] = []  # (seconds since the load began, seconds) of those that count
         self.polls: dict[str, list[float]] = defaultdict(list)
         self.wrong: list[str] = []
         self.sentences: Counter[str] = Counter()
@@ -99,6 +100,8 @@ class Client(Listener):
 
     def ran(self, kind: str, seconds: float) -> None:
         self.ledger.runs[kind].append(seconds)
+        if kind not in APART:
+            self.ledger.responses.append((self.ledger.seconds(), seconds))
 
     def asked(self, path: str, seconds: float) -> None:
         name = path.split("?")[0]
@@ -491,7 +494,8 @@ def report(
     ledger: Ledger, lost: list[str], figures: dict[str, Any], minutes: float, seed: int, cpu: dict[str, float]
 ) -> tuple[str, bool]:
     """The report, and whether every required figure was reached."""
-    everything = [seconds for kind, all_of in ledger.runs.items() if kind not in APART for seconds in all_of]
+    everything = [seconds for _, seconds in ledger.responses]
+    growth = judging.response_growth(ledger.responses)
     p95 = judging.quantiles(everything)[1]
     memory = {name: judging.memory(samples) for name, samples in ledger.memory.items()}
     known = {name: one for name, one in memory.items() if one is not None}
@@ -504,6 +508,10 @@ def report(
         f"page response p95 under {judging.RESPONSE_P95_SECONDS} s": (
             p95 < judging.RESPONSE_P95_SECONDS,
             f"{p95:.2f} s, of {len(everything):,} page runs; {two:.0%} of the time two runs trained",
+        ),
+        f"page response p95 flat after {judging.SETTLED_SECONDS / 60:g} minutes": (
+            growth is None or growth <= judging.MOST_RESPONSE_GROWTH,
+            "the load was shorter" if growth is None else f"{growth:.2f} times in the last third of the time after",
         ),
         "memory flat after warm-up": (flat, "; ".join(f"{name} {_memory(one)}" for name, one in known.items())),
     }
@@ -539,6 +547,8 @@ def report(
         *(_row(kind, ledger.runs[kind]) for kind in sorted(ledger.runs, key=lambda kind: (kind in APART, kind))),
         *(_row(f"HTTP: {kind}", ledger.polls[kind]) for kind in sorted(ledger.polls)),
         _row("HTTP: all polls", polls),
+        "",
+        f"p95 of each minute, s: {', '.join(f'{p95:.2f}' for p95 in _p95_by_minute(ledger.responses))}.",
         "",
         "## What happened",
         "",
@@ -590,6 +600,13 @@ def _row(kind: str, seconds: list[float]) -> str:
 
 def _memory(one: judging.Memory) -> str:
     return f"{one.warm_mb:.0f} to {one.end_mb:.0f} MB ({one.slope_mb_a_minute:+.1f} MB a minute)"
+
+
+def _p95_by_minute(responses: list[tuple[float, float]]) -> list[float]:
+    minutes: dict[int, list[float]] = defaultdict(list)
+    for at, seconds in responses:
+        minutes[int(max(0, at) // 60)].append(seconds)
+    return [judging.quantiles(minutes[minute])[1] for minute in sorted(minutes)]
 
 
 def _by_minute(samples: list[tuple[float, float]]) -> list[str]:

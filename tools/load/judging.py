@@ -19,6 +19,10 @@ MOST_MB_A_MINUTE = 10.0
 """Of some 750 MB: what a load of ten minutes, which leaves five to judge, cannot tell from wavering."""
 MOST_GROWTH_SHARE = 0.05
 """What a longer load is held to."""
+SETTLED_SECONDS = 300.0
+"""After which a page's response must not grow: each kind of page has been opened, the class has come in."""
+MOST_RESPONSE_GROWTH = 1.25
+"""Of the p95 of responses. Those of five minutes are some 2,500, whose p95 wavers by a tenth."""
 
 
 class Memory(NamedTuple):
@@ -82,6 +86,19 @@ def lost(run_id: str, told: Told, status: Mapping[str, str], teachers: Sequence[
     if status[run_id] in allowed:
         return None
     return f"run {run_id} is {status[run_id]}, asked for last: {told.asked or 'nothing'}"
+
+
+def response_growth(responses: Sequence[tuple[float, float]]) -> float | None:
+    """p95 in the last third of the time after SETTLED_SECONDS, as a multiple of its p95 in the first third.
+
+    responses: (seconds since the load began, seconds that it took). None where the load ended before.
+    """
+    at, took = np.array(responses).T
+    if at.max() <= SETTLED_SECONDS:
+        return None
+    edges = np.quantile([SETTLED_SECONDS, at.max()], [1 / 3, 2 / 3])
+    first, last = took[(at >= SETTLED_SECONDS) & (at <= edges[0])], took[at >= edges[1]]
+    return float(np.quantile(last, 0.95) / np.quantile(first, 0.95))
 
 
 def quantiles(seconds: Sequence[float]) -> tuple[float, float, float, float]:
