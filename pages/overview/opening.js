@@ -71,7 +71,7 @@ function show(view, image, logits) {
   const { roles, classes } = view.data, label = view.base?.label ?? null;
   view.bars.root.classList.toggle("blank", !logits);
   view.caption.textContent = !logits ? "Draw a digit: the bars follow the pen." : view.base?.index === undefined ? "Your drawing"
-    : `Test image ${view.base.index}, a ${classes[label]}. Draw on it!`;
+    : `Test image ${view.base.index}, ${withArticle(classes[label])}. Draw on it!`;
   move({ moved: {} });
   if (logits) {
     const models = roles.map(({ role, colour }) => ({ id: role, name: role, colour, logits: logits[role] }));
@@ -95,7 +95,7 @@ const share = (p) => (p >= 0.001 ? percent(p) : "under 0.1%");
 
 function sentences(view, { T }) {
   const { classes } = view.data, [teacher, baseline, distilled] = view.bars.probabilities, cold = softmax(logitsNow(view.bars.data.models[0]), 1);
-  const label = view.bars.data.label, name = (k) => `${/^(8|1[18])$/.test(classes[k]) ? "an" : "a"} ${classes[k]}`;
+  const label = view.bars.data.label, name = (k) => withArticle(classes[k]);
   const first = topOf(teacher), second = topOf(teacher.map((p, k) => (k === first ? -1 : p)));
   const could = label === null ? `The teacher takes this for ${name(first)} (${share(teacher[first])}), and next for ${name(second)} (${share(teacher[second])}).`
     : label === first ? `This ${classes[label]} could be ${name(second)}, says the teacher: ${share(teacher[second])}, against ${share(teacher[first])} for the ${classes[first]}.`
@@ -122,7 +122,7 @@ export default function ({ data, parentElement, setStateValue }) {
   view.stop = followed((state) => follow(view, state));
   view.control.take(data);
   if (first) {
-    tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: `test image ${index}, a ${label}` })),
+    tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: `test image ${index}, ${withArticle(String(label))}` })),
       (place) => { choose(view, view.data.examples[place]); view.address.rest(`test-${view.base.index}`); });
   }
   if (view.address.isNew(data.image)) {

@@ -22,6 +22,8 @@ GLOSSARY = {
     "Holm": "Holm's correction: the chance of even one false alarm among all these comparisons stays below 5%.",
 }
 """Terms that not every visitor knows: what stands in a heading or text -> a sentence, shown where the term stands."""
+_AN = re.compile("8|1[18]([0-9]{3})*$|[AEFHILMNORSX]", re.IGNORECASE)
+"""What begins with the sound of a vowel: eight, eleven, eighteen, and letters by their names."""
 NOTHING = "\u200b"
 """A space of no width: a browser makes no link, and a spreadsheet no formula, of what has one in it."""
 
@@ -42,8 +44,13 @@ def cell(text: str) -> str:
 
 
 def with_article(class_name: str) -> str:
-    """An image of this class, in a caption: 'a 3', but 'maple leaf'."""
-    return f"a {class_name}" if len(class_name) == 1 else class_name
+    """An image of this class, in a caption: 'a 3', 'an 8', 'an 18', 'an F'. As withArticle in common.js.
+
+    A longer name stays bare: nothing says whether 'healthy' and 'oak leaves' take an article.
+    """
+    if not re.fullmatch("[0-9]+|[A-Za-z]", class_name):
+        return class_name
+    return f"{'an' if _AN.match(class_name) else 'a'} {class_name}"
 
 
 def duration(seconds: float) -> str:

@@ -107,11 +107,8 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
     of_class = np.flatnonzero(labels == row)
     given = softened(services.test_logits(teacher.id)[of_class], temperature)[:, column]
     most = np.argsort(-given, kind="stable")[:CELL_IMAGES]
-    article = "a " if len(class_names[column]) == 1 else ""
-    st.markdown(
-        f"Images of **{literal(class_names[row])}** that the teacher finds most like"
-        f" {article}**{literal(class_names[column])}**:"
-    )
+    names = (literal(class_names[row]), literal(with_article(class_names[column])))
+    st.markdown("Images of **{}** that the teacher finds most like **{}**:".format(*names))
     image_grid(
         images[of_class[most]],
         [int(index) for index in of_class[most]],

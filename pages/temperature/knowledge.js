@@ -172,12 +172,11 @@ function drawMap(view, diagonal, lit) {
   caption.textContent = `Rows: true class. Cells: mean soft target at T = ${view.T}. ${cellInWords(view) ?? `The most is ${percent(most)}.`}`;
 }
 
-const article = (name) => (name.length === 1 ? `a ${name}` : name);
 function cellInWords({ cell, order, places, mean, data: { classes } }) {
   const share = cell && mean[places[cell[0]]][places[cell[1]]];
   if (!cell) return undefined;
   const [row, column] = cell.map((place) => classes[order[place]]);
-  return Number.isNaN(share) ? `There is no ${row} in the test set.` : `${article(row).replace(/^a /, "A ")} gets ${percent(share)} for ${column}.`;
+  return Number.isNaN(share) ? `There is no ${row} in the test set.` : `${withArticle(row).replace(/^an? /, (article) => article.replace("a", "A"))} gets ${percent(share)} for ${column}.`;
 }
 
 function drawTree(view, lit) {
@@ -205,7 +204,7 @@ function describe(view) {
   const { data: { classes }, order, places, mean, likeness } = view;
   const likest = order.map((k, row) => {
     const others = places.map((place, column) => (column === row ? -1 : mean[places[row]][place] || 0));
-    return `${classes[k]} ${article(classes[order[topOf(others)]])}`;
+    return `${classes[k]} ${withArticle(classes[order[topOf(others)]])}`;
   });
   view.map.canvas.setAttribute("aria-label", `Dark knowledge map at T = ${view.T}. Most like: ${likest.join(", ")}. Arrows choose a cell, Enter shows its images.`);
   view.tree.canvas.setAttribute("aria-label", `Classes joined by likeness, in the order of the tree: ${likeness.leaves.map((leaf) => classes[view.data.shown[leaf]]).join(", ")}`);

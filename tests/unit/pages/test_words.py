@@ -1,10 +1,13 @@
 """What people wrote is shown as they wrote it, and does nothing."""
 
 import ast
+import json
+import subprocess
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import playwright
 import pytest
 from tiny import tiny_config
 
@@ -13,10 +16,14 @@ from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs.run import new_id
 from pages.compare import sections
 from pages.runs import table
+from pages.shared.components.common.browser import COMMON_JS
 from pages.shared.figures import curves
 from pages.shared.figures.curves import Curve
 from pages.shared.session import pickers
-from pages.shared.words import GLOSSARY, NOTHING, cell, explained, literal
+from pages.shared.words import GLOSSARY, NOTHING, cell, explained, literal, with_article
+
+NODE = Path(playwright.__file__).parent / "driver" / "node"
+"""The one that Playwright brings."""
 
 
 @pytest.mark.parametrize(
@@ -43,6 +50,22 @@ def test_a_name_is_no_markdown(text, shown):
 )
 def test_our_own_sentences_stay_as_they_are(text):
     assert literal(text) == text
+
+
+NAMED = {
+    **{name: f"a {name}" for name in ("0", "1", "3", "10", "12", "17", "108", "110", "1100", "1800", "B", "U", "k")},
+    **{name: f"an {name}" for name in ("8", "11", "18", "80", "88", "800", "8000", "11000", "18500", "A", "F", "X", "m")},
+    **{name: name for name in ("maple leaf", "Ankle boot", "healthy", "8b", "x-ray", "É", "²", "٨", "八", "")},
+}  # fmt: skip
+"""Class -> an image of it, in a caption."""
+
+
+def test_a_caption_has_the_article_that_is_spoken():
+    assert {name: with_article(name) for name in NAMED} == NAMED
+    program = f"{COMMON_JS}\nconsole.log(JSON.stringify({json.dumps([*NAMED])}.map(withArticle)))"
+    done = subprocess.run([NODE, "-e", f"window = globalThis; {program}"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [*NAMED.values()]
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])

@@ -18,6 +18,10 @@ const shareOf = (bar, probabilities) => bar.members.reduce((sum, k) => sum + pro
 // Long names want bars that lie: a name fits beside one, not under it.
 const lie = (classes) => classes.some((name) => name.length > 3) || classes.length > MOST_CLASSES;
 
+// A class as words.with_article names an image of it: a 3, an 8, an F, and longer names as they are.
+const withArticle = (name) => !/^([0-9]+|[A-Za-z])$/.test(name) ? name
+  : `${/^(8|1[18]([0-9]{3})*$|[AEFHILMNORSX])/i.test(name) ? "an" : "a"} ${name}`;
+
 // A heading with a term of the glossary, {term: what it means}, is explained where it stands.
 function explained(text, parent, glossary) {
   const known = Object.keys(glossary).find((term) => text.includes(term));
