@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from pages.shared.figures.style import (
     GREY,
@@ -27,32 +28,43 @@ COSTS = {
 }
 
 
-def pareto(points: Sequence[Mapping[str, Any]], *, x: str) -> go.Figure:
-    """Test accuracy in percent, with its 95% interval, against a cost; a line joins what nothing beats in both.
+def pareto(points: Sequence[Mapping[str, Any]]) -> go.Figure:
+    """Test accuracy in percent, with its 95% interval, against each of COSTS; a line joins what nothing beats in both.
 
-    points: name, colour, accuracy, low, high (shares), and the cost. x: one of COSTS.
+    points: name, label, colour, accuracy, low, high (shares), and the costs, None where not known. A panel a cost that
+    any point has; in a narrow window they stand one over the other (labels.js).
     """
-    figure = go.Figure()
-    front: list[Mapping[str, Any]] = []
+    known = [x for x in COSTS if any(point[x] is not None for point in points)]
+    figure = make_subplots(cols=len(known), shared_yaxes=True, horizontal_spacing=0.04)
+    for place, x in enumerate(known):
+        _costs([point for point in points if point[x] is not None], x, figure, column=place + 1)
+    figure.update_layout(meta={"stacks": True})
+    figure.update_yaxes(title_text="test accuracy, %", col=1)
+    return with_style(figure, height=380)
+
+
+def _costs(points: Sequence[Mapping[str, Any]], x: str, figure: go.Figure, *, column: int) -> None:
+    cell, front = {"row": 1, "col": column}, list[Mapping[str, Any]]()
     for point in sorted(points, key=lambda point: (point[x], -point["accuracy"])):
         if not front or point["accuracy"] > front[-1]["accuracy"]:
             front.append(point)
     figure.add_scatter(
         x=[point[x] for point in front], y=[100 * point["accuracy"] for point in front], mode="lines",
-        line={"shape": "hv", "color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", showlegend=False,
+        line={"shape": "hv", "color": GREY, "width": 1, "dash": "dot"}, hoverinfo="skip", showlegend=False, **cell,
     )  # fmt: skip
     for point in points:
         accuracy, colour = 100 * point["accuracy"], point["colour"]
         figure.add_scatter(
-            x=[point[x]], y=[accuracy], mode="markers", name=plain(point["name"]),
-            marker={"color": colour, "size": 14},
+            x=[point[x]], y=[accuracy], mode="markers", name=plain(point["name"]), meta={"label": point["label"]},
+            marker={"color": colour, "size": 14}, legendgroup=point["name"],
+            showlegend=x == next(cost for cost in COSTS if point[cost] is not None),
             error_y=interval([accuracy], [100 * point["low"]], [100 * point["high"]], color=colour),
-            hovertemplate="%{x:.4~s}, %{y:.2f}%",
+            hovertemplate="%{x:.4~s}, %{y:.2f}%", **cell,
         )  # fmt: skip
     ticks = decade_ticks([point[x] for point in points])
-    figure.update_xaxes(title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks])
-    figure.update_yaxes(title_text="test accuracy, %")
-    return with_style(figure, height=380)
+    figure.update_xaxes(
+        title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks], **cell
+    )
 
 
 RUNTIME_DASHES = {"pytorch": "solid", "onnx": "dash", "onnx_int8": "dot"}
@@ -63,7 +75,7 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     figure = go.Figure()
     for name, colour, runtime, sizes, rates in lines:
         figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=plain(name),
-                           line={"color": colour, "dash": RUNTIME_DASHES[runtime]},
+                           meta={"label": name}, line={"color": colour, "dash": RUNTIME_DASHES[runtime]},
                            hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
     sizes = sorted({size for line in lines for size in line[3]})
     ticks = decade_ticks([rate for line in lines for rate in line[4]])

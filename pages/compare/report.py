@@ -14,7 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 
 from kd_core.base.templates import filled
 from kd_core.evaluation.claims import in_figures
-from pages.shared.components.chart.chart import THEMED_JS
+from pages.shared.components.chart.chart import LABELS_JS, THEMED_JS
 from pages.shared.figures.style import OPTIONS
 from pages.shared.server.routes import PLOTLY_JS
 from pages.shared.tokens import css
@@ -42,7 +42,7 @@ def report(title: str, sections: Sequence[Section]) -> bytes:
         plotly=PLOTLY_JS.read_text(encoding="utf-8"),
         options=OPTIONS,
         tokens=css(),
-        shared=THEMED_JS,
+        shared=THEMED_JS + LABELS_JS,
         sections=sections,
         as_html=_table,
         as_json=lambda figure: json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder).replace("<", "\\u003c"),

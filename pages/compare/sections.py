@@ -14,6 +14,7 @@ from pages.compare import figures
 from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
+from pages.shared.figures.style import labels_of
 from pages.shared.parts.button import in_turn
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services
@@ -46,6 +47,12 @@ class Compared(NamedTuple):
         return short_names(self.comparison.runs)
 
     @property
+    def labels(self) -> dict[str, str]:
+        """Run id -> what stands at its line."""
+        kinds, names = [run.config.kind for run in self.comparison.runs], self.names
+        return dict(zip(names, labels_of(kinds, [*names.values()]), strict=True))
+
+    @property
     def colours(self) -> dict[str, str]:
         """Run id -> its colour."""
         return shades(self.comparison.runs)
@@ -53,10 +60,8 @@ class Compared(NamedTuple):
 
 def costs(compared: Compared) -> Section:
     """Plot accuracy against cost, with the models that no other beats in both."""
-    comparison, names, colours = compared.comparison, compared.names, compared.colours
-    points = [_point(model, names[model.run.id], colours[model.run.id]) for model in comparison.models]
-    axes = ["latency_ms", "size_bytes", "multiply_adds"]
-    by_axis = {axis: [point for point in points if point[axis] is not None] for axis in axes}
+    comparison, names = compared.comparison, compared.names
+    points = [_point(compared, model) for model in comparison.models]
     text = [TEXTS["costs"]]
     if comparison.speed:
         text += [claims.null_said(comparison.speed), TEXTS["conditions"].format(**comparison.speed["conditions"])]
@@ -64,14 +69,16 @@ def costs(compared: Compared) -> Section:
         "Accuracy against cost",
         text,
         pd.DataFrame([_cost_row(comparison, model, names[model.run.id]) for model in comparison.models]),
-        [figures.pareto(known, x=axis) for axis, known in by_axis.items() if known],
+        [figures.pareto(points)] if any(point[x] is not None for point in points for x in figures.COSTS) else [],
     )
 
 
-def _point(model: Model, name: str, colour: str) -> dict[str, Any]:
+def _point(compared: Compared, model: Model) -> dict[str, Any]:
+    run_id = model.run.id
     return {
-        "name": f"{name} {model.run.config.network}",
-        "colour": colour,
+        "name": f"{compared.names[run_id]} {model.run.config.network}",
+        "label": compared.labels[run_id],
+        "colour": compared.colours[run_id],
         "accuracy": model.accuracy,
         "low": model.interval[0],
         "high": model.interval[1],
@@ -104,13 +111,13 @@ def speeds(compared: Compared) -> Section:
     title, comparison = "Speed, by runtime and batch size", compared.comparison
     if comparison.speed is None:
         return Section(title, [_BEING_MEASURED])
-    names, colours = compared.names, compared.colours
+    names, labels, colours = compared.names, compared.labels, compared.colours
     rows, lines = [], []
     for model in comparison.models:
         for runtime, paces in model.paces.items():
             name, label = names[model.run.id], claims.RUNTIMES[runtime]
             sizes, rates = [pace.batch for pace in paces], [pace.images_per_second for pace in paces]
-            lines.append((f"{name}, {label}", colours[model.run.id], runtime, sizes, rates))
+            lines.append((f"{labels[model.run.id]}, {label}", colours[model.run.id], runtime, sizes, rates))
             rows += [
                 {
                     "model": name,
@@ -151,7 +158,7 @@ def calibration(compared: Compared) -> Section:
     rows, bins, unfitted, names = [], {}, [], compared.names
     for scores in compared.comparison.scores:
         run_id = scores.model.run.id
-        bins[names[run_id]] = (compared.colours[run_id], scores.plain.bins)
+        bins[compared.labels[run_id]] = (compared.colours[run_id], scores.plain.bins)
         rows.append({"model": names[run_id], "T": 1.0, **_scores(scores.plain)})
         if scores.scaled is not None:
             rows.append({"model": "", "T": scores.temperature, **_scores(scores.scaled)})

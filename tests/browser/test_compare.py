@@ -1,5 +1,7 @@
 """Teacher and students side by side as their user sees them: the race, the hand-out, the files to take away."""
 
+import itertools
+
 import pytest
 from measured import machine
 from playwright.sync_api import expect
@@ -13,6 +15,10 @@ from kd_core.jobs import execute
 from kd_core.runs import artifacts
 from kd_core.runs.run import folder_of
 from kd_core.runs.store import Store
+from pages.compare.figures import pareto
+from pages.compare.report import Section, report
+from pages.shared.figures import curves
+from pages.shared.figures.curves import Curve
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +71,51 @@ def test_the_report_opens_offline_with_its_figures_drawn(with_story, new_page, t
     drawn = reader.locator(".figure .main-svg").first
     expect(drawn).to_be_visible()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def crowded(columns):
+    """Figures whose lines end together and whose points lie together: six of each, two columns, mistakes, and seven."""
+    ends = {f"{width} units": dict.fromkeys((1.0, 20.0), (70.0 + width / 99, 69.0, 75.0)) for width in range(6)}
+    figures = [curves.errors_over_temperature(ends), curves.errors_over_temperature(ends | {"wide": ends["1 units"]})]
+    kinds = ["teacher", "baseline", "distilled"], ["distilled", "mistake"] * 3
+    for shown in kinds:
+        figure = curves.learning_curves(
+            [Curve(str(k), str(k), kind) for k, kind in enumerate(shown)], epochs=9, columns=columns
+        )
+        for place, line in enumerate(figure.data):
+            line.update(x=[0, 9], y=[place, 1 + place / 999])
+        figures.append(figure)
+    costs = {"latency_ms": 1.0, "size_bytes": 5_106_968, "multiply_adds": 1_275_200}
+    same = {"colour": "#123456", "accuracy": 0.99, "low": 0.98, "high": 0.995}
+    figures.append(pareto([{"name": str(k), "label": f"student {k}", **same, **costs} for k in range(6)]))
+    return figures
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_names_at_lines_overlap_nowhere_and_are_not_cut(new_page, tmp_path, width):
+    path = tmp_path / "report.html"
+    path.write_bytes(report("Crowded", [Section("Figures", figures=crowded(2 if width > 640 else 1))]))
+    page = new_page(width=width)
+    page.goto(path.as_uri())
+    page.wait_for_function("() => [...document.querySelectorAll('.figure')].every((box) => box.kdLabels !== undefined)")
+    boxes = page.evaluate(
+        """() => [...document.querySelectorAll('.figure')].map((box) => {
+          const place = (part) => ["left", "right", "top", "bottom"].map((side) => part.getBoundingClientRect()[side]);
+          const names = [...box.querySelectorAll('.kd-labels span')].map((name) => [name.textContent, ...place(name)]);
+          return { outer: place(box), legend: Boolean(box.querySelector('.legend')), names };
+        })"""
+    )  # fmt: skip
+    assert [box["legend"] for box in boxes] == [False, True, False, False, False]
+    assert [len({name for name, *_ in box["names"]}) for box in boxes] == [6, 0, 3, 2, 6]
+    assert [len(box["names"]) for box in boxes] == [6, 0, 12, 8, 18]
+    for box in boxes:
+        left, right, top, bottom = box["outer"]
+        for _, *(from_x, to_x, from_y, to_y) in box["names"]:
+            assert left <= from_x < to_x <= right + 1
+            assert top <= from_y < to_y <= bottom + 1
+        for (_, *one), (_, *other) in itertools.combinations(box["names"], 2):
+            aside = one[1] <= other[0] + 1 or other[1] <= one[0] + 1
+            assert aside or one[3] <= other[2] + 1 or other[3] <= one[2] + 1, (one, other)
 
 
 def test_a_file_is_there_though_pages_ran_before_its_browser_fetched_it(with_story, new_page):

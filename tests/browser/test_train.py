@@ -22,12 +22,12 @@ from kd_core.data.catalogue import info_of
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.run import ACTIVE
 from kd_core.runs.store import Store
-from pages.shared.components.chart.chart import PLOTLY_JS
+from pages.shared.components.chart.chart import LABELS_JS, PLOTLY_JS
 from pages.shared.components.common.browser import COMMON_JS
 from pages.shared.live import live
 from pages.shared.session import story as session_story
 
-SCRIPT = COMMON_JS + PLOTLY_JS + Path(live.__file__).with_suffix(".js").read_text(encoding="utf-8")
+SCRIPT = COMMON_JS + PLOTLY_JS + LABELS_JS + Path(live.__file__).with_suffix(".js").read_text(encoding="utf-8")
 
 LONG, SHORT = 4000, 20
 """Epochs of a baseline on digits: minutes, and less than a second."""

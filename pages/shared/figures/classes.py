@@ -30,7 +30,7 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
     for name, (colour, bins) in models.items():
         figure.add_scatter(
             x=[100 * part.confidence for part in bins], y=[100 * part.accuracy for part in bins], name=plain(name),
-            mode="lines+markers", line={"color": colour},
+            mode="lines+markers", meta={"label": name}, line={"color": colour},
             marker={"size": [6 + 3 * math.log10(part.examples) for part in bins]},
             customdata=[part.examples for part in bins],
             hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",

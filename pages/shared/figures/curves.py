@@ -7,7 +7,16 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from pages.shared.figures.style import DASHES, ROLE_COLOURS, colours_of, dashes_of, interval, plain, with_style
+from pages.shared.figures.style import (
+    DASHES,
+    ROLE_COLOURS,
+    colours_of,
+    dashes_of,
+    interval,
+    labels_of,
+    plain,
+    with_style,
+)
 
 PANELS = {
     "loss": "Total loss, training set",
@@ -40,12 +49,14 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
         vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=list(PANELS.values()),
     )  # fmt: skip
     kinds = [curve.role for curve in curves]
-    styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), strict=True))
+    # Beside a mistake runs are many, and it is the kinds that differ: those of one kind share a label.
+    labels = kinds if "mistake" in kinds else labels_of(kinds, [curve.name for curve in curves])
+    styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), labels, strict=True))
     for place, panel in enumerate(PANELS):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
         unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
-        for curve, colour, dash in styles:
+        for curve, colour, dash, label in styles:
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": colour, "dash": "solid" if raw else dash, "width": 1 if raw else 2}
                 figure.add_scatter(
@@ -53,7 +64,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
                     mode="lines+markers" if accuracy else "lines", line=line,
                     opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
                     hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
-                    meta={"run": curve.id, "panel": panel, "raw": raw}, **cell,
+                    meta={"run": curve.id, "panel": panel, "raw": raw, "label": None if raw else label}, **cell,
                 )  # fmt: skip
         figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
     figure.for_each_annotation(
@@ -71,7 +82,7 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
         temperatures = sorted(by_temperature)
         means, lows, highs = ([by_temperature[T][part] for T in temperatures] for part in range(3))
         figure.add_scatter(
-            x=temperatures, y=means, mode="lines+markers", name=name,
+            x=temperatures, y=means, mode="lines+markers", name=name, meta={"label": name},
             line={"color": ROLE_COLOURS["distilled"], "dash": dash},
             error_y=interval(means, lows, highs, thickness=1),
             hovertemplate="T = %{x}: %{y:.4~g}",

@@ -49,8 +49,10 @@ def biases(
     """Test errors, all and those on the missing classes (name), over the bias given to these; marks: text -> bias."""
     figure = go.Figure()
     figure.add_scatter(x=list(values), y=list(errors), mode="lines", name="all test errors",
+                       meta={"label": "all test errors"},
                        line={"color": ROLE_COLOURS["distilled"], "width": 3})  # fmt: skip
     figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=f"those on {name}",
+                       meta={"label": f"those on {name}"},
                        line={"color": GRADIENT_COLOURS["hard"], "dash": "dash"})  # fmt: skip
     for index, (text, value) in enumerate(marks.items()):
         line_at(figure, value)

@@ -60,6 +60,11 @@ def dashes_of(kinds: Sequence[str]) -> list[str]:
     return dashes
 
 
+def labels_of(kinds: Sequence[str], names: Sequence[str]) -> list[str]:
+    """What stands at each run's line: its kind where that tells all apart, else its name."""
+    return [*kinds] if len({*kinds}) == len(kinds) else [*names]
+
+
 def short(number: float) -> str:
     """0.05, 2, 500k, 2M."""
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -101,11 +106,17 @@ GRADIENT_COLOURS = {"soft": colour("soft"), "hard": colour("hard")}
 
 
 def decade_ticks(values: Sequence[float]) -> list[float]:
-    """1, 2 and 5 of each decade that the positive values reach into; of many decades, 1 alone."""
-    decades = range(math.floor(math.log10(min(values))) - 1, math.ceil(math.log10(max(values))) + 1)
-    digits = (1, 2, 5) if len(decades) <= 4 else (1,)
+    """1, 2 and 5 of each decade that the positive values reach into; of many decades, 1 alone, of a part, more."""
+    low, high = min(values), max(values)
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    digits: Sequence[float] = (1, 2, 5) if len(decades) <= 4 else (1,)
+    if low < high < PART_OF_A_DECADE * low:
+        digits = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)
     return [digit * 10.0**decade for decade in decades for digit in digits]
 
+
+PART_OF_A_DECADE = 4
+"""From the least of values to the most: of 1, 2 and 5 fewer than two might lie between them."""
 
 _LAYOUT = {
     "margin": {"l": 60, "r": 16, "t": 36, "b": 48},

@@ -3,6 +3,7 @@
 
 const POINTS_KEPT = 4000;  // of one curve; beyond it the whole is asked for again, which comes thinned
 const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500, SAY_MS = 8000, SILENT_MS = 10000;
+const MOST_DECADES = 6;  // that have a tick
 const MOST_SAID = 4;  // runs that are said one by one
 const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
 
@@ -15,12 +16,12 @@ export function smoothed(values, weight) {  // exponential moving average withou
   });
 }
 
-export function decadeTicks(values) {  // 1, 2 and 5 of each decade that the values reach into; of many decades, 1 alone
+export function decadeTicks(values) {  // 1, 2 and 5 of each decade that the values reach into; of many decades, 1 of a few
   const logs = values.filter((value) => value > 0).map(Math.log10);
   if (!logs.length) return [];
   const low = Math.floor(logs.reduce((a, b) => Math.min(a, b))) - 1, high = Math.ceil(logs.reduce((a, b) => Math.max(a, b)));
-  const ticks = [];
-  for (let decade = low; decade <= high; decade += 1)
+  const ticks = [], every = Math.ceil((high - low) / MOST_DECADES);
+  for (let decade = low; decade <= high; decade += every)
     for (const digit of high - low < 4 ? [1, 2, 5] : [1]) ticks.push(Number(`${digit}e${decade}`));
   return ticks;
 }
@@ -291,10 +292,9 @@ function draw(view) {
       axis.ticktext = axis.tickvals.map((tick) => (tick < 1e-3 ? tick.toExponential() : String(tick)));
     });
     layout.uirevision = `${view.log}`;
-    view.chart.style.height = `${layout.height}px`;
     view.chart.setAttribute("role", "img");
     view.chart.setAttribute("aria-label", `Learning curves. ${view.said.textContent}`);
-    return Plotly.react(view.chart, traces, layout, PLOTLY_OPTIONS);
+    return drawn(view.chart, { data: traces, layout }, PLOTLY_OPTIONS, Plotly);
   }).then(() => { view.drawn = true; view.chart.dataset.drawn = Number(view.chart.dataset.drawn || 0) + 1; })
     .catch((error) => { view.trouble.textContent = `The curves cannot be drawn: ${error.message}. Reload the page.`; });
 }

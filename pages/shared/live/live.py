@@ -14,7 +14,7 @@ from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.shared.access import rights
-from pages.shared.components.chart.chart import PLOTLY_JS, as_json
+from pages.shared.components.chart.chart import LABELS_JS, PLOTLY_JS, as_json
 from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.figures import curves as figures_curves
 from pages.shared.figures import style
@@ -65,7 +65,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
     with st.container(key=f"{'curves' if curves else 'rows'}_{key}"):  # frame.css keeps the room that curves will take
-        state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS, isolated=False)(
+        state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS + LABELS_JS, isolated=False)(
             key=key,
             data=shown,
             on_asked_change=lambda: None,

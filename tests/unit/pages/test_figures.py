@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pages.shared.figures.curves import PANELS, Curve, learning_curves
-from pages.shared.figures.style import DASHES, ROLE_COLOURS, dashes_of
+from pages.shared.figures.style import DASHES, ROLE_COLOURS, dashes_of, decade_ticks, labels_of
 
 CURVES = [Curve("t1", "Teacher", "teacher"), Curve("b1", "Baseline", "baseline"), Curve("d1", "Distilled", "distilled")]
 
@@ -64,3 +64,17 @@ def test_learning_curves_of_no_run_are_empty_panels():
     figure = learning_curves([], epochs=1)
     assert len(figure.data) == 0
     assert len(figure.layout.annotations) == len(PANELS)
+
+
+def test_a_line_bears_its_kind_where_that_tells_it_from_the_others_else_its_name():
+    assert labels_of(["teacher", "distilled"], ["A", "B"]) == ["teacher", "distilled"]
+    assert labels_of(["distilled", "distilled"], ["A", "B"]) == ["A", "B"]
+    mistaken = [Curve(str(k), f"seed {k}", kind) for k, kind in enumerate(["distilled", "mistake"] * 2)]
+    labels = {(line.meta["run"], line.meta["label"]) for line in learning_curves(mistaken, epochs=1).data}
+    assert {label for _, label in labels if label} == {"distilled", "mistake"}
+
+
+def test_an_axis_over_a_part_of_a_decade_has_ticks_too():
+    for low, high in ((1_275_200, 2_392_800), (5.1e6, 9.6e6), (0.06, 0.11), (2, 7)):
+        assert 2 <= sum(low <= tick <= high for tick in decade_ticks([low, high])) <= 6, (low, high)
+    assert decade_ticks([3.0, 3.0])[:3] == [0.1, 0.2, 0.5]

@@ -26,7 +26,8 @@ def without_plotly(page):
 def test_nothing_in_a_report_comes_from_the_network():
     page = without_plotly(made())
     assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", page)
-    assert "Plotly.newPlot" in page
+    assert "drawn(box, figure" in page
+    assert "Plotly.react(box" in page
 
 
 def test_names_and_notes_cannot_become_markup():

@@ -4,10 +4,9 @@ export default function ({ data, parentElement, setTriggerValue }) {
     const Plotly = await plotly(), figure = themed(data.figure, parentElement);
     if (figure.layout.yaxis?.scaleanchor) // what is square needs no more height than it has width
       figure.layout.height = Math.min(figure.layout.height, Math.max(320, box.clientWidth + 80));
-    box.style.height = figure.layout.height + "px";
     box.setAttribute("role", "img");
     box.setAttribute("aria-label", data.text);
-    await Plotly.react(box, figure.data, figure.layout, PLOTLY_OPTIONS);
+    await drawn(box, figure, PLOTLY_OPTIONS, Plotly);
     if (data.clickable && !box.dataset.listens) {
       box.dataset.listens = "yes";
       box.on("plotly_click", ({ points: [point] }) => parentElement.kdClicked({ x: String(point.x), y: String(point.y) }));

@@ -13,11 +13,14 @@ from pages.shared.figures import style
 from pages.shared.session.address import event_of
 
 _HERE = Path(__file__)
-THEMED_JS = (_HERE.parent.parent / "common" / "plotly.js").read_text(encoding="utf-8")
+_COMMON = _HERE.parent.parent / "common"
+THEMED_JS = (_COMMON / "plotly.js").read_text(encoding="utf-8")
 """The function themed, which resolves a figure's colours, and what else plotly needs in a page."""
+LABELS_JS = (_COMMON / "labels.js").read_text(encoding="utf-8")
+"""The function drawn, which draws a themed figure with names at its lines."""
 PLOTLY_JS = f"const PLOTLY_OPTIONS = {json.dumps(style.OPTIONS)};\n{THEMED_JS}"
 """What every component that draws with plotly begins with."""
-_SCRIPT = PLOTLY_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
+_SCRIPT = PLOTLY_JS + LABELS_JS + _HERE.with_suffix(".js").read_text(encoding="utf-8")
 
 
 def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) -> tuple[str, str] | None:
