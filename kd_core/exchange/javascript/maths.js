@@ -8,11 +8,20 @@ function softmax(logits, temperature) {
   return powers.map((power) => power / sum);
 }
 
-function logSoftmax(logits, temperature) { // which loses nothing where a probability is too small for a number
-  const top = Math.max(...logits), scaled = logits.map((z) => (z - top) / temperature);
-  const log = Math.log(scaled.reduce((sum, z) => sum + Math.exp(z), 0));
-  return scaled.map((z) => z - log);
+// log softmax(z / T) of every row of K logits, into an array of the same length. It loses nothing where a probability is
+// too small for a number.
+function logSoftmaxRows(rows, K, temperature, into) {
+  for (let row = 0; row < rows.length; row += K) {
+    let top = rows[row], sum = 0;
+    for (let k = row + 1; k < row + K; k++) if (rows[k] > top) top = rows[k];
+    for (let k = row; k < row + K; k++) sum += Math.exp(into[k] = (rows[k] - top) / temperature);
+    const log = Math.log(sum);
+    for (let k = row; k < row + K; k++) into[k] -= log;
+  }
+  return into;
 }
+
+const logSoftmax = (logits, temperature) => logSoftmaxRows(logits, logits.length, temperature, new Array(logits.length));
 
 const topOf = (row) => row.indexOf(Math.max(...row));
 const entropyBits = (row) => row.reduce((sum, p) => sum - (p > 0 ? p * Math.log2(p) : 0), 0);

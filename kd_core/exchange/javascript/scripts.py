@@ -1,7 +1,8 @@
 """The scripts that lie beside this module: plain functions, put before the code that calls them.
 
 maths: what follows a temperature. interpreter: exported networks. sheet: a canvas to draw on. worker: all
-models of an opening, off the page's thread. And as_mnist, which lies with the export's programs.
+models of an opening, off the page's thread. perceptron: networks that learn, on what points draws; pair: a teacher and
+two students of it. And as_mnist, which lies with the export's programs.
 """
 
 from pathlib import Path

@@ -1,19 +1,12 @@
 """What moves under the hand in a browser is what kd_core computes: JavaScript against Python, in float64."""
 
-import json
-import subprocess
-from pathlib import Path
-
 import numpy as np
-import playwright
 import pytest
+from node import computed_by
 
 from kd_core.evaluation import soft
-from kd_core.exchange.javascript.scripts import scripts
 from kd_core.losses import hinton, one_example
 
-NODE = Path(playwright.__file__).parent / "driver" / "node"
-"""The one that Playwright brings."""
 GENERATOR = np.random.default_rng(7)
 ROWS = [GENERATOR.normal(0, scale, 10).tolist() for scale in (0.1, 3, 8, 30)]
 TEMPERATURES = [0.1, 0.73, 1, 4, 100]
@@ -35,7 +28,7 @@ VALUES = {
     "labels": LABELS.tolist(),
 }
 PROGRAM = """
-const v = JSON.parse(require("fs").readFileSync(0)), [a, b] = [v.rows[1], v.rows[2]];
+const [a, b] = [v.rows[1], v.rows[2]];
 const each = (compute) => v.rows.map((row) => v.T.map((T) => compute(row, T)));
 console.log(JSON.stringify({
   softmax: each(softmax), logSoftmax: each(logSoftmax), entropy: each((row, T) => entropyBits(softmax(row, T))),
@@ -52,11 +45,7 @@ console.log(JSON.stringify({
 
 @pytest.fixture(scope="module")
 def computed():
-    done = subprocess.run(
-        [NODE, "-e", scripts("maths") + PROGRAM], input=json.dumps(VALUES), capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return computed_by(("maths",), PROGRAM, VALUES)
 
 
 def test_softmax_and_entropy_are_pythons_at_every_temperature(computed):
