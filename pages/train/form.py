@@ -33,7 +33,7 @@ def preset_buttons() -> None:
     dataset = chosen_story().dataset
     unseen = services.class_names(dataset)[presets.never_seen(dataset)]
     words = {"one": literal(with_article(unseen)), "name": literal(unseen)}
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key="presets"):
         for name, preset in PRESETS.items():
             title, shows = preset.title.format(**words), preset.shows.format(**words)
             st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))

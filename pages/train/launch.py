@@ -26,7 +26,8 @@ def launch_panel(story: StoryConfig) -> None:
         key=REUSE,
         help="On such a machine the same settings and seed give the same weights: a finished run serves as a new one.",
     )
-    _runs(expected.rows)
+    with st.container(key="expected_runs"):
+        _runs(expected.rows)
     if expected.span is not None:
         st.markdown(f"Done in {span_in_words(expected.span)}.")
     for sentence in expected.warnings:

@@ -1,28 +1,43 @@
-"""Every page against WCAG 2.2 AA as far as a program can check it (axe-core), in light and in dark."""
+"""Every page against WCAG 2.2 AA as far as a program can check it (axe-core), in light and in dark; what moves."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
+from shifting import SETTLED, SHIFTS
 
 from pages.shared.navigation import LISTED
 
 WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], "resultTypes": ["violations"]}
-SETTLED = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
-  && !document.querySelector('[data-testid=stSkeleton]')
-  && [...document.querySelectorAll('.kd-chart')].every((box) => !box.offsetParent || box.querySelector('svg'))"""
+GOOD_SHIFT = 0.1  # web.dev/cls
 
 
 @pytest.mark.parametrize("path", [page.path for page in LISTED])
 def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     page = new_page()
+    page.add_init_script(SHIFTS)
     page.goto(f"{server_as_it_ships}/{path}")
     page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_function(SETTLED)
+    assert page.evaluate("shifted") < GOOD_SHIFT
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
         page.wait_for_function(SETTLED)
         found = Axe().run(page, options=WCAG_AA)
         assert found.violations_count == 0, f"{scheme}: {found.generate_report()}"
+
+
+@pytest.mark.parametrize(
+    ("path", "size"),
+    [("compare?stage=1", (1920, 1080)), ("temperature?stage=1", (1920, 1080)), ("train", (390, 844))],
+)
+def test_what_arrives_moves_nothing_on_the_stage_and_on_a_phone(server_as_it_ships, new_page, path, size):
+    page = new_page(*size)
+    page.add_init_script(SHIFTS)
+    page.goto(f"{server_as_it_ships}/{path}")
+    page.get_by_role("heading", level=1).wait_for()
+    page.wait_for_function(SETTLED)
+    assert page.evaluate("shifted") < GOOD_SHIFT
 
 
 def test_on_a_phone_the_menu_has_a_name_and_closes_after_a_choice(server_as_it_ships, new_page):

@@ -33,7 +33,6 @@ export default function ({ data, parentElement, setStateValue }) {
   const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp")));
   Object.assign(view, { data, send: setStateValue });
   view.stage.take(data.stage);
-  root.toggleAttribute("data-kd-room", true); // what waits for the stage (stage.py) need not wait any more
   const unprepare = prepare(view);
   return () => {
     unprepare();

@@ -27,7 +27,6 @@ def room(page: str, view: prepared.Prepared) -> None:
     The address is the browser's own, so that what is shared is what is seen.
     """
     prepared.apply(view)
-    stage.await_it(page)
     _bar(page, view)
 
 

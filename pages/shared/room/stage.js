@@ -2,10 +2,13 @@
 // over a change of page (stage.py); all else happens here.
 
 const LARGE = 20, SCREEN = [1920, 1080]; // pixels: the smallest type, on a screen of this size
+const SMALL = 13; // pixels, of charts and tables: what may still come is no reason to enlarge anew
 const AT_MOST = 2.4; // times as large, however small some type is
 const TEXT_ALONE = 1.5; // times larger still, where a part is words
 const PICTURES = 'img, canvas, input, table, .main-svg, [data-testid^="stBidiComponent"]';
 const QUIET_MS = 2500; // until the stage's own bar leaves
+const PATIENCE_MS = 6000; // how long a page that is still arriving is kept out of sight
+const ARRIVING = '[data-testid="stSkeleton"], .kd-chart:not(:has(svg))';
 const TYPED_IN = 'input:not([type="checkbox"], [type="radio"], [type="range"], [type="button"]), textarea, select, canvas, dialog,'
   + ' [contenteditable="true"], [role="textbox"], [role="combobox"], [role="listbox"], [role="menu"], [role="dialog"]';
 const MOVED_IN = '[type="range"], [type="radio"], [role="slider"], [role="radiogroup"], [role="tablist"], [role="grid"], [role="application"]';
@@ -83,13 +86,25 @@ function stage(view) {
   button("✕", "Leave the stage (s)", () => leave());
   const status = element("div", "kd-hidden", view.host, undefined, { role: "status" });
   const echo = echoing((wanted) => view.send("stage", wanted));
-  let part = 0, beyond = false, drawn = "0 0 0 1.000", drawing, quiet, full = false;
+  let part = 0, beyond = false, drawn = "0 0 0 1.000", drawing, quiet, full = false, path, awaited = 0;
 
   const stir = () => {
     root.toggleAttribute("data-kd-stirred", true);
     clearTimeout(quiet);
     quiet = setTimeout(() => root.removeAttribute("data-kd-stirred"), QUIET_MS);
   };
+
+  // A page on the stage comes into sight once, when all of it is there: what it enlarges to does not change then.
+  function reveal(places) {
+    if (path !== location.pathname && part) {
+      path = location.pathname;
+      awaited = performance.now() + PATIENCE_MS;
+      setTimeout(redraw, PATIENCE_MS);
+    }
+    const arrives = busy() || !places.length || places.some((place) => place.querySelector(ARRIVING));
+    root.toggleAttribute("data-kd-comes", part > 0 && arrives && performance.now() < awaited);
+    if (!arrives) awaited = 0;
+  }
 
   function draw() {
     drawing = undefined;
@@ -99,8 +114,11 @@ function stage(view) {
     root.toggleAttribute("data-kd-stage", part > 0);
     mark(page, part ? places : null);
     const share = Math.min(innerWidth / SCREEN[0], innerHeight / SCREEN[1]);
-    const large = LARGE * share * (places.some((place) => place.querySelector(PICTURES)) ? 1 : TEXT_ALONE);
-    const times = (Math.ceil(1000 * Math.min(AT_MOST, Math.max(1, large / smallestType(places)))) / 1000).toFixed(3);
+    reveal(places);
+    const words = !awaited && !places.some((place) => place.querySelector(PICTURES));
+    root.toggleAttribute("data-kd-words", words);
+    const enlarged = LARGE * share * (words ? TEXT_ALONE / smallestType(places) : 1 / Math.min(SMALL, smallestType(places)));
+    const times = (Math.ceil(1000 * Math.min(AT_MOST, Math.max(1, enlarged))) / 1000).toFixed(3);
     root.style.setProperty("--kd-stage", times);
     const state = `${shown} ${parts.length} ${places.length} ${times}`;
     if (state === drawn) return;

@@ -9,11 +9,6 @@ from pages.shared.session.address import event_of
 
 STAGE = "stage"
 MOST_PARTS = 99
-UNTIL_IT_STANDS = """<style>
-  html:not([data-kd-room]) :is(.stMain, .stAppHeader) { animation: kd-stage-comes 0s 3s both; }
-  @keyframes kd-stage-comes { from { visibility: hidden; } }
-</style>"""
-"""Shows nothing of the page until the browser's script has arrived, or after three seconds."""
 _PAGE, _WRITTEN = "stage_page", "stage_written"
 
 
@@ -47,12 +42,6 @@ def _keep(part: int) -> int:
     elif not part:
         st.query_params.pop(STAGE, None)
     return part
-
-
-def await_it(page: str) -> None:
-    """Keep the page out of sight until its part stands on the stage."""
-    if part_on_stage(page):
-        st.html(UNTIL_IT_STANDS)
 
 
 def heard(state: Any) -> None:

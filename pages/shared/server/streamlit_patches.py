@@ -140,7 +140,11 @@ LOST = {
 FRAME = """
 {
   const add = (tag, properties) => document.head.append(Object.assign(document.createElement(tag), properties));
-  const first = ".stMainBlockContainer { max-width: 80rem !important; padding-top: 4.75rem !important; }";
+  const first = ".stMainBlockContainer { max-width: 80rem !important; padding-top: 4.75rem !important; }"
+    + "[data-kd-comes] :is(.stMain, .stAppHeader) { animation: kd-comes 0s 10s both; }"
+    + "@keyframes kd-comes { from { visibility: hidden; } }";
+  // The stage comes into sight where stage.js has placed it.
+  document.documentElement.toggleAttribute("data-kd-comes", /[?&]stage=[1-9]/.test(location.search));
   add("style", { textContent: first });
   add("link", { rel: "stylesheet", href: new URL("../../assets/frame.css", import.meta.url) });
   add("script", { src: new URL("../../assets/frame.js", import.meta.url) });

@@ -1,7 +1,7 @@
 // Bars of softmax(z / T) of several models, each of which can be dragged: its logit follows, and all that hangs on it.
 
 const LOG_FLOOR = -12; // the log axis ends at 10^-12
-const LINE = 12; // pixels of a label above a bar
+const LINE = 13; // pixels of a label above a bar
 const NUDGE = 0.5; // of a logit, a press of a key
 
 function barsIn(root) {
