@@ -10,11 +10,12 @@ import streamlit as st
 
 from kd_core.data.catalogue import info_of
 from kd_core.runs.run import ACTIVE, Listing, Run, Status, remembered
+from pages.runs.rows import RUNS, TURN, rows
 from pages.shared.session import pickers, services
 from pages.shared.session.address import chosen
 from pages.shared.words import cell
 
-RUNS, PAGE = "runs", "runs_page"
+PAGE = "runs_page"
 MAX_SELECTED = 20
 ROWS = 50
 """Of the table on one page."""
@@ -34,18 +35,19 @@ def pick_runs(runs: Listing) -> list[Run]:
     here = {run.id for run in shown}
     fits = {run.id: run for run in fitting if run.id in named} if named else {}
     elsewhere = [run for run in fits.values() if run.id not in here]
-    rows = [row for row, run in enumerate(shown) if run.id in named]
+    chosen_rows = [row for row, run in enumerate(shown) if run.id in named]
     me, zone = services.browser(), _zone()
     colours = [services.owner_colour(run.browser) for run in shown]
     blocked = services.store().blocked(run for run in shown if run.status == "queued")
-    table = pd.DataFrame([_row(run, me, zone, waits=run.id in blocked) for run in shown])
+    cells = [_row(run, me, zone, waits=run.id in blocked) for run in shown]
+    table = pd.DataFrame(cells)
     picked = st.dataframe(
         table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["by"]),
         hide_index=True,
         on_select="rerun",
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": rows}},
-        key=f"runs_table_{'_'.join(run.id[:4] for run in shown[:50])}_{len(shown)}",
+        selection_default={"selection": {"rows": chosen_rows}},
+        key=f"runs_table_{'_'.join(run.id[:4] for run in shown[:50])}_{len(shown)}_{st.session_state.get(TURN, 0)}",
         placeholder="–",
         column_config={
             "by": st.column_config.TextColumn(
@@ -67,6 +69,7 @@ def pick_runs(runs: Listing) -> list[Run]:
             st.query_params[RUNS] = ",".join(run.id for run in selected)
         else:
             st.query_params.pop(RUNS, None)
+    rows(cells, [run.id for run in selected])
     return selected
 
 
@@ -115,7 +118,8 @@ def _choices(listing: Listing) -> Choices:
 
 def _filtered(runs: Listing) -> Sequence[Run]:
     choices = _choices(runs)
-    search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
+    with st.container(key="runs_filters"):  # two columns on a telephone
+        search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
     text = search.text_input(
         "Search", key="runs_search", max_chars=MAX_SEARCH, placeholder="name, network, note, id", bind="query-params"
     )

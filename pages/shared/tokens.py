@@ -9,6 +9,8 @@ COLOURS: dict[str, tuple[str, str]] = {name: (light, dark) for name, (light, dar
 """Name -> '#rrggbb' in light and in dark."""
 SIZES: dict[str, int] = _TOKENS["sizes"]
 """Name -> pixels."""
+SPACES: tuple[int, ...] = tuple(_TOKENS["spaces"]["steps"])
+"""Pixels of every gap, margin and padding, but for hairlines."""
 
 
 def colour(name: str) -> str:
@@ -22,8 +24,12 @@ def mixed(name: str, other: str, share: float) -> str:
     return f"var(--kd-mixed, {mix})"  # no such variable; plotly's validator in Python takes any var(--…) for a colour
 
 
+def _lengths() -> dict[str, int]:
+    return SIZES | {f"space-{pixels}": pixels for pixels in SPACES}
+
+
 def css() -> str:
     """Declare all of them as custom properties; light-dark() follows the page's own color-scheme."""
     lines = [f"--kd-{name}: light-dark({light}, {dark});" for name, (light, dark) in COLOURS.items()]
-    lines += [f"--kd-{name}: {pixels / 16:g}rem;" for name, pixels in SIZES.items()]
+    lines += [f"--kd-{name}: {pixels / 16:g}rem;" for name, pixels in _lengths().items()]
     return ":root { " + " ".join(lines) + " }\n"

@@ -32,6 +32,32 @@ def select_row(page, row):
     page.mouse.click(box["x"] + 16, box["y"] + 52 + 35 * row)
 
 
+def test_a_phone_has_rows_of_two_lines_to_select_from(with_runs, new_page):
+    server, runs = with_runs
+    page = new_page(width=390, height=844, has_touch=True)
+    page.goto(f"{server.address}/runs")
+    rows = page.locator(".kd-rows-of-runs .row")
+    expect(rows).to_have_count(len(runs))
+    expect(page.get_by_test_id("stDataFrame").first).to_be_hidden()
+    expect(rows.first).to_contain_text("finished")
+    expect(rows.first.locator("small")).to_contain_text("test errors")
+    boxes = rows.get_by_role("checkbox")
+    for place, selected in ((0, 1), (1, 2), (0, 1), (0, 2), (1, 1), (0, 0), (1, 1)):
+        rows.nth(place).click()
+        expect(page.locator(".kd-run")).to_have_count(selected)
+    expect(boxes.nth(1)).to_be_checked()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.reload()
+    expect(boxes.nth(1)).to_be_checked()
+    expect(boxes.nth(0)).not_to_be_checked()
+    boxes.nth(0).press(" ")
+    expect(page.locator(".kd-run")).to_have_count(2)
+    page.set_viewport_size({"width": 1280, "height": 900})  # the table has the selection too
+    expect(rows.first).to_be_hidden()
+    select_row(page, 0)
+    expect(page.locator(".kd-run")).to_have_count(1)
+
+
 def test_selected_runs_are_overlaid_compared_and_carried_to_another_machine(
     with_runs, fresh_server, new_page, tmp_path
 ):

@@ -39,6 +39,7 @@ from kd_core.base import paths as base_paths
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import keep_private
 from pages.shared.access.base_path import absolute, relative, within
+from pages.shared.tokens import css
 
 Role = Literal["presenter", "guest"]
 
@@ -59,7 +60,7 @@ MAX_FORM_BYTES = 4000
 HERE = "127.0.0.1"
 PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
 """By any of which a proxy gives itself away."""
-_PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
+_PAGE = Path(__file__).with_suffix(".html").read_text(encoding="utf-8").replace("{{tokens}}", css())
 _PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'"
 _HEADERS = {"X-Frame-Options": "SAMEORIGIN", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"}
 

@@ -25,6 +25,7 @@ from pages.shared.access.auth import (
     PER_SECONDS,
     Auth,
 )
+from pages.shared.tokens import css
 
 HERE, THERE = "127.0.0.1", "192.168.0.7"
 
@@ -452,3 +453,11 @@ def test_what_is_no_request_passes(home):
     with pytest.raises(StopIteration):  # done at its first step: it needs no event loop of its own
         auth.RequirePassword(inside)({"type": "lifespan"}, None, None).send(None)
     assert heard == ["lifespan"]
+
+
+def test_the_password_page_has_its_colours_from_the_tokens_alone():
+    page = auth._login_page({"path": "/"}, "/", "Wrong.").body.decode()
+    assert css() in page
+    assert "{{" not in page
+    assert not re.findall(r"#[0-9a-f]{3,8}\b|rgb\(", page.replace(css(), ""))
+    assert {*re.findall(r"var\((--kd-[\w-]+)\)", page)} <= {*re.findall(r"(--kd-[\w-]+):", css())}

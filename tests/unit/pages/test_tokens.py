@@ -1,6 +1,7 @@
 """Design tokens: what colours must keep apart, and that Streamlit's theme and the first style say the same."""
 
 import itertools
+import re
 import tomllib
 from pathlib import Path
 
@@ -126,3 +127,26 @@ def test_every_colour_of_a_figure_is_a_token_that_the_page_declares():
     declared = css()
     for name in ("muted", "ink", "surface", "raised", "line", *ROLES, *style.GRADIENT_COLOURS):
         assert f"--kd-{name}: light-dark(" in declared
+
+
+SPACING = re.compile(r"(?<![\w-])(?:padding|margin|(?:row-|column-)?gap)(?:-\w+)*:\s*([^;}]*)")
+LENGTH = re.compile(r"(?<![\w.])-?(\d*\.?\d+)(px|rem|em)\b")
+HAIRLINE, ROOM = 2, 48
+"""Pixels: up to HAIRLINE a border is drawn, and above ROOM room is kept for something."""
+STYLES = sorted(path for path in (ROOT / "pages").rglob("*") if path.suffix in (".css", ".html"))
+
+
+@pytest.mark.parametrize("path", STYLES, ids=lambda path: path.name)
+def test_a_style_takes_its_spaces_from_the_tokens(path):
+    text = path.read_text(encoding="utf-8")
+    for value in SPACING.findall(text):
+        pixels = [float(number) * (1 if unit == "px" else 16) for number, unit in LENGTH.findall(value)]
+        assert all(size <= HAIRLINE or size > ROOM for size in pixels), value
+    known = {*re.findall(r"(--kd-[\w-]+):", css() + text)}
+    spaces = set(re.findall(r"var\((--kd-space-\w+)", text))
+    assert spaces <= known, spaces - known
+
+
+def test_a_space_that_is_no_token_is_noticed():
+    (value,) = SPACING.findall("a { margin-top: calc(1px + 0.6rem); }")
+    assert LENGTH.findall(value) == [("1", "px"), ("0.6", "rem")]
