@@ -156,12 +156,14 @@ def _settings(seen: Look, path: Path, naming: Naming) -> None:
             key="data_kind",
         )
         share = right.number_input("Test set, % of each class", 2, 50, 20, key="data_share", disabled=bool(seen.test))
-        seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen.test))
-        skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
-        drop = right.toggle(
-            "Leave out copies", key="data_drop",
-            help="Keep one of equal images, and none that lies under several classes. Test images stay.",
-        )  # fmt: skip
+        with st.expander("Seed of the split, unreadable files and copies"):
+            left, middle, right = st.columns(3, vertical_alignment="bottom")
+            seed = left.number_input("Seed of the split", 0, 2**31 - 1, 0, key="data_seed", disabled=bool(seen.test))
+            skip = middle.toggle("Leave out unreadable files", key="data_skip", help="Otherwise one refuses the whole.")
+            drop = right.toggle(
+                "Leave out copies", key="data_drop",
+                help="Keep one of equal images, and none that lies under several classes. Test images stay.",
+            )  # fmt: skip
         with st.expander("Keep groups together, such as all photographs of one person"):
             prefix = st.text_input(
                 "File names are equal up to", key="data_prefix", max_chars=20, placeholder="such as _ for anna_03.png"

@@ -23,9 +23,6 @@ MEANINGS = {
     export_checks.PROGRAM: "A program of torch.export: PyTorch without this project's code",
 }
 
-TABLE_PIXELS, ROW_PIXELS = 40, 35
-"""Of a table's head with its frame, and of a row."""
-
 
 def checks_of(run: Run) -> Checks | None:
     """Return the checks of a run's export, which is made first where there is none; None until then."""
@@ -47,7 +44,7 @@ def checks_of(run: Run) -> Checks | None:
 
 
 def checked_files(run: Run, checks: Checks) -> None:
-    """Show a table of the checks, and a download for every file that passed."""
+    """Offer a download for every file that passed, with the checks of all of them folded below."""
     rows = [
         {
             "file": file.name,
@@ -63,8 +60,7 @@ def checked_files(run: Run, checks: Checks) -> None:
     ]
     formats = {"size, MB": "%.2f", "largest logit difference": "%.2g"}
     columns = {name: st.column_config.NumberColumn(format=form) for name, form in formats.items()}
-    with st.container(height=TABLE_PIXELS + ROW_PIXELS * len(rows), border=False):  # what stands below moves no more
-        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
+    st.markdown(f"**{len(checks.passed)} of {len(rows)} files** passed their check on the whole test set.")
     for file in checks.files:
         if not file.passed:
             st.warning(literal(file.sentence), icon=":material/block:")
@@ -78,6 +74,8 @@ def checked_files(run: Run, checks: Checks) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+    with st.expander("What each file did on the test set"):
+        st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
 
 
 def ready_made(run: Run, checks: Checks) -> None:

@@ -51,7 +51,8 @@ def result(redo: Redone) -> None:
         chart(experiments.objective_differences(points), key="contest", text="Test errors more than the baseline's")
     rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
     by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
-    st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
+    with st.expander("Every number, and each seed's"):
+        st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
     st.caption(
         f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
         help=explained(equal_budget.HOW_TO_READ),

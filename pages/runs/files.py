@@ -59,7 +59,7 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 
 def upload() -> None:
     """Take in a bundle from another machine, once a file."""
-    with st.expander("Bring a run from another machine", icon=":material/upload:"):
+    with st.expander("Bring a run from another machine"):
         uploaded = st.file_uploader(
             "A bundle that KD Lab made", type=["zip"], max_upload_size=MAX_MB, key="bundle_upload"
         )

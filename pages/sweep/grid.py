@@ -42,18 +42,18 @@ def sweep_form() -> None:
     offered = pickers.some_of(teachers, lambda run: run.label, chosen, what="teachers", key="sweep_search")
     labels = pickers.told_apart(offered)
     with st.container(border=True):
-        left, right = st.columns(2, gap="large")
-        with left:
-            teacher = st.selectbox("Teacher", offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
-            widths = st.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
-            seeds = st.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
-        with right:
-            temperatures = st.multiselect(
-                "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
-            )
-            alphas = st.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
-            training = defaults.default_training("student", teacher.config.dataset)
-            epochs = st.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
+        teacher = st.selectbox("Teacher", offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
+        left, right = st.columns(2)
+        temperatures = left.multiselect(
+            "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
+        )
+        alphas = right.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
+        training = defaults.default_training("student", teacher.config.dataset)
+        with st.expander("Width, seeds and epochs"):
+            left, middle, right = st.columns(3)
+            widths = left.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
+            seeds = middle.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
+            epochs = right.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
         try:
             sweep = SweepConfig(
                 dataset=teacher.config.dataset,

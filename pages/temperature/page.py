@@ -45,13 +45,13 @@ with bars:
         with soft:
             temperature_bars(models, subject.logits, class_names, subject.label, key="temperature_bars")
     st.markdown(texts["intro"])
-    with st.expander("Hard target, soft target: what is the difference?", icon=":material/school:"):
+    with st.expander("Hard target, soft target: what is the difference?"):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
         alike = likeness or "which other classes the image is like"
         count = "ten" if len(class_names) == 10 else f"{len(class_names):,}"
         st.markdown(texts["hard_and_soft"].format(likeness=alike, count=count))
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
-    with st.expander("Why not a T as high as possible?", icon=":material/local_fire_department:"):
+    with st.expander("Why not a T as high as possible?"):
         st.markdown(texts["high_t"])
 
 if pickers.test_set_is_here(models):

@@ -88,7 +88,7 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     images, labels = services.test_set(dataset)
     logits = {run.id: services.test_logits(run.id) for run in models}
     student = models[-1] if len(models) > 1 else None
-    tiles, filters = st.container(), st.expander("Which images", icon=":material/filter_list:")
+    tiles, filters = st.container(), st.expander("Which images")
     kind = filters.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
     wanted = filters.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
     label = None if wanted == "any" else class_names.index(wanted)

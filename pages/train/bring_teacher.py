@@ -27,7 +27,7 @@ PROGRESS_SECONDS = 0.5
 
 def bring_teacher(story: StoryConfig) -> None:
     """Take a file all the way to a teacher on the story's data set. How far it is stands in the session."""
-    with st.expander("Bring your own teacher", icon=":material/upload_file:", key="bring_teacher"):
+    with st.expander("Bring your own teacher", key="bring_teacher"):
         st.markdown(
             f"A network that was trained elsewhere on **{literal(info_of(story.dataset).label)}**: weights of an"
             " architecture that KD Lab or torchvision has, as `state_dict` (.pt, .pth, .ckpt) or safetensors; or a"

@@ -26,8 +26,8 @@ LISTED_CLASSES = 20
 """Up to so many classes a field lists those that are used, above it those that are not."""
 
 
-def loss_fields(base: StoryConfig) -> dict[str, Any]:
-    """Ask for the objective, temperature and alpha; what the objective does not read is disabled."""
+def loss_fields(base: StoryConfig, front: DeltaGenerator) -> dict[str, Any]:
+    """Ask for the objective, and in front for temperature and alpha; what the objective does not read is disabled."""
     objective = field(
         st.selectbox,
         "objective",
@@ -41,7 +41,7 @@ def loss_fields(base: StoryConfig) -> dict[str, Any]:
     info = OBJECTIVES[objective]
     st.caption(info.when)
     temperature = field(
-        st.select_slider,
+        front.select_slider,
         "temperature",
         base.temperature,
         "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
@@ -52,7 +52,7 @@ def loss_fields(base: StoryConfig) -> dict[str, Any]:
         " with less.",
     )
     alpha = field(
-        st.slider,
+        front.slider,
         "alpha",
         base.alpha,
         "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
@@ -61,10 +61,7 @@ def loss_fields(base: StoryConfig) -> dict[str, Any]:
         disabled=not info.mixed,
         help="1 learns from the teacher alone: the loss reads no label; 0 is the baseline.",
     )
-    weights = {}
-    if info.weights:
-        with folded(f"Weights of {info.label}", ":material/balance:", bool(base.weights)):
-            weights = _weight_fields(base, objective)
+    weights = _weight_fields(base, objective) if info.weights else {}
     return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
 
 
@@ -299,9 +296,9 @@ def field(widget: Callable[..., Any], name: str, start: object, label: str, *arg
     return widget(label, *arguments, key=f"form_{name}", **look)
 
 
-def folded(title: str, icon: str, opened: bool) -> DeltaGenerator:
+def folded(title: str, opened: bool) -> DeltaGenerator:
     """Return an expander that starts open where opened. What is changed in it later does not fold it."""
-    return st.expander(title, icon=icon, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
+    return st.expander(title, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

@@ -60,23 +60,30 @@ def story_form() -> StoryConfig | None:
 
 
 def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
-    """Draw all fields, simple first. A refused field keeps its base and adds a sentence to wrong."""
+    """Draw all fields, folded but for what a first visit needs.
+
+    A refused field keeps its base and adds a sentence to wrong.
+    """
     called = services.data_sets(base.dataset)
     look = {"options": [*called], "format_func": called.__getitem__, "on_change": _change_dataset}
     dataset = field(st.selectbox, "dataset", base.dataset, "Data set", **look)
-    teachers, new_teachers, teacher = teacher_fields(base, wrong)
-    student = model_fields("Student", base.student, "student", wrong)
-
-    loss = loss_fields(base)
+    front, usual = st.container(), StoryConfig.default(base.dataset)
     left, right = st.columns(2, vertical_alignment="bottom")
     epochs = field(left.number_input, "epochs", base.training.epochs, "Epochs of each student", 1, 10_000)
     meaning = "The same network trained without a teacher, for comparison."
     baseline = field(right.toggle, "baseline", base.baseline, "Train the baseline too", help=meaning)
-    with folded("Transfer set", ":material/filter_alt:", not base.transfer_set.whole):
+    own_networks = bool(base.teachers) or base.new_teachers > 1
+    own_networks |= (base.teacher, base.student) != (usual.teacher, usual.student)
+    with folded("Networks", own_networks):
+        teachers, new_teachers, teacher = teacher_fields(base, wrong)
+        student = model_fields("Student", base.student, "student", wrong)
+    with folded("Objective", base.objective != usual.objective or bool(base.weights)):
+        loss = loss_fields(base, front)
+    with folded("Transfer set", not base.transfer_set.whole):
         transfer_set = transfer_fields(base, wrong)
-    with st.expander("Optimiser and schedule", icon=":material/tune:"):
+    with st.expander("Optimiser and schedule"):
         training = training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
-    with st.expander("Teacher's training", icon=":material/school:"):
+    with st.expander("Teacher's training"):
         teacher_training = base.teacher_training
         if teachers:
             st.markdown(":small[The teacher is trained already.]")
@@ -84,12 +91,12 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
             title = "Epochs of a new teacher"
             teacher_epochs = field(st.number_input, "teacher_epochs", teacher_training.epochs, title, 1, 10_000)
             teacher_training = training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with folded("Teaching assistant", ":material/group:", base.assistant is not None):
+    with folded("Teaching assistant", base.assistant is not None):
         assistant = assistant_fields(base, training, wrong)
     changes_midway = base.final_temperature is not None or base.final_alpha is not None
-    with folded("Changes over training", ":material/trending_down:", changes_midway):
+    with folded("Changes over training", changes_midway):
         loss |= change_fields(base, OBJECTIVES[loss["objective"]])
-    with st.expander("Loss and seed", icon=":material/functions:"):
+    with st.expander("Loss and seed"):
         several = max(len(teachers), new_teachers) > 1
         rest = seed_fields(base, OBJECTIVES[loss["objective"]], several_teachers=several)
     changes = {

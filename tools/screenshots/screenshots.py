@@ -89,6 +89,9 @@ def switched(page: Page, role: str, name: str) -> str:
     """The layout shift of a switch; a dash where the page does not have it in this size or with these runs."""
     control = page.get_by_role(role, name=name, exact=True).first
     if not control.is_visible():
+        page.evaluate("document.querySelectorAll('details:not([open]) > summary').forEach((title) => title.click())")
+        rest(page)
+    if not control.is_visible():
         return "–"
     page.evaluate("window.shifted = 0")
     control.click()

@@ -20,6 +20,8 @@ from pages.shared.session import keys, services
 from pages.shared.words import duration, literal
 
 COMPARED, MODELS, NOTHING = "compared", "compared_models", "none"
+OPENED = "compared_opened"
+"""Whether the field of MODELS has been unfolded by an address or a choice: from then on it stays so."""
 PICKED, EXPERIMENTS = "batch_picker", "experiments"
 EXPERIMENTS_IN_WORDS = "Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose."
 REFRESH_SECONDS = 2.0
@@ -425,7 +427,8 @@ def comparison() -> list[Run]:
     labels = told_apart(usable.values())
     if st.session_state.get(MODELS) != compared:
         st.session_state[MODELS] = compared
-    picked = st.multiselect(
+    opened = st.session_state[OPENED] = st.session_state.get(OPENED, False) or COMPARED in st.query_params
+    picked = st.expander("Choose the models", expanded=opened).multiselect(
         "Models",
         list(labels),
         key=MODELS,

@@ -1,10 +1,14 @@
 """What surrounds every page."""
 
+import ast
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from pages.shared import frame
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -46,3 +50,14 @@ def test_a_page_without_trouble_has_no_timer(shown):
     shown.queue.trouble = None
     shown.run()
     assert (shown.errors, shown.look) == ([], None)
+
+
+def test_what_is_folded_has_a_chevron():
+    calls = [
+        node
+        for path in (ROOT / "pages").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "expander"
+    ]
+    assert calls
+    assert not [call.lineno for call in calls if any(keyword.arg == "icon" for keyword in call.keywords)]
