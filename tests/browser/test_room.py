@@ -2,6 +2,7 @@
 
 import re
 
+from accessible import assert_accessible
 from playwright.sync_api import expect
 
 
@@ -124,6 +125,7 @@ def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, ne
     phone.get_by_role("button", name="Join").click()
     expect(phone.get_by_role("heading", name="Feel temperature")).to_be_visible()
     expect(phone.get_by_text("T = 4", exact=True)).to_be_visible()
+    expect(phone.get_by_role("img", name="The presenter's image")).to_be_visible()
     bars = page.locator(".kd-bars")
     for _ in range(3):
         page.get_by_role("slider", name="Temperature T").press("ArrowRight")
@@ -148,16 +150,21 @@ def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, ne
         desk.get_by_role("button", name="Show the answers to all").click()
         expect(phone.get_by_role("img", name="round 1: 1 of 1").and_(phone.locator(".right .track"))).to_be_visible()
         expect(page.get_by_role("img", name="round 2: 0 of 1").and_(page.locator(".right .track"))).to_be_visible()
+        for looked_at in (phone, desk):
+            assert_accessible(looked_at)
         desk.get_by_role("button", name="Put it away").click()
     with desk.expect_download() as saved:
         desk.get_by_role("link", name="Answers as CSV").click()
     assert len(saved.value.path().read_text().splitlines()) == 5
 
+    page.goto(f"{server_as_it_ships}/compare?batch=shippeddigits")  # a reload leads on
+    expect(phone.get_by_role("img", name="What the presenter sees: Compare honestly")).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).click()
-    expect(phone.get_by_role("heading", name="Train")).to_be_visible()
+    expect(phone.get_by_role("heading", name="Distill live")).to_be_visible()
     phone.get_by_role("link", name="Look around yourself").click()
+    expect(phone).to_have_url(re.compile("/train"))
     phone.get_by_role("link", name="Back to the class").click()
-    expect(phone.get_by_role("heading", name="Train")).to_be_visible()
+    expect(phone.get_by_role("heading", name="Distill live")).to_be_visible()
     desk.once("dialog", lambda dialog: dialog.accept())
     desk.get_by_role("button", name="End the class").click()
     expect(phone.get_by_label("The code on the screen")).to_be_visible()

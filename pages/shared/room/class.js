@@ -20,7 +20,7 @@ function bars() { // of the page, where it has some
 function studied() { // the image beside the bars, as a data URL
   const view = hand.state.shown;
   if (view?.picture) return view.picture();
-  const image = document.querySelector('[data-testid="stImage"] img');
+  const image = document.querySelector('[data-testid="stHtml"] figure img');
   if (!image?.complete || !image.naturalWidth) return null;
   if (image.kdShown?.of === image.src) return image.kdShown.url;
   const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), small = document.createElement("canvas");
@@ -34,7 +34,7 @@ function studied() { // the image beside the bars, as a data URL
 function ownView(view) {
   const address = new URL(sharedAddress(view));
   for (const name of ["stage", "lesson"]) address.searchParams.delete(name);
-  const path = address.pathname.slice(new URL(document.baseURI).pathname.length), shown = bars();
+  const path = address.pathname.slice(new URL(".", document.baseURI).pathname.length), shown = bars();
   return {
     address: path + address.search,
     title: document.querySelector("h1")?.textContent.trim() || document.title,
@@ -134,10 +134,10 @@ function classroom(view, bar) {
   panel.onclick = (event) => { if (event.target === panel) panel.close(); };
 
   async function step() { // what has changed goes out; now and then a look at how the class stands
-    if (!remembered(LEADS)) return;
-    const now = ownView(view), text = JSON.stringify(now);
+    if (!remembered(LEADS) || !view.data) return;
     state.round += 1;
     try {
+      const now = ownView(view), text = JSON.stringify(now);
       if (text !== state.sent && (!state.known || leading())) {
         state.sent = text;
         await lead("show", { view: now });

@@ -51,7 +51,7 @@ function take({ version, view, question, picture }) {
 }
 
 function showView({ address: where, title, T, bars, image }, picture) {
-  part("roam").href = here(where);
+  part("roam").href = here(where || ".");
   try { sessionStorage["kd-class"] = code; } catch { /* then the app offers no way back */ }
   part("title").textContent = title;
   part("image").hidden = !image;
