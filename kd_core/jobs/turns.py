@@ -130,7 +130,8 @@ def training_group(store: Store, run_id: str, waiting: Collection[str]) -> list[
     batch = store.runs(batch=run.batch)
     if any(other.config.mistake for other in batch):  # whoever looks for a mistake wants to see every step of both
         return [run_id]
-    in_order = {other.id: other for other in batch if other.id in waiting}
+    blocked = store.blocked(batch)  # a group waits for nobody's teacher
+    in_order = {other.id: other for other in batch if other.id in waiting and other.id not in blocked}
     fresh = {
         other.id: other.config
         for other in in_order.values()

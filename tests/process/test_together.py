@@ -17,6 +17,7 @@ from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute, execute_group
 from kd_core.jobs import queue as jobs_queue
 from kd_core.jobs.execute import Supervisor
+from kd_core.jobs.turns import training_group
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts
 from kd_core.runs.run import ACTIVE, new_id
@@ -142,6 +143,18 @@ if __name__ == "__main__":
     queue.submit({run_id: RunConfig.model_validate(config) for run_id, config in cells.items()})
     time.sleep(120)
 """
+
+
+def test_a_group_leaves_out_whom_a_teacher_has_yet_to_be_trained_for(store, cells):
+    """Its baselines would otherwise take along students whose teacher another worker is busy with."""
+    others = {new_id(): tiny_config("baseline", seed=seed) for seed in range(4)}
+    teacher = {new_id(): tiny_config(seed=9)}
+    taught = {new_id(): tiny_config("distilled", teachers=(*teacher,), seed=seed) for seed in range(2)}
+    store.create(teacher | others | taught)
+    waiting = [*others, *taught]
+    assert set(training_group(store, next(iter(others)), waiting)) == others.keys()
+    execute.run_here(store, *teacher, lambda event: None, lambda: None)
+    assert set(training_group(store, next(iter(others)), waiting)) == others.keys() | taught.keys()
 
 
 def test_a_sweep_of_a_killed_server_goes_on_and_retrains_no_finished_cell(home, store, cells, tmp_path):
