@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "unpack": exchange.unpack,
     "recipe": experiments.redo_recipe,
     "objectives": experiments.objectives,
+    "limits": experiments.limits,
     "verify": exchange.verify,
     "ship": exchange.ship,
     "runs": runs.list_runs,

@@ -1,6 +1,7 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -8,13 +9,14 @@ import typer
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError, differences
 from kd_core.cli import watch
-from kd_core.cli.options import DatasetName, RunId, console, say, show_table
+from kd_core.cli.options import AsJson, DatasetName, RunId, console, say, show_table
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store
 from kd_core.data.catalogue import called
 from kd_core.data.own import library
 from kd_core.experiments import comparison, equal_budget, paper
 from kd_core.experiments import table as experiments_table
-from kd_core.runs.run import Run
+from kd_core.experiments.limits import catalogue as limits_catalogue
+from kd_core.experiments.limits import outcome as limits_outcome
 from kd_core.runs.store import Store
 
 
@@ -45,7 +47,7 @@ def _show_redone(store: Store, redo: experiments_table.Redone, markdown: bool) -
     _print_table([experiments_table.HEAD, *(row.cells for row in rows)], redo.experiment.title, markdown)
     for verdict in experiments_table.verdicts(redo.experiment, rows):
         say(f"{verdict.word}: {verdict.sentence}")
-    _print_machines(redo.all_finished)
+    say(f"Trained on {experiments_table.machines(redo.all_finished)}")
 
 
 def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -> None:
@@ -57,14 +59,6 @@ def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -
         print()
         return
     show_table(head, cells, title)
-
-
-def _print_machines(finished_runs: Iterable[Run]) -> None:
-    machines = {
-        f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
-        for run in finished_runs
-    }
-    say("Trained on " + "; ".join(sorted(machines)))
 
 
 def objectives(
@@ -87,7 +81,61 @@ def objectives(
     )
     for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
         say(sentence)
-    _print_machines(redo.all_finished)
+    say(f"Trained on {experiments_table.machines(redo.all_finished)}")
+
+
+def limits(
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(limits_catalogue.NAMES)}, or all.")] = "all",
+    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(limits_catalogue.SCALES)}.")] = "digits",
+    seeds: Annotated[
+        int, typer.Option(min=1, max=limits_catalogue.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")
+    ] = limits_catalogue.SEEDS,
+    shipped: Annotated[
+        bool, typer.Option("--shipped", help="Print the results that came with KD Lab; nothing is trained.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print tables in Markdown, as docs/measurements/limits.md has them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask when distillation does not help: train what is missing of an experiment, and say what came of it."""
+    if dataset not in limits_catalogue.SCALES:
+        raise LabError(f"there is no such experiment for '{dataset}': choose {' or '.join(limits_catalogue.SCALES)}")
+    if name not in ("all", *limits_catalogue.NAMES):
+        raise LabError(f"there is no experiment '{name}': choose one of {', '.join(limits_catalogue.NAMES)}, or all")
+    for each in limits_catalogue.NAMES if name == "all" else [name]:
+        given = limits_catalogue.limit(each, dataset)
+        result = limits_outcome.shipped(given) if shipped else _trained_limit(given, seeds)
+        if result is None:
+            raise LabError(f"no results of '{each}' on {dataset} came with KD Lab: leave --shipped out")
+        _show_limit(given, result, markdown=markdown, as_json=as_json)
+
+
+def _trained_limit(given: limits_catalogue.Limit, seeds: int) -> limits_outcome.Outcome:
+    from kd_core.runs import artifacts
+
+    store = open_store()
+    watch.train_in_groups(store, experiments_table.plan(given.experiment, range(seeds), store.runs()))
+    redo = experiments_table.redone(given.experiment, seeds, store.runs())
+    return limits_outcome.outcome(redo, lambda run_id: artifacts.test_logits(store.folder(run_id)))
+
+
+def _show_limit(
+    given: limits_catalogue.Limit, result: limits_outcome.Outcome, *, markdown: bool, as_json: bool
+) -> None:
+    verdict = limits_outcome.verdict(given, result)
+    if as_json:
+        written = limits_outcome.as_json(given, result)
+        say(json.dumps({"experiment": given.name, "dataset": given.dataset, "verdict": verdict.word, **written}))
+        return
+    table = [limits_outcome.head(given, result), *limits_outcome.cells(given, result)]
+    _print_table(table, given.title, markdown)
+    for sentence in (given.question, verdict.sentence, limits_outcome.agreement_in_words(given, result)):
+        say(sentence.replace("**", ""))
+    for claim in given.claims:
+        beside = limits_outcome.beside(claim, verdict.word)
+        say(f"{claim.paper} (arXiv:{claim.arxiv}, {claim.where}): {claim.states} {beside}")
+    say(f"{limits_outcome.note(result)} {result.machine}")
 
 
 def compare(

@@ -15,7 +15,8 @@ from kd_core.cli.options import handling, notices, say
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
 from kd_core.jobs import execute, queue
-from kd_core.jobs.turns import Limits
+from kd_core.jobs.execute_group import execute_group
+from kd_core.jobs.turns import FEWEST_TOGETHER, Limits
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.events import Event
 from kd_core.runs.run import StoreError, new_id
@@ -32,11 +33,15 @@ def run_new(store: Store, config: RunConfig, *, name: str) -> None:
     say(start(store, new_id(), config, name))
 
 
+def _enter(store: Store, configs: dict[str, RunConfig]) -> None:
+    runs_checks.check(store, configs, queue.bytes_of_a_run(Limits.from_environment(), 1))
+    queue.check_devices(configs.values())
+    store.create({run_id: settled(config) for run_id, config in configs.items()})
+
+
 def start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
     """Enter a run under an id and train it here. Returns how it ended."""
-    runs_checks.check(store, {run_id: config}, queue.bytes_of_a_run(Limits.from_environment(), 1))
-    queue.check_devices([config])
-    store.create({run_id: settled(config)})
+    _enter(store, {run_id: config})
     if name:
         store.describe(run_id, name=name, note="", tags=())
     say(f"run {run_id}: {config.label}, {called(config.dataset)}", notices)
@@ -71,6 +76,11 @@ def watch(store: Store, run_id: str) -> str:
                     )
 
         execute.run_here(store, run_id, show, lambda: "pause" if interrupted() else None)
+    return _ended(store, run_id, interrupted())
+
+
+def _ended(store: Store, run_id: str, signalled: int | None) -> str:
+    """Say how a run ended, or exit as help says. signalled: by which signal it was paused, if any."""
     with suppress(StoreError):
         store.back_up()
     run = store.get(run_id)
@@ -79,7 +89,7 @@ def watch(store: Store, run_id: str) -> str:
         raise typer.Exit(FAILED)
     if run.status == "paused":
         say(f"paused: python -m kd_core resume {run_id} goes on", notices)
-        raise typer.Exit(ENDED if interrupted() in ENDING else PAUSED)
+        raise typer.Exit(ENDED if signalled in ENDING else PAUSED)
     if not run.results:
         return f"run {run_id} {run.status}. {run.message or ''}"
     errors, examples = run.results["test_errors"], run.results["test_examples"]
@@ -120,3 +130,49 @@ def train_missing(store: Store, redo: experiments_table.Redo) -> None:
         say(watch(store, run_id), notices)
     for run_id, config in redo.to_train.items():
         say(start(store, run_id, config), notices)
+
+
+def train_in_groups(store: Store, redo: experiments_table.Redo) -> None:
+    """Do the same, students that can as one model, as the app's queue has it (kd_core.training.together).
+
+    Who teaches goes first, so that the baselines have whom to train with.
+    """
+    from kd_core.training import together
+
+    train_missing(store, redo._replace(to_train={}))
+    left = dict(redo.to_train)
+    while left:
+        taught = {run_id: {*config.distillation.teachers} for run_id, config in left.items() if config.distillation}
+        ready = {run_id for run_id in left if not taught.get(run_id, set()) & left.keys()}
+        now = ready & set().union(*taught.values()) or ready
+        ids = {left[run_id]: run_id for run_id in left if run_id in now}
+        alone = [[config] for config in ids if config.role == "teacher"]
+        for group in alone + together.groups([config for config in ids if config.role != "teacher"]):
+            if len(group) >= FEWEST_TOGETHER:
+                _start_group(store, {ids[config]: config for config in group})
+            else:
+                for config in group:
+                    say(start(store, ids[config], config), notices)
+        left = {run_id: config for run_id, config in left.items() if run_id not in now}
+
+
+def _start_group(store: Store, members: dict[str, RunConfig]) -> None:
+    """Enter runs and train them here as one model."""
+    _enter(store, members)
+    first = next(iter(members))
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with _interrupts() as interrupted, Progress(*columns, console=notices) as bar:
+        task = bar.add_task(f"training {len(members)} students together", total=members[first].training.epochs)
+
+        def show(event: Event) -> None:
+            if event["kind"] == "epoch":
+                bar.update(task, completed=event["epoch"])
+
+        def request() -> str | None:
+            return "pause" if interrupted() else None
+
+        shows = {run_id: show if run_id == first else lambda _: None for run_id in members}
+        supervisors = {run_id: execute.supervisor_here(store, run_id, shows[run_id], request) for run_id in members}
+        execute_group([store.folder(run_id) for run_id in members], supervisors)
+    for run_id in members:
+        say(_ended(store, run_id, interrupted()), notices)

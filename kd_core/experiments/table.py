@@ -25,6 +25,10 @@ class Line(NamedTuple):
     make: Maker
 
 
+TaughtBy = RunConfig | Maker
+"""A teacher; or what makes one that learns itself, from those named before it (an assistant)."""
+
+
 class Experiment(NamedTuple):
     """A table of the paper and what it is there to show.
 
@@ -36,7 +40,7 @@ class Experiment(NamedTuple):
     title: str
     shows: str
     differs: str
-    teachers: Callable[[int], tuple[RunConfig, ...]]
+    teachers: Callable[[int], tuple[TaughtBy, ...]]
     lines: tuple[Line, ...]
     contest: tuple[str, str] | None = None
     corrected: str = ""
@@ -86,7 +90,9 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] | Li
 
     runs: dict[Cell, str] = {}
     for seed in seeds:
-        teachers = tuple(have(config) for config in experiment.teachers(seed))
+        teachers: tuple[str, ...] = ()
+        for teacher in experiment.teachers(seed):
+            teachers += (have(teacher if isinstance(teacher, RunConfig) else teacher(seed, teachers)),)
         lines = {line.label: line.make(seed, teachers) for line in experiment.lines}
         students = {label: config for label, config in lines.items() if config.role != "teacher"}
         for model in {config.model for config in students.values()}:
@@ -193,6 +199,15 @@ def rows(redo: Redone, seconds: Mapping[str, float] | None = None) -> list[Row]:
 def results(redo: Redone, store: Store) -> list[Row]:
     """Return a row for each line, with the time that its runs took."""
     return rows(redo, {run.id: sum(store.epoch_seconds(run.id)) for run in redo.all_finished})
+
+
+def machines(runs: Iterable[Run]) -> str:
+    """Say on what runs were trained, such as 'AMD EPYC, 2 threads, torch 2.13.0'."""
+    each = {
+        f"{run.environment['processor']}, {run.environment['threads']} threads, torch {run.environment['torch']}"
+        for run in runs
+    }
+    return "; ".join(sorted(each))
 
 
 Spread = tuple[float, float, float]

@@ -153,8 +153,10 @@ class _CancelledError(Exception):
         self.outcome: Ended = {"kind": outcomes[request], "text": text}
 
 
-def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
-    """Execute one run in this process and enter its events in the store. requested comes before the store's request."""
+def supervisor_here(
+    store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]
+) -> Supervisor:
+    """Enter a run's events in the store, where this process executes it. requested comes before the store's request."""
     waiting: list[Event] = []
 
     def emit(event: Event) -> None:
@@ -175,9 +177,12 @@ def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], reque
                 time.sleep(SECONDS_BETWEEN_TRIES)
 
     last = store.last_record(run_id)
-    reached = last["step"] if last else -1
-    supervisor = Supervisor(emit, lambda: requested() or store.request(run_id), reached)
-    execute_run(store.folder(run_id), supervisor)
+    return Supervisor(emit, lambda: requested() or store.request(run_id), last["step"] if last else -1)
+
+
+def run_here(store: Store, run_id: str, on_event: Callable[[Event], None], requested: Callable[[], str | None]) -> None:
+    """Execute one run in this process and enter its events in the store. requested comes before the store's request."""
+    execute_run(store.folder(run_id), supervisor_here(store, run_id, on_event, requested))
 
 
 def execute_run(folder: RunFolder, supervisor: Supervisor) -> None:

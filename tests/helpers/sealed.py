@@ -224,6 +224,7 @@ def shell(folder: Path) -> dict[str, Any]:
         "export": [student],
         "recipe": ["main", "--dataset", "digits"],
         "objectives": ["--dataset", "digits", "--seeds", "1"],
+        "limits": ["small", "--shipped"],
         "ship": [],
         "verify": [],
         "runs": [],

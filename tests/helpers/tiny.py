@@ -13,6 +13,7 @@ from kd_core.base import tensors
 from kd_core.data import load
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.exchange import shipped
+from kd_core.experiments.limits.catalogue import Scale
 from kd_core.experiments.story import StoryConfig
 from kd_core.jobs import execute
 from kd_core.losses.config import DistillationConfig
@@ -154,3 +155,22 @@ BUDGET = StoryConfig.default("digits").replace(
     transfer_set=TransferSetConfig(fraction=0.5),
 )
 """What the comparison of objectives gives each of them, in a fraction of a second."""
+
+_BRIEF = TrainingConfig(epochs=2, batch_size=128, learning_rate=5e-3, validation_fraction=0, precision="float32")
+LIMITS = Scale(
+    student=PAPER.student,
+    small=PAPER.student,
+    dwarf=ModelConfig(hidden=(4,)),
+    assistant=ModelConfig(hidden=(6,)),
+    teacher=TINY,
+    teacher_training=_BRIEF,
+    hasty=1,
+    training=_BRIEF,
+    whole=_BRIEF,
+    part=TransferSetConfig(fraction=0.5),
+    few=TransferSetConfig(fraction=0.2),
+    short=1,
+    long=2,
+    jitter_pixels=1,
+)
+"""The experiments on the limits of distillation, in a fraction of a second a run."""

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import BUDGET, PAPER, tiny_config, tiny_story
+from tiny import BUDGET, LIMITS, PAPER, tiny_config, tiny_story
 from typer.testing import CliRunner
 
 from kd_core.cli import ENDED, FAILED, PAUSED, REFUSED
 from kd_core.cli.app import app
 from kd_core.exchange import shipped
-from kd_core.experiments import equal_budget, paper, presets
+from kd_core.experiments import broken, equal_budget, paper, presets
+from kd_core.experiments.limits import catalogue as limits
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.runs.store import Store
 
@@ -347,6 +348,24 @@ def test_objectives_are_compared_by_one_command_that_goes_on_where_it_was(shell,
     assert more.stderr.count("finished: ") == 4
     again = shell("objectives", "--dataset", "digits", "--seeds", "4", "--markdown")
     assert again.stdout == more.stdout
+
+
+def test_a_limit_is_tried_by_one_command_its_students_trained_as_one(shell, store, monkeypatch):
+    monkeypatch.setattr(limits, "SCALES", {"digits": LIMITS})
+    monkeypatch.setattr(broken, "teacher", lambda dataset: tiny_config())
+    done = shell("limits", "small", "--seeds", "3", "--markdown")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("finished: ") == 1 + 4 * 3
+    assert sum("trained_together" in run.environment for run in store.runs()) == 12
+    assert "| The student at T = 20 | " in done.stdout
+    assert "Hinton, Vinyals and Dean 2015" in done.stdout
+    again = shell("limits", "small", "--seeds", "3", "--json")
+    assert "finished: " not in again.output
+    written = json.loads(again.stdout)
+    assert [len(written["errors"][line]) for line in ("baseline", "cold", "warm", "hot")] == [3] * 4
+    assert "no results of 'small' on digits came with KD Lab" in shell("limits", "small", "--shipped").output
+    assert "there is no experiment 'speech'" in shell("limits", "speech").output
+    assert "there is no such experiment for 'cifar10'" in shell("limits", "--dataset", "cifar10").output
 
 
 def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):

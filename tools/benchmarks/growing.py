@@ -39,7 +39,7 @@ SIZES = (10, 100, 1_000, 10_000)
 EPOCHS, STEPS_AN_EPOCH = 12, 4
 PAGES = (
     "overview", "temperature", "data", "train", "train?view=Watch", "runs", "compare", "sweep", "objectives", "paper",
-    "mistakes", "export",
+    "mistakes", "limits", "export",
 )  # fmt: skip
 UNCLEAN, OPENING, SHELL = "opening it, never closed", "opening it, as it was left", "`runs` in a shell"
 
