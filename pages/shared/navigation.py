@@ -27,6 +27,7 @@ SECTIONS = {
         Listed("sweep", "Sweep", "grid_on"),
         Listed("objectives", "Objectives", "leaderboard"),
         Listed("paper", "Paper", "article"),
+        Listed("limits", "When not", "do_not_disturb_on"),
         Listed("mistakes", "Break it", "bug_report"),
     ],
     "Library": [

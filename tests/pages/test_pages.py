@@ -57,6 +57,7 @@ from pages.shared.session import story as session_story
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "overview", "temperature", "data", "train", "runs", "compare", "export", "paper", "sweep", "mistakes", "objectives",
+    "limits",
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import plotly.graph_objects as go
 
@@ -93,20 +94,34 @@ def sweep_map(
     return with_style(figure, height=140 + 52 * max(2, len(alphas)), title=title)
 
 
-def objective_differences(points: Sequence[tuple[str, str, float, float, float]]) -> go.Figure:
-    """Test errors more than the baseline's, each with its interval, from top to bottom; the baseline is the line at 0.
+def objective_differences(
+    points: Sequence[tuple[str, str, float, float, float]],
+    *,
+    axis: str = "test errors, the baseline at 0",
+    role: str = "baseline",
+    seeds: Mapping[str, Mapping[int, float]] = MappingProxyType({}),
+) -> go.Figure:
+    """Test errors more than a reference's, each with its interval, from top to bottom; the reference is the line at 0.
 
     points: name, role, mean, low, high. An interval that reaches over the line is a difference that may be none.
+    role: of the reference. seeds: name -> seed -> its own difference, drawn beside the mean. Names may break by <br>.
     """
     figure = go.Figure()
-    for name, role, mean, low, high in points:
+    for name, kind, mean, low, high in points:
+        label = plain(name).replace(plain("<br>"), "<br>")
+        if by_seed := seeds.get(name):
+            figure.add_scatter(
+                x=list(by_seed.values()), y=[label] * len(by_seed), mode="markers", showlegend=False,
+                marker={"color": ROLE_COLOURS[kind], "size": 7, "opacity": 0.5}, customdata=list(by_seed),
+                hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+            )  # fmt: skip
         figure.add_scatter(
-            x=[mean], y=[plain(name)], mode="markers", showlegend=False, name=plain(name),
-            marker={"color": ROLE_COLOURS[role], "size": 11},
-            error_x=interval([mean], [low], [high], color=ROLE_COLOURS[role], thickness=2),
+            x=[mean], y=[label], mode="markers", showlegend=False, name=label,
+            marker={"color": ROLE_COLOURS[kind], "size": 11},
+            error_x=interval([mean], [low], [high], color=ROLE_COLOURS[kind], thickness=2),
             hovertemplate=f"%{{x:.1f}} ({low:.1f} to {high:.1f})",
         )  # fmt: skip
-    line_at(figure, 0, colour=ROLE_COLOURS["baseline"], width=2, dash="dash")
-    figure.update_xaxes(title_text="test errors, the baseline at 0", zeroline=False)
+    line_at(figure, 0, colour=ROLE_COLOURS[role], width=2, dash="dash")
+    figure.update_xaxes(title_text=axis, zeroline=False)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
-    return with_style(figure, height=110 + 34 * max(2, len(points)))
+    return with_style(figure, height=110 + (54 if seeds else 34) * max(2, len(points)))

@@ -14,7 +14,7 @@ from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.address import chosen
-from pages.shared.words import duration, refusals
+from pages.shared.words import duration, refusals, say_refusal
 
 
 def span_in_words(span: tuple[float, float]) -> str:
@@ -49,14 +49,31 @@ def choose_seeds(options: Sequence[int], *, key: str, meaning: str, default: int
     return chosen(widget, "Seeds", sorted(options), name="seeds", key=key, default=first, required=True, help=meaning)
 
 
-def launch(redo: Redone) -> None:
-    """The button that trains what is missing, with the time that it takes; and how it goes."""
+def launch(
+    redo: Redone, title: str = "Run it", *, curves: bool = True, titles: Mapping[str, str] | None = None
+) -> None:
+    """The button that trains what is missing, with the time that it takes; and how it goes, with a button to stop.
+
+    titles: run id -> what it is called here, where its role does not say enough.
+    """
+    say_refusal()
     going = [run for run in (*redo.teachers, *redo.runs.values()) if run.status in ACTIVE]
-    start_button(redo.plan, "Run it", key="redo")
+    start_button(redo.plan, title, key="redo")
     if going:
-        live_view(going[:SHOWN_RUNS], key="redo_live")
+        controlled = [run.id for run in going if rights.may_control(run)]
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(f"{len(redo.all_finished)} of {len(set(redo.plan.runs.values()))} trained.")
+            if len(controlled) > 1:
+                st.button("Stop all", icon=":material/stop:", key="redo_stop", on_click=_stop, args=(controlled,))
+        live_view(going[:SHOWN_RUNS], key="redo_live", curves=curves, titles=titles)
         if len(going) > SHOWN_RUNS:
             st.caption(f"and {len(going) - SHOWN_RUNS} more that wait their turn")
+
+
+def _stop(run_ids: Sequence[str]) -> None:
+    """Let runs rest where they are: the button of what is missing goes on with them."""
+    with refusals(later=True):
+        rights.ask(run_ids, "pause")
 
 
 def start_row(label: str, beside: str, *, key: str, icon: str = ":material/play_arrow:") -> bool:

@@ -1,0 +1,1 @@
+"""When not: experiments on the limits of distillation."""

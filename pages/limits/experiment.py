@@ -1,0 +1,193 @@
+"""An experiment on the limits of distillation on the page: its question, what came of it, and how to redo it."""
+
+import textwrap
+
+import pandas as pd
+import streamlit as st
+
+from kd_core.data import paths
+from kd_core.data.catalogue import info_of
+from kd_core.experiments import table
+from kd_core.experiments.limits import catalogue, outcome
+from kd_core.experiments.limits.catalogue import BASELINE, Limit
+from kd_core.experiments.limits.outcome import Outcome, Verdict
+from kd_core.experiments.table import Redone
+from pages.shared.components.chart.chart import chart
+from pages.shared.figures import experiments
+from pages.shared.parts.missing import say_missing
+from pages.shared.parts.start import choose_seeds, launch
+from pages.shared.session import services
+from pages.shared.session.address import chosen, selected
+
+SKIP = "skip"
+GUESSES = "limits_guesses"
+"""In the session: experiment and data set, as the address has them -> what was predicted."""
+SHOWN_AS = {"helps": (st.success, ":material/trending_up:"), "harms": (st.warning, ":material/trending_down:")}
+LABEL_WIDTH = 22
+"""Characters of a label in a line of the figure's axis."""
+
+
+def choose() -> tuple[Limit, Redone]:
+    """Ask which experiment, on which data and with how many seeds; the address keeps the choice."""
+    which, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
+    opens = "mnist" if paths.available("mnist") else "digits"
+    with data:
+        dataset = chosen(
+            st.segmented_control, "Data set", [*catalogue.SCALES], name="on", key="limits_dataset", default=opens,
+            required=True, format_func=lambda name: info_of(name).label,
+        )  # fmt: skip
+    with which:
+        titles = {name: catalogue.limit(name, dataset).title for name in catalogue.NAMES}
+        name = selected("Experiment", titles, name="experiment", key="limits_experiment")
+    with how_many:
+        meaning = "With how many seeds it is redone: what ships has five."
+        seeds = choose_seeds((3, 5, 10), default=catalogue.SEEDS, key="limits_seeds", meaning=meaning)
+    given = catalogue.limit(name, dataset)
+    return given, table.redone(given.experiment, seeds, services.store().listing())
+
+
+def predicted(given: Limit) -> str | None:
+    """Ask for a prediction; return it, SKIP where it was skipped, None while there is none.
+
+    The address has the newest, and the session all of them.
+    """
+    kept: dict[str, str] = st.session_state.setdefault(GUESSES, {})
+    place, answers = f"{given.name}.{given.dataset}", {**given.answers, SKIP: "Just show me"}
+    of, _, named = st.query_params.get("guess", "").rpartition(".")
+    if of == place and named in answers:
+        kept.setdefault(place, named)
+    asked, answered = st.columns([3, 2], gap="large")
+    with asked:
+        st.subheader(given.question, anchor=False)
+        st.caption(given.setting)
+    options = [*answers]
+    before = options.index(kept[place]) if place in kept else None
+    with answered:
+        answer: str | None = st.radio(
+            "Your prediction", options, index=before, key=f"guess_{place}", format_func=answers.__getitem__
+        )
+    if answer is None:
+        st.query_params.pop("guess", None)
+        return None
+    kept[place] = answer
+    st.query_params["guess"] = f"{place}.{answer}"
+    return answer
+
+
+def result(given: Limit, redo: Redone, prediction: str) -> None:
+    """Show the verdict beside the claims, the figure and the table: of this machine's runs, or of what ships."""
+    there = _results(given, redo)
+    if there is None:
+        st.info("Nothing of it has been trained yet.", icon=":material/science:")
+        return
+    verdict = outcome.verdict(given, there)
+    ours, theirs = st.columns([3, 2], gap="large")
+    with ours:
+        if prediction != SKIP:
+            st.markdown(f"You predicted: *{given.answers[prediction]}*.")
+        show, icon = SHOWN_AS.get(verdict.word, (st.info, ":material/help:"))
+        show(verdict.sentence, icon=icon)
+        _figure(given, there)
+        if there.agreeing:
+            st.markdown(outcome.agreement_in_words(given, there))
+    with theirs:
+        _claims(given, verdict)
+    st.dataframe(pd.DataFrame(outcome.cells(given, there), columns=list(outcome.head(given, there))), hide_index=True)
+    st.caption(f"{outcome.note(there)} {_origin(given, redo)} {there.machine}.")
+
+
+def _results(given: Limit, redo: Redone) -> Outcome | None:
+    return outcome.outcome(redo, services.test_logits) if _redone(redo) else outcome.shipped(given)
+
+
+def _redone(redo: Redone) -> bool:
+    """Whether all its runs have finished here."""
+    return not (redo.plan.to_train or redo.plan.to_resume or redo.plan.at_work)
+
+
+def _origin(given: Limit, redo: Redone) -> str:
+    if not _redone(redo):
+        return "These results came with KD Lab; they were made on"
+    shipped = outcome.shipped(given)
+    came = f" What came with KD Lab: {outcome.verdict(given, shipped).sentence.replace('**', '')}" if shipped else ""
+    return f"Trained in this store, with {redo.seeds} seeds.{came} Trained on"
+
+
+def _figure(given: Limit, there: Outcome) -> None:
+    """Draw how many test errors more than the reference each kind of student makes."""
+    more = outcome.differences(given, there)
+    if not more:
+        return
+    labels = {line: _wrapped(given.labels[line]) for line in more}
+    points = [
+        (labels[line], _role(line), each.mean, *(each.interval or 2 * (each.mean,))) for line, each in more.items()
+    ]
+    reference = given.labels[given.reference]
+    figure = experiments.objective_differences(
+        points,
+        axis=f"test errors more than<br>{reference}",
+        role=_role(given.reference),
+        seeds={labels[line]: each.by_seed for line, each in more.items()},
+    )
+    means = (f"{given.labels[line]} {each.mean:+.1f}" for line, each in more.items())
+    chart(figure, key="limits_figure", text=f"Test errors more than {reference}, means: {', '.join(means)}")
+    st.caption(
+        "A dot for each seed, darker where several are alike; the large one is their mean, with its 95% interval. Left"
+        " of the line is better."
+    )
+
+
+def _role(line: str) -> str:
+    return "baseline" if line.startswith(BASELINE) else "distilled"
+
+
+def _wrapped(label: str) -> str:
+    return "<br>".join(textwrap.wrap(label[0].upper() + label[1:], LABEL_WIDTH))
+
+
+def _claims(given: Limit, verdict: Verdict) -> None:
+    for claim in given.claims:
+        with st.container(border=True):
+            st.markdown(f"**[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})**  \n{claim.states}")
+            st.caption(f"Read: {claim.where}.")
+            st.markdown(f"**{outcome.beside(claim, verdict.word)}**")
+
+
+def redo_here(given: Limit, redo: Redone) -> None:
+    """Offer to train on this machine what is missing of it."""
+    st.header("Redo it", anchor=False)
+    if not paths.available(given.dataset):
+        say_missing(given.dataset, "The results above came with KD Lab; redoing them takes the images.")
+        return
+    if _redone(redo):
+        st.caption(f"All {len(redo.runs)} runs of {redo.seeds} seeds are trained: they are what stands above.")
+    titles = {run_id: f"{given.labels[line]}, seed {seed}" for (line, seed), run_id in redo.plan.runs.items()}
+    launch(redo, "Redo it here", curves=False, titles=titles)
+
+
+def next_one(given: Limit) -> None:
+    """Lead to the experiment after this one."""
+    later = catalogue.NAMES[catalogue.NAMES.index(given.name) + 1 :]
+    if later:
+        title = catalogue.limit(later[0], given.dataset).title
+        st.button(f"Next: {title}", key="limits_next", icon=":material/arrow_forward:", on_click=_go_to, args=later[:1])
+
+
+def _go_to(name: str) -> None:
+    st.query_params["experiment"] = name
+
+
+def look_back() -> None:
+    """List what was predicted in this session beside what ships says of it."""
+    kept: dict[str, str] = st.session_state[GUESSES]
+    rows = []
+    for place, guess in kept.items():
+        given = catalogue.limit(*place.split("."))
+        there = outcome.shipped(given)
+        if guess != SKIP and there is not None:
+            measured = given.answers[outcome.verdict(given, there).word]
+            rows.append((given.title, info_of(given.dataset).label, given.answers[guess], measured))
+    if rows:
+        with st.expander("What you predicted so far"):
+            columns = ["experiment", "data set", "your prediction", "measured, as shipped"]
+            st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)
