@@ -16,7 +16,6 @@ function build(root) {
   view.address = settling((image) => view.send("image", image));
   view.control = temperatureControl(element("div", "kd-temperature", right));
   view.bars = barsIn(element("div", "kd-bars", right));
-  view.bars.picture = () => canvas.toDataURL("image/png");
   view.words = element("div", "words", right);
   view.sentences = [0, 1, 2].map(() => element("p", "", view.words));
   view.drawing = sheet(canvas, { drawn: (ended) => drawn(view, ended) });
@@ -73,12 +72,14 @@ function show(view, image, logits) {
   view.bars.root.classList.toggle("blank", !logits);
   view.caption.textContent = !logits ? "Draw a digit: the bars follow the pen." : view.base?.index === undefined ? "Your drawing"
     : `Test image ${view.base.index}, ${withArticle(classes[label])}. Draw on it!`;
-  move({ moved: {} });
   if (logits) {
     const models = roles.map(({ role, colour }) => ({ id: role, name: role, colour, logits: logits[role] }));
     if (view.bars.data && view.bars.data.label === label) view.bars.data.models = models;
     else layOut(view.bars, { models, classes, label, glossary: {} });
     models.forEach((model, m) => view.bars.bars.forEach(({ parts }) => { parts[m].bar.model = model; }));
+    if (view.moved) move({ moved: movedOf(models, view.moved) });
+    else if (Object.keys(hand.state.moved).length) dragged(view.bars, {}); // another image has its own logits
+    view.moved = undefined;
   }
   view.blank = !logits;
   follow(view, hand.state);
@@ -117,7 +118,9 @@ export default function ({ data, parentElement, setStateValue }) {
   const root = parentElement.querySelector(".kd-opening");
   const view = (root.kdView ??= build(root));
   view.send = view.control.send = setStateValue;
+  settles(view.bars, (logits) => setStateValue("logits", logits));
   const first = view.data === undefined;
+  if (first) { view.moved = data.moved; move({ moved: {} }); }
   view.data ??= { ...data, examples: data.examples.map((example) => ({ ...example, pixels: bytes(example.pixels) })) };
   view.stop?.();
   view.stop = followed((state) => follow(view, state));

@@ -17,7 +17,16 @@ from pages.shared.components.images.images import GRID_CSS, strip
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS, SLIDER_CSS, SLIDER_JS
 from pages.shared.figures import style
 from pages.shared.session import keys, services
-from pages.shared.session.address import DRAWN, IMAGE, TEST, callbacks, drawing_of_address, temperature_of_address
+from pages.shared.session.address import (
+    DRAWN,
+    IMAGE,
+    LOGITS,
+    TEST,
+    callbacks,
+    drawing_of_address,
+    logits_of_address,
+    temperature_of_address,
+)
 
 KEY = "opening"
 
@@ -32,6 +41,7 @@ def first_screen() -> None:
 
 
 def _live(shown: opening.Opening, drawn: Grey | None) -> None:
+    moved = logits_of_address(len(opening.ROLES), 10)
     pixels = np.stack([np.frombuffer(base64.b64decode(example.pixels), np.uint8) for example in shown.examples])
     component(
         __file__,
@@ -51,8 +61,9 @@ def _live(shown: opening.Opening, drawn: Grey | None) -> None:
             "drawn": None if drawn is None else base64.b64encode(drawn.tobytes()).decode(),
             "temperature": temperature_of_address(1.0),
             "log": st.query_params.get("axis") == "log",
+            "moved": None if moved is None else moved.tolist(),
         },
-        **callbacks(KEY, "T", "axis", IMAGE),
+        **callbacks(KEY, "T", "axis", IMAGE, LOGITS),
     )
 
 

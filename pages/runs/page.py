@@ -30,7 +30,10 @@ if runs.by_id:
             st.header("What they differ in", anchor=False)
             difference_table(selected)
     else:
-        st.markdown("Select rows to see their curves, compare their settings, and take them along.")
+        st.markdown(
+            "Select rows to see their curves, compare their settings, and take them along. By keys: arrows, then Shift"
+            " and Space."
+        )
 else:
     pickers.no_models_yet()
 

@@ -292,6 +292,17 @@ def test_a_drawing_gets_its_bars_and_its_address_shows_the_same_view_elsewhere(d
     page.get_by_role("button", name="Clear").click()
     expect(page.get_by_text("There is nothing on it yet: draw a digit.")).to_be_visible()
 
+    moved = elsewhere.locator(".kd-bars")
+    moved.get_by_role("slider").first.press("ArrowUp")
+    elsewhere.wait_for_url("**logits=**")
+    elsewhere.get_by_role("button", name="Share", exact=True).click()
+    page.goto(elsewhere.get_by_label("Address of this view").input_value())
+    expect(page.get_by_role("button", name="Back to the image")).to_be_visible()
+    shared, shown = page.locator(".kd-bars").evaluate(LOOKED_AT), moved.evaluate(LOOKED_AT)
+    assert shared[0] == shown[0] == 7
+    for left, right in zip(shown[1], shared[1], strict=True):
+        assert left == pytest.approx(right, abs=1e-3)  # the address has hundredths of a logit
+
 
 def test_the_gallery_filters_by_class_and_a_click_changes_the_image(demo_address, new_page):
     page = new_page()

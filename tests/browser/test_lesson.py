@@ -80,6 +80,13 @@ def test_bars_of_the_first_screen_follow_the_pen_while_it_moves(offline_address,
     page.get_by_role("link", name="Feel temperature").last.click()
     expect(page.get_by_text("teacher, shipped says 8")).to_be_visible()
 
+    elsewhere.get_by_role("slider", name="teacher, class 0").press("ArrowUp")
+    elsewhere.wait_for_url("**logits=*")
+    moved = elsewhere.locator(".kd-opening .kd-bars").evaluate(PROBABILITIES)
+    page.goto(elsewhere.url)
+    expect(page.get_by_text("Moved by hand. ")).to_be_visible()
+    assert bars.evaluate(PROBABILITIES) == [pytest.approx(row, abs=1e-3) for row in moved]
+
 
 def test_the_lesson_leads_through_five_pages(offline_address, new_page):
     page = new_page()

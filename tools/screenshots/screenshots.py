@@ -18,6 +18,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers"), str(ROOT / "tests" / "browser")]
@@ -36,6 +37,7 @@ SIZES = {
 }
 """A laptop or projector, a room (stage view), a laptop in the dark, a telephone."""
 PATIENCE_MS = 120_000
+AWAITED_MS = 5_000
 QUALITY = 60
 """Of WebP; text stays sharp, and all of them together stay below 3 MB."""
 
@@ -46,13 +48,13 @@ SWITCHES = {
     "Compare": [("radio", name) for name in ("Calibration", "Speed", "Disagreements", "Cost")]
     + [("combobox", "Story")],
     "Objectives": [("radio", "5")],
-    "Paper": [("radio", "5"), ("combobox", "Experiment"), ("radio", "Digits")],
-    "Break it": [("combobox", "Mistake"), ("radio", "3"), ("radio", "Digits")],
+    "Paper": [("radio", "5"), ("combobox", "Experiment"), ("radio", "Digits (scikit-learn)")],
+    "Break it": [("combobox", "Mistake"), ("radio", "3"), ("radio", "Digits (scikit-learn)")],
     "Data": [("combobox", "Data set")],
     "Runs": [("combobox", "Order")],
     "Export": [("tab", "In a web page of yours"), ("tab", "In a file that you can mail"), ("combobox", "Model")],
 }
-"""By page: role and name of what is pressed, one after the other; of a list its last option is taken."""
+"""By page: role and name of what is pressed, one after the other; of a list another option is taken."""
 PAGES = {listed.title: listed.path for listed in LISTED} | {"Train, Watch": "train?view=Watch"}
 """Path of each page, and of the other side of Train."""
 
@@ -90,13 +92,19 @@ def switched(page: Page, role: str, name: str) -> str:
     control = page.get_by_role(role, name=name, exact=True).first
     if not control.is_visible():
         page.evaluate("document.querySelectorAll('details:not([open]) > summary').forEach((title) => title.click())")
-        rest(page)
-    if not control.is_visible():
+    try:
+        control.wait_for(timeout=AWAITED_MS)
+    except PlaywrightTimeoutError:
         return "–"
+    rest(page)
     page.evaluate("window.shifted = 0")
-    control.click()
     if role == "combobox":
-        page.get_by_role("option").last.click()
+        control.press("ArrowDown")
+        page.get_by_role("option").first.wait_for()
+        control.press("ArrowDown")
+        control.press("Enter")
+    else:
+        control.click()
     rest(page)
     return f"{page.evaluate('shifted'):.3f}"
 

@@ -11,7 +11,7 @@ const PATIENCE_MS = 6000; // how long a page that is still arriving is kept out 
 const ARRIVING = '[data-testid="stSkeleton"], .kd-chart:not(:has(svg))';
 const TYPED_IN = 'input:not([type="checkbox"], [type="radio"], [type="range"], [type="button"]), textarea, select, canvas, dialog,'
   + ' [contenteditable="true"], [role="textbox"], [role="combobox"], [role="listbox"], [role="menu"], [role="dialog"]';
-const MOVED_IN = '[type="range"], [type="radio"], [role="slider"], [role="radiogroup"], [role="tablist"], [role="grid"], [role="application"]';
+const MOVED_IN = '[type="range"], [type="radio"], [role="slider"], [role="radiogroup"], [role="tablist"], [role="grid"], [role="application"], .kd-grid';
 const SHOWS = 'p, h1, h2, h3, img, svg, button, input, table, hr, [data-testid^="stBidiComponent"]';
 const OURS = ".st-key-room, .st-key-uploads";
 const STAGE_ICON = "M3 4h18v12H3V4Zm2 2v8h14V6H5Zm-1 12h16v2H4v-2Z";

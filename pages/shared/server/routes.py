@@ -1,6 +1,7 @@
 """What the browser asks for beside the pages: plotly.js, Streamlit's frontend, models, news of runs, probes, codes."""
 
 import gzip
+import json
 import math
 import time
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
-from pages.shared.room import class_routes
+from pages.shared.navigation import SECTIONS
 from pages.shared.room.qr import send_qr
 from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
@@ -59,7 +60,8 @@ def _send_style(request: Request) -> Response:
 
 
 def _send_script(request: Request) -> Response:
-    script = FRAME.with_suffix(".js").read_text(encoding="utf-8")
+    menus = {title: [page.path for page in pages] for title, pages in SECTIONS.items() if title}
+    script = f"const MENUS = {json.dumps(menus)};\n" + FRAME.with_suffix(".js").read_text(encoding="utf-8")
     return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
 
@@ -181,5 +183,4 @@ ROUTES: list[BaseRoute] = [
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
     Route(absolute("/qr"), send_qr),
-    *class_routes.ROUTES,
 ]

@@ -52,8 +52,20 @@ function bodyUnder(table, titles, glossary) {
   return element("tbody", "", table);
 }
 
-// Small images as a grid of buttons, all cut from one strip. tiles: {caption, label} each; choose: called with an index.
+// Small images as a grid of buttons, all cut from one strip, one stop for Tab. tiles: {caption, label} each; choose:
+// called with an index. The same tiles stay, and keep the focus.
 function tileGrid(grid, { strip, smooth }, tiles, choose) {
+  grid.kdChoose = choose;
+  const drawn = strip + JSON.stringify(tiles);
+  if (grid.kdDrawn === drawn) return;
+  grid.kdDrawn = drawn;
+  grid.onkeydown = (event) => {
+    const all = [...grid.children], row = all.filter((tile) => tile.offsetTop === all[0].offsetTop).length;
+    const to = all[all.indexOf(event.target) + { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row, ArrowUp: -row }[event.key]];
+    if (!to) return;
+    to.focus();
+    event.preventDefault();
+  };
   grid.replaceChildren();
   grid.classList.toggle("smooth", smooth);
   tiles.forEach(({ caption, label }, index) => {
@@ -62,7 +74,8 @@ function tileGrid(grid, { strip, smooth }, tiles, choose) {
     style.backgroundImage = `url(${strip})`;
     style.backgroundSize = `${100 * tiles.length}% 100%`;
     style.backgroundPosition = tiles.length > 1 ? `${(100 * index) / (tiles.length - 1)}% 0` : "0 0";
-    tile.onclick = () => choose(index);
+    tile.onclick = () => grid.kdChoose(index);
+    tile.onfocus = () => { for (const other of grid.children) other.tabIndex = other === tile ? 0 : -1; };
   });
 }
 
@@ -70,6 +83,7 @@ function markTile(grid, chosen) {
   [...grid.children].forEach((tile, index) => {
     tile.classList.toggle("selected", index === chosen);
     tile.setAttribute("aria-pressed", String(index === chosen));
+    if (!grid.contains(grid.getRootNode().activeElement)) tile.tabIndex = index === Math.max(0, chosen) ? 0 : -1;
   });
 }
 

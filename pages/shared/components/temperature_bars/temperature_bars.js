@@ -11,13 +11,12 @@ function barsIn(root) {
   view.readouts = element("table", "readouts", root);
   view.status = element("div", "said", root, undefined, { role: "status" });
   view.measure = new ResizeObserver(() => { view.tall = view.bars?.[0]?.area.clientHeight; });
-  view.end = () => { clearTimeout(view.timer); view.measure.disconnect(); view.stop?.(); };
+  view.end = () => { clearTimeout(view.timer); clearTimeout(view.rest); view.measure.disconnect(); view.stop?.(); };
   return view;
 }
 
 function layOut(view, data) {
   const { models, classes, label } = view.data = data;
-  hand.state.shown = view; // what a class's phones follow (room/class.js)
   view.lying = lie(classes);
   view.root.classList.toggle("lying", view.lying);
   view.root.classList.toggle("several", models.length > 1);
@@ -174,24 +173,30 @@ function say(view, T) {
 
 const STEP = 0.01; // of a logit in an address: pages.shared.session.address
 
-export default function ({ data, parentElement, setStateValue }) {
-  const root = parentElement.querySelector(".kd-bars");
-  const view = (root.kdView ??= barsIn(root));
+function settles(view, send) { // what was dragged and rests goes into the address
   view.settled = (moved) => {
     clearTimeout(view.rest);
     view.rest = setTimeout(async () => {
-      const rows = data.models.flatMap((model) => moved[model.id] ?? model.logits);
-      const none = !Object.keys(moved).length;
-      setStateValue("logits", none ? "" : await packed(Int16Array.from(rows, (z) => Math.round(z / STEP))));
+      const rows = view.data.models.flatMap((model) => moved[model.id] ?? model.logits);
+      send(Object.keys(moved).length ? await packed(Int16Array.from(rows, (z) => Math.round(z / STEP))) : "");
     }, 2 * SETTLE_MS);
   };
+}
+const movedOf = (models, rows) => Object.fromEntries((rows ?? []).map((row, m) => [models[m].id, row])); // of the address
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".kd-bars");
+  const view = (root.kdView ??= barsIn(root));
+  settles(view, (logits) => setStateValue("logits", logits));
   const first = view.subject === undefined, other = view.subject !== data.subject;
   view.subject = data.subject;
-  if (first) move({ moved: Object.fromEntries((data.moved ?? []).map((row, m) => [data.models[m].id, row])) });
+  if (first) move({ moved: movedOf(data.models, data.moved) });
   else if (other) dragged(view, {}); // another image has its own logits
-  layOut(view, data);
+  const looks = JSON.stringify({ ...data, moved: undefined });
+  if (view.looks !== looks) layOut(view, data); // else the bar that has the focus keeps it
+  view.looks = looks;
   view.draw = (state) => draw(view, state);
   view.stop?.();
   view.stop = followed(view.draw);
-  return () => { clearTimeout(view.rest); view.end(); };
+  return () => view.end();
 }
