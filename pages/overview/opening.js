@@ -16,6 +16,7 @@ function build(root) {
   view.address = settling((image) => view.send("image", image));
   view.control = temperatureControl(element("div", "kd-temperature", right));
   view.bars = barsIn(element("div", "kd-bars", right));
+  view.bars.picture = () => canvas.toDataURL("image/png");
   view.words = element("div", "words", right);
   view.sentences = [0, 1, 2].map(() => element("p", "", view.words));
   view.drawing = sheet(canvas, { drawn: (ended) => drawn(view, ended) });

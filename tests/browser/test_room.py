@@ -2,6 +2,7 @@
 
 import re
 
+from accessible import assert_accessible
 from playwright.sync_api import expect
 
 
@@ -101,3 +102,69 @@ def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, 
     page.keyboard.press("Escape")
     expect(navigation).to_be_visible()
     expect(page).not_to_have_url(re.compile("stage="))
+
+
+def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, new_page):
+    page = new_page()
+    page.goto(f"{server_as_it_ships}/temperature?batch=shippeddigits&T=4&image=test-15")
+    page.get_by_role("slider", name="alpha").wait_for()
+    page.get_by_role("button", name="Class").click()
+    panel = page.get_by_role("dialog", name="A class that follows")
+    panel.get_by_role("button", name="Begin a class").click()
+    panel.get_by_role("img", name="QR code").wait_for()
+    code = re.search(r"the code (\w{5})", panel.inner_text())[1]
+    own = panel.get_by_role("link", name="Your own screen").get_attribute("href")
+    page.keyboard.press("Escape")
+
+    phone = new_page(width=390, height=844, has_touch=True)
+    phone.goto(f"{server_as_it_ships}/class")
+    phone.get_by_label("The code on the screen").fill("22222")
+    phone.get_by_role("button", name="Join").click()
+    expect(phone.get_by_role("alert")).to_have_text(re.compile("No class has this code"))
+    phone.get_by_label("The code on the screen").fill(code.lower())
+    phone.get_by_role("button", name="Join").click()
+    expect(phone.get_by_role("heading", name="Feel temperature")).to_be_visible()
+    expect(phone.get_by_text("T = 4", exact=True)).to_be_visible()
+    expect(phone.get_by_role("img", name="The presenter's image")).to_be_visible()
+    bars = page.locator(".kd-bars")
+    for _ in range(3):
+        page.get_by_role("slider", name="Temperature T").press("ArrowRight")
+        shown = bars.evaluate("(root) => root.dataset.probabilities")
+        expect(phone.locator(".kd-bars")).to_have_attribute("data-probabilities", shown)
+
+    desk = new_page()
+    desk.goto(own.replace("present?as=", "present?not="))
+    for prompt in ("First\nno\n*yes", "What changes?\nthe order\n*the entropy"):
+        desk.get_by_label("A question of your own").fill(prompt)
+        desk.get_by_role("button", name="Ask", exact=True).click()
+        heading = prompt.partition("\n")[0]
+        expect(phone.get_by_role("heading", name=heading)).to_be_visible()
+        phone.locator(".answer").nth(0).click()
+        phone.locator(".answer").nth(1).click()
+        expect(phone.get_by_text("Counted. You may change it.")).to_be_visible()
+        expect(desk.get_by_text("Round 1: 1 answer.")).to_be_visible()
+        desk.get_by_role("button", name="Vote again").click()
+        expect(phone.get_by_text("Once more, after your discussion.")).to_be_visible()
+        phone.locator(".answer").nth(0).click()
+        expect(desk.get_by_text("Round 2: 1 answer.")).to_be_visible()
+        desk.get_by_role("button", name="Show the answers to all").click()
+        expect(phone.get_by_role("img", name="round 1: 1 of 1").and_(phone.locator(".right .track"))).to_be_visible()
+        expect(page.get_by_role("img", name="round 2: 0 of 1").and_(page.locator(".right .track"))).to_be_visible()
+        for looked_at in (phone, desk):
+            assert_accessible(looked_at)
+        desk.get_by_role("button", name="Put it away").click()
+    with desk.expect_download() as saved:
+        desk.get_by_role("link", name="Answers as CSV").click()
+    assert len(saved.value.path().read_text().splitlines()) == 5
+
+    page.goto(f"{server_as_it_ships}/compare?batch=shippeddigits")  # a reload leads on
+    expect(phone.get_by_role("img", name="What the presenter sees: Compare honestly")).to_be_visible()
+    page.get_by_role("link", name="Train", exact=True).click()
+    expect(phone.get_by_role("heading", name="Distill live")).to_be_visible()
+    phone.get_by_role("link", name="Look around yourself").click()
+    expect(phone).to_have_url(re.compile("/train"))
+    phone.get_by_role("link", name="Back to the class").click()
+    expect(phone.get_by_role("heading", name="Distill live")).to_be_visible()
+    desk.once("dialog", lambda dialog: dialog.accept())
+    desk.get_by_role("button", name="End the class").click()
+    expect(phone.get_by_label("The code on the screen")).to_be_visible()

@@ -47,6 +47,8 @@ COOKIE = "kd_role"
 ENTER = "/enter"
 OPEN_PATHS = ("/_stcore/health",)
 """What says nothing but that the server is up."""
+CLASS = "/class"
+"""A class's phones need its code and no password; who leads it is checked there (room/class_routes.py)."""
 FIRST_ASKED = "/_stcore/host-config"
 """What a page asks for before it opens its socket. A refusal's text is shown on it; that of a socket is not."""
 COLUMNS = 34
@@ -200,7 +202,7 @@ class RequirePassword:
 def _refusal(scope: Scope) -> ASGIApp | None:
     """What answers a request in place of the app; None where it may pass."""
     path, websocket = within(scope["path"]), scope["type"] == "websocket"
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS or path == CLASS or path.startswith(f"{CLASS}/"):
         return None
     if path == FIRST_ASKED and (elsewhere := _named_otherwise(Headers(scope=scope), "referer")):
         return told_before_the_socket(elsewhere)

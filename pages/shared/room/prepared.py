@@ -37,6 +37,7 @@ IN_COMPONENTS = {
     "T": "Temperature",
     "alpha": "Alpha",
     "axis": "Log axis",
+    "class": "Class",
     "diagonal": "The map's diagonal",
     "drawing": "The sheet to draw on",
     "image": "The image",

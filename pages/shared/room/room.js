@@ -24,6 +24,7 @@ function build(app) {
   const open = sharePanel(view);
   share.onclick = view.openShare = open;
   view.stage = stage(view);
+  view.classroom = classroom(view, bar);
   barButton(bar, STAGE_ICON, "Stage", "Stage view: one part of the page full screen (s)").onclick = view.stage.enter;
   view.host.onkeydown = (event) => event.stopPropagation(); // keys that are Streamlit's
   return view;
@@ -37,6 +38,7 @@ export default function ({ data, parentElement, setStateValue }) {
   return () => {
     unprepare();
     view.stage.end();
+    view.classroom.end();
     clearInterval(view.following);
     view.host.remove();
     parentElement.kdRoom = undefined;

@@ -1,4 +1,4 @@
-"""The bar at the top of every page for whoever stands before a class: share a view, prepare it, put it on a stage."""
+"""The bar at the top of every page for whoever stands before a class: share a view, put it on a stage, be followed."""
 
 import contextlib
 import ipaddress
@@ -12,8 +12,9 @@ from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.room import prepared, stage
 from pages.shared.room.qr import MOST_CHARACTERS
 
-_PARTS = ("prepare.js", "share.js", "stage.js")
+_PARTS = ("prepare.js", "share.js", "stage.js", "votes.js", "class.js")
 _JS = COMMON_JS + "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in _PARTS)
+_CSS = Path(__file__).with_name("votes.css").read_text(encoding="utf-8")
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what server.address says where others are let in
 
 KEY = "room"
@@ -32,7 +33,7 @@ def room(page: str, view: prepared.Prepared) -> None:
 
 @st.fragment  # so that a step on the stage runs the page no second time
 def _bar(page: str, view: prepared.Prepared) -> None:
-    component(__file__, "kd-room", js=_JS, isolated=False)(
+    component(__file__, "kd-room", css=_CSS, js=_JS, isolated=False)(
         key=KEY,
         data={
             "network": _network(),

@@ -20,6 +20,7 @@ from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
 from pages.shared.navigation import SECTIONS
+from pages.shared.room import class_routes
 from pages.shared.room.qr import send_qr
 from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
@@ -183,4 +184,5 @@ ROUTES: list[BaseRoute] = [
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
     Route(absolute("/qr"), send_qr),
+    *class_routes.ROUTES,
 ]

@@ -17,6 +17,7 @@ function barsIn(root) {
 
 function layOut(view, data) {
   const { models, classes, label } = view.data = data;
+  hand.state.shown = view; // what a class's phones follow (room/class.js)
   view.lying = lie(classes);
   view.root.classList.toggle("lying", view.lying);
   view.root.classList.toggle("several", models.length > 1);

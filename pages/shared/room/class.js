@@ -1,0 +1,161 @@
+// A class that follows: phones get what this browser shows (class_routes.py), for as long as it leads. The window in
+// which the class was begun leads it; the stage shows how to join, and the answers once they are shown.
+
+const LEAD_MS = 200, LOOK_EVERY = 5; // of a look at how the class stands, in rounds of LEAD_MS
+const PICTURE_MS = 2000, PICTURE_WIDE = 720;
+const CLASS_ICON = "M12 12a4 4 0 1 0-4-4 4 4 0 0 0 4 4Zm0 2c-3.3 0-8 1.7-8 5v1h16v-1c0-3.3-4.7-5-8-5Z";
+const LEADS = "kd-leads", CLASS = "kd-class";
+const remembered = (name, value) => { // for this tab
+  try { if (value !== undefined) value === null ? sessionStorage.removeItem(name) : sessionStorage.setItem(name, value); return sessionStorage.getItem(name); } catch { return null; }
+};
+const classAddress = (path) => new URL(`class${path}`, document.baseURI);
+
+function bars() { // of the page, where it has some
+  const view = hand.state.shown;
+  if (!view?.root.isConnected || view.root.classList.contains("blank")) return null;
+  const { classes, label, models } = view.data;
+  return { classes, label, models: models.map((model) => ({ id: model.id, name: model.name, colour: model.colour, logits: [...logitsNow(model)] })) };
+}
+
+function studied() { // the image beside the bars, as a data URL
+  const view = hand.state.shown;
+  if (view?.picture) return view.picture();
+  const image = document.querySelector('[data-testid="stHtml"] figure img');
+  if (!image?.complete || !image.naturalWidth) return null;
+  if (image.kdShown?.of === image.src) return image.kdShown.url;
+  const canvas = new OffscreenCanvas(image.naturalWidth, image.naturalHeight), small = document.createElement("canvas");
+  const side = Math.min(160, Math.max(canvas.width, canvas.height)), by = side / Math.max(canvas.width, canvas.height);
+  Object.assign(small, { width: Math.max(1, Math.round(by * canvas.width)), height: Math.max(1, Math.round(by * canvas.height)) });
+  small.getContext("2d").drawImage(image, 0, 0, small.width, small.height);
+  image.kdShown = { of: image.src, url: small.toDataURL("image/png") };
+  return image.kdShown.url;
+}
+
+function ownView(view) {
+  const address = new URL(sharedAddress(view));
+  for (const name of ["stage", "lesson"]) address.searchParams.delete(name);
+  const path = address.pathname.slice(new URL(".", document.baseURI).pathname.length), shown = bars();
+  return {
+    address: path + address.search,
+    title: document.querySelector("h1")?.textContent.trim() || document.title,
+    T: shown ? hand.state.T : null,
+    bars: shown,
+    image: shown ? studied() : null,
+    suggested: view.data.lesson?.question ?? null,
+    notes: view.data.lesson?.notes ?? "",
+  };
+}
+
+async function chartOfPage() { // as SVG: the largest chart that is in sight
+  const area = ({ top, bottom, width }) => Math.max(0, Math.min(bottom, innerHeight) - Math.max(top, 0)) * width;
+  const charts = [...document.querySelectorAll(".kd-chart, .js-plotly-plot")].filter((chart) => chart.layout && chart.checkVisibility());
+  const chart = charts.sort((a, b) => area(b.getBoundingClientRect()) - area(a.getBoundingClientRect()))[0];
+  if (!chart) return "";
+  const { width, height } = chart.getBoundingClientRect();
+  const url = await window.Plotly.toImage(chart, { format: "svg", width: PICTURE_WIDE, height: Math.round((PICTURE_WIDE * height) / width) });
+  return decodeURIComponent(url.slice(url.indexOf(",") + 1));
+}
+
+function classroom(view, bar) {
+  const button = barButton(bar, CLASS_ICON, "Class", "Let phones follow what you show, and answer questions");
+  const back = element("a", "kd-plain", bar, "Back to the class", { hidden: true, href: "" });
+  const panel = element("dialog", "kd-share", view.host, undefined, { "aria-label": "A class that follows" });
+  const corner = element("div", "kd-class", view.host, undefined, { "data-control": "class", role: "status" });
+  const state = { sent: "", picture: "", round: 0, known: null };
+
+  async function lead(act, more = {}) {
+    const answer = await fetch(classAddress("/lead"), { method: "POST", body: JSON.stringify({ do: act, ...more }) });
+    const content = await answer.json();
+    if (!answer.ok) throw new Error(content);
+    state.known = content;
+    if (!content) { remembered(LEADS, null); corner.replaceChildren(); }
+    else drawCorner(content);
+    return content;
+  }
+  function drawCorner({ code, question, followers }) {
+    const now = JSON.stringify([code, question?.shown ? question : null, followers]);
+    if (corner.dataset.shown === now) return;
+    corner.dataset.shown = now;
+    corner.replaceChildren();
+    const line = element("p", "kd-join", corner);
+    const address = joinAddress();
+    element("span", "", line, address.host + address.pathname + " ");
+    element("strong", "", line, code);
+    element("span", "", line, ` · ${followers} here`);
+    if (!question) return;
+    const box = element("section", "kd-asked", corner);
+    element("h2", "", box, question.prompt);
+    if (question.shown) showAnswers(box, question);
+    else element("p", "", box, question.open ? `${question.votes} of ${Math.max(question.votes, followers)} have answered.` : "No more answers are taken.");
+  }
+  function joinAddress() {
+    const address = new URL(sharedAddress(view));
+    address.pathname = classAddress("").pathname;
+    address.search = "";
+    return address;
+  }
+  function fill() {
+    panel.replaceChildren();
+    const head = element("div", "kd-head", panel);
+    element("h2", "", head, "A class that follows");
+    element("button", "kd-plain", head, "✕", { type: "button", "aria-label": "Close" }).onclick = () => panel.close();
+    const problem = element("p", "", panel, "", { role: "alert" });
+    const act = (box, text, kind, done) => {
+      element("button", kind, box, text, { type: "button" }).onclick = () => done().then(fill, (error) => { problem.textContent = error.message; });
+    };
+    if (!state.known) {
+      element("p", "", panel, "Phones follow what this window shows: image, temperature, bars, charts. They answer what you ask, without an account and without your password. Nothing of it is kept after the class, unless you save it.");
+      act(element("div", "kd-row", panel), "Begin a class", "kd-filled", async () => { remembered(LEADS, (await lead("begin")).code); state.sent = ""; });
+      return;
+    }
+    const address = joinAddress();
+    address.searchParams.set("code", state.known.code);
+    element("img", "kd-code", panel, undefined, { alt: "QR code of the class's address", src: new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI) });
+    element("p", "", panel, `${address.host}${address.pathname}, and the code ${state.known.code}`);
+    const note = notes(view, address.href).replace(/Whoever opens it.*?first\. ?/, "");
+    if (note) element("p", "kd-note", panel, note);
+    const row = element("div", "kd-row", panel), own = classAddress("/present");
+    own.search = new URLSearchParams({ as: address.hostname });
+    element("a", "kd-filled", row, "Your own screen", { href: own.href, target: "kd-presenter" });
+    if (!leading()) act(row, "Lead from here", "kd-plain", async () => { remembered(LEADS, state.known.code); state.sent = ""; });
+    act(row, "End the class", "kd-plain", () => lead("end"));
+    element("p", "", panel, "Your own screen has the questions, the answers and your notes. Answers that were not saved there end with the class.");
+  }
+  const leading = () => state.known && remembered(LEADS) === state.known.code;
+
+  button.onclick = async () => {
+    if (!panel.open) panel.showModal();
+    try { await lead("look"); fill(); } catch (error) {
+      panel.replaceChildren();
+      element("p", "", panel, `${error.message} Who presents signs in at the foot of the page, or sits at the machine that serves.`, { role: "alert" });
+      element("button", "kd-plain", panel, "Close", { type: "button" }).onclick = () => panel.close();
+    }
+  };
+  panel.onclick = (event) => { if (event.target === panel) panel.close(); };
+
+  async function step() { // what has changed goes out; now and then a look at how the class stands
+    if (!remembered(LEADS) || !view.data) return;
+    state.round += 1;
+    try {
+      const now = ownView(view), text = JSON.stringify(now);
+      if (text !== state.sent && (!state.known || leading())) {
+        state.sent = text;
+        await lead("show", { view: now });
+      } else if (state.round % LOOK_EVERY === 0) await lead("look");
+      if (leading() && !now.bars && performance.now() - (state.drawn ?? -Infinity) > PICTURE_MS) {
+        state.drawn = performance.now();
+        const picture = await chartOfPage();
+        if (picture !== state.picture) { state.picture = picture; await lead("picture", { picture }); }
+      }
+    } catch { state.sent = ""; } // the next round tries again
+  }
+  const joined = remembered(CLASS);
+  if (joined) {
+    back.hidden = false;
+    back.href = Object.assign(classAddress(""), { search: new URLSearchParams({ code: joined }) }).href;
+  }
+  let timer;
+  const go = async () => { await step(); timer = setTimeout(go, LEAD_MS); };
+  go();
+  return { end: () => clearTimeout(timer) };
+}

@@ -1,0 +1,268 @@
+"""A class that follows its presenter: what they show, the question they ask, and the answers to it.
+
+Held in memory and nowhere else, until the class ends. Knows no server: class_routes.py says who may lead, and who asks.
+"""
+
+import csv
+import io
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kd_core.base.config import LabError
+
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Of a class's code: none that is read for another one."""
+CODE_LENGTH = 5
+ROUNDS = 2
+"""Of votes on a question: before the class has discussed it, and after (peer instruction: Crouch and Mazur 2001)."""
+MOST_ANSWERS, MOST_VOTERS, MOST_QUESTIONS = 8, 2_000, 200
+MOST_PICTURE = 600_000
+"""Characters of a picture of the presenter's page."""
+SEEN_SECONDS = 6.0
+"""For how long a phone that asked counts as following."""
+
+Kind = TypeVar("Kind", bound=BaseModel)
+Line = Annotated[str, Field(min_length=1, max_length=400)]
+
+ImageAddress = Annotated[str, Field(max_length=60_000, pattern=r"^data:image/(png|webp|jpeg);base64,[A-Za-z0-9+/=]*$")]
+
+
+class _Sent(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Question(_Sent):
+    """A question, its answers, which of them is true where one is, and why."""
+
+    prompt: Line
+    answers: Annotated[tuple[Line, ...], Field(min_length=2, max_length=MOST_ANSWERS)]
+    truth: Annotated[int, Field(ge=0, lt=MOST_ANSWERS)] | None = None
+    why: Annotated[str, Field(max_length=1_000)] = ""
+
+
+class Bars(_Sent):
+    """Models' logits of the presenter's image; label: the index of its true class, None where nobody knows."""
+
+    classes: Annotated[tuple[Line, ...], Field(max_length=1_000)]
+    models: Annotated[tuple[dict[str, Any], ...], Field(max_length=8)]
+    label: int | None = None
+
+
+class View(_Sent):
+    """What the presenter's page shows. address: relative to the app's own."""
+
+    address: Annotated[str, Field(max_length=4_000)]
+    title: Annotated[str, Field(max_length=200)]
+    T: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    bars: Bars | None = None
+    image: (
+        Annotated[str, Field(max_length=60_000, pattern=r"^data:image/(png|webp|jpeg);base64,[A-Za-z0-9+/=]*$")] | None
+    ) = None
+    suggested: Question | None = None
+    notes: Annotated[str, Field(max_length=4_000)] = ""
+
+
+@dataclass
+class Poll:
+    """A question before the class: for each round who gave which answer, whether it still takes some, and is shown."""
+
+    question: Question
+    rounds: list[dict[str, int]] = field(default_factory=lambda: [{}])
+    open: bool = True
+    shown: bool = False
+
+    def counts(self) -> list[list[int]]:
+        """Votes of each answer, by round."""
+        return [
+            [Counter(votes.values())[answer] for answer in range(len(self.question.answers))] for votes in self.rounds
+        ]
+
+
+class Classroom:
+    """One class. Not for several threads at once: the server's event loop alone uses it."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.code = "".join(secrets.choice(LETTERS) for _ in range(CODE_LENGTH))
+        self.view: View | None = None
+        self.picture = ""
+        self.polls: list[Poll] = []
+        self.version = 0
+        self._on = False
+        self._clock = clock
+        self._followers: dict[str, float] = {}
+        self._numbers: dict[str, int] = {}
+        self._news: tuple[int, bytes] | None = None
+
+    @property
+    def current(self) -> Poll | None:
+        """The question before the class."""
+        return self.polls[-1] if self.polls and self._on else None
+
+    def show(self, view: View) -> None:
+        """Have everybody see what the presenter sees now."""
+        if view != self.view:
+            self.view = view
+            self._changed()
+
+    def show_picture(self, picture: str) -> None:
+        """Show a drawing (SVG) of the presenter's page where there are no bars. Raises LabError for one too large."""
+        if len(picture) > MOST_PICTURE:
+            raise LabError("This picture is too large for a class's phones.")
+        if picture != self.picture:
+            self.picture = picture
+            self._changed()
+
+    def ask(self, question: Question) -> None:
+        """Put a question before the class. Raises LabError for a truth that is none of its answers."""
+        if question.truth is not None and question.truth >= len(question.answers):
+            raise LabError("The answer that is marked as true is not among the answers.")
+        if len(self.polls) >= MOST_QUESTIONS:
+            raise LabError("This class has had 200 questions: end it, and begin another.")
+        self.polls.append(Poll(question))
+        self._on = True
+        self._changed()
+
+    def again(self) -> None:
+        """Vote once more, after a discussion; what the first round gave is hidden until both are shown."""
+        poll = self._needs_question()
+        if len(poll.rounds) >= ROUNDS:
+            raise LabError("This question had both its rounds.")
+        poll.rounds.append({})
+        poll.open, poll.shown = True, False
+        self._changed()
+
+    def stop(self) -> None:
+        """Take no more answers."""
+        self._needs_question().open = False
+        self._changed()
+
+    def reveal(self, shown: bool) -> None:
+        """Show the answers as bars, with the truth, on the stage and on phones; or hide them again."""
+        poll = self._needs_question()
+        poll.shown, poll.open = shown, poll.open and not shown
+        self._changed()
+
+    def put_away(self) -> None:
+        """Take the question off the stage; its votes stay for the CSV."""
+        self._on = False
+        self._changed()
+
+    def vote(self, voter: str, answer: int) -> None:
+        """Count an answer, the newest of each voter. Raises LabError where none is taken."""
+        poll = self.current
+        if poll is None or not poll.open:
+            raise LabError("This question takes no more answers.")
+        if not 0 <= answer < len(poll.question.answers):
+            raise LabError("This is none of the answers.")
+        if voter not in self._numbers and len(self._numbers) >= MOST_VOTERS:
+            raise LabError(f"More than {MOST_VOTERS:,} have voted in this class.")
+        self._numbers.setdefault(voter, len(self._numbers) + 1)
+        poll.rounds[-1][voter] = answer
+
+    def followers(self) -> int:
+        """How many phones asked within SEEN_SECONDS."""
+        since = self._clock() - SEEN_SECONDS
+        self._followers = {phone: at for phone, at in self._followers.items() if at > since}
+        return len(self._followers)
+
+    def follow(self, phone: str) -> None:
+        """Count this phone as following."""
+        if phone in self._followers or len(self._followers) < MOST_VOTERS:
+            self._followers[phone] = self._clock()
+
+    def follows(self, phone: str) -> bool:
+        """Whether this phone asked before."""
+        return phone in self._followers or phone in self._numbers
+
+    def news(self) -> bytes:
+        """All that a phone shows, as JSON; made once for all of them after each change."""
+        if self._news is None or self._news[0] != self.version:
+            poll = self.current
+            news = {
+                "version": self.version,
+                "view": self.view and self.view.model_dump(exclude={"suggested", "notes"}),
+                "picture": bool(self.picture),
+                "question": poll and _public(poll, len(self.polls)),
+            }
+            self._news = self.version, json.dumps(news).encode()
+        return self._news[1]
+
+    def for_presenter(self) -> dict[str, Any]:
+        """How the class stands, for the presenter's own screen."""
+        poll, question = self.current, None
+        if poll is not None:
+            question = _public(poll, len(self.polls)) | {"counts": poll.counts(), "votes": len(poll.rounds[-1])}
+        return {
+            "code": self.code,
+            "followers": self.followers(),
+            "asked": len(self.polls),
+            "question": question,
+            "title": self.view.title if self.view else "",
+            "suggested": self.view and self.view.suggested and self.view.suggested.model_dump(),
+            "notes": self.view.notes if self.view else "",
+        }
+
+    def to_csv(self) -> str:
+        """All votes of the class: a line for each question, round and voter, who is a number that says nothing."""
+        written = io.StringIO()
+        lines = csv.writer(written)
+        lines.writerow(["number", "question", "round", "voter", "answer", "true answer"])
+        for number, poll in enumerate(self.polls, 1):
+            answers, truth = poll.question.answers, poll.question.truth
+            for turn, votes in enumerate(poll.rounds, 1):
+                for voter, answer in sorted(votes.items(), key=lambda vote: self._numbers[vote[0]]):
+                    right = "" if truth is None else answers[truth]
+                    line = [
+                        number,
+                        _cell(poll.question.prompt),
+                        turn,
+                        self._numbers[voter],
+                        _cell(answers[answer]),
+                        right,
+                    ]
+                    lines.writerow(line)
+        return written.getvalue()
+
+    def _needs_question(self) -> Poll:
+        if self.current is None:
+            raise LabError("No question stands before the class.")
+        return self.current
+
+    def _changed(self) -> None:
+        self.version += 1
+
+
+def _public(poll: Poll, number: int) -> dict[str, Any]:
+    """What phones may know: the counts and the truth only once they are shown."""
+    public: dict[str, Any] = {
+        "number": number,
+        "prompt": poll.question.prompt,
+        "answers": poll.question.answers,
+        "round": len(poll.rounds),
+        "open": poll.open,
+        "shown": poll.shown,
+    }
+    return public | (
+        {"counts": poll.counts(), "truth": poll.question.truth, "why": poll.question.why} if poll.shown else {}
+    )
+
+
+def _cell(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def read(kind: type[Kind], sent: Mapping[str, Any]) -> Kind:
+    """What a browser sent, as what it should be. Raises LabError in a sentence."""
+    try:
+        return kind.model_validate(sent)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise LabError(f"{'.'.join(map(str, first['loc'])) or kind.__name__}: {first['msg']}.") from None

@@ -1,0 +1,100 @@
+// The presenter's own screen, beside the one that the class sees: code, question, answers, notes.
+
+const LOOK_MS = 1000;
+const part = (id) => document.getElementById(id);
+let known;
+
+async function lead(act, more = {}) {
+  try {
+    const answer = await fetch(new URL("lead", document.baseURI), { method: "POST", body: JSON.stringify({ do: act, ...more }) });
+    const said = await answer.json();
+    part("problem").textContent = answer.ok ? "" : said;
+    if (answer.ok) show(said);
+    return answer.ok;
+  } catch {
+    part("problem").textContent = "The server does not answer. This page tries again.";
+    return false;
+  }
+}
+
+function action(box, text, act, kind = "plain") {
+  element("button", kind, box, text, { type: "button" }).onclick = () => lead(act);
+}
+
+function show(state) {
+  part("followers").textContent = state ? `${state.followers} following` : "";
+  const text = JSON.stringify({ ...state, followers: 0 });
+  if (text === known) return;
+  known = text;
+  showJoin(state);
+  showPoll(state);
+  part("said").textContent = state?.notes || "There are none for what you show now. The lesson's steps have some.";
+}
+
+function showJoin(state) {
+  const box = part("join");
+  if (box.dataset.code === (state?.code ?? "")) return;
+  box.dataset.code = state?.code ?? "";
+  box.replaceChildren();
+  if (!state) {
+    element("h2", "", box, "No class is on");
+    element("p", "", box, "Begin one with Class at the top of any page: phones follow the window in which you do.");
+    return;
+  }
+  const address = new URL("../class", document.baseURI);
+  address.searchParams.set("code", state.code);
+  const named = new URLSearchParams(location.search).get("as");
+  if (named && /^[\w.:-]+$/.test(named)) address.hostname = named;
+  element("h2", "", box, state.code);
+  element("img", "code", box, undefined, { alt: "QR code of the class's address", src: new URL(`../qr?of=${encodeURIComponent(address)}`, document.baseURI) });
+  element("p", "", box, address.href);
+  const row = element("div", "row", box);
+  element("a", "plain", row, "Answers as CSV", { href: "votes.csv", download: "answers.csv" });
+  const end = element("button", "plain", row, "End the class", { type: "button" });
+  end.onclick = () => { if (confirm("End the class? Its answers are kept nowhere: save them as CSV before.")) lead("end"); };
+}
+
+function showPoll(state) {
+  const box = part("poll"), typing = box.querySelector("textarea");
+  if (typing && state && !state.question && typing.value && !state.suggested) return; // what is being typed stays
+  box.replaceChildren();
+  if (!state) return;
+  const { question, suggested } = state;
+  if (!question) return askForm(box, suggested, typing?.value);
+  element("h2", "", box, question.prompt);
+  const number = question.votes === 1 ? "1 answer" : `${question.votes} answers`;
+  element("p", "note", box, `Round ${question.round}: ${number}${question.open ? "" : ", no more are taken"}.`, { role: "status" });
+  showAnswers(box, { ...question, truth: question.shown ? question.truth : null, why: question.shown ? question.why : "" });
+  const row = element("div", "row", box);
+  if (question.open) action(row, "Take no more answers", "stop");
+  action(row, question.shown ? "Hide the answers" : "Show the answers to all", question.shown ? "hide" : "reveal", "filled");
+  if (question.round < 2) action(row, "Vote again", "again");
+  action(row, "Put it away", "put away");
+  element("p", "note", box, "You alone see these counts until you show them. Vote again first hides them: let neighbours discuss.");
+}
+
+function askForm(box, suggested, typed = "") {
+  element("h2", "", box, "Ask the class");
+  if (suggested) {
+    const offer = element("div", "offer", box);
+    element("p", "", offer, suggested.prompt);
+    element("ol", "", offer).append(...suggested.answers.map((text, index) =>
+      Object.assign(document.createElement("li"), { textContent: index === suggested.truth ? `${text} ✓` : text })));
+    element("button", "filled", offer, "Ask this", { type: "button" }).onclick = () => lead("ask", { question: suggested });
+  }
+  const form = element("form", "", box);
+  element("label", "", form, "A question of your own, then each answer on a line. A * before an answer marks the true one.", { htmlFor: "own" });
+  const text = element("textarea", "", form, undefined, { id: "own", rows: 6, value: typed, placeholder: "What changes when T rises?\nthe order\n*the entropy\nboth" });
+  element("button", suggested ? "plain" : "filled", form, "Ask", { type: "submit" });
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    const [prompt, ...answers] = text.value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const truth = answers.findIndex((line) => line.startsWith("*"));
+    if (answers.length < 2) { part("problem").textContent = "Write the question on the first line, and two answers or more below it."; return; }
+    const question = { prompt, answers: answers.map((line) => line.replace(/^\*\s*/, "")), truth: truth < 0 ? null : truth };
+    text.value = await lead("ask", { question }) ? "" : text.value;
+  };
+}
+
+const look = async () => { await lead("look"); setTimeout(look, LOOK_MS); };
+look();

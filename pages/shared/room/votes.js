@@ -1,0 +1,18 @@
+// The answers of a class as bars: a row for each answer, and in it a bar for each round.
+
+function showAnswers(box, { answers, counts, truth, why }, own) {
+  const table = element("div", "votes", box, undefined, { role: "list" });
+  answers.forEach((text, index) => {
+    const right = truth === index, row = element("div", right ? "vote right" : "vote", table, undefined, { role: "listitem" });
+    element("span", "", row, `${right ? "✓ " : ""}${text}${own === index ? " (yours)" : ""}`);
+    counts.forEach((votes, round) => {
+      const all = votes.reduce((sum, count) => sum + count, 0), share = all ? votes[index] / all : 0;
+      const track = element("span", `track round-${round + 1}`, row, undefined, {
+        "aria-label": `${counts.length > 1 ? `round ${round + 1}: ` : ""}${votes[index]} of ${all}`, role: "img" });
+      element("i", "", track).style.width = `${100 * share}%`;
+      element("b", "", track, all ? `${Math.round(100 * share)}%` : "–");
+    });
+  });
+  if (counts.length > 1) element("p", "note", box, "Above the first round, below it the second.");
+  if (why) element("p", "why", box, why);
+}
