@@ -15,6 +15,7 @@ from pages.shared.components.images.images import show
 from pages.shared.figures import experiments, softness
 from pages.shared.live.live import live_view
 from pages.shared.parts.start import choose_data_set, choose_seeds
+from pages.shared.parts.tables import numbers
 from pages.shared.session import services
 from pages.shared.session.address import selected
 
@@ -142,7 +143,7 @@ def what_it_cost(redo: Redone) -> None:
     show(cost.sentence, icon=icon)
     rows, figure = st.columns([3, 2], gap="large")
     with rows:
-        st.dataframe(pd.DataFrame(cost.cells, columns=list(cost.head)), hide_index=True)
+        numbers(pd.DataFrame(cost.cells, columns=list(cost.head)))
         st.caption(cost.note)
     with figure:
         chart(

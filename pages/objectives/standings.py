@@ -11,6 +11,7 @@ from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
 from pages.shared.parts.start import choose_seeds
+from pages.shared.parts.tables import numbers
 from pages.shared.session import services
 from pages.shared.session.address import selected
 from pages.shared.words import explained, literal
@@ -52,7 +53,7 @@ def result(redo: Redone) -> None:
     rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
     by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
     with st.expander("Every number, and each seed's"):
-        st.dataframe(pd.DataFrame(rows).assign(**{"by seed": by_seed}), hide_index=True)
+        numbers(pd.DataFrame(rows).assign(**{"by seed": by_seed}))
     st.caption(
         f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
         help=explained(equal_budget.HOW_TO_READ),

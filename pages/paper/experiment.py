@@ -14,6 +14,7 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
 from pages.shared.parts.findings import finding
 from pages.shared.parts.start import choose_data_set, choose_seeds
+from pages.shared.parts.tables import numbers
 from pages.shared.session import services
 from pages.shared.session.address import selected
 from pages.shared.words import SPREAD_IN_WORDS, explained
@@ -45,7 +46,7 @@ def result_table(redo: Redone) -> None:
     """Show the paper's numbers beside ours, and a verdict."""
     rows = table.results(redo, services.store())
     shown = pd.DataFrame([row.cells for row in rows], columns=list(table.HEAD))
-    st.dataframe(shown.replace({table.HEAD[2]: {"": "not yet"}}), hide_index=True)
+    numbers(shown.replace({table.HEAD[2]: {"": "not yet"}}))
     examples = info_of(redo.dataset).test_examples
     st.caption(f"Test errors, of {examples:,}. Weights of the last epoch; nothing was chosen on the test set.")
     for verdict in table.verdicts(redo.experiment, rows):

@@ -18,6 +18,7 @@ from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.canvas.canvas import canvas
 from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
+from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
 from pages.shared.words import literal
@@ -156,12 +157,13 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
 
 def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """Show the image, and the top class of each model."""
-    names = story.names(models)
+    names, colours = story.names(models), shades(models)
     with st.container(key="subject"):
         show(subject.image, text=subject.caption, caption=subject.caption, width=width_of(subject.image, STUDIED))
         verdicts = []
         for run in models:
             top = int(predictions(subject.logits[run.id][None])[0])
-            mark = "" if subject.label is None else ":material/check: " if top == subject.label else ":material/close: "
-            verdicts.append(f"{mark}{literal(names[run.id])} says **{literal(class_names[top])}**")
-        st.markdown("  \n".join(verdicts))
+            mark = "" if subject.label is None else ":material/check:" if top == subject.label else ":material/close:"
+            square = f'<i class="kd-square" style="background: {colours[run.id]}"></i>'
+            verdicts.append(f"{square} {literal(names[run.id])} says **{literal(class_names[top])}** {mark}".rstrip())
+        st.markdown("  \n".join(verdicts), unsafe_allow_html=True)

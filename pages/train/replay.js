@@ -9,6 +9,12 @@ function build(root) {
   view.grid = element("div", "kd-grid", root);
   view.legend = element("div", "legend", root);
   const plot = element("div", "plot", root);
+  const axis = element("div", "axis", plot);
+  for (const tick of [0, 25, 50, 75, 100]) {
+    const line = element("div", "tick", axis);
+    line.style.setProperty("--at", `${tick}%`);
+    element("span", "", line, `${tick}%`);
+  }
   view.axis = element("div", "groups", plot);
   const scrub = element("div", "controls", root);
   view.play = element("button", "play", scrub, "▶ Replay", { type: "button" });

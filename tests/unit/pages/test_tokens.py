@@ -147,6 +147,12 @@ def test_a_style_takes_its_spaces_from_the_tokens(path):
     assert spaces <= known, spaces - known
 
 
+@pytest.mark.parametrize("path", STYLES, ids=lambda path: path.name)
+def test_a_style_takes_its_type_from_the_tokens(path):
+    for size in re.findall(r"(?<![\w-])font(?:-size)?:\s*([^;}]*)", path.read_text(encoding="utf-8")):
+        assert size.startswith(("inherit", "var(--kd-", "max(", "min(")), size  # the stage's is as large as the room
+
+
 def test_a_space_that_is_no_token_is_noticed():
     (value,) = SPACING.findall("a { margin-top: calc(1px + 0.6rem); }")
     assert LENGTH.findall(value) == [("1", "px"), ("0.6", "rem")]

@@ -39,7 +39,7 @@ function withLabels({ data, layout }, box) {  // makes room for them, or leaves 
 }
 // As near as may be to the wanted places, in their order and this far apart, between least and most (by pooling
 // neighbours: de Leeuw, Hornik and Mair 2009).
-function apart(wanted, far, least, most) {
+function spread(wanted, far, least, most) {
   const order = wanted.map((_, item) => item).sort((a, b) => wanted[a] - wanted[b]), pools = [], places = [];
   for (const [rank, item] of order.entries()) {
     pools.push({ sum: wanted[item] - rank * far, items: [item] });
@@ -99,7 +99,7 @@ function writeLabels(box) {
   layer.style.cssText = `position:absolute;inset:0;pointer-events:none;font:${full.font.size}px/${LABEL_PX}px ${full.font.family};color:${full.font.color}`;
   for (const { panel, named } of panels.values()) {
     const lines = [...named.values()].filter(({ trace }) => trace.mode !== "markers"), points = [...named.values()].filter(({ trace }) => trace.mode === "markers");
-    const tops = apart(lines.map(({ ends }) => ends.reduce((sum, { y }) => sum + y, 0) / ends.length - LABEL_PX / 2), LABEL_PX, panel.top - LABEL_PX / 2, panel.bottom + LABEL_PX / 2);
+    const tops = spread(lines.map(({ ends }) => ends.reduce((sum, { y }) => sum + y, 0) / ends.length - LABEL_PX / 2), LABEL_PX, panel.top - LABEL_PX / 2, panel.bottom + LABEL_PX / 2);
     lines.forEach(({ label, trace }, place) => {
       const name = writeLabel(layer, label, panel.right + 8, tops[place]), swatch = document.createElement("i");
       swatch.style.cssText = `display:inline-block;width:${SWATCH_PX - 6}px;margin-right:6px;vertical-align:4px;border-top:2px ${LABEL_LINES[trace.line.dash] ?? "solid"} ${trace.line.color}`;

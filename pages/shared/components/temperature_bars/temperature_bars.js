@@ -117,13 +117,14 @@ function draw(view, { T, log, lit }) {
   view.ticks.forEach((span, tick) => { span.textContent = log ? "10" + superscript(LOG_FLOOR + tick * -LOG_FLOOR / 4) : 25 * tick + "%"; });
   view.probabilities = models.map((model) => softmax(logitsNow(model), T));
   view.bars.forEach(({ group, k }) => group.classList.toggle("lit", lit !== null && lit === k));
+  const tall = view.shown.map((shown) => view.probabilities.some((row) => shareOf(shown, row) > 0.3)); // whose bars have numbers
   view.probabilities.forEach((row, m) => {
     view.shown.forEach((shown, place) => {
       const p = shareOf(shown, row);
       const share = log ? Math.max(0, 1 - Math.log10(Math.max(p, 1e-300)) / LOG_FLOOR) : p;
       const { bar, text } = view.bars[place].parts[m];
       bar.style[view.lying ? "width" : "height"] = 100 * share + "%";
-      text.textContent = models.length === 1 || p > 0.3 || view.bars[place].k === lit ? percent(p) : "";
+      text.textContent = models.length === 1 || (tall[place] && p > 0.1) || view.bars[place].k === lit ? percent(p) : "";
       bar.title = `${models[m].name}, ${shown.others ? "" : "class "}${shown.name}: ${p.toPrecision(3)}`;
       if (shown.others) return;
       bar.setAttribute("aria-valuenow", (100 * p).toFixed(1));
