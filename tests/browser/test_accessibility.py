@@ -10,6 +10,20 @@ from shifting import SETTLED, SHIFTS
 from pages.shared.navigation import LISTED
 
 GOOD_SHIFT = 0.1  # web.dev/cls
+MOVES = """() => {
+  const moving = [], longest = (durations) => Math.max(...durations.split(",").map(parseFloat));
+  const look = (root) => {
+    for (const part of root.querySelectorAll("*")) {
+      if (part.shadowRoot) look(part.shadowRoot);
+      const style = getComputedStyle(part);
+      const animated = style.animationName === "none" ? 0 : longest(style.animationDuration);
+      if (Math.max(longest(style.transitionDuration), animated) > 0.001) moving.push(part.outerHTML.slice(0, 100));
+    }
+  };
+  look(document);
+  return moving;
+}"""
+"""What has a transition or an animation that takes time."""
 
 
 @pytest.mark.parametrize("path", [page.path for page in LISTED])
@@ -20,6 +34,8 @@ def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     page.get_by_role("heading", level=1).wait_for()
     page.wait_for_function(SETTLED)
     assert page.evaluate("shifted") < GOOD_SHIFT
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(MOVES) == []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")

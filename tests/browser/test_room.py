@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from accessible import assert_accessible
 from playwright.sync_api import expect
 
@@ -73,7 +74,7 @@ TYPE = """() => {
 
 
 def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, new_page):
-    page = new_page(1920, 1080)
+    page = new_page(1920, 1080, has_touch=True)
     page.goto(f"{server_as_it_ships}/temperature?batch=shippeddigits&lesson=2&stage=2")
     title, navigation = page.get_by_role("heading", name="Feel temperature"), page.get_by_role("banner")
     page.locator(".kd-felt .column").first.wait_for(state="attached")
@@ -89,6 +90,14 @@ def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, 
     expect(title).to_be_hidden()
     page.wait_for_function(f"({TYPE})() >= 20")
 
+    finger, glow = page.context.new_cdp_session(page), page.locator(".kd-glow")
+    finger.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": 400, "y": 300}]})
+    expect(glow).to_have_css("opacity", "1")
+    box = glow.bounding_box()
+    assert (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) == pytest.approx((400, 300), abs=1)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(glow).to_have_css("opacity", "0")
+
     page.reload()
     expect(page.get_by_role("toolbar", name="Stage")).to_be_visible()
     expect(page.get_by_role("heading", name="The dark knowledge map")).to_be_visible()
@@ -102,6 +111,10 @@ def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, 
     page.keyboard.press("Escape")
     expect(navigation).to_be_visible()
     expect(page).not_to_have_url(re.compile("stage="))
+    page.keyboard.press("s")
+    page.wait_for_function("document.fullscreenElement === document.documentElement")
+    page.keyboard.press("s")
+    page.wait_for_function("document.fullscreenElement === null")
 
 
 def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, new_page):
