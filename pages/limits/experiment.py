@@ -155,14 +155,14 @@ def _claims(given: Limit, verdict: Verdict) -> None:
 
 def redo_here(given: Limit, redo: Redone) -> None:
     """Offer to train on this machine what is missing of it."""
-    st.header("Redo it", anchor=False)
+    st.header("Run it again", anchor=False)
     if not paths.available(given.dataset):
         say_missing(given.dataset, "The results above came with KD Lab; redoing them takes the images.")
         return
     if _redone(redo):
         st.caption(f"All {len(redo.runs)} runs of {redo.seeds} seeds are trained: they are what stands above.")
     titles = {run_id: f"{given.labels[line]}, seed {seed}" for (line, seed), run_id in redo.plan.runs.items()}
-    launch(redo, "Redo it here", curves=False, titles=titles)
+    launch(redo, "Run it again here", curves=False, titles=titles)
 
 
 def next_one(given: Limit) -> None:

@@ -35,7 +35,7 @@ luck. All settings were fixed before the first run and none was changed for its 
 paper found with large ones on other images need not hold here. What a paper states is in our words, after reading the
 places named.
 
-`python -m kd_core limits NAME --dataset mnist` redoes an experiment in the shell, *Redo it here* on the page;
+`python -m kd_core limits NAME --dataset mnist` redoes an experiment in the shell, *Run it again here* on the page;
 `python tools/benchmarks/limits.py` made the results that ship, and this document of them.
 """
 
