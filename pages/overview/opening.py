@@ -80,6 +80,7 @@ def _doors(shown: opening.Opening | None, drawn: Grey | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         for page, title, icon, query in (
             ("temperature", "Feel temperature", ":material/thermostat:", view),
+            ("playground", "Playground", ":material/scatter_plot:", {}),
             ("train", "Train", ":material/model_training:", {}),
             ("compare", "Compare", ":material/balance:", {}),
         ):

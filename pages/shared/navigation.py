@@ -20,6 +20,7 @@ SECTIONS = {
     "": [
         Listed("overview", "Start", "home"),
         Listed("temperature", "Temperature", "thermostat"),
+        Listed("playground", "Playground", "scatter_plot"),
         Listed("train", "Train", "model_training"),
         Listed("compare", "Compare", "balance"),
     ],

@@ -15,6 +15,7 @@ from pages.shared.tokens import COLOURS, SIZES, css
 
 ROOT = Path(__file__).resolve().parents[3]
 ROLES = ("teacher", "baseline", "distilled", "mistake")
+CLASSES = ("class-a", "class-b", "class-c", "class-d")
 TEXTS = ("ink", "muted", "primary", "soft")
 VISIONS = {
     "all cones": np.eye(3),
@@ -84,8 +85,8 @@ def shade(name, theme):
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("vision", VISIONS)
-def test_roles_are_told_apart_by_every_eye(theme, vision):
-    for one, other in itertools.combinations(ROLES, 2):
+def test_roles_and_classes_are_told_apart_by_every_eye(theme, vision):
+    for one, other in [*itertools.combinations(ROLES, 2), *itertools.combinations(CLASSES, 2)]:
         places = [seen(shade(role, theme), VISIONS[vision]) for role in (one, other)]
         assert ciede2000(*places) >= 15, (one, other)
 

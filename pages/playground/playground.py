@@ -1,0 +1,63 @@
+"""A teacher and two students that train in the browser; Python keeps their settings in the address, and no more."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from kd_core.base.templates import prose
+from kd_core.exchange.javascript.scripts import scripts
+from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS, SLIDER_JS
+from pages.shared.session.address import callbacks, event_of, temperature_of_address
+
+KEY = "playground"
+SETTINGS = (
+    "shape", "overlap", "seed", "noise", "teacher", "swapped", "examples", "unseen", "student", "alpha", "t2", "rate",
+    "speed", "own", "situation",
+)  # fmt: skip
+"""By their names in the address; playground.js knows what each may be."""
+MOST_CHARACTERS = 700
+"""Of one setting: 150 points that somebody drew have 600."""
+PARTS = ("fields.js", "charts.js")
+
+
+def playground() -> None:
+    """Show it. What is no setting in an address reads as where it starts."""
+    here = Path(__file__)
+    trainer = scripts("maths", "perceptron", "points", "pair") + here.with_name("trainer.js").read_text("utf-8")
+    parts = "".join(here.with_name(part).read_text("utf-8") for part in PARTS)
+    component(
+        __file__,
+        "kd-playground",
+        css=SLIDER_CSS,
+        js=f"{COMMON_JS}{scripts('points', 'pair')}{SLIDER_JS}{parts}const TRAINER = {json.dumps(trainer)};\n",
+    )(
+        key=KEY,
+        data={
+            "view": json.dumps({name: st.query_params[name] for name in SETTINGS if name in st.query_params}),
+            "temperature": temperature_of_address(),
+            "log": False,
+            "situations": prose(__file__)["situations"],
+        },
+        on_view_change=_write,
+        **callbacks(KEY, "T", "axis"),
+    )
+
+
+def _write() -> None:
+    """Bring the address to what was set in the browser; what is as it starts does not stand there."""
+    named = event_of(st.session_state[KEY], "view", _settings)
+    for name in () if named is None else SETTINGS:
+        if name in named:
+            st.query_params[name] = named[name]
+        else:
+            st.query_params.pop(name, None)
+
+
+def _settings(text: Any) -> dict[str, str]:
+    named = {str(name): str(value) for name, value in json.loads(text).items()}
+    if any(len(value) > MOST_CHARACTERS for value in named.values()):
+        raise ValueError("a setting is too long")
+    return named
