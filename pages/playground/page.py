@@ -7,5 +7,5 @@ from pages.playground.playground import playground
 
 st.title("Playground", anchor=False)
 playground()
-with st.expander("What is trained here, and what to look for", icon=":material/school:"):
+with st.expander("What is trained here, and what to look for"):
     st.markdown(prose(__file__)["about"])

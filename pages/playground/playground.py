@@ -49,7 +49,9 @@ def playground() -> None:
 def _write() -> None:
     """Bring the address to what was set in the browser; what is as it starts does not stand there."""
     named = event_of(st.session_state[KEY], "view", _settings)
-    for name in () if named is None else SETTINGS:
+    if named is None:
+        return
+    for name in SETTINGS:
         if name in named:
             st.query_params[name] = named[name]
         else:
