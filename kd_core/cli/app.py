@@ -22,6 +22,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "limits": experiments.limits,
     "verify": exchange.verify,
     "ship": exchange.ship,
+    "ship-lesson": exchange.ship_lesson,
     "runs": runs.list_runs,
     "show": runs.show,
     "compare": experiments.compare,

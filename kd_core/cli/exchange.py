@@ -25,7 +25,7 @@ from kd_core.cli.options import (
     takes,
 )
 from kd_core.cli.runs import find, finished, open_store
-from kd_core.exchange import opening, shipped
+from kd_core.exchange import lesson, opening, shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
@@ -232,3 +232,30 @@ def ship() -> None:
     for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
         console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
     opening.write()
+    ship_lesson()
+
+
+def ship_lesson() -> None:
+    """Make anew what ships for the lesson: students of several seeds, and those that never saw a 3, of what ships."""
+    from torch import from_numpy
+
+    from kd_core.data import load
+    from kd_core.experiments.lesson import students
+    from kd_core.runs import artifacts
+
+    store, missing = open_store(), [students.NEVER_SEEN]
+    digits, mnist = load.load("digits"), load.load("mnist")
+    teacher = from_numpy(shipped.logits_of("digits-teacher", digits.train_images, digits.normalise))
+    errors = students.errors_by_line(digits, teacher)
+    for line, role in (("story_baseline", "baseline"), ("story", "distilled")):  # on screen is the run that ships
+        errors[line][0] = shipped.facts_of(f"digits-{role}")["run"]["results"]["test_errors"]
+    ((_, small),) = students.trained([students.never_saw()], digits, teacher)
+    redo = experiments_table.plan(paper.experiments()["no_3"], [0], store.listing())
+    watch.train_missing(store, redo)
+    large = artifacts.load_model(store.folder(next(iter(redo.runs.values()))), mnist)
+    unseen = {
+        dataset.name: lesson.Unseen(tuple(missing), *students.logits_and_prior(model, dataset, missing))
+        for dataset, model in ((digits, small), (mnist, large))
+    }
+    lesson.write({name: lesson.Shipped(errors if name == "digits" else {}, each) for name, each in unseen.items()})
+    console.print(f"{shipped.FOLDER / lesson.FILE} holds them", highlight=False, soft_wrap=True)

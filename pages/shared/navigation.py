@@ -19,6 +19,7 @@ class Listed(NamedTuple):
 SECTIONS = {
     "": [
         Listed("overview", "Start", "home"),
+        Listed("lesson", "Lesson", "school"),
         Listed("temperature", "Temperature", "thermostat"),
         Listed("playground", "Playground", "scatter_plot"),
         Listed("train", "Train", "model_training"),

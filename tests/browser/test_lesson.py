@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+from pathlib import Path
 
 import loops
 import pytest
@@ -13,7 +14,7 @@ from serving import TRAINED_MS, serve
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.exchange import shipped
-from pages.shared.tour import STEPS
+from kd_core.experiments.lesson.catalogue import STEPS
 
 HEADLINE = re.compile("^The distilled student makes")
 
@@ -88,31 +89,78 @@ def test_bars_of_the_first_screen_follow_the_pen_while_it_moves(offline_address,
     assert bars.evaluate(PROBABILITIES) == [pytest.approx(row, abs=1e-3) for row in moved]
 
 
-def test_the_lesson_leads_through_five_pages(offline_address, new_page):
-    page = new_page()
-    page.goto(offline_address)
-    page.get_by_role("button", name="Start the ten-minute lesson").click()
-    for number, step in enumerate(STEPS, 1):
-        expect(page.get_by_text(f"{number} of {len(STEPS)}: {step.title}")).to_be_visible()
-        expect(page).to_have_url(re.compile(rf"lesson={number}"))
-        expect(page.get_by_text("The lesson goes on, on another page")).to_have_count(0)
-        expect(page.locator("h1").first).to_be_visible()
+CHART = ".kd-chart .main-svg"
+SHOWN = {
+    "targets": ".kd-targets",
+    "doubtful": ".kd-bars .groups",
+    "sure": ".kd-bars .groups",
+    "felt": ".kd-bars .groups",
+    "distil": ".st-key-curves_lesson .main-svg",
+}
+"""By the view of a step, what its text speaks of; of all others a chart."""
+
+
+def assert_shown(page, selector):
+    """What a step speaks of stands in the first viewport."""
+    shown = page.locator(selector).first
+    expect(shown).to_be_visible()
+    box = shown.bounding_box()
+    assert box["y"] + box["height"] <= 720, selector
+
+
+def walk(page, address, likest):
+    """Go through the lesson from first to last step: predict, and see what it speaks of."""
+    page.goto(address)
+    page.get_by_role("link", name="Start the lesson").click()
+    for step in STEPS:
+        expect(page.get_by_role("heading", name=step.title, level=1)).to_be_visible(timeout=TRAINED_MS)
+        expect(page).to_have_url(re.compile(rf"lesson={step.name}"))
+        expect(page.get_by_text(f"2, and a little {likest}")).to_be_visible()
         expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
-        if step.page == "compare":
-            expect(page.get_by_role("radio", name="Is it real?")).to_be_visible()
-            expect(page.get_by_role("button", name="Train 8 other seeds")).to_be_visible()
-        expect(page.get_by_test_id("stBaseButton-primary")).to_have_count(1)  # what to press next, and nothing else
-        if number < len(STEPS):
-            page.get_by_role("button", name=f"Next: {STEPS[number].title}").click()
-    page.get_by_role("button", name="Back", exact=True).click()
-    expect(page.get_by_text(f"4 of {len(STEPS)}: {STEPS[3].title}")).to_be_visible()
-    page.get_by_role("button", name="Library").click()
-    page.get_by_role("menuitem", name="Runs").click()
-    expect(page.get_by_text("The lesson goes on, on another page")).to_be_visible()
+        if step.view == "distil":
+            page.get_by_role("button", name="Distil now").click()
+        elif step.view not in ("missing", "end"):
+            assert_shown(page, SHOWN.get(step.view, CHART))
+        if step.ahead:
+            page.locator(f".st-key-lesson_choice_{step.ahead} label").nth(1).click()
+            expect(page.get_by_text("You predicted")).to_be_visible()
+            assert_shown(page, SHOWN["distil"])
+            expect(page.get_by_text("their teacher")).to_be_visible(timeout=TRAINED_MS)
+        elif step.question:
+            if step.view != "hot":  # predicted while it trained
+                page.locator(f".st-key-lesson_choice_{step.question} label").nth(1).click()
+            expect(page.locator(".st-key-lesson_truth")).to_be_visible()
+            assert_shown(page, SHOWN[step.view] if step.view in ("targets", "sure") else CHART)
+        if step.view != "end":
+            expect(page.get_by_test_id("stBaseButton-primary")).to_have_count(1)
+            page.locator(".st-key-lesson_next button").click()
+    alike = page.get_by_role("row", name=re.compile("teacher find most like 2"))
+    expect(alike).to_contain_text(likest)
+    expect(page.get_by_text("no guess")).to_have_count(0)
+
+
+def test_the_lesson_is_walked_from_first_to_last_step_without_mnist(offline_address, new_page):
+    page = new_page(height=720)
+    walk(page, offline_address, "3")
+    with page.expect_download() as got:
+        page.get_by_role("button", name="The same in 25 lines of PyTorch").click()
+    assert b"soft_loss" in Path(got.value.path()).read_bytes()
+    with page.expect_download() as got:
+        page.get_by_role("button", name="The lesson on one page").click()
+    assert "Four facts about temperature" in Path(got.value.path()).read_text(encoding="utf-8")
+    page.get_by_role("link", name="Make a mistake on purpose").click()
+    expect(page.get_by_text("The lesson goes on at its own page.")).to_be_visible()
     page.get_by_role("button", name="Back to the lesson").click()
-    expect(page.locator("h1")).to_contain_text("Compare honestly")
+    expect(page.get_by_role("heading", name="What you know now")).to_be_visible()
+    expect(page.get_by_text("no guess")).to_have_count(0)  # what was predicted is kept
     page.get_by_role("button", name="Leave the lesson").click()
-    expect(page.get_by_text(f"4 of {len(STEPS)}")).to_have_count(0)
+    expect(page.get_by_text("See what a teacher knows")).to_be_visible()
+    expect(page.get_by_text("The lesson goes on")).to_have_count(0)
+
+
+@pytest.mark.usefixtures("mnist")
+def test_the_lesson_is_walked_with_mnist(server_as_it_ships, new_page):
+    walk(new_page(height=720), server_as_it_ships, "7")
 
 
 def test_a_timer_of_the_page_before_leaves_a_page_that_a_button_opened_whole(offline_address):
@@ -145,14 +193,14 @@ async def go_on_while_the_old_page_looks(address):
         (fragment,) = tab._fragments
         old = tab.page_hash
         await tab.send(once=(WidgetState(id=tab.find("lesson_next").proto.id, trigger_value=True),))
-        while "The paper, redone" not in tab.titles():
+        while "Labels or a teacher?" not in tab.titles():
             tab.page_hash = old  # as a browser says until it hears of the new page
             await tab.send(fragment=fragment)
             await asyncio.sleep(0.01)
         await asyncio.sleep(1)
-        new = tab.pages["paper"]
+        new = tab.pages["lesson"]
         assert set(tab.runs_of[tab.runs_of.index(new) :]) == {new}
-        assert "The paper, redone" in tab.titles()
+        assert "Labels or a teacher?" in tab.titles()
 
 
 def test_the_last_step_of_the_lesson_brings_the_threes_back(offline_address, new_page):

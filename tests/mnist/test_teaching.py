@@ -1,6 +1,5 @@
 """What the pages, the README and the lesson claim of the models that ship, measured on these models."""
 
-from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,9 +9,8 @@ from tiny import shipped_logits
 from kd_core.evaluation import soft as evaluation_soft
 from kd_core.evaluation.accuracy import likest
 from kd_core.evaluation.soft import mean_soft_targets, softened
+from kd_core.experiments.lesson.material import Material
 from kd_core.losses import one_example
-from pages.shared import tour
-from pages.shared.tour import SURE_2
 
 TEMPERATURES = (0.5, 1, 2, 4, 8, 20, 100)
 SEEN = 40
@@ -93,14 +91,16 @@ def test_the_mnist_teacher_finds_a_2_most_like_a_7(mnist_story, temperature):
     assert likest(mean_soft_targets(mnist_story.teacher, mnist_story.labels, temperature))[2] == 7
 
 
-@pytest.mark.parametrize(("dataset", "second"), [("mnist", 7), ("digits", 3)])
-def test_the_lesson_opens_on_a_sure_2_with_its_likest_class_second(request, dataset, second):
+@pytest.mark.parametrize(("dataset", "image", "second"), [("mnist", 35, 7), ("digits", 15, 3)])
+def test_the_lesson_follows_a_sure_2_with_its_likest_class_second(request, dataset, image, second):
     story = request.getfixturevalue(f"{dataset}_story")
-    image = SURE_2[dataset]
+    shown = Material(tuple("0123456789"), story.labels, story.teacher, story.distilled, digits=True)
     soft = softened(story.teacher[image], 1)
+    assert shown.sure == image
     assert story.labels[image] == 2
     assert soft[2] > 0.99
-    assert np.argsort(-soft)[1] == second == likest(mean_soft_targets(story.teacher, story.labels, 4))[2]
+    assert np.argsort(-soft)[1] == second == shown.by_likeness[0]
+    assert softened(story.teacher[shown.doubtful], 1).max() < 0.6
 
 
 def test_the_gallery_of_the_lesson_starts_with_a_doubtful_image(story):
@@ -134,16 +134,3 @@ def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(st
         assert sizes.law_from == (None if off[-1] else grid[np.flatnonzero(off).max() + 1])
         found.append(np.inf if sizes.law_from is None else sizes.law_from)
     assert 8 < np.median(found) < 40  # above the T that are used, and within the plot
-
-
-@pytest.mark.parametrize(
-    ("here", "view"),
-    [
-        ({"mnist", "digits"}, {"batch": "shippedmnist", "image": "test-35"}),
-        ({"digits"}, {"batch": "shippeddigits", "image": "test-15"}),
-    ],
-)
-def test_the_lesson_opens_on_the_sure_2_with_and_without_mnist(monkeypatch, here, view):
-    monkeypatch.setattr(tour.paths, "available", here.__contains__)
-    monkeypatch.setattr(tour.services, "store", lambda: SimpleNamespace(runs=lambda batch: [batch]))
-    assert tour._view("temperature") == {"T": "1", **view}

@@ -1014,35 +1014,27 @@ def keys_of_buttons(app):
     return {button.key for button in app.button}
 
 
-def test_a_lesson_stands_above_its_page_and_waits_on_others(open_front):
-    app = open_front(lesson="1")
-    assert tour.STEPS[0].say in words(app)
-    assert {"lesson_next", "lesson_leave"} <= keys_of_buttons(app)
-    assert not {"lesson_start", "lesson_back"} & keys_of_buttons(app)
-    app = open_front(lesson="5")
-    assert "The lesson goes on, on another page" in words(app)
-    assert {"lesson_return", "lesson_back", "lesson_leave"} <= keys_of_buttons(app)
+def test_on_other_pages_a_lesson_waits_with_the_way_back(open_front):
+    app = open_front(lesson="why")
+    assert "1 of 12: Why distil at all?" in words(app)
+    assert {"lesson_return", "lesson_leave"} <= keys_of_buttons(app)
     assert "lesson_next" not in keys_of_buttons(app)
+    assert "11 of 12: The missing class" in words(open_front(lesson="5")), "as an address of before named it"
 
 
-def test_break_it_after_the_lesson_names_itself_and_links_elsewhere():
-    app = AppTest.from_string("from pages.shared.tour import guide\nguide('mistakes')")
-    app.query_params["lesson"] = "5"
+def test_the_page_with_the_whole_view_of_a_step_leads_on_to_the_next():
+    app = AppTest.from_string("from pages.shared.tour import guide\nguide('temperature')")
+    app.query_params["lesson"] = "feel"
     app.run()
     assert not app.exception
-    assert "After the lesson: Break it" in words(app)
-    assert "The missing 3" not in words(app)
-    assert not app.get("page_link")
-    assert "lesson_return" in keys_of_buttons(app)
+    assert {"lesson_return", "lesson_next", "lesson_leave"} <= keys_of_buttons(app)
 
 
-def test_a_lesson_can_be_left_and_takes_ten_minutes(open_front):
-    app = open_front(lesson="1")
+def test_a_lesson_can_be_left(open_front):
+    app = open_front(lesson="why")
     app.button(key="lesson_leave").click().run()
     assert tour.LESSON not in app.query_params
-    assert "lesson_start" in keys_of_buttons(app)
     assert "lesson_leave" not in keys_of_buttons(app)
-    assert sum(step.minutes for step in tour.STEPS) == 10
 
 
 @pytest.mark.parametrize("named", ["0", "6", "-1", "two", "²", "99999"])
@@ -1050,7 +1042,40 @@ def test_an_address_that_names_no_step_starts_no_lesson(open_front, named):
     app = open_front(lesson=named)
     assert not app.exception
     assert "lesson_leave" not in keys_of_buttons(app)
-    assert "lesson_start" in keys_of_buttons(app)
+
+
+def test_the_lesson_asks_before_it_shows_and_looks_back_at_its_end(open_page):
+    app = open_page("lesson", lesson="targets")
+    (asked,) = app.radio
+    assert "find most like **2**" in asked.label
+    assert "You predicted" not in words(app)
+    guess = asked.options[-1]
+    asked.set_value(guess).run()
+    assert not app.exception
+    assert ":small[You predicted]" in words(app)
+    assert "Nobody labelled that" in words(app)
+    app.button(key="lesson_next").click().run()
+    app.button(key="lesson_skip_what_t_changes").click().run()
+    assert app.query_params["T"] == ["8"], "where the answer is seen"
+    app.button(key="lesson_again_what_t_changes").click().run()
+    assert len(app.radio) == 1
+    for _ in range(8):
+        app.button(key="lesson_next").click().run()
+        assert not app.exception
+    assert "What you predicted, and what was true" in words(app)
+    assert f"find most like **2**? | {guess} |" in words(app)
+    assert "What does it change? | no guess |" in words(app)
+
+
+def test_where_the_lessons_students_are_missing_a_step_says_so(open_page):
+    for name in ("hot", "compare", "labels", "missing"):
+        app = open_page("lesson", lesson=name)
+        assert "make them with 'python -m kd_core ship-lesson'" in words(app)
+        assert not app.radio
+
+
+def test_the_lesson_without_any_model_says_how_to_get_one(open_page):
+    assert "There is no trained model yet" in words(open_page("lesson", home="empty"))
 
 
 def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(open_page, homes):

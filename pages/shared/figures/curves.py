@@ -34,25 +34,32 @@ class Curve(NamedTuple):
     role: str
 
 
-def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, nats: bool = True) -> go.Figure:
+def learning_curves(
+    curves: Sequence[Curve],
+    panels: Sequence[str] = tuple(PANELS),
+    *,
+    epochs: int,
+    columns: int = 2,
+    nats: bool = True,
+) -> go.Figure:
     """The axes and lines of the live view, without data: losses in nats per example, accuracy in percent, over epochs.
 
     nats=False: what a student minimises is measured in something else, and so are its soft and total loss.
 
-    One panel for each of PANELS, in two columns or one. The data arrives in the browser: each line's meta says whose
-    it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
+    A panel for each of these of PANELS, in two columns or one. The data arrives in the browser: each line's meta says
+    whose it is (run), which panel, and whether it is the faint one that shows unsmoothed values under the smooth (raw).
     epochs: where the axis ends.
     """
-    rows = len(PANELS) // columns
+    rows = len(panels) // columns
     figure = make_subplots(
         rows=rows, cols=columns, shared_xaxes="all", horizontal_spacing=0.1,
-        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=list(PANELS.values()),
+        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=[PANELS[panel] for panel in panels],
     )  # fmt: skip
     kinds = [curve.role for curve in curves]
     # Beside a mistake runs are many, and it is the kinds that differ: those of one kind share a label.
     labels = kinds if "mistake" in kinds else labels_of(kinds, [curve.name for curve in curves])
     styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), labels, strict=True))
-    for place, panel in enumerate(PANELS):
+    for place, panel in enumerate(panels):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
         unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
@@ -72,7 +79,7 @@ def learning_curves(curves: Sequence[Curve], *, epochs: int, columns: int = 2, n
     )
     figure.update_xaxes(range=[0, epochs])
     figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
-    return with_style(figure, height=560 if columns == 2 else 980)
+    return with_style(figure, height=280 * rows if columns == 2 else 245 * rows)
 
 
 def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, float, float]]]) -> go.Figure:

@@ -25,10 +25,18 @@ from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import explained, refusals
 
 
-def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Mapping[str, str] | None = None) -> None:
+def live_view(
+    runs: Sequence[Run],
+    *,
+    curves: bool = True,
+    panels: Sequence[str] = tuple(figures_curves.PANELS),
+    key: str,
+    titles: Mapping[str, str] | None = None,
+) -> None:
     """Show how runs stand, and their curves where wanted, for as long as the page is open.
 
-    titles: run id -> what it is called here, where its name or role does not say enough.
+    panels: of figures.curves.PANELS. titles: run id -> what it is called here, where its name or role does not say
+    enough.
 
     The script runs again when one of them changes its state, so that what stands around the view can follow.
     """
@@ -49,7 +57,7 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
             for run, dash in zip(runs, dashes, strict=True)
         ],
         "statuses": ",".join(f"{run.id}:{run.status}" for run in runs),
-        "panels": list(figures_curves.PANELS),
+        "panels": [*panels],
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
@@ -61,7 +69,9 @@ def live_view(runs: Sequence[Run], *, curves: bool = True, key: str, titles: Map
             "axis": "linear" if st.query_params.get("axis") == "linear" else "log",
             "points": "epoch" if st.query_params.get("points") == "epoch" else "step",
         }
-        shown["figure"], shown["narrow"] = _figure(lines, max(run.config.training.epochs for run in runs), nats)
+        shown["figure"], shown["narrow"] = _figure(
+            lines, tuple(panels), max(run.config.training.epochs for run in runs), nats
+        )
         if nats:
             st.caption("Losses are in nats.", help=explained("nats"))
     with st.container(key=f"{'curves' if curves else 'rows'}_{key}"):  # frame.css keeps the room that curves will take
@@ -81,10 +91,10 @@ def _requests(sent: Any) -> list[tuple[str, str, bool]]:
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
-def _figure(lines: tuple[Curve, ...], epochs: int, nats: bool) -> tuple[str, str]:
+def _figure(lines: tuple[Curve, ...], panels: tuple[str, ...], epochs: int, nats: bool) -> tuple[str, str]:
     """The figure of the curves, and its layout for a narrow window: 80 ms of plotly's time, the same at every rerun."""
     wide, narrow = (
-        figures_curves.learning_curves(lines, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1)
+        figures_curves.learning_curves(lines, panels, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1)
     )
     return as_json(wide), json.dumps({"layout": narrow.layout.to_plotly_json()})
 

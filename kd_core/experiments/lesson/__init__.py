@@ -1,0 +1,1 @@
+"""The lesson: its words in one catalogue, its questions with truths computed from the models at hand."""

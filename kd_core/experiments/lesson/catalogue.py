@@ -1,0 +1,58 @@
+"""The lesson's words: its steps, its questions and what its views say, read from one file.
+
+A sentence is looked up by its name and filled with named values, so that a translation needs another file and nothing
+else.
+"""
+
+from typing import Any, NamedTuple
+
+from kd_core.base.templates import prose
+
+_CATALOGUE = prose(__file__)
+
+
+class Notes(NamedTuple):
+    """For whoever teaches a step: what to say, what the class will answer, what the view shows."""
+
+    say: str
+    expect: str
+    shows: str
+
+
+class Step(NamedTuple):
+    """A step of the lesson, of `minutes`.
+
+    text stands before a formula (LaTeX), after behind it. page: the folder of the page that has the whole view. view:
+    what the lesson shows beside it. question: of QUESTIONS, or empty. ahead: that of the next step, predicted here.
+    """
+
+    name: str
+    title: str
+    minutes: int
+    page: str
+    view: str
+    text: str
+    notes: Notes
+    question: str = ""
+    ahead: str = ""
+    formula: str = ""
+    after: str = ""
+
+
+STEPS = tuple(Step(**{**step, "notes": Notes(**step["notes"])}) for step in _CATALOGUE["steps"])
+BY_NAME = {step.name: step for step in STEPS}
+QUESTIONS = tuple(step.question for step in STEPS if step.question)
+"""In the order in which they are asked."""
+
+
+def entry(name: str) -> Any:
+    """Return what stands in the catalogue under a dotted name, such as 'questions.hot.answers'."""
+    found: Any = _CATALOGUE
+    for part in name.split("."):
+        found = found[part]
+    return found
+
+
+def say(name: str, /, **values: object) -> str:
+    """Return the sentence of a dotted name, its placeholders filled. Raises KeyError where a value is missing."""
+    return str(entry(name)).format(**values)

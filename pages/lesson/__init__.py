@@ -1,0 +1,1 @@
+"""The lesson, a step at a time."""

@@ -1,0 +1,92 @@
+"""A question before its answer: what was predicted is kept in the session, never judged, and can be looked back on."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from kd_core.experiments.lesson.catalogue import say
+from kd_core.experiments.lesson.material import Material
+from kd_core.experiments.lesson.questions import Question, ask
+from pages.shared.words import literal
+
+ANSWERS = "lesson_answers"
+"""Of the session: question -> the answer's name that was predicted, or SKIPPED."""
+SKIPPED = ""
+
+
+def predictions() -> dict[str, str]:
+    """What this session predicted, by question."""
+    answers: dict[str, str] = st.session_state.setdefault(ANSWERS, {})
+    return answers
+
+
+def predict(name: str, material: Material, then: Callable[[], None]) -> bool:
+    """Put a question of the catalogue, and say what is true once it was answered or skipped; whether it was.
+
+    then: what is done as it is.
+    """
+    question = ask(name, material, literal)
+    if question is None:
+        return True
+    given = predictions().get(name)
+    if given is None:
+        _choose(question, then)
+        key = f"lesson_skip_{name}"
+        st.button(say("words.skip"), key=key, type="tertiary", on_click=_keep, args=(name, SKIPPED, then))
+        return False
+    with st.container(border=True, key="lesson_truth"):
+        _show(question, given, question.answer)
+        st.markdown(question.why)
+    st.button(say("words.again"), key=f"lesson_again_{name}", type="tertiary", on_click=_forget, args=(name,))
+    return True
+
+
+def predict_ahead(name: str, material: Material) -> None:
+    """Put the next step's question while something is waited for; the next step says what is true."""
+    question = ask(name, material, literal) if name else None
+    if question is None:
+        return
+    given = predictions().get(name)
+    st.caption(say("words.meanwhile" if given is None else "words.next_step_says"))
+    if given is None:
+        _choose(question, lambda: None)
+    else:
+        _show(question, given, None)
+
+
+def in_words(question: Question, given: str | None) -> tuple[str, str]:
+    """What was predicted, and what is true."""
+    predicted = say("words.skipped") if given is None else question.answers.get(given) or say("words.unanswered")
+    return predicted, question.answers[question.answer]
+
+
+def _choose(question: Question, then: Callable[[], None]) -> None:
+    key, names = f"lesson_choice_{question.name}", [*question.answers]
+    st.radio(
+        question.prompt,
+        names,
+        index=None,
+        format_func=question.answers.__getitem__,
+        key=key,
+        on_change=lambda: _keep(question.name, st.session_state[key], then),
+    )
+
+
+def _show(question: Question, given: str, true: str | None) -> None:
+    """The answers: which was predicted and, where it may be said, which is true."""
+    lines = [f"**{question.prompt}**" if true is None else question.prompt]
+    for name, answer in question.answers.items():
+        mark = "check_circle" if name == true else "radio_button_unchecked"
+        mark = "radio_button_checked" if name == given and name != true else mark
+        predicted = f" :small[{say('words.predicted')}]" if name == given else ""
+        lines.append(f":material/{mark}: {f'**{answer}**' if name == true else answer}{predicted}")
+    st.markdown("  \n".join(lines))
+
+
+def _keep(name: str, answer: str, then: Callable[[], None]) -> None:
+    predictions()[name] = answer
+    then()
+
+
+def _forget(name: str) -> None:
+    del predictions()[name]
