@@ -1,10 +1,12 @@
 """A question before its answer: what was predicted is kept in the session, never judged, and can be looked back on."""
 
+import html
+import json
 from collections.abc import Callable
 
 import streamlit as st
 
-from kd_core.experiments.lesson.catalogue import say
+from kd_core.experiments.lesson.catalogue import Step, say
 from kd_core.experiments.lesson.material import Material
 from kd_core.experiments.lesson.questions import Question, ask
 from pages.shared.words import literal
@@ -52,6 +54,18 @@ def predict_ahead(name: str, material: Material) -> None:
         _choose(question, lambda: None)
     else:
         _show(question, given, None)
+
+
+def for_a_class(step: Step, material: Material) -> None:
+    """Lay the step's notes and its question down for whoever leads a class: the page's script hands them on."""
+    question = ask(step.question or step.ahead, material) if step.question or step.ahead else None
+    suggested = question and {
+        "prompt": question.prompt.replace("**", ""),
+        "answers": [*question.answers.values()],
+        "truth": [*question.answers].index(question.answer),
+    }
+    known = json.dumps({"question": suggested, "notes": "\n\n".join(step.notes)})
+    st.html(f'<div hidden data-lesson-step="{html.escape(known)}"></div>')
 
 
 def in_words(question: Question, given: str | None) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from kd_core.experiments.lesson.catalogue import STEPS, say
 from pages.lesson import views
-from pages.lesson.asking import predict, predict_ahead
+from pages.lesson.asking import for_a_class, predict, predict_ahead
 from pages.lesson.end import the_end
 from pages.lesson.models import models_on_screen
 from pages.lesson.training import trained
@@ -50,6 +50,7 @@ with st.container(key="part_lesson"):
             predict_ahead(step.ahead, shown.material)
         with view:
             views.VIEWS[step.view](shown, revealed)
+for_a_class(step, shown.material)
 with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(
         f"pages/{step.page}/page.py",
@@ -57,5 +58,4 @@ with st.container(horizontal=True, vertical_alignment="center"):
         icon=":material/open_in_full:",
         query_params={tour.LESSON: step.name, **shown.address(step.view)},
     )
-    if st.button(say("words.leave"), key="lesson_leave", type="tertiary", on_click=tour.leave):
-        st.switch_page("pages/overview/page.py")
+    st.button(say("words.leave"), key="lesson_leave", type="tertiary", on_click=tour.leave)

@@ -9,7 +9,7 @@ LESSON, PAGE = "lesson", "lesson"
 """The query parameter that names the step, and the folder of the lesson's own page."""
 OF_BEFORE = {"1": "why", "2": "feel", "3": "distil", "4": "compare", "5": "missing"}
 """Addresses of before December 2026 had five steps, by their numbers."""
-_WANTED = "lesson_wanted"
+_WANTED, _LEFT = "lesson_wanted", "lesson_left"
 TITLES = {page.folder: page.title for page in LISTED}
 
 
@@ -55,6 +55,9 @@ def guide(page: str) -> None:
     """Where a lesson is on, the way back to it above another page. page: its folder."""
     if _WANTED in st.session_state:
         st.switch_page(f"pages/{PAGE}/page.py", query_params={LESSON: st.session_state.pop(_WANTED)})
+    left = st.session_state.pop(_LEFT, False)
+    if left and page == PAGE:
+        st.switch_page("pages/overview/page.py")
     at = step()
     if at is None or page == PAGE:
         return
@@ -74,5 +77,5 @@ def _button(label: str, to: Step, *, key: str, icon: str) -> None:
 
 def leave() -> None:
     """End the lesson; what was predicted is kept."""
-    st.session_state[LESSON] = None
+    st.session_state[LESSON], st.session_state[_LEFT] = None, True
     st.query_params.pop(LESSON, None)

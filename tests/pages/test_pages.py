@@ -1056,7 +1056,7 @@ def test_the_lesson_asks_before_it_shows_and_looks_back_at_its_end(open_page):
     assert "Nobody labelled that" in words(app)
     app.button(key="lesson_next").click().run()
     app.button(key="lesson_skip_what_t_changes").click().run()
-    assert app.query_params["T"] == ["8"], "where the answer is seen"
+    assert app.query_params["T"] == "8", "where the answer is seen"
     app.button(key="lesson_again_what_t_changes").click().run()
     assert len(app.radio) == 1
     for _ in range(8):

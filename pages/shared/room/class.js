@@ -35,14 +35,15 @@ function ownView(view) {
   const address = new URL(sharedAddress(view));
   for (const name of ["stage", "lesson"]) address.searchParams.delete(name);
   const path = address.pathname.slice(new URL(".", document.baseURI).pathname.length), shown = bars();
+  const step = JSON.parse(document.querySelector("[data-lesson-step]")?.dataset.lessonStep ?? "null"); // what the lesson's page says of it
   return {
     address: path + address.search,
     title: document.querySelector("h1")?.textContent.trim() || document.title,
     T: shown ? hand.state.T : null,
     bars: shown,
     image: shown ? studied() : null,
-    suggested: view.data.lesson?.question ?? null,
-    notes: view.data.lesson?.notes ?? "",
+    suggested: step?.question ?? null,
+    notes: step?.notes ?? "",
   };
 }
 
