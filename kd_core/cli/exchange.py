@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from kd_core.cli.options import (
     takes,
 )
 from kd_core.cli.runs import find, finished, open_store
+from kd_core.data.paths import available
 from kd_core.exchange import lesson, opening, shipped
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
@@ -33,6 +34,11 @@ from kd_core.models.config import PIXELS, ExternalConfig, ModelConfig
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from kd_core.data.dataset import Dataset
 
 PAGE = "draw.html"
 
@@ -232,30 +238,43 @@ def ship() -> None:
     for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
         console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
     opening.write()
-    ship_lesson()
 
 
 def ship_lesson() -> None:
     """Make anew what ships for the lesson: students of several seeds, and those that never saw a 3, of what ships."""
-    from torch import from_numpy
-
     from kd_core.data import load
     from kd_core.experiments.lesson import students
     from kd_core.runs import artifacts
 
-    store, missing = open_store(), [students.NEVER_SEEN]
-    digits, mnist = load.load("digits"), load.load("mnist")
+    store, mnist = open_store(), paper.PROTOCOLS.get("mnist")
+    made = {"digits": _students_of_digits(), "mnist": lesson.shipped_for("mnist")}
+    if mnist is None or not available("mnist"):
+        say("MNIST is not on this machine: what ships of it stays as it is.", notices)
+    else:
+        redo = experiments_table.plan(paper.experiments(mnist)["no_3"], [0], store.listing())
+        watch.train_missing(store, redo)
+        model = artifacts.load_model(store.folder(next(iter(redo.runs.values()))), load.load("mnist"))
+        made["mnist"] = lesson.Shipped({}, _unseen(model, load.load("mnist"), students.NEVER_SEEN))
+    lesson.write(made)
+    console.print(f"{shipped.FOLDER / lesson.FILE} holds them", highlight=False, soft_wrap=True)
+
+
+def _students_of_digits() -> lesson.Shipped:
+    from torch import from_numpy
+
+    from kd_core.data import load
+    from kd_core.experiments.lesson import students
+
+    digits = load.load("digits")
     teacher = from_numpy(shipped.logits_of("digits-teacher", digits.train_images, digits.normalise))
     errors = students.errors_by_line(digits, teacher)
     for line, role in (("story_baseline", "baseline"), ("story", "distilled")):  # on screen is the run that ships
         errors[line][0] = shipped.facts_of(f"digits-{role}")["run"]["results"]["test_errors"]
-    ((_, small),) = students.trained([students.never_saw()], digits, teacher)
-    redo = experiments_table.plan(paper.experiments()["no_3"], [0], store.listing())
-    watch.train_missing(store, redo)
-    large = artifacts.load_model(store.folder(next(iter(redo.runs.values()))), mnist)
-    unseen = {
-        dataset.name: lesson.Unseen(tuple(missing), *students.logits_and_prior(model, dataset, missing))
-        for dataset, model in ((digits, small), (mnist, large))
-    }
-    lesson.write({name: lesson.Shipped(errors if name == "digits" else {}, each) for name, each in unseen.items()})
-    console.print(f"{shipped.FOLDER / lesson.FILE} holds them", highlight=False, soft_wrap=True)
+    ((_, model),) = students.trained([students.never_saw()], digits, teacher)
+    return lesson.Shipped(errors, _unseen(model, digits, students.NEVER_SEEN))
+
+
+def _unseen(model: "nn.Module", dataset: "Dataset", missing: int) -> lesson.Unseen:
+    from kd_core.experiments.lesson import students
+
+    return lesson.Unseen((missing,), *students.logits_and_prior(model, dataset, [missing]))

@@ -71,3 +71,4 @@ def write(made: Mapping[str, Shipped]) -> None:
     }
     write_atomic(shipped.FOLDER / LOGITS, save({name: each.logits.astype(np.float16) for name, each in unseen.items()}))
     write_atomic(shipped.FOLDER / FILE, json.dumps(written, indent=1).encode())
+    _shipped.cache_clear()

@@ -135,4 +135,4 @@ def _missing(dataset: str) -> Missing | None:
     if unseen is None or not available(dataset):
         return None
     printed = lesson_material.PRINTED if dataset == "mnist" else None
-    return Missing(unseen.classes, unseen.logits, services.test_set(dataset)[1], unseen.prior_bias, printed)
+    return Missing(dataset, unseen.classes, unseen.logits, services.test_set(dataset)[1], unseen.prior_bias, printed)

@@ -183,8 +183,7 @@ def missing(shown: Shown, revealed: bool) -> None:
     if unseen is None:
         st.warning(say("views.not_here"), icon=":material/inventory_2:")
         return
-    dataset = shown.dataset if len(shown.material.labels) == len(unseen.labels) else "digits"
-    images, labels = services.test_set(dataset)
+    images, labels = services.test_set(unseen.dataset)
     name = str(shown.values["missing"])
     some = np.flatnonzero(np.isin(labels, unseen.classes))[:10]
     if not revealed:

@@ -226,6 +226,7 @@ def shell(folder: Path) -> dict[str, Any]:
         "objectives": ["--dataset", "digits", "--seeds", "1"],
         "limits": ["small", "--shipped"],
         "ship": [],
+        "ship-lesson": [],
         "verify": [],
         "runs": [],
         "show": [teacher],

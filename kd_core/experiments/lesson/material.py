@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.data.catalogue import info_of
 from kd_core.evaluation.accuracy import Labels, Logits, likest, predictions
 from kd_core.evaluation.soft import entropy_bits, mean_soft_targets, softened
 
@@ -37,11 +38,13 @@ class Seeds(NamedTuple):
 
 
 class Missing(NamedTuple):
-    """A student that never saw a class: its logits over the test set, (N, K), and the bias that the prior asks for.
+    """A student that never saw some classes of a data set: its logits over the test set, (N, K), and its labels.
 
-    printed: how many of the class the paper's knows, and how many with its bias raised; None on other data.
+    prior_bias: the one that the classes' prior asks for. printed: how many of them the paper's knows, and how many with
+    its bias raised; None on other data.
     """
 
+    dataset: str
     classes: tuple[int, ...]
     logits: Logits
     labels: Labels
@@ -138,6 +141,7 @@ class Material:
             "subject": self.class_names[self.subject],
             "likest": self.class_names[self.by_likeness[0]],
             "missing": "class" if missing is None else " and ".join(map(str, missing.classes)),
+            "missing_data": "" if missing is None else info_of(missing.dataset).label,
             "data": "" if students is None else students.data,
             "units": "few" if students is None else students.units,
             "fraction": "few" if students is None else f"{students.fraction:.0%}",

@@ -36,7 +36,7 @@ def material_of(dataset, missing=None):
             "digits", info.test_examples, 0, dict(enumerate(zip(made["story_baseline"], made["story"], strict=True)))
         ),
         students=Students("digits", info.test_examples, FEW, UNITS, made),
-        missing=Missing(unseen.classes, unseen.logits, labels, unseen.prior_bias, missing),
+        missing=Missing(dataset, unseen.classes, unseen.logits, labels, unseen.prior_bias, missing),
     )
 
 
