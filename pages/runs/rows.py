@@ -12,10 +12,15 @@ KEY, RUNS = "runs_rows", "runs"
 """frame.css shows the component of this key in narrow windows alone. RUNS: what is selected, in the address."""
 TURN = "runs_rows_turn"
 """How often they were selected from here: the table beside starts anew on what the address then says."""
+ROW_REM = 3.68
+"""Height of a row, as rows.css makes it."""
 
 
 def rows(shown: Sequence[dict[str, Any]], selected: Sequence[str]) -> None:
     """Show runs, each a row of the table; what is selected stands in the address before the page is drawn."""
+    st.html(
+        f"<style>.st-key-{KEY} {{ min-height: {ROW_REM * len(shown):.2f}rem; }}</style>"
+    )  # room until they are drawn
     data = {"rows": [_row(row) for row in shown], "selected": ",".join(selected)}
     component(__file__, "kd-rows-of-runs")(key=KEY, data=data, on_picked_change=_take)
 

@@ -6,16 +6,18 @@ const clamp = (value) => Math.min(1, Math.max(0, value));
 function build(root) {
   root.replaceChildren();
   const canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
-  canvas.setAttribute("role", "img");
+  canvas.setAttribute("role", "application");
   const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "Whole picture" });
-  root.append(canvas, whole);
+  const status = Object.assign(document.createElement("div"), { className: "said", role: "status" });
+  root.append(canvas, whole, status);
   const view = { canvas, box: [...WHOLE], image: new Image(), send: () => {} };
   const pen = canvas.getContext("2d");
 
+  const sides = () => view.box.map((share) => Math.round(100 * share)).join(", ");
   const draw = () => {
     const { width, height } = canvas;
     const [left, top, right, bottom] = view.box.map((share, side) => share * (side % 2 ? height : width));
-    canvas.setAttribute("aria-label", `Uploaded picture, cut from ${view.box.map((share) => Math.round(100 * share)).join(", ")} percent:
+    canvas.setAttribute("aria-label", `Uploaded picture, cut from ${sides()} percent (left, top, right, bottom):
       arrow keys move the box, with shift they change its size`);
     pen.drawImage(view.image, 0, 0, width, height);
     pen.fillStyle = "rgb(0 0 0 / 55%)";
@@ -45,6 +47,7 @@ function build(root) {
   const settle = () => {
     if (view.box[2] - view.box[0] < LEAST || view.box[3] - view.box[1] < LEAST) view.box = view.before ?? [...WHOLE];
     draw();
+    status.textContent = `Cut from ${sides()} percent.`;
     view.send(view.box.map((share) => Math.round(share * 1000) / 1000));
   };
   canvas.onpointerdown = (event) => {

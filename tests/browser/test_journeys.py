@@ -338,6 +338,9 @@ def test_an_upload_that_holds_no_digit_is_said_in_words(demo_address, new_page, 
     uploader.wait_for(state="attached")
     uploader.set_input_files({"name": name, "mimeType": "image/png", "buffer": content})
     expect(page.get_by_text(sentence)).to_be_visible()
+    if name == "white.png":  # it can be cut, by keys too
+        page.get_by_role("application", name="Uploaded picture").press("Shift+ArrowLeft")
+        expect(page.locator(".kd-crop .said")).to_have_text("Cut from 0, 0, 98, 100 percent.")
 
 
 def test_the_settled_temperature_reaches_the_map_and_the_lesson(demo_address, new_page):
