@@ -170,6 +170,28 @@ def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, ne
         desk.get_by_role("link", name="Answers as CSV").click()
     assert len(saved.value.path().read_text().splitlines()) == 5
 
+    for when, right in (("before", 0), ("after", 1)):
+        desk.get_by_role("button", name=f"Quiz {when} the lesson (0 in)").click()
+        expect(phone.get_by_role("heading", name=f"{when.capitalize()} the lesson")).to_be_visible()
+        phone.get_by_role("radio").nth(right).check()  # of the first item the second answer is true
+        phone.get_by_role("radio").nth(4).check()
+        phone.get_by_role("button", name="Hand in").click()
+        expect(phone.get_by_text("Handed in.")).to_be_visible()
+        desk.get_by_role("button", name="Close the quiz (1 in)").click()
+    desk.get_by_role("button", name="Normalised gain").click()
+    expect(desk.get_by_text("0% right before, 13% after. Normalised gain 0.13")).to_be_visible()
+    sheet = new_page()
+    sheet.goto(f"{server_as_it_ships}/class/quiz")
+    for item in (1, 5, 9):
+        sheet.get_by_role("radio").nth(item).check()
+    sheet.get_by_role("button", name="Check").click()
+    expect(sheet.get_by_text("1 of 8 right.")).to_be_visible()
+    assert_accessible(sheet)
+    sheet.get_by_label("before", exact=True).fill("4")
+    sheet.get_by_label("after", exact=True).fill("6")
+    sheet.get_by_role("button", name="Compute").click()
+    expect(sheet.get_by_text("Normalised gain 0.50")).to_be_visible()
+
     page.goto(f"{server_as_it_ships}/compare?batch=shippeddigits")  # a reload leads on
     expect(phone.get_by_role("img", name="What the presenter sees: Compare honestly")).to_be_visible()
     page.get_by_role("link", name="Train", exact=True).click()

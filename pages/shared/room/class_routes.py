@@ -16,7 +16,9 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import filled
 from kd_core.exchange.javascript.scripts import scripts
+from kd_core.experiments.lesson.quiz import ITEMS
 from pages.shared.access.auth import CLASS, ENTER, from_our_pages, presents
 from pages.shared.access.base_path import absolute
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS
@@ -87,10 +89,14 @@ async def _tell(request: Request) -> Response:
 async def _vote(request: Request) -> Response:
     try:
         sent = await _body(request, MOST_VOTE_BYTES)
-        phone, answer = _phone(sent.get("me")), sent.get("answer")
-        if not isinstance(answer, int):
+        phone, answer, quiz = _phone(sent.get("me")), sent.get("answer"), sent.get("quiz")
+        joined = _joined(str(sent.get("code", "")), phone)
+        if isinstance(quiz, list):
+            joined.take_quiz(phone, quiz)
+        elif isinstance(answer, int):
+            joined.vote(phone, answer)
+        else:
             raise LabError("This is none of the answers.")
-        _joined(str(sent.get("code", "")), phone).vote(phone, answer)
     except LabError as error:
         return JSONResponse(str(error), status_code=409)
     return JSONResponse("counted")
@@ -123,6 +129,7 @@ ACTS: dict[str, Callable[[Classroom, Mapping[str, Any]], None]] = {
     "reveal": lambda led, sent: led.reveal(True),
     "hide": lambda led, sent: led.reveal(False),
     "put away": lambda led, sent: led.put_away(),
+    "quiz": lambda led, sent: led.open_quiz(str(sent.get("when", ""))),
 }
 """What whoever leads may have done, by its name."""
 
@@ -162,8 +169,16 @@ async def _body(request: Request, most: int) -> dict[str, Any]:
 async def _votes(request: Request) -> Response:
     if not presents(request.scope) or _Now.classroom is None:
         return PlainTextResponse("Only the presenter has a class's answers, while it is on.", 403)
-    headers = {"Content-Disposition": 'attachment; filename="answers.csv"', "Cache-Control": "no-store"}
-    return Response(_Now.classroom.to_csv(), media_type="text/csv", headers=headers)
+    quiz = request.url.path.endswith("quiz.csv")
+    content = _Now.classroom.quiz_to_csv() if quiz else _Now.classroom.to_csv()
+    name = "quiz.csv" if quiz else "answers.csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return Response(content, media_type="text/csv", headers=headers)
+
+
+async def _quiz_page(request: Request) -> Response:
+    """The quiz as a page, and as a sheet to print with its key."""
+    return _html(filled(_HERE / "quiz.html", items=ITEMS))
 
 
 async def _follow_page(request: Request) -> Response:
@@ -177,7 +192,11 @@ async def _presenters_page(request: Request) -> Response:
 
 
 def _page(name: str) -> Response:
-    return Response(_read(f"{name}.html"), media_type="text/html", headers={"Content-Security-Policy": _POLICY})
+    return _html(_read(f"{name}.html"))
+
+
+def _html(content: str) -> Response:
+    return Response(content, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
 @cache
@@ -205,10 +224,12 @@ def _route(path: str, answer: Callable[[Request], Awaitable[Response]], method: 
 ROUTES = [
     _route("", _follow_page),
     _route("/present", _presenters_page),
-    *(_route(f"/{name}", _send) for name in ("class.css", "phone.js", "presenter.js")),
+    *(_route(f"/{name}", _send) for name in ("class.css", "phone.js", "presenter.js", "quiz.js")),
     _route("/now", _tell),
     _route("/picture", _picture),
     _route("/vote", _vote, "POST"),
     _route("/lead", _lead, "POST"),
     _route("/votes.csv", _votes),
+    _route("/quiz.csv", _votes),
+    _route("/quiz", _quiz_page),
 ]

@@ -9,17 +9,22 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kd_core.base.config import LabError
+from kd_core.experiments.lesson.quiz import ITEMS, normalised_gain, score
 
+QUIZ = [{"prompt": item.prompt, "answers": item.answers} for item in ITEMS]
+"""As phones show it: without what is true."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Of a class's code: none that is read for another one."""
 CODE_LENGTH = 5
+WHENS = ("before", "after")
+"""The lesson: when its quiz is taken."""
 ROUNDS = 2
 """Of votes on a question: before the class has discussed it, and after (peer instruction: Crouch and Mazur 2001)."""
 MOST_ANSWERS, MOST_VOTERS, MOST_QUESTIONS = 8, 2_000, 200
@@ -95,6 +100,8 @@ class Classroom:
         self.polls: list[Poll] = []
         self.version = 0
         self._on = False
+        self.quiz: dict[str, dict[str, tuple[int | None, ...]]] = {when: {} for when in WHENS}
+        self.quiz_open = ""
         self._clock = clock
         self._followers: dict[str, float] = {}
         self._numbers: dict[str, int] = {}
@@ -161,10 +168,41 @@ class Classroom:
             raise LabError("This question takes no more answers.")
         if not 0 <= answer < len(poll.question.answers):
             raise LabError("This is none of the answers.")
-        if voter not in self._numbers and len(self._numbers) >= MOST_VOTERS:
-            raise LabError(f"More than {MOST_VOTERS:,} have voted in this class.")
-        self._numbers.setdefault(voter, len(self._numbers) + 1)
+        self._number(voter)
         poll.rounds[-1][voter] = answer
+
+    def open_quiz(self, when: str) -> None:
+        """Let phones take the quiz, before the lesson or after it; empty: take no more answers."""
+        if when not in ("", *WHENS):
+            raise LabError("The quiz is taken before the lesson and after it.")
+        self.quiz_open = when
+        self._changed()
+
+    def take_quiz(self, voter: str, given: Sequence[Any]) -> None:
+        """Keep somebody's answers to all items, the newest. Raises LabError for none, and while no quiz is open."""
+        if not self.quiz_open:
+            raise LabError("The quiz takes no more answers.")
+        answers = tuple(
+            answer if isinstance(answer, int) and 0 <= answer < len(item.answers) else None
+            for answer, item in zip(given, ITEMS, strict=False)
+        )
+        if len(given) != len(ITEMS) or not any(answer is not None for answer in answers):
+            raise LabError("Answer at least one item.")
+        self._number(voter)
+        self.quiz[self.quiz_open][voter] = answers
+
+    def gain(self) -> dict[str, Any]:
+        """Mean scores before and after, and the normalised gain, of those who took both; what is unknown is None."""
+        both = self.quiz["before"].keys() & self.quiz["after"].keys()
+        if not both:
+            return {"both": 0, "before": None, "after": None, "gain": None}
+        before, after = (sum(score(self.quiz[when][voter]) for voter in both) / len(both) for when in WHENS)
+        return {
+            "both": len(both),
+            "before": before,
+            "after": after,
+            "gain": None if before == 1 else normalised_gain(before, after),
+        }
 
     def followers(self) -> int:
         """How many phones asked within SEEN_SECONDS."""
@@ -190,6 +228,7 @@ class Classroom:
                 "view": self.view and self.view.model_dump(exclude={"suggested", "notes"}),
                 "picture": bool(self.picture),
                 "question": poll and _public(poll, len(self.polls)),
+                "quiz": self.quiz_open and {"when": self.quiz_open, "items": QUIZ},
             }
             self._news = self.version, json.dumps(news).encode()
         return self._news[1]
@@ -207,6 +246,7 @@ class Classroom:
             "title": self.view.title if self.view else "",
             "suggested": self.view and self.view.suggested and self.view.suggested.model_dump(),
             "notes": self.view.notes if self.view else "",
+            "quiz": {"open": self.quiz_open, "taken": [len(taken) for taken in self.quiz.values()], **self.gain()},
         }
 
     def to_csv(self) -> str:
@@ -229,6 +269,22 @@ class Classroom:
                     ]
                     lines.writerow(line)
         return written.getvalue()
+
+    def quiz_to_csv(self) -> str:
+        """All answers to the quiz: a line for each voter, before and after, and in it 1 for each item that is right."""
+        written = io.StringIO()
+        lines = csv.writer(written)
+        lines.writerow(["voter", "when", *(f"item {number}" for number in range(1, len(ITEMS) + 1)), "score"])
+        for when, taken in self.quiz.items():
+            for voter, answers in sorted(taken.items(), key=lambda sheet: self._numbers[sheet[0]]):
+                right = [int(answer == item.answer) for answer, item in zip(answers, ITEMS, strict=True)]
+                lines.writerow([self._numbers[voter], when, *right, sum(right)])
+        return written.getvalue()
+
+    def _number(self, voter: str) -> None:
+        if voter not in self._numbers and len(self._numbers) >= MOST_VOTERS:
+            raise LabError(f"More than {MOST_VOTERS:,} have voted in this class.")
+        self._numbers.setdefault(voter, len(self._numbers) + 1)
 
     def _needs_question(self) -> Poll:
         if self.current is None:

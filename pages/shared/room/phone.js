@@ -39,7 +39,7 @@ function leave(problem) {
   part("typed").focus();
 }
 
-function take({ version, view, question, picture }) {
+function take({ version, view, question, picture, quiz }) {
   shown.version = version;
   document.querySelector("main").hidden = false;
   part("join").hidden = true;
@@ -48,6 +48,7 @@ function take({ version, view, question, picture }) {
   if (view) showView(view, picture);
   else part("title").textContent = "The class begins in a moment.";
   showQuestion(question);
+  showQuiz(quiz);
 }
 
 function showView({ address: where, title, T, bars, image }, picture) {
@@ -94,16 +95,39 @@ function showQuestion(question) {
   const note = element("p", "note", box, question.open ? (chosen[turn] === undefined ? "" : "Counted. You may change it.") : "No more answers are taken.", { role: "status" });
 }
 
-async function vote(turn, index, answers, note) {
+function showQuiz(quiz) { // the same eight items before the lesson and after it
+  const form = part("quiz"), when = quiz ? quiz.when : "";
+  form.hidden = !quiz;
+  if (form.dataset.when === when) return;
+  form.dataset.when = when;
+  form.replaceChildren();
+  if (!quiz) return;
+  element("h1", "", form, when === "before" ? "Before the lesson" : "After the lesson");
+  element("p", "note", form, "Nobody learns who answered what. Leave out what you do not know.");
+  quizFields(form, quiz.items);
+  const note = element("p", "note", form, "", { role: "status" });
+  element("button", "filled", form, "Hand in", { type: "submit" });
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    note.textContent = await send({ quiz: quizAnswers(form, quiz.items) }, "Handed in. You may change it and hand it in again.");
+  };
+}
+
+async function send(what, thanks) { // returns what to say of it
   try {
-    const answer = await fetch(here("class/vote"), { method: "POST", body: JSON.stringify({ code, me, answer: index }) });
-    if (!answer.ok) { note.textContent = await answer.json(); return; }
-    chosen[turn] = index;
-    [...answers.children].forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
-    note.textContent = "Counted. You may change it.";
+    const answer = await fetch(here("class/vote"), { method: "POST", body: JSON.stringify({ code, me, ...what }) });
+    return answer.ok ? thanks : await answer.json();
   } catch {
-    note.textContent = "This did not arrive. Press it again.";
+    return "This did not arrive. Press it again.";
   }
+}
+
+async function vote(turn, index, answers, note) {
+  const thanks = "Counted. You may change it.", said = await send({ answer: index }, thanks);
+  note.textContent = said;
+  if (said !== thanks) return;
+  chosen[turn] = index;
+  [...answers.children].forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
 }
 
 part("join").onsubmit = (event) => {

@@ -28,6 +28,7 @@ function show(state) {
   known = text;
   showJoin(state);
   showPoll(state);
+  showQuiz(state);
   part("said").textContent = state?.notes || "There are none for what you show now. The lesson's steps have some.";
 }
 
@@ -56,7 +57,7 @@ function showJoin(state) {
 
 function showPoll(state) {
   const box = part("poll"), typing = box.querySelector("textarea");
-  if (typing && state && !state.question && typing.value && !state.suggested) return; // what is being typed stays
+  if (typing && typing === document.activeElement && state && !state.question) return; // who types is not disturbed
   box.replaceChildren();
   if (!state) return;
   const { question, suggested } = state;
@@ -71,6 +72,32 @@ function showPoll(state) {
   if (question.round < 2) action(row, "Vote again", "again");
   action(row, "Put it away", "put away");
   element("p", "note", box, "You alone see these counts until you show them. Vote again first hides them: let neighbours discuss.");
+}
+
+function showQuiz(state) { // before the lesson and after it
+  const box = part("quiz"), gained = box.querySelector(".gain")?.textContent ?? "";
+  box.replaceChildren();
+  element("h2", "", box, "Measure the lesson");
+  const row = element("div", "row", box);
+  element("a", "plain", row, "The eight items, to print", { href: "quiz", target: "_blank" });
+  if (!state) return;
+  const { open, taken } = state.quiz;
+  ["before", "after"].forEach((when, place) => {
+    const button = element("button", "plain", row, open === when ? `Close the quiz (${taken[place]} in)` : `Quiz ${when} the lesson (${taken[place]} in)`, { type: "button" });
+    button.onclick = () => lead("quiz", { when: open === when ? "" : when });
+  });
+  const gain = element("button", "plain", row, "Normalised gain", { type: "button" });
+  const result = element("p", "note gain", box, gained, { role: "status" });
+  gain.onclick = () => { result.textContent = gainOf(state.quiz); };
+  element("a", "plain", row, "Quiz as CSV", { href: "quiz.csv", download: "quiz.csv" });
+}
+
+function gainOf({ both, before, after, gain }) {
+  if (!both) return "Nobody has taken the quiz both before and after the lesson yet.";
+  const percent = (share) => `${Math.round(100 * share)}%`;
+  const scores = `${both === 1 ? "One phone has" : `${both} phones have`} taken both: ${percent(before)} right before, ${percent(after)} after.`;
+  return gain === null ? `${scores} There was nothing left to learn.`
+    : `${scores} Normalised gain ${gain.toFixed(2)}: that share of what could be learned was learned (Hake 1998).`;
 }
 
 function askForm(box, suggested, typed = "") {

@@ -1,4 +1,4 @@
-// The answers of a class as bars: a row for each answer, and in it a bar for each round.
+// What pages of a class share. Its answers as bars: a row for each answer, and in it a bar for each round.
 
 function showAnswers(box, { answers, counts, truth, why }, own) {
   const table = element("div", "votes", box, undefined, { role: "list" });
@@ -16,3 +16,20 @@ function showAnswers(box, { answers, counts, truth, why }, own) {
   if (counts.length > 1) element("p", "note", box, "Above the first round, below it the second.");
   if (why) element("p", "why", box, why);
 }
+
+// The quiz's items as fields, and what was chosen in them: the index of an answer, or null.
+function quizFields(form, items) {
+  items.forEach(({ prompt, answers }, number) => {
+    const field = element("fieldset", "item", form);
+    element("legend", "", field, `${number + 1}. ${prompt}`);
+    answers.forEach((text, index) => {
+      const label = element("label", "choice", field);
+      element("input", "", label, undefined, { type: "radio", name: `item-${number}`, value: String(index) });
+      element("span", "", label, text);
+    });
+  });
+}
+const quizAnswers = (form, items) => items.map((_, number) => {
+  const chosen = form.querySelector(`[name="item-${number}"]:checked`);
+  return chosen ? Number(chosen.value) : null;
+});

@@ -1,6 +1,7 @@
 """A class follows its presenter, votes twice, and leaves its answers as CSV; who is no presenter leads nothing."""
 
 import csv
+import html
 import io
 import json
 
@@ -10,6 +11,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from kd_core.base.config import LabError
+from kd_core.experiments.lesson.quiz import ITEMS
 from pages.shared.access import auth
 from pages.shared.room import class_routes, classroom
 from pages.shared.room.classroom import Classroom, Question, View, read
@@ -169,3 +171,39 @@ def test_what_is_no_question_and_what_is_too_much_end_in_a_sentence(client):
     assert lead(client, "picture", picture="x" * (classroom.MOST_PICTURE + 1)).status_code == 400
     assert client.post("/class/vote", content=b"x" * 2000).json() == "This is too much to send."
     assert client.post("/class/vote", content=b"[1]").status_code == 409
+
+
+def test_the_quiz_before_and_after_gives_a_gain_of_those_who_took_both():
+    led, right = Classroom(), [item.answer for item in ITEMS]
+    wrong = [(answer + 1) % 4 for answer in right]
+    with pytest.raises(LabError, match="no more answers"):
+        led.take_quiz(PHONES[0], right)
+    led.open_quiz("before")
+    led.take_quiz(PHONES[0], [*right[:4], *wrong[4:]])
+    led.take_quiz(PHONES[1], wrong)
+    assert led.gain() == {"both": 0, "before": None, "after": None, "gain": None}
+    led.open_quiz("after")
+    led.take_quiz(PHONES[0], [*right[:6], None, "x"])
+    led.take_quiz(PHONES[2], wrong)
+    assert led.gain() == {"both": 1, "before": 0.5, "after": 0.75, "gain": 0.5}
+    assert {key for item in json.loads(led.news())["quiz"]["items"] for key in item} == {"prompt", "answers"}
+    lines = list(csv.DictReader(io.StringIO(led.quiz_to_csv())))
+    assert [(line["voter"], line["when"], line["score"]) for line in lines] == [
+        ("1", "before", "4"), ("2", "before", "0"), ("1", "after", "6"), ("3", "after", "0"),
+    ]  # fmt: skip
+    for nothing in ([], [None] * 8, ["a"] * 8, right * 2):
+        with pytest.raises(LabError, match="at least one item"):
+            led.take_quiz(PHONES[0], nothing)
+
+
+def test_the_sheet_prints_all_items_and_their_key(client):
+    sheet = client.get("/class/quiz")
+    assert sheet.status_code == 200
+    for item in ITEMS:
+        assert sheet.text.count(html.escape(item.answers[item.answer], quote=False)) >= 2
+    code = lead(client, "begin").json()["code"]
+    assert lead(client, "quiz", when="before").json()["quiz"]["open"] == "before"
+    ask = {"code": code, "me": PHONES[0]}
+    assert client.post("/class/vote", json=ask | {"quiz": [0] * 8}).json() == "counted"
+    assert lead(client, "quiz", when="never").status_code == 400
+    assert client.get("/class/quiz.csv").status_code == 403
