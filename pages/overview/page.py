@@ -13,7 +13,7 @@ from pages.overview.interrupted import interrupted, link_to
 from pages.overview.opening import first_screen
 from pages.shared.access import rights
 from pages.shared.live.live import live_view
-from pages.shared.parts.button import filled, pressed
+from pages.shared.parts.button import acting, filled, pressed
 from pages.shared.parts.start import choose_data_set, expected_time
 from pages.shared.session import keys, pickers, services
 from pages.shared.words import literal
@@ -63,8 +63,9 @@ with demo, st.container(border=True):
         )
     to_train = experiments_story.plan(story).to_train
     if pressed("Run the quick demo", type=filled("quick_demo"), key="quick_demo", icon=":material/play_arrow:"):
-        ids = rights.submit(to_train)
-        keys.choose_batch(services.store().get(ids[-1]).batch)
+        with acting():
+            ids = rights.submit(to_train)
+            keys.choose_batch(services.store().get(ids[-1]).batch)
         st.rerun()
     _takes(to_train, dataset)
     st.page_link("pages/data/page.py", label="Or bring images of your own", icon=":material/photo_library:")

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from kd_core.base.config import LabError
+from pages.shared.parts.button import acting
 
 _MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
 _LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[a-z])|(?<=\w@)(?=\w)", re.IGNORECASE)
@@ -64,9 +65,13 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def refusals(*, later: bool = False) -> Iterator[None]:
-    """Within, what is refused ends the block, and its sentence is shown. later: by say_refusal, as a callback needs."""
+    """Within, what is refused ends the block, and its sentence is shown. later: by say_refusal, as a callback needs.
+
+    No click comes between what is done here and that it is remembered.
+    """
     try:
-        yield
+        with acting():
+            yield
     except LabError as error:
         st.session_state["refused"] = str(error)
         if not later:

@@ -7,17 +7,22 @@ where another rerun interrupts the script on its way there.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import streamlit as st
 
+from pages.shared.server.streamlit_patches import undisturbed
+
 DOUBLE_CLICK_SECONDS = 1.0
-_PRESSED, _PRESSED_AT, _FILLED = "pressed", "pressed_at", "filled"
+_PRESSED, _TAKEN, _PRESSED_AT, _FILLED = "pressed", "pressed_taken", "pressed_at", "filled"
 
 
 def pressed(label: str, *, key: str, **options: Any) -> bool:
     """Whether this button was pressed: said once, to the script run that has read every field above it.
+
+    Act on it within acting. Where another click ends the run before that, the press is said once more.
 
     options: as st.button takes them.
     """
@@ -25,8 +30,17 @@ def pressed(label: str, *, key: str, **options: Any) -> bool:
     waiting: set[str] = st.session_state.get(_PRESSED, set())
     if key not in waiting:
         return False
+    st.session_state[_TAKEN] = {key}
     waiting.discard(key)
     return True
+
+
+@contextmanager
+def acting() -> Iterator[None]:
+    """Within, do what a button asks for, and remember it: no other click comes between."""
+    with undisturbed():
+        st.session_state.pop(_TAKEN, None)
+        yield
 
 
 def filled(key: str) -> Literal["primary", "secondary"]:
@@ -36,13 +50,15 @@ def filled(key: str) -> Literal["primary", "secondary"]:
 
 
 def empty() -> None:
-    """At the start of a page: no button of it is filled yet."""
+    """At the start of a page: no button is filled yet, and a press that was taken and not acted on waits again."""
     st.session_state.pop(_FILLED, None)
+    st.session_state.setdefault(_PRESSED, set()).update(st.session_state.pop(_TAKEN, ()))
 
 
 def forget() -> None:
     """At the end of a page: a press of what was not drawn this time, because a field is refused, is over."""
     st.session_state.pop(_PRESSED, None)
+    st.session_state.pop(_TAKEN, None)
 
 
 def _remember(key: str) -> None:

@@ -8,7 +8,8 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
@@ -21,7 +22,16 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-__all__ = ["DeltaGenerator", "StreamlitPage", "apply", "frontend", "is_uploaded", "permitted", "went_back"]
+__all__ = [
+    "DeltaGenerator",
+    "StreamlitPage",
+    "apply",
+    "frontend",
+    "is_uploaded",
+    "permitted",
+    "undisturbed",
+    "went_back",
+]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
@@ -215,6 +225,26 @@ def went_back() -> bool:
     """Whether this run of the page was requested by the browser's own buttons for back and forward."""
     context = get_script_run_ctx()
     return context is not None and bool(getattr(context, "is_history_navigation", False))
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within, no click of its visitor ends this run of the page: it waits until the block has ended.
+
+    Fault: Streamlit ends a run at its next touch of the session or the page, even between starting something and
+    remembering what was started. A rerun that the block itself requests waits like a click.
+    Still needed: test_what_was_started_is_remembered_though_another_click_comes fails without it.
+    """
+    context = get_script_run_ctx()
+    requests = context.script_requests if context is not None else None
+    if requests is None or "on_scriptrunner_yield" in vars(requests):
+        yield
+        return
+    vars(requests)["on_scriptrunner_yield"] = lambda: None
+    try:
+        yield
+    finally:
+        del vars(requests)["on_scriptrunner_yield"]
 
 
 def is_uploaded(session: str, file: str) -> bool:
