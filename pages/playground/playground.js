@@ -160,7 +160,7 @@ function go(view) {
   if (!canTrain(view)) { awaitPoints(view); return; }
   if (view.ended && (view.history.at(-1)?.step ?? 0) >= view.limit) view.limit += MORE;
   Object.assign(view, { playing: true, ended: false });
-  view.play.textContent = "⏸ Pause";
+  view.play.textContent = "❚❚ Pause";
   ask(view, Number(view.values.speed));
 }
 function pause(view) {

@@ -52,7 +52,7 @@ function temperatureControl(root) {
 }
 
 function sweep(view) {
-  view.play.textContent = "⏸ Hold";
+  view.play.textContent = "❚❚ Hold";
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) { // no motion: step from mark to mark
     let next = MARKS.findIndex((T) => T > view.T + 1e-9);
     view.sweeping = setInterval(() => { view.set(MARKS[Math.max(0, next) % MARKS.length], true); next = Math.max(0, next) + 1; }, 1500);
