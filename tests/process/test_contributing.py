@@ -32,13 +32,15 @@ shell("distill", "--teacher", "last", *quick, "--channels", "4", "--objective", 
 print(shell("runs", "--json"), end="")
 """
 FORM = """
+import streamlit as st
+
 from kd_core.experiments.story import StoryConfig
 from kd_core.models.config import ModelConfig
 from pages.train import fields
 
 student = ModelConfig(name="all_cnn", channels=(4, 8))
 story = StoryConfig.default("stripes").replace(objective="brier", weights={"distance": 2}, student=student)
-fields.loss_fields(story)
+fields.loss_fields(story, st.container())
 fields.model_fields("Student", story.student, "student", [])
 """
 FILLED_IN = """

@@ -55,7 +55,7 @@ def shell(installed, tmp_path):
     return command
 
 
-KINDS = (".py", ".html", ".js", ".toml", ".jinja")
+KINDS = (".py", ".html", ".js", ".toml", ".jinja", ".json")
 
 
 def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
