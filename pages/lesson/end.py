@@ -20,6 +20,8 @@ from pages.shared.words import literal
 
 LINKS = {
     "temperature": "thermostat",
+    "playground": "scatter_plot",
+    "limits": "do_not_disturb_on",
     "mistakes": "bug_report",
     "sweep": "grid_on",
     "data": "photo_library",

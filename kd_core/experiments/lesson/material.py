@@ -140,6 +140,7 @@ class Material:
         return {
             "subject": self.class_names[self.subject],
             "likest": self.class_names[self.by_likeness[0]],
+            "sure_share": f"{(softened(self.teacher, 1).max(axis=1) > SURE).mean():.0%}",
             "missing": "class" if missing is None else " and ".join(map(str, missing.classes)),
             "missing_data": "" if missing is None else info_of(missing.dataset).label,
             "data": "" if students is None else students.data,
