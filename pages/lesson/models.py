@@ -70,12 +70,20 @@ def models_on_screen() -> Shown | None:
     for batch in (keys.chosen_batch(), *ships, *batches):
         if batch not in batches:
             continue
-        runs = pickers.with_teacher(batches[batch])
-        if available(runs[0].config.dataset):
+        runs = _of_each_role(pickers.with_teacher(batches[batch]))
+        if runs and available(runs[0].config.dataset):
             seeds = _seeds(runs) or _shipped_seeds()
             known = None if seeds is None else (*seeds[:3], tuple(seeds.errors.items()))
             return Shown(runs, _material(tuple(run.id for run in runs), known))
     return None
+
+
+def _of_each_role(runs: Sequence[Run]) -> list[Run]:
+    """The first teacher and baseline, and the last student: of an ensemble or a sweep one each, and no mistake."""
+    meant = [run for run in runs if not run.config.mistake]
+    first, last = ({run.config.role: run for run in order} for order in (meant[::-1], meant))
+    chosen = [first.get("teacher"), first.get("baseline"), last.get("distilled")]
+    return [run for run in chosen if run is not None] if "teacher" in first else []
 
 
 @st.cache_resource(show_spinner="Reading the results …", max_entries=8)

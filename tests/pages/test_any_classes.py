@@ -304,6 +304,17 @@ def test_no_page_speaks_of_digits_on_other_data(open_page, page):
     assert not re.search(r"\bdigits?\b|MNIST's", said)
 
 
+def test_the_lesson_follows_a_class_of_the_data_and_asks_of_their_names(open_page):
+    names = [literal(name) for name in sorted(LONG_NAMES)]
+    app = open_page("lesson", lesson="targets")
+    (asked,) = app.radio
+    assert set(asked.options) < set(names)
+    assert any(f"most like **{name}**?" in asked.label for name in names)
+    for step in ("loss", "feel", "end"):
+        app = open_page("lesson", lesson=step)
+        assert not re.search(r"\b(2|7), and a little", words(app))
+
+
 def test_the_temperature_page_names_classes_and_offers_no_canvas(open_page, lab_home):
     app = open_page("temperature", image="test-5")
     names = sorted(LONG_NAMES)

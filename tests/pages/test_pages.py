@@ -3,6 +3,7 @@
 import dataclasses
 import html
 import io
+import json
 import re
 import shutil
 import time
@@ -1065,6 +1066,14 @@ def test_the_lesson_asks_before_it_shows_and_looks_back_at_its_end(open_page):
     assert "What you predicted, and what was true" in words(app)
     assert f"find most like **2**? | {guess} |" in words(app)
     assert "What does it change? | no guess |" in words(app)
+
+
+def test_a_step_hands_its_notes_and_its_question_to_whoever_leads_a_class(open_page):
+    app = open_page("lesson", lesson="temperature")
+    (laid,) = [element.proto.body for element in app.get("html") if "data-lesson-step" in element.proto.body]
+    step = json.loads(html.unescape(re.search(r'data-lesson-step="([^"]*)"', laid)[1]))
+    assert step["question"]["answers"][step["question"]["truth"]] == "The entropy: how spread out they are"
+    assert "Ask before T moves." in step["notes"]
 
 
 def test_where_the_lessons_students_are_missing_a_step_says_so(open_page):

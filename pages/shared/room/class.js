@@ -33,8 +33,8 @@ function studied() { // the image beside the bars, as a data URL
 
 function ownView(view) {
   const address = new URL(sharedAddress(view));
-  for (const name of ["stage", "lesson"]) address.searchParams.delete(name);
   const path = address.pathname.slice(new URL(".", document.baseURI).pathname.length), shown = bars();
+  for (const name of path === "lesson" ? ["stage"] : ["stage", "lesson"]) address.searchParams.delete(name);
   const step = JSON.parse(document.querySelector("[data-lesson-step]")?.dataset.lessonStep ?? "null"); // what the lesson's page says of it
   return {
     address: path + address.search,
