@@ -174,11 +174,13 @@ def test_every_step_has_notes_and_the_lesson_takes_twenty_minutes(digits):
     assert sum(step.minutes for step in STEPS) == 20
 
 
-def test_the_teachers_notes_in_the_documents_are_those_of_the_catalogue():
+def test_the_documents_have_the_catalogues_notes_and_the_students_that_ship():
     written = " ".join((ROOT / "docs" / "lesson.md").read_text(encoding="utf-8").split())
     for step in STEPS:
         assert f"### {step.title}" in written
         assert all(sentence in written for sentence in step.notes), step.name
+    for line, errors in shipped_lesson.shipped_for("digits").errors.items():
+        assert f"| {', '.join(map(str, errors))} |" in written, line
 
 
 # ----------------------------------------------------------------------------------------------------- the students
