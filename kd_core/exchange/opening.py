@@ -6,6 +6,7 @@ packs the three networks for a browser, so that bars follow a pen.
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -100,9 +101,17 @@ def browser_models(dataset: str) -> bytes:
 def _browser_models(_folder: Path, dataset: str) -> bytes:
     from safetensors.numpy import save
 
+    tensors, program = packed_models(dataset, ROLES)
+    return save(tensors, {"program": json.dumps(program)})
+
+
+def packed_models(
+    dataset: str, roles: Sequence[str]
+) -> tuple[dict[str, NDArray[Any]], dict[str, list[dict[str, Any]]]]:
+    """Tensors and program of browser_models, of these roles. Raises as it does."""
     tensors: dict[str, NDArray[Any]] = {}
     program: dict[str, list[dict[str, Any]]] = {}
-    for role in ROLES:
+    for role in roles:
         name = f"{dataset}-{role}"
         if name not in shipped.names():
             raise LabError(f"no {name} ships")
@@ -128,7 +137,7 @@ def _browser_models(_folder: Path, dataset: str) -> bytes:
             if not last:
                 nodes.append({"op": "Relu", "inputs": [output], "output": f"{output}.relu"})
         program[role] = nodes
-    return save(tensors, {"program": json.dumps(program)})
+    return tensors, program
 
 
 def _layers(

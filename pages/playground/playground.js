@@ -126,6 +126,7 @@ function show(view) { // the settings, as their controls have them
     if (range) shown.textContent = (said ?? String)(Number(values[name].toFixed(2)));
   }
   for (const option of view.inputs.unseen.input.options) option.hidden = option.disabled = Number(option.value) >= classes;
+  move({ alpha: values.alpha, tSquared: values.t2 }); // the digits below learn by them too
   view.brushes.group.hidden = values.shape !== "own";
   view.brushes.buttons.forEach((button, k) => button.setAttribute("aria-pressed", String(k === view.brush)));
   [...view.tries.children].forEach((button) => button.setAttribute("aria-pressed", String(button.situation === view.situation)));

@@ -20,19 +20,19 @@ SETTINGS = (
 """By their names in the address; playground.js knows what each may be."""
 MOST_CHARACTERS = 700
 """Of one setting: 150 points that somebody drew have 600."""
-PARTS = ("fields.js", "charts.js")
+_HERE = Path(__file__)
+COMMON_PARTS = "".join(_HERE.with_name(part).read_text("utf-8") for part in ("fields.js", "charts.js"))
+STYLE = _HERE.with_suffix(".css").read_text("utf-8")
 
 
 def playground() -> None:
     """Show it. What is no setting in an address reads as where it starts."""
-    here = Path(__file__)
-    trainer = scripts("maths", "perceptron", "points", "pair") + here.with_name("trainer.js").read_text("utf-8")
-    parts = "".join(here.with_name(part).read_text("utf-8") for part in PARTS)
+    trainer = scripts("maths", "perceptron", "points", "pair") + _HERE.with_name("trainer.js").read_text("utf-8")
     component(
         __file__,
         "kd-playground",
         css=SLIDER_CSS,
-        js=f"{COMMON_JS}{scripts('points', 'pair')}{SLIDER_JS}{parts}const TRAINER = {json.dumps(trainer)};\n",
+        js=f"{COMMON_JS}{scripts('points', 'pair')}{SLIDER_JS}{COMMON_PARTS}const TRAINER = {json.dumps(trainer)};\n",
     )(
         key=KEY,
         data={

@@ -12,6 +12,17 @@ function decode({ type, shape, data }) {
   return { type, shape, data: new ARRAYS[type](bytes.buffer) };
 }
 
+function unpacked(buffer) { // a safetensors file: its tensors, and the program that its metadata hold
+  const length = Number(new DataView(buffer).getBigUint64(0, true));
+  const { __metadata__: about, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+  const types = { I8: "int8", U8: "uint8", F32: "float32" };
+  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(tensors)) {
+    const data = new ARRAYS[types[dtype]](buffer.slice(8 + length + from, 8 + length + to));
+    tensors[name] = { type: types[dtype], shape, data };
+  }
+  return { tensors, about, program: JSON.parse(about.program) };
+}
+
 const float = (shape, data) => ({ type: "float32", shape, data });
 const withScalar = (apply) => (node, left, right) => {
   if (right.data.length !== 1) throw new Error(node.op + " with more than one number");

@@ -4,17 +4,6 @@
 
 let models;
 
-function unpacked(buffer) { // a safetensors file
-  const length = Number(new DataView(buffer).getBigUint64(0, true));
-  const { __metadata__: about, ...tensors } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
-  const types = { I8: "int8", F32: "float32" };
-  for (const [name, { dtype, shape, data_offsets: [from, to] }] of Object.entries(tensors)) {
-    const data = new ARRAYS[types[dtype]](buffer.slice(8 + length + from, 8 + length + to));
-    tensors[name] = { type: types[dtype], shape, data };
-  }
-  return { tensors, program: JSON.parse(about.program) };
-}
-
 async function open(file, shape) {
   const answer = await fetch(file);
   if (!answer.ok) throw new Error(`${answer.status}`);

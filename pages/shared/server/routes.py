@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
-from kd_core.exchange import opening
+from kd_core.exchange import browser_lesson, opening
 from kd_core.exchange.javascript.scripts import scripts
 from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
@@ -94,6 +94,20 @@ def _send_models(request: Request) -> Response:
         return _sent(request, "application/octet-stream", models, partial(_packed_models, dataset))
     except LabError as error:
         return JSONResponse(str(error), status_code=404)
+
+
+def _send_lesson(request: Request) -> Response:
+    """What a browser needs to distil a data set: of those that come with KD Lab, digits."""
+    lesson = partial(browser_lesson.browser_lesson, "digits")
+    try:
+        return _sent(request, "application/octet-stream", lesson, _packed_lesson)
+    except LabError as error:
+        return JSONResponse(str(error), status_code=404)
+
+
+@cache
+def _packed_lesson() -> bytes:
+    return gzip.compress(browser_lesson.browser_lesson("digits"), compresslevel=6, mtime=0)
 
 
 @cache
@@ -181,6 +195,7 @@ ROUTES: list[BaseRoute] = [
     Route(absolute("/assets/frame.js"), _send_script),
     Route(absolute("/assets/pen.js"), _send_pen),
     Route(absolute("/assets/models/{dataset}"), _send_models),
+    Route(absolute("/assets/lesson/digits"), _send_lesson),
     Route(absolute("/live"), _tell),
     Route(absolute("/probes"), _tell_probes),
     Route(absolute("/qr"), send_qr),

@@ -1,0 +1,117 @@
+// Distil digits here: a 784-30-10 student and its twin learn scikit-learn's digits in the browser, from the teacher that
+// ships; what is drawn meanwhile, all three answer. T, alpha and T² are the page's.
+
+const SHEET_SIDE = 280, A_FRAME = 5;
+const IMAGES = { all: [1, "all 1,352"], fifth: [0.2, "271, one in five"], twentieth: [0.05, "68, one in twenty"] };
+
+function build(root) {
+  root.replaceChildren();
+  const view = { root, history: [], send: () => {} };
+  const bar = element("div", "bar", root);
+  view.start = Object.assign(element("button", "play main", bar, "Distil digits here", { type: "button", "data-control": "distil" }), { onclick: () => press(view) });
+  const row = element("label", "row", bar, undefined, { "data-control": "digits" });
+  element("span", "", row, "Images for the students");
+  view.images = element("select", "", row, undefined, { "aria-label": "Images for the students" });
+  for (const [name, [, text]] of Object.entries(IMAGES)) element("option", "", view.images, text, { value: name });
+  view.images.oninput = () => { view.rests.rest(view.images.value); if (view.worker) again(view); };
+  view.state = element("output", "steps wide", bar, "About 1 MB to fetch, then some seconds.");
+  view.body = element("div", "body", root, undefined, { hidden: true });
+  const left = element("div", "left", view.body);
+  const canvas = element("canvas", "sheet", left, undefined, { width: SHEET_SIDE, height: SHEET_SIDE, "data-control": "drawing", ...SHEET });
+  Object.assign(element("button", "play", left, "✎ Empty sheet", { type: "button" }), { onclick: () => { view.drawing.set([], null); canvas.focus(); } });
+  const right = element("div", "side", view.body);
+  view.bars = barsIn(element("div", "kd-bars", right));
+  const charts = element("div", "charts", view.body);
+  view.errorChart = chart(charts, "Test errors of 445", ROLES.map((role) => [role, TITLES[role].split(",")[0]]));
+  view.lossChart = chart(charts, "Loss, in nats", [["baseline", "Baseline, hard loss"], ["distilled", "Distilled, whole loss"]]);
+  view.status = element("p", "verdict", view.body, "", { role: "status" });
+  view.drawing = sheet(canvas, { drawn: () => {
+    if (!view.drawing.touched || !view.worker) return;
+    view.ink = view.drawing.ink();
+    ask(view, 0);
+  } });
+  return view;
+}
+
+async function press(view) {
+  if (!view.worker) {
+    view.start.disabled = true;
+    view.state.textContent = "Fetching the digits…";
+    try {
+      const answer = await fetch(new URL("assets/lesson/digits", document.baseURI));
+      if (!answer.ok) throw new Error(answer.status);
+      view.lesson = await answer.arrayBuffer();
+    } catch {
+      view.start.disabled = false;
+      view.state.textContent = "The digits did not arrive. Press again to fetch them once more.";
+      return;
+    }
+    view.start.disabled = false;
+    view.body.hidden = false;
+    const address = URL.createObjectURL(new Blob([TRAINER], { type: "text/javascript" }));
+    view.worker = new Worker(address);
+    URL.revokeObjectURL(address);
+    view.worker.onmessage = ({ data }) => requestAnimationFrame(() => arrived(view, data));
+    view.worker.postMessage({ lesson: view.lesson });
+    again(view);
+    return;
+  }
+  if (view.playing) { view.playing = false; named(view); return; }
+  if (view.ended) { again(view); return; }
+  view.playing = true;
+  named(view);
+  ask(view, A_FRAME);
+}
+
+function again(view) {
+  Object.assign(view, { history: [], ended: false, playing: true, again: true });
+  named(view);
+  ask(view, A_FRAME);
+}
+const named = (view) => { view.start.textContent = view.playing ? "⏸ Pause" : view.ended ? "↺ Start again" : "▶ Go on"; };
+
+function ask(view, steps) { // of what waits for the worker, the newest
+  if (view.busy) { view.waiting = true; return; }
+  const { T, alpha = 1, tSquared = true } = hand.state, settings = { T, alpha, tSquared, images: IMAGES[view.images.value][0] };
+  Object.assign(view, { busy: true, waiting: false });
+  view.worker.postMessage({ settings, advance: steps, again: view.again, ...(view.ink && { ink: view.ink, side: SHEET_SIDE }) });
+  Object.assign(view, { again: false, ink: undefined });
+}
+
+function arrived(view, { step, ended, drawn, losses, errors, logits }) {
+  view.busy = false;
+  if (!drawn) {
+    keep(view.history, { step, losses, errors });
+    view.state.textContent = `${step} steps`;
+    drawCharts(view);
+    view.root.dataset.step = step;
+    view.root.dataset.errors = JSON.stringify(errors);
+  }
+  if (logits) answerBars(view, logits);
+  if (ended && view.playing && !drawn) {
+    Object.assign(view, { playing: false, ended: true });
+    named(view);
+    view.status.textContent = `After ${step} steps: teacher ${errors.teacher}, baseline ${errors.baseline}, distilled ${errors.distilled} test errors of 445. One run of few test images: a difference of a few errors may be luck.`;
+  } else if (!ended) view.status.textContent = "";
+  if (view.waiting || view.playing) ask(view, view.playing ? A_FRAME : 0);
+}
+
+function answerBars(view, logits) {
+  const models = ROLES.map((role) => ({ id: role, name: role, colour: `var(--kd-${role})`, logits: logits[role] }));
+  if (view.bars.data) view.bars.data.models = models;
+  else layOut(view.bars, { models, classes: Array.from({ length: 10 }, (_, k) => String(k)), label: null, glossary: {} });
+  models.forEach((model, m) => view.bars.bars.forEach(({ parts }) => { parts[m].bar.model = model; }));
+  move({ moved: {} });
+  draw(view.bars, hand.state);
+}
+
+export default function ({ data, parentElement, setStateValue }) {
+  const root = parentElement.querySelector(".kd-digits");
+  const view = (root.kdView ??= build(root));
+  view.send = setStateValue;
+  view.rests ??= settling((name) => view.send("digits", name));
+  if (view.rests.isNew(data.images)) view.images.value = data.images in IMAGES ? data.images : "fifth";
+  view.stop?.();
+  view.stop = followed((state) => draw(view.bars, state));
+  return () => { view.rests.end(); view.stop(); view.worker?.terminate(); view.worker = undefined; };
+}
