@@ -23,6 +23,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": exchange.verify,
     "ship": exchange.ship,
     "ship-lesson": exchange.ship_lesson,
+    "site": exchange.site,
     "runs": runs.list_runs,
     "show": runs.show,
     "compare": experiments.compare,

@@ -26,7 +26,7 @@ from kd_core.cli.options import (
 )
 from kd_core.cli.runs import find, finished, open_store
 from kd_core.data.paths import available
-from kd_core.exchange import lesson, opening, shipped
+from kd_core.exchange import lesson, opening, shipped, static_site
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
@@ -278,3 +278,17 @@ def _unseen(model: "nn.Module", dataset: "Dataset", missing: int) -> lesson.Unse
     from kd_core.experiments.lesson import students
 
     return lesson.Unseen((missing,), *students.logits_and_prior(model, dataset, [missing]))
+
+
+def site(
+    folder: Annotated[Path, typer.Argument(help="Where to write it, such as public.")],
+    force: Force = False,
+) -> None:
+    """Write the Playground and its digits as static files, for any web host or none: they open from the folder too.
+
+    Needs a checkout, for it is made of the app's own pages.
+    """
+    _check_free([folder / "index.html"], force)
+    written = static_site.write_site(folder)
+    say(f"{len(written)} files, {sum(written.values()) / 1e6:.1f} MB", notices)
+    say(str(folder / "index.html"))

@@ -1,4 +1,4 @@
-"""What a browser needs to distil a data set by itself: images, labels, and the logits of the teacher that ships."""
+"""What a browser needs to distill a data set by itself: images, labels, and the logits of the teacher that ships."""
 
 import json
 from functools import cache

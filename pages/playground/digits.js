@@ -1,4 +1,4 @@
-// Distil digits here: a 784-30-10 student and its twin learn scikit-learn's digits in the browser, from the teacher that
+// Distill digits here: a 784-30-10 student and its twin learn scikit-learn's digits in the browser, from the teacher that
 // ships; what is drawn meanwhile, all three answer. T, alpha and T² are the page's.
 
 const SHEET_SIDE = 280, A_FRAME = 5;
@@ -8,7 +8,7 @@ function build(root) {
   root.replaceChildren();
   const view = { root, history: [], send: () => {} };
   const bar = element("div", "bar", root);
-  view.start = Object.assign(element("button", "play main", bar, "Distil digits here", { type: "button", "data-control": "distil" }), { onclick: () => press(view) });
+  view.start = Object.assign(element("button", "play main", bar, "Distill digits here", { type: "button", "data-control": "distill" }), { onclick: () => press(view) });
   const row = element("label", "row", bar, undefined, { "data-control": "digits" });
   element("span", "", row, "Images for the students");
   view.images = element("select", "", row, undefined, { "aria-label": "Images for the students" });
@@ -38,9 +38,7 @@ async function press(view) {
     view.start.disabled = true;
     view.state.textContent = "Fetching the digits…";
     try {
-      const answer = await fetch(new URL("assets/lesson/digits", document.baseURI));
-      if (!answer.ok) throw new Error(answer.status);
-      view.lesson = await answer.arrayBuffer();
+      view.lesson = await fetched("lesson/digits");
     } catch {
       view.start.disabled = false;
       view.state.textContent = "The digits did not arrive. Press again to fetch them once more.";

@@ -1,4 +1,4 @@
-"""Distil digits in the browser: Python sends the page's scripts, and keeps how many images the students see."""
+"""Distill digits in the browser: Python sends the page's scripts, and keeps how many images the students see."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-// Distils digits off the page's thread. After maths, as_mnist, interpreter and perceptron.js.
+// Distills digits off the page's thread. After maths, as_mnist, interpreter and perceptron.js.
 // In: {lesson}, the file of kd_core.exchange.browser_lesson; {ink, side}, a drawing, or {image}, 784 grey levels, to look at;
 // {settings: {T, alpha, tSquared, images}, advance, again}. Out: {step, errors, losses, logits: of what is looked at}.
 

@@ -40,6 +40,8 @@ IN_COMPONENTS = {
     "class": "Class",
     "diagonal": "The map's diagonal",
     "again": "Start again",
+    "digits": "Images of digits for the students",
+    "distill": "Distill digits here",
     "drawing": "The sheet to draw on",
     "examples": "Students' points",
     "field": "The fields",

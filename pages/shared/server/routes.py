@@ -97,7 +97,7 @@ def _send_models(request: Request) -> Response:
 
 
 def _send_lesson(request: Request) -> Response:
-    """What a browser needs to distil a data set: of those that come with KD Lab, digits."""
+    """What a browser needs to distill a data set: of those that come with KD Lab, digits."""
     lesson = partial(browser_lesson.browser_lesson, "digits")
     try:
         return _sent(request, "application/octet-stream", lesson, _packed_lesson)
