@@ -6,7 +6,7 @@ const IMAGES = { all: [1, "all 1,352"], fifth: [0.2, "271, one in five"], twenti
 
 function build(root) {
   root.replaceChildren();
-  const view = { root, history: [], send: () => {} };
+  const view = { root, history: [], turn: 0, send: () => {} };
   const bar = element("div", "bar", root);
   view.start = Object.assign(element("button", "play main", bar, "Distill digits here", { type: "button", "data-control": "distill" }), { onclick: () => press(view) });
   const row = element("label", "row", bar, undefined, { "data-control": "digits" });
@@ -62,7 +62,7 @@ async function press(view) {
 }
 
 function again(view) {
-  Object.assign(view, { history: [], ended: false, playing: true, again: true });
+  Object.assign(view, { history: [], ended: false, playing: true, turn: view.turn + 1, again: true });
   named(view);
   ask(view, A_FRAME);
 }
@@ -72,13 +72,14 @@ function ask(view, steps) { // of what waits for the worker, the newest
   if (view.busy) { view.waiting = true; return; }
   const { T, alpha = 1, tSquared = true } = hand.state, settings = { T, alpha, tSquared, images: IMAGES[view.images.value][0] };
   Object.assign(view, { busy: true, waiting: false });
-  view.worker.postMessage({ settings, advance: steps, again: view.again, ...(view.ink && { ink: view.ink, side: SHEET_SIDE }) });
+  view.worker.postMessage({ settings, advance: steps, again: view.again, turn: view.turn, ...(view.ink && { ink: view.ink, side: SHEET_SIDE }) });
   Object.assign(view, { again: false, ink: undefined });
 }
 
-function arrived(view, { step, ended, drawn, losses, errors, logits }) {
+function arrived(view, { turn, step, ended, drawn, losses, errors, logits }) {
   view.busy = false;
-  if (!drawn) {
+  const now = turn === view.turn; // else it was asked for before all began anew
+  if (now && !drawn) {
     keep(view.history, { step, losses, errors });
     view.state.textContent = `${step} steps`;
     drawCharts(view);
@@ -86,7 +87,7 @@ function arrived(view, { step, ended, drawn, losses, errors, logits }) {
     view.root.dataset.errors = JSON.stringify(errors);
   }
   if (logits) answerBars(view, logits);
-  if (ended && view.playing && !drawn) {
+  if (now && ended && view.playing && !drawn) {
     Object.assign(view, { playing: false, ended: true });
     named(view);
     view.status.textContent = `After ${step} steps: teacher ${errors.teacher}, baseline ${errors.baseline}, distilled ${errors.distilled} test errors of 445. One run of few test images: a difference of a few errors may be luck.`;

@@ -1,6 +1,6 @@
 // Distills digits off the page's thread. After maths, as_mnist, interpreter and perceptron.js.
 // In: {lesson}, the file of kd_core.exchange.browser_lesson; {ink, side}, a drawing, or {image}, 784 grey levels, to look at;
-// {settings: {T, alpha, tSquared, images}, advance, again}. Out: {step, errors, losses, logits: of what is looked at}.
+// {settings: {T, alpha, tSquared, images}, advance, again, turn}. Out: {turn, step, errors, losses, logits: of what is looked at}.
 
 const BATCH = 64, RATE = 0.01, LONGEST = 600, HIDDEN_UNITS = 30; // steps, over which the rate falls to nothing by a half cosine
 const inks = (levels) => Float64Array.from(levels, (level) => level / 255);
@@ -35,7 +35,7 @@ function step({ T, alpha, tSquared }) {
   state.losses = Object.fromEntries(Object.entries(pair).map(([role, each]) => [role, learn(each, inputs, { ...lesson, alpha: role === "distilled" ? alpha : 0 })]));
 }
 
-onmessage = ({ data: { lesson, ink, side, image, settings, advance = 0, again } }) => {
+onmessage = ({ data: { lesson, ink, side, image, settings, advance = 0, again, turn } }) => {
   if (lesson) open(lesson);
   if (ink) look(asMnist(ink, side, side));
   if (image) look(image);
@@ -48,5 +48,5 @@ onmessage = ({ data: { lesson, ink, side, image, settings, advance = 0, again } 
     if (!ink && !image) errors[role] = wrongOf(forward(each, state.test), state.right).reduce((a, b) => a + b, 0);
   }
   const now = state.pair.baseline.updates;
-  postMessage({ step: now, ended: now >= LONGEST, drawn: Boolean(ink || image), losses: state.losses, errors, logits: state.image ? logits : null });
+  postMessage({ turn, step: now, ended: now >= LONGEST, drawn: Boolean(ink || image), losses: state.losses, errors, logits: state.image ? logits : null });
 };

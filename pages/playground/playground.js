@@ -50,7 +50,7 @@ function textOf(view) { // the address's part of what is set: what is as it star
 
 function build(root) {
   root.replaceChildren();
-  const view = { root, values: {}, own: [], history: [], canvases: {}, borders: {}, brush: 0, limit: STEPS, dense: Math.min(2, devicePixelRatio || 1) };
+  const view = { root, values: {}, own: [], history: [], canvases: {}, borders: {}, brush: 0, limit: STEPS, turn: 0, dense: Math.min(2, devicePixelRatio || 1) };
   view.bar = element("div", "bar", root, undefined, { role: "toolbar", "aria-label": "Training" });
   const button = (text, control, act, title) => Object.assign(element("button", "play", view.bar, text, { type: "button", "data-control": control, title }), { onclick: act });
   view.play = button("▶ Play", "play", () => { if (view.playing) pause(view); else go(view); }, "Train, or pause");
@@ -141,7 +141,7 @@ function changed(view, name) { // by the hand
   view.rests.rest(textOf(view));
   endSeeds(view);
   if (!canTrain(view)) { awaitPoints(view); return; }
-  if (!["speed", "alpha", "t2", "rate", "examples", "unseen", "T"].includes(name)) Object.assign(view, { history: [], limit: STEPS });
+  if (!["speed", "alpha", "t2", "rate", "examples", "unseen", "T"].includes(name)) Object.assign(view, { history: [], limit: STEPS, turn: view.turn + 1, weights: undefined });
   else if (view.ended) view.limit = (view.history.at(-1)?.step ?? 0) + MORE;
   if (view.ended || view.playing || name === "own" || name === "shape") go(view);
   else ask(view, 0);
@@ -169,7 +169,7 @@ function pause(view) {
   view.play.textContent = "▶ Play";
 }
 function startAgain(view) {
-  Object.assign(view, { history: [], limit: STEPS, again: true });
+  Object.assign(view, { history: [], limit: STEPS, turn: view.turn + 1, again: true });
   go(view);
 }
 
@@ -179,7 +179,7 @@ function ask(view, steps) {
   if (view.busy) { view.waiting = Math.max(steps, view.waiting ?? 0); return; }
   view.busy = true;
   view.waiting = undefined;
-  view.worker.postMessage({ settings: settingsOf(view), advance: steps, again: view.again });
+  view.worker.postMessage({ settings: settingsOf(view), advance: steps, again: view.again, turn: view.turn });
   view.again = false;
 }
 
@@ -190,14 +190,15 @@ function arrived(view, answer) {
   if (answer.few) view.few = answer.few;
   view.fields = { ...view.fields, ...answer.fields };
   for (const role of Object.keys(answer.fields)) delete view.borders[role];
-  Object.assign(view, { taught: answer.taught, only: answer.only, weights: answer.weights ?? view.weights });
-  if (answer.taught === 1) keep(view.history, answer);
-  const { step, errors } = answer;
-  if (view.playing && answer.taught === 1 && step >= view.limit) { pause(view); view.ended = true; atRest(view, errors); }
+  const { step, errors, taught, turn } = answer, now = turn === view.turn; // else it was asked for before all began anew
+  if (now) Object.assign(view, { only: answer.only, weights: answer.weights });
+  if (now && taught === 1) keep(view.history, answer);
+  if (now && view.playing && taught === 1 && step >= view.limit) { pause(view); view.ended = true; atRest(view, errors); }
   if (view.waiting !== undefined) ask(view, view.waiting);
   else if (view.playing) ask(view, Number(view.values.speed)); // the worker goes on while this frame is painted
-  view.steps.textContent = answer.taught < 1 ? `The teacher learns: ${Math.round(100 * answer.taught)}%` : `${step.toLocaleString("en")} steps`;
-  for (const role of ROLES) view.large[role].textContent = role !== "teacher" && answer.taught < 1 ? "–" : errors[role];
+  if (!now) return;
+  view.steps.textContent = taught < 1 ? `The teacher learns: ${Math.round(100 * taught)}%` : `${step.toLocaleString("en")} steps`;
+  for (const role of ROLES) view.large[role].textContent = role !== "teacher" && taught < 1 ? "–" : errors[role];
   if (view.history.length) drawCharts(view);
   if (view.at) { view.at.point = nearest(view, view.at); inspect(view); }
   paint(view);
@@ -313,7 +314,7 @@ export default function ({ data, parentElement, setStateValue }) {
   const named = ofAddress(data), wish = view.rests.isNew(textOf(named)) || first;
   if (wish) {
     const other = named.situation !== view.situation;
-    Object.assign(view, named);
+    Object.assign(view, named, { history: [], limit: STEPS, turn: view.turn + 1, weights: undefined });
     if (other) pose(view);
   }
   show(view);

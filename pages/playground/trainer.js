@@ -1,5 +1,5 @@
 // Trains off the page's thread. After maths, perceptron, points and pair.
-// In: {settings, advance, again}: take these settings, make so many steps, begin anew. Out: what stands then, with the fields:
+// In: {settings, advance, again, turn}: take these settings, make so many steps, begin anew. Out: what stands then, with turn and the fields:
 // logits of each network at GRID x GRID places of the plane, from the upper left, row by row.
 // In: {pairs, settings, steps, taught}: train so many pairs of other seeds with this teacher. Out: {pair}, each pair's errors.
 
@@ -38,8 +38,8 @@ function fieldOf(network) {
   return field;
 }
 
-function stands() {
-  const { K, test, few, teacher, pair, losses } = state, answer = { K, step: pair.baseline.updates, losses, taught: teacher.updates / TEACHER_STEPS };
+function stands(turn) {
+  const { K, test, few, teacher, pair, losses } = state, answer = { K, turn, step: pair.baseline.updates, losses, taught: teacher.updates / TEACHER_STEPS };
   answer.errors = { teacher: errorsIn(teacher, test) };
   const wrong = STUDENTS.map((role) => { const each = wrongIn(pair[role], test); answer.errors[role] = each.reduce((a, b) => a + b, 0); return each; });
   answer.only = [0, 1].map((one) => wrong[one].reduce((sum, is, place) => sum + (is && !wrong[1 - one][place]), 0));
@@ -64,6 +64,6 @@ onmessage = ({ data }) => {
   if (data.pairs) return trainPairs(data);
   take(data.settings, data.again);
   advance(data.advance);
-  const answer = stands();
+  const answer = stands(data.turn);
   postMessage(answer, Object.values(answer.fields).map(({ buffer }) => buffer));
 };
