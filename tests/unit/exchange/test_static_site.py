@@ -69,4 +69,4 @@ def test_a_browsers_lesson_has_the_digits_and_what_their_teacher_says_of_them():
     logits = shipped.logits_of("digits-teacher", digits.train_images[:9], digits.normalise)
     np.testing.assert_allclose(tensors["teacher_logits"][:9], logits, atol=1e-3)
     about = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-    assert int(about["teacher_errors"]) == shipped.facts_of("digits-teacher")["card"]["results"]["test_errors"]
+    assert int(about["teacher_errors"]) == shipped.facts_of("digits-teacher")["run"]["results"]["test_errors"]
