@@ -40,10 +40,10 @@ def test_a_visitor_sees_why_a_teacher_helps_and_when_not(page):
     assert first["teacher"] < first["baseline"]
 
     page.get_by_role("button", name="Twenty seeds").click()
-    expect(page.locator(".verdict")).to_contain_text("95% interval")
-    expect(page.locator(".verdict")).to_contain_text("fewer test errors of 1,000 than its twin")
+    expect(page.locator(".kd-playground .verdict")).to_contain_text("95% interval")
+    expect(page.locator(".kd-playground .verdict")).to_contain_text("fewer test errors of 1,000 than its twin")
 
-    field = page.get_by_role("application", name="Distilled")
+    field = page.get_by_role("application", name="Distilled", exact=False).first
     field.focus()
     page.keyboard.press("PageDown")
     expect(page.locator(".inspector")).to_contain_text("A point with label A, at T = 4")
