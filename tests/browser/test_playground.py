@@ -82,7 +82,7 @@ def test_controls_act_while_it_trains_and_start_again_begins_alike(page):
 
 def test_points_of_ones_own_are_learned_and_kept_in_the_address(page):
     page.get_by_label("Data").select_option("Draw your own")
-    expect(page.locator(".steps")).to_contain_text("Draw two classes")
+    expect(page.locator(".kd-playground .steps")).to_contain_text("Draw two classes")
     field = page.get_by_role("application", name="Teacher")
     for name, x in (("● A", 60), ("■ B", 200)):
         page.get_by_role("button", name=name).click()
