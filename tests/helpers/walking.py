@@ -19,8 +19,9 @@ NO_OPTIONS = ("Select all", "No results")
 REFUSED = '[data-testid="stMain"] [data-testid="stAlertContentError"]'
 PATIENCE = 60_000
 """Milliseconds that a page may take to come to rest."""
-HEARD_OF = 3_000
-"""Milliseconds until Python has heard of a change, or the control is the browser's own."""
+IDLE_TURNS = 15
+"""How often the browser is idle for 0.1 s without asking Python, until a control is taken for the browser's own. A
+span of time would not do: on a busy machine a browser asks late."""
 POLLING_MS = 50
 STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
@@ -89,6 +90,12 @@ window.walk = (() => {
     && document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === "notRunning"
     && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"]');
 
+  const heard_of = async (before) => { // whether Python is asked, once the browser has nothing else to do
+    for (let turn = 0; turn < IDLE_TURNS && clock.asked <= before; turn++)
+      await new Promise((done) => requestIdleCallback(() => setTimeout(done, 100)));
+    return clock.asked > before;
+  };
+
   function* elements(root) {
     for (const element of root.querySelectorAll("*")) {
       yield element;
@@ -138,7 +145,7 @@ window.walk = (() => {
   const folded = () => [...document.querySelectorAll('[data-testid="stMain"] details:not([open]) > summary')];
   const unfold = () => folded().map((summary) => summary.click()).length;
   const find = (kind, label, nth) => all().find((one) => one.kind === kind && one.label === label && one.nth === nth);
-  return { clock, settled, folded, unfold, all: () => all().map(({ element, ...rest }) => rest), find };
+  return { clock, settled, heard_of, folded, unfold, all: () => all().map(({ element, ...rest }) => rest), find };
 })();
 """
 
@@ -160,6 +167,7 @@ def _script() -> str:
         "RUN": ForwardMsgMetadata.RUN_FIELD_NUMBER,
         "PARTS_OF_RUN": RunIdentity.FRAGMENT_IDS_FIELD_NUMBER,
     }
+    numbers["IDLE_TURNS"] = IDLE_TURNS
     return "".join(f"const {name} = {number};" for name, number in numbers.items()) + SCRIPT
 
 
@@ -406,11 +414,8 @@ class Walk:
 
         Returns False where nothing was asked: what changed is the browser's own.
         """
-        if asked is not None:
-            try:
-                self._wait_for("(before) => walk.clock.asked > before", arg=asked, timeout=HEARD_OF)
-            except PlaywrightTimeoutError:
-                return False
+        if asked is not None and not self.page.evaluate("(before) => walk.heard_of(before)", asked):
+            return False
         self._wait_for("walk.settled()", timeout=PATIENCE)
         return True
 
