@@ -56,7 +56,7 @@ def check_teacher(config: "RunConfig", teacher: "RunConfig") -> None:
 
 
 def _plain(config: "RunConfig") -> bool:
-    """Whether a run distils with Hinton's objective, which stays the same over the steps."""
+    """Whether a run distills with Hinton's objective, which stays the same over the steps."""
     objective = config.distillation
     unchanged = objective is not None and objective.objective == "hinton" and not objective.changes
     return unchanged and not config.training.label_smoothing

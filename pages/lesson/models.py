@@ -54,7 +54,7 @@ class Shown(NamedTuple):
             return {**named, "image": f"test-{self.image(view)}", "T": st.query_params.get("T", "1")}
         if view == "missing":
             return {"experiment": "no_3", "on": self.dataset if self.dataset in HANDWRITTEN else DIGITS}
-        if view == "distil":
+        if view == "distill":
             return {keys.VIEW: keys.SET_UP}
         return named if view in ("costs", "gradient", "seeds", "targets") else {}
 

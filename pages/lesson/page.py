@@ -32,7 +32,7 @@ with st.container(key="part_lesson"):
         if back is not None:
             views.step_button(say("words.back"), back, key="lesson_back", icon=":material/chevron_left:")
         if ahead is not None:
-            leads = "secondary" if step.view == "distil" and not trained() else filled("lesson_next")
+            leads = "secondary" if step.view == "distill" and not trained() else filled("lesson_next")
             label = say("words.next", title=ahead.title)
             views.step_button(label, ahead, key="lesson_next", icon=":material/chevron_right:", type=leads)
     if step.view == "end":

@@ -1,4 +1,4 @@
-"""Distil now: one button trains a teacher and both students on digits, and their curves move beside the text."""
+"""Distill now: one button trains a teacher and both students on digits, and their curves move beside the text."""
 
 import streamlit as st
 
@@ -21,28 +21,28 @@ TRAINED = "lesson_trained"
 PANELS = ("loss", "validation_accuracy")
 
 
-def distil(_shown: Shown, _revealed: bool) -> None:
+def distill(_shown: Shown, _revealed: bool) -> None:
     """The button, the curves, and what came of it."""
     runs = trained()
     seed = 1 + runs[-1].config.seed if runs else 0
     to_train = experiments_story.plan(presets.quick_demo(DIGITS, seed)).to_train
-    label = say("views.distil_again" if runs else "views.distil")
+    label = say("views.distill_again" if runs else "views.distill")
     with st.container(horizontal=True, vertical_alignment="center"):
-        look = "secondary" if runs else filled("lesson_distil")
-        if pressed(label, type=look, key="lesson_distil", icon=":material/play_arrow:"):
+        look = "secondary" if runs else filled("lesson_distill")
+        if pressed(label, type=look, key="lesson_distill", icon=":material/play_arrow:"):
             with refusals():
                 ids = rights.submit(to_train)
                 st.session_state[TRAINED] = st.query_params[TRAINED] = services.store().get(ids[-1]).batch
                 st.rerun()
         if not any(run.status in ACTIVE for run in runs):
-            time = expected_time(to_train) or say("views.distil_time")
-            st.caption(say("views.distil_takes", data=info_of(DIGITS).label, time=time.replace("*", "")))
+            time = expected_time(to_train) or say("views.distill_time")
+            st.caption(say("views.distill_takes", data=info_of(DIGITS).label, time=time.replace("*", "")))
     if not runs:
         _, some = services.samples(DIGITS, 1)
         for column, (image, *_others) in zip(st.columns(len(some)), some, strict=True):
             with column:
-                show(image, text=say("views.distil_images"))
-        st.info(say("views.distil_waiting"), icon=":material/show_chart:")
+                show(image, text=say("views.distill_images"))
+        st.info(say("views.distill_waiting"), icon=":material/show_chart:")
         return
     live_view(runs, panels=PANELS, key="lesson")
     by_role = {run.config.role: run for run in runs if run.usable}

@@ -18,7 +18,7 @@ from kd_core.experiments.lesson.questions import HOT, saved
 from pages.lesson import figures
 from pages.lesson.models import Shown
 from pages.lesson.targets import soft_targets_of_three
-from pages.lesson.training import distil
+from pages.lesson.training import distill
 from pages.shared import tour
 from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import show, width_of
@@ -222,7 +222,7 @@ VIEWS: dict[str, Callable[[Shown, bool], None]] = {
     "sure": partial(bars, "sure"),
     "gradient": partial(gradient, (20.0,)),
     "felt": felt,
-    "distil": distil,
+    "distill": distill,
     "hot": hot,
     "seeds": seeds,
     "worth": worth,

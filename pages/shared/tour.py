@@ -7,7 +7,7 @@ from pages.shared.navigation import LISTED
 
 LESSON, PAGE = "lesson", "lesson"
 """The query parameter that names the step, and the folder of the lesson's own page."""
-OF_BEFORE = {"1": "why", "2": "feel", "3": "distil", "4": "compare", "5": "missing"}
+OF_BEFORE = {"1": "why", "2": "feel", "3": "distill", "4": "compare", "5": "missing"}
 """Addresses of before December 2026 had five steps, by their numbers."""
 _WANTED, _LEFT = "lesson_wanted", "lesson_left"
 TITLES = {page.folder: page.title for page in LISTED}

@@ -95,7 +95,7 @@ SHOWN = {
     "doubtful": ".kd-bars .groups",
     "sure": ".kd-bars .groups",
     "felt": ".kd-bars .groups",
-    "distil": ".st-key-curves_lesson .main-svg",
+    "distill": ".st-key-curves_lesson .main-svg",
 }
 """By the view of a step, what its text speaks of; of all others a chart."""
 
@@ -117,15 +117,15 @@ def walk(page, address, likest, *, trains):
         expect(page).to_have_url(re.compile(rf"lesson={step.name}"))
         expect(page.get_by_text(f"2, and a little {likest}")).to_be_visible()
         expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
-        if step.view == "distil" and trains:
-            page.get_by_role("button", name="Distil now").click()
-        elif step.view not in ("distil", "missing", "end"):
+        if step.view == "distill" and trains:
+            page.get_by_role("button", name="Distill now").click()
+        elif step.view not in ("distill", "missing", "end"):
             assert_shown(page, SHOWN.get(step.view, CHART))
         if step.ahead:
             page.locator(f".st-key-lesson_choice_{step.ahead} label").nth(1).click()
             expect(page.get_by_text("You predicted")).to_be_visible()
             if trains:
-                assert_shown(page, SHOWN["distil"])
+                assert_shown(page, SHOWN["distill"])
                 expect(page.get_by_text("their teacher")).to_be_visible(timeout=TRAINED_MS)
         elif step.question:
             if step.view != "hot":  # predicted while it trained

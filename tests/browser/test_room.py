@@ -106,7 +106,7 @@ def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, 
     page.locator("[data-testid=stApp][data-test-script-state=notRunning]").wait_for()
     page.keyboard.press("ArrowRight")  # after the last part comes the lesson's next step, on the stage too
     expect(page.get_by_role("main").get_by_text("7 of 12")).to_be_visible()
-    expect(page).to_have_url(re.compile("lesson=distil.*stage=1|stage=1.*lesson=distil"))
+    expect(page).to_have_url(re.compile("lesson=distill.*stage=1|stage=1.*lesson=distill"))
     expect(navigation).to_be_hidden()
     page.keyboard.press("Escape")
     expect(navigation).to_be_visible()

@@ -1017,7 +1017,7 @@ def keys_of_buttons(app):
 
 def test_on_other_pages_a_lesson_waits_with_the_way_back(open_front):
     app = open_front(lesson="why")
-    assert "1 of 12: Why distil at all?" in words(app)
+    assert "1 of 12: Why distill at all?" in words(app)
     assert {"lesson_return", "lesson_leave"} <= keys_of_buttons(app)
     assert "lesson_next" not in keys_of_buttons(app)
     assert "11 of 12: The missing class" in words(open_front(lesson="5")), "as an address of before named it"
