@@ -91,8 +91,8 @@ def test_the_mnist_teacher_finds_a_2_most_like_a_7(mnist_story, temperature):
     assert likest(mean_soft_targets(mnist_story.teacher, mnist_story.labels, temperature))[2] == 7
 
 
-@pytest.mark.parametrize(("dataset", "image", "second"), [("mnist", 35, 7), ("digits", 15, 3)])
-def test_the_lesson_follows_a_sure_2_with_its_likest_class_second(request, dataset, image, second):
+@pytest.mark.parametrize(("dataset", "image", "second", "hesitates"), [("mnist", 35, 7, 0.6), ("digits", 15, 3, 0.9)])
+def test_the_lesson_follows_a_sure_2_with_its_likest_class_second(request, dataset, image, second, hesitates):
     story = request.getfixturevalue(f"{dataset}_story")
     shown = Material(tuple("0123456789"), story.labels, story.teacher, story.distilled, digits=True)
     soft = softened(story.teacher[image], 1)
@@ -100,7 +100,7 @@ def test_the_lesson_follows_a_sure_2_with_its_likest_class_second(request, datas
     assert story.labels[image] == 2
     assert soft[2] > 0.99
     assert np.argsort(-soft)[1] == second == shown.by_likeness[0]
-    assert softened(story.teacher[shown.doubtful], 1).max() < 0.6
+    assert softened(story.teacher[shown.doubtful], 1).max() < hesitates
 
 
 def test_the_gallery_of_the_lesson_starts_with_a_doubtful_image(story):

@@ -119,6 +119,10 @@ def test_page_that_needs_models_points_to_the_quick_demo_while_there_is_none(ope
     assert "The quick demo makes three" in words(open_page(page, "empty"))
 
 
+def test_the_lesson_without_any_model_says_how_to_get_one(open_page):
+    assert "There is no trained model yet" in words(open_page("lesson", home="empty"))
+
+
 def test_quick_demo_trains_three_models_to_the_end(open_page, homes, monkeypatch):
     monkeypatch.setattr(presets, "quick_demo", short_demo.short)
     app = open_page("overview", "empty")
@@ -1081,10 +1085,6 @@ def test_where_the_lessons_students_are_missing_a_step_says_so(open_page):
         app = open_page("lesson", lesson=name)
         assert "make them with 'python -m kd_core ship-lesson'" in words(app)
         assert not app.radio
-
-
-def test_the_lesson_without_any_model_says_how_to_get_one(open_page):
-    assert "There is no trained model yet" in words(open_page("lesson", home="empty"))
 
 
 def test_a_sweep_that_was_interrupted_says_why_beside_the_button_that_goes_on(open_page, homes):
