@@ -7,7 +7,7 @@ const IMAGES = { all: [1, "all 1,352"], fifth: [0.2, "271, one in five"], twenti
 function build(root) {
   root.replaceChildren();
   const view = { root, history: [], turn: 0, send: () => {} };
-  const bar = element("div", "bar", root);
+  const bar = element("div", "tools", root);
   view.start = Object.assign(element("button", "play main", bar, "Distill digits here", { type: "button", "data-control": "distill" }), { onclick: () => press(view) });
   const row = element("label", "row", bar, undefined, { "data-control": "digits" });
   element("span", "", row, "Images for the students");
@@ -49,7 +49,7 @@ async function press(view) {
     const address = URL.createObjectURL(new Blob([TRAINER], { type: "text/javascript" }));
     view.worker = new Worker(address);
     URL.revokeObjectURL(address);
-    view.worker.onmessage = ({ data }) => requestAnimationFrame(() => arrived(view, data));
+    view.worker.onmessage = ({ data }) => requestAnimationFrame(() => (data.shown ? view.drawing.set([], data.shown) : arrived(view, data)));
     view.worker.postMessage({ lesson: view.lesson });
     again(view);
     return;

@@ -12,6 +12,7 @@ function open(lesson) {
   Object.assign(state, { inputs: inks(of("train_images")), labels: of("train_labels"), known: Float64Array.from(of("teacher_logits")),
     test: inks(of("test_images")), right: of("test_labels"), wrong: Number(about.teacher_errors), teacher: network({ nodes: program.teacher, tensors: model }, [784]) });
   look(of("test_images").slice(0, 784));
+  postMessage({ shown: state.image }); // to begin with
 }
 
 function look(image) {
