@@ -232,6 +232,7 @@ def shell(folder: Path) -> dict[str, Any]:
         "show": [teacher],
         "compare": [teacher, student],
         "advise": [student],
+        "site": [str(folder / "tmp" / "site")],
         "data list": [],
         "data look": [str(source)],
         "data add": [str(source)],

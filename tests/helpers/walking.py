@@ -230,7 +230,7 @@ class Walk:
         """Change a control at least three times; of a few things side by side, choose each."""
         self.visited.append(name)
         for turn in range(max(CHANGES, self._options(name) - 1)):
-            before, address = set(self._present()), self.page.url
+            before, address = set(self._present()), self._here()
             asked = self._asked()
             chosen = self._choose(name, turn)
             if chosen is None:
@@ -241,7 +241,7 @@ class Walk:
                 self.browsers_own.add(name)
             self._unfold()
             self._check(name, chosen, turn)
-            if set(parse_qsl(urlsplit(self.page.url).query)) - set(parse_qsl(urlsplit(address).query)):
+            if set(parse_qsl(urlsplit(self._here()).query)) - set(parse_qsl(urlsplit(address).query)):
                 self.carried.add(name)
             uncovered = [one for one in self._not_visited(self._present()) if one not in before]
             for new in uncovered:
@@ -274,7 +274,7 @@ class Walk:
     def _reload(self) -> None:
         """Open the address anew: what it carries stands again."""
         before = self._present()
-        self.page.goto(self.page.url)
+        self.page.goto(self._here())
         self._settle()
         self._unfold()
         for name, value in before.items():
@@ -374,15 +374,17 @@ class Walk:
     def _offered(self, element: ElementHandle) -> dict[str, Locator]:
         """The first options of a list, which this opens."""
         listed = self.page.locator('[role="listbox"] [role="option"]')
-        while not listed.count():  # a page that scrolls closes the list again
+        read = "(options) => options.map((option) => [option.innerText, option.ariaDisabled === 'true'])"
+        while not (texts := listed.evaluate_all(read)):  # a page that scrolls closes the list again
             element.focus()
             self.page.keyboard.press("ArrowDown")
             with contextlib.suppress(PlaywrightTimeoutError):
                 listed.first.wait_for(timeout=1_000)
-        texts = {
-            one.inner_text(): one for one in listed.all()[:SEVERAL] if one.get_attribute("aria-disabled") != "true"
+        return {
+            text: listed.nth(place)
+            for place, (text, disabled) in enumerate(texts[:SEVERAL])
+            if not disabled and text not in NO_OPTIONS
         }
-        return {text: one for text, one in texts.items() if text not in NO_OPTIONS}
 
     def _at_its_end(self, element: ElementHandle) -> bool:
         return element.evaluate("(e) => e.max !== '' && Number(e.value) + Number(e.step || 1) > Number(e.max)")
@@ -405,6 +407,10 @@ class Walk:
     def _wait_for(self, condition: str, arg: object = None, timeout: float = PATIENCE) -> None:
         """Wait until a condition holds in the page. Playwright's own rhythm has it draw 60 frames a second."""
         self.page.wait_for_function(condition, arg=arg, timeout=timeout, polling=POLLING_MS)
+
+    def _here(self) -> str:
+        """The address that the browser shows. Playwright's page.url hears of it later, on a busy machine much later."""
+        return self.page.evaluate("location.href")
 
     def _asked(self) -> int:
         return self.page.evaluate("walk.clock.asked")
