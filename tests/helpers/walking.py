@@ -64,8 +64,12 @@ window.walk = (() => {
     }
     return found;
   };
-  const heard = async (data) => {
-    const message = fields(new Uint8Array(data instanceof Blob ? await data.arrayBuffer() : data));
+  let before = Promise.resolve(); // of two messages the shorter is read sooner, and must not overtake the other
+  const heard = (data) => {
+    before = before.then(async () => hear(data instanceof Blob ? await data.arrayBuffer() : data));
+  };
+  const hear = (data) => {
+    const message = fields(new Uint8Array(data));
     if (message.has(NEW_SESSION)) {
       const run = fields(message.get(METADATA) ?? []).get(RUN);
       const part = textOf(fields(run ?? []).get(PARTS_OF_RUN));
