@@ -74,7 +74,7 @@ function classroom(view, bar) {
     return content;
   }
   function drawCorner({ code, question, followers }) {
-    const now = JSON.stringify([code, question?.shown ? question : null, followers]);
+    const now = JSON.stringify([code, question, followers]);
     if (corner.dataset.shown === now) return;
     corner.dataset.shown = now;
     corner.replaceChildren();
@@ -84,7 +84,7 @@ function classroom(view, bar) {
     element("strong", "", line, code);
     element("span", "", line, ` · ${followers} here`);
     if (!question) return;
-    const box = element("section", "kd-asked", corner);
+    const box = element("section", "kd-question", corner);
     element("h2", "", box, question.prompt);
     if (question.shown) showAnswers(box, question);
     else element("p", "", box, question.open ? `${question.votes} of ${Math.max(question.votes, followers)} have answered.` : "No more answers are taken.");
@@ -106,7 +106,7 @@ function classroom(view, bar) {
     };
     if (!state.known) {
       element("p", "", panel, "Phones follow what this window shows: image, temperature, bars, charts. They answer what you ask, without an account and without your password. Nothing of it is kept after the class, unless you save it.");
-      act(element("div", "kd-row", panel), "Begin a class", "kd-filled", async () => { remembered(LEADS, (await lead("begin")).code); state.sent = ""; });
+      act(element("div", "kd-row", panel), "Begin a class", "kd-filled", async () => leadFromHere((await lead("begin")).code));
       return;
     }
     const address = joinAddress();
@@ -118,7 +118,7 @@ function classroom(view, bar) {
     const row = element("div", "kd-row", panel), own = classAddress("/present");
     own.search = new URLSearchParams({ as: address.hostname });
     element("a", "kd-filled", row, "Your own screen", { href: own.href, target: "kd-presenter" });
-    if (!leading()) act(row, "Lead from here", "kd-plain", async () => { remembered(LEADS, state.known.code); state.sent = ""; });
+    if (!leading()) act(row, "Lead from here", "kd-plain", async () => leadFromHere(state.known.code));
     act(row, "End the class", "kd-plain", () => lead("end"));
     element("p", "", panel, "Your own screen has the questions, the answers and your notes. Answers that were not saved there end with the class.");
   }
@@ -135,7 +135,7 @@ function classroom(view, bar) {
   panel.onclick = (event) => { if (event.target === panel) panel.close(); };
 
   async function step() { // what has changed goes out; now and then a look at how the class stands
-    if (!remembered(LEADS) || !view.data) return;
+    if (!view.data) return;
     state.round += 1;
     try {
       const now = ownView(view), text = JSON.stringify(now);
@@ -155,8 +155,13 @@ function classroom(view, bar) {
     back.hidden = false;
     back.href = Object.assign(classAddress(""), { search: new URLSearchParams({ code: joined }) }).href;
   }
-  let timer;
-  const go = async () => { await step(); timer = setTimeout(go, LEAD_MS); };
-  go();
+  let timer; // of whoever leads; nobody else's browser looks at anything
+  const go = async () => { await step(); timer = remembered(LEADS) ? setTimeout(go, LEAD_MS) : undefined; };
+  function leadFromHere(code) {
+    remembered(LEADS, code);
+    state.sent = "";
+    timer ??= setTimeout(go);
+  }
+  if (remembered(LEADS)) timer = setTimeout(go);
   return { end: () => clearTimeout(timer) };
 }

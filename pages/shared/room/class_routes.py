@@ -17,16 +17,15 @@ from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
 from kd_core.base.templates import filled
-from kd_core.exchange.javascript.scripts import scripts
 from kd_core.experiments.lesson.quiz import ITEMS
 from pages.shared.access.auth import CLASS, ENTER, from_our_pages, presents
 from pages.shared.access.base_path import absolute
+from pages.shared.components.common.browser import COMMON_JS
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS
 from pages.shared.room.classroom import MOST_PICTURE, Classroom, Question, View, read
 from pages.shared.tokens import css
 
 _HERE = Path(__file__).parent
-_COMMON = _HERE.parent / "components" / "common" / "common.js"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
     " base-uri 'none'"
@@ -204,8 +203,7 @@ def _asset(name: str) -> tuple[str, str]:
     """Content and type of what the two pages load."""
     if name == "class.css":
         return css() + BARS_CSS + _read("votes.css") + _read(name), "text/css"
-    common = scripts("maths") + _COMMON.read_text(encoding="utf-8") + BARS_JS
-    return common + _read("votes.js") + _read(name), "text/javascript"
+    return COMMON_JS + BARS_JS + _read("votes.js") + _read(name), "text/javascript"
 
 
 def _read(name: str) -> str:

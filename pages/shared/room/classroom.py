@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kd_core.base.config import LabError
 from kd_core.experiments.lesson.quiz import ITEMS, normalised_gain, score
+from pages.shared.words import cell
 
 QUIZ = [{"prompt": item.prompt, "answers": item.answers} for item in ITEMS]
 """As phones show it: without what is true."""
@@ -67,9 +68,7 @@ class View(_Sent):
     title: Annotated[str, Field(max_length=200)]
     T: Annotated[float, Field(gt=0, le=1e6)] | None = None
     bars: Bars | None = None
-    image: (
-        Annotated[str, Field(max_length=60_000, pattern=r"^data:image/(png|webp|jpeg);base64,[A-Za-z0-9+/=]*$")] | None
-    ) = None
+    image: ImageAddress | None = None
     suggested: Question | None = None
     notes: Annotated[str, Field(max_length=4_000)] = ""
 
@@ -241,9 +240,7 @@ class Classroom:
         return {
             "code": self.code,
             "followers": self.followers(),
-            "asked": len(self.polls),
             "question": question,
-            "title": self.view.title if self.view else "",
             "suggested": self.view and self.view.suggested and self.view.suggested.model_dump(),
             "notes": self.view.notes if self.view else "",
             "quiz": {"open": self.quiz_open, "taken": [len(taken) for taken in self.quiz.values()], **self.gain()},
@@ -259,15 +256,8 @@ class Classroom:
             for turn, votes in enumerate(poll.rounds, 1):
                 for voter, answer in sorted(votes.items(), key=lambda vote: self._numbers[vote[0]]):
                     right = "" if truth is None else answers[truth]
-                    line = [
-                        number,
-                        _cell(poll.question.prompt),
-                        turn,
-                        self._numbers[voter],
-                        _cell(answers[answer]),
-                        right,
-                    ]
-                    lines.writerow(line)
+                    prompt, chosen, true = map(cell, (poll.question.prompt, answers[answer], right))
+                    lines.writerow([number, prompt, turn, self._numbers[voter], chosen, true])
         return written.getvalue()
 
     def quiz_to_csv(self) -> str:
@@ -308,11 +298,6 @@ def _public(poll: Poll, number: int) -> dict[str, Any]:
     return public | (
         {"counts": poll.counts(), "truth": poll.question.truth, "why": poll.question.why} if poll.shown else {}
     )
-
-
-def _cell(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def read(kind: type[Kind], sent: Mapping[str, Any]) -> Kind:

@@ -123,9 +123,9 @@ async function send(what, thanks) { // returns what to say of it
 }
 
 async function vote(turn, index, answers, note) {
-  const thanks = "Counted. You may change it.", said = await send({ answer: index }, thanks);
-  note.textContent = said;
-  if (said !== thanks) return;
+  const thanks = "Counted. You may change it.", reply = await send({ answer: index }, thanks);
+  note.textContent = reply;
+  if (reply !== thanks) return;
   chosen[turn] = index;
   [...answers.children].forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
 }

@@ -7,9 +7,9 @@ let known;
 async function lead(act, more = {}) {
   try {
     const answer = await fetch(new URL("lead", document.baseURI), { method: "POST", body: JSON.stringify({ do: act, ...more }) });
-    const said = await answer.json();
-    part("problem").textContent = answer.ok ? "" : said;
-    if (answer.ok) show(said);
+    const state = await answer.json();
+    part("problem").textContent = answer.ok ? "" : state;
+    if (answer.ok) show(state);
     return answer.ok;
   } catch {
     part("problem").textContent = "The server does not answer. This page tries again.";

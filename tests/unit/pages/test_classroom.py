@@ -15,6 +15,7 @@ from kd_core.experiments.lesson.quiz import ITEMS
 from pages.shared.access import auth
 from pages.shared.room import class_routes, classroom
 from pages.shared.room.classroom import Classroom, Question, View, read
+from pages.shared.words import NOTHING
 
 QUESTION = {"prompt": "What can T change?", "answers": ["the order", "the entropy", "both"], "truth": 1, "why": "Why."}
 VIEW = {"address": "temperature?T=4", "title": "Feel temperature", "T": 4.0}
@@ -68,16 +69,18 @@ def test_answers_count_while_a_question_takes_them(lesson):
 
 def test_the_csv_has_a_line_a_vote_and_no_phone():
     led = Classroom()
-    led.ask(read(Question, QUESTION | {"prompt": "=HYPERLINK(1)"}))
+    answers = ["the order", "=1+1", "both"]
+    led.ask(read(Question, QUESTION | {"prompt": "=HYPERLINK(1)", "answers": answers}))
     led.vote(PHONES[1], 2)
     led.vote(PHONES[0], 1)
     led.again()
     led.vote(PHONES[1], 1)
     lines = list(csv.DictReader(io.StringIO(led.to_csv())))
     assert [(line["round"], line["voter"], line["answer"]) for line in lines] == [
-        ("1", "1", "both"), ("1", "2", "the entropy"), ("2", "1", "the entropy"),
+        ("1", "1", "both"), ("1", "2", NOTHING + "=1+1"), ("2", "1", NOTHING + "=1+1"),
     ]  # fmt: skip
-    assert {line["question"] for line in lines} == {"'=HYPERLINK(1)"}
+    assert {line["question"] for line in lines} == {NOTHING + "=HYPERLINK(1)"}
+    assert {line["true answer"] for line in lines} == {NOTHING + "=1+1"}
     assert not any(phone in led.to_csv() for phone in PHONES)
 
 
