@@ -17,7 +17,7 @@ from kd_core.base.config import LabError
 from kd_core.base.files import write_atomic
 from kd_core.base.templates import filled, prose
 from kd_core.exchange.browser_lesson import browser_lesson
-from kd_core.exchange.javascript.scripts import scripts
+from kd_core.exchange.javascript.scripts import functions, scripts
 
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 PLAYGROUND = PAGES / "playground"
@@ -75,16 +75,14 @@ def _index() -> str:
 def playground_js() -> str:
     """The script of the page's Playground."""
     trainer = scripts("maths", "perceptron", "points", "pair") + _of("trainer.js")
-    before = f"{_common()}{scripts('points', 'pair')}{_functions(_SLIDER)}{_parts()}{_constant(trainer)}"
+    before = f"{_common()}{scripts('points', 'pair')}{functions(_SLIDER)}{_parts()}{_constant(trainer)}"
     return before + _of("playground.js")
 
 
 def digits_js() -> str:
     """The script of the page's digits."""
     trainer = scripts("maths", "as_mnist", "interpreter", "perceptron") + _of("digits_trainer.js")
-    return f"{_common()}{scripts('sheet', 'points')}{_functions(_BARS)}{_parts()}{_constant(trainer)}" + _of(
-        "digits.js"
-    )
+    return f"{_common()}{scripts('sheet', 'points')}{functions(_BARS)}{_parts()}{_constant(trainer)}" + _of("digits.js")
 
 
 def playground_css() -> str:
@@ -115,11 +113,6 @@ def _constant(trainer: str) -> str:
 
 def _style(path: Path) -> str:
     return path.with_suffix(".css").read_text(encoding="utf-8")
-
-
-def _functions(path: Path) -> str:
-    """A component's functions, without what mounts it."""
-    return path.with_suffix(".js").read_text(encoding="utf-8").partition("export default")[0]
 
 
 def _tokens() -> str:

@@ -125,11 +125,15 @@ def felt(shown: Shown, revealed: bool) -> None:
     bars("felt", shown, revealed)
 
 
+def _say_not_here() -> None:
+    st.warning(say("views.not_here"), icon=":material/inventory_2:")
+
+
 def hot(shown: Shown, revealed: bool) -> None:
     """Students at two temperatures over seeds."""
     students = shown.material.students
     if students is None:
-        st.warning(say("views.not_here"), icon=":material/inventory_2:")
+        _say_not_here()
         return
     values = {"cold": lesson_material.COLD_STUDENT, "hot": lesson_material.HOT_STUDENT}
     lines = {
@@ -144,7 +148,7 @@ def worth(shown: Shown, revealed: bool) -> None:
     """A student with few labels, with twice as many, and with a teacher."""
     students = shown.material.students
     if students is None:
-        st.warning(say("views.not_here"), icon=":material/inventory_2:")
+        _say_not_here()
         return
     share = f"{students.fraction:.0%}"
     lines = {
@@ -165,7 +169,7 @@ def seeds(shown: Shown, revealed: bool) -> None:
     """What the student saves with the seed that stands on screen, and with the others."""
     known = shown.material.seeds
     if known is None:
-        st.warning(say("views.not_here"), icon=":material/inventory_2:")
+        _say_not_here()
         return
     by_seed = saved(known)
     here = by_seed.pop(known.this)
@@ -181,7 +185,7 @@ def missing(shown: Shown, revealed: bool) -> None:
     """Images of the class that the student never saw; once revealed, what it makes of them, by its bias."""
     unseen = shown.material.missing
     if unseen is None:
-        st.warning(say("views.not_here"), icon=":material/inventory_2:")
+        _say_not_here()
         return
     images, labels = services.test_set(unseen.dataset)
     name = str(shown.values["missing"])

@@ -56,13 +56,13 @@ def predicted(given: Limit) -> str | None:
     of, _, named = st.query_params.get("guess", "").rpartition(".")
     if of == place and named in answers:
         kept.setdefault(place, named)
-    asked, answered = st.columns([3, 2], gap="large")
-    with asked:
+    question, prediction = st.columns([3, 2], gap="large")
+    with question:
         st.subheader(given.question, anchor=False)
         st.caption(given.setting)
     options = [*answers]
     before = options.index(kept[place]) if place in kept else None
-    with answered:
+    with prediction:
         answer: str | None = st.radio(
             "Your prediction", options, index=before, key=f"guess_{place}", format_func=answers.__getitem__
         )

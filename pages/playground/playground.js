@@ -8,7 +8,7 @@ const CONTROLS = { // a setting's name in the address -> its label, and what it 
   shape: { label: "Data", options: { clouds: "Clouds", moons: "Moons", rings: "Rings", spirals: "Spirals", own: "Draw your own" }, start: "clouds" },
   overlap: { label: "Overlap", range: [0, 1, 0.05], start: 0.5 },
   seed: { label: "Seed", range: [0, 99, 1], start: 0 },
-  noise: { label: "Wrong labels", range: [0, 0.5, 0.05], start: 0, said: (value) => `${Math.round(100 * value)}%` },
+  noise: { label: "Wrong labels", range: [0, 0.5, 0.05], start: 0, text: (value) => `${Math.round(100 * value)}%` },
   teacher: { label: "Teacher's units", options: HIDDEN, start: "32,32" },
   swapped: { label: "Teacher confuses A and B", box: true, start: false },
   examples: { label: "Students' points", range: [5, 120, 5], start: 15 },
@@ -120,10 +120,10 @@ function show(view) { // the settings, as their controls have them
   const { values } = view, classes = values.shape === "own" ? 4 : SHAPES[values.shape].classes;
   if (Number(values.unseen) >= classes) values.unseen = "none";
   for (const [name, { input, shown }] of Object.entries(view.inputs)) {
-    const { box, range, said } = CONTROLS[name];
+    const { box, range, text } = CONTROLS[name];
     if (box) input.checked = values[name];
     else input.value = values[name];
-    if (range) shown.textContent = (said ?? String)(Number(values[name].toFixed(2)));
+    if (range) shown.textContent = (text ?? String)(Number(values[name].toFixed(2)));
   }
   for (const option of view.inputs.unseen.input.options) option.hidden = option.disabled = Number(option.value) >= classes;
   move({ alpha: values.alpha, tSquared: values.t2 }); // the digits below learn by them too

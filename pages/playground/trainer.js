@@ -42,7 +42,7 @@ function stands(turn) {
   const { K, test, few, teacher, pair, losses } = state, answer = { K, turn, step: pair.baseline.updates, losses, taught: teacher.updates / TEACHER_STEPS };
   answer.errors = { teacher: errorsIn(teacher, test) };
   const wrong = STUDENTS.map((role) => { const each = wrongIn(pair[role], test); answer.errors[role] = each.reduce((a, b) => a + b, 0); return each; });
-  answer.only = [0, 1].map((one) => wrong[one].reduce((sum, is, place) => sum + (is && !wrong[1 - one][place]), 0));
+  answer.only = [0, 1].map((student) => wrong[student].reduce((sum, is, place) => sum + (is && !wrong[1 - student][place]), 0));
   answer.fields = Object.fromEntries(STUDENTS.map((role) => [role, fieldOf(pair[role])]));
   if (!state.field) { state.field = true; answer.fields.teacher = fieldOf(teacher); }
   if (!state.sent) { state.sent = true; answer.few = few; }

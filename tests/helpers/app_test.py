@@ -1,10 +1,16 @@
 """The app under AppTest, which runs its script in the test's own process."""
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+from kd_core.jobs import execute
+from kd_core.runs.store import Store
+from kd_core.training.config import RunConfig
 
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
@@ -27,3 +33,18 @@ def app_on(page: str, **query: str) -> AppTest:
     app.switch_page(f"pages/{page}/page.py").run()
     assert not app.exception, [error.value for error in app.exception]
     return app
+
+
+@contextmanager
+def home_with(home: Path, runs: dict[str, RunConfig]) -> Iterator[Path]:
+    """A home whose store holds these runs, trained here; what the app opened on it is closed at the end."""
+    from pages.shared.session import services
+
+    store = Store(home)
+    store.create(runs)
+    for run_id in runs:
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
+    store.close()
+    yield home
+    services._jobs(home).close()
+    services._opened(home).store.close()

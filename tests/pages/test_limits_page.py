@@ -1,16 +1,14 @@
 """When does it not help?, as Streamlit runs it: predicted first, shown then, and redone at a press."""
 
 import pytest
-from app_test import app_on
+from app_test import app_on, home_with
 from tiny import LIMITS, tiny_config
 from waiting import wait_until
 
 from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments.limits import catalogue, outcome
-from kd_core.jobs import execute
 from kd_core.runs.run import ACTIVE
-from kd_core.runs.store import Store
 from pages.shared.session import services
 
 
@@ -21,14 +19,8 @@ def limits_home(tmp_path_factory):
     patch.setattr(shipped, "FOLDER", tmp_path_factory.mktemp("shipped"))
     giant = tiny_config(epochs=2)
     patch.setattr(broken, "teacher", lambda dataset: giant.replace(dataset=dataset))
-    home = tmp_path_factory.mktemp("limits")
-    store = Store(home)
-    store.create({"giant": giant})
-    execute.run_here(store, "giant", lambda event: None, lambda: None)
-    store.close()
-    yield home
-    services._jobs(home).close()
-    services._opened(home).store.close()
+    with home_with(tmp_path_factory.mktemp("limits"), {"giant": giant}) as home:
+        yield home
     patch.undo()
 
 
@@ -81,7 +73,7 @@ def test_an_address_that_names_nothing_opens_the_first_question(open_limits, que
     assert "guess" not in app.query_params
 
 
-def test_a_prediction_comes_back_with_the_address_and_leads_to_the_next_question(open_limits):
+def test_a_prediction_returns_with_the_address_and_leads_to_the_next(open_limits):
     app = open_limits(experiment="gap", guess="gap.digits.harms")
     assert app.radio[0].value == "harms"
     app.button(key="limits_next").click().run()

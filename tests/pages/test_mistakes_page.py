@@ -1,17 +1,16 @@
 """The page of the mistakes that are made on purpose, as Streamlit runs it."""
 
 import pytest
-from app_test import app_on
+from app_test import app_on, home_with
 from tiny import TINY, tiny_config
 from waiting import wait_until
 
 from kd_core.exchange import shipped
 from kd_core.experiments import broken
 from kd_core.experiments.story import StoryConfig
-from kd_core.jobs import execute, turns
+from kd_core.jobs import turns
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE
-from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 from kd_core.training.mistakes import MISTAKES
 from pages.shared.session import services
@@ -34,14 +33,8 @@ def lesson_home(tmp_path_factory):
     patch.setattr(broken, "CHANGED", {"digits": {"colour_jitter": MOVING}})
     teacher = tiny_config(epochs=2).replace(model=TINY.replace(dropout_hidden=0.3))
     patch.setattr(broken, "teacher", lambda dataset: teacher)
-    home = tmp_path_factory.mktemp("lesson")
-    store = Store(home)
-    store.create({"teacher": teacher})
-    execute.run_here(store, "teacher", lambda event: None, lambda: None)
-    store.close()
-    yield home
-    services._jobs(home).close()
-    services._opened(home).store.close()
+    with home_with(tmp_path_factory.mktemp("lesson"), {"teacher": teacher}) as home:
+        yield home
     patch.undo()
 
 

@@ -87,7 +87,7 @@ def test_a_student_whose_teacher_was_stopped_is_not_lost():
     assert lost("r", Told(1), {"r": "stopped", "t": "finished"}, ("t",), set()) is not None
 
 
-def test_responses_that_grow_after_five_minutes_are_told_from_those_that_grew_before():
+def test_only_responses_that_grow_after_five_minutes_count_as_growing():
     rng = np.random.default_rng(0)
     at = np.linspace(0, 1200, 6_000)
     took = rng.exponential(0.2, at.size)

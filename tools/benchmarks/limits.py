@@ -72,9 +72,16 @@ def section(given: Limit, there: outcome.Outcome) -> str:
         f" **{outcome.beside(claim, verdict.word)}**"
         for claim in given.claims
     ]
-    said = " ".join(filter(None, (verdict.sentence, outcome.agreement_in_words(given, there))))
+    verdicts = " ".join(filter(None, (verdict.sentence, outcome.agreement_in_words(given, there))))
     note = f"{outcome.note(there)} {there.machine}."
-    parts = (f"### {given.title}", f"{given.question} {given.setting}", "\n".join(lines), said, "\n".join(claims), note)
+    parts = (
+        f"### {given.title}",
+        f"{given.question} {given.setting}",
+        "\n".join(lines),
+        verdicts,
+        "\n".join(claims),
+        note,
+    )
     return "\n\n".join(parts) + "\n"
 
 
@@ -84,9 +91,9 @@ def main() -> None:
     parser.add_argument("--datasets", nargs="+", choices=SCALES, default=[*SCALES])
     parser.add_argument("--experiments", nargs="+", choices=NAMES, default=NAMES)
     parser.add_argument("--document", action="store_true", help="train nothing, write the document anew")
-    asked = parser.parse_args()
-    for dataset in [] if asked.document else asked.datasets:
-        for name in asked.experiments:
+    options = parser.parse_args()
+    for dataset in [] if options.document else options.datasets:
+        for name in options.experiments:
             there = json.loads(outcome.SHIPPED.read_text(encoding="utf-8")) if outcome.SHIPPED.is_file() else {}
             there.setdefault(dataset, {})[name] = train(limit(name, dataset))
             write_atomic(outcome.SHIPPED, (json.dumps(there, indent=1) + "\n").encode())

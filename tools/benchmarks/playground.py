@@ -87,8 +87,8 @@ def main():
     parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
     torch.set_num_threads(1)  # networks this small want no second
-    asked = {"shapes": [*SHAPES.items()], "counts": COUNTS, "lessons": LESSONS, "rate": RATE, **vars(options)}
-    played = computed_by(("maths", "perceptron", "points", "pair"), PROGRAM, asked)
+    given = {"shapes": [*SHAPES.items()], "counts": COUNTS, "lessons": LESSONS, "rate": RATE, **vars(options)}
+    played = computed_by(("maths", "perceptron", "points", "pair"), PROGRAM, given)
     print(f"{options.seeds} seeds, {options.steps} steps of Adam at {RATE}; {machine()}.\n")
     print("| data | teacher | points | lesson | in the browser | torch | apart |\n|" + " --- |" * 7)
     differ = cells = 0

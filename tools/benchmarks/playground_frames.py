@@ -59,8 +59,8 @@ def race(browser, source):
     ours = scripts("maths", "perceptron", "points")
     print("| points | this engine, µs a step | nn.ts, µs a step | nn.ts over this |\n| --- | --- | --- | --- |")
     for count in POINTS:
-        asked = {"source": source, "ours": ours, "count": count, "steps": STEPS, "turns": TURNS}
-        here, there = zip(*page.evaluate(RACE, asked), strict=True)
+        settings = {"source": source, "ours": ours, "count": count, "steps": STEPS, "turns": TURNS}
+        here, there = zip(*page.evaluate(RACE, settings), strict=True)
         print(f"| {count} | {spread(here, 0)} | {spread(there, 0)} | {spread(ratios(there, here), 1)} |", flush=True)
     page.close()
 

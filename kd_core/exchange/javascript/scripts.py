@@ -14,3 +14,8 @@ _ELSEWHERE = {"as_mnist": _HERE.parent / "export" / "as_mnist.js"}
 def scripts(*names: str) -> str:
     """These scripts, one after another."""
     return "\n".join(_ELSEWHERE.get(name, _HERE / f"{name}.js").read_text(encoding="utf-8") for name in names)
+
+
+def functions(module: str | Path) -> str:
+    """The functions of a component's script, without what mounts it: for another program that is made of them."""
+    return Path(module).with_suffix(".js").read_text(encoding="utf-8").partition("export default")[0]

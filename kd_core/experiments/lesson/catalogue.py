@@ -47,10 +47,10 @@ QUESTIONS = tuple(step.question for step in STEPS if step.question)
 
 def entry(name: str) -> Any:
     """Return what stands in the catalogue under a dotted name, such as 'questions.hot.answers'."""
-    found: Any = _CATALOGUE
+    value: Any = _CATALOGUE
     for part in name.split("."):
-        found = found[part]
-    return found
+        value = value[part]
+    return value
 
 
 def say(name: str, /, **values: object) -> str:

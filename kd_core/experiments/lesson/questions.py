@@ -135,11 +135,11 @@ def _without_t_squared(material: Material) -> Truth | None:
 def _bare_gradient(material: Material) -> Truth | None:
     if material.student is None:
         return None
-    one, two = (material.bare_gradient(T) for T in (1.0, 2.0))
-    rises = float((two > one).mean())
-    ratio = float(np.median(two / np.maximum(one, np.finfo(float).tiny)))
+    cold, warm = (material.bare_gradient(T) for T in (1.0, 2.0))
+    rises = float((warm > cold).mean())
+    ratio = float(np.median(warm / np.maximum(cold, np.finfo(float).tiny)))
     answer = "rises" if rises > 0.5 else "quarter" if ratio < 0.35 else "falls"
-    values = {"share": f"{rises:.1%}", "ratio": f"{ratio:,.3g}", "count": f"{len(one):,}"}
+    values = {"share": f"{rises:.1%}", "ratio": f"{ratio:,.3g}", "count": f"{len(cold):,}"}
     return Truth({name: {} for name in ("quarter", "falls", "rises")}, answer, values)
 
 

@@ -132,7 +132,7 @@ def torchs_errors(played, alpha):
         return int((network(matrix(test["inputs"], 2)).argmax(1) != torch.tensor(test["labels"])).sum())
 
 
-def test_the_playgrounds_pair_makes_the_errors_that_torch_makes_from_the_same_start(computed):
+def test_the_playgrounds_pair_errs_as_torch_does_from_the_same_start(computed):
     for played in computed["played"]:
         errors = [torchs_errors(played, alpha) for alpha in (0.0, 1.0)]
         teacher, *students = played["errors"]
@@ -149,7 +149,7 @@ def test_random_numbers_are_uniform_normal_and_the_same_again(computed):
     assert sorted(computed["order"]) == [*range(50)] != computed["order"]
 
 
-def test_noise_makes_so_many_labels_wrong_and_an_unseen_class_is_in_no_lesson_of_the_students(computed):
+def test_noise_changes_its_share_of_labels_and_no_student_gets_the_unseen_class(computed):
     assert sum(label != 0 for label in computed["wrong"]) == 15
     unseen = computed["unseen"]
     assert len(unseen["labels"]) == 40

@@ -91,7 +91,7 @@ def test_twice_as_many_labels_and_a_teacher_cannot_be_told_apart(digits):
     assert [worth.values[f"{line}_errors"] for line in ("few", "twice", "taught")] == ["49.8", "36.2", "35.2"]
 
 
-def test_a_student_that_never_saw_a_3_knows_some_of_digits_threes_and_more_with_its_bias_raised(digits):
+def test_a_student_that_never_saw_a_3_knows_more_threes_with_its_bias_raised(digits):
     unseen = truth("missing_class", digits)
     known, corrected, examples = (int(unseen.values[name]) for name in ("known", "corrected", "examples"))
     assert examples == 45

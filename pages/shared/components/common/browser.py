@@ -23,8 +23,3 @@ def component(
         js=js + source.with_suffix(".js").read_text(encoding="utf-8"),
         isolate_styles=isolated,
     )
-
-
-def functions(module: str | Path) -> str:
-    """The functions of a component's script, without what mounts it: for another component that is made of them."""
-    return Path(module).with_suffix(".js").read_text(encoding="utf-8").partition("export default")[0]

@@ -8,9 +8,10 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.exchange.javascript.scripts import functions
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.common.browser import component, functions
+from pages.shared.components.common.browser import component
 from pages.shared.parts.naming import shades
 from pages.shared.session.address import LOGITS, callbacks, logits_of_address, temperature_of_address
 from pages.shared.words import GLOSSARY
