@@ -14,6 +14,7 @@ from kd_core.data import load
 from kd_core.exchange import browser_lesson, shipped, static_site
 from pages.playground import digits as digits_part
 from pages.playground import playground as playground_part
+from pages.shared.tokens import css
 
 MOST_BYTES = 3e6
 
@@ -44,6 +45,14 @@ def mounted(monkeypatch):
 def test_its_scripts_and_styles_are_those_of_the_app(mounted):
     assert mounted["kd_lab_playground"] == (static_site.playground_css(), static_site.playground_js())
     assert mounted["kd_lab_digits"] == (static_site.digits_css(), static_site.digits_js())
+
+
+def test_its_tokens_are_those_of_the_app(written):
+    declared = {*re.findall(r"--kd-[\w-]+: [^;]+;", css())}
+    assert len(declared) > 20
+    assert {
+        *re.findall(r"--kd-[\w-]+: light-dark[^;]+;|--kd-[\w-]+: [\d.]+rem;", written["index.html"].decode())
+    } == declared
 
 
 def test_it_is_small_and_names_no_other_host(written):
