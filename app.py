@@ -8,18 +8,21 @@ parent's main script take neither branch.
 if __name__ == "__main__":
     import streamlit as st
 
+    from pages.shared import language
     from pages.shared.frame import run_page
+    from pages.shared.language import _
     from pages.shared.navigation import SECTIONS, Listed
     from pages.shared.server.streamlit_patches import StreamlitPage
 
     st.set_page_config(page_title="KD Lab", page_icon="pages/shared/icon.svg", layout="wide")
+    language.settle()
 
     def page(listed: Listed) -> StreamlitPage:
         """Return the page of a folder, which its address names too; the first page is the address itself."""
         file, icon = f"pages/{listed.folder}/page.py", f":material/{listed.icon}:"
-        return st.Page(file, title=listed.title, icon=icon, url_path=listed.path, default=not listed.path)
+        return st.Page(file, title=_(listed.title), icon=icon, url_path=listed.path, default=not listed.path)
 
-    sections = {title: [page(listed) for listed in pages] for title, pages in SECTIONS.items()}
+    sections = {_(title): [page(listed) for listed in pages] for title, pages in SECTIONS.items()}
     run_page(st.navigation(sections, position="top"))
 elif __name__ != "__mp_main__":
     import streamlit as st

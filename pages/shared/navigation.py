@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from kd_core.base.templates import said
+
 
 class Listed(NamedTuple):
     """A page: its folder below pages/, its title and its icon of Material Symbols."""
@@ -18,24 +20,24 @@ class Listed(NamedTuple):
 
 SECTIONS = {
     "": [
-        Listed("overview", "Start", "home"),
-        Listed("lesson", "Lesson", "school"),
-        Listed("temperature", "Temperature", "thermostat"),
-        Listed("playground", "Playground", "scatter_plot"),
-        Listed("train", "Train", "model_training"),
-        Listed("compare", "Compare", "balance"),
+        Listed("overview", said("Start"), "home"),
+        Listed("lesson", said("Lesson"), "school"),
+        Listed("temperature", said("Temperature"), "thermostat"),
+        Listed("playground", said("Playground"), "scatter_plot"),
+        Listed("train", said("Train"), "model_training"),
+        Listed("compare", said("Compare"), "balance"),
     ],
-    "Experiments": [
-        Listed("sweep", "Sweep", "grid_on"),
-        Listed("objectives", "Objectives", "leaderboard"),
-        Listed("paper", "Paper", "article"),
-        Listed("limits", "When not", "do_not_disturb_on"),
-        Listed("mistakes", "Break it", "bug_report"),
+    said("Experiments"): [
+        Listed("sweep", said("Sweep"), "grid_on"),
+        Listed("objectives", said("Objectives"), "leaderboard"),
+        Listed("paper", said("Paper"), "article"),
+        Listed("limits", said("When not"), "do_not_disturb_on"),
+        Listed("mistakes", said("Break it"), "bug_report"),
     ],
-    "Library": [
-        Listed("data", "Data", "photo_library"),
-        Listed("runs", "Runs", "list"),
-        Listed("export", "Export", "ios_share"),
+    said("Library"): [
+        Listed("data", said("Data"), "photo_library"),
+        Listed("runs", said("Runs"), "list"),
+        Listed("export", said("Export"), "ios_share"),
     ],
 }
 """By the menu that holds them; those of "" stand in the bar itself."""

@@ -19,6 +19,7 @@ from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
 from pages.shared.access.base_path import absolute
+from pages.shared import language
 from pages.shared.navigation import SECTIONS
 from pages.shared.room import class_routes
 from pages.shared.room.qr import send_qr
@@ -61,7 +62,10 @@ def _send_style(request: Request) -> Response:
 
 
 def _send_script(request: Request) -> Response:
-    menus = {title: [page.path for page in pages] for title, pages in SECTIONS.items() if title}
+    menus = {}
+    for code in language.LANGUAGES:
+        with language.spoken(code):
+            menus |= {language._(title): [page.path for page in pages] for title, pages in SECTIONS.items() if title}
     script = f"const MENUS = {json.dumps(menus)};\n" + FRAME.with_suffix(".js").read_text(encoding="utf-8")
     return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 

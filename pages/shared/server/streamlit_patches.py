@@ -29,6 +29,7 @@ __all__ = [
     "frontend",
     "is_uploaded",
     "permitted",
+    "runs_a_page",
     "undisturbed",
     "went_back",
 ]
@@ -225,6 +226,11 @@ def went_back() -> bool:
     """Whether this run of the page was requested by the browser's own buttons for back and forward."""
     context = get_script_run_ctx()
     return context is not None and bool(getattr(context, "is_history_navigation", False))
+
+
+def runs_a_page() -> bool:
+    """Whether this is called by a page that is drawn for a visitor, who has a session."""
+    return get_script_run_ctx(suppress_warning=True) is not None
 
 
 @contextmanager

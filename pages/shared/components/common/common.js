@@ -1,5 +1,19 @@
 // What the components share. Each begins with this file, after kd_core/exchange/javascript/maths.js.
 
+// A sentence in the language that is read, with its values: _("{name} has no weights", { name }). WORDS: what of this
+// script is translated, template -> translation, which the server writes before it (browser.py). As pages/shared/language.py.
+const _ = (template, values = {}) => withParticles((typeof WORDS === "undefined" ? template : WORDS[template] ?? template)
+  .replace(/\{(\w+)\}/g, (place, name) => values[name] ?? place));
+const plural = (one, many, count, values = {}) => _(count === 1 ? one : many, { count: count.toLocaleString("en"), ...values });
+
+// Korean whose particles fit what stands before them: "3은(는)" reads "3은".
+const PARTICLES = { "은(는)": "은는", "이(가)": "이가", "을(를)": "을를", "과(와)": "과와", "이(라)": ["이라", "라"], "으로(로)": ["으로", "로"] };
+const withParticles = (text) => text.replace(/(\S)([)\]'"”’*`]*)(은\(는\)|이\(가\)|을\(를\)|과\(와\)|이\(라\)|으로\(로\))/g, (all, last, marks, particle) => {
+  const place = last >= "가" && last <= "힣" ? (last.charCodeAt(0) - 0xac00) % 28 : -1;
+  const closed = place > 0 || /[013678lmnr]/i.test(last), l = place === 8 || /[178lr]/i.test(last);
+  return last + marks + PARTICLES[particle][closed && !(particle === "으로(로)" && l) ? 0 : 1];
+});
+
 const MOST_CLASSES = 12; // of more, bars would be too thin: the likeliest have their own, and all others one together
 
 // What to draw a bar for: lists of classes, each with its name. first: the logits that say which are likeliest; also:
