@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.base.templates import Said, counted, said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation.accuracy import Labels, Logits, test_errors
 from kd_core.evaluation.claims import SeedDifference, seed_difference
@@ -28,7 +29,7 @@ from kd_core.training.mistakes import MISTAKES
 if TYPE_CHECKING:
     from kd_core.losses.one_example import Felt
 
-RIGHT, WRONG = "right", "wrong"
+RIGHT, WRONG = said("right"), said("wrong")
 
 
 _DIGITS = presets.digits_story().replace(
@@ -162,29 +163,34 @@ def cost(redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Log
         return None
     sentence = finding(mistake, redo.dataset, difference)
     if mistake == "test_choice":
-        note = CHOICE_NOTE.format(examples=examples)
-        return Cost(difference, sentence, "optimism, in errors", CHOICE_HEAD, cells, note)
-    note = f"Test errors of {examples}, with the weights of the best epoch on the validation split."
-    note += _teachers_in_words([run for run in redo.teachers if run.usable])
-    return Cost(difference, sentence, "extra test errors caused by the mistake", ERROR_HEAD, cells, note)
+        note = said(
+            "Each seed cuts the {examples} test images into random halves. The mistaken student chooses its epoch on A"
+            " and reports its errors there; B played no part, so the errors there are honest. The right student chooses"
+            " by a validation split: for it A and B differ by chance alone, and that difference is taken off.",
+            examples=examples,
+        )
+        return Cost(difference, sentence, OPTIMISM, CHOICE_HEAD, cells, note)
+    note = _with_teachers(
+        said(
+            "Test errors of {examples}, with the weights of the best epoch on the validation split.", examples=examples
+        ),
+        [run for run in redo.teachers if run.usable],
+    )
+    return Cost(difference, sentence, said("extra test errors caused by the mistake"), ERROR_HEAD, cells, note)
 
 
-ERROR_HEAD = ("seed", "right", "mistaken", "difference")
+ERROR_HEAD = (said("seed"), said("right"), said("mistaken"), said("difference"))
+OPTIMISM = said("optimism, in errors")
 CHOICE_HEAD = (
-    "seed", "chosen on half A: errors on A", "the same on half B", "chosen by validation: A", "B",
-    "optimism, in errors",
+    said("seed"), said("chosen on half A: errors on A"), said("the same on half B"), said("chosen by validation: A"),
+    said("B"), OPTIMISM,
 )  # fmt: skip
-CHOICE_NOTE = (
-    "Each seed cuts the {examples} test images into random halves. The mistaken student chooses its epoch on A and"
-    " reports its errors there; B played no part, so the errors there are honest. The right student chooses by a"
-    " validation split: for it A and B differ by chance alone, and that difference is taken off."
-)
 
 
 def _error_cells(right: Mapping[int, float], wrong: Mapping[int, float]) -> list[tuple[str | int, ...]]:
     rows = [(str(seed), right[seed], wrong[seed]) for seed in right]
     if len(rows) > 1:
-        rows.append(("mean", mean(right.values()), mean(wrong.values())))
+        rows.append((said("mean"), mean(right.values()), mean(wrong.values())))
     return [(seed, f"{alone:.4g}", f"{broken:.4g}", f"{broken - alone:+.3g}") for seed, alone, broken in rows]
 
 
@@ -198,15 +204,22 @@ def _choice_cells(right: Mapping[int, Choice], wrong: Mapping[int, Choice]) -> l
     ]  # fmt: skip
 
 
-def _teachers_in_words(teachers: Sequence[Run]) -> str:
-    """Return a sentence on both teachers, where the mistake has one of its own."""
+def _with_teachers(note: Said, teachers: Sequence[Run]) -> Said:
+    """Add a sentence on both teachers to a note, where the mistake has one of its own."""
     if len(teachers) < 2:
-        return ""
-    each = []
-    for run in teachers:
-        epochs = run.config.training.epochs
-        each.append(f"{run.results['test_errors']:,} errors after {epochs} {'epoch' if epochs == 1 else 'epochs'}")
-    return f" The teachers make {' and '.join(each)}."
+        return note
+    first, *others = (
+        counted(
+            "{errors:,} errors after {count} epoch",
+            "{errors:,} errors after {count} epochs",
+            run.config.training.epochs,
+            errors=run.results["test_errors"],
+        )
+        for run in teachers
+    )
+    for other in others:
+        first = said("{first} and {second}", first=first, second=other)
+    return said("{note} The teachers make {each}.", note=note, each=first)
 
 
 class Pull(NamedTuple):
@@ -251,40 +264,66 @@ def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDAr
     from kd_core.training.mistaken import COLOUR_STRENGTH, recoloured
 
     most, batch = setting("colour_jitter", dataset).training.jitter_pixels, torch.from_numpy(image[None])
-    moved, recolours = {"as it is": image}, {"as it is": image}
+    moved: dict[str, NDArray[np.uint8]] = {said("as it is"): image}
+    recolours = dict(moved)
     for down, right in ((-most, -most), (-most, most), (most, -most), (most, most)):
         shift = torch.tensor([[down, right]])
         brightness, contrast = 1 + COLOUR_STRENGTH * down / most, 1 + COLOUR_STRENGTH * right / most
-        moved[f"{down:+d} down, {right:+d} right"] = shifted(batch, shift)[0].numpy()
-        recolours[f"brightness {brightness:.1f}, contrast {contrast:.1f}"] = recoloured(batch, shift, most)[0].numpy()
-    return {"The right way: moved": moved, "The mistake: recoloured": recolours}
+        by = said("{down:+d} down, {right:+d} right", down=down, right=right)
+        moved[by] = shifted(batch, shift)[0].numpy()
+        by = said("brightness {brightness:.1f}, contrast {contrast:.1f}", brightness=brightness, contrast=contrast)
+        recolours[by] = recoloured(batch, shift, most)[0].numpy()
+    return {said("The right way: moved"): moved, said("The mistake: recoloured"): recolours}
 
 
 def finding(mistake: str, dataset: str, difference: SeedDifference) -> str:
     """Say what the mistake costs in a sentence of Markdown, also where that is nothing."""
     chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(difference.by_seed)
-    where = f"on {label} at T = {chosen.temperature:g} and alpha = {chosen.alpha:g}"
-    count = _many(difference.mean, mistake)
+    where = said(
+        "on {data} at T = {temperature:g} and alpha = {alpha:g}",
+        data=label,
+        temperature=chosen.temperature,
+        alpha=chosen.alpha,
+    )
+    found = _many(difference.mean, mistake)
     if difference.interval is None:
-        with_seeds = "one seed" if seeds == 1 else f"{seeds} seeds"
-        return f"{count} {where}, with {with_seeds}: it takes {FEWEST_SEEDS} to say how sure that is."
+        return counted(
+            "{found} {where}, with one seed: it takes {fewest} to say how sure that is.",
+            "{found} {where}, with {count} seeds: it takes {fewest} to say how sure that is.",
+            seeds,
+            found=found,
+            where=where,
+            fewest=FEWEST_SEEDS,
+        )
     low, high = difference.interval
     if difference.mean < 0:  # the sentence counts the other way round
         low, high = -high, -low
-    of_seeds = f"mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}"
+    of_seeds = said("mean of {seeds} seeds, 95% interval {low:.1f} to {high:.1f}", seeds=seeds, low=low, high=high)
     if not difference.sign:
-        return (
-            f"**We cannot tell them apart** {where}: {count}, {of_seeds}. The harm, if there is any, is smaller than"
-            " what this many seeds can show."
+        return said(
+            "**We cannot tell them apart** {where}: {found}, {of_seeds}. The harm, if there is any, is smaller than"
+            " what this many seeds can show.",
+            where=where,
+            found=found,
+            of_seeds=of_seeds,
         )
     if difference.sign < 0:
-        return f"**Here the mistake does no harm**: {count} {where}, {of_seeds}."
-    return f"**{count}** {where}, {of_seeds}."
+        return said(
+            "**Here the mistake does no harm**: {found} {where}, {of_seeds}.",
+            found=found,
+            where=where,
+            of_seeds=of_seeds,
+        )
+    return said("**{found}** {where}, {of_seeds}.", found=found, where=where, of_seeds=of_seeds)
 
 
-def _many(errors: float, mistake: str) -> str:
+def _many(errors: float, mistake: str) -> Said:
     if mistake == "test_choice":
-        return f"The number is {abs(errors):.1f} errors too {'good' if errors >= 0 else 'bad'}"
+        if errors >= 0:
+            return said("The number is {errors:.1f} errors too good", errors=errors)
+        return said("The number is {errors:.1f} errors too bad", errors=-errors)
     if abs(errors) < 0.05:
-        return "As many test errors with the mistake as without it"
-    return f"{abs(errors):.1f} {'extra' if errors >= 0 else 'fewer'} test errors with the mistake"
+        return said("As many test errors with the mistake as without it")
+    if errors >= 0:
+        return said("{errors:.1f} extra test errors with the mistake", errors=errors)
+    return said("{errors:.1f} fewer test errors with the mistake", errors=-errors)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
 from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE
@@ -58,7 +59,7 @@ def fits(objective: str, given: StoryConfig) -> bool:
 
 def label(name: str) -> str:
     """Return the label of an objective, the baseline or the control."""
-    known = {BASELINE: "Baseline", SMOOTHED: "Label smoothing"}
+    known = {BASELINE: said("Baseline"), SMOOTHED: said("Label smoothing")}
     return known[name] if name in known else OBJECTIVES[name].label
 
 
@@ -75,10 +76,17 @@ def experiment(given: StoryConfig) -> Experiment:
             makers[name] = given.replace(objective=name, temperature=temperature).students()[1]
     return Experiment(
         "objectives",
-        "All objectives at equal budget",
-        f"The same student ({given.student.label}), taught by the same teacher ({given.teacher.label}), for"
-        f" {given.training.epochs} epochs on {given.transfer_set.fraction:.0%} of the training images."
-        f" What it minimises is the only difference. Label smoothing is by {SMOOTHING:g}, without a teacher.",
+        said("All objectives at equal budget"),
+        said(
+            "The same student ({student}), taught by the same teacher ({teacher}), for {epochs} epochs on {share:.0%}"
+            " of the training images. What it minimises is the only difference. Label smoothing is by {smoothing:g},"
+            " without a teacher.",
+            student=given.student.label,
+            teacher=given.teacher.label,
+            epochs=given.training.epochs,
+            share=given.transfer_set.fraction,
+            smoothing=SMOOTHING,
+        ),
         "",
         lambda _: tuple(given.teacher_runs()[:1]),
         tuple(Line(name, None, make) for name, make in makers.items()),
@@ -167,10 +175,10 @@ def verdict(standings: Sequence[Standing]) -> list[str]:
     """Say which differences the correction leaves, and that all others are neither gain nor loss."""
     sentences = [
         sentence
-        for reference, name in ((BASELINE, "the baseline"), (HINTON, "Hinton's KD"))
+        for reference, name in ((BASELINE, said("the baseline")), (HINTON, said("Hinton's KD")))
         if (sentence := _sentence(standings, reference, name))
     ]
-    return sentences or [f"It takes {FEWEST_SEEDS} seeds to say anything of differences."]
+    return sentences or [said("It takes {fewest} seeds to say anything of differences.", fewest=FEWEST_SEEDS)]
 
 
 def _sentence(standings: Sequence[Standing], reference: str, name: str) -> str:
@@ -183,19 +191,42 @@ def _sentence(standings: Sequence[Standing], reference: str, name: str) -> str:
         return ""
     fewer = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean < 0]
     more = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean > 0]
-    parts = [
-        f"{'; '.join(those)}: {word} test errors than {name}"
-        for those, word in ((fewer, "fewer"), (more, "more"))
-        if those
-    ] or [f"none can be told apart from {name}"]
-    return (
-        f"After Holm's correction for {len(compared)} comparisons at 5%: {'. '.join(parts)}. Whatever else differs may"
-        " be luck: it is no gain and no loss."
+    if not fewer and not more:
+        found = said("none can be told apart from {reference}", reference=name)
+    elif not more:
+        found = said("{fewer}: fewer test errors than {reference}", fewer=_listed(fewer), reference=name)
+    elif not fewer:
+        found = said("{more}: more test errors than {reference}", more=_listed(more), reference=name)
+    else:
+        found = said(
+            "{fewer}: fewer test errors than {reference}. {more}: more test errors than {reference}",
+            fewer=_listed(fewer),
+            more=_listed(more),
+            reference=name,
+        )
+    return said(
+        "After Holm's correction for {comparisons} comparisons at 5%: {found}. Whatever else differs may be luck: it is"
+        " no gain and no loss.",
+        comparisons=len(compared),
+        found=found,
     )
 
 
-HEAD = ("objective", "test errors: mean (95% interval)", "more than the baseline", "more than Hinton's", "time a run")
-HOW_TO_READ = (
+def _listed(labels: Sequence[str]) -> str:
+    first, *others = labels
+    for other in others:
+        first = said("{first}; {second}", first=first, second=other)
+    return first
+
+
+HEAD = (
+    said("objective"),
+    said("test errors: mean (95% interval)"),
+    said("more than the baseline"),
+    said("more than Hinton's"),
+    said("time a run"),
+)
+HOW_TO_READ = said(
     "Intervals are Student's t over the seeds, differences are paired by seed, and each interval is 95% by itself:"
     " among so many some leave out 0 by luck, so * marks those differences alone that Holm's correction leaves."
 )
@@ -205,7 +236,8 @@ def cells(standing: Standing) -> tuple[str, ...]:
     """Return a line of the table, as HEAD names its columns."""
     mean = f"{standing.mean:.1f}"
     if standing.interval is not None:
-        mean += f" ({standing.interval[0]:.1f} to {standing.interval[1]:.1f})"
+        low, high = standing.interval
+        mean = said("{mean:.1f} ({low:.1f} to {high:.1f})", mean=standing.mean, low=low, high=high)
     time = "" if standing.seconds is None else f"{standing.seconds:.0f} s"
     return label(standing.name), mean, _in_words(standing.to_baseline), _in_words(standing.to_hinton), time
 
@@ -213,5 +245,7 @@ def cells(standing: Standing) -> tuple[str, ...]:
 def _in_words(difference: Difference | None) -> str:
     if difference is None:
         return "–"
-    mark = " *" if difference.sure else ""
-    return f"{difference.mean:+.1f} ({difference.low:+.1f} to {difference.high:+.1f}){mark}"
+    mean, low, high, *_ = difference
+    if difference.sure:
+        return said("{mean:+.1f} ({low:+.1f} to {high:+.1f}) *", mean=mean, low=low, high=high)
+    return said("{mean:+.1f} ({low:+.1f} to {high:+.1f})", mean=mean, low=low, high=high)

@@ -9,7 +9,7 @@ paper prints. Nothing here trains.
 
 from collections.abc import Callable, Iterable
 
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, prose, said
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments.defaults import (
     DIGITS_STUDENT_TRAINING,
@@ -54,12 +54,12 @@ def experiments(protocol: StoryConfig = PAPER) -> dict[str, Experiment]:
     """Return all experiments by name, in the paper's order."""
     made = (
         _main_result(protocol),
-        _both("jitter", protocol, "shifted images", training=protocol.training.replace(jitter_pixels=2)),
+        _both("jitter", protocol, said("shifted images"), training=protocol.training.replace(jitter_pixels=2)),
         _units(protocol),
-        _some_classes("no_3", protocol, "student without any 3", 206, {*range(10)} - {3}),
-        _some_classes("only_7_8", protocol, "student of 7 and 8 alone", 4730, (7, 8)),
+        _some_classes("no_3", protocol, said("student without any 3"), 206, {*range(10)} - {3}),
+        _some_classes("only_7_8", protocol, said("student of 7 and 8 alone"), 4730, (7, 8)),
         _ensemble(protocol),
-        _both("few", protocol, "3% of the images", transfer_set=TransferSetConfig(fraction=FEW)),
+        _both("few", protocol, said("3% of the images"), transfer_set=TransferSetConfig(fraction=FEW)),
     )
     as_printed = protocol.dataset == PAPER.dataset
     return {experiment.name: experiment if as_printed else _unprinted(experiment) for experiment in made}
@@ -67,11 +67,13 @@ def experiments(protocol: StoryConfig = PAPER) -> dict[str, Experiment]:
 
 def _unprinted(experiment: Experiment) -> Experiment:
     """Return the experiment without printed numbers, which mean nothing on other data than the paper's."""
-    differs = "Another data set and smaller nets than the paper's, whose numbers are MNIST's: do not expect them here."
+    differs = said(
+        "Another data set and smaller nets than the paper's, whose numbers are MNIST's: do not expect them here."
+    )
     return experiment._replace(lines=tuple(line._replace(printed=None) for line in experiment.lines), differs=differs)
 
 
-HARD, SOFT = "baseline student", "distilled student"
+HARD, SOFT = said("baseline student"), said("distilled student")
 UNITS, TEMPERATURES = (300, 30), (1.0, 2.5, 4.0, 8.0, 20.0)
 FEW = 0.03
 _TEXTS = prose(__file__)
@@ -85,9 +87,7 @@ def _experiment(
     teachers: Callable[[int], tuple[RunConfig, ...]] | None = None,
 ) -> Experiment:
     """Return an experiment with its texts. teachers: of a seed's students, by default the one of seed 0 for all."""
-    texts = {
-        key: text.format(alpha=protocol.alpha, members=protocol.new_teachers) for key, text in _TEXTS[name].items()
-    }
+    texts = {key: Said(text, alpha=protocol.alpha, members=protocol.new_teachers) for key, text in _TEXTS[name].items()}
     taught_by = teachers or (lambda _: tuple(protocol.teacher_runs()[:1]))
     return Experiment(name=name, teachers=taught_by, lines=tuple(lines), contest=contest, **texts)
 
@@ -95,7 +95,7 @@ def _experiment(
 def _main_result(protocol: StoryConfig) -> Experiment:
     (teacher, *_), (hard, soft) = protocol.teacher_runs(), protocol.students()
     lines = (
-        Line("teacher", 67, lambda seed, _: teacher.replace(seed=seed)),
+        Line(said("teacher"), 67, lambda seed, _: teacher.replace(seed=seed)),
         Line(HARD, 146, hard),
         Line(SOFT, 74, soft),
     )
@@ -104,17 +104,16 @@ def _main_result(protocol: StoryConfig) -> Experiment:
 
 def _both(name: str, protocol: StoryConfig, named: str, **changes: object) -> Experiment:
     """Return an experiment of both students with the same changes, which their labels name."""
-    labels = f"{HARD}, {named}", f"{SOFT}, {named}"
-    makers = protocol.replace(**changes).students()
-    lines = (Line(label, None, make) for label, make in zip(labels, makers, strict=True))
-    return _experiment(name, protocol, lines, labels)
+    hard, soft = (said("{student}, {images}", student=student, images=named) for student in (HARD, SOFT))
+    make_hard, make_soft = protocol.replace(**changes).students()
+    return _experiment(name, protocol, (Line(hard, None, make_hard), Line(soft, None, make_soft)), (hard, soft))
 
 
 def _units(protocol: StoryConfig) -> Experiment:
     def line(units: int, temperature: float) -> Line:
         student = protocol.student.replace(hidden=(units, units))
         _, soft = protocol.replace(student=student, temperature=temperature).students()
-        return Line(f"{units} units, T = {temperature:g}", None, soft)
+        return Line(said("{units} units, T = {temperature:g}", units=units, temperature=temperature), None, soft)
 
     lines = (line(units, temperature) for units in UNITS for temperature in TEMPERATURES)
     return _experiment("units", protocol, lines, (f"{UNITS[1]} units, T = 20", f"{UNITS[1]} units, T = 4"))
@@ -127,10 +126,10 @@ def _some_classes(name: str, protocol: StoryConfig, label: str, printed: int, cl
 
 
 def _ensemble(protocol: StoryConfig) -> Experiment:
-    all_teach, members = "student distilled from the ensemble", tuple(protocol.teacher_runs())
+    all_teach, members = said("student distilled from the ensemble"), tuple(protocol.teacher_runs())
     _, soft = protocol.students()
     lines = (
-        Line("one teacher", None, lambda seed, _: members[0].replace(seed=seed)),
+        Line(said("one teacher"), None, lambda seed, _: members[0].replace(seed=seed)),
         Line(SOFT, None, lambda seed, teachers: soft(seed, teachers[:1])),
         Line(all_teach, None, soft),
     )
@@ -140,7 +139,7 @@ def _ensemble(protocol: StoryConfig) -> Experiment:
 def again(student: RunConfig) -> Experiment:
     """Return an experiment of a distilled student and its baseline, for other seeds than theirs."""
     lines = (
-        Line("baseline", None, lambda seed, _: baseline_beside(student).replace(seed=seed)),
-        Line("distilled", None, lambda seed, _: student.replace(seed=seed)),
+        Line(said("baseline"), None, lambda seed, _: baseline_beside(student).replace(seed=seed)),
+        Line(said("distilled"), None, lambda seed, _: student.replace(seed=seed)),
     )
-    return Experiment("again", "Other seeds", "", "", lambda _: (), lines)
+    return Experiment("again", said("Other seeds"), "", "", lambda _: (), lines)

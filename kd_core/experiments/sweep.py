@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation.statistics import FEWEST_SEEDS, mean_interval
 from kd_core.losses.config import DistillationConfig
@@ -34,16 +35,26 @@ class SweepConfig(Config):
     @model_validator(mode="after")
     def _usable(self) -> Self:
         if self.model.name != "mlp" or not self.model.hidden:
-            raise ConfigError("a sweep's student must be an mlp with a hidden layer, so that its width can change")
+            raise ConfigError(
+                said("a sweep's student must be an mlp with a hidden layer, so that its width can change")
+            )
         for name in ("widths", "temperatures", "alphas", "seeds"):
             values = getattr(self, name)
             if not values:
-                raise ConfigError(f"{name} is empty: name at least one value")
+                raise ConfigError(said("{name} is empty: name at least one value", name=name))
             twice = [value for value in values if values.count(value) > 1]
             if twice:
-                raise ConfigError(f"{name} names {twice[0]:g} more than once: name each value once")
+                raise ConfigError(
+                    said("{name} names {value:g} more than once: name each value once", name=name, value=twice[0])
+                )
         if self.cell_count > MAX_CELLS:
-            raise ConfigError(f"a sweep has at most {MAX_CELLS} cells, these would be {self.cell_count}: name fewer")
+            raise ConfigError(
+                said(
+                    "a sweep has at most {most} cells, these would be {cells}: name fewer",
+                    most=MAX_CELLS,
+                    cells=self.cell_count,
+                )
+            )
         self.cells()  # each cell checks its own values
         return self
 
@@ -110,7 +121,10 @@ def baselines_in_words(finished: Sequence[Run]) -> list[str]:
     for run in sorted(finished, key=width_of):
         if run.config.role == "baseline":
             errors.setdefault(width_of(run), []).append(run.results["test_errors"])
-    return [f"Baseline of {width} units: {errors_in_words(counts)} test errors." for width, counts in errors.items()]
+    return [
+        said("Baseline of {width} units: {errors} test errors.", width=width, errors=errors_in_words(counts))
+        for width, counts in errors.items()
+    ]
 
 
 def errors_in_words(errors: Sequence[int]) -> str:
@@ -118,6 +132,18 @@ def errors_in_words(errors: Sequence[int]) -> str:
     if len(errors) == 1:
         return f"{errors[0]:,}"
     if len(errors) < FEWEST_SEEDS:
-        return f"{mean(errors):g} on average of {len(errors)} seeds ({min(errors):,} and {max(errors):,})"
+        return said(
+            "{mean:g} on average of {seeds} seeds ({low:,} and {high:,})",
+            mean=mean(errors),
+            seeds=len(errors),
+            low=min(errors),
+            high=max(errors),
+        )
     middle, low, high = mean_interval(errors)
-    return f"{middle:.0f} on average of {len(errors)} seeds (95% interval {low:.0f} to {high:.0f})"
+    return said(
+        "{mean:.0f} on average of {seeds} seeds (95% interval {low:.0f} to {high:.0f})",
+        mean=middle,
+        seeds=len(errors),
+        low=low,
+        high=high,
+    )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Literal, NamedTuple
 
+from kd_core.base.templates import Said, said
 from kd_core.evaluation.claims import seed_difference
 from kd_core.evaluation.statistics import FEWEST_SEEDS, spread
 from kd_core.experiments.story import Maker, by_rule
@@ -102,7 +103,7 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] | Li
     return Redo(runs, to_train, tuple(to_resume), tuple(at_work))
 
 
-HEAD = ("run", "paper", "ours: median (range)", "seeds", "time a run")
+HEAD = (said("run"), said("paper"), said("ours: median (range)"), said("seeds"), said("time a run"))
 
 
 class Row(NamedTuple):
@@ -123,8 +124,10 @@ class Row(NamedTuple):
         """Median and range, such as '74 (71 to 78)'."""
         if not self.errors:
             return ""
+        if len(self.errors) == 1:
+            return f"{self.median:g}"
         low, high = min(self.errors.values()), max(self.errors.values())
-        return f"{self.median:g}" + (f" ({low} to {high})" if len(self.errors) > 1 else "")
+        return said("{median:g} ({low} to {high})", median=self.median, low=low, high=high)
 
     def time(self) -> str:
         """Median seconds of a run, such as '212 s'."""
@@ -250,31 +253,44 @@ def verdicts(experiment: Experiment, rows: Sequence[Row]) -> list[Verdict]:
         both = sorted(first.errors.keys() & second.errors.keys())
         judged.append(
             _judged(
-                f"'{second.label}' against '{first.label}'",
+                said("'{second}' against '{first}'", second=second.label, first=first.label),
                 [first.errors[seed] - second.errors[seed] for seed in both],
             )
         )
     for row in rows:
         if row.printed is not None:
             saved = [row.printed - errors for errors in row.errors.values()]
-            judged.append(_judged(f"'{row.label}' against the paper's {row.printed:,}", saved))
+            pair = said("'{line}' against the paper's {printed:,}", line=row.label, printed=row.printed)
+            judged.append(_judged(pair, saved))
     return [verdict for verdict in judged if verdict is not None]
 
 
-def _judged(pair: str, saved: Sequence[int]) -> Verdict | None:
+def _judged(pair: Said, saved: Sequence[int]) -> Verdict | None:
     """Judge one comparison. saved: test errors fewer than the other's, by seed."""
     if not saved:
         return None
     over = seed_difference(dict.fromkeys(range(len(saved)), 0), dict(enumerate(saved)))
     if over is None or over.interval is None:
-        seen = f", {_fewer(saved[0])} with one seed" if len(saved) == 1 else ""
-        return Verdict("inconclusive", f"{pair}{seen}: it takes {FEWEST_SEEDS} seeds to say anything.")
+        if len(saved) == 1:
+            pair = said("{pair}, {fewer} with one seed", pair=pair, fewer=_fewer(saved[0]))
+        sentence = said("{pair}: it takes {fewest} seeds to say anything.", pair=pair, fewest=FEWEST_SEEDS)
+        return Verdict("inconclusive", sentence)
     word: Word = "wins" if over.sign > 0 else "loses" if over.sign < 0 else "inconclusive"
-    interval = "95% interval of what it saves {:.1f} to {:.1f}".format(*over.interval)
-    return Verdict(word, f"{pair}: {_fewer(over.mean)}, mean of {len(saved)} seeds; {interval}.")
+    low, high = over.interval
+    sentence = said(
+        "{pair}: {fewer}, mean of {seeds} seeds; 95% interval of what it saves {low:.1f} to {high:.1f}.",
+        pair=pair,
+        fewer=_fewer(over.mean),
+        seeds=len(saved),
+        low=low,
+        high=high,
+    )
+    return Verdict(word, sentence)
 
 
-def _fewer(difference: float) -> str:
+def _fewer(difference: float) -> Said:
     if not difference:
-        return "as many test errors"
-    return f"{abs(difference):.4g} {'fewer' if difference >= 0 else 'more'} test errors"
+        return said("as many test errors")
+    if difference > 0:
+        return said("{count:.4g} fewer test errors", count=difference)
+    return said("{count:.4g} more test errors", count=-difference)
