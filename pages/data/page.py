@@ -5,11 +5,14 @@ import streamlit as st
 from pages.data.bring import bring_your_own
 from pages.data.look import balance_and_numbers, pick_data_set, preview, remove_button
 from pages.shared.access import rights
+from pages.shared.language import _
 
-st.title("Data", anchor=False)
+st.title(_("Data"), anchor=False)
 st.markdown(
-    "What a network learns from decides what it can learn. Look at it before you train: are the images what you think"
-    " they are, is any class rare, is there a test set that nobody has learned from?"
+    _(
+        "What a network learns from decides what it can learn. Look at it before you train: are the images what you"
+        " think they are, is any class rare, is there a test set that nobody has learned from?"
+    )
 )
 
 look, numbers = st.columns([3, 2], gap="large")
@@ -24,4 +27,4 @@ st.divider()
 if rights.presenter():
     bring_your_own()
 else:
-    st.caption("Only the presenter may bring in data here.")
+    st.caption(_("Only the presenter may bring in data here."))

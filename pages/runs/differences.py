@@ -7,6 +7,7 @@ import streamlit as st
 
 from kd_core.base import config as base_config
 from kd_core.runs.run import Run
+from pages.shared.language import _
 from pages.shared.words import cell
 
 
@@ -14,14 +15,14 @@ def difference_table(runs: Sequence[Run]) -> None:
     """Show the settings in which runs differ, one column a run."""
     differing = base_config.differences([run.config for run in runs])
     if not differing:
-        st.markdown("In nothing: their settings are the same.")
+        st.markdown(_("In nothing: their settings are the same."))
         return
-    names = [cell(f"{run.name or run.config.role} {run.id[:4]}") for run in runs]
+    names = [cell(f"{run.name or _(run.config.role)} {run.id[:4]}") for run in runs]
     rows = [
         {"setting": setting, **{name: _in_words(value) for name, value in zip(names, values, strict=True)}}
         for setting, values in differing.items()
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config={"setting": _("setting")})
 
 
 def _in_words(value: object) -> str:

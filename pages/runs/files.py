@@ -11,6 +11,7 @@ from kd_core.base.config import LabError
 from kd_core.exchange import bundle
 from kd_core.runs.run import Run
 from pages.shared.access import rights
+from pages.shared.language import _, of_error
 from pages.shared.parts.button import in_turn
 from pages.shared.session import services
 from pages.shared.words import literal
@@ -26,10 +27,10 @@ def downloads(runs: list[Run]) -> None:
         ("Parquet", "parquet", partial(bundle.metrics_parquet, store)),
     )
     for title, ending, make in kinds:
-        _button(f"Metrics, {title}", "metrics", ending, make, runs)
+        _button(_("Metrics, {kind}", kind=title), "metrics", ending, make, runs)
     usable = [run for run in runs if run.usable]
     if usable:
-        _button("Bundle", "bundle", "zip", partial(bundle.pack, store), usable)
+        _button(_("Bundle"), "bundle", "zip", partial(bundle.pack, store), usable)
 
 
 def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], runs: list[Run]) -> None:
@@ -43,7 +44,7 @@ def _button(title: str, name: str, ending: str, make: Callable[[str], bytes], ru
         key=f"download_{name}_{ending}",
         icon=":material/download:",
         on_click="ignore",
-        help="Config, metrics, weights and a model card, to go on with on another machine."
+        help=_("Config, metrics, weights and a model card, to go on with on another machine.")
         if name == "bundle"
         else None,
     )
@@ -59,22 +60,22 @@ def _zipped(files: dict[str, bytes]) -> bytes:
 
 def upload() -> None:
     """Take in a bundle from another machine, once a file."""
-    with st.expander("Bring a run from another machine"):
+    with st.expander(_("Bring a run from another machine")):
         uploaded = st.file_uploader(
-            "A bundle that KD Lab made", type=["zip"], max_upload_size=MAX_MB, key="bundle_upload"
+            _("A bundle that KD Lab made"), type=["zip"], max_upload_size=MAX_MB, key="bundle_upload"
         )
         if uploaded is None:
             return
         done: dict[str, str] = st.session_state.setdefault("bundles_taken", {})
         if uploaded.file_id not in done:
             try:
-                with st.spinner("Checking the bundle …"):
+                with st.spinner(_("Checking the bundle …")):
                     run_id = rights.unpack(uploaded.getvalue())
             except LabError as error:
-                st.error(literal(str(error)), icon=":material/error:")
+                st.error(literal(of_error(error)), icon=":material/error:")
                 return
             done[uploaded.file_id] = run_id
             st.query_params["runs"] = run_id
             st.rerun()
         for run in services.store().some([done[uploaded.file_id]]):
-            st.success(f"{literal(run.label)} is here now.", icon=":material/check_circle:")
+            st.success(_("{run} is here now.", run=literal(_(run.label))), icon=":material/check_circle:")

@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from pages.shared.components.common.browser import component
+from pages.shared.language import _
 from pages.shared.session.address import event_of
 
 KEY, RUNS = "runs_rows", "runs"
@@ -27,9 +28,9 @@ def rows(shown: Sequence[dict[str, Any]], selected: Sequence[str]) -> None:
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:
     errors, temperature = row["test errors"], row["T"]
-    about = [str(row["role"]), None if errors is None else f"{errors:,} test errors"]
+    about = [_(row["role"]), None if errors is None else _("{errors:,} test errors", errors=errors)]
     about += [None if temperature is None else f"T {temperature:.3g}"]
-    status = row["status"] + (f", {row['progress']:.0%}" if row["status"] in ("running", "paused") else "")
+    status = _(row["status"]) + (f", {row['progress']:.0%}" if row["status"] in ("running", "paused") else "")
     return {"id": row["id"], "name": row["run"], "status": status, "about": " · ".join(filter(None, about))}
 
 

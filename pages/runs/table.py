@@ -2,15 +2,19 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.runs.run import ACTIVE, Listing, Run, Status, remembered
 from pages.runs.rows import RUNS, TURN, rows
+from pages.shared import language
+from pages.shared.language import _
+from pages.shared.server.streamlit_patches import DeltaGenerator
 from pages.shared.session import pickers, services
 from pages.shared.session.address import chosen
 from pages.shared.words import cell
@@ -21,15 +25,18 @@ ROWS = 50
 """Of the table on one page."""
 MAX_SEARCH = 200
 """Characters of a search."""
+ROLES = [said("teacher"), said("baseline"), said("distilled")]
+IN_WORDS = "role", "data", "objective", "status", "whose"
+"""Columns whose values are read in the language of the page."""
 
 
 def pick_runs(runs: Listing) -> list[Run]:
     """Show runs as a table under its filters; returns the selected ones, which the address remembers."""
     named = [run_id for run_id in st.query_params.get(RUNS, "").split(",") if run_id]
-    pickers.say_what_is_not_here(named[:MAX_SELECTED], "It is left out.")
+    pickers.say_what_is_not_here(named[:MAX_SELECTED], _("It is left out."))
     fitting = _filtered(runs)
     if not fitting:
-        st.info("No run is like this. Change the search or the filters.", icon=":material/search_off:")
+        st.info(_("No run is like this. Change the search or the filters."), icon=":material/search_off:")
         return []
     shown = _page(fitting, named)
     here = {run.id for run in shown}
@@ -40,7 +47,7 @@ def pick_runs(runs: Listing) -> list[Run]:
     colours = [services.owner_colour(run.browser) for run in shown]
     blocked = services.store().blocked(run for run in shown if run.status == "queued")
     cells = [_row(run, me, zone, waits=run.id in blocked) for run in shown]
-    table = pd.DataFrame(cells)
+    table = pd.DataFrame([row | {name: _(row[name]) for name in IN_WORDS if row[name]} for row in cells])
     picked = st.dataframe(
         table.style.apply(lambda column: [f"color: {colour}" for colour in colours], subset=["by"]),
         hide_index=True,
@@ -51,15 +58,24 @@ def pick_runs(runs: Listing) -> list[Run]:
         placeholder="–",
         column_config={
             "by": st.column_config.TextColumn(
-                width=30, help="Each browser has a colour; grey runs came from the command line."
+                _("by"), width=30, help=_("Each browser has a colour; grey runs came from the command line.")
             ),
+            "run": st.column_config.TextColumn(_("run"), width="medium"),
+            "role": _("role"),
+            "data": _("data"),
+            "objective": _("objective"),
             "T": st.column_config.NumberColumn(format="%.3g"),
             "alpha": st.column_config.NumberColumn(format="%.3g"),
-            "progress": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1),
-            "accuracy": st.column_config.NumberColumn(format="percent"),
-            "started": st.column_config.DatetimeColumn(format="D MMM, HH:mm"),
-            "run": st.column_config.TextColumn(width="medium"),
-            "tags": st.column_config.ListColumn(),
+            "status": _("status"),
+            "progress": st.column_config.ProgressColumn(_("progress"), format="percent", min_value=0, max_value=1),
+            "test errors": _("test errors"),
+            "accuracy": st.column_config.NumberColumn(_("accuracy"), format="percent"),
+            "epochs": _("epochs"),
+            "seed": _("seed"),
+            "started": st.column_config.DatetimeColumn(_("started"), format=_("D MMM, HH:mm")),
+            "whose": _("whose"),
+            "tags": st.column_config.ListColumn(_("tags")),
+            "note": _("note"),
         },
     )
     picked_here = [shown[row] for row in picked.selection.rows if row < len(shown)]
@@ -74,11 +90,11 @@ def pick_runs(runs: Listing) -> list[Run]:
 
 
 ORDERS: dict[str, Callable[[Sequence[Run]], Sequence[Run]]] = {
-    "newest first": lambda runs: runs,
-    "oldest first": lambda runs: runs[::-1],
-    "fewest test errors": lambda runs: sorted(runs, key=lambda run: run.results.get("test_errors", math.inf)),
-    "status": lambda runs: sorted(runs, key=lambda run: run.status),
-    "name": lambda runs: sorted(runs, key=lambda run: (run.name or run.config.network).lower()),
+    said("newest first"): lambda runs: runs,
+    said("oldest first"): lambda runs: runs[::-1],
+    said("fewest test errors"): lambda runs: sorted(runs, key=lambda run: run.results.get("test_errors", math.inf)),
+    said("status"): lambda runs: sorted(runs, key=lambda run: run.status),
+    said("name"): lambda runs: sorted(runs, key=lambda run: (run.name or run.config.network).lower()),
 }
 """Of runs that come the newest first."""
 
@@ -91,14 +107,15 @@ def _page(runs: Sequence[Run], named: Collection[str]) -> Sequence[Run]:
     order, number = st.columns([3, 1])
     with order:
         first = next(iter(ORDERS))
-        by = chosen(st.selectbox, "Order", [*ORDERS], name="order", key="runs_order", default=first)
+        by = chosen(st.selectbox, _("Order"), [*ORDERS], name="order", key="runs_order", default=first, format_func=_)
     runs = ORDERS[by](runs)
     places = (place for place, run in enumerate(runs) if run.id in named) if named else iter(())
     opened = next(places, 0) // ROWS + 1
     st.session_state[PAGE] = min(int(st.session_state.get(PAGE) or opened), pages)
-    page = int(number.number_input(f"Page of {pages:,}", 1, pages, key=PAGE, bind="query-params"))
-    st.caption(f"Runs {ROWS * (page - 1) + 1:,} to {min(ROWS * page, len(runs)):,} of {len(runs):,}.")
-    return runs[ROWS * (page - 1) : ROWS * page]
+    page = int(number.number_input(_("Page of {pages:,}", pages=pages), 1, pages, key=PAGE, bind="query-params"))
+    before, last = ROWS * (page - 1), min(ROWS * page, len(runs))
+    st.caption(_("Runs {first:,} to {last:,} of {count:,}.", first=before + 1, last=last, count=len(runs)))
+    return runs[before:last]
 
 
 class Choices(NamedTuple):
@@ -121,18 +138,22 @@ def _filtered(runs: Listing) -> Sequence[Run]:
     with st.container(key="runs_filters"):  # two columns on a telephone
         search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
     text = search.text_input(
-        "Search", key="runs_search", max_chars=MAX_SEARCH, placeholder="name, network, note, id", bind="query-params"
+        _("Search"),
+        key="runs_search",
+        max_chars=MAX_SEARCH,
+        placeholder=_("name, network, note, id"),
+        bind="query-params",
     )
-    statuses = status.multiselect("Status", choices.statuses, key="runs_status", bind="query-params")
-    roles = role.multiselect("Role", ["teacher", "baseline", "distilled"], key="runs_role", bind="query-params")
+    statuses = _several(status, _("Status"), choices.statuses, "runs_status")
+    roles = _several(role, _("Role"), ROLES, "runs_role")
     datasets = dataset.multiselect(
-        "Data set",
+        _("Data set"),
         choices.datasets,
         format_func=lambda name: info_of(name).label,
         key="runs_dataset",
         bind="query-params",
     )
-    tags = tag.multiselect("Tag", choices.tags, key="runs_tag", bind="query-params")
+    tags = tag.multiselect(_("Tag"), choices.tags, key="runs_tag", bind="query-params")
     words = (text or "").lower().split()
     if not (words or statuses or roles or datasets or tags):
         return _newest_first(runs)
@@ -145,6 +166,24 @@ def _filtered(runs: Listing) -> Sequence[Run]:
         and (not tags or set(tags) & set(run.tags))
         and all(word in _searched(run) for word in words)
     ]
+
+
+def _several(column: DeltaGenerator, label: str, options: Sequence[Any], key: str) -> list[Any]:
+    """Draw a choice of several options. The address has them as they read; what it names in another language counts."""
+    if key not in st.session_state:
+        named = {*st.query_params.get_all(key)}
+        read = [option for option in options if named & (_in_all_languages(option) - {_(option)})]
+        if read:
+            st.session_state[key] = read
+    return column.multiselect(label, options, format_func=_, key=key, bind="query-params")
+
+
+def _in_all_languages(option: str) -> set[str]:
+    words = set()
+    for code in language.LANGUAGES:
+        with language.spoken(code):
+            words.add(_(option))
+    return words
 
 
 def _zone() -> ZoneInfo:
@@ -168,21 +207,22 @@ def _searched(run: Run) -> str:
 
 def _whose(run: Run, me: str) -> str:
     if me and me in run.browsers:
-        return "yours and another browser's" if run.status in ACTIVE and {*run.browsers} - {me, ""} else "yours"
-    return "another browser's" if run.browser else "command line"
+        another = run.status in ACTIVE and {*run.browsers} - {me, ""}
+        return said("yours and another browser's") if another else said("yours")
+    return said("another browser's") if run.browser else said("command line")
 
 
-def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, object]:
+def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, Any]:
     config, results, distillation = run.config, run.results, run.config.distillation
     return {
         "by": "●",
-        "run": cell(run.name or run.config.network) + run.config.mistake_said,
+        "run": cell(run.name or _(run.config.network)) + _(run.config.mistake_said),
         "role": config.role,
         "data": info_of(config.dataset).label,
         "objective": distillation.info.label if distillation else None,
         "T": distillation.temperature if distillation and distillation.info.uses_temperature else None,
         "alpha": distillation.alpha if distillation and distillation.info.mixed else None,
-        "status": "waits for its teacher" if waits else run.status,
+        "status": said("waits for its teacher") if waits else run.status,
         "progress": 1.0 if run.status == "finished" else run.progress,
         "test errors": results.get("test_errors"),
         "accuracy": 1 - results["test_errors"] / results["test_examples"] if results else None,
