@@ -320,10 +320,10 @@ def finding(mistake: str, dataset: str, difference: SeedDifference) -> str:
 def _many(errors: float, mistake: str) -> Said:
     if mistake == "test_choice":
         if errors >= 0:
-            return said("The number is {errors:.1f} errors too good", errors=errors)
+            return said("The number is {errors:.1f} errors too good", errors=abs(errors))
         return said("The number is {errors:.1f} errors too bad", errors=-errors)
     if abs(errors) < 0.05:
         return said("As many test errors with the mistake as without it")
     if errors >= 0:
-        return said("{errors:.1f} extra test errors with the mistake", errors=errors)
+        return said("{errors:.1f} extra test errors with the mistake", errors=abs(errors))
     return said("{errors:.1f} fewer test errors with the mistake", errors=-errors)

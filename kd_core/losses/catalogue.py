@@ -1,6 +1,7 @@
 """The objectives by name, and which networks each can compare. Imports no torch."""
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.losses.objectives.definition import ObjectiveInfo
 from kd_core.losses.objectives.of_features import ATTENTION, CRD, HINT, RKD, SIMILARITY_PRESERVING
 from kd_core.losses.objectives.of_logits import (
@@ -31,22 +32,36 @@ OBJECTIVES: dict[str, ObjectiveInfo] = {
 """In the order in which forms offer them."""
 
 
+WHOSE = {"student": said("student"), "teacher": said("teacher")}
+
+
 def check_shows(model: ModelConfig, objective: str, whose: str) -> None:
     """Raise ConfigError where such a network, the student or teacher, does not show what an objective compares."""
     needs, architecture = OBJECTIVES[objective].needs, model.architecture
+    named = {"objective": objective, "whose": WHOSE[whose], "network": model.label}
     if needs == "maps" and not architecture.maps:
         convolutional = [name for name, other in MODELS.items() if other.maps]
         raise ConfigError(
-            f"{objective} compares maps, and the {whose}, {model.label}, has none: choose"
-            f" {' or '.join(convolutional)} for it, or another objective"
+            said(
+                "{objective} compares maps, and the {whose}, {network}, has none: choose {architectures} for it, or"
+                " another objective",
+                architectures=" or ".join(convolutional),
+                **named,
+            )
         )
     if needs == "features" and model.opaque:
         raise ConfigError(
-            f"{objective} compares features, and the {whose}, {model.label}, shows its logits alone: choose an"
-            " objective that compares logits, such as hinton"
+            said(
+                "{objective} compares features, and the {whose}, {network}, shows its logits alone: choose an objective"
+                " that compares logits, such as hinton",
+                **named,
+            )
         )
     if needs == "features" and not architecture.features(model):
         raise ConfigError(
-            f"{objective} compares what feeds the last layer, and the {whose}, {model.label}, has only its images"
-            " there: give it hidden units, or choose another objective"
+            said(
+                "{objective} compares what feeds the last layer, and the {whose}, {network}, has only its images there:"
+                " give it hidden units, or choose another objective",
+                **named,
+            )
         )

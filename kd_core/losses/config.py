@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_serializer, field_validator, model_validator
 
 from kd_core.base.config import Config, ConfigError, in_a_sentence
+from kd_core.base.templates import said
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.objectives.definition import ObjectiveInfo
 
@@ -22,17 +23,27 @@ def objective_weights(objective: str | None, given: Any) -> tuple[tuple[str, flo
         weights = {str(name): float(value) for name, value in dict(given).items()}
     except (TypeError, ValueError, OverflowError):
         raise ConfigError(
-            f"weights must be numbers by name, such as {{'nontarget': 4}}, got {in_a_sentence(given)}"
+            said("weights must be numbers by name, such as {{'nontarget': 4}}, got {given}", given=in_a_sentence(given))
         ) from None
     if objective not in OBJECTIVES:
         return ()
     known = OBJECTIVES[objective].weights
     for name, value in weights.items():
         if name not in known:
-            has = f"its weights are {', '.join(known)}" if known else "it has none"
-            raise ConfigError(f"{objective} has no weight '{name[:80]}': {has}")
+            has = said("its weights are {weights}", weights=", ".join(known)) if known else said("it has none")
+            raise ConfigError(
+                said("{objective} has no weight '{name}': {has}", objective=objective, name=name[:80], has=has)
+            )
         if not 0 <= value <= known[name].most:
-            raise ConfigError(f"weight {name} of {objective} must be between 0 and {known[name].most:g}, got {value:g}")
+            raise ConfigError(
+                said(
+                    "weight {name} of {objective} must be between 0 and {most:g}, got {value:g}",
+                    name=name,
+                    objective=objective,
+                    most=known[name].most,
+                    value=value,
+                )
+            )
     return tuple(
         (name, weights[name]) for name, weight in known.items() if weights.get(name, weight.default) != weight.default
     )
@@ -65,7 +76,13 @@ class DistillationConfig(Config):
     @classmethod
     def _known(cls, objective: str) -> str:
         if objective not in OBJECTIVES:
-            raise ConfigError(f"unknown objective '{objective[:80]}': choose one of {', '.join(OBJECTIVES)}")
+            raise ConfigError(
+                said(
+                    "unknown objective '{objective}': choose one of {known}",
+                    objective=objective[:80],
+                    known=", ".join(OBJECTIVES),
+                )
+            )
         return objective
 
     @field_validator("weights", mode="before")
@@ -80,15 +97,26 @@ class DistillationConfig(Config):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.final_temperature is not None and not self.info.uses_temperature:
-            raise ConfigError(f"{self.objective} has no temperature: leave final_temperature out")
+            raise ConfigError(
+                said("{objective} has no temperature: leave final_temperature out", objective=self.objective)
+            )
         if self.final_alpha is not None and not self.info.mixed:
-            raise ConfigError(f"{self.objective} is not weighed by alpha: leave final_alpha out")
+            raise ConfigError(
+                said("{objective} is not weighed by alpha: leave final_alpha out", objective=self.objective)
+            )
         if self.info.needs != "logits" and len(self.teachers) > 1:
-            raise ConfigError(f"{self.objective} compares a teacher's features with the student's: name one teacher")
+            raise ConfigError(
+                said(
+                    "{objective} compares a teacher's features with the student's: name one teacher",
+                    objective=self.objective,
+                )
+            )
         if self.info.needs != "logits" and not self.all_weights["hard"]:
             raise ConfigError(
-                f"{self.objective} teaches what feeds the last layer, not the layer itself: keep its weight hard above"
-                " 0"
+                said(
+                    "{objective} teaches what feeds the last layer, not the layer itself: keep its weight hard above 0",
+                    objective=self.objective,
+                )
             )
         return self
 
@@ -138,10 +166,17 @@ class DistillationConfig(Config):
         """A short name, e.g. 'T 4, alpha 0.9' or 'DIST, T 1'. Only what the objective reads."""
 
         def span(name: str, first: float, last: float | None) -> str:
-            return f"{name} {first:g}" + ("" if last is None else f" to {last:g}")
+            return (
+                f"{name} {first:g}"
+                if last is None
+                else said("{name} {first:g} to {last:g}", name=name, first=first, last=last)
+            )
 
         parts = [] if self.objective == "hinton" else [self.info.label]
         parts += [span("T", self.temperature, self.final_temperature)] if self.info.uses_temperature else []
         parts += [span("alpha", self.alpha, self.final_alpha)] if self.info.mixed else []
         parts += [f"{name} {value:g}" for name, value in self.weights]
-        return ", ".join(parts)
+        label = parts[0] if parts else ""
+        for part in parts[1:]:
+            label = said("{label}, {setting}", label=label, setting=part)
+        return label

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
+from kd_core.base.templates import Said, said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
@@ -28,6 +29,8 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "bfloat16")
 MemoryFormat = Literal["auto", "contiguous", "channels_last"]
 MEMORY_FORMATS: tuple[MemoryFormat, ...] = ("contiguous", "channels_last")
 Device = Literal["auto", "cpu", "cuda", "mps"]
+ROLES: dict[Role, Said] = {"teacher": said("teacher"), "baseline": said("baseline"), "distilled": said("distilled")}
+"""What each role is called."""
 
 
 class TrainingConfig(Config):
@@ -88,39 +91,64 @@ class RunConfig(Config):
         self._check_external()
         info_of(self.dataset)
         if self.role == "distilled" and self.distillation is None:
-            raise ConfigError("a distilled student needs a teacher: name a teacher run")
+            raise ConfigError(said("a distilled student needs a teacher: name a teacher run"))
         if self.role != "distilled" and self.distillation is not None:
-            raise ConfigError(f"a {self.role} learns without a teacher: leave the distillation settings out")
+            raise ConfigError(
+                said("a {role} learns without a teacher: leave the distillation settings out", role=ROLES[self.role])
+            )
         self._check_transfer_set()
         mistakes.check(self)
         if self.distillation is not None:
             check_shows(self.model, self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
             raise ConfigError(
-                f"warmup_epochs must be below epochs ({self.training.epochs}), got {self.training.warmup_epochs:g}"
+                said(
+                    "warmup_epochs must be below epochs ({epochs}), got {warmup:g}",
+                    epochs=self.training.epochs,
+                    warmup=self.training.warmup_epochs,
+                )
             )
         return self
 
     def _check_external(self) -> None:
         """An opaque model is always external, and an external model is always a teacher."""
         if self.model.stock and self.brought is None:
-            raise ConfigError(f"{self.model.label} is a teacher from elsewhere: train one of {', '.join(MODELS)}")
+            raise ConfigError(
+                said(
+                    "{network} is a teacher from elsewhere: train one of {known}",
+                    network=self.model.label,
+                    known=", ".join(MODELS),
+                )
+            )
         if self.model.opaque != (self.brought is not None and self.brought.kind != "weights"):
-            raise ConfigError("a black box gives logits alone, so it cannot be trained: bring it as a teacher")
+            raise ConfigError(said("a black box gives logits alone, so it cannot be trained: bring it as a teacher"))
         if self.brought is None:
             return
         if self.role != "teacher" or self.continues is not None:
-            raise ConfigError("what its user brought is a teacher as it is: it continues no run")
+            raise ConfigError(said("what its user brought is a teacher as it is: it continues no run"))
         channels = self.brought.reads(info_of(self.dataset).image_shape)[0]
         if self.brought.mean is not None and len(self.brought.mean) not in (1, channels):
-            raise ConfigError(f"images of {self.dataset} have {channels} channels: state one mean, or one for each")
+            raise ConfigError(
+                said(
+                    "images of {data} have {channels} channels: state one mean, or one for each",
+                    data=self.dataset,
+                    channels=channels,
+                )
+            )
 
     def _check_transfer_set(self) -> None:
         info, part = info_of(self.dataset), self.transfer_set
         if self.role == "teacher" and not part.whole:
-            raise ConfigError("a teacher learns from the whole training set: a transfer set is for its students")
+            raise ConfigError(said("a teacher learns from the whole training set: a transfer set is for its students"))
         if part.only_classes is not None and max(part.only_classes) >= info.classes:
-            raise ConfigError(f"{self.dataset} has classes 0 to {info.classes - 1}, got class {max(part.only_classes)}")
+            raise ConfigError(
+                said(
+                    "{data} has classes 0 to {last}, got class {given}",
+                    data=self.dataset,
+                    last=info.classes - 1,
+                    given=max(part.only_classes),
+                )
+            )
         if not part.labelled and (self.distillation is None or self.distillation.reads_labels):
             raise ConfigError(_how_without_labels(self.distillation))
 
@@ -142,7 +170,7 @@ class RunConfig(Config):
     @property
     def network(self) -> str:
         """The network's label, with its origin where that is external, e.g. 'mlp 800-800 (brought)'."""
-        return f"{self.model.label} (brought)" if self.brought is not None else self.model.label
+        return said("{network} (brought)", network=self.model.label) if self.brought is not None else self.model.label
 
     @property
     def label(self) -> str:
@@ -150,19 +178,23 @@ class RunConfig(Config):
 
         A run that makes a mistake on purpose says so, that nobody takes it for a result.
         """
-        text = f"{self.role} {self.model.label}"
+        label = said("{role} {network}", role=ROLES[self.role], network=self.model.label)
         if self.distillation is not None:
-            text += f", {self.distillation.label}"
+            label = said("{label}, {setting}", label=label, setting=self.distillation.label)
         elif self.training.label_smoothing:
-            text += f", label smoothing {self.training.label_smoothing:g}"
+            label = said("{label}, label smoothing {share:g}", label=label, share=self.training.label_smoothing)
         if self.brought is not None:
-            text += ", brought by its user"
-        return text + self.mistake_said
+            label = said("{label}, brought by its user", label=label)
+        if self.mistake is not None:
+            label = said("{label}{mistake}", label=label, mistake=self.mistake_said)
+        return label
 
     @property
     def mistake_said(self) -> str:
         """The end of a run's label where it makes a mistake, e.g. ', mistake: T² left out'; else nothing."""
-        return "" if self.mistake is None else f", mistake: {mistakes.MISTAKES[self.mistake].label}"
+        if self.mistake is None:
+            return ""
+        return said(", mistake: {mistake}", mistake=mistakes.MISTAKES[self.mistake].label)
 
     @property
     def kind(self) -> str:
@@ -193,13 +225,18 @@ class RunConfig(Config):
 
 def _how_without_labels(distillation: DistillationConfig | None) -> str:
     if distillation is None or distillation.info.mixed:
-        return "without labels only a distilled student with alpha = 1 can learn: set alpha to 1"
+        return said("without labels only a distilled student with alpha = 1 can learn: set alpha to 1")
     objective = distillation.objective
     if distillation.info.needs_labels:
-        return f"{objective} reads the label of every example: choose another objective, or keep the labels"
+        return said(
+            "{objective} reads the label of every example: choose another objective, or keep the labels",
+            objective=objective,
+        )
     if distillation.info.needs != "logits":
-        return f"{objective} teaches the last layer by labels alone: choose hinton, or keep the labels"
-    return f"without labels {objective} can only learn with its weight hard at 0: set it to 0"
+        return said(
+            "{objective} teaches the last layer by labels alone: choose hinton, or keep the labels", objective=objective
+        )
+    return said("without labels {objective} can only learn with its weight hard at 0: set it to 0", objective=objective)
 
 
 def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":

@@ -17,6 +17,7 @@ from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, DamagedError
 from kd_core.base.process import lacks_memory
+from kd_core.base.templates import said
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
@@ -150,7 +151,10 @@ class Training:
         self.model.train()
         if distillation.info.needs == "maps" and not teacher.maps:
             raise ConfigError(
-                f"{distillation.objective} compares maps, and this teacher has none: choose a convolutional one"
+                said(
+                    "{objective} compares maps, and this teacher has none: choose a convolutional one",
+                    objective=distillation.objective,
+                )
             )
         if not distillation.info.projector:
             return None
@@ -162,10 +166,10 @@ class Training:
         if distillation is None:
             return None
         if not self.teachers and known is None:
-            raise ConfigError("a distilled student needs a teacher")
+            raise ConfigError(said("a distilled student needs a teacher"))
         if self._looks_anew and not self.teachers:
             raise ConfigError(
-                "the teacher itself is needed, not only its logits: images move, or features are compared"
+                said("the teacher itself is needed, not only its logits: images move, or features are compared")
             )
         if self._looks_anew and self.config.transfer_set.labelled:
             return None
@@ -175,8 +179,15 @@ class Training:
         expected = (len(self.dataset.train_labels), len(self.dataset.class_names))
         if tuple(known.shape[1:]) != expected:
             raise ConfigError(
-                f"the teacher knows {known.shape[2]} classes of {known.shape[1]} training images, but"
-                f" {self.dataset.name} has {expected[1]} classes and {expected[0]} images: choose another teacher"
+                said(
+                    "the teacher knows {known_classes} classes of {known_images} training images, but {data} has"
+                    " {classes} classes and {images} images: choose another teacher",
+                    known_classes=known.shape[2],
+                    known_images=known.shape[1],
+                    data=self.dataset.name,
+                    classes=expected[1],
+                    images=expected[0],
+                )
             )
         return known
 
@@ -201,7 +212,7 @@ class Training:
         """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
         if RunConfig.from_json(str(state.get("config"))) != self.config:
-            raise ConfigError(f"{path} belongs to another config: start this run anew")
+            raise ConfigError(said("{path} belongs to another config: start this run anew", path=str(path)))
         try:
             for name, part in self._stateful.items():
                 part.load_state_dict(state[name])
@@ -212,7 +223,7 @@ class Training:
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
             if lacks_memory(error):  # the checkpoint may be whole
                 raise
-            raise DamagedError(f"{path} is no checkpoint of this run: start it anew.") from error
+            raise DamagedError(said("{path} is no checkpoint of this run: start it anew.", path=str(path))) from error
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""

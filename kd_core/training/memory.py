@@ -10,10 +10,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.own.library import STREAMED_BYTES
 from kd_core.models.config import ModelConfig
-from kd_core.training.config import RunConfig
+from kd_core.training.config import ROLES, RunConfig
 from kd_core.training.precision import machine, settled
 
 PROCESS_BYTES = 600_000_000
@@ -103,15 +104,22 @@ def check(config: RunConfig, teachers: Sequence[ModelConfig], most_bytes: float)
     largest = max(parts, key=parts.__getitem__)
     whose, advice = _ADVICE[largest]
     raise ConfigError(
-        f"this {config.role} would take about {_in_words(memory.total)} of memory, {_in_words(parts[largest])} of it"
-        f" {whose}, and a run has {_in_words(most_bytes)} here: {advice}"
+        said(
+            "this {role} would take about {total} of memory, {part} of it {whose}, and a run has {most} here: {advice}",
+            role=ROLES[config.role],
+            total=_in_words(memory.total),
+            part=_in_words(parts[largest]),
+            whose=whose,
+            most=_in_words(most_bytes),
+            advice=advice,
+        )
     )
 
 
 _ADVICE: Mapping[str, tuple[str, str]] = {
-    "data": ("for its data", "choose a smaller data set or fewer teachers"),
-    "weights": ("for its weights, their moments and checkpoints", "choose fewer or narrower layers"),
-    "activations": ("for what a batch leaves in its layers", "choose a smaller batch size or network"),
+    "data": (said("for its data"), said("choose a smaller data set or fewer teachers")),
+    "weights": (said("for its weights, their moments and checkpoints"), said("choose fewer or narrower layers")),
+    "activations": (said("for what a batch leaves in its layers"), said("choose a smaller batch size or network")),
 }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation.statistics import halves
 from kd_core.losses import one_example
@@ -48,7 +49,9 @@ class TeacherDropout(Training):
         super().__init__(config, dataset, teachers=teachers, **more)
         for teacher in self.teachers:
             if not any(isinstance(module, nn.Dropout) and module.p > 0 for module in teacher.modules()):
-                raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+                raise ConfigError(
+                    said("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+                )
             teacher.train()
 
     @property

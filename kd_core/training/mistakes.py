@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from kd_core.base.config import ConfigError
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, prose, said
 
 if TYPE_CHECKING:
     from kd_core.training.config import RunConfig
@@ -37,21 +37,28 @@ def check(config: "RunConfig") -> None:
     if config.mistake is None:
         return
     if not config.trained_here:
-        raise ConfigError("a teacher that was brought is not trained here, so that it makes no mistake here")
+        raise ConfigError(said("a teacher that was brought is not trained here, so that it makes no mistake here"))
     if config.mistake not in MISTAKES:
-        raise ConfigError(f"unknown mistake '{config.mistake}': choose one of {', '.join(MISTAKES)}")
+        raise ConfigError(
+            said(
+                "unknown mistake '{mistake}': choose one of {known}", mistake=config.mistake, known=", ".join(MISTAKES)
+            )
+        )
     info = MISTAKES[config.mistake]
     if not info.possible(config):
-        raise ConfigError(f"the mistake '{info.label}' needs {info.needs}")
+        raise ConfigError(said("the mistake '{mistake}' needs {needs}", mistake=info.label, needs=info.needs))
 
 
 def check_teacher(config: "RunConfig", teacher: "RunConfig") -> None:
     """Raise ConfigError where a run's mistake cannot be made with this teacher."""
     if config.mistake == "teacher_dropout" and not teacher.model.drops:
-        raise ConfigError("to leave the teacher's dropout on needs a teacher with dropout: choose another one")
+        raise ConfigError(said("to leave the teacher's dropout on needs a teacher with dropout: choose another one"))
     if config.mistake == "hasty_teacher" and teacher.training.epochs > 1:
         raise ConfigError(
-            f"a teacher of {teacher.training.epochs} epochs is not trained for one epoch: choose another one"
+            said(
+                "a teacher of {epochs} epochs is not trained for one epoch: choose another one",
+                epochs=teacher.training.epochs,
+            )
         )
 
 
@@ -80,7 +87,8 @@ _POSSIBLE: dict[str, Callable[["RunConfig"], bool]] = {
 _TEXTS = prose(__file__)
 MISTAKES = {
     name: MistakeInfo(
-        **_TEXTS[name] | {"needs": _TEXTS[name]["needs"].format(plain=_TEXTS["plain"])},
+        **{key: Said(text) for key, text in _TEXTS[name].items()}
+        | {"needs": Said(_TEXTS[name]["needs"], plain=Said(_TEXTS["plain"]))},
         possible=possible,
         keeps_logits=name != "teacher_dropout",
     )

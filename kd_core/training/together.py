@@ -18,6 +18,7 @@ from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, DamagedError
 from kd_core.base.process import lacks_memory
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.dataset import Dataset
 from kd_core.losses import hinton
@@ -310,7 +311,7 @@ class Together:
         state = tensors.load_state(path)
         saved = state.get("configs")
         if not isinstance(saved, list) or tuple(RunConfig.from_json(str(text)) for text in saved) != self.configs:
-            raise ConfigError(f"{path} belongs to other configs: start these runs anew")
+            raise ConfigError(said("{path} belongs to other configs: start these runs anew", path=str(path)))
         try:
             with torch.no_grad():
                 for parameter, saved in zip(self.parameters, state["parameters"], strict=True):
@@ -323,7 +324,9 @@ class Together:
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
             if lacks_memory(error):  # the checkpoint may be whole
                 raise
-            raise DamagedError(f"{path} is no checkpoint of these runs: start them anew.") from error
+            raise DamagedError(
+                said("{path} is no checkpoint of these runs: start them anew.", path=str(path))
+            ) from error
 
 
 def train_together(state: Together) -> Iterator[list[EpochRecord]]:
@@ -391,19 +394,27 @@ def _record(
 
 def _check(configs: Sequence[RunConfig], dataset: Dataset, teacher_logits: Tensor | None) -> None:
     if not configs or not all(trains_together(config) for config in configs):
-        raise ConfigError("only small plain mlps train together: train these students one by one")
+        raise ConfigError(said("only small plain mlps train together: train these students one by one"))
     taught = {config.distillation.teachers for config in configs if config.distillation is not None}
     if len(set(map(_shared, configs))) > 1 or len(taught) > 1:
-        raise ConfigError("students that train together share architecture, training, data and teachers")
+        raise ConfigError(said("students that train together share architecture, training, data and teachers"))
     if configs[0].dataset != dataset.name:
-        raise ConfigError(f"these students learn {configs[0].dataset}, not {dataset.name}")
+        raise ConfigError(
+            said("these students learn {theirs}, not {data}", theirs=configs[0].dataset, data=dataset.name)
+        )
     if all(config.distillation is None for config in configs):
         return
     if teacher_logits is None:
-        raise ConfigError("a distilled student needs a teacher")
+        raise ConfigError(said("a distilled student needs a teacher"))
     expected = (len(dataset.train_labels), len(dataset.class_names))
     if teacher_logits.dim() != 3 or tuple(teacher_logits.shape[1:]) != expected:
         raise ConfigError(
-            f"the teacher's logits have shape {tuple(teacher_logits.shape)}, but {dataset.name} has {expected[0]}"
-            f" training images and {expected[1]} classes: choose another teacher"
+            said(
+                "the teacher's logits have shape {shape}, but {data} has {images} training images and {classes}"
+                " classes: choose another teacher",
+                shape=tuple(teacher_logits.shape),
+                data=dataset.name,
+                images=expected[0],
+                classes=expected[1],
+            )
         )

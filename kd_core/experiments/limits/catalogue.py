@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, counted, prose
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.experiments import broken
 from kd_core.experiments.story import Maker, StoryConfig
@@ -145,17 +145,16 @@ def limit(name: str, dataset: str) -> Limit:
     plan, texts = _PLANS[name](dataset), TEXTS[name]
     values = _values(dataset)
     lines = tuple(Line(label, None, make) for label, make in plan.lines.items())
-    experiment = Experiment(
-        name, texts["title"], texts["question"].format(**values), "", plan.teachers, lines, (plan.reference, plan.main)
-    )
+    title, question = Said(texts["title"]), Said(texts["question"], **values)
+    experiment = Experiment(name, title, question, "", plan.teachers, lines, (plan.reference, plan.main))
     return Limit(
         name=name,
         dataset=dataset,
-        title=texts["title"],
-        question=experiment.shows,
-        answers={word: text.format(**values) for word, text in texts["answers"].items()},
-        setting=texts["setting"].format(**values),
-        labels={label: texts["labels"][label].format(**values) for label in plan.lines},
+        title=title,
+        question=question,
+        answers={word: Said(text, **values) for word, text in texts["answers"].items()},
+        setting=Said(texts["setting"], **values),
+        labels={label: Said(texts["labels"][label], **values) for label in plan.lines},
         claims=tuple(Claim(**claim) for claim in texts["claims"]),
         experiment=experiment,
         reference=plan.reference,
@@ -184,7 +183,7 @@ def _values(dataset: str) -> dict[str, object]:
         "short": scale.short,
         "long": scale.long,
         "patient": round(scale.long / scale.short),
-        "pixels": "one pixel" if scale.jitter_pixels == 1 else f"{scale.jitter_pixels} pixels",
+        "pixels": counted("one pixel", "{count} pixels", scale.jitter_pixels),
         "smoothing": f"{SMOOTHING:g}",
         "images": f"{round(examples * scale.part.fraction):,}",
         "all_images": f"{examples:,}",

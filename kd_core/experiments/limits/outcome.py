@@ -13,6 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from scipy.special import softmax
 
+from kd_core.base.templates import Said, said
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.accuracy import Logits, agreement
 from kd_core.evaluation.claims import SeedDifference, seed_difference
@@ -104,7 +105,7 @@ def agreement_in_words(given: Limit, result: Outcome) -> str:
 
 def beside(claim: Claim, word: Word) -> str:
     """Say whether a verdict bears a paper's claim out."""
-    return str(TEXTS["beside"]["open" if word == "open" else "agrees" if word == claim.expects else "otherwise"])
+    return Said(TEXTS["beside"]["open" if word == "open" else "agrees" if word == claim.expects else "otherwise"])
 
 
 def _word(gain: SeedDifference | None) -> Word:
@@ -114,25 +115,27 @@ def _word(gain: SeedDifference | None) -> Word:
 
 
 def _sentence(kind: str, given: Limit, gain: SeedDifference | None, examples: int) -> str:
-    """Fill in the sentence of [kind] in catalogue.toml that a difference asks for. gain: of the main line."""
+    """Fill in the sentence of [kind] in catalogue.toml that a difference asks for. gain: of the main line.
+
+    Its value Main is the main line's label as a sentence begins: who translates it gives it anew.
+    """
     texts, main = TEXTS[kind], given.labels[given.main]
     if gain is None or gain.interval is None:
-        return str(texts["few"].format(fewest=FEWEST_SEEDS))
+        return Said(texts["few"], fewest=FEWEST_SEEDS)
     size, (low, high), word = f"{abs(gain.mean):.1f}", gain.interval, _word(gain)
     way = "equal" if not float(size) else "more" if (gain.mean > 0) == (kind == "agreement") else "fewer"
     if gain.mean < 0 and float(size):
         low, high = -high, -low
-    return str(
-        texts[f"open_{way}" if word == "open" else word].format(
-            Main=main[0].upper() + main[1:],
-            main=main,
-            reference=given.labels[given.reference],
-            size=size,
-            low=f"{low:.1f}",
-            high=f"{high:.1f}",
-            seeds=len(gain.by_seed),
-            examples=f"{examples:,}",
-        )
+    return Said(
+        texts[f"open_{way}" if word == "open" else word],
+        Main=main[0].upper() + main[1:],
+        main=main,
+        reference=given.labels[given.reference],
+        size=size,
+        low=f"{low:.1f}",
+        high=f"{high:.1f}",
+        seeds=len(gain.by_seed),
+        examples=f"{examples:,}",
     )
 
 
@@ -146,9 +149,9 @@ def differences(given: Limit, result: Outcome) -> dict[str, SeedDifference]:
 def head(given: Limit, result: Outcome) -> tuple[str, ...]:
     """Name the columns of the table."""
     texts = TEXTS["table"]
-    columns = [str(text).format(reference=given.labels[given.reference]) for text in texts["head"]]
-    columns += [texts["agreeing"]] * bool(result.agreeing) + [texts["confidence"]] * bool(result.confidence)
-    return tuple(columns)
+    columns = [Said(text, reference=given.labels[given.reference]) for text in texts["head"]]
+    columns += [Said(texts["agreeing"])] * bool(result.agreeing)
+    return (*columns, *[Said(texts["confidence"])] * bool(result.confidence))
 
 
 def cells(given: Limit, result: Outcome) -> list[tuple[str, ...]]:
@@ -169,14 +172,15 @@ def cells(given: Limit, result: Outcome) -> list[tuple[str, ...]]:
 
 def note(result: Outcome) -> str:
     """Say how to read the table."""
-    return str(TEXTS["table"]["note"].format(examples=f"{result.examples:,}"))
+    return Said(TEXTS["table"]["note"], examples=f"{result.examples:,}")
 
 
 def _mean(by_seed: BySeed) -> str:
     values = list(by_seed.values())
     if len(values) < FEWEST_SEEDS:
         return " ".join(f"{value:.0f}" for value in values) or "–"
-    return "{:.1f} ({:.1f} to {:.1f})".format(*mean_interval(values))
+    mean, low, high = mean_interval(values)
+    return said("{mean:.1f} ({low:.1f} to {high:.1f})", mean=mean, low=low, high=high)
 
 
 def _signed(difference: SeedDifference | None) -> str:
@@ -185,7 +189,7 @@ def _signed(difference: SeedDifference | None) -> str:
     if difference.interval is None:
         return f"{difference.mean:+.1f}"
     low, high = difference.interval
-    return f"{difference.mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return said("{mean:+.1f} ({low:+.1f} to {high:+.1f})", mean=difference.mean, low=low, high=high)
 
 
 # ------------------------------------------------------------------------------------------------- what ships

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from kd_core.base.templates import Said, said
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -138,8 +140,13 @@ class ObjectiveInfo(NamedTuple):
 
 def described(texts: Mapping[str, Any], soft_loss: Callable[[Batch, Settings], "Tensor"], **more: Any) -> ObjectiveInfo:
     """Return the objective that these texts describe: a section of the TOML files beside this module."""
-    weights = {name: Weight(**weight) if weight else HARD for name, weight in texts.get("weights", {}).items()}
-    return ObjectiveInfo(soft_loss=soft_loss, **{**texts, "weights": weights}, **more)
+    weights = {name: _weight(**weight) if weight else HARD for name, weight in texts.get("weights", {}).items()}
+    sentences: dict[str, Any] = {name: Said(text) for name, text in texts.items() if name != "weights"}
+    return ObjectiveInfo(soft_loss=soft_loss, weights=weights, **sentences, **more)
 
 
-HARD = Weight(1.0, r"w_\mathrm{hard}", "weight of the cross-entropy with the labels")
+def _weight(meaning: str, **more: Any) -> Weight:
+    return Weight(meaning=Said(meaning), **more)
+
+
+HARD = Weight(1.0, r"w_\mathrm{hard}", said("weight of the cross-entropy with the labels"))
