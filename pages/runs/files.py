@@ -14,7 +14,7 @@ from pages.shared.access import rights
 from pages.shared.language import _, of_error
 from pages.shared.parts.button import in_turn
 from pages.shared.session import services
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
 MAX_MB = 20
 
@@ -78,4 +78,4 @@ def upload() -> None:
             st.query_params["runs"] = run_id
             st.rerun()
         for run in services.store().some([done[uploaded.file_id]]):
-            st.success(_("{run} is here now.", run=literal(_(run.label))), icon=":material/check_circle:")
+            st.success(_("{run} is here now.", run=literal(in_language(run.label))), icon=":material/check_circle:")

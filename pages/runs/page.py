@@ -10,7 +10,7 @@ from pages.shared.language import _
 from pages.shared.live.live import live_view
 from pages.shared.parts.run_menu import delete_selected, menu, offer_undo
 from pages.shared.session import pickers, services
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
 st.title(_("Runs"), anchor=False)
 offer_undo()
@@ -21,7 +21,8 @@ if runs.by_id:
     if selected:
         several = len(selected) > 1
         st.header(
-            _("{count} selected", count=len(selected)) if several else literal(_(selected[0].label)), anchor=False
+            _("{count} selected", count=len(selected)) if several else literal(in_language(selected[0].label)),
+            anchor=False,
         )
         with st.container(horizontal=True, gap="small"):
             downloads(selected)

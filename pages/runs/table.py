@@ -17,7 +17,7 @@ from pages.shared.language import _
 from pages.shared.server.streamlit_patches import DeltaGenerator
 from pages.shared.session import pickers, services
 from pages.shared.session.address import chosen
-from pages.shared.words import cell
+from pages.shared.words import cell, in_language
 
 PAGE = "runs_page"
 MAX_SELECTED = 20
@@ -25,7 +25,6 @@ ROWS = 50
 """Of the table on one page."""
 MAX_SEARCH = 200
 """Characters of a search."""
-ROLES = [said("teacher"), said("baseline"), said("distilled")]
 IN_WORDS = "role", "data", "objective", "status", "whose"
 """Columns whose values are read in the language of the page."""
 
@@ -145,7 +144,7 @@ def _filtered(runs: Listing) -> Sequence[Run]:
         bind="query-params",
     )
     statuses = _several(status, _("Status"), choices.statuses, "runs_status")
-    roles = _several(role, _("Role"), ROLES, "runs_role")
+    roles = _several(role, _("Role"), ["teacher", "baseline", "distilled"], "runs_role")
     datasets = dataset.multiselect(
         _("Data set"),
         choices.datasets,
@@ -216,7 +215,7 @@ def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, Any]:
     config, results, distillation = run.config, run.results, run.config.distillation
     return {
         "by": "●",
-        "run": cell(run.name or _(run.config.network)) + _(run.config.mistake_said),
+        "run": cell(run.name or in_language(run.config.network)) + in_language(run.config.mistake_said),
         "role": config.role,
         "data": info_of(config.dataset).label,
         "objective": distillation.info.label if distillation else None,

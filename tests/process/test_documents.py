@@ -18,6 +18,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from kd_core.cli.app import app
+from pages.shared import language
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), ROOT / "checkpoints" / "README.md"]
@@ -196,6 +197,25 @@ def test_the_site_lists_every_module_with_what_it_is_for():
     modules = [path for top in ("kd_core", "pages") for path in (ROOT / top).rglob("*.py") if path.stem != "__init__"]
     assert {path.name for path in modules} == set(listed)
     assert page.count("\n- `") == len(modules)
+
+
+def named_in_bold(document):
+    return re.findall(r"\*\*([^*]+)\*\*", document.read_text(encoding="utf-8").partition("\n## ")[2])
+
+
+def test_the_readme_in_korean_gives_what_the_english_one_gives():
+    """Each names the other at its top; the rest, from commands to the names of buttons, is the same in both."""
+    english, korean = ROOT / "README.md", ROOT / "README.ko.md"
+    texts = {document: document.read_text(encoding="utf-8") for document in (english, korean)}
+    for document, other in ((english, korean), (korean, english)):
+        assert f"]({other.name})" in texts[document].partition("\n\n")[2].partition("\n\n")[0]
+    assert [*commands(english)] == [*commands(korean)] != []
+    links = [re.findall(r"(?:\]\(|<)((?!README)[^)>\s]+)[)>]", text) for text in texts.values()]
+    assert links[0] == links[1]
+    shapes = [re.findall(r"^(?:#+(?= )|```\w*$|\|)", text, re.M) for text in texts.values()]
+    assert shapes[0] == shapes[1]
+    with language.spoken("ko"):
+        assert [language._(name) for name in named_in_bold(english)] == named_in_bold(korean)
 
 
 def test_the_readme_is_read_in_a_minute():
