@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from kd_core.base.templates import said
+
 _DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError, NotImplementedError,
 )  # fmt: skip
@@ -63,7 +65,7 @@ class Archive:
         try:
             self._zip = zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
         except _DAMAGE as error:
-            raise DamagedError(f"it is damaged ({type(error).__name__})") from error
+            raise DamagedError(said("it is damaged ({kind})", kind=type(error).__name__)) from error
         self.entries = self._zip.infolist()
 
     @property
@@ -73,14 +75,14 @@ class Archive:
 
     def check_size(self, most_members: int, most_bytes: int) -> None:
         """Raise FlawError for more members, or more bytes when unpacked."""
-        expect(len(self.entries) <= most_members, f"it holds more than {most_members:,} members")
+        expect(len(self.entries) <= most_members, said("it holds more than {count:,} members", count=most_members))
         total = sum(entry.file_size for entry in self.entries)
-        expect(total <= most_bytes, f"it unpacks to over {most_bytes // 10**6:,} MB")
+        expect(total <= most_bytes, said("it unpacks to over {megabytes:,} MB", megabytes=most_bytes // 10**6))
 
     def check_unique(self) -> None:
         """Raise FlawError for a name that stands twice in the directory."""
         for name, count in Counter(entry.orig_filename for entry in self.entries).items():
-            expect(count == 1, f"it holds {name[:80]} twice")
+            expect(count == 1, said("it holds {name} twice", name=name[:80]))
 
     def read(self, member: str | zipfile.ZipInfo, most_bytes: int) -> bytes:
         """Unpack a member, of just the size that the directory states, whatever would come after."""
@@ -88,12 +90,12 @@ class Archive:
         try:
             entry = self._zip.getinfo(member) if isinstance(member, str) else member
         except KeyError:
-            raise FlawError(f"it holds no {name[:80]}") from None
-        expect(entry.file_size <= most_bytes, f"its {name[:80]} is too large")
+            raise FlawError(said("it holds no {name}", name=name[:80])) from None
+        expect(entry.file_size <= most_bytes, said("its {name} is too large", name=name[:80]))
         try:
             with self._zip.open(entry) as file:
                 content = file.read(entry.file_size + 1)
         except _DAMAGE as error:
-            raise DamagedError(f"it is damaged ({type(error).__name__})") from error
-        expect(len(content) == entry.file_size, f"its {name[:80]} is not of the size that it states")
+            raise DamagedError(said("it is damaged ({kind})", kind=type(error).__name__)) from error
+        expect(len(content) == entry.file_size, said("its {name} is not of the size that it states", name=name[:80]))
         return content

@@ -1,9 +1,15 @@
 """What all configs share: frozen, validated, JSON both ways; errors as sentences."""
 
+import re
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from kd_core.base.templates import Said, said, said_by
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 NAMED = 12
 """Classes that a sentence names at most."""
@@ -31,7 +37,7 @@ class Config(BaseModel):
         except ValidationError as error:
             raise ConfigError(_as_sentences(error)) from None
         except UnicodeEncodeError:  # pydantic cannot quote what a shell handed over as bytes of another encoding
-            raise ConfigError("a setting holds what is no text in UTF-8") from None
+            raise ConfigError(said("a setting holds what is no text in UTF-8")) from None
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -48,8 +54,11 @@ class Config(BaseModel):
 
 def in_words(names: Sequence[str]) -> str:
     """Join names as prose: '3', '3 and 4', '3, 4 and 9'; beyond NAMED '0, 1, … and 90 others'. names: not empty."""
-    shown = [*names[: NAMED - 1], f"{len(names) - NAMED + 1:,} others"] if len(names) > NAMED else list(names)
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    others = [said("{count:,} others", count=len(names) - NAMED + 1)] if len(names) > NAMED else []
+    first, *rest = [*names[: NAMED - 1], *others] if others else names
+    for name in rest[:-1]:
+        first = said("{first}, {next}", first=first, next=name)
+    return said("{first} and {last}", first=first, last=rest[-1]) if rest else first
 
 
 def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
@@ -70,26 +79,41 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _as_sentences(error: ValidationError) -> str:
     """Put pydantic's problems into words: a clause for each, with the field, the rule and the given value."""
-    clauses = []
-    for problem in error.errors():
-        message = problem["msg"]
-        if problem["type"] == "value_error":
-            clauses.append(message.removeprefix("Value error, "))
-            continue
-        names = [part for part in problem["loc"] if isinstance(part, str)]
-        field = names[-1] if names else "the config"
-        if problem["type"] == "json_invalid":
-            clauses.append(f"this is not a config: {message}")
-        elif problem["type"] == "missing":
-            clauses.append(f"{field} is missing")
-        elif problem["type"] == "extra_forbidden":
-            clauses.append(f"there is no setting called {field if field.isidentifier() else in_a_sentence(field)}")
-        else:
-            for theirs, ours in _PLAIN_WORDS:
-                message = message.replace(theirs, ours)
-            given = problem["input"]
-            clauses.append(f"{field} {message}, got {in_a_sentence(given)}")
-    return "; ".join(clauses)
+    first, *rest = [_as_clause(problem) for problem in error.errors()]
+    for clause in rest:
+        first = said("{first}; {next}", first=first, next=clause)
+    return first
+
+
+def _as_clause(problem: "ErrorDetails") -> str:
+    message = problem["msg"]
+    if problem["type"] == "value_error":
+        return said_by(problem["ctx"]["error"])
+    names = [part for part in problem["loc"] if isinstance(part, str)]
+    field = Said(names[-1]) if names else said("the config")
+    if problem["type"] == "json_invalid":
+        return said("this is not a config: {message}", message=message)
+    if problem["type"] == "missing":
+        return said("{field} is missing", field=field)
+    if problem["type"] == "extra_forbidden":
+        name = str(field) if field.isidentifier() else in_a_sentence(str(field))
+        return said("there is no setting called {name}", name=name)
+    for theirs, ours in _PLAIN_WORDS:
+        message = message.replace(theirs, ours)
+    given = in_a_sentence(problem["input"])
+    for rule, clause in _RULES:
+        if match := re.fullmatch(rule, message, re.DOTALL):
+            values = {
+                name: _either(value) if name == "expected" else value for name, value in match.groupdict().items()
+            }
+            return said(clause, field=field, given=given, **values)
+    return f"{field} {message}, got {given}"
+
+
+def _either(options: str) -> str:
+    """Pydantic's list of options, such as "'a', 'b' or 'c'"."""
+    first, _, last = options.rpartition(" or ")
+    return said("{first} or {last}", first=first, last=last) if first else options
 
 
 def in_a_sentence(given: object) -> str:
@@ -97,7 +121,7 @@ def in_a_sentence(given: object) -> str:
     try:
         return (repr(given) if isinstance(given, str) else str(given))[:80]
     except ValueError:
-        return "a number of thousands of digits"
+        return said("a number of thousands of digits")
 
 
 _PLAIN_WORDS = (
@@ -111,3 +135,83 @@ _PLAIN_WORDS = (
     ("Tuple should have", "must have"),
     (" after validation", ""),
 )
+_RULES = (
+    (r"must be at least (?P<limit>\S+)", said("{field} must be at least {limit}, got {given}")),
+    (r"must be at most (?P<limit>\S+)", said("{field} must be at most {limit}, got {given}")),
+    (r"must be above (?P<limit>\S+)", said("{field} must be above {limit}, got {given}")),
+    (r"must be below (?P<limit>\S+)", said("{field} must be below {limit}, got {given}")),
+    (r"must be a whole number", said("{field} must be a whole number, got {given}")),
+    (
+        r"must be a whole number, unable to parse string as an integer",
+        said("{field} must be a whole number, unable to parse string as an integer, got {given}"),
+    ),
+    (
+        r"must be a whole number, got a number with a fractional part",
+        said("{field} must be a whole number, got a number with a fractional part, got {given}"),
+    ),
+    (
+        r"Unable to parse input string as an integer, exceeded maximum size",
+        said("{field} Unable to parse input string as an integer, exceeded maximum size, got {given}"),
+    ),
+    (r"must be a number", said("{field} must be a number, got {given}")),
+    (
+        r"must be a number, unable to parse string as a number",
+        said("{field} must be a number, unable to parse string as a number, got {given}"),
+    ),
+    (r"must be a finite number", said("{field} must be a finite number, got {given}")),
+    (r"must be a string", said("{field} must be a string, got {given}")),
+    (r"must be a boolean", said("{field} must be a boolean, got {given}")),
+    (
+        r"must be a boolean, unable to interpret input",
+        said("{field} must be a boolean, unable to interpret input, got {given}"),
+    ),
+    (r"must be a (?P<kind>tuple|array|list)", said("{field} must be a {kind}, got {given}")),
+    (r"must be a dictionary", said("{field} must be a dictionary, got {given}")),
+    (r"must be an object", said("{field} must be an object, got {given}")),
+    (
+        r"must be a dictionary or instance of (?P<kind>\w+)",
+        said("{field} must be a dictionary or instance of {kind}, got {given}"),
+    ),
+    (r"must be (?P<expected>.+)", said("{field} must be {expected}, got {given}")),
+    (
+        r"must have at least (?P<limit>1) item, not (?P<length>\w+)",
+        said("{field} must have at least {limit} item, not {length}, got {given}"),
+    ),
+    (
+        r"must have at least (?P<limit>\d+) items, not (?P<length>\w+)",
+        said("{field} must have at least {limit} items, not {length}, got {given}"),
+    ),
+    (
+        r"must have at most (?P<limit>1) item, not (?P<length>\w+)",
+        said("{field} must have at most {limit} item, not {length}, got {given}"),
+    ),
+    (
+        r"must have at most (?P<limit>\d+) items, not (?P<length>\w+)",
+        said("{field} must have at most {limit} items, not {length}, got {given}"),
+    ),
+    (
+        r"String should have at least (?P<limit>1) character",
+        said("{field} String should have at least {limit} character, got {given}"),
+    ),
+    (
+        r"String should have at least (?P<limit>\d+) characters",
+        said("{field} String should have at least {limit} characters, got {given}"),
+    ),
+    (
+        r"String should have at most (?P<limit>\d+) characters",
+        said("{field} String should have at most {limit} characters, got {given}"),
+    ),
+    (
+        r"String should match pattern '(?P<pattern>.+)'",
+        said("{field} String should match pattern '{pattern}', got {given}"),
+    ),
+)
+"""What pydantic's messages read in plain words -> the clause about a field; the first that matches."""
+_SETTINGS = (
+    said("alpha"), said("alphas"), said("batch_size"), said("channels"), said("dropout_hidden"), said("dropout_input"),
+    said("epochs"), said("final_alpha"), said("final_temperature"), said("fraction"), said("hidden"),
+    said("jitter_pixels"), said("label_smoothing"), said("learning_rate"), said("seed"), said("seeds"), said("side"),
+    said("temperature"), said("temperatures"), said("test_fraction"), said("validation_fraction"),
+    said("warmup_epochs"), said("weight_decay"), said("widths"),
+)  # fmt: skip
+"""Fields that visitors type: as named in _RULES."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from kd_core.base.config import ConfigError, LabError
+from kd_core.base.templates import said, said_by
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -46,7 +47,9 @@ def path_at(address: str) -> AnyPath:
         try:
             return Path(address).expanduser()
         except RuntimeError:
-            raise ConfigError(f"there is no folder {address}: nobody of that name has a home here") from None
+            raise ConfigError(
+                said("there is no folder {address}: nobody of that name has a home here", address=address)
+            ) from None
     from upath import UPath
 
     try:
@@ -56,7 +59,9 @@ def path_at(address: str) -> AnyPath:
             return Path(path.path)
         path.fs  # noqa: B018  asks for the package
     except (ImportError, ValueError, TypeError) as error:
-        raise ConfigError(f"{address} cannot be used as storage: {error}") from error
+        raise ConfigError(
+            said("{address} cannot be used as storage: {why}", address=address, why=str(error))
+        ) from error
     return path
 
 
@@ -77,7 +82,7 @@ def write_atomic(path: AnyPath, content: bytes) -> None:
 
 def _write_file(path: Path, content: bytes) -> None:
     if path.is_dir():
-        raise SaveError(f"{path} is a folder: name a file in it.")
+        raise SaveError(said("{path} is a folder: name a file in it.", path=path))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replaced_whole(path) as partial:
         partial.write_bytes(content)
@@ -234,13 +239,16 @@ def _elsewhere(path: AnyPath, work: Callable[[], Value]) -> Value:
     except Exception as error:
         if isinstance(path, Path):
             raise
-        raise OSError(errno.EIO, f"its storage does not answer ({error})", str(path)) from error
+        why = said("its storage does not answer ({why})", why=str(error))
+        raise OSError(errno.EIO, why, str(path)) from error
 
 
 def disk_problem(error: OSError, folder: AnyPath) -> str:
     """Put an error of the file system into a sentence."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"The disk of {folder} is full: free some space; what was saved before is whole."
+        return said("The disk of {folder} is full: free some space; what was saved before is whole.", folder=folder)
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{folder} cannot be written: give it write permission or set KD_HOME to another folder."
-    return f"{folder} cannot be used: {error.strerror or error}."
+        return said(
+            "{folder} cannot be written: give it write permission or set KD_HOME to another folder.", folder=folder
+        )
+    return said("{folder} cannot be used: {why}.", folder=folder, why=error.strerror or said_by(error))

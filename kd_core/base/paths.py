@@ -7,6 +7,7 @@ import platformdirs
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, path_at
+from kd_core.base.templates import said
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder of app.py, or of installed packages where the engine is one of them."""
@@ -40,5 +41,11 @@ def folder_named(variable: str, named: str) -> Path:
     """Return the folder that an environment variable names. Raises LabError where it is none."""
     path = path_at(named)
     if not isinstance(path, Path):
-        raise ConfigError(f"{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere")
+        raise ConfigError(
+            said(
+                "{variable} is {named}: name a folder of this machine; KD_STORAGE alone may lie elsewhere",
+                variable=variable,
+                named=named,
+            )
+        )
     return path

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from kd_core.base.paths import ROOT
+from kd_core.base.templates import kept, read_back, said
 
 _M_ARENA_MAX = -8  # of glibc's malloc.h
 WORKER_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -28,6 +29,8 @@ SECONDS_BETWEEN_LOOKS = 0.05
 """At a child process, whether it has run out of time."""
 MAX_LINE = 10_000_000
 """Characters of a line of a child process that are read as one."""
+REPORTS = "KD_REPORTS"
+"""The variable that says to a child process that its Child reads what it reports."""
 
 
 def let_threads_sleep() -> None:
@@ -79,16 +82,22 @@ def lacks_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
+def reported(text: str) -> str:
+    """A text as this process reports it in JSON: with its template to a Child that reads it, plain to anybody else."""
+    return kept(text) if os.environ.get(REPORTS) else str(text)
+
+
 @dataclass
 class Child:
     """A program of KD Lab in a process of its own, so that what it reads can harm that process alone.
 
     The program reports in lines of JSON: {"text", "share"} is progress, share from 0 to 1; {"result"}, an object, or
-    {"error"}, a sentence, is its outcome. text and share hold the newest progress. result and error are both None until
-    there is an outcome, and stay so where the process breaks down. late: whether it was killed for taking too long.
+    {"error"}, a sentence, is its outcome; `reported` writes its sentences. text and share hold the newest progress.
+    result and error are both None until there is an outcome, and stay so where the process breaks down. late: whether
+    it was killed for taking too long.
     """
 
-    text: str = "Starting"
+    text: str = said("Starting")
     share: float = 0.0
     result: dict[str, Any] | None = None
     error: str | None = None
@@ -122,7 +131,7 @@ class Child:
             text=True,
             encoding="utf-8",
             errors="replace",
-            env={**os.environ, "PYTHONPATH": paths, **(environment or {})},
+            env={**os.environ, "PYTHONPATH": paths, REPORTS: "1", **(environment or {})},
         ) as process:
             self._process = process
             if max_bytes is not None:
@@ -158,11 +167,11 @@ class Child:
         try:
             report = json.loads(line)
             if "error" in report:
-                self.error = str(report["error"])
+                self.error = read_back(str(report["error"]))
             elif "result" in report:
                 self.result = dict(report["result"])
             else:
-                progress = str(report["text"]), float(report["share"])
+                progress = read_back(str(report["text"])), float(report["share"])
                 if progress != (self.text, self.share):
                     self._heard_at = time.monotonic()
                 self.text, self.share = progress

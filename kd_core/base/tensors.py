@@ -11,6 +11,7 @@ from torch import Tensor
 
 from kd_core.base.files import AnyPath, DamagedError, SaveError, read_bytes, write_atomic
 from kd_core.base.process import lacks_memory
+from kd_core.base.templates import said
 
 DIGEST_BYTES = 32
 """Of the SHA-256 at the end of a checkpoint."""
@@ -27,16 +28,16 @@ def load_tensors(path: AnyPath) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(_content(path))
     except (ValueError, safetensors.SafetensorError) as error:
-        raise DamagedError(f"{path} is damaged and cannot be read.") from error
+        raise DamagedError(said("{path} is damaged and cannot be read.", path=path)) from error
 
 
 def _content(path: AnyPath) -> bytes:
     try:
         return read_bytes(path)
     except FileNotFoundError:
-        raise SaveError(f"{path} is missing.") from None
+        raise SaveError(said("{path} is missing.", path=path)) from None
     except OSError as error:
-        raise SaveError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise SaveError(said("{path} cannot be read: {why}.", path=path, why=error.strerror or str(error))) from error
 
 
 def save_state(path: AnyPath, state: dict[str, Any]) -> None:
@@ -61,7 +62,7 @@ def load_state(path: AnyPath) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle can raise nearly anything
         if lacks_memory(error):  # it may be whole
             raise
-        raise DamagedError(f"{path} is damaged and cannot be read.") from error
+        raise DamagedError(said("{path} is damaged and cannot be read.", path=path)) from error
     if not isinstance(state, dict):
-        raise DamagedError(f"{path} does not hold a checkpoint.")
+        raise DamagedError(said("{path} does not hold a checkpoint.", path=path))
     return state
