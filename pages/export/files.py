@@ -5,22 +5,24 @@ from functools import partial
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
 from kd_core.exchange.export.checks import Checks
 from kd_core.exchange.export.snippets import Images
 from kd_core.runs.run import Run
+from pages.shared.language import _
 from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
 from pages.shared.words import literal
 
 MEANINGS = {
-    export_checks.WEIGHTS: "Weights for PyTorch, as safetensors: nothing in it can run",
-    export_checks.ONNX: "ONNX, float32, any number of images at once",
-    export_checks.ONNX_INT8: "ONNX, weights and activations in 8 bits instead of 32",
-    export_checks.PROGRAM: "A program of torch.export: PyTorch without this project's code",
+    export_checks.WEIGHTS: said("Weights for PyTorch, as safetensors: nothing in it can run"),
+    export_checks.ONNX: said("ONNX, float32, any number of images at once"),
+    export_checks.ONNX_INT8: said("ONNX, weights and activations in 8 bits instead of 32"),
+    export_checks.PROGRAM: said("A program of torch.export: PyTorch without this project's code"),
 }
 
 
@@ -28,18 +30,23 @@ def checks_of(run: Run) -> Checks | None:
     """Return the checks of a run's export, which is made first where there is none; None until then."""
     if run.config.model.opaque:
         st.info(
-            literal(f"{run.label} gives logits alone: the file that it was brought as is all there is to take away."),
+            literal(
+                _(
+                    "{run} gives logits alone: the file that it was brought as is all there is to take away.",
+                    run=_(run.label),
+                )
+            ),
             icon=":material/block:",
         )
         return None
     checks = export_checks.read_checks(services.store().folder(run.id))
     if checks is None and not pickers.test_set_is_here([run]):
-        say_missing(run.config.dataset, "Each file is checked on its whole test set before it is offered.")
+        say_missing(run.config.dataset, _("Each file is checked on its whole test set before it is offered."))
     elif checks is None:
         kept = services.store().finding("export", [run.id])
         if kept is not None and "problem" not in kept:  # made once, but its files are gone or were changed
             services.store().forget_finding("export", [run.id])
-        finding("export", [run], "Writing the files and checking each on the whole test set")
+        finding("export", [run], _("Writing the files and checking each on the whole test set"))
     return checks
 
 
@@ -47,23 +54,29 @@ def checked_files(run: Run, checks: Checks) -> None:
     """Offer a download for every file that passed, with the checks of all of them folded below."""
     rows = [
         {
-            "file": file.name,
-            "what it is": MEANINGS[file.name],
-            "size, MB": file.size_bytes / 1e6,
-            "largest logit difference": file.max_logit_difference,
-            "classes that changed": file.classes_changed,
-            "test errors": file.test_errors,
-            "original": file.original_test_errors,
-            "passed": file.passed,
+            _("file"): file.name,
+            _("what it is"): _(MEANINGS[file.name]),
+            _("size, MB"): file.size_bytes / 1e6,
+            _("largest logit difference"): file.max_logit_difference,
+            _("classes that changed"): file.classes_changed,
+            _("test errors"): file.test_errors,
+            _("original"): file.original_test_errors,
+            _("passed"): file.passed,
         }
         for file in checks.files
     ]
-    formats = {"size, MB": "%.2f", "largest logit difference": "%.2g"}
+    formats = {_("size, MB"): "%.2f", _("largest logit difference"): "%.2g"}
     columns = {name: st.column_config.NumberColumn(format=form) for name, form in formats.items()}
-    st.markdown(f"**{len(checks.passed)} of {len(rows)} files** passed their check on the whole test set.")
+    st.markdown(
+        _(
+            "**{passed} of {files} files** passed their check on the whole test set.",
+            passed=len(checks.passed),
+            files=len(rows),
+        )
+    )
     for file in checks.files:
         if not file.passed:
-            st.warning(literal(file.sentence), icon=":material/block:")
+            st.warning(literal(_(file.in_words)), icon=":material/block:")
     with st.container(horizontal=True, gap="small"):
         for name in [*checks.passed, export_checks.CONFIG, export_checks.CARD]:
             st.download_button(
@@ -74,7 +87,7 @@ def checked_files(run: Run, checks: Checks) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
-    with st.expander("What each file did on the test set"):
+    with st.expander(_("What each file did on the test set")):
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
 
 
@@ -90,15 +103,17 @@ def ready_made(run: Run, checks: Checks) -> None:
         trained.std,
         run.config.dataset in HANDWRITTEN,
     )
-    st.header("Run it", anchor=False)
-    st.markdown(
-        "Each program stands beside a file as it is downloaded here, and reads a picture as this app does"
-        + (": a digit on paper, wherever it stands." if images.digits else ".")
+    st.header(_("Run it"), anchor=False)
+    digit = _(
+        "Each program stands beside a file as it is downloaded here, and reads a picture as this app does: a digit on"
+        " paper, wherever it stands."
     )
-    python, browser, page = st.tabs(["In Python", "In a web page of yours", "In a file that you can mail"])
+    picture = _("Each program stands beside a file as it is downloaded here, and reads a picture as this app does.")
+    st.markdown(digit if images.digits else picture)
+    python, browser, page = st.tabs([_("In Python"), _("In a web page of yours"), _("In a file that you can mail")])
     with python:
         kind = st.segmented_control(
-            "File", passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
+            _("File"), passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
         )
         file = export_checks.download_name(run.id, kind)
         st.code(snippets.python_snippet(kind, file, images), language="python")
@@ -108,15 +123,19 @@ def ready_made(run: Run, checks: Checks) -> None:
     with page:
         problem = offline_page.browser_page_problem(services.store().folder(run.id))
         if problem:
-            st.info(literal(problem), icon=":material/block:")
+            st.info(literal(_(problem)), icon=":material/block:")
             return
-        draw = "a canvas to draw on" if run.config.dataset in HANDWRITTEN else "a button to choose a picture"
-        st.markdown(
-            f"One HTML file with the model inside, {draw}, and a slider for temperature. It needs no network:"
-            " double-click it, or mail it to a class."
+        canvas = _(
+            "One HTML file with the model inside, a canvas to draw on, and a slider for temperature. It needs no"
+            " network: double-click it, or mail it to a class."
         )
+        button = _(
+            "One HTML file with the model inside, a button to choose a picture, and a slider for temperature. It needs"
+            " no network: double-click it, or mail it to a class."
+        )
+        st.markdown(canvas if run.config.dataset in HANDWRITTEN else button)
         st.download_button(
-            "Download the page",
+            _("Download the page"),
             lambda: offline_page.browser_page(services.store().folder(run.id)) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",

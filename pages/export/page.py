@@ -3,16 +3,19 @@
 import streamlit as st
 
 from pages.export.files import checked_files, checks_of, ready_made
+from pages.shared.language import _
 from pages.shared.session import pickers
 
-st.title("Take it away", anchor=False)
+st.title(_("Take it away"), anchor=False)
 st.markdown(
-    "A trained student as files for other programs. Each file is loaded again, run over the whole test set and offered"
-    " only if it passes: float32 has to give every image the original's class; int8 rounds, so it may change a few, and"
-    " the table counts them."
+    _(
+        "A trained student as files for other programs. Each file is loaded again, run over the whole test set and"
+        " offered only if it passes: float32 has to give every image the original's class; int8 rounds, so it may"
+        " change a few, and the table counts them."
+    )
 )
 
-run = pickers.usable_run("Model to take away")
+run = pickers.usable_run(_("Model to take away"))
 checks = checks_of(run)
 if checks is not None:
     checked_files(run, checks)

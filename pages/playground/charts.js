@@ -16,7 +16,7 @@ function lines(svg, history, series, floor) {
   const path = (of) => history.filter((now) => Number.isFinite(of(now))).map((now, place) => `${place ? "L" : "M"}${x(now.step).toFixed(1)} ${y(of(now)).toFixed(1)}`).join("");
   const text = (at, high, words, anchor) => `<text x="${at}" y="${high}" text-anchor="${anchor}">${words}</text>`;
   svg.innerHTML = [0, 0.5, 1].map((share) => `<path class="grid" d="M${LEFT} ${y((share * most) / 1.05)}H${WIDE - 4}"/>` + text(LEFT - 4, y((share * most) / 1.05) + 4, shorter((share * most) / 1.05), "end")).join("")
-    + text(LEFT, HIGH - 3, "0", "middle") + text(WIDE - 4, HIGH - 3, `${last} steps`, "end")
+    + text(LEFT, HIGH - 3, "0", "middle") + text(WIDE - 4, HIGH - 3, _("{steps} steps", { steps: last }), "end")
     + series.map(({ of, colour, dash }) => `<path d="${path(of)}" style="stroke: var(--kd-${colour}); ${dash ? "stroke-dasharray: 4 3" : ""}"/>`).join("");
 }
 
@@ -36,7 +36,7 @@ function drawCharts(view) {
   lines(view.errorChart, history, ROLES.map((role) => ({ of: (now) => now.errors[role], colour: role, dash: role === "teacher" })), 20);
   lines(view.lossChart, history, [{ of: (now) => now.losses?.baseline.hardLoss, colour: "baseline" }, { of: (now) => now.losses?.distilled.loss, colour: "distilled" }], 0.01);
   const now = history.at(-1);
-  view.errorChart.setAttribute("aria-label", `Test errors over the steps. Now ${ROLES.map((role) => `${TITLES[role]}: ${now.errors[role]}`).join(", ")}.`);
+  view.errorChart.setAttribute("aria-label", _("Test errors over the steps. Now {errors}.", { errors: ROLES.map((role) => `${TITLES[role]}: ${now.errors[role]}`).join(", ") }));
 }
 
 // The bars of all three networks at a place, and the gradient that the distilled student gets there.
@@ -45,17 +45,17 @@ function inspect(view) {
   inspector.replaceChildren();
   view.seeds.hidden = Boolean(at);
   if (!at || !fields?.teacher) {
-    if (!view.seeds.childElementCount) element("p", "hint", inspector, view.values.shape === "own" ? "Click on a field to draw a point of the class that is chosen."
-      : "Point at a field: what each network says there, and the gradient that the place gives.");
+    if (!view.seeds.childElementCount) element("p", "hint", inspector, view.values.shape === "own" ? _("Click on a field to draw a point of the class that is chosen.")
+      : _("Point at a field: what each network says there, and the gradient that the place gives."));
     return;
   }
   const logits = Object.fromEntries(ROLES.map((role) => [role, logitsAt(fields[role], K, at.x, at.y)]));
   const label = at.point === null ? null : few.labels[at.point], shares = ROLES.map((role) => softmax(logits[role], T));
   const now = felt(logits.distilled, logits.teacher, label ?? 0, { temperature: T, alpha: label === null ? 1 : alpha, tSquared: view.lossSettings().tSquared });
   const sum = now.soft.map((soft, k) => soft + (label === null ? 0 : now.hard[k])), most = Math.max(1e-9, ...sum.map(Math.abs));
-  element("p", "hint", inspector, label === null ? `Here, at T = ${T}; the gradient of the soft loss:` : `A point with label ${CLASSES[label]}, at T = ${T}; the gradient of the loss:`);
+  element("p", "hint", inspector, label === null ? _("Here, at T = {T}; the gradient of the soft loss:", { T }) : _("A point with label {label}, at T = {T}; the gradient of the loss:", { label: CLASSES[label], T }));
   const table = element("table", "", inspector), head = element("tr", "", table);
-  for (const title of ["", ...ROLES.map((role) => TITLES[role].split(",")[0]), "gradient"]) element("th", "", head, title);
+  for (const title of ["", ...ROLES.map((role) => TITLES[role].split(",")[0]), _("gradient")]) element("th", "", head, title);
   for (let k = 0; k < K; k++) {
     const row = element("tr", "", table), name = element("th", "", row, `${MARKS_OF[k]} ${CLASSES[k]}`);
     name.style.color = label === k ? "var(--kd-primary)" : "";
@@ -73,20 +73,24 @@ function inspect(view) {
 function drawPairs(view, pairs, count) {
   const box = view.seeds, done = pairs.length === count;
   box.replaceChildren();
-  element("p", "hint", box, "Twenty pairs of other points and other starts, with this teacher:");
+  element("p", "hint", box, _("Twenty pairs of other points and other starts, with this teacher:"));
   inspect(view);
   if (!pairs.length) return;
   const apart = pairs.map(({ baseline, distilled }) => baseline - distilled), reach = Math.max(10, ...apart.map(Math.abs)) * 1.1, x = (value) => 160 + (150 * value) / reach;
   const { mean, low, high } = done ? differenceOf(pairs) : {}, figure = element("div", "dots", box);
-  figure.innerHTML = `<svg viewBox="0 0 320 56" role="img" aria-label="Test errors of the baseline minus those of its distilled twin, for each pair: ${apart.join(", ")}">`
+  const label = _("Test errors of the baseline minus those of its distilled twin, for each pair: {differences}", { differences: apart.join(", ") });
+  const [left, right] = [_("baseline has fewer"), _("distilled has fewer")];
+  figure.innerHTML = `<svg viewBox="0 0 320 56" role="img" aria-label="${label}">`
     + `<path class="grid" d="M10 28H310M160 6V46"/>` + apart.map((value, place) => `<circle cx="${x(value)}" cy="${28 + 9 * Math.sin(7 * place)}" r="4" style="fill: var(--kd-${value > 0 ? "distilled" : value < 0 ? "baseline" : "muted"})"/>`).join("")
     + (done ? `<path class="interval" d="M${x(low)} 28H${x(high)}M${x(mean)} 20V36"/>` : "")
-    + `<text x="10" y="54">baseline has fewer</text><text x="160" y="54" text-anchor="middle">0</text><text x="310" y="54" text-anchor="end">distilled has fewer</text></svg>`;
+    + `<text x="10" y="54">${left}</text><text x="160" y="54" text-anchor="middle">0</text><text x="310" y="54" text-anchor="end">${right}</text></svg>`;
   const words = element("p", "verdict", box, undefined, { role: "status" });
-  if (!done) { words.textContent = `${pairs.length} of ${count} pairs.`; return; }
-  const number = (value) => Math.abs(value).toFixed(1), span = `95% interval ${[low, high].map((value) => (value < 0 ? "−" : "+") + number(value)).join(" to ")}`;
-  const won = `distilled was better in ${apart.filter((value) => value > 0).length} of ${count} pairs`;
-  words.textContent = low > 0 ? `Distilled makes ${number(mean)} fewer test errors of 1,000 than its twin (${span}); ${won}.`
-    : high < 0 ? `Distilled makes ${number(mean)} more test errors of 1,000 than its twin (${span}); ${won}.`
-      : `Cannot tell: ${number(mean)} ${mean < 0 ? "more" : "fewer"} test errors of 1,000 on average (${span}); ${won}.`;
+  if (!done) { words.textContent = _("{done} of {count} pairs.", { done: pairs.length, count }); return; }
+  const number = (value) => Math.abs(value).toFixed(1), signed = (value) => (value < 0 ? "−" : "+") + number(value);
+  const values = { difference: number(mean), interval: _("95% interval {low} to {high}", { low: signed(low), high: signed(high) }),
+    won: _("distilled was better in {better} of {count} pairs", { better: apart.filter((value) => value > 0).length, count }) };
+  words.textContent = low > 0 ? _("Distilled makes {difference} fewer test errors of 1,000 than its twin ({interval}); {won}.", values)
+    : high < 0 ? _("Distilled makes {difference} more test errors of 1,000 than its twin ({interval}); {won}.", values)
+      : mean < 0 ? _("Cannot tell: {difference} more test errors of 1,000 on average ({interval}); {won}.", values)
+        : _("Cannot tell: {difference} fewer test errors of 1,000 on average ({interval}); {won}.", values);
 }

@@ -1,7 +1,7 @@
 // The three fields: the plane coloured by each network's class probabilities at T, with its borders and the points learned from.
 
 const ROLES = ["teacher", "baseline", "distilled"];
-const TITLES = { teacher: "Teacher", baseline: "Baseline, labels alone", distilled: "Distilled" };
+const TITLES = { teacher: _("Teacher"), baseline: _("Baseline, labels alone"), distilled: _("Distilled") };
 const CLASSES = ["A", "B", "C", "D"], MARKS_OF = ["●", "■", "▲", "◆"]; // by shape too, not by colour alone
 const STRENGTH = 0.62; // of a class's colour in a field, beside the page's own
 const NEAR = 0.06; // how near the hand gets to a point that it means
@@ -135,7 +135,7 @@ function nearest({ few }, { x, y }) {
 const KEY_STEP = 0.05;
 function canvasFor(view, role, parent) {
   const canvas = element("canvas", "field", parent, undefined, { tabIndex: 0, role: "application", "data-control": "field",
-    "aria-label": `${TITLES[role]}: the plane, coloured by its class probabilities. Arrows move a place, PageDown and PageUp go from point to point, Enter draws a point.` });
+    "aria-label": _("{title}: the plane, coloured by its class probabilities. Arrows move a place, PageDown and PageUp go from point to point, Enter draws a point.", { title: TITLES[role] }) });
   const plane = new OffscreenCanvas(100, 100), planePen = plane.getContext("2d");
   view.canvases[role] = { canvas, pen: canvas.getContext("2d"), plane: { canvas: plane, pen: planePen, image: planePen.createImageData(100, 100) } };
   const place = (event) => {

@@ -5,11 +5,12 @@ import streamlit as st
 from kd_core.base.templates import prose
 from pages.playground.digits import digits
 from pages.playground.playground import playground
+from pages.shared.language import _
 
-st.title("Playground", anchor=False)
+st.title(_("Playground"), anchor=False)
 playground()
-with st.expander("What is trained here, and what to look for"):
-    st.markdown(prose(__file__)["about"])
-st.header("The same with digits", anchor=False)
-st.markdown(prose(__file__)["digits"])
+with st.expander(_("What is trained here, and what to look for")):
+    st.markdown(_(prose(__file__)["about"]))
+st.header(_("The same with digits"), anchor=False)
+st.markdown(_(prose(__file__)["digits"]))
 digits()

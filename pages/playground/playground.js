@@ -3,21 +3,21 @@
 
 const STEPS = 1000, MORE = 500; // after which it pauses by itself; how far a change then takes it on
 const PAIRS = 20, MOST_OWN = 150;
-const HIDDEN = Object.fromEntries(["2", "4", "8", "16,16", "32,32", "64,64"].map((sizes) => [sizes, sizes.replace(",", " and ")]));
+const HIDDEN = Object.fromEntries(["2", "4", "8", "16,16", "32,32", "64,64"].map((sizes) => [sizes, sizes.includes(",") ? _("{first} and {second}", { first: sizes.split(",")[0], second: sizes.split(",")[1] }) : sizes]));
 const CONTROLS = { // a setting's name in the address -> its label, and what it may be; the first group is the data's
-  shape: { label: "Data", options: { clouds: "Clouds", moons: "Moons", rings: "Rings", spirals: "Spirals", own: "Draw your own" }, start: "clouds" },
-  overlap: { label: "Overlap", range: [0, 1, 0.05], start: 0.5 },
-  seed: { label: "Seed", range: [0, 99, 1], start: 0 },
-  noise: { label: "Wrong labels", range: [0, 0.5, 0.05], start: 0, text: (value) => `${Math.round(100 * value)}%` },
-  teacher: { label: "Teacher's units", options: HIDDEN, start: "32,32" },
-  swapped: { label: "Teacher confuses A and B", box: true, start: false },
-  examples: { label: "Students' points", range: [5, 120, 5], start: 15 },
-  unseen: { label: "They never see", options: { none: "all seen", 0: "class A", 1: "class B", 2: "class C", 3: "class D" }, start: "none" },
-  student: { label: "Students' units", options: HIDDEN, start: "16,16" },
-  alpha: { label: "alpha (soft loss)", range: [0, 1, 0.05], start: 1 },
-  t2: { label: "Soft loss times T²", box: true, start: true },
-  rate: { label: "Learning rate", options: { 0.001: "0.001", 0.003: "0.003", 0.01: "0.01", 0.03: "0.03" }, start: "0.01" },
-  speed: { label: "Steps a frame", options: { 1: "1", 4: "4", 16: "16", 64: "64" }, start: "4" },
+  shape: { label: _("Data"), options: { clouds: _("Clouds"), moons: _("Moons"), rings: _("Rings"), spirals: _("Spirals"), own: _("Draw your own") }, start: "clouds" },
+  overlap: { label: _("Overlap"), range: [0, 1, 0.05], start: 0.5 },
+  seed: { label: _("Seed"), range: [0, 99, 1], start: 0 },
+  noise: { label: _("Wrong labels"), range: [0, 0.5, 0.05], start: 0, text: (value) => `${Math.round(100 * value)}%` },
+  teacher: { label: _("Teacher's units"), options: HIDDEN, start: "32,32" },
+  swapped: { label: _("Teacher confuses A and B"), box: true, start: false },
+  examples: { label: _("Students' points"), range: [5, 120, 5], start: 15 },
+  unseen: { label: _("They never see"), options: { none: _("all seen"), 0: _("class A"), 1: _("class B"), 2: _("class C"), 3: _("class D") }, start: "none" },
+  student: { label: _("Students' units"), options: HIDDEN, start: "16,16" },
+  alpha: { label: _("alpha (soft loss)"), range: [0, 1, 0.05], start: 1 },
+  t2: { label: _("Soft loss times T²"), box: true, start: true },
+  rate: { label: _("Learning rate"), options: { 0.001: "0.001", 0.003: "0.003", 0.01: "0.01", 0.03: "0.03" }, start: "0.01" },
+  speed: { label: _("Steps a frame"), options: { 1: "1", 4: "4", 16: "16", 64: "64" }, start: "4" },
 };
 
 // What an address may hold of a setting, and the setting; whatever is none is where it starts.
@@ -51,15 +51,15 @@ function textOf(view) { // the address's part of what is set: what is as it star
 function build(root) {
   root.replaceChildren();
   const view = { root, values: {}, own: [], history: [], canvases: {}, borders: {}, brush: 0, limit: STEPS, turn: 0, dense: Math.min(2, devicePixelRatio || 1) };
-  view.bar = element("div", "bar", root, undefined, { role: "toolbar", "aria-label": "Training" });
+  view.bar = element("div", "bar", root, undefined, { role: "toolbar", "aria-label": _("Training") });
   const button = (text, control, act, title) => Object.assign(element("button", "play", view.bar, text, { type: "button", "data-control": control, title }), { onclick: act });
-  view.play = button("▶ Play", "play", () => { if (view.playing) pause(view); else go(view); }, "Train, or pause");
+  view.play = button(_("▶ Play"), "play", () => { if (view.playing) pause(view); else go(view); }, _("Train, or pause"));
   view.play.classList.add("main");
-  button("Step", "step", () => { pause(view); ask(view, 1); }, "One step of both students");
-  button("↺ Start again", "again", () => startAgain(view), "Both students from the same weights");
-  button("Twenty seeds", "pairs", () => trainTwenty(view), "Train twenty pairs, unseen, and see their differences");
+  button(_("Step"), "step", () => { pause(view); ask(view, 1); }, _("One step of both students"));
+  button(_("↺ Start again"), "again", () => startAgain(view), _("Both students from the same weights"));
+  button(_("Twenty seeds"), "pairs", () => trainTwenty(view), _("Train twenty pairs, unseen, and see their differences"));
   view.steps = element("output", "steps", view.bar);
-  view.tries = element("div", "tries", view.bar, undefined, { role: "group", "aria-label": "Prepared situations", "data-control": "situation" });
+  view.tries = element("div", "tries", view.bar, undefined, { role: "group", "aria-label": _("Prepared situations"), "data-control": "situation" });
   view.question = element("div", "question", root);
   view.control = temperatureControl(element("div", "kd-temperature", root));
   const middle = element("div", "middle", root), settings = element("div", "settings", middle);
@@ -71,11 +71,11 @@ function build(root) {
     const box = element("section", `box ${role}`, right, undefined, { "aria-label": TITLES[role] });
     const head = element("div", "head", box), line = (element("h2", "", head, TITLES[role]), element("p", "large", head));
     view.large[role] = element("output", "", line, "–");
-    element("small", "", line, " errors").title = "Test errors, of 1,000 fresh points with right labels";
+    element("small", "", line, _(" errors")).title = _("Test errors, of 1,000 fresh points with right labels");
     canvasFor(view, role, box);
   }
-  view.errorChart = chart(right, "Test errors of 1,000", ROLES.map((role) => [role, TITLES[role].split(",")[0]]));
-  view.lossChart = chart(right, "Loss, in nats", [["baseline", "Baseline, hard loss"], ["distilled", "Distilled, whole loss"]]);
+  view.errorChart = chart(right, _("Test errors of 1,000"), ROLES.map((role) => [role, TITLES[role].split(",")[0]]));
+  view.lossChart = chart(right, _("Loss, in nats"), [["baseline", _("Baseline, hard loss")], ["distilled", _("Distilled, whole loss")]]);
   const aside = element("div", "aside", right);
   view.seeds = element("div", "seeds", aside);
   view.inspector = element("div", "inspector", aside);
@@ -110,9 +110,9 @@ function controlFor(view, name, parent) {
 }
 
 function brushesFor(view, parent) { // the class of the points that are drawn
-  const group = element("div", "brushes", parent, undefined, { role: "group", "aria-label": "Class to draw", "data-control": "own" });
+  const group = element("div", "brushes", parent, undefined, { role: "group", "aria-label": _("Class to draw"), "data-control": "own" });
   const buttons = CLASSES.map((name, k) => Object.assign(element("button", "play", group, `${MARKS_OF[k]} ${name}`, { type: "button" }), { onclick: () => { view.brush = k; show(view); } }));
-  Object.assign(element("button", "play", group, "Clear", { type: "button" }), { onclick: () => { view.own = []; changed(view, "own"); } });
+  Object.assign(element("button", "play", group, _("Clear"), { type: "button" }), { onclick: () => { view.own = []; changed(view, "own"); } });
   return { group, buttons };
 }
 
@@ -151,7 +151,7 @@ function awaitPoints(view) { // of two classes: until then there is nothing to l
   pause(view);
   const labels = view.own.map(([, , k]) => k);
   Object.assign(view, { fields: undefined, few: { inputs: view.own.flatMap(([x, y]) => [PLANE * x, PLANE * y]), labels, right: labels } });
-  view.steps.textContent = "Draw two classes.";
+  view.steps.textContent = _("Draw two classes.");
   for (const role of ROLES) view.large[role].textContent = "–";
   inspect(view);
   paint(view);
@@ -161,12 +161,12 @@ function go(view) {
   if (!canTrain(view)) { awaitPoints(view); return; }
   if (view.ended && (view.history.at(-1)?.step ?? 0) >= view.limit) view.limit += MORE;
   Object.assign(view, { playing: true, ended: false });
-  view.play.textContent = "❚❚ Pause";
+  view.play.textContent = _("❚❚ Pause");
   ask(view, Number(view.values.speed));
 }
 function pause(view) {
   view.playing = false;
-  view.play.textContent = "▶ Play";
+  view.play.textContent = _("▶ Play");
 }
 function startAgain(view) {
   Object.assign(view, { history: [], limit: STEPS, turn: view.turn + 1, again: true });
@@ -197,7 +197,7 @@ function arrived(view, answer) {
   if (view.waiting !== undefined) ask(view, view.waiting);
   else if (view.playing) ask(view, Number(view.values.speed)); // the worker goes on while this frame is painted
   if (!now) return;
-  view.steps.textContent = taught < 1 ? `The teacher learns: ${Math.round(100 * taught)}%` : `${step.toLocaleString("en")} steps`;
+  view.steps.textContent = taught < 1 ? _("The teacher learns: {share}%", { share: Math.round(100 * taught) }) : _("{steps} steps", { steps: step.toLocaleString("en") });
   for (const role of ROLES) view.large[role].textContent = role !== "teacher" && taught < 1 ? "–" : errors[role];
   if (view.history.length) drawCharts(view);
   if (view.at) { view.at.point = nearest(view, view.at); inspect(view); }
@@ -210,11 +210,11 @@ const VERDICT = ({ only: [baseline, distilled] }) => { // McNemar's, by the norm
   const z = (baseline - distilled) / Math.sqrt(Math.max(1, baseline + distilled));
   return z > 1.96 ? "distilled" : z < -1.96 ? "baseline" : "same";
 };
-const ANSWERS = { distilled: "The distilled student", baseline: "The baseline", same: "No sure difference" };
+const ANSWERS = { distilled: _("The distilled student"), baseline: _("The baseline"), same: _("No sure difference") };
 
 function atRest(view, errors) {
-  const sentence = `After ${view.history.at(-1)?.step ?? 0} steps: ${ROLES.map((role) => `${TITLES[role]} ${errors[role]}`).join(", ")} test errors of 1,000.`;
-  view.status.textContent = sentence;
+  const counts = ROLES.map((role) => `${TITLES[role]} ${errors[role]}`).join(", ");
+  view.status.textContent = _("After {steps} steps: {errors} test errors of 1,000.", { steps: view.history.at(-1)?.step ?? 0, errors: counts });
   if (view.situation && view.answer) reveal(view, errors);
 }
 
@@ -260,7 +260,7 @@ function pose(view) {
   question.replaceChildren();
   if (!situation) return;
   element("strong", "", question, situation.question);
-  const answers = element("div", "answers", question, undefined, { role: "group", "aria-label": "Your answer" });
+  const answers = element("div", "answers", question, undefined, { role: "group", "aria-label": _("Your answer") });
   for (const [name, text] of Object.entries(ANSWERS))
     Object.assign(element("button", "play", answers, text, { type: "button" }), { onclick: (event) => {
       view.answer = name;
@@ -270,8 +270,11 @@ function pose(view) {
   view.reply = element("p", "reply", question, "", { role: "status" });
 }
 function reveal(view, errors) {
-  const truth = VERDICT(view), right = truth === view.answer, { why } = view.situation;
-  view.reply.textContent = `You said: ${ANSWERS[view.answer].toLowerCase()}. ${right ? "So it is" : `Here it is ${truth === "same" ? "no sure difference" : ANSWERS[truth].toLowerCase()}`}: baseline ${errors.baseline}, distilled ${errors.distilled} test errors of 1,000. ${why} One run may be luck: press Twenty seeds.`;
+  const truth = VERDICT(view), { why } = view.situation;
+  const values = { answer: ANSWERS[view.answer].toLowerCase(), truth: ANSWERS[truth].toLowerCase(), why, ...errors };
+  view.reply.textContent = truth === view.answer
+    ? _("You said: {answer}. So it is: baseline {baseline}, distilled {distilled} test errors of 1,000. {why} One run may be luck: press Twenty seeds.", values)
+    : _("You said: {answer}. Here it is {truth}: baseline {baseline}, distilled {distilled} test errors of 1,000. {why} One run may be luck: press Twenty seeds.", values);
 }
 
 const startsOf = () => Object.fromEntries(Object.entries(CONTROLS).map(([name, { start }]) => [name, start]));

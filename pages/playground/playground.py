@@ -10,6 +10,7 @@ from kd_core.base.templates import prose
 from kd_core.exchange.javascript.scripts import scripts
 from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS, SLIDER_JS
+from pages.shared.language import _
 from pages.shared.session.address import callbacks, event_of, temperature_of_address
 
 KEY = "playground"
@@ -39,7 +40,10 @@ def playground() -> None:
             "view": json.dumps({name: st.query_params[name] for name in SETTINGS if name in st.query_params}),
             "temperature": temperature_of_address(),
             "log": False,
-            "situations": prose(__file__)["situations"],
+            "situations": [
+                each | {text: _(each[text]) for text in ("title", "question", "why")}
+                for each in prose(__file__)["situations"]
+            ],
         },
         on_view_change=_write,
         **callbacks(KEY, "T", "axis"),

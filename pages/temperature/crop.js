@@ -7,7 +7,7 @@ function build(root) {
   root.replaceChildren();
   const canvas = Object.assign(document.createElement("canvas"), { tabIndex: 0 });
   canvas.setAttribute("role", "application");
-  const whole = Object.assign(document.createElement("button"), { type: "button", textContent: "Whole picture" });
+  const whole = Object.assign(document.createElement("button"), { type: "button", textContent: _("Whole picture") });
   const status = Object.assign(document.createElement("div"), { className: "said", role: "status" });
   root.append(canvas, whole, status);
   const view = { canvas, box: [...WHOLE], image: new Image(), send: () => {} };
@@ -17,8 +17,7 @@ function build(root) {
   const draw = () => {
     const { width, height } = canvas;
     const [left, top, right, bottom] = view.box.map((share, side) => share * (side % 2 ? height : width));
-    canvas.setAttribute("aria-label", `Uploaded picture, cut from ${sides()} percent (left, top, right, bottom):
-      arrow keys move the box, with shift they change its size`);
+    canvas.setAttribute("aria-label", _("Uploaded picture, cut from {sides} percent (left, top, right, bottom): arrow keys move the box, with shift they change its size", { sides: sides() }));
     pen.drawImage(view.image, 0, 0, width, height);
     pen.fillStyle = "rgb(0 0 0 / 55%)";
     pen.fillRect(0, 0, width, top);
@@ -47,7 +46,7 @@ function build(root) {
   const settle = () => {
     if (view.box[2] - view.box[0] < LEAST || view.box[3] - view.box[1] < LEAST) view.box = view.before ?? [...WHOLE];
     draw();
-    status.textContent = `Cut from ${sides()} percent.`;
+    status.textContent = _("Cut from {sides} percent.", { sides: sides() });
     view.send(view.box.map((share) => Math.round(share * 1000) / 1000));
   };
   canvas.onpointerdown = (event) => {

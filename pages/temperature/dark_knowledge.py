@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.base.templates import Said, said
 from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, softened
 from kd_core.runs.run import Run
 from pages.shared.components.chart.chart import PLOTLY_JS
@@ -16,6 +17,7 @@ from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.components.images.images import image_grid
 from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS
 from pages.shared.figures import style
+from pages.shared.language import _
 from pages.shared.session import services
 from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import literal, with_article
@@ -51,11 +53,13 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     It follows T in the browser. Of many classes those that share most at the T that came to rest, ordered by likeness;
     and in words, the pairs that share most.
     """
-    st.header("The dark knowledge map", anchor=False)
+    st.header(_("The dark knowledge map"), anchor=False)
     st.markdown(
-        "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
-        " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what"
-        " the teacher knows about likeness."
+        _(
+            "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
+            " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is"
+            " what the teacher knows about likeness."
+        )
     )
     dataset, classes = teacher.config.dataset, len(class_names)
     many, shown = classes > style.MANY, list(range(classes))
@@ -67,7 +71,13 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
         shown = [int(label) for label in most_alike(mean_soft, MOST_MAPPED)]
         sent = {"mean": np.nan_to_num(mean_soft)[np.ix_(shown, shown)].tolist(), "temperature": temperature}
     if len(shown) < classes:
-        st.caption(f"Of {classes:,} classes these are the {len(shown)} that share most with another one.")
+        st.caption(
+            _(
+                "Of {classes:,} classes these are the {shown} that share most with another one.",
+                classes=classes,
+                shown=len(shown),
+            )
+        )
     data = {
         **sent,
         "key": teacher.id,
@@ -86,20 +96,31 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     if many:
         _likest(_mean_soft(teacher.id, dataset, temperature), class_names, temperature)
     places = {str(label): label for label in shown}
-    column, _, row = st.query_params.get(CELL, "").partition(",")
+    column, _comma, row = st.query_params.get(CELL, "").partition(",")
     if column in places and row in places:
         _cell_images(teacher, temperature, class_names, places[column], places[row])
     else:
-        st.caption("Click a cell to see the images behind it.")
+        st.caption(_("Click a cell to see the images behind it."))
 
 
 def _likest(mean_soft: NDArray[np.float64], class_names: Sequence[str], temperature: float) -> None:
     """Name the largest pairs of a map too large to be read cell by cell."""
     pairs = [
-        f"**{literal(class_names[row])}** for {literal(with_article(class_names[other]))} ({share:.1%})"
+        _(
+            "**{row}** for {other} ({share:.1%})",
+            row=literal(class_names[row]),
+            other=literal(with_article(class_names[other])),
+            share=share,
+        )
         for row, other, share in likest_pairs(mean_soft, PAIRS)
     ]
-    st.markdown(f"What the teacher takes for something else most, at T = {temperature:g}: {', '.join(pairs)}.")
+    st.markdown(
+        _(
+            "What the teacher takes for something else most, at T = {temperature:g}: {pairs}.",
+            temperature=temperature,
+            pairs=", ".join(pairs),
+        )
+    )
 
 
 def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], column: int, row: int) -> None:
@@ -107,20 +128,32 @@ def _cell_images(teacher: Run, temperature: float, class_names: Sequence[str], c
     of_class = np.flatnonzero(labels == row)
     given = softened(services.test_logits(teacher.id)[of_class], temperature)[:, column]
     most = np.argsort(-given, kind="stable")[:CELL_IMAGES]
-    names = (literal(class_names[row]), literal(with_article(class_names[column])))
-    st.markdown("Images of **{}** that the teacher finds most like **{}**:".format(*names))
+    name, other = literal(class_names[row]), literal(with_article(class_names[column]))
+    st.markdown(_("Images of **{name}** that the teacher finds most like **{other}**:", name=name, other=other))
     image_grid(
         images[of_class[most]],
         [int(index) for index in of_class[most]],
-        [f"test image {of_class[place]}: {given[place]:.1%} for {class_names[column]}" for place in most],
+        [
+            _(
+                "test image {index}: {share:.1%} for {name}",
+                index=of_class[place],
+                share=given[place],
+                name=class_names[column],
+            )
+            for place in most
+        ],
         selected=None,
         key="cell_images",
     )
 
 
-def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -> str | None:
+def likeness_of(logits: NDArray[np.floating[Any]], class_names: Sequence[str]) -> Said | None:
     """Say in words which other classes a teacher's logits, (K,), favour; None of two classes."""
-    _, *others = (with_article(class_names[label]) for label in np.argsort(-logits))
+    others = [with_article(class_names[label]) for label in np.argsort(-logits)[1:]]
     if len(others) < 2:
         return None
-    return f"that to the teacher this image is more like {literal(others[0])} than like {literal(others[-1])}"
+    return said(
+        "that to the teacher this image is more like {first} than like {last}",
+        first=literal(others[0]),
+        last=literal(others[-1]),
+    )

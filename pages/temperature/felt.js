@@ -8,18 +8,18 @@ function build(root) {
   root.replaceChildren();
   const view = { root, send: () => {} };
   const label = element("label", "label", element("div", "controls", root), undefined, { "data-control": "alpha" });
-  element("span", "", label, "alpha, the weight of the soft loss = ");
+  element("span", "", label, _("alpha, the weight of the soft loss = "));
   view.weight = element("output", "value", label);
-  view.alpha = element("input", "slider", label, undefined, { type: "range", min: 0, max: 1, step: 0.05, "aria-label": "alpha: weight of the soft loss" });
+  view.alpha = element("input", "slider", label, undefined, { type: "range", min: 0, max: 1, step: 0.05, "aria-label": _("alpha: weight of the soft loss") });
   view.formula = element("div", "formula", root, undefined, { role: "math" });
   view.terms = {};
-  for (const [name, text] of [["", "ℒ ="], ["alpha", "α"], ["", "·"], ["scale", "T²"], ["", "·"], ["soft", "KL( pᵗ ‖ pˢ ) at T"], ["", "+"], ["rest", "1 − α"], ["", "·"], ["hard", "CE( y, pˢ )"], ["", "="], ["loss", "nats"]]) {
+  for (const [name, text] of [["", "ℒ ="], ["alpha", "α"], ["", "·"], ["scale", "T²"], ["", "·"], ["soft", _("KL( pᵗ ‖ pˢ ) at T")], ["", "+"], ["rest", "1 − α"], ["", "·"], ["hard", "CE( y, pˢ )"], ["", "="], ["loss", _("nats")]]) {
     const term = element("span", name ? "term" : "sign", view.formula, name ? undefined : text);
     if (name) { view.terms[name] = element("output", "", term); element("small", "", term, text); }
   }
   const legend = element("div", "legend", root);
   for (const name of ["soft", "hard"]) view[`${name}Mark`] = legend.appendChild(Object.assign(document.createElement("span"), { className: "key" }));
-  element("span", "key", legend, "▬ their sum: the gradient on the logit");
+  element("span", "key", legend, _("▬ their sum: the gradient on the logit"));
   view.chart = element("div", "felt", root, undefined, { role: "img" });
   view.sizes = element("div", "sizes", root, undefined, { role: "img" });
   view.law = element("p", "law", root);
@@ -60,7 +60,7 @@ function layOut(view) {
   const { data } = view;
   view.shown = shownOf(view);
   const others = data.classes.map((_, k) => k).filter((k) => !view.shown.includes(k));
-  view.groups = [...view.shown.map((k) => ({ name: data.classes[k], members: [k] })), ...(others.length ? [{ name: `${others.length.toLocaleString("en")} others`, members: others }] : [])];
+  view.groups = [...view.shown.map((k) => ({ name: data.classes[k], members: [k] })), ...(others.length ? [{ name: _("{count} others", { count: others.length.toLocaleString("en") }), members: others }] : [])];
   view.chart.replaceChildren();
   view.most = element("span", "most", view.chart);
   view.least = element("span", "least", view.chart);
@@ -71,7 +71,7 @@ function layOut(view) {
     if (members.length === 1) lights(column, members[0]);
     return { column, parts, sum: element("b", "", area), k: members.length === 1 ? members[0] : null };
   });
-  for (const part of ["soft", "hard"]) { view[`${part}Mark`].replaceChildren(); legendEntry(view[`${part}Mark`], data.colours[part], `${part} loss`); }
+  for (const [part, name] of [["soft", _("soft loss")], ["hard", _("hard loss")]]) { view[`${part}Mark`].replaceChildren(); legendEntry(view[`${part}Mark`], data.colours[part], name); }
 }
 
 function drawGradient(view, now, lit) {
@@ -90,7 +90,7 @@ function drawGradient(view, now, lit) {
       Object.assign(parts[part].style, { bottom: `${50 + (50 * low) / most}%`, height: `${(50 * (high - low)) / most}%` });
     });
     sum.style.bottom = `${50 + (50 * (soft + hard)) / most}%`;
-    column.title = `${view.groups[place].name}: ${short(soft + hard)}, soft ${short(soft)}, hard ${short(hard)}`;
+    column.title = _("{name}: {sum}, soft {soft}, hard {hard}", { name: view.groups[place].name, sum: short(soft + hard), soft: short(soft), hard: short(hard) });
   });
 }
 
@@ -109,20 +109,20 @@ function drawSizes(view, { bare, limit, lawFrom }) {
     + (lawFrom === null ? "" : `<rect class="law" x="${view.across(lawFrom)}" y="8" width="${view.across(100) - view.across(lawFrom)}" height="${HIGH - LOW - 8}"/>`)
     + ticks.map((at) => `<path class="grid" d="M${LEFT} ${up(10 ** at)}H${WIDE - 8}"/>` + text(LEFT - 6, up(10 ** at) + 4, "10" + superscript(at), "end")).join("")
     + [0.1, 1, 2, 4, 8, 20, 100].map((T) => text(view.across(T), HIGH - LOW + 16, T)).join("")
-    + text((LEFT + WIDE) / 2, HIGH - 4, "temperature T")
+    + text((LEFT + WIDE) / 2, HIGH - 4, _("temperature T"))
     + `<g clip-path="url(#kd-plot)"><path d="${path(limit)}" style="stroke: var(--kd-muted); stroke-dasharray: 2 4"/><path d="${path(bare)}" style="stroke: ${colours.hard}"/><path d="${path(times)}" style="stroke: ${colours.soft}"/></g>`
     + `<path class="now" d="M0 8V${HIGH - LOW}"/></svg><div class="legend"></div>`;
   view.line = view.sizes.querySelector(".now");
   const legend = view.sizes.querySelector(".legend");
-  for (const [colour, name] of [[colours.hard, "without T²"], [colours.soft, "with T²"], ["var(--kd-muted)", "limit (z_s − z_t) / (K·T²), dotted"]]) legendEntry(legend, colour, name);
+  for (const [colour, name] of [[colours.hard, _("without T²")], [colours.soft, _("with T²")], ["var(--kd-muted)", _("limit (z_s − z_t) / (K·T²), dotted")]]) legendEntry(legend, colour, name);
   view.law.textContent = lawFrom === null ? view.data.texts.never_holds : view.data.texts.holds.replace("{law_from}", Number(lawFrom.toPrecision(2)));
 }
 
 function describe(view) {
   const { data, now } = view, words = view.groups.map(({ name, members }) => `${name} ${short(members.reduce((sum, k) => sum + now.soft[k] + now.hard[k], 0))}`);
-  view.chart.setAttribute("aria-label", `Gradient on each logit of the student: ${words.join(", ")}`);
-  view.sizes.setAttribute("aria-label", `Size of the soft loss's gradient over temperature, with and without T squared, and its limit. ${view.law.textContent}`);
-  const sentence = `At T = ${now.T} and alpha = ${now.alpha} the loss is ${short(now.loss)} nats: soft ${short(now.softLoss)}, hard ${short(now.hardLoss)}.`;
+  view.chart.setAttribute("aria-label", _("Gradient on each logit of the student: {gradients}", { gradients: words.join(", ") }));
+  view.sizes.setAttribute("aria-label", _("Size of the soft loss's gradient over temperature, with and without T squared, and its limit. {law}", { law: view.law.textContent }));
+  const sentence = _("At T = {T} and alpha = {alpha} the loss is {loss} nats: soft {soft}, hard {hard}.", { T: now.T, alpha: now.alpha, loss: short(now.loss), soft: short(now.softLoss), hard: short(now.hardLoss) });
   if (view.spoken !== undefined && view.spoken !== sentence) view.status.textContent = sentence;
   view.spoken = sentence;
   if (data.classes.length > MANY) view.laid = undefined; // the largest may be others now

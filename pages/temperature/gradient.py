@@ -14,6 +14,7 @@ from kd_core.runs.run import Run
 from pages.shared.components.common.browser import component
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, SLIDER_CSS
 from pages.shared.figures import style
+from pages.shared.language import _
 from pages.shared.session.address import callbacks, number, selected
 from pages.shared.words import explained
 from pages.temperature.subject import Subject
@@ -33,9 +34,9 @@ class Settings(NamedTuple):
 
 def what_the_student_feels(subject: Subject, models: Sequence[Run], class_names: Sequence[str]) -> None:
     """Show losses and gradients of the chosen image, for a chosen student. They follow T and alpha in the browser."""
-    st.header("What the student feels", anchor=False)
+    st.header(_("What the student feels"), anchor=False)
     if not any(run.config.role != "teacher" for run in models):
-        st.info("This story has no student yet. Train one on the Train page.", icon=":material/school:")
+        st.info(_("This story has no student yet. Train one on the Train page."), icon=":material/school:")
         return
     left, numbers = st.columns([1, 3], gap="large")
     with left:
@@ -54,18 +55,18 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], class_names:
                 "t_squared": settings.t_squared,
                 "classes": list(class_names),
                 "colours": style.GRADIENT_COLOURS,
-                "texts": TEXTS,
+                "texts": {name: _(text) for name, text in TEXTS.items()},
             },
             **callbacks("felt", ALPHA),
         )
-        st.caption(TEXTS["down_or_up"], help=explained("nats"))
+        st.caption(_(TEXTS["down_or_up"]), help=explained("nats"))
     why, limit = st.columns(2, gap="large")
-    why.markdown(TEXTS["why"])
+    why.markdown(_(TEXTS["why"]))
     limit.latex(
         r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
         r"\;\xrightarrow{\;T \to \infty\;}\; \frac{z_i^s - z_i^t}{K\,T^2}"
     )
-    limit.markdown(TEXTS["limit"])
+    limit.markdown(_(TEXTS["limit"]))
 
 
 def _settings(
@@ -73,20 +74,20 @@ def _settings(
 ) -> Settings:
     """Let the user choose them. label: None where nobody has labelled the image."""
     students = {run.id: run for run in models if run.config.role != "teacher"}
-    labels = {run_id: name for run_id, name in story.names(models).items() if run_id in students}
-    student = selected("Student", labels, name="student", key="felt_student", default=[*students][-1])
-    t_squared = st.toggle("Multiply the soft loss by T²", value=True, key="t_squared", bind="query-params")
+    labels = {run_id: _(name) for run_id, name in story.names(models).items() if run_id in students}
+    student = selected(_("Student"), labels, name="student", key="felt_student", default=[*students][-1])
+    t_squared = st.toggle(_("Multiply the soft loss by T²"), value=True, key="t_squared", bind="query-params")
     if label is None:
         likeliest = int(teacher_logits.argmax())
         label = int(
             st.selectbox(
-                "Label",
+                _("Label"),
                 range(len(class_names)),
                 index=likeliest,
                 format_func=class_names.__getitem__,
                 key=f"felt_label_{likeliest}",
                 bind="query-params",
-                help="Nobody has labelled your picture: say what it is.",
+                help=_("Nobody has labelled your picture: say what it is."),
             )
         )
     return Settings(students[student], t_squared, label)

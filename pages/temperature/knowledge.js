@@ -8,7 +8,7 @@ function build(root) {
   root.replaceChildren();
   const view = { root, picked: () => {} };
   const controls = element("div", "controls", root);
-  const label = element("label", "label", controls, "Show the diagonal ", { "data-control": "diagonal" });
+  const label = element("label", "label", controls, _("Show the diagonal "), { "data-control": "diagonal" });
   view.fade = element("input", "slider", label, undefined, { type: "range", min: 0, max: 100, step: 10 });
   view.shown = element("output", "", label);
   const panels = element("div", "panels", root);
@@ -169,14 +169,16 @@ function drawMap(view, diagonal, lit) {
     pen.strokeRect(room + at * side - 0.5, 3.5, side, count * side);
   }
   if (view.cell) { pen.strokeStyle = view.ink; pen.strokeRect(room + view.cell[1] * side - 0.5, 4 + view.cell[0] * side - 0.5, side, side); }
-  caption.textContent = `Rows: true class. Cells: mean soft target at T = ${view.T}. ${cellInWords(view) ?? `The most is ${percent(most)}.`}`;
+  caption.textContent = _("Rows: true class. Cells: mean soft target at T = {T}. {cell}", { T: view.T, cell: cellInWords(view) ?? _("The most is {share}.", { share: percent(most) }) });
 }
 
 function cellInWords({ cell, order, places, mean, data: { classes } }) {
   const share = cell && mean[places[cell[0]]][places[cell[1]]];
   if (!cell) return undefined;
   const [row, column] = cell.map((place) => classes[order[place]]);
-  return Number.isNaN(share) ? `There is no ${row} in the test set.` : `${withArticle(row).replace(/^an? /, (article) => article.replace("a", "A"))} gets ${percent(share)} for ${column}.`;
+  if (Number.isNaN(share)) return _("There is no {row} in the test set.", { row });
+  const image = withArticle(row).replace(/^an? /, (article) => article.replace("a", "A"));
+  return _("{image} gets {share} for {column}.", { image, share: percent(share), column });
 }
 
 function drawTree(view, lit) {
@@ -197,18 +199,18 @@ function drawTree(view, lit) {
     const [x, y] = spot(5 + 10 * place, 0), look = { lit: shown[leaf] === lit, align: lies || !view.short ? "right" : "center" };
     label(view, pen, names[shown[leaf]], lies ? x - 6 : x, lies ? y : y + (view.short ? 12 : 6), { ...look, upright: !lies && !view.short });
   });
-  caption.textContent = "The lower two classes are joined, the larger the share that they lend each other, at this T, of what they give other classes.";
+  caption.textContent = _("The lower two classes are joined, the larger the share that they lend each other, at this T, of what they give other classes.");
 }
 
 function describe(view) {
   const { data: { classes }, order, places, mean, likeness } = view;
   const likest = order.map((k, row) => {
     const others = places.map((place, column) => (column === row ? -1 : mean[places[row]][place] || 0));
-    return `${classes[k]} ${withArticle(classes[order[topOf(others)]])}`;
+    return _("{row} {other}", { row: classes[k], other: withArticle(classes[order[topOf(others)]]) });
   });
-  view.map.canvas.setAttribute("aria-label", `Dark knowledge map at T = ${view.T}. Most like: ${likest.join(", ")}. Arrows choose a cell, Enter shows its images.`);
-  view.tree.canvas.setAttribute("aria-label", `Classes joined by likeness, in the order of the tree: ${likeness.leaves.map((leaf) => classes[view.data.shown[leaf]]).join(", ")}`);
-  if (view.spoken !== undefined && view.spoken !== likest.join()) view.status.textContent = `At T = ${view.T} most like: ${likest.slice(0, 12).join(", ")}.`;
+  view.map.canvas.setAttribute("aria-label", _("Dark knowledge map at T = {T}. Most like: {pairs}. Arrows choose a cell, Enter shows its images.", { T: view.T, pairs: likest.join(", ") }));
+  view.tree.canvas.setAttribute("aria-label", _("Classes joined by likeness, in the order of the tree: {names}", { names: likeness.leaves.map((leaf) => classes[view.data.shown[leaf]]).join(", ") }));
+  if (view.spoken !== undefined && view.spoken !== likest.join()) view.status.textContent = _("At T = {T} most like: {pairs}.", { T: view.T, pairs: likest.slice(0, 12).join(", ") });
   view.spoken = likest.join();
 }
 function say(view) { view.status.textContent = cellInWords(view); }

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from kd_core.base.templates import prose
+from kd_core.base.templates import prose, said
 from kd_core.data.catalogue import HANDWRITTEN
 from pages.shared.components.temperature_bars.temperature_bars import temperature_bars, temperature_slider
+from pages.shared.language import _
 from pages.shared.session import pickers, services
 from pages.shared.session.address import temperature_of_address
 from pages.temperature.dark_knowledge import dark_knowledge_map, likeness_of
@@ -15,12 +16,12 @@ from pages.temperature.subject import choose_subject, show_subject
 
 st.html(Path(__file__).with_suffix(".css"))
 heading, which = st.columns([3, 2], vertical_alignment="bottom")
-heading.title("Feel temperature", anchor=False)
+heading.title(_("Feel temperature"), anchor=False)
 texts = prose(__file__)
 
 batches = pickers.batches_with_teacher()
 if not batches:
-    st.markdown(texts["intro"])
+    st.markdown(_(texts["intro"]))
     pickers.no_models_yet()
     st.stop()
 with which:
@@ -36,23 +37,27 @@ with look, st.container(key="pickers"):
 with bars:
     if subject is None:
         drawn = models[0].config.dataset in HANDWRITTEN
-        do = "Pick, draw or upload a digit" if drawn else "Pick or upload an image"
-        st.markdown(f"### {do}, and its bars appear here.")
+        do = (
+            _("Pick, draw or upload a digit, and its bars appear here.")
+            if drawn
+            else _("Pick or upload an image, and its bars appear here.")
+        )
+        st.markdown(f"### {do}")
     else:
         image, soft = st.columns([1, 4], gap="medium")
         with image:
             show_subject(subject, models, class_names)
         with soft:
             temperature_bars(models, subject.logits, class_names, subject.label, key="temperature_bars")
-    st.markdown(texts["intro"])
-    with st.expander("Hard target, soft target: what is the difference?"):
+    st.markdown(_(texts["intro"]))
+    with st.expander(_("Hard target, soft target: what is the difference?")):
         likeness = None if subject is None else likeness_of(subject.logits[models[0].id], class_names)
-        alike = likeness or "which other classes the image is like"
-        count = "ten" if len(class_names) == 10 else f"{len(class_names):,}"
-        st.markdown(texts["hard_and_soft"].format(likeness=alike, count=count))
+        alike = likeness or said("which other classes the image is like")
+        count = said("ten") if len(class_names) == 10 else f"{len(class_names):,}"
+        st.markdown(_(texts["hard_and_soft"], likeness=alike, count=count))
         st.latex(r"p_i = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}\qquad T = " + f"{temperature:g}")
-    with st.expander("Why not a T as high as possible?"):
-        st.markdown(texts["high_t"])
+    with st.expander(_("Why not a T as high as possible?")):
+        st.markdown(_(texts["high_t"]))
 
 if pickers.test_set_is_here(models):
     st.divider()

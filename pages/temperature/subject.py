@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.base.templates import Said, said
 from kd_core.data import paths
 from kd_core.data import picture as data_picture
 from kd_core.data.catalogue import HANDWRITTEN, info_of
@@ -18,16 +19,18 @@ from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.canvas.canvas import canvas
 from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
+from pages.shared.language import _, of_error
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
 from pages.shared.words import literal
 from pages.temperature.crop import crop
 
-SEEN, TILES = "What the models see", 24
+SEEN, TILES = said("What the models see"), 24
 STUDIED = 144
 """Pixels of the longer side of the image beside its bars."""
-SOURCES = {"test": "Test images", "draw": "Draw", "upload": "Upload"}
+SOURCES = {"test": said("Test images"), "draw": said("Draw"), "upload": said("Upload")}
+ANY = said("any")
 
 
 class Subject(NamedTuple):
@@ -51,13 +54,13 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     preferred = "draw" if named.startswith(DRAWN) and possible["draw"] else sources[0]
     source = chosen(
         st.segmented_control,
-        "Image",
+        _("Image"),
         sources,
         name="source",
         key="image_source",
         default=preferred,
         required=True,
-        format_func=SOURCES.__getitem__,
+        format_func=lambda source: _(SOURCES[source]),
         label_visibility="collapsed",
     )
     if source == "test":
@@ -65,7 +68,7 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     try:
         image = _drawn(named) if source == "draw" else _uploaded(dataset)
     except PictureError as error:
-        st.warning(literal(str(error)), icon=":material/draw:")
+        st.warning(literal(of_error(error)), icon=":material/draw:")
         return None
     if image is None:
         return None
@@ -74,34 +77,42 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     else:  # no address is long enough for a photo
         st.query_params.pop(IMAGE, None)
     logits = {run.id: services.trained(run.id)(image[None])[0] for run in models}
-    return Subject(image, None, f"as the models see it: {_prepared(dataset)}", logits)
+    return Subject(image, None, _("as the models see it: {picture}", picture=_prepared(dataset)), logits)
 
 
-def _prepared(dataset: str) -> str:
+def _prepared(dataset: str) -> Said:
     """Say how a picture is changed before the models of a data set see it."""
     if dataset in HANDWRITTEN:
-        return "28x28 pixels, centred as MNIST's are"
+        return said("28x28 pixels, centred as MNIST's are")
     channels, height, width = info_of(dataset).image_shape
-    return f"its middle, {'grey, ' if channels == 1 else ''}{width}x{height} pixels"
+    if channels == 1:
+        return said("its middle, grey, {width}x{height} pixels", width=width, height=height)
+    return said("its middle, {width}x{height} pixels", width=width, height=height)
 
 
 def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Sequence[str]) -> Subject | None:
     images, labels = services.test_set(dataset)
     logits = {run.id: services.test_logits(run.id) for run in models}
     student = models[-1] if len(models) > 1 else None
-    tiles, filters = st.container(), st.expander("Which images")
-    kind = filters.selectbox("Show", GALLERIES, index=1, key="gallery_kind", bind="query-params")
-    wanted = filters.selectbox("True class", ["any", *class_names], key="gallery_class", bind="query-params")
-    label = None if wanted == "any" else class_names.index(wanted)
+    tiles, filters = st.container(), st.expander(_("Which images"))
+    kind = filters.selectbox(_("Show"), GALLERIES, index=1, format_func=_, key="gallery_kind", bind="query-params")
+    wanted = filters.selectbox(
+        _("True class"),
+        [ANY, *class_names],
+        format_func=lambda name: _(ANY) if name == ANY else name,
+        key="gallery_class",
+        bind="query-params",
+    )
+    label = None if wanted == ANY else class_names.index(wanted)
     gallery_images = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
     if len(gallery_images) == 0:
-        st.info("No test image is of this kind. Choose another.", icon=":material/search_off:")
+        st.info(_("No test image is of this kind. Choose another."), icon=":material/search_off:")
         return None
     pages = -(-len(gallery_images) // TILES)
     page = 1
     if pages > 1:
         key = f"gallery_page_{kind}_{wanted}"
-        page = int(filters.number_input(f"Page of {pages:,}", 1, pages, key=key, bind="query-params"))
+        page = int(filters.number_input(_("Page of {pages:,}", pages=pages), 1, pages, key=key, bind="query-params"))
     shown = gallery_images[TILES * (page - 1) : TILES * page]
     index = index_of_address(named, len(labels))
     if index is None:
@@ -126,16 +137,18 @@ def _drawn(named: str) -> NDArray[np.uint8]:
     if data_url is None and named.startswith(DRAWN):
         return data_picture.from_address(named.removeprefix(DRAWN))[None]
     st.query_params.pop(IMAGE, None)
-    raise PictureError("There is nothing on it yet: draw a digit.")
+    raise PictureError(said("There is nothing on it yet: draw a digit."))
 
 
 def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
     digit = dataset in HANDWRITTEN
-    title = "A picture of one digit, dark on light or light on dark" if digit else "A picture of one of the classes"
+    title = (
+        _("A picture of one digit, dark on light or light on dark") if digit else _("A picture of one of the classes")
+    )
     uploaded = st.file_uploader(title, type=["png", "jpg", "jpeg", "webp", "gif", "bmp"], max_upload_size=20)
     if uploaded is None:
-        hint = "Take a photo of a digit on paper, or upload any picture of one."
-        other = f"Upload a picture. The models will see {_prepared(dataset)}."
+        hint = _("Take a photo of a digit on paper, or upload any picture of one.")
+        other = _("Upload a picture. The models will see {picture}.", picture=_prepared(dataset))
         st.info(hint if digit else other, icon=":material/upload:")
         return None
     content = uploaded.getvalue()
@@ -148,10 +161,12 @@ def _uploaded(dataset: str) -> NDArray[np.uint8] | None:
         else data_picture.read_for(content, info_of(dataset).image_shape, box)
     )
     with right:
-        show(image, text=SEEN, caption=SEEN)
-    st.caption("Drag a box around the digit where the models see something else." if digit else "Drag a box to cut.")
+        show(image, text=_(SEEN), caption=_(SEEN))
+    st.caption(
+        _("Drag a box around the digit where the models see something else.") if digit else _("Drag a box to cut.")
+    )
     if is_flat(image):
-        st.warning("Of this picture the models see almost one colour.", icon=":material/info:")
+        st.warning(_("Of this picture the models see almost one colour."), icon=":material/info:")
     return image
 
 
@@ -165,5 +180,6 @@ def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[
             top = int(predictions(subject.logits[run.id][None])[0])
             mark = "" if subject.label is None else ":material/check:" if top == subject.label else ":material/close:"
             square = f'<i class="kd-square" style="background: {colours[run.id]}"></i>'
-            verdicts.append(f"{square} {literal(names[run.id])} says **{literal(class_names[top])}** {mark}".rstrip())
+            verdict = _("{name} says **{top}**", name=literal(_(names[run.id])), top=literal(class_names[top]))
+            verdicts.append(f"{square} {verdict} {mark}".rstrip())
         st.markdown("  \n".join(verdicts), unsafe_allow_html=True)

@@ -14,11 +14,14 @@ from pydantic import Field
 from kd_core.base import files
 from kd_core.base.config import Config, LabError
 from kd_core.base.files import AnyPath, is_file, read_text, state_of
+from kd_core.base.templates import Said, said
 from kd_core.runs.run import RunFolder
 
 WEIGHTS, ONNX, ONNX_INT8, PROGRAM = "model.safetensors", "model.onnx", "model_int8.onnx", "model.pt2"
 MODEL_FILES = (WEIGHTS, ONNX, ONNX_INT8, PROGRAM)
 CONFIG, CARD, CHECKS = "config.json", "README.md", "checks.json"
+INT8_LOSS = 0.002
+"""Share of the test images that int8 may get wrong on top; one image is always allowed (digits has but 445)."""
 
 
 class ExportError(LabError):
@@ -44,6 +47,60 @@ class FileCheck(Verdict):
     size_bytes: int
     sha256: str
     seconds: float = Field(description="to write and to check it")
+
+    @property
+    def in_words(self) -> Said:
+        """Its sentence, which a page can say in another language."""
+        return sentence_of(
+            max_logit_difference=self.max_logit_difference,
+            changed=self.classes_changed,
+            errors=self.test_errors,
+            before=self.original_test_errors,
+            examples=self.test_examples,
+            passed=self.passed,
+            int8=self.name == ONNX_INT8,
+        )
+
+
+def sentence_of(
+    *, max_logit_difference: float, changed: int, errors: int, before: int, examples: int, passed: bool, int8: bool
+) -> Said:
+    """A verdict in words. before: the test errors of the original."""
+    if max_logit_difference < 0:
+        return said("Refused: it gives logits that are not numbers.")
+    counts = {"errors": errors, "before": before, "examples": examples, "changed": changed}
+    if int8:
+        points = 100 * abs(errors - before) / examples
+        if errors > before:
+            result = said(
+                "{errors:,} test errors of {examples:,} where the original makes {before:,}: {points:.2f} points lost",
+                **counts,
+                points=points,
+            )
+        elif errors < before:
+            result = said(
+                "{errors:,} test errors of {examples:,} where the original makes {before:,}: {points:.2f} points won",
+                **counts,
+                points=points,
+            )
+        else:
+            result = said("{errors:,} test errors of {examples:,}, as many as the original", **counts)
+        if passed:
+            return said("{result}.", result=result)
+        most = 100 * INT8_LOSS
+        return said("Refused: {result}, and {most:g} is the most that int8 may lose.", result=result, most=most)
+    if passed:
+        return said(
+            "All {examples:,} test images get the original's class; largest difference of a logit {difference:.1e}.",
+            **counts,
+            difference=max_logit_difference,
+        )
+    return said(
+        "Refused: {changed:,} of {examples:,} test images get another class; largest difference of a logit"
+        " {difference:.1e}.",
+        **counts,
+        difference=max_logit_difference,
+    )
 
 
 class Checks(Config):

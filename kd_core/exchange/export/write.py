@@ -33,13 +33,14 @@ from torch import Tensor, nn
 
 from kd_core.base import tensors
 from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
+from kd_core.base.templates import said
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
 from kd_core.evaluation import speed
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.export import checks as export_checks
-from kd_core.exchange.export.checks import Checks, ExportError, FileCheck, Verdict
+from kd_core.exchange.export.checks import INT8_LOSS, Checks, ExportError, FileCheck, Verdict, sentence_of
 from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.runs import artifacts
@@ -50,8 +51,6 @@ OPSET = 18
 """The one that torch's exporter is written for; every ONNX Runtime since 1.14 (2023) reads it."""
 TOLERANCE = 1e-4
 """By how much a float32 logit may differ from the original's, per 100 of the largest logit where that is above 100."""
-INT8_LOSS = 0.002
-"""Share of the test images that int8 may get wrong on top; one image is always allowed (digits has but 445)."""
 CALIBRATION_IMAGES = 500
 BATCH = 250
 
@@ -80,9 +79,15 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     run left no weights or its numbers overflow; SaveError and DatasetError for files.
     """
     if not run.usable:
-        raise ExportError(f"{run.label} is {run.status} and left no weights to export: let it finish, or run it again.")
+        raise ExportError(
+            said(
+                "{run} is {status} and left no weights to export: let it finish, or run it again.",
+                run=run.label,
+                status=said(run.status),
+            )
+        )
     if run.config.model.opaque:
-        raise ExportError(f"{run.label} is a black box: its own file is all there is of it to take away.")
+        raise ExportError(said("{run} is a black box: its own file is all there is of it to take away.", run=run.label))
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
     dataset = data_load.load(run.config.dataset, storage=storage)
@@ -95,7 +100,9 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
         batches = [model(dataset.normalise(batch)).numpy() for batch in dataset.test_images.split(BATCH)]
     original = np.concatenate(batches)
     if not np.isfinite(original).all():
-        raise ExportError(f"{run.label} diverged: its logits are not numbers, so there is nothing to take away.")
+        raise ExportError(
+            said("{run} diverged: its logits are not numbers, so there is nothing to take away.", run=run.label)
+        )
 
     config = run.config.model_dump_json(indent=2)
     texts = {export_checks.CONFIG: config, export_checks.CARD: _card(run, model, dataset)}
@@ -171,27 +178,21 @@ def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: 
     difference = float(np.abs(logits.astype(np.float64) - original).max())
     changed = int((logits.argmax(axis=1) != original.argmax(axis=1)).sum())
     errors, before, examples = test_errors(logits, labels), test_errors(original, labels), len(labels)
-    lost = errors - before
-    counts = f"{errors:,} test errors of {examples:,}"
     if not np.isfinite(difference):
-        difference, passed, sentence = -1.0, False, "Refused: it gives logits that are not numbers."
+        difference, passed = -1.0, False
     elif int8:
-        passed = lost <= max(1, int(INT8_LOSS * examples))
-        points = 100 * lost / examples
-        result = (
-            f"{counts} where the original makes {before:,}: {abs(points):.2f} points {'lost' if lost > 0 else 'won'}"
-        )
-        result = result if lost else f"{counts}, as many as the original"
-        sentence = (
-            f"{result}." if passed else f"Refused: {result}, and {100 * INT8_LOSS:g} is the most that int8 may lose."
-        )
+        passed = errors - before <= max(1, int(INT8_LOSS * examples))
     else:
         passed = changed == 0 and difference < TOLERANCE * max(1.0, float(np.abs(original).max()) / 100)
-        largest = f"largest difference of a logit {difference:.1e}"
-        if passed:
-            sentence = f"All {examples:,} test images get the original's class; {largest}."
-        else:
-            sentence = f"Refused: {changed:,} of {examples:,} test images get another class; {largest}."
+    sentence = sentence_of(
+        max_logit_difference=difference,
+        changed=changed,
+        errors=errors,
+        before=before,
+        examples=examples,
+        passed=passed,
+        int8=int8,
+    )
     return Verdict(
         max_logit_difference=difference,
         classes_changed=changed,

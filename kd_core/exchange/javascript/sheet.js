@@ -90,5 +90,5 @@ function sheet(canvas, { brush = () => 22, drawn }) {
     },
   };
 }
-const SHEET = { tabindex: 0, role: "application",
-  "aria-label": "Canvas to draw a digit on, with mouse, pen or finger. Keyboard: arrows move the pen, Space puts it down or lifts it, Delete clears." };
+const sheetLabel = (_) => _("Canvas to draw a digit on, with mouse, pen or finger. Keyboard: arrows move the pen, Space puts it down or lifts it, Delete clears.");
+const SHEET = { tabindex: 0, role: "application", "aria-label": sheetLabel(typeof _ === "undefined" ? String : _) }; // without common.js in English
