@@ -5,6 +5,7 @@ import textwrap
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.experiments import table
@@ -14,6 +15,7 @@ from kd_core.experiments.limits.outcome import Outcome, Verdict
 from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
+from pages.shared.language import _
 from pages.shared.parts.missing import say_missing
 from pages.shared.parts.start import choose_seeds, launch
 from pages.shared.session import services
@@ -33,14 +35,14 @@ def choose() -> tuple[Limit, Redone]:
     opens = "mnist" if paths.available("mnist") else "digits"
     with data:
         dataset = chosen(
-            st.segmented_control, "Data set", [*catalogue.SCALES], name="on", key="limits_dataset", default=opens,
-            required=True, format_func=lambda name: info_of(name).label,
+            st.segmented_control, _("Data set"), [*catalogue.SCALES], name="on", key="limits_dataset", default=opens,
+            required=True, format_func=lambda name: _(info_of(name).label),
         )  # fmt: skip
     with which:
-        titles = {name: catalogue.limit(name, dataset).title for name in catalogue.NAMES}
-        name = selected("Experiment", titles, name="experiment", key="limits_experiment")
+        titles = {name: _(catalogue.limit(name, dataset).title) for name in catalogue.NAMES}
+        name = selected(_("Experiment"), titles, name="experiment", key="limits_experiment")
     with how_many:
-        meaning = "With how many seeds it is redone: what ships has five."
+        meaning = _("With how many seeds it is redone: what ships has five.")
         seeds = choose_seeds((3, 5, 10), default=catalogue.SEEDS, key="limits_seeds", meaning=meaning)
     given = catalogue.limit(name, dataset)
     return given, table.redone(given.experiment, seeds, services.store().listing())
@@ -52,19 +54,23 @@ def predicted(given: Limit) -> str | None:
     The address has the newest, and the session all of them.
     """
     kept: dict[str, str] = st.session_state.setdefault(GUESSES, {})
-    place, answers = f"{given.name}.{given.dataset}", {**given.answers, SKIP: "Just show me"}
-    of, _, named = st.query_params.get("guess", "").rpartition(".")
+    place, answers = f"{given.name}.{given.dataset}", {**given.answers, SKIP: said("Just show me")}
+    of, _dot, named = st.query_params.get("guess", "").rpartition(".")
     if of == place and named in answers:
         kept.setdefault(place, named)
     question, prediction = st.columns([3, 2], gap="large")
     with question:
-        st.subheader(given.question, anchor=False)
-        st.caption(given.setting)
+        st.subheader(_(given.question), anchor=False)
+        st.caption(_(given.setting))
     options = [*answers]
     before = options.index(kept[place]) if place in kept else None
     with prediction:
         answer: str | None = st.radio(
-            "Your prediction", options, index=before, key=f"guess_{place}", format_func=answers.__getitem__
+            _("Your prediction"),
+            options,
+            index=before,
+            key=f"guess_{place}",
+            format_func=lambda option: _(answers[option]),
         )
     if answer is None:
         st.query_params.pop("guess", None)
@@ -78,22 +84,34 @@ def result(given: Limit, redo: Redone, prediction: str) -> None:
     """Show the verdict beside the claims, the figure and the table: of this machine's runs, or of what ships."""
     there = _results(given, redo)
     if there is None:
-        st.info("Nothing of it has been trained yet.", icon=":material/science:")
+        st.info(_("Nothing of it has been trained yet."), icon=":material/science:")
         return
     verdict = outcome.verdict(given, there)
     ours, theirs = st.columns([3, 2], gap="large")
     with ours:
         if prediction != SKIP:
-            st.markdown(f"You predicted: *{given.answers[prediction]}*.")
+            st.markdown(_("You predicted: *{answer}*.", answer=given.answers[prediction]))
         show, icon = SHOWN_AS.get(verdict.word, (st.info, ":material/help:"))
-        show(verdict.sentence, icon=icon)
+        show(_of_main(given, verdict.sentence), icon=icon)
         _figure(given, there)
         if there.agreeing:
-            st.markdown(outcome.agreement_in_words(given, there))
+            st.markdown(_of_main(given, outcome.agreement_in_words(given, there)))
     with theirs:
         _claims(given, verdict)
-    st.dataframe(pd.DataFrame(outcome.cells(given, there), columns=list(outcome.head(given, there))), hide_index=True)
-    st.caption(f"{outcome.note(there)} {_origin(given, redo)} {there.machine}.")
+    names = {_as_begun(label): _as_begun(_(label)) for label in given.labels.values()}
+    rows = [(names[name], *map(_, numbers)) for name, *numbers in outcome.cells(given, there)]
+    st.dataframe(pd.DataFrame(rows, columns=[*map(_, outcome.head(given, there))]), hide_index=True)
+    st.caption(f"{_(outcome.note(there))} {_origin(given, redo, there.machine)}")
+
+
+def _of_main(given: Limit, sentence: str) -> str:
+    """A sentence of the experiment's main line, which may begin with its label."""
+    return _(sentence, Main=_as_begun(_(given.labels[given.main])))
+
+
+def _as_begun(label: str) -> str:
+    """A label as a sentence begins with it."""
+    return label[0].upper() + label[1:]
 
 
 def _results(given: Limit, redo: Redone) -> Outcome | None:
@@ -105,12 +123,18 @@ def _redone(redo: Redone) -> bool:
     return not (redo.plan.to_train or redo.plan.to_resume or redo.plan.at_work)
 
 
-def _origin(given: Limit, redo: Redone) -> str:
+def _origin(given: Limit, redo: Redone, machine: str) -> str:
     if not _redone(redo):
-        return "These results came with KD Lab; they were made on"
+        return _("These results came with KD Lab; they were made on {machine}.", machine=machine)
     shipped = outcome.shipped(given)
-    came = f" What came with KD Lab: {outcome.verdict(given, shipped).sentence.replace('**', '')}" if shipped else ""
-    return f"Trained in this store, with {redo.seeds} seeds.{came} Trained on"
+    if not shipped:
+        return _("Trained in this store, with {seeds} seeds. Trained on {machine}.", seeds=redo.seeds, machine=machine)
+    return _(
+        "Trained in this store, with {seeds} seeds. What came with KD Lab: {verdict} Trained on {machine}.",
+        seeds=redo.seeds,
+        verdict=_of_main(given, outcome.verdict(given, shipped).sentence).replace("**", ""),
+        machine=machine,
+    )
 
 
 def _figure(given: Limit, there: Outcome) -> None:
@@ -118,22 +142,25 @@ def _figure(given: Limit, there: Outcome) -> None:
     more = outcome.differences(given, there)
     if not more:
         return
-    labels = {line: _wrapped(given.labels[line]) for line in more}
+    labels = {line: _wrapped(_(given.labels[line])) for line in more}
     points = [
         (labels[line], _role(line), each.mean, *(each.interval or 2 * (each.mean,))) for line, each in more.items()
     ]
     reference = given.labels[given.reference]
     figure = experiments.objective_differences(
         points,
-        axis=f"test errors more than<br>{reference}",
+        axis=_("test errors more than<br>{reference}", reference=reference),
         role=_role(given.reference),
         seeds={labels[line]: each.by_seed for line, each in more.items()},
     )
-    means = (f"{given.labels[line]} {each.mean:+.1f}" for line, each in more.items())
-    chart(figure, key="limits_figure", text=f"Test errors more than {reference}, means: {', '.join(means)}")
+    means = ", ".join(f"{_(given.labels[line])} {each.mean:+.1f}" for line, each in more.items())
+    text = _("Test errors more than {reference}, means: {means}", reference=reference, means=means)
+    chart(figure, key="limits_figure", text=text)
     st.caption(
-        "A dot for each seed, darker where several are alike; the large one is their mean, with its 95% interval. Left"
-        " of the line is better."
+        _(
+            "A dot for each seed, darker where several are alike; the large one is their mean, with its 95% interval."
+            " Left of the line is better."
+        )
     )
 
 
@@ -142,35 +169,44 @@ def _role(line: str) -> str:
 
 
 def _wrapped(label: str) -> str:
-    return "<br>".join(textwrap.wrap(label[0].upper() + label[1:], LABEL_WIDTH))
+    return "<br>".join(textwrap.wrap(_as_begun(label), LABEL_WIDTH))
 
 
 def _claims(given: Limit, verdict: Verdict) -> None:
     for claim in given.claims:
         with st.container(border=True):
-            st.markdown(f"**[{claim.paper}](https://arxiv.org/abs/{claim.arxiv})**  \n{claim.states}")
-            st.caption(f"Read: {claim.where}.")
-            st.markdown(f"**{outcome.beside(claim, verdict.word)}**")
+            st.markdown(f"**[{_(claim.paper)}](https://arxiv.org/abs/{claim.arxiv})**  \n{_(claim.states)}")
+            st.caption(_("Read: {where}.", where=_(claim.where)))
+            st.markdown(f"**{_(outcome.beside(claim, verdict.word))}**")
 
 
 def redo_here(given: Limit, redo: Redone) -> None:
     """Offer to train on this machine what is missing of it."""
-    st.header("Run it again", anchor=False)
+    st.header(_("Run it again"), anchor=False)
     if not paths.available(given.dataset):
-        say_missing(given.dataset, "The results above came with KD Lab; redoing them takes the images.")
+        say_missing(given.dataset, _("The results above came with KD Lab; redoing them takes the images."))
         return
     if _redone(redo):
-        st.caption(f"All {len(redo.runs)} runs of {redo.seeds} seeds are trained: they are what stands above.")
-    titles = {run_id: f"{given.labels[line]}, seed {seed}" for (line, seed), run_id in redo.plan.runs.items()}
-    launch(redo, "Run it again here", curves=False, titles=titles)
+        st.caption(
+            _(
+                "All {runs} runs of {seeds} seeds are trained: they are what stands above.",
+                runs=len(redo.runs),
+                seeds=redo.seeds,
+            )
+        )
+    titles = {
+        run_id: _("{run}, seed {seed}", run=given.labels[line], seed=seed)
+        for (line, seed), run_id in redo.plan.runs.items()
+    }
+    launch(redo, _("Run it again here"), curves=False, titles=titles)
 
 
 def next_one(given: Limit) -> None:
     """Lead to the experiment after this one."""
     later = catalogue.NAMES[catalogue.NAMES.index(given.name) + 1 :]
     if later:
-        title = catalogue.limit(later[0], given.dataset).title
-        st.button(f"Next: {title}", key="limits_next", icon=":material/arrow_forward:", on_click=_go_to, args=later[:1])
+        title = _("Next: {title}", title=catalogue.limit(later[0], given.dataset).title)
+        st.button(title, key="limits_next", icon=":material/arrow_forward:", on_click=_go_to, args=later[:1])
 
 
 def _go_to(name: str) -> None:
@@ -186,8 +222,8 @@ def look_back() -> None:
         there = outcome.shipped(given)
         if guess != SKIP and there is not None:
             measured = given.answers[outcome.verdict(given, there).word]
-            rows.append((given.title, info_of(given.dataset).label, given.answers[guess], measured))
+            rows.append([*map(_, (given.title, info_of(given.dataset).label, given.answers[guess], measured))])
     if rows:
-        with st.expander("What you predicted so far"):
-            columns = ["experiment", "data set", "your prediction", "measured, as shipped"]
+        with st.expander(_("What you predicted so far")):
+            columns = [_("experiment"), _("data set"), _("your prediction"), _("measured, as shipped")]
             st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True)

@@ -3,11 +3,14 @@
 import streamlit as st
 
 from pages.limits.experiment import choose, look_back, next_one, predicted, redo_here, result
+from pages.shared.language import _
 
-st.title("When does it not help?", anchor=False)
+st.title(_("When does it not help?"), anchor=False)
 st.markdown(
-    "Seven experiments with real networks on where distillation ends. Predict, then see what five seeds say, beside"
-    " what the literature claims. Their verdict may be that they cannot tell."
+    _(
+        "Seven experiments with real networks on where distillation ends. Predict, then see what five seeds say, beside"
+        " what the literature claims. Their verdict may be that they cannot tell."
+    )
 )
 
 given, redo = choose()

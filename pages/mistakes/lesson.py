@@ -5,6 +5,7 @@ from operator import attrgetter
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.experiments import broken, table
 from kd_core.experiments.broken import RIGHT, WRONG
 from kd_core.experiments.table import Redone
@@ -13,6 +14,7 @@ from kd_core.training.mistakes import MISTAKES
 from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import show
 from pages.shared.figures import experiments, softness
+from pages.shared.language import _
 from pages.shared.live.live import live_view
 from pages.shared.parts.start import choose_data_set, choose_seeds
 from pages.shared.parts.tables import numbers
@@ -29,12 +31,12 @@ def choose_mistake() -> Redone:
     """Ask which mistake, on which data and with how many seeds; the address keeps the choice."""
     choose, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
     with choose:
-        labels = {name: info.label for name, info in MISTAKES.items()}
-        mistake = selected("Mistake", labels, name="mistake", key="break_mistake")
+        labels = {name: _(info.label) for name, info in MISTAKES.items()}
+        mistake = selected(_("Mistake"), labels, name="mistake", key="break_mistake")
     with data:
         dataset = choose_data_set(broken.BASE, key="break_dataset")
     with how_many:
-        meaning = "Of each, right and wrong: it takes three to say how sure a difference is."
+        meaning = _("Of each, right and wrong: it takes three to say how sure a difference is.")
         seeds = choose_seeds((5, 3, 10), key="break_seeds", meaning=meaning)
     return table.redone(broken.experiment(mistake, dataset), seeds, services.store().listing())
 
@@ -45,21 +47,28 @@ def side_by_side(redo: Redone) -> None:
     info, setting = MISTAKES[mistake], broken.setting(mistake, dataset)
     wrong, right = st.columns(2, gap="medium")
     with wrong, st.container(border=True, height="stretch", key="role_mistake_code"):
-        st.markdown(":material/close: **The mistake**")
-        st.code(info.wrong_line, language="python", wrap_lines=True)
-        st.markdown(info.public)
+        st.markdown(_(":material/close: **The mistake**"))
+        st.code(_(info.wrong_line), language="python", wrap_lines=True)
+        st.markdown(_(info.public))
     with right, st.container(border=True, height="stretch", key="role_distilled_code"):
-        st.markdown(":material/check: **The right way**")
-        st.code(info.right_line, language="python", wrap_lines=True)
-        st.markdown(info.right)
-    st.markdown(f"**What to expect.** {info.expect}")
+        st.markdown(_(":material/check: **The right way**"))
+        st.code(_(info.right_line), language="python", wrap_lines=True)
+        st.markdown(_(info.right))
+    st.markdown(_("**What to expect.** {expect}", expect=info.expect))
     teacher = broken.teacher(dataset)
     learned = setting.transfer_set.share_in_words(setting.training.validation_fraction)
     st.caption(
-        f"Both students ({setting.student.label}) have the same seed, so the same start and order of images. They train"
-        f" for {setting.training.epochs} epochs at T = {setting.temperature:g} and alpha = {setting.alpha:g}. They"
-        f" have {learned}. A teacher helps most where images are few. The teacher is the one that ships"
-        f" ({teacher.model.label})."
+        _(
+            "Both students ({student}) have the same seed, so the same start and order of images. They train for"
+            " {epochs} epochs at T = {temperature:g} and alpha = {alpha:g}. They have {learned}. A teacher helps most"
+            " where images are few. The teacher is the one that ships ({teacher}).",
+            student=setting.student.label,
+            epochs=setting.training.epochs,
+            temperature=setting.temperature,
+            alpha=setting.alpha,
+            learned=learned,
+            teacher=teacher.model.label,
+        )
     )
 
 
@@ -80,24 +89,34 @@ def _gradients(mistake: str, dataset: str) -> None:
     logits = services.test_logits(trained.id)[SHOWN_IMAGE].tolist()
     pull = broken.pull(mistake, dataset, logits, int(services.test_set(dataset)[1][SHOWN_IMAGE]))
     names = [str(name) for name in range(len(logits))]
-    st.header("What the student feels, before it has learned anything", anchor=False)
+    st.header(_("What the student feels, before it has learned anything"), anchor=False)
     st.markdown(
-        f"On one test image the gradient of the soft loss has the size **{pull.soft_wrong:.3g}** with the mistake and"
-        f" **{pull.soft_right:.3g}** without it: it is **{pull.soft_right / pull.soft_wrong:.4g} times** too small."
-        f" That of the hard loss is {pull.hard:.3g} in both, so the soft loss has {pull.share(pull.soft_wrong):.0%} of"
-        f" the pull, where {pull.share(pull.soft_right):.0%} is meant."
+        _(
+            "On one test image the gradient of the soft loss has the size **{wrong:.3g}** with the mistake and"
+            " **{right:.3g}** without it: it is **{times:.4g} times** too small. That of the hard loss is {hard:.3g} in"
+            " both, so the soft loss has {share:.0%} of the pull, where {meant:.0%} is meant.",
+            wrong=pull.soft_wrong,
+            right=pull.soft_right,
+            times=pull.soft_right / pull.soft_wrong,
+            hard=pull.hard,
+            share=pull.share(pull.soft_wrong),
+            meant=pull.share(pull.soft_right),
+        )
     )
     largest = 1.2 * pull.largest
-    sides = (("The mistake", pull.wrong), ("The right way", pull.right))
+    sides = ((said("The mistake"), pull.wrong), (said("The right way"), pull.right))
     for column, (title, felt) in zip(st.columns(2), sides, strict=True):
         with column:
-            st.markdown(f"**{title}**")
+            st.markdown(f"**{_(title)}**")
             figure = softness.gradients(felt.soft_gradient, felt.hard_gradient, names)
             chart(
                 figure.update_yaxes(range=[-largest, largest]),
                 key=f"gradients_{title}",
-                text=f"Gradient on each logit, {title}: "
-                + ", ".join(f"{name} {value:.2g}" for name, value in zip(names, felt.gradient, strict=True)),
+                text=_(
+                    "Gradient on each logit, {side}: {values}",
+                    side=title,
+                    values=", ".join(f"{name} {value:.2g}" for name, value in zip(names, felt.gradient, strict=True)),
+                ),
             )
 
 
@@ -105,13 +124,16 @@ def _jittered(dataset: str) -> None:
     """Show one image as it is, moved, and recoloured, by the functions that training uses."""
     image = services.test_set(dataset)[0][SHOWN_IMAGE]
     for title, pictures in broken.jittered(dataset, image).items():
-        st.markdown(f"**{title}**")
+        st.markdown(f"**{_(title)}**")
         with st.container(horizontal=True, gap="small"):
             for caption, changed in pictures.items():
-                show(changed, text=f"{title}: {caption}", caption=caption, width=90)
+                show(changed, text=f"{_(title)}: {_(caption)}", caption=_(caption), width=90)
     st.caption(
-        "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours takes"
-        " them from the shift that the image should have had, so that both students draw the same random numbers."
+        _(
+            "ColorJitter draws a factor of brightness and one of contrast for each image, here from 0.6 to 1.4. Ours"
+            " takes them from the shift that the image should have had, so that both students draw the same random"
+            " numbers."
+        )
     )
 
 
@@ -120,12 +142,16 @@ def curves(redo: Redone) -> None:
     right, wrong = redo.of(RIGHT), redo.of(WRONG)
     runs = [run for run in redo.teachers if run.status in (*ACTIVE, *RESUMABLE)]
     runs += [students[seed] for seed in range(redo.seeds) for students in (right, wrong) if seed in students]
-    titles = {run.id: f"{label}, seed {seed}" for label in (RIGHT, WRONG) for seed, run in redo.of(label).items()}
+    titles = {
+        run.id: _("{run}, seed {seed}", run=label, seed=seed)
+        for label in (RIGHT, WRONG)
+        for seed, run in redo.of(label).items()
+    }
     if runs:
-        st.header("Both, as they learn", anchor=False)
+        st.header(_("Both, as they learn"), anchor=False)
         live_view(runs[:SHOWN_RUNS], key="break_live", titles=titles)
         if len(runs) > SHOWN_RUNS:
-            st.caption(f"and {len(runs) - SHOWN_RUNS} more, which the Runs page shows")
+            st.caption(_("and {count} more, which the Runs page shows", count=len(runs) - SHOWN_RUNS))
 
 
 def what_it_cost(redo: Redone) -> None:
@@ -134,20 +160,25 @@ def what_it_cost(redo: Redone) -> None:
     if cost is None:
         return
     difference = cost.difference
-    st.header("What it costs", anchor=False)
+    st.header(_("What it costs"), anchor=False)
     show, icon = {
         1: (st.warning, ":material/trending_down:"),
         -1: (st.info, ":material/trending_flat:"),
         0: (st.info, ":material/help:"),
     }[difference.sign]
-    show(cost.sentence, icon=icon)
+    show(_(cost.sentence), icon=icon)
     rows, figure = st.columns([3, 2], gap="large")
     with rows:
-        numbers(pd.DataFrame(cost.cells, columns=list(cost.head)))
-        st.caption(cost.note)
+        cells = [[_(cell) if isinstance(cell, str) else cell for cell in row] for row in cost.cells]
+        numbers(pd.DataFrame(cells, columns=[*map(_, cost.head)]))
+        st.caption(_(cost.note))
     with figure:
         chart(
-            experiments.harm(difference.by_seed, difference.mean, difference.interval, cost.axis),
+            experiments.harm(difference.by_seed, difference.mean, difference.interval, _(cost.axis)),
             key="harm",
-            text=f"{cost.axis}, by seed: " + ", ".join(f"{value:.3g}" for value in difference.by_seed.values()),
+            text=_(
+                "{axis}, by seed: {values}",
+                axis=cost.axis,
+                values=", ".join(f"{value:.3g}" for value in difference.by_seed.values()),
+            ),
         )

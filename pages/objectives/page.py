@@ -3,12 +3,15 @@
 import streamlit as st
 
 from pages.objectives.standings import contest, result
+from pages.shared.language import _
 from pages.shared.parts.start import launch
 
-st.title("Objectives at equal budget", anchor=False)
+st.title(_("Objectives at equal budget"), anchor=False)
 st.markdown(
-    "Many objectives are published as better than Hinton's. Here each gets the same student, teacher, images, epochs"
-    " and seeds, with the weights of its own paper's code, beside a baseline and one with label smoothing."
+    _(
+        "Many objectives are published as better than Hinton's. Here each gets the same student, teacher, images,"
+        " epochs and seeds, with the weights of its own paper's code, beside a baseline and one with label smoothing."
+    )
 )
 
 redo = contest()

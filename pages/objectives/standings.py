@@ -10,6 +10,7 @@ from kd_core.experiments.table import Redone
 from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
+from pages.shared.language import _
 from pages.shared.parts.start import choose_seeds
 from pages.shared.parts.tables import numbers
 from pages.shared.session import services
@@ -20,17 +21,19 @@ from pages.shared.words import explained, literal
 def contest() -> Redone:
     """Ask for data set and seeds; return the comparison with its runs."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
-    here = {name: label for name, label in services.data_sets().items() if paths.available(name)}
+    here = {name: _(label) for name, label in services.data_sets().items() if paths.available(name)}
     with data:
         opens = "mnist" if "mnist" in here else None
-        dataset = selected("Data set", here, name="on", key="contest_dataset", default=opens)
+        dataset = selected(_("Data set"), here, name="on", key="contest_dataset", default=opens)
     with how_many:
-        seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning="Students of each objective.")
+        seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning=_("Students of each objective."))
     experiment = equal_budget.experiment(equal_budget.budget(dataset))
-    st.markdown(literal(experiment.shows))
+    st.markdown(literal(_(experiment.shows)))
     if info_of(dataset).classes == 2:
-        lost = [f"- **{info.label}**: {info.of_two_classes}" for info in OBJECTIVES.values() if info.of_two_classes]
-        st.warning("\n".join(["This data set has two classes.", "", *lost]), icon=":material/looks_two:")
+        lost = [
+            f"- **{_(info.label)}**: {_(info.of_two_classes)}" for info in OBJECTIVES.values() if info.of_two_classes
+        ]
+        st.warning("\n".join([_("This data set has two classes."), "", *lost]), icon=":material/looks_two:")
     return table.redone(experiment, seeds, services.store().listing())
 
 
@@ -38,23 +41,28 @@ def result(redo: Redone) -> None:
     """Show a figure and a table of what has finished, and the verdicts."""
     standings = equal_budget.standings(table.results(redo, services.store()))
     if not standings:
-        st.info("Nothing of it has been trained yet.", icon=":material/leaderboard:")
+        st.info(_("Nothing of it has been trained yet."), icon=":material/leaderboard:")
         return
     for sentence in equal_budget.verdict(standings):
-        st.info(literal(sentence), icon=":material/balance:")
+        st.info(literal(_(sentence)), icon=":material/balance:")
     roles = dict.fromkeys((equal_budget.BASELINE, equal_budget.SMOOTHED), "baseline")
     points = [
-        (equal_budget.label(standing.name), roles.get(standing.name, "distilled"), *standing.to_baseline[:3])
+        (_(equal_budget.label(standing.name)), roles.get(standing.name, "distilled"), *standing.to_baseline[:3])
         for standing in standings
         if standing.to_baseline is not None
     ]
     if points:
-        chart(experiments.objective_differences(points), key="contest", text="Test errors more than the baseline's")
-    rows = [dict(zip(equal_budget.HEAD, equal_budget.cells(standing), strict=True)) for standing in standings]
+        chart(experiments.objective_differences(points), key="contest", text=_("Test errors more than the baseline's"))
+    head = [*map(_, equal_budget.HEAD)]
+    rows = [dict(zip(head, map(_, equal_budget.cells(standing)), strict=True)) for standing in standings]
     by_seed = [" ".join(str(standing.errors[seed]) for seed in sorted(standing.errors)) for standing in standings]
-    with st.expander("Every number, and each seed's"):
-        numbers(pd.DataFrame(rows).assign(**{"by seed": by_seed}))
+    with st.expander(_("Every number, and each seed's")):
+        numbers(pd.DataFrame(rows).assign(**{_("by seed"): by_seed}))
     st.caption(
-        f"Test errors, of {info_of(redo.dataset).test_examples:,}. {equal_budget.HOW_TO_READ}",
+        _(
+            "Test errors, of {examples:,}. {how_to_read}",
+            examples=info_of(redo.dataset).test_examples,
+            how_to_read=equal_budget.HOW_TO_READ,
+        ),
         help=explained(equal_budget.HOW_TO_READ),
     )

@@ -16,6 +16,7 @@ from kd_core.runs.run import ACTIVE, RESUMABLE, Batches, Run, new_id, remembered
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import curves, experiments
+from pages.shared.language import _, of_error
 from pages.shared.parts.run_menu import offer_undo
 from pages.shared.parts.start import start_row
 from pages.shared.session import keys, pickers, services
@@ -34,26 +35,28 @@ def sweep_form() -> None:
     teachers = sorted((run for run in known if run.status == "finished"), key=pickers.rank)
     offer_undo()
     if not teachers:
-        st.info("A sweep needs a teacher. The quick demo trains one in under a minute.", icon=":material/science:")
-        st.page_link("pages/overview/page.py", label="To the quick demo", icon=":material/play_arrow:")
+        st.info(_("A sweep needs a teacher. The quick demo trains one in under a minute."), icon=":material/science:")
+        st.page_link("pages/overview/page.py", label=_("To the quick demo"), icon=":material/play_arrow:")
         return
     before = getattr(st.session_state.get("sweep_teacher"), "id", None)
     chosen = [run for run in teachers if run.id == before]
-    offered = pickers.some_of(teachers, lambda run: run.label, chosen, what="teachers", key="sweep_search")
+    offered = pickers.some_of(teachers, lambda run: run.label, chosen, what=_("teachers"), key="sweep_search")
     labels = pickers.told_apart(offered)
     with st.container(border=True):
-        teacher = st.selectbox("Teacher", offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
+        teacher = st.selectbox(_("Teacher"), offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
         left, right = st.columns(2)
         temperatures = left.multiselect(
-            "Temperatures", TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
+            _("Temperatures"), TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
         )
-        alphas = right.multiselect("Alphas (weight of the soft loss)", ALPHAS, default=[0.5, 0.9], key="sweep_alphas")
+        alphas = right.multiselect(
+            _("Alphas (weight of the soft loss)"), ALPHAS, default=[0.5, 0.9], key="sweep_alphas"
+        )
         training = defaults.default_training("student", teacher.config.dataset)
-        with st.expander("Width, seeds and epochs"):
+        with st.expander(_("Width, seeds and epochs")):
             left, middle, right = st.columns(3)
-            widths = left.multiselect("Units in the hidden layer", WIDTHS, default=[30], key="sweep_widths")
-            seeds = middle.number_input("Seeds", 1, 10, value=2, key="sweep_seeds", help="Each is trained anew.")
-            epochs = right.number_input("Epochs", 1, 500, value=training.epochs, key="sweep_epochs")
+            widths = left.multiselect(_("Units in the hidden layer"), WIDTHS, default=[30], key="sweep_widths")
+            seeds = middle.number_input(_("Seeds"), 1, 10, value=2, key="sweep_seeds", help=_("Each is trained anew."))
+            epochs = right.number_input(_("Epochs"), 1, 500, value=training.epochs, key="sweep_epochs")
         try:
             sweep = SweepConfig(
                 dataset=teacher.config.dataset,
@@ -66,11 +69,17 @@ def sweep_form() -> None:
                 training=training.replace(epochs=int(epochs)),
             )
         except LabError as error:
-            st.warning(literal(str(error)), icon=":material/error:")
+            st.warning(literal(of_error(error)), icon=":material/error:")
             return
         baselines = sum(cell.role == "baseline" for cell in sweep.cells())
-        beside = f"{sweep.cell_count - baselines} of the grid, and {baselines} baselines, one a width and seed."
-        if start_row(f"Train {sweep.cell_count} students", beside, key="sweep", icon=":material/grid_on:"):
+        beside = _(
+            "{students} of the grid, and {baselines} baselines, one a width and seed.",
+            students=sweep.cell_count - baselines,
+            baselines=baselines,
+        )
+        if start_row(
+            _("Train {count} students", count=sweep.cell_count), beside, key="sweep", icon=":material/grid_on:"
+        ):
             with refusals():
                 ids = rights.submit({new_id(): cell for cell in sweep.cells()})
                 keys.choose_batch(services.store().get(ids[-1]).batch, keys.SWEEP)
@@ -85,9 +94,14 @@ def choose_sweep() -> str | None:
     own = next((batch for batch, runs in sweeps.items() if any(map(pickers.mine, runs))), "")
 
     def described(runs: Sequence[Run]) -> str:
-        return f"{info_of(runs[0].config.dataset).label}: {len(runs)} students · {runs[0].batch[:4]}"
+        return _(
+            "{data}: {count} students · {batch}",
+            data=info_of(runs[0].config.dataset).label,
+            count=len(runs),
+            batch=runs[0].batch[:4],
+        )
 
-    return pickers.batch_picker(sweeps, title="Sweep", caption=described, memory=keys.SWEEP, opens=own) or None
+    return pickers.batch_picker(sweeps, title=_("Sweep"), caption=described, memory=keys.SWEEP, opens=own) or None
 
 
 @remembered
@@ -108,23 +122,27 @@ def _view(batch: str, going: bool) -> None:
         st.rerun(scope="app")
     finished = [run for run in runs if run.status == "finished"]
     share = mean(run.step / run.total_steps if run.total_steps else 0.0 for run in runs) if runs else 0.0
-    st.progress(min(1.0, share), text=f"{len(finished)} of {len(runs)} students trained")
+    st.progress(
+        min(1.0, share), text=_("{finished} of {count} students trained", finished=len(finished), count=len(runs))
+    )
     _control([run for run in runs if rights.may_control(run)])
     errors = services.store().validation_errors(batch) if active else {}
     live = bool(errors)
     if not live:
         errors = {run.id: run.results["test_errors"] for run in finished}
     if not any(run.id in errors and run.config.distillation is not None for run in runs):
-        st.caption("The map fills in as students finish their first epochs.")
+        st.caption(_("The map fills in as students finish their first epochs."))
         return
-    counted = "validation errors so far" if live else "test errors"
     for width, temperatures, alphas, means in experiments_sweep.error_maps(runs, errors):
-        title = f"{width} units: mean {counted}"
-        chart(
-            experiments.sweep_map(temperatures, alphas, means, title, counted),
-            key=f"sweep_map_{width}",
-            text=f"{counted.capitalize()} by temperature and alpha, {width} units",
-        )
+        if live:
+            title = _("{width} units: mean validation errors so far", width=width)
+            text = _("Validation errors so far by temperature and alpha, {width} units", width=width)
+            counted = _("validation errors so far")
+        else:
+            title = _("{width} units: mean test errors", width=width)
+            text = _("Test errors by temperature and alpha, {width} units", width=width)
+            counted = _("test errors")
+        chart(experiments.sweep_map(temperatures, alphas, means, title, counted), key=f"sweep_map_{width}", text=text)
     if finished:
         _curves(finished)
 
@@ -134,12 +152,13 @@ def _control(runs: Sequence[Run]) -> None:
     active = [run for run in runs if run.status in ACTIVE]
     resumable = [run for run in runs if run.status in RESUMABLE]
     for message, count in Counter(run.message for run in resumable if run.message).items():
-        st.warning(f"{count} of {len(runs)} students: {message}", icon=":material/error:")
+        text = _("{count} of {total} students: {message}", count=count, total=len(runs), message=_(message))
+        st.warning(text, icon=":material/error:")
     with st.container(horizontal=True):
         if active:
-            st.button("Stop the sweep", icon=":material/stop:", key="sweep_stop", on_click=_pause, args=(active,))
+            st.button(_("Stop the sweep"), icon=":material/stop:", key="sweep_stop", on_click=_pause, args=(active,))
         if resumable:
-            label = f"Go on with {len(resumable)}"
+            label = _("Go on with {count}", count=len(resumable))
             st.button(label, icon=":material/play_arrow:", key="sweep_go_on", on_click=_resume, args=(resumable,))
 
 
@@ -159,9 +178,11 @@ def _curves(finished: Sequence[Run]) -> None:
     def settings(run: Run) -> tuple[int, float]:
         return width_of(run), run.config.distillation.alpha if run.config.distillation else 0.0
 
-    lines = table.over_temperature(
-        sorted(finished, key=settings), lambda run: "{} units, alpha {:g}".format(*settings(run))
-    )
-    chart(curves.errors_over_temperature(lines), key="sweep_curves", text="Test errors over temperature")
-    st.caption(SPREAD_IN_WORDS)
-    st.markdown("  \n".join(experiments_sweep.baselines_in_words(finished)))
+    def named(run: Run) -> str:
+        width, alpha = settings(run)
+        return _("{width} units, alpha {alpha:g}", width=width, alpha=alpha)
+
+    lines = table.over_temperature(sorted(finished, key=settings), named)
+    chart(curves.errors_over_temperature(lines), key="sweep_curves", text=_("Test errors over temperature"))
+    st.caption(_(SPREAD_IN_WORDS))
+    st.markdown("  \n".join(map(_, experiments_sweep.baselines_in_words(finished))))

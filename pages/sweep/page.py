@@ -2,12 +2,15 @@
 
 import streamlit as st
 
+from pages.shared.language import _
 from pages.sweep.grid import choose_sweep, sweep_form, watch_sweep
 
-st.title("Sweep", anchor=False)
+st.title(_("Sweep"), anchor=False)
 st.markdown(
-    "Which temperature, which alpha, how wide? Train every combination and look. Small students of one shape train as"
-    " one model, so that a whole grid takes about as long as a few of them would."
+    _(
+        "Which temperature, which alpha, how wide? Train every combination and look. Small students of one shape train"
+        " as one model, so that a whole grid takes about as long as a few of them would."
+    )
 )
 
 sweep_form()
@@ -15,4 +18,4 @@ chosen = choose_sweep()
 if chosen is not None:
     watch_sweep(chosen)
 else:
-    st.caption("A map of errors, alpha by temperature, will stand here and fill in while the students learn.")
+    st.caption(_("A map of errors, alpha by temperature, will stand here and fill in while the students learn."))
