@@ -61,6 +61,14 @@ def in_words(names: Sequence[str]) -> str:
     return said("{first} and {last}", first=first, last=rest[-1]) if rest else first
 
 
+def in_a_row(clauses: Sequence[str]) -> str:
+    """Join clauses as 'this; that'. clauses: not empty."""
+    first, *rest = clauses
+    for clause in rest:
+        first = said("{first}; {next}", first=first, next=clause)
+    return first
+
+
 def differences(configs: Sequence[Config]) -> dict[str, list[Any]]:
     """Find the settings in which configs differ: dotted name -> a value a config, None where it has no such setting."""
     flat = [flattened(config.model_dump(mode="json")) for config in configs]
@@ -79,10 +87,7 @@ def flattened(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _as_sentences(error: ValidationError) -> str:
     """Put pydantic's problems into words: a clause for each, with the field, the rule and the given value."""
-    first, *rest = [_as_clause(problem) for problem in error.errors()]
-    for clause in rest:
-        first = said("{first}; {next}", first=first, next=clause)
-    return first
+    return in_a_row([_as_clause(problem) for problem in error.errors()])
 
 
 def _as_clause(problem: "ErrorDetails") -> str:

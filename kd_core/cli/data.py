@@ -12,6 +12,7 @@ from rich.table import Table
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
+from kd_core.base.process import reported
 from kd_core.cli import INTERRUPTED
 from kd_core.cli.options import (
     AsJson,
@@ -115,7 +116,11 @@ def add_data(
         else:
             preparation = library.Preparation.from_json(settings)
         name = prepare.prepare(
-            source, preparation, base_paths.storage(), lambda text, share: tell(text=text, share=share), groups
+            source,
+            preparation,
+            base_paths.storage(),
+            lambda text, share: tell(text=reported(text), share=share),
+            groups,
         )
         tell(result={"name": name})
         if not as_json:
@@ -136,7 +141,7 @@ def fetch(dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.")]
 
     with reporting(as_json) as tell:
         dataset = full_name(dataset)
-        load.load(dataset, lambda text, share: tell(text=text, share=share))
+        load.load(dataset, lambda text, share: tell(text=reported(text), share=share))
         tell(result={"name": dataset})
         if not as_json:
             console.print(f"{info_of(dataset).label} is here.")

@@ -16,6 +16,8 @@ from rich.table import Table
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import Config, LabError
+from kd_core.base.process import reported
+from kd_core.base.templates import said_by
 from kd_core.cli import REFUSED
 from kd_core.data.catalogue import DATASETS
 from kd_core.data.own import library
@@ -280,7 +282,7 @@ def sentences(as_json: bool = False) -> Iterator[None]:
         yield
     except LabError as error:
         if as_json:
-            print(json.dumps({"error": str(error)}), flush=True)
+            print(json.dumps({"error": reported(said_by(error))}), flush=True)
         else:
             say(f"error: {error}", notices, "red")
         raise typer.Exit(REFUSED) from None

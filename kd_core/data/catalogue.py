@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from kd_core.base.config import Config, ConfigError, in_words
+from kd_core.base.templates import said
 from kd_core.data.sets.cifar10 import CIFAR10
 from kd_core.data.sets.definition import DatasetInfo
 from kd_core.data.sets.digits import DIGITS
@@ -66,7 +67,9 @@ def info_of(dataset: str) -> DatasetInfo:
             return DatasetInfo(
                 slug.replace("-", " "), classes, (channels, height, width), train_examples, test_examples
             )
-    raise ConfigError(f"unknown data set '{dataset[:80]}': choose one of {', '.join(DATASETS)}")
+    raise ConfigError(
+        said("unknown data set '{name}': choose one of {known}", name=dataset[:80], known=", ".join(DATASETS))
+    )
 
 
 class TransferSetConfig(Config):
@@ -92,19 +95,26 @@ class TransferSetConfig(Config):
 
     def share_in_words(self, validation_fraction: float) -> str:
         """How much of the training set it takes: such as '20% of the training images: 10% to train, ...'."""
-        taken = f"{100 * self.fraction:.3g}% of the training images"
+        taken = said("{percent:.3g}% of the training images", percent=100 * self.fraction)
         chosen_by = 100 * self.fraction * validation_fraction
         if not chosen_by:
             return taken
-        return f"{taken}: {100 * self.fraction - chosen_by:.3g}% to train, {chosen_by:.3g}% to choose the epoch"
+        return said(
+            "{taken}: {train:.3g}% to train, {choose:.3g}% to choose the epoch",
+            taken=taken,
+            train=100 * self.fraction - chosen_by,
+            choose=chosen_by,
+        )
 
     def classes_in_words(self, class_names: Sequence[str]) -> str:
         """Which classes it holds: 'all classes', 'classes 7 and 8', 'all classes but 3'."""
         missing = [class_names[label] for label in self.missing(len(class_names))]
         kept = [class_names[label] for label in self.only_classes or ()]
         if not missing:
-            return "all classes"
-        return f"all classes but {in_words(missing)}" if len(missing) < len(kept) else f"classes {in_words(kept)}"
+            return said("all classes")
+        if len(missing) < len(kept):
+            return said("all classes but {names}", names=in_words(missing))
+        return said("classes {names}", names=in_words(kept))
 
     @property
     def whole(self) -> bool:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import TransferSetConfig, probed_classes
 from kd_core.data.own.split import draw_validation
 
@@ -106,7 +107,7 @@ class Dataset:
             members = order[labels[order] == label]
             kept[members[: max(1, round(len(members) * part.fraction))]] = True
         if len(indices) and not kept.any():
-            raise ConfigError("this transfer set holds no image: choose more classes")
+            raise ConfigError(said("this transfer set holds no image: choose more classes"))
         return indices[kept]
 
     def taken(self, indices: Tensor, device: torch.device) -> "Tensor | Streamed":

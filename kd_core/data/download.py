@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from kd_core.base.config import LabError
+from kd_core.base.config import LabError, in_a_row
+from kd_core.base.templates import said, said_by
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.data.sets.definition import DatasetInfo, Parcel
@@ -34,7 +35,9 @@ def download(name: str, progress: Progress | None = None, mirrors: list[str] | N
     """
     info, folder = info_of(name), paths.data_folders()[-1]
     if info.offer is None:
-        raise DatasetError(f"{info.label} cannot be downloaded: set KD_DATA_DIR to a folder that holds it.")
+        raise DatasetError(
+            said("{label} cannot be downloaded: set KD_DATA_DIR to a folder that holds it.", label=info.label)
+        )
     parcels, offered = info.offer()
     attempts = _Attempts(info, folder, 2 * list(mirrors or offered), progress)
     for index, parcel in enumerate(parcels):
@@ -42,7 +45,9 @@ def download(name: str, progress: Progress | None = None, mirrors: list[str] | N
         _clear_away(final.parent)
         if final.exists():
             continue
-        packed = attempts.fetch(parcel, f"Downloading {info.label}, file {index + 1} of {len(parcels)}")
+        numbers = {"number": index + 1, "count": len(parcels)}
+        text = said("Downloading {label}, file {number} of {count}", label=info.label, **numbers)
+        packed = attempts.fetch(parcel, text)
         if packed is None:  # another process was quicker
             (final.parent / parcel.file_name).unlink(missing_ok=True)
             continue
@@ -87,16 +92,17 @@ class _Attempts:
             )
             return Path(packed)
         except ValueError:  # pooch: the hash differs
-            self._fail(f"{mirror} sent a damaged {parcel.file_name}", answered=True)
+            self._fail(said("{mirror} sent a damaged {file}", mirror=mirror, file=parcel.file_name), answered=True)
         except requests.HTTPError as error:
-            self._fail(f"{mirror} refused {parcel.file_name} (status {error.response.status_code})", answered=True)
+            facts = {"mirror": mirror, "file": parcel.file_name, "status": error.response.status_code}
+            self._fail(said("{mirror} refused {file} (status {status})", **facts), answered=True)
         except requests.RequestException:
             begun = report.total > 0
-            self._fail(f"{mirror} broke off in {parcel.file_name}" if begun else f"{mirror} does not answer", begun)
+            broke_off = said("{mirror} broke off in {file}", mirror=mirror, file=parcel.file_name)
+            self._fail(broke_off if begun else said("{mirror} does not answer", mirror=mirror), begun)
         except OSError as error:
             if not final.exists():  # else another process has downloaded and unpacked it meanwhile
-                label = self._info.label
-                raise DatasetError(f"{label} cannot be saved in {final.parent}: {error.strerror or error}.") from error
+                raise DatasetError(_not_saved(self._info.label, final, error)) from error
         return None
 
     def _fail(self, sentence: str, answered: bool) -> None:
@@ -107,13 +113,25 @@ class _Attempts:
         label = self._info.label
         if self._offline:
             holds = Path(self._info.files[0]).parent
-            return (
-                f"{label} is not on this machine and no mirror answers: connect to the internet and try again, set"
-                f" KD_DATA_DIR to a folder that holds {holds}, or choose digits, which needs no network."
-                f" Looked in {self._folder}."
+            return said(
+                "{label} is not on this machine and no mirror answers: connect to the internet and try again, set"
+                " KD_DATA_DIR to a folder that holds {holds}, or choose digits, which needs no network."
+                " Looked in {folder}.",
+                label=label,
+                holds=holds,
+                folder=self._folder,
             )
-        reasons = "; ".join(dict.fromkeys(self._failures))
-        return f"{label} could not be downloaded: {reasons}. Try again; files that arrived whole are kept."
+        reasons = in_a_row([*dict.fromkeys(self._failures)])
+        return said(
+            "{label} could not be downloaded: {reasons}. Try again; files that arrived whole are kept.",
+            label=label,
+            reasons=reasons,
+        )
+
+
+def _not_saved(label: str, final: Path, error: OSError) -> str:
+    why = error.strerror or said_by(error)
+    return said("{label} cannot be saved in {folder}: {why}.", label=label, folder=final.parent, why=why)
 
 
 def _unpack(packed: Path, final: Path, label: str) -> None:
@@ -129,7 +147,7 @@ def _unpack(packed: Path, final: Path, label: str) -> None:
                     with tarfile.open(packed) as archive:
                         archive.extractall(folder, filter="data")
                 except tarfile.TarError as error:
-                    raise OSError(f"{packed.name} is no archive") from error
+                    raise OSError(said("{file} is no archive", file=packed.name)) from error
             else:
                 with gzip.open(packed, "rb") as source, unpacked.open("wb") as target:
                     shutil.copyfileobj(source, target)
@@ -137,7 +155,7 @@ def _unpack(packed: Path, final: Path, label: str) -> None:
         packed.unlink(missing_ok=True)
     except OSError as error:
         if not final.exists():  # no other process was quicker
-            raise DatasetError(f"{label} cannot be saved in {final.parent}: {error.strerror or error}.") from error
+            raise DatasetError(_not_saved(label, final, error)) from error
 
 
 def _remove(path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from kd_core.base.config import LabError
 from kd_core.base.process import Child
+from kd_core.base.templates import said
 from kd_core.data.own.library import Naming, Preparation
 
 log = logging.getLogger(__name__)
@@ -56,17 +57,18 @@ class Intake:
         """Lay an upload down, and return where. Raises IntakeError where there is no room."""
         self._forget_old()
         if sum(1 for _ in self._folder.glob("*")) >= KEPT:
-            raise IntakeError(f"{KEPT} uploads lie here already: prepare or discard some first.")
+            raise IntakeError(said("{count} uploads lie here already: prepare or discard some first.", count=KEPT))
         folder = self._folder / secrets.token_hex(8)
         try:
             folder.mkdir(parents=True)
             if shutil.disk_usage(folder).free < MIN_FREE_BYTES + len(content):
-                raise IntakeError("The disk of this server has no room for this upload: free some space.")
+                raise IntakeError(said("The disk of this server has no room for this upload: free some space."))
             path = folder / (Path(file_name).name[-80:].lstrip(".") or "upload.zip")
             path.write_bytes(content)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
-            raise IntakeError(f"The upload cannot be saved: {error.strerror or error}.") from error
+            why = error.strerror or str(error)
+            raise IntakeError(said("The upload cannot be saved: {why}.", why=why)) from error
         except IntakeError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -88,7 +90,8 @@ class Intake:
             try:
                 path.with_name(GROUPS).write_bytes(groups)
             except OSError as error:
-                raise IntakeError(f"The table of groups cannot be saved: {error.strerror or error}.") from error
+                why = error.strerror or str(error)
+                raise IntakeError(said("The table of groups cannot be saved: {why}.", why=why)) from error
             arguments += ["--groups", str(path.with_name(GROUPS))]
         return self._begin(arguments, browser)
 
@@ -112,7 +115,9 @@ class Intake:
     def _begin(self, arguments: list[str], browser: str) -> str:
         with self._lock:
             if sum(not work.ended.is_set() for work in self._works.values()) >= AT_ONCE:
-                raise IntakeError(f"{AT_ONCE} data sets are being worked on already: wait until one is done.")
+                raise IntakeError(
+                    said("{count} data sets are being worked on already: wait until one is done.", count=AT_ONCE)
+                )
             work_id, work = secrets.token_hex(8), Work(browser=browser)
             self._works[work_id] = work
             for old in [key for key, other in self._works.items() if other.ended.is_set()][:-KEPT]:
@@ -128,13 +133,14 @@ class Intake:
                 complaints = work.run(command, {"TMPDIR": scratch}, max_bytes=MAX_MEMORY_BYTES)
             except OSError as error:
                 complaints = ""
-                work.error = f"The process that takes data in cannot start: {error.strerror or error}."
+                why = error.strerror or str(error)
+                work.error = said("The process that takes data in cannot start: {why}.", why=why)
             if work.result is None and work.error is None:
                 log.warning("the process that takes data in ended early: %s", complaints)
                 work.error = (
-                    "Stopped; nothing was kept."
+                    said("Stopped; nothing was kept.")
                     if work.stopped
-                    else "The process that takes data in broke off, perhaps for want of memory; nothing was kept."
+                    else said("The process that takes data in broke off, perhaps for want of memory; nothing was kept.")
                 )
         work.ended.set()
 

@@ -7,6 +7,7 @@ import torch
 from kd_core.base import paths as base_paths
 from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath
+from kd_core.base.templates import said, said_by
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
@@ -25,7 +26,7 @@ def load(name: str, progress: Progress | None = None, storage: AnyPath | None = 
     try:
         info = info_of(name)
     except ConfigError as error:
-        raise DatasetError(str(error)) from None
+        raise DatasetError(said_by(error)) from None
     if info.read is None:
         return _own(name, storage if storage is not None else base_paths.storage())
     folder = data_paths.folder_of(name) or download(name, progress)
@@ -39,9 +40,11 @@ def load(name: str, progress: Progress | None = None, storage: AnyPath | None = 
 
 def _damaged(folder: Path, info: DatasetInfo) -> str:
     files = (folder / info.files[0]).parent
-    return (
-        f"The {info.label} files in {files} are damaged or cut short: delete that folder, then start again to download"
-        " them."
+    return said(
+        "The {label} files in {folder} are damaged or cut short: delete that folder, then start again to download"
+        " them.",
+        label=info.label,
+        folder=files,
     )
 
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from kd_core.base.config import LabError
 from kd_core.base.packed import pack, unpack
+from kd_core.base.templates import said
 from kd_core.data.pictures import digit
 from kd_core.data.pictures.decode import shown
 from kd_core.data.pictures.digit import SIDE, Grey
@@ -33,6 +34,12 @@ Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 _READING = threading.Lock()
 """One picture after another: the largest takes some 200 MB for as long as it is unpacked."""
+
+_OF_DIGITS = (
+    said("This picture is of one shade: upload one in which a digit stands out from its background."),
+    said("There is nothing on it yet: draw a digit."),
+)
+"""What digit.py says, which programs carry alone."""
 
 Pixels = NDArray[np.uint8]
 
@@ -73,7 +80,7 @@ def read_for(content: bytes, image_shape: tuple[int, int, int], box: Box = WHOLE
     channels, height, width = image_shape
     picture = read_rgb(content, box)
     if max(picture.size) > LONGEST * min(picture.size):
-        raise PictureError("This picture is much longer than wide: cut out the part that matters.")
+        raise PictureError(said("This picture is much longer than wide: cut out the part that matters."))
     if width * picture.height >= height * picture.width:
         size = width, width * picture.height // picture.width
     else:
@@ -95,8 +102,13 @@ def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
         with _READING, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if max(picture.size) > MAX_SIDE:
                 raise PictureError(
-                    f"This picture is {picture.width:,} by {picture.height:,} pixels; {MAX_SIDE:,} a side is the most:"
-                    " make it smaller or cut out a part."
+                    said(
+                        "This picture is {width:,} by {height:,} pixels; {most:,} a side is the most: make it smaller"
+                        " or cut out a part.",
+                        width=picture.width,
+                        height=picture.height,
+                        most=MAX_SIDE,
+                    )
                 )
             picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
             whole = shown(picture).image
@@ -107,7 +119,9 @@ def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file
-        raise PictureError("This file is no picture that can be read: upload a PNG, JPEG or WebP file.") from error
+        raise PictureError(
+            said("This file is no picture that can be read: upload a PNG, JPEG or WebP file.")
+        ) from error
 
 
 def read_canvas(data_url: str) -> Grey:
@@ -124,7 +138,7 @@ def read_canvas(data_url: str) -> Grey:
                 raise ValueError(picture.size)
             ink = np.asarray(picture.convert("L"))
     except Exception as error:  # as above
-        raise PictureError("The drawing did not arrive whole: draw it again.") from error
+        raise PictureError(said("The drawing did not arrive whole: draw it again.")) from error
     return as_mnist(ink)
 
 
@@ -139,4 +153,4 @@ def from_address(text: str) -> Grey:
         content = unpack(text, LONGEST_ADDRESS, SIDE * SIDE)
         return np.frombuffer(content, np.uint8).reshape(SIDE, SIDE)
     except ValueError as error:
-        raise PictureError("The drawing in this address is damaged: draw it again.") from error
+        raise PictureError(said("The drawing in this address is damaged: draw it again.")) from error

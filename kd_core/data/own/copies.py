@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.base.templates import said
+
 ROWS, COLUMNS = 8, 9
 MOST_BITS, MOST_LEVELS = 4, 2.0
 """Of 64 bits of the hash, and of 255 grey levels on average, in which near copies differ at most."""
@@ -38,19 +40,35 @@ class Copies(NamedTuple):
 
     def sentences(self, test_examples: int) -> list[str]:
         """Say what there is of copies, a sentence each. test_examples: 0 before a test set is drawn."""
-        sentences = []
+        sentences: list[str] = []
         if self.leaked:
             sentences.append(
-                f"{self.leaked:,} of {test_examples:,} test images are also training images: on them a model can have"
-                " learned the answer by heart."
+                said(
+                    "{count:,} of {test:,} test images are also training images: on them a model can have learned the"
+                    " answer by heart.",
+                    count=self.leaked,
+                    test=test_examples,
+                )
             )
         if self.across:
-            sentences.append(f"{self.across:,} images lie under several classes: no answer to them can be right.")
+            text = said(
+                "{count:,} images lie under several classes: no answer to them can be right.", count=self.across
+            )
+            sentences.append(text)
         if self.within:
-            sentences.append(f"{self.within:,} images are copies of another of their class.")
-        if self.near:
-            leaked = f", {self.near_leaked:,} of them test images like a training image" if self.near_leaked else ""
-            sentences.append(f"{self.near:,} images are nearly like another{leaked}: look whether they show the same.")
+            sentences.append(said("{count:,} images are copies of another of their class.", count=self.within))
+        if self.near and self.near_leaked:
+            sentences.append(
+                said(
+                    "{count:,} images are nearly like another, {leaked:,} of them test images like a training image:"
+                    " look whether they show the same.",
+                    count=self.near,
+                    leaked=self.near_leaked,
+                )
+            )
+        elif self.near:
+            text = said("{count:,} images are nearly like another: look whether they show the same.", count=self.near)
+            sentences.append(text)
         return sentences
 
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from kd_core.base.templates import said
 from kd_core.data.catalogue import MAX_CLASSES
 from kd_core.data.download import DatasetError
 from kd_core.data.own import names
@@ -52,10 +53,16 @@ def layout_of(source: Source, naming: Naming) -> Layout:
     images = [tuple(name.split("/")) for name in visible if name.lower().endswith(ENDINGS)]
     if not images:
         raise DatasetError(
-            f"{title} holds no image: it needs one folder a class with images in it ({', '.join(ENDINGS[:4])}, …)."
+            said(
+                "{file} holds no image: it needs one folder a class with images in it ({endings}, …).",
+                file=title,
+                endings=", ".join(ENDINGS[:4]),
+            )
         )
     if len(images) > MAX_IMAGES:
-        raise DatasetError(f"{title} holds more than {MAX_IMAGES:,} images: take a part of them.")
+        raise DatasetError(
+            said("{file} holds more than {count:,} images: take a part of them.", file=title, count=MAX_IMAGES)
+        )
     start = 0
     while all(len(parts) > start + 2 and parts[start] == images[0][start] for parts in images):
         start += 1  # folders that only wrap the rest
@@ -64,7 +71,10 @@ def layout_of(source: Source, naming: Naming) -> Layout:
     loose = next((parts for parts in images if len(parts) < at + 2), None)
     if loose is not None:
         raise DatasetError(
-            f"{'/'.join(loose)[:80]} lies in no class folder: put each image in the folder of its class."
+            said(
+                "{file} lies in no class folder: put each image in the folder of its class.",
+                file="/".join(loose)[:80],
+            )
         )
     counts = Counter(parts[at] for parts in images)
     called = names.class_names(counts, naming.rename, merge=naming.merge)
@@ -76,8 +86,12 @@ def layout_of(source: Source, naming: Naming) -> Layout:
     differing = sorted(set(train) ^ set(test)) if tested else []
     if differing:
         raise DatasetError(
-            f"{title} has other classes to train on than to test on ('{differing[0][:60]}' is in one of them only):"
-            " give both the same class folders."
+            said(
+                "{file} has other classes to train on than to test on ('{name}' is in one of them only): give both the"
+                " same class folders.",
+                file=title,
+                name=differing[0][:60],
+            )
         )
     folders = {folder: (called[folder], counts[folder]) for folder in sorted(counts)}
     taken = {"/".join(parts) for parts in images}
@@ -122,23 +136,41 @@ def _empty(folders: Sequence[str], images: Paths, at: int, classes: Collection[s
 def _check_classes(title: str, classes: Mapping[str, list[str]], empty: Sequence[str]) -> None:
     if len(classes) + len(empty) > MAX_CLASSES:
         raise DatasetError(
-            f"{title} has {len(classes) + len(empty):,} class folders, and {MAX_CLASSES:,} is the most: is there one"
-            " folder a class, or one an image?"
+            said(
+                "{file} has {count:,} class folders, and {most:,} is the most: is there one folder a class, or one an"
+                " image?",
+                file=title,
+                count=len(classes) + len(empty),
+                most=MAX_CLASSES,
+            )
         )
     if empty:
-        raise DatasetError(f"Class '{empty[0][:60]}' holds no image: fill its folder, or leave it out.")
+        raise DatasetError(said("Class '{name}' holds no image: fill its folder, or leave it out.", name=empty[0][:60]))
     if len(classes) < 2:
         raise DatasetError(
-            f"{title} has one class only, '{next(iter(classes))[:60]}': to tell apart there have to be two at least."
+            said(
+                "{file} has one class only, '{name}': to tell apart there have to be two at least.",
+                file=title,
+                name=next(iter(classes))[:60],
+            )
         )
     for name, members in classes.items():
         if len(name) > MAX_CLASS_NAME or names.clean(name) is None:
             raise DatasetError(
-                f"Class '{name[:60]}' cannot be called so: give its folder a name of at most {MAX_CLASS_NAME} printable"
-                " characters."
+                said(
+                    "Class '{name}' cannot be called so: give its folder a name of at most {most} printable"
+                    " characters.",
+                    name=name[:60],
+                    most=MAX_CLASS_NAME,
+                )
             )
         if len(members) < FEWEST_OF_A_CLASS:
             raise DatasetError(
-                f"Class '{name}' has {len(members)} of the {FEWEST_OF_A_CLASS} images that it needs at least: some to"
-                " learn from and some to test on."
+                said(
+                    "Class '{name}' has {count} of the {fewest} images that it needs at least: some to learn from and"
+                    " some to test on.",
+                    name=name,
+                    count=len(members),
+                    fewest=FEWEST_OF_A_CLASS,
+                )
             )

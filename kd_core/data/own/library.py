@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from kd_core.base.config import Config
 from kd_core.base.files import AnyPath, paths_below, read_bytes, read_text, remove_folder, sha256, write_atomic
+from kd_core.base.templates import read_back, said, said_by
 from kd_core.data.catalogue import DATASETS, SIDES, info_of, is_own
 from kd_core.data.download import DatasetError
 from kd_core.data.own.copies import Copies, checksum, count
@@ -43,7 +44,9 @@ class Naming(Config):
     @classmethod
     def _known(cls, page: str) -> str:
         if page and page not in PAGES:
-            raise ValueError(f"unknown code page '{page[:80]}': choose one of {', '.join(PAGES)}")
+            raise ValueError(
+                said("unknown code page '{page}': choose one of {known}", page=page[:80], known=", ".join(PAGES))
+            )
         return page
 
 
@@ -72,7 +75,7 @@ class Preparation(Naming):
     @classmethod
     def _sayable(cls, label: str) -> str:
         if not slug_of(label):
-            raise ValueError("give the data set a name with at least one letter of a-z or digit")
+            raise ValueError(said("give the data set a name with at least one letter of a-z or digit"))
         return label
 
 
@@ -139,8 +142,11 @@ def card(storage: AnyPath, name: str) -> Card:
         text = read_text(own_folder(storage, name) / OWN_CARD)
     except FileNotFoundError:
         raise DatasetError(
-            f"The data set '{info_of(name).label}' is not here: bring it in again on the Data page, from the same"
-            " images with the same settings."
+            said(
+                "The data set '{label}' is not here: bring it in again on the Data page, from the same images with the"
+                " same settings.",
+                label=info_of(name).label,
+            )
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(_damaged(name)) from error
@@ -157,7 +163,7 @@ def card(storage: AnyPath, name: str) -> Card:
             float(values["std"]),
             {file: str(values["checksums"][file]) for file in (*PACKED, *({GROUPS} & {*values["checksums"]}))},
             Copies(**values["copies"]) if values.get("copies") else None,
-            tuple(map(str, values.get("notices", ()))),
+            tuple(read_back(str(notice)) for notice in values.get("notices", ())),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DatasetError(_damaged(name)) from error
@@ -241,12 +247,16 @@ def _fetched(folder: AnyPath, about: Card) -> Path:
             if not (here / file).is_file() or sha256(here / file) != about.checksums[file]:
                 write_atomic(here / file, read_bytes(folder / file))
     except OSError as error:
-        raise DatasetError(f"The data set '{info_of(about.name).label}' cannot be fetched: {error}.") from error
+        why = {"label": info_of(about.name).label, "why": said_by(error)}
+        raise DatasetError(said("The data set '{label}' cannot be fetched: {why}.", **why)) from error
     return here
 
 
 def _damaged(name: str) -> str:
-    return f"The data set '{info_of(name).label}' is damaged: delete it on the Data page, and bring it in again."
+    return said(
+        "The data set '{label}' is damaged: delete it on the Data page, and bring it in again.",
+        label=info_of(name).label,
+    )
 
 
 def find(storage: AnyPath, text: str) -> str:

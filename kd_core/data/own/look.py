@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from kd_core.base.config import in_words
+from kd_core.base.templates import said
 from kd_core.data.catalogue import SIDES
 from kd_core.data.download import DatasetError
 from kd_core.data.own import names
@@ -53,26 +54,39 @@ class Look(NamedTuple):
 
     def notices(self) -> list[str]:
         """Say what became of names and files that their owner may not expect, a sentence each."""
-        sentences = []
+        sentences: list[str] = []
         if any(self.code_pages.values()):
-            page = f"{self.code_page} ({names.PAGES[self.code_page]})"
-            sentences.append(f"Names are read in code page {page}: choose another where they look wrong.")
+            sentences.append(
+                said(
+                    "Names are read in code page {page} ({called}): choose another where they look wrong.",
+                    page=self.code_page,
+                    called=names.PAGES[self.code_page],
+                )
+            )
         classes: dict[str, list[str]] = {}
         for folder, (name, _) in self.folders.items():
             classes.setdefault(name, []).append(folder)
         for name, folders in classes.items():
             if len(folders) > 1:
-                sentences.append(f"Class '{name}' is made of {len(folders)} folders: {_quoted(folders)}.")
+                made_of = {"name": name, "count": len(folders), "folders": _quoted(folders)}
+                sentences.append(said("Class '{name}' is made of {count} folders: {folders}.", **made_of))
         sentences += [
-            f"These classes differ by case alone, and can be merged: {_quoted(group)}." for group in self.alike
+            said("These classes differ by case alone, and can be merged: {names}.", names=_quoted(group))
+            for group in self.alike
         ]
         if self.white:
             sentences.append(
-                f"Some files have more than eight bits; of their values {self.white:,} is taken for white."
+                said(
+                    "Some files have more than eight bits; of their values {white:,} is taken for white.",
+                    white=self.white,
+                )
             )
         if self.left_out:
-            endings = [f"{count:,} {ending or 'without ending'}" for ending, count in self.left_out.items()]
-            sentences.append(f"Left out: {in_words(endings)}.")
+            endings = [
+                f"{count:,} {ending}" if ending else said("{count:,} without ending", count=count)
+                for ending, count in self.left_out.items()
+            ]
+            sentences.append(said("Left out: {endings}.", endings=in_words(endings)))
         return sentences
 
     def doubts(self) -> list[str]:
@@ -98,8 +112,12 @@ def _equal_files(source: Source, layout: Layout) -> Copies:
 
 def _quoted(folders: list[str]) -> str:
     """Names in quotes; of those that look alike in print, which one is decomposed."""
-    marks = ("" if unicodedata.is_normalized("NFC", name) else " (decomposed)" for name in folders)
-    return in_words([f"'{name}'{mark}" for name, mark in zip(folders, marks, strict=True)])
+    return in_words(
+        [
+            f"'{name}'" if unicodedata.is_normalized("NFC", name) else said("'{name}' (decomposed)", name=name)
+            for name in folders
+        ]
+    )
 
 
 def look(path: Path, naming: Naming | None = None) -> Look:
@@ -120,7 +138,9 @@ def look(path: Path, naming: Naming | None = None) -> Look:
         whites |= {white} if white else set()
         colour = colour or _has_colour(image)
     if not sizes:
-        raise DatasetError(f"{unreadable[:80]} and all others that were tried cannot be read as images.")
+        raise DatasetError(
+            said("{name} and all others that were tried cannot be read as images.", name=unreadable[:80])
+        )
     least = median(min(size) for size in sizes)
     side = max((usual for usual in (28, 32, 64) if usual <= least), default=SIDES[0])
     return Look(

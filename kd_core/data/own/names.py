@@ -12,13 +12,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from kd_core.base.config import in_words
+from kd_core.base.templates import said
 from kd_core.data.download import DatasetError
 
 PAGES = {
-    "utf-8": "Unicode", "cp1252": "Western European", "cp949": "Korean", "cp932": "Japanese", "cp936": "Chinese",
-    "cp950": "Chinese, traditional", "cp1251": "Cyrillic", "cp866": "Cyrillic, DOS", "cp1250": "Central European",
-    "cp850": "Western European, DOS", "cp852": "Central European, DOS", "cp437": "United States, DOS",
-    "cp1254": "Turkish", "cp1253": "Greek", "cp1255": "Hebrew", "cp1256": "Arabic", "cp874": "Thai",
+    "utf-8": said("Unicode"), "cp1252": said("Western European"), "cp949": said("Korean"), "cp932": said("Japanese"),
+    "cp936": said("Chinese"), "cp950": said("Chinese, traditional"), "cp1251": said("Cyrillic"),
+    "cp866": said("Cyrillic, DOS"), "cp1250": said("Central European"), "cp850": said("Western European, DOS"),
+    "cp852": said("Central European, DOS"), "cp437": said("United States, DOS"), "cp1254": said("Turkish"),
+    "cp1253": said("Greek"), "cp1255": said("Hebrew"), "cp1256": said("Arabic"), "cp874": said("Thai"),
 }  # fmt: skip
 """Code pages by their names; of two that suit alike, the first is taken."""
 _UTF8_FLAG, _UNICODE_PATH = 0x800, 0x7075
@@ -116,7 +118,13 @@ def class_names(folders: Mapping[str, int], rename: Mapping[str, str], *, merge:
     cleaned = {folder: clean(folder) or folder for folder in folders}
     unknown = sorted(rename.keys() - folders.keys() - set(cleaned.values()))
     if unknown:
-        raise DatasetError(f"There is no class '{unknown[0][:60]}' to rename: there are {in_words(sorted(folders))}.")
+        raise DatasetError(
+            said(
+                "There is no class '{name}' to rename: there are {names}.",
+                name=unknown[0][:60],
+                names=in_words(sorted(folders)),
+            )
+        )
     known = {folder: name if name in folders else rename.get(name, name) for folder, name in cleaned.items()}
     named = {folder: rename.get(folder, name) for folder, name in known.items()}
     named = {folder: clean(name) or name for folder, name in named.items()}

@@ -25,6 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.base.files import AnyPath, is_file, remove_folder, replaced_whole, sha256, write_atomic
+from kd_core.base.templates import kept as kept_text
+from kd_core.base.templates import said, said_by
 from kd_core.data.catalogue import own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.copies import Copies, Flags, checksum, count, first_of_each, nearly_equal
@@ -120,10 +122,15 @@ def prepare(
                 _check_kept(class_names, labels[side & kept & readable], part)
             copies = _write_parts(folder, decoded, labels, kept, in_test, grouped, generator)
             notices = _notices(decoded, len(files) - int(kept.sum()), grouped, in_test)
-            facts = {"own_test_set": bool(layout.test), "copies": copies._asdict(), "notices": notices}
+            facts = {
+                "own_test_set": bool(layout.test),
+                "copies": copies._asdict(),
+                "notices": [*map(kept_text, notices)],
+            }
             return _publish(folder, class_names, preparation, path.name, storage, facts)
         except OSError as error:
-            raise DatasetError(f"The data set cannot be saved: {error.strerror or error}. Free some space.") from error
+            why = error.strerror or said_by(error)
+            raise DatasetError(said("The data set cannot be saved: {why}. Free some space.", why=why)) from error
 
 
 def _groups(files: Sequence[str], preparation: Preparation, table: Path | None) -> NDArray[np.int64] | None:
@@ -137,9 +144,14 @@ def _groups(files: Sequence[str], preparation: Preparation, table: Path | None) 
 def _check_kept(class_names: Sequence[str], labels: NDArray[np.int64], part: str) -> None:
     lost = sorted({*range(len(class_names))} - set(labels.tolist()))
     if lost:
-        raise DatasetError(
-            f"No image of class '{class_names[lost[0]]}' in the {part} set can be read, or is left without its copies."
-        )
+        raise DatasetError(said(_LOST[part], name=class_names[lost[0]]))
+
+
+_LOST = {
+    "data": said("No image of class '{name}' in the data set can be read, or is left without its copies."),
+    "train": said("No image of class '{name}' in the train set can be read, or is left without its copies."),
+    "test": said("No image of class '{name}' in the test set can be read, or is left without its copies."),
+}
 
 
 def _decode(
@@ -169,11 +181,14 @@ def _decode(
                 flat += [name] if image.flat else []
             elif not preparation.skip_unreadable:
                 raise DatasetError(
-                    f"{name[:120]} cannot be read as an image: replace or remove it, or have unreadable files left out."
+                    said(
+                        "{name} cannot be read as an image: replace or remove it, or have unreadable files left out.",
+                        name=name[:120],
+                    )
                 )
             sums.append(b"" if image is None else checksum(image.pixels))
         if progress:
-            progress("Preparing images", len(sums) / len(files))
+            progress(said("Preparing images"), len(sums) / len(files))
     ids = np.unique(np.array(sums, object), return_inverse=True)[1].astype(np.int64)
     ids[[not checksum for checksum in sums]] = -1
     return _Decoded(images, ids, whites, flat)
@@ -214,17 +229,32 @@ def _write_parts(
 
 def _notices(decoded: _Decoded, dropped: int, groups: NDArray[np.int64] | None, in_test: Flags) -> list[str]:
     """Say what was done that its owner may not expect, a sentence each."""
-    sentences = [f"{dropped:,} images were left out as copies."] if dropped else []
+    sentences: list[str] = []
+    if dropped:
+        sentences.append(said("{count:,} images were left out as copies.", count=dropped))
     if decoded.whites:
-        sentences.append(f"Some files have more than eight bits; {max(decoded.whites):,} was taken for white.")
+        white = max(decoded.whites)
+        sentences.append(said("Some files have more than eight bits; {white:,} was taken for white.", white=white))
     if decoded.flat:
         sentences.append(
-            f"{len(decoded.flat):,} images came out almost of one colour, such as {decoded.flat[0][:120]}."
+            said(
+                "{count:,} images came out almost of one colour, such as {name}.",
+                count=len(decoded.flat),
+                name=decoded.flat[0][:120],
+            )
         )
     if groups is not None:
         torn = len(np.intersect1d(groups[in_test], groups[~in_test]))
-        sides = f"{torn:,} of them lie on both sides of the source's own split" if torn else "each lies on one side"
-        sentences.append(f"The images are of {groups.max() + 1:,} groups: {sides}.")
+        count = int(groups.max()) + 1
+        sentences.append(
+            said(
+                "The images are of {count:,} groups: {torn:,} of them lie on both sides of the source's own split.",
+                count=count,
+                torn=torn,
+            )
+            if torn
+            else said("The images are of {count:,} groups: each lies on one side.", count=count)
+        )
     return sentences
 
 
@@ -241,7 +271,7 @@ def _publish(
     checksums = {file: sha256(folder / file) for file in packed}
     mean, std = _statistics(np.load(folder / PACKED[0], mmap_mode="r"))
     if std == 0:
-        raise DatasetError("All images are of one and the same grey: there is nothing to learn from.")
+        raise DatasetError(said("All images are of one and the same grey: there is nothing to learn from."))
     counts = {
         part: np.bincount(np.load(folder / f"{part}_labels.npy"), minlength=len(class_names)).tolist()
         for part in ("train", "test")

@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from kd_core.base.archive import Archive, DamagedError, FlawError, leads_out, oddities
+from kd_core.base.templates import said
 from kd_core.data.download import DatasetError
 from kd_core.data.own import names
 from kd_core.data.pictures.decode import Shown, shown
@@ -19,9 +20,9 @@ MAX_IMAGES = 2_000_000
 MAX_IMAGE_BYTES, MAX_IMAGE_PIXELS = 50_000_000, 50_000_000
 
 _REFUSED = {
-    "path": "holds '{name}', a path that leads out of it: pack the class folders themselves.",
-    "link": "holds a link, '{name}': pack the images themselves.",
-    "password": "is locked with a password: pack it without one.",
+    "path": said("{file} holds '{name}', a path that leads out of it: pack the class folders themselves."),
+    "link": said("{file} holds a link, '{name}': pack the images themselves."),
+    "password": said("{file} is locked with a password: pack it without one."),
 }
 """Why a zip file is not taken, by the oddity of a member. How it is packed does not matter here."""
 
@@ -49,7 +50,7 @@ class Source:
         self.folders = sorted(self._decoded(name, self.code_page) for name in folders)
         outside = next(filter(leads_out, [] if path.is_dir() else [*self.files, *self.folders]), None)
         if outside is not None:
-            raise DatasetError(f"{path.name} {_REFUSED['path'].format(name=outside[:80])}")
+            raise DatasetError(said(_REFUSED["path"], file=path.name, name=outside[:80]))
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_archive": None, "_opened_in": -1}
@@ -69,7 +70,9 @@ class Source:
                 self._archive = Archive(self.path)
             except DamagedError as error:
                 raise DatasetError(
-                    f"{self.path.name} is no zip file, or it is cut short: pack the class folders again."
+                    said(
+                        "{file} is no zip file, or it is cut short: pack the class folders again.", file=self.path.name
+                    )
                 ) from error
             self._opened_in = os.getpid()
         return self._archive
@@ -93,7 +96,7 @@ class Source:
         for entry in self._opened().entries:
             refused = next((oddity for oddity in oddities(entry) if oddity in ("link", "password")), None)
             if refused is not None:
-                raise DatasetError(f"{self.path.name} {_REFUSED[refused].format(name=entry.orig_filename[:80])}")
+                raise DatasetError(said(_REFUSED[refused], file=self.path.name, name=entry.orig_filename[:80]))
             name = names.raw_name(entry)
             if entry.is_dir() or name[-1:] in ("\\", b"\\"):
                 folders.append(name)
@@ -107,8 +110,12 @@ class Source:
                 name = name.decode(page)
             except (UnicodeDecodeError, LookupError):
                 raise DatasetError(
-                    f"The names in {self.path.name} are not written in {page}: choose one of"
-                    f" {', '.join(names.readable(self._unclear))}."
+                    said(
+                        "The names in {file} are not written in {page}: choose one of {pages}.",
+                        file=self.path.name,
+                        page=page,
+                        pages=", ".join(names.readable(self._unclear)),
+                    )
                 ) from None
         return (name if self.path.is_dir() else name.replace("\\", "/")).rstrip("/")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.base.templates import said
 from kd_core.data.download import DatasetError
 from kd_core.data.own.copies import Flags, Ids
 
@@ -48,8 +49,10 @@ def _draw_groups(labels: Ids, kept: Flags, groups: Ids, fraction: float, generat
     for side in (in_test & kept, ~in_test & kept):
         if len(np.unique(labels[side])) < classes:
             raise DatasetError(
-                "The groups are too few or too large to have each class in both training and test set: name smaller"
-                " groups, or bring a test set of its own."
+                said(
+                    "The groups are too few or too large to have each class in both training and test set: name smaller"
+                    " groups, or bring a test set of its own."
+                )
             )
     return in_test
 
@@ -79,7 +82,9 @@ def groups_by_prefix(names: Sequence[str], separator: str) -> NDArray[np.str_]:
     """Return the group of each file: its name up to the first separator. Raises DatasetError where none has one."""
     groups = np.array([name.rpartition("/")[2].partition(separator)[0] for name in names])
     if not any(separator in name.rpartition("/")[2] for name in names):
-        raise DatasetError(f"No file name holds '{separator[:20]}', which should end the name of its group.")
+        raise DatasetError(
+            said("No file name holds '{separator}', which should end the name of its group.", separator=separator[:20])
+        )
     return groups
 
 
@@ -94,7 +99,10 @@ def groups_of_csv(names: Sequence[str], table: Path) -> NDArray[np.str_]:
         of_file = {row[0].strip().replace("\\", "/"): row[1].strip() for row in rows if row}
     except (OSError, UnicodeDecodeError, csv.Error, IndexError):
         raise DatasetError(
-            f"{table.name} is no table of groups: save it as CSV in UTF-8, a file name and its group in each line."
+            said(
+                "{file} is no table of groups: save it as CSV in UTF-8, a file name and its group in each line.",
+                file=table.name,
+            )
         ) from None
     return np.array([_group_of(name, of_file, table.name) for name in names])
 
@@ -104,5 +112,5 @@ def _group_of(name: str, of_file: Mapping[str, str], table: str) -> str:
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
     group = next((of_file[end] for end in ends if end in of_file), None)
     if not group:
-        raise DatasetError(f"{table} names no group for {name[:120]}.")
+        raise DatasetError(said("{file} names no group for {name}.", file=table, name=name[:120]))
     return group

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kd_core.base.templates import said
 from kd_core.data.sets.definition import DatasetInfo
 
 if TYPE_CHECKING:
@@ -48,4 +49,4 @@ def _read(_: Path) -> "Dataset":
     return load()
 
 
-DIGITS = DatasetInfo("Digits (scikit-learn)", 10, (1, 28, 28), 1352, 445, handwritten=True, read=_read)
+DIGITS = DatasetInfo(said("Digits (scikit-learn)"), 10, (1, 28, 28), 1352, 445, handwritten=True, read=_read)
