@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from kd_core.base.templates import Said, counted, said
 from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE, mean_interval, sign_test
 
 if TYPE_CHECKING:
     from kd_core.evaluation.speed import Speeds
 
 RUNTIMES = {"pytorch": "PyTorch", "onnx": "ONNX Runtime", "onnx_int8": "ONNX Runtime, int8"}
-NO_DIFFERENCE = "no difference in speed could be measured"
+NO_DIFFERENCE = said("no difference in speed could be measured")
 
 
 def in_figures(value: Any, column: str = "") -> Any:
@@ -64,21 +65,35 @@ class SpeedClaim:
         return not (self.low <= 1 <= self.high or 1 / reach <= self.ratio <= reach)
 
     @property
-    def cell(self) -> str:
+    def cell(self) -> Said:
         """Such as '1.73 (1.70 to 1.76)', for a table."""
-        figures = f"{in_figures(self.ratio)} ({in_figures(self.low)} to {in_figures(self.high)})"
-        return figures if self.measurable else f"{figures}, not measurable"
+        figures = {"ratio": in_figures(self.ratio), "low": in_figures(self.low), "high": in_figures(self.high)}
+        if self.measurable:
+            return said("{ratio} ({low} to {high})", **figures)
+        return said("{ratio} ({low} to {high}), not measurable", **figures)
 
     @property
-    def sentence(self) -> str:
+    def is_faster(self) -> bool:
+        """Whether it is the faster of the two, be the difference measurable or not."""
+        return self.ratio > 1
+
+    @property
+    def figures(self) -> dict[str, str]:
+        """How many times as fast it is, or as slow: ratio, low and high."""
+        if self.is_faster:
+            ratio, low, high = self.ratio, self.low, self.high
+        else:
+            ratio, low, high = 1 / self.ratio, 1 / self.high, 1 / self.low
+        return {"ratio": in_figures(ratio), "low": in_figures(low), "high": in_figures(high)}
+
+    @property
+    def sentence(self) -> Said:
         """Such as '**1.73 times** as fast (95% interval 1.70 to 1.76)', in Markdown, or NO_DIFFERENCE."""
         if not self.measurable:
             return NO_DIFFERENCE
-        if self.ratio > 1:
-            ratio, low, high, fast = self.ratio, self.low, self.high, "fast"
-        else:
-            ratio, low, high, fast = 1 / self.ratio, 1 / self.high, 1 / self.low, "slow"
-        return f"**{in_figures(ratio)} times** as {fast} (95% interval {in_figures(low)} to {in_figures(high)})"
+        if self.is_faster:
+            return said("**{ratio} times** as fast (95% interval {low} to {high})", **self.figures)
+        return said("**{ratio} times** as slow (95% interval {low} to {high})", **self.figures)
 
 
 def speed_claim(
@@ -93,16 +108,19 @@ def speed_claim(
     return SpeedClaim(ratio, low, high, (null[0], null[1], null[2]))
 
 
-def null_said(speed: "Speeds") -> str:
+def null_said(speed: "Speeds") -> Said:
     """Say what the measurement gives for a model against itself, and what follows from that."""
     ratio, low, high = map(in_figures, speed["itself"]["1"])
-    return (
-        f"The first model measured against itself in the same rounds: {ratio}, 95% interval {low} to {high}. A ratio"
-        " that is no farther from 1 than that, or whose own interval holds 1, is noise: not measurable."
+    return said(
+        "The first model measured against itself in the same rounds: {ratio}, 95% interval {low} to {high}. A ratio"
+        " that is no farther from 1 than that, or whose own interval holds 1, is noise: not measurable.",
+        ratio=ratio,
+        low=low,
+        high=high,
     )
 
 
-TIMES_SAID = (
+TIMES_SAID = said(
     "Times: of the first model the median; of the others what the paired ratio makes of it, level where no difference"
     " could be measured."
 )
@@ -149,27 +167,57 @@ def paces_ms(speed: "Speeds", run_ids: Sequence[str]) -> dict[str, float]:
 # ------------------------------------------------------------------------------------- what the teacher has added
 
 
-def gap_closed(teacher: int, baseline: int, distilled: int) -> str:
+def gap_closed(teacher: int, baseline: int, distilled: int) -> Said:
     """Say how much of the gap between baseline and teacher the student closes, in Markdown, to follow 'it'.
 
     All three are test errors on the same images. A share of the teacher's accuracy would flatter: the baseline keeps
     nearly as much of it.
     """
     gap, saved = baseline - teacher, baseline - distilled
-    of_gap = f"of the {gap:,} errors between baseline and teacher"
     if gap <= 0:
-        than = f"makes {_fewer(saved)} than its baseline" if saved else "makes as many errors as its baseline"
-        return f"{than}, which is no worse than the teacher: there is no gap to close"
-    if saved <= 0:
-        return f"closes **none** {of_gap}" + (f" and makes {_fewer(saved)} than its baseline" if saved else "")
+        return said(
+            "{than_its_baseline}, which is no worse than the teacher: there is no gap to close",
+            than_its_baseline=_against_baseline(saved),
+        )
+    if saved == 0:
+        return said("closes **none** of the {gap:,} errors between baseline and teacher", gap=gap)
+    if saved < 0:
+        return counted(
+            "closes **none** of the {gap:,} errors between baseline and teacher and makes {count:,} error more than its"
+            " baseline",
+            "closes **none** of the {gap:,} errors between baseline and teacher and makes {count:,} errors more than"
+            " its baseline",
+            -saved,
+            gap=gap,
+        )
     if saved > gap:
-        return f"closes **all** {of_gap} and makes {_fewer(saved - gap)} than its teacher"
-    return f"closes **{saved:,} of the {gap:,}** errors between baseline and teacher ({saved / gap:.0%})"
+        return counted(
+            "closes **all** of the {gap:,} errors between baseline and teacher and makes {count:,} error fewer than its"
+            " teacher",
+            "closes **all** of the {gap:,} errors between baseline and teacher and makes {count:,} errors fewer than"
+            " its teacher",
+            saved - gap,
+            gap=gap,
+        )
+    return said(
+        "closes **{saved:,} of the {gap:,}** errors between baseline and teacher ({share:.0%})",
+        saved=saved,
+        gap=gap,
+        share=saved / gap,
+    )
 
 
-def _fewer(saved: int) -> str:
-    """Write 5 as '5 errors fewer', -1 as '1 error more'."""
-    return f"{abs(saved):,} error{'' if abs(saved) == 1 else 's'} {'fewer' if saved > 0 else 'more'}"
+def _against_baseline(saved: int) -> Said:
+    """Say how many errors a student saves against its baseline, or has more, to follow 'it'."""
+    if saved > 0:
+        return counted(
+            "makes {count:,} error fewer than its baseline", "makes {count:,} errors fewer than its baseline", saved
+        )
+    if saved < 0:
+        return counted(
+            "makes {count:,} error more than its baseline", "makes {count:,} errors more than its baseline", -saved
+        )
+    return said("makes as many errors as its baseline")
 
 
 class SeedDifference(NamedTuple):
@@ -210,16 +258,35 @@ def saved_by_seed(pairs: Mapping[int, tuple[int, int]]) -> SeedDifference | None
     return seed_difference(student, baseline)
 
 
-def over_seeds(saved: SeedDifference) -> str:
+def over_seeds(saved: SeedDifference) -> Said:
     """Say what a distilled student saves against its baseline, and whether that could be luck."""
-    seeds, low_high = len(saved.by_seed), saved.interval
-    word, mean = ("more", -saved.mean) if saved.mean < 0 else ("fewer", saved.mean)
-    count = f"{mean:.{int(seeds > 1)}f}"
-    than = "as many test errors as" if not float(count) else f"{count} test errors {word} than"
-    clause = f"the distilled student makes {than} its baseline"
+    seeds, low_high, fewer = len(saved.by_seed), saved.interval, saved.mean >= 0
+    mean = f"{abs(saved.mean):.{int(seeds > 1)}f}"
+    if not float(mean):
+        clause = said("the distilled student makes as many test errors as its baseline")
+    elif fewer:
+        clause = said("the distilled student makes {mean} test errors fewer than its baseline", mean=mean)
+    else:
+        clause = said("the distilled student makes {mean} test errors more than its baseline", mean=mean)
+    if low_high is None and seeds == 1:
+        return said(
+            "On this seed {clause}. It takes {fewest} seeds to say how sure that is.",
+            clause=clause,
+            fewest=FEWEST_SEEDS,
+        )
     if low_high is None:
-        on = "On this seed" if seeds == 1 else f"Over {seeds} seeds"
-        return f"{on} {clause}. It takes {FEWEST_SEEDS} seeds to say how sure that is."
-    low, high = low_high if word == "fewer" else (-low_high[1], -low_high[0])
-    verdict = {1: "it is better", -1: "it is worse", 0: "that could be luck"}[saved.sign]
-    return f"Over {seeds} seeds {clause} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}."
+        return said(
+            "Over {seeds} seeds {clause}. It takes {fewest} seeds to say how sure that is.",
+            seeds=seeds,
+            clause=clause,
+            fewest=FEWEST_SEEDS,
+        )
+    low, high = low_high if fewer else (-low_high[1], -low_high[0])
+    return said(
+        "Over {seeds} seeds {clause} on average (95% interval {low:.1f} to {high:.1f}, Student's t): {verdict}.",
+        seeds=seeds,
+        clause=clause,
+        low=low,
+        high=high,
+        verdict={1: said("it is better"), -1: said("it is worse"), 0: said("that could be luck")}[saved.sign],
+    )

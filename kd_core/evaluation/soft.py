@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.base.templates import said
 from kd_core.evaluation.accuracy import Labels, Logits, predictions
 
 
@@ -83,7 +84,12 @@ def similarity_tree(mean_soft: NDArray[np.float64]) -> SimilarityTree:
     return SimilarityTree([int(leaf) for leaf in drawn["leaves"]], drawn["icoord"], drawn["dcoord"])
 
 
-GALLERIES = ("test order", "most ambiguous for the teacher", "teacher wrong", "teacher and student disagree")
+GALLERIES = (
+    said("test order"),
+    said("most ambiguous for the teacher"),
+    said("teacher wrong"),
+    said("teacher and student disagree"),
+)
 
 
 def gallery(

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from kd_core.base.templates import said
 from kd_core.models import build
 from kd_core.models.architectures.architecture import ImageShape
 
@@ -266,7 +267,7 @@ def _conditions(threads: int) -> Conditions:
         "onnxruntime": onnxruntime,
         "python": platform.python_version(),
         "input": "pixels, normalised as part of the work",
-        "order": "turns, shuffled in every round",
+        "order": said("turns, shuffled in every round"),
     }
 
 

@@ -10,6 +10,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import Said, said
 from kd_core.evaluation import accuracy, calibration, claims, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
 from kd_core.evaluation.calibration import Calibration
@@ -136,7 +137,7 @@ class Comparison:
     @property
     def _source(self) -> Sources:
         if self.sources is None:
-            raise LabError("this comparison was made without the test set")
+            raise LabError(said("this comparison was made without the test set"))
         return self.sources
 
     @cached_property
@@ -174,41 +175,85 @@ class Comparison:
                 sentences.append(_seeds_of_a_model(model.name, errors))
         return sentences
 
-    def headline(self, shown: Callable[[str], str] = str) -> str:
+    def headline(self, shown: Callable[[str], str] = str) -> Said:
         """Say in Markdown the errors, how much of the gap to its teacher the student closes, and what it costs.
 
         Models that were stopped are named. shown: makes Markdown of a run's name.
         """
-        stopped = "".join(
-            f" **{shown(model.name)}: {model.run.stopped_said}.**" for model in self.models if model.run.stopped_said
-        )
-        teacher, baseline, distilled = self.teacher, self.baseline, self.distilled
+        teacher, distilled = self.teacher, self.distilled
         if teacher is None or distilled is None:
-            first, *others = self.models
-            text = f"{shown(first.run.label)} makes **{first.errors:,}** errors on the test set"
-            text = "; ".join([text, *(f"{shown(model.run.label)} makes **{model.errors:,}**" for model in others)])
-            return f"{text}.{stopped}"
-        text = (
-            f"The distilled student makes **{distilled.errors:,}** test errors of {distilled.examples:,}, its teacher"
-            f" {teacher.errors:,}"
+            return self._with_stopped(self._errors_of_each(shown), shown)
+        text = self._with_stopped(self._against_teacher(teacher, distilled), shown)
+        if (fraction := distilled.run.config.transfer_set.fraction) >= 1:
+            return text
+        if self.baseline is None:
+            return said("{text} It learned from {share:.3g}% of the training images.", text=text, share=100 * fraction)
+        return said(
+            "{text} Both students learned from {share:.3g}% of the training images.", text=text, share=100 * fraction
         )
-        assistants = story.assistants({run.id: run.config for run in self.runs})
-        text += "".join(f", the assistant {model.errors:,}" for model in self.models if model.run.id in assistants)
-        if baseline is not None:
-            closed = claims.gap_closed(teacher.errors, baseline.errors, distilled.errors)
-            text += f", the baseline {baseline.errors:,}: on this seed it {closed}"
-        text += f". It has {_size(teacher, distilled)}{self._in_time(teacher, distilled)}.{stopped}"
-        if (fraction := distilled.run.config.transfer_set.fraction) < 1:
-            learners = "It" if baseline is None else "Both students"
-            text += f" {learners} learned from {100 * fraction:.3g}% of the training images."
+
+    def _with_stopped(self, text: Said, shown: Callable[[str], str]) -> Said:
+        """Add which models were stopped."""
+        for model in self.models:
+            if stopped := model.run.stopped_said:
+                text = Said("{text} **{name}: {stopped}.**", text=text, name=shown(model.name), stopped=stopped)
         return text
 
-    def _in_time(self, teacher: Model, distilled: Model) -> str:
-        """Say how much faster the student is than its teacher, to follow its size."""
+    def _errors_of_each(self, shown: Callable[[str], str]) -> Said:
+        """Say each model's errors, where there is no teacher beside a student."""
+        first, *others = self.models
+        text = said(
+            "{name} makes **{errors:,}** errors on the test set", name=shown(first.run.label), errors=first.errors
+        )
+        for model in others:
+            text = said(
+                "{before}; {name} makes **{errors:,}**",
+                before=text,
+                name=shown(model.run.label),
+                errors=model.errors,
+            )
+        return said("{errors_of_each}.", errors_of_each=text)
+
+    def _against_teacher(self, teacher: Model, distilled: Model) -> Said:
+        """Say the errors of the student and those beside it, and its size and speed against its teacher's."""
+        text = said(
+            "The distilled student makes **{errors:,}** test errors of {examples:,}, its teacher {teacher:,}",
+            errors=distilled.errors,
+            examples=distilled.examples,
+            teacher=teacher.errors,
+        )
+        assistants = story.assistants({run.id: run.config for run in self.runs})
+        for model in self.models:
+            if model.run.id in assistants:
+                text = said("{before}, the assistant {errors:,}", before=text, errors=model.errors)
+        if self.baseline is None:
+            text = said("{errors_without_baseline}.", errors_without_baseline=text)
+        else:
+            text = said(
+                "{before}, the baseline {errors:,}: on this seed it {closed}.",
+                before=text,
+                errors=self.baseline.errors,
+                closed=claims.gap_closed(teacher.errors, self.baseline.errors, distilled.errors),
+            )
+        size = _size(teacher, distilled)
         claim = claims.speed_claim(self.speed, distilled.run.id, teacher.run.id) if self.speed else None
         if claim is None:
-            return ""
-        return f" and is {claim.sentence}" if claim.measurable else f"; {claim.sentence}"
+            return said("{text} It has {size}.", text=text, size=size)
+        if not claim.measurable:
+            return said("{text} It has {size}; no difference in speed could be measured.", text=text, size=size)
+        if claim.is_faster:
+            return said(
+                "{text} It has {size} and is **{ratio} times** as fast (95% interval {low} to {high}).",
+                text=text,
+                size=size,
+                **claim.figures,
+            )
+        return said(
+            "{text} It has {size} and is **{ratio} times** as slow (95% interval {low} to {high}).",
+            text=text,
+            size=size,
+            **claim.figures,
+        )
 
     def table(self) -> dict[str, list[str]]:
         """Return the whole as text for a shell: title of a row -> a cell for each model."""
@@ -235,9 +280,9 @@ class Comparison:
         return rows
 
 
-def images_at_once(pace: Pace) -> str:
+def images_at_once(pace: Pace) -> Said:
     """Name the throughput in a pace's batches."""
-    return f"images a second, {pace.batch} at once"
+    return said("images a second, {batch} at once", batch=pace.batch)
 
 
 def compare(
@@ -293,11 +338,22 @@ def _scores(model: Model, logits: Logits, labels: Labels, sources: Sources) -> S
     if fitted is not None:
         return Scores(model, plain, fitted, calibration.calibration(logits, labels, fitted), "")
     wrong = accuracy.test_errors(*kept)
-    why = f"{wrong:,} are wrong, and no T up to {accuracy.HIGHEST:g} is best"
-    unfitted = (
-        f"No temperature can be fitted to {model.name}: of its {len(kept[1]):,} validation images"
-        f" {why if wrong else 'none is wrong, so every lower T looks better still'}."
-    )
+    if wrong:
+        unfitted = said(
+            "No temperature can be fitted to {name}: of its {images:,} validation images {wrong:,} are wrong, and no T"
+            " up to {highest:g} is best.",
+            name=model.name,
+            images=len(kept[1]),
+            wrong=wrong,
+            highest=accuracy.HIGHEST,
+        )
+    else:
+        unfitted = said(
+            "No temperature can be fitted to {name}: of its {images:,} validation images none is wrong, so every lower"
+            " T looks better still.",
+            name=model.name,
+            images=len(kept[1]),
+        )
     return Scores(model, plain, None, None, unfitted)
 
 
@@ -319,20 +375,33 @@ def _with_ratio(model: Model, cost: str) -> str:
     return f"{value:,}" + (f" ({in_figures(model.ratios[cost])}x)" if cost in model.ratios else "")
 
 
-def _size(teacher: Model, distilled: Model) -> str:
+def _size(teacher: Model, distilled: Model) -> Said:
     known = teacher.costs["parameters"] is not None and distilled.costs["parameters"] is not None
     cost = "parameters" if known else "size_bytes"
     ratio = (teacher.costs[cost] or 0) / (distilled.costs[cost] or 1)
-    return f"{f'1/{ratio:.0f}' if ratio >= 2 else f'{1 / ratio:.0%}'} of the teacher's size"
+    if ratio >= 2:
+        return said("1/{ratio:.0f} of the teacher's size", ratio=ratio)
+    return said("{share:.0%} of the teacher's size", share=1 / ratio)
 
 
-def _seeds_of_a_model(name: str, errors: Sequence[int]) -> str:
+def _seeds_of_a_model(name: str, errors: Sequence[int]) -> Said:
     """Say the mean test errors of a model over two or more seeds, with the 95% interval."""
     listed = ", ".join(map(str, errors))
     if len(errors) < FEWEST_SEEDS:
-        return f"{name}: {listed} test errors with {len(errors)} seeds, too few for an interval."
+        return said(
+            "{name}: {listed} test errors with {seeds} seeds, too few for an interval.",
+            name=name,
+            listed=listed,
+            seeds=len(errors),
+        )
     mean, low, high = statistics.mean_interval(errors)
-    return (
-        f"{name}: {mean:.1f} test errors on average of {len(errors)} seeds ({listed}), 95% interval {low:.1f} to"
-        f" {high:.1f} (Student's t)."
+    return said(
+        "{name}: {mean:.1f} test errors on average of {seeds} seeds ({listed}), 95% interval {low:.1f} to {high:.1f}"
+        " (Student's t).",
+        name=name,
+        mean=mean,
+        seeds=len(errors),
+        listed=listed,
+        low=low,
+        high=high,
     )

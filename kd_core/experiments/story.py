@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kd_core.base.config import Config, differences
+from kd_core.base.templates import Said, said
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments.defaults import (
     STUDENT_TRAINING,
@@ -256,20 +257,55 @@ def is_experiment(runs: Mapping[str, RunConfig]) -> bool:
 def names(runs: Sequence[Run]) -> dict[str, str]:
     """Name each run beside these others: its user's name for it, else its role and what sets it apart.
 
-    E.g. 'distilled, T 4, seed 1'. Whose name would still be another's has the start of its id.
+    E.g. 'distilled, T 4, seed 1'. Whose name would still be another's has the start of its id. All are Said, a user's
+    name as a value, so that it is never taken for a word of ours.
     """
     between = assistants({run.id: run.config for run in runs})
-    roles = {run.id: "assistant" if run.id in between else run.config.role for run in runs}
-    called = {}
+    roles: dict[str, str] = {run.id: "assistant" if run.id in between else run.config.role for run in runs}
+    called: dict[str, Said] = {}
     for role in dict.fromkeys(roles.values()):
         alike = [run for run in runs if roles[run.id] == role]
         differing = differences([run.config for run in alike])
         for place, run in enumerate(alike):
             settings = {name: values[place] for name, values in differing.items()}
-            apart = ", ".join([role, *_what_sets_apart(run.config, settings)])
-            called[run.id] = (run.name or apart) + run.config.mistake_said
+            name = ROLES[role]
+            for setting in _what_sets_apart(run.config, settings):
+                name = Said("{name}, {setting}", name=name, setting=setting)
+            name = Said("{name}", name=run.name) if run.name else name
+            mistake = run.config.mistake_said
+            called[run.id] = Said("{name}{mistake}", name=name, mistake=mistake) if mistake else name
     counts = Counter(called.values())
-    return {run.id: called[run.id] + (f" · {run.id[:4]}" if counts[called[run.id]] > 1 else "") for run in runs}
+    return {
+        run.id: Said("{name} · {id}", name=called[run.id], id=run.id[:4])
+        if counts[called[run.id]] > 1
+        else called[run.id]
+        for run in runs
+    }
+
+
+ROLES = {
+    "teacher": said("teacher"),
+    "assistant": said("assistant"),
+    "baseline": said("baseline"),
+    "distilled": said("distilled"),
+}
+"""What a run does in a story, as it is called."""
+SETTINGS = (
+    said("seed"),
+    said("epochs"),
+    said("batch size"),
+    said("learning rate"),
+    said("warmup epochs"),
+    said("weight decay"),
+    said("jitter pixels"),
+    said("validation fraction"),
+    said("label smoothing"),
+    said("fraction"),
+    said("labelled"),
+    said("final temperature"),
+    said("final alpha"),
+)
+"""The settings in which runs of one role mostly differ, as a name tells them."""
 
 
 def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator[str]:
@@ -279,7 +315,7 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
         yield config.model.label
     for name, value in settings.items():
         if name == "distillation.objective" and distillation:
-            yield distillation.info.label
+            yield Said(distillation.info.label)
         elif name == "distillation.temperature" and distillation:
             if distillation.info.uses_temperature:
                 yield f"T {value:g}"
@@ -288,10 +324,10 @@ def _what_sets_apart(config: RunConfig, settings: Mapping[str, Any]) -> Iterator
                 yield f"alpha {value:g}"
         elif name == "distillation.t_squared":
             if value is False and config.mistake is None:  # else the mistake says it
-                yield "T² left out"
+                yield said("T² left out")
         elif not name.startswith(("model.", "mistake")) and isinstance(value, (int, float)):
-            shown = f"{value:g}" if not isinstance(value, bool) else "yes" if value else "no"
-            yield f"{name.rpartition('.')[2].replace('_', ' ')} {shown}"
+            shown = f"{value:g}" if not isinstance(value, bool) else said("yes") if value else said("no")
+            yield Said("{name} {value}", name=Said(name.rpartition(".")[2].replace("_", " ")), value=shown)
 
 
 def baseline_beside(config: RunConfig) -> RunConfig:

@@ -5,7 +5,8 @@ import streamlit as st
 from kd_core.evaluation import claims
 from kd_core.experiments.comparison import Comparison, Model, Pace, images_at_once
 from kd_core.training.mistakes import MISTAKES
-from pages.shared.words import explained, literal
+from pages.shared.language import _
+from pages.shared.words import explained, in_language, literal
 
 
 def cards(comparison: Comparison, *, awaited: bool) -> None:
@@ -16,31 +17,33 @@ def cards(comparison: Comparison, *, awaited: bool) -> None:
             with column, st.container(border=True, height="stretch", key=of_role):
                 _card(model, first=model is comparison.models[0], awaited=awaited)
     if comparison.speed is not None:
-        st.caption(claims.TIMES_SAID)
+        st.caption(_(claims.TIMES_SAID))
 
 
 def _card(model: Model, *, first: bool, awaited: bool) -> None:
     config, (low, high) = model.run.config, model.interval
-    st.markdown(f"**{literal(model.name)}** · {config.network}")
+    st.markdown(f"**{literal(in_language(model.name))}** · {in_language(config.network)}")
     if config.mistake is not None:
-        st.markdown(f":red[Made with a mistake: {MISTAKES[config.mistake].label}]")
+        st.markdown(_(":red[Made with a mistake: {mistake}]", mistake=_(MISTAKES[config.mistake].label)))
     if model.run.stopped_said:
-        st.markdown(f":orange[{model.run.stopped_said.capitalize()}]")
-    st.metric("Test errors", f"{model.errors:,} of {model.examples:,}")
-    st.markdown(f"accuracy **{model.accuracy:.2%}**, 95% interval {low:.2%} to {high:.2%}")
+        stopped = _(model.run.stopped_said)
+        st.markdown(f":orange[{stopped.capitalize()}]")
+    st.metric(_("Test errors"), _("{errors:,} of {examples:,}", errors=model.errors, examples=model.examples))
+    interval = {"accuracy": model.accuracy, "low": low, "high": high}
+    st.markdown(_("accuracy **{accuracy:.2%}**, 95% interval {low:.2%} to {high:.2%}", **interval))
     costs = [
-        ("parameters", _count(model.costs["parameters"]), _ratio(model, "parameters", first)),
-        ("size", f"{(model.costs['size_bytes'] or 0) / 1e6:.2f} MB", _ratio(model, "size_bytes", first)),
-        ("multiply-adds", _count(model.costs["multiply_adds"]), _ratio(model, "multiply_adds", first)),
+        (_("parameters"), _count(model.costs["parameters"]), _ratio(model, "parameters", first)),
+        (_("size"), f"{(model.costs['size_bytes'] or 0) / 1e6:.2f} MB", _ratio(model, "size_bytes", first)),
+        (_("multiply-adds"), _count(model.costs["multiply_adds"]), _ratio(model, "multiply_adds", first)),
     ]
     if model.single is not None and model.batched is not None:
         costs += [
-            ("latency p50", f"{model.single.latency_ms_p50:.3f} ms", _faster(model.single)),
-            ("latency p95", f"{model.single.latency_ms_p95:.3f} ms", ""),
-            (images_at_once(model.batched), f"{model.batched.images_per_second:,.0f}", _faster(model.batched)),
+            (_("latency p50"), f"{model.single.latency_ms_p50:.3f} ms", _faster(model.single)),
+            (_("latency p95"), f"{model.single.latency_ms_p95:.3f} ms", ""),
+            (_(images_at_once(model.batched)), f"{model.batched.images_per_second:,.0f}", _faster(model.batched)),
         ]
     elif awaited:
-        costs += [(name, "…", "") for name in ("latency p50", "latency p95", "images a second")]
+        costs += [(name, "…", "") for name in (_("latency p50"), _("latency p95"), _("images a second"))]
     lines = [f"{name} **{value}**" + (f" · {beside}" if beside else "") for name, value, beside in costs]
     st.markdown("  \n".join(lines), help=explained(" ".join(lines)))
 
@@ -55,4 +58,4 @@ def _ratio(model: Model, cost: str, first: bool) -> str:
 
 
 def _faster(pace: Pace) -> str:
-    return pace.faster.sentence.replace("**", "") if pace.faster else ""
+    return _(pace.faster.sentence).replace("**", "") if pace.faster else ""

@@ -9,10 +9,11 @@ from kd_core.evaluation.soft import gallery
 from kd_core.runs.run import Run
 from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
 from pages.shared.components.temperature_bars.temperature_bars import temperature_bars, temperature_slider
+from pages.shared.language import _
 from pages.shared.session import services
 from pages.shared.session.address import IMAGE, TEST, index_of_address, selected
 from pages.shared.session.pickers import told_apart
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
 TILES = 48
 
@@ -21,18 +22,22 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     """Show the images on which another model differs from the first, and the softened bars of all models."""
     first, others = runs[0], {run.id: run for run in runs[1:]}
     if not others:
-        st.info("Choose a second model to see where the two differ.", icon=":material/balance:")
+        st.info(_("Choose a second model to see where the two differ."), icon=":material/balance:")
         return
     images, labels = services.test_set(first.config.dataset)
     class_names = services.class_names(first.config.dataset)
-    title = literal(f"Where {first.label} differs from")
+    title = literal(_("Where {name} differs from", name=in_language(first.label)))
     other = selected(title, told_apart(others.values()), name="other", key="differs_from")
     differing = gallery("teacher and student disagree", labels, logits[first.id], logits[other])
     if len(differing) == 0:
-        st.success("They name the same class for every test image.", icon=":material/handshake:")
+        st.success(_("They name the same class for every test image."), icon=":material/handshake:")
         return
     st.markdown(
-        f"They differ on **{len(differing):,}** of {len(labels):,} test images; first what the first is least sure of."
+        _(
+            "They differ on **{differing:,}** of {images:,} test images; first what the first is least sure of.",
+            differing=len(differing),
+            images=len(labels),
+        )
     )
     shown = differing[:TILES]
     named = index_of_address(st.query_params.get(IMAGE, ""), len(labels))

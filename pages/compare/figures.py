@@ -8,6 +8,7 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from kd_core.base.templates import said
 from pages.shared.figures.style import (
     GREY,
     INK,
@@ -20,11 +21,12 @@ from pages.shared.figures.style import (
     short,
     with_style,
 )
+from pages.shared.language import _
 
 COSTS = {
-    "latency_ms": "latency of one image, ms",
-    "size_bytes": "size, bytes",
-    "multiply_adds": "multiply-adds of one image",
+    "latency_ms": said("latency of one image, ms"),
+    "size_bytes": said("size, bytes"),
+    "multiply_adds": said("multiply-adds of one image"),
 }
 
 
@@ -39,7 +41,7 @@ def pareto(points: Sequence[Mapping[str, Any]]) -> go.Figure:
     for place, x in enumerate(known):
         _costs([point for point in points if point[x] is not None], x, figure, column=place + 1)
     figure.update_layout(meta={"stacks": True})
-    figure.update_yaxes(title_text="test accuracy, %", col=1)
+    figure.update_yaxes(title_text=_("test accuracy, %"), col=1)
     return with_style(figure, height=380)
 
 
@@ -63,7 +65,7 @@ def _costs(points: Sequence[Mapping[str, Any]], x: str, figure: go.Figure, *, co
         )  # fmt: skip
     ticks = decade_ticks([point[x] for point in points])
     figure.update_xaxes(
-        title_text=COSTS[x], type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks], **cell
+        title_text=_(COSTS[x]), type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks], **cell
     )
 
 
@@ -76,14 +78,14 @@ def throughput(lines: Sequence[tuple[str, str, str, Sequence[int], Sequence[floa
     for name, colour, runtime, sizes, rates in lines:
         figure.add_scatter(x=list(sizes), y=list(rates), mode="lines+markers", name=plain(name),
                            meta={"label": name}, line={"color": colour, "dash": RUNTIME_DASHES[runtime]},
-                           hovertemplate="batch %{x}: %{y:,.0f} a second")  # fmt: skip
+                           hovertemplate=_("batch %{x}: %{y:,.0f} a second"))  # fmt: skip
     sizes = sorted({size for line in lines for size in line[3]})
     ticks = decade_ticks([rate for line in lines for rate in line[4]])
     figure.update_xaxes(
-        title_text="images in a batch", type="log", tickvals=sizes, ticktext=[str(tick) for tick in sizes]
+        title_text=_("images in a batch"), type="log", tickvals=sizes, ticktext=[str(tick) for tick in sizes]
     )
     figure.update_yaxes(
-        title_text="images a second", type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks]
+        title_text=_("images a second"), type="log", tickvals=ticks, ticktext=[short(tick) for tick in ticks]
     )
     return with_style(figure, height=460)
 
@@ -110,20 +112,21 @@ def features(points: Sequence[Sequence[float]], labels: Sequence[int], names: Se
         shown = [most[place * len(most) // len(CLASS_COLOURS)] for place in range(len(CLASS_COLOURS))]
         others = [(point, label) for point, label in zip(points, labels, strict=True) if label not in shown]
         figure.add_scatter(
-            x=[x for (x, _), _ in others], y=[y for (_, y), _ in others], mode="markers", hoverinfo="text",
-            name=f"{len(names) - len(shown):,} others", text=[plain(names[label]) for _, label in others],
+            x=[point[0] for point, label in others], y=[point[1] for point, label in others], mode="markers",
+            hoverinfo="text", name=_("{count:,} others", count=len(names) - len(shown)),
+            text=[plain(names[label]) for point, label in others],
             marker={"size": 4, "color": GREY, "opacity": 0.35},
         )  # fmt: skip
     for place, label in enumerate(shown):
         mine = [point for point, other in zip(points, labels, strict=True) if other == label]
         figure.add_scatter(
-            x=[x for x, _ in mine], y=[y for _, y in mine], mode="markers", name=class_labels(names)[label],
-            hoverinfo="text", hovertext=plain(names[label]),
+            x=[point[0] for point in mine], y=[point[1] for point in mine], mode="markers",
+            name=class_labels(names)[label], hoverinfo="text", hovertext=plain(names[label]),
             marker={"size": 5, "color": CLASS_COLOURS[place % len(CLASS_COLOURS)], "opacity": 0.75,
                     "symbol": CLASS_SYMBOLS[place // len(CLASS_COLOURS)]},
         )  # fmt: skip
-    figure.update_xaxes(showticklabels=False, title_text="first principal component")
-    figure.update_yaxes(showticklabels=False, title_text="second")
+    figure.update_xaxes(showticklabels=False, title_text=_("first principal component"))
+    figure.update_yaxes(showticklabels=False, title_text=_("second"))
     styled = with_style(figure, height=420, title=plain(title))
     return styled.update_layout(legend={"itemsizing": "constant", "y": -0.2, "yanchor": "top"})
 
@@ -140,13 +143,13 @@ def landscape(
             z=logs, x=list(steps), y=list(steps), zmin=low, zmax=high, customdata=losses,
             contours={"start": low, "end": high, "size": (high - low) / 12},
             colorscale=[[0, colour], [1, SURFACE]], line={"width": 0.5},
-            colorbar={"title": {"text": "nats"}, "thickness": 10, "outlinewidth": 0,
+            colorbar={"title": {"text": _("nats")}, "thickness": 10, "outlinewidth": 0,
                       "tickvals": [math.log10(tick) for tick in ticks], "ticktext": [short(tick) for tick in ticks]},
-            hovertemplate="%{customdata:.3g} nats<extra></extra>",
+            hovertemplate=_("%{customdata:.3g} nats<extra></extra>"),
         )
     )  # fmt: skip
     figure.add_scatter(x=[0], y=[0], mode="markers", marker={"symbol": "x", "size": 9, "color": INK},
                        hoverinfo="skip", showlegend=False)  # fmt: skip
-    figure.update_xaxes(title_text="first direction", constrain="domain")
-    figure.update_yaxes(title_text="second", scaleanchor="x", constrain="domain")
+    figure.update_xaxes(title_text=_("first direction"), constrain="domain")
+    figure.update_yaxes(title_text=_("second"), scaleanchor="x", constrain="domain")
     return with_style(figure, height=420, title=plain(title))

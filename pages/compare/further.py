@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.evaluation.claims import over_seeds
 from kd_core.experiments import paper, table
 from kd_core.experiments.comparison import Comparison
 from kd_core.runs.run import ACTIVE, Run
 from pages.shared.access import rights
+from pages.shared.language import _
 from pages.shared.parts.start import start_button
 from pages.shared.session import services
 from pages.shared.words import refusals, say_refusal
@@ -23,14 +25,14 @@ def other_seeds(comparison: Comparison) -> None:
     if saved is None or distilled is None or distilled.run.config.continues is not None:
         return
     student = distilled.run
-    st.markdown(over_seeds(saved))
+    st.markdown(_(over_seeds(saved)))
     seeds = [seed for seed in range(OTHER_SEEDS + 1) if seed != student.config.seed][:OTHER_SEEDS]
     plan = table.plan(paper.again(student.settled), seeds, services.store().listing())
     going = [run.id for run in services.store().some([*plan.runs.values()]) if run.status in ACTIVE]
     if going:
         st.fragment(_watch, run_every=REFRESH_SECONDS)(going)
     else:
-        start_button(plan, f"Train {OTHER_SEEDS} other seeds", key="other_seeds")
+        start_button(plan, said("Train {seeds} other seeds", seeds=OTHER_SEEDS), key="other_seeds")
 
 
 def _watch(ids: Sequence[str]) -> None:
@@ -39,7 +41,8 @@ def _watch(ids: Sequence[str]) -> None:
     if done == len(runs):
         st.rerun(scope="app")
     share = sum(run.progress for run in runs) / len(runs)
-    st.progress(min(1.0, share), text=f"Other seeds, all together: {done} of {len(runs)} students trained")
+    text = _("Other seeds, all together: {done} of {students} students trained", done=done, students=len(runs))
+    st.progress(min(1.0, share), text=text)
 
 
 def offer_runtimes(runs: Sequence[Run]) -> None:
@@ -52,12 +55,12 @@ def offer_runtimes(runs: Sequence[Run]) -> None:
     without = [run_id for run_id in ours if len(speed["runtimes"][run_id]) < 2]
     if without:
         st.button(
-            "Measure ONNX Runtime too",
+            _("Measure ONNX Runtime too"),
             icon=":material/speed:",
             key="offer_runtimes",
             on_click=_measure_runtimes,
             args=([run.id for run in runs], without),
-            help="Exports the models first, in float32 and int8, and measures all of them again side by side.",
+            help=_("Exports the models first, in float32 and int8, and measures all of them again side by side."),
         )
 
 

@@ -14,11 +14,11 @@ function build(root, data) {
   const labels = indices(data.labels);
   const view = { root, data, labels, elapsed: 0, running: false };
   const controls = element("div", "controls", root);
-  view.start = element("button", "start", controls, "▶ Start the race", { type: "button" });
-  const slow = element("label", "", controls, "Speed ");
+  view.start = element("button", "start", controls, _("▶ Start the race"), { type: "button" });
+  const slow = element("label", "", controls, `${_("Speed")} `);
   view.slow = element("select", "", slow);
   for (const factor of SLOWDOWNS) {
-    element("option", "", view.slow, factor === 1 ? "real time" : `slowed down ${factor.toLocaleString("en")} times`).value = factor;
+    element("option", "", view.slow, factor === 1 ? _("real time") : _("slowed down {factor} times", { factor: factor.toLocaleString("en") })).value = factor;
   }
   const slowest = (Math.max(...data.lanes.map((lane) => lane.latency_ms)) * labels.length) / 1000;
   view.slow.value = SLOWDOWNS.reduce((best, factor) =>
@@ -58,14 +58,14 @@ function reset(view) {
 function halt(view) {
   cancelAnimationFrame(view.frame);
   view.running = false;
-  view.start.textContent = view.elapsed ? "▶ Go on" : "▶ Start the race";
+  view.start.textContent = view.elapsed ? _("▶ Go on") : _("▶ Start the race");
 }
 
 function go(view) {
   if (view.lanes.every((lane) => lane.done >= view.labels.length)) view.elapsed = 0;
   view.result.textContent = "";
   view.running = true;
-  view.start.textContent = "❚❚ Pause";
+  view.start.textContent = _("❚❚ Pause");
   let last = performance.now();
   const tick = (now) => {
     view.elapsed += Math.max(0, now - last) / Number(view.slow.value);  // milliseconds of the models' own time; a frame
@@ -80,11 +80,16 @@ function go(view) {
 
 function finish(view) {
   view.running = false;
-  view.start.textContent = "▶ Race again";
+  view.start.textContent = _("▶ Race again");
   const order = [...view.lanes].sort((a, b) => a.latency_ms - b.latency_ms);
   view.result.textContent = order.map((lane) =>  // who is level shares a place
-    `${1 + order.findIndex((other) => other.latency_ms === lane.latency_ms)}. ${lane.title}: ${((lane.latency_ms * view.labels.length) / 1000).toFixed(2)} s for all`
-    + ` ${view.labels.length.toLocaleString("en")} images, ${lane.wrong[view.labels.length].toLocaleString("en")} wrong`).join(" · ");
+    _("{place}. {title}: {seconds} s for all {images} images, {wrong} wrong", {
+      place: 1 + order.findIndex((other) => other.latency_ms === lane.latency_ms),
+      title: lane.title,
+      seconds: ((lane.latency_ms * view.labels.length) / 1000).toFixed(2),
+      images: view.labels.length.toLocaleString("en"),
+      wrong: lane.wrong[view.labels.length].toLocaleString("en"),
+    })).join(" · ");
 }
 
 function draw(view) {
@@ -100,10 +105,15 @@ function draw(view) {
     }
     lane.fill.style.width = `${(100 * lane.done) / labels.length}%`;
     const told = lane.predictions[current], right = told === labels[current];
-    lane.said.textContent = `${right ? "✓" : "✗"} ${data.classes[told]}${right ? "" : `, it is ${data.captions[labels[current]]}`}`;
+    lane.said.textContent = right ? `✓ ${data.classes[told]}`
+      : _("✗ {told}, it is {truth}", { told: data.classes[told], truth: data.captions[labels[current]] });
     lane.said.className = right ? "said-class" : "said-class wrong";
-    lane.counts.textContent = `${lane.done.toLocaleString("en")} of ${labels.length.toLocaleString("en")} images ·`
-      + ` ${lane.wrong[lane.done].toLocaleString("en")} wrong · ${Math.round(lane.per_second).toLocaleString("en")} a second, measured`;
+    lane.counts.textContent = _("{done} of {images} images · {wrong} wrong · {rate} a second, measured", {
+      done: lane.done.toLocaleString("en"),
+      images: labels.length.toLocaleString("en"),
+      wrong: lane.wrong[lane.done].toLocaleString("en"),
+      rate: Math.round(lane.per_second).toLocaleString("en"),
+    });
     lane.row.dataset.done = lane.done;
     lane.row.dataset.wrong = lane.wrong[lane.done];
   }

@@ -6,13 +6,13 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from kd_core.evaluation import claims
 from kd_core.evaluation.accuracy import predictions
 from pages.compare.sections import Compared
 from pages.shared.components.common.browser import component
 from pages.shared.components.images.images import sprite, thumbnails
+from pages.shared.language import _
 from pages.shared.session import services
-from pages.shared.words import with_article
+from pages.shared.words import in_language, with_article
 
 STREAM = 2000
 """Images of the race at most: the test set's first. All of MNIST's would take the page megabytes."""
@@ -41,20 +41,21 @@ def race(compared: Compared) -> None:
         return
     level = len(paces) - len(set(paces.values()))
     if level and level == len(paces) - 1:
-        st.info(f"Between these models {claims.NO_DIFFERENCE}: a race would run on noise.", icon=":material/sync_alt:")
+        noise = _("Between these models no difference in speed could be measured: a race would run on noise.")
+        st.info(noise, icon=":material/sync_alt:")
         again = services.store().forget_finding
         args = ("speed", [run.id for run in comparison.runs])
-        st.button("Measure again", key="race_again", icon=":material/timer:", on_click=again, args=args)
+        st.button(_("Measure again"), key="race_again", icon=":material/timer:", on_click=again, args=args)
         return
     if level:
-        st.caption(f"Lanes at one speed are those between which {claims.NO_DIFFERENCE}.")
+        st.caption(_("Lanes at one speed are those between which no difference in speed could be measured."))
     images, labels = services.test_set(comparison.runs[0].config.dataset)
     length = stream_length(images)
     pictures = thumbnails(images[:length], PICTURE)
     picture, columns = sprite(pictures)
     lanes = [
         {
-            "title": f"{compared.names[model.run.id]} · {model.run.config.network}",
+            "title": f"{compared.names[model.run.id]} · {in_language(model.run.config.network)}",
             "colour": compared.colours[model.run.id],
             "predictions": _packed(predictions(comparison.logits[model.run.id])[:length]),
             "latency_ms": paces[model.run.id],

@@ -16,12 +16,16 @@ from kd_core.base.templates import filled
 from kd_core.evaluation.claims import in_figures
 from pages.shared.components.chart.chart import LABELS_JS, THEMED_JS
 from pages.shared.figures.style import OPTIONS
+from pages.shared.language import _, current, when
 from pages.shared.server.routes import PLOTLY_JS
 from pages.shared.tokens import css
 
 
 class Section(NamedTuple):
-    """A part of a report under its title. text: plain sentences, a paragraph each."""
+    """A part of a report under its title. text: plain sentences, a paragraph each.
+
+    All is in the language that is read, but for the columns' headings, which whoever shows the table translates.
+    """
 
     title: str
     text: Sequence[str] = ()
@@ -45,13 +49,15 @@ def report(title: str, sections: Sequence[Section]) -> bytes:
         shared=THEMED_JS + LABELS_JS,
         sections=sections,
         as_html=_table,
+        language=current(),
+        _=_,
         as_json=lambda figure: json.dumps(figure.to_plotly_json(), cls=PlotlyJSONEncoder).replace("<", "\\u003c"),
-        date=time.strftime("%d %B %Y"),
+        date=when(time.time(), "dd MMMM yyyy"),
     )
     return page.encode()
 
 
 def _table(table: pd.DataFrame) -> str:
     shown = table.apply(lambda column: [in_figures(value, str(column.name)) for value in column])
-    html: str = shown.to_html(index=False, escape=True, border=0)
+    html: str = shown.rename(columns=_).to_html(index=False, escape=True, border=0)
     return html

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pandas as pd
 import streamlit as st
 
-from kd_core.base.templates import prose
+from kd_core.base.templates import prose, said
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
@@ -15,18 +15,20 @@ from pages.compare.report import Section, report, written
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import classes as figures_classes
 from pages.shared.figures.style import labels_of
+from pages.shared.language import _, current, spoken
 from pages.shared.parts.button import in_turn
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services
-from pages.shared.words import explained, literal
+from pages.shared.words import explained, in_language, literal
 
 if TYPE_CHECKING:
+    from kd_core.evaluation.speed import Speeds
     from kd_core.jobs.findings import Inside
 
-INSIDE = "Inside"
+INSIDE = said("Inside")
 TEXTS = prose(__file__)
-FASTER = "times as fast as the first (95% interval)"
-_BEING_MEASURED = "It is being measured; should anything be in its way, that stands above."
+FASTER = said("times as fast as the first (95% interval)")
+_BEING_MEASURED = said("It is being measured; should anything be in its way, that stands above.")
 """The whole text of a part that waits for its numbers: a file leaves such a part out."""
 
 
@@ -62,21 +64,27 @@ def costs(compared: Compared) -> Section:
     """Plot accuracy against cost, with the models that no other beats in both."""
     comparison, names = compared.comparison, compared.names
     points = [_point(compared, model) for model in comparison.models]
-    text = [TEXTS["costs"]]
+    text = [_(TEXTS["costs"])]
     if comparison.speed:
-        text += [claims.null_said(comparison.speed), TEXTS["conditions"].format(**comparison.speed["conditions"])]
+        text += [_(claims.null_said(comparison.speed)), _conditions(comparison.speed)]
     return Section(
-        "Accuracy against cost",
+        _("Accuracy against cost"),
         text,
         pd.DataFrame([_cost_row(comparison, model, names[model.run.id]) for model in comparison.models]),
         [figures.pareto(points)] if any(point[x] is not None for point in points for x in figures.COSTS) else [],
     )
 
 
+def _conditions(speed: "Speeds") -> str:
+    """Say what a speed was measured on and with."""
+    conditions = speed["conditions"]
+    return _(TEXTS["conditions"], **{**conditions, "order": _(conditions["order"])})
+
+
 def _point(compared: Compared, model: Model) -> dict[str, Any]:
     run_id = model.run.id
     return {
-        "name": f"{compared.names[run_id]} {model.run.config.network}",
+        "name": f"{compared.names[run_id]} {in_language(model.run.config.network)}",
         "label": compared.labels[run_id],
         "colour": compared.colours[run_id],
         "accuracy": model.accuracy,
@@ -89,28 +97,28 @@ def _point(compared: Compared, model: Model) -> dict[str, Any]:
 
 def _cost_row(comparison: Comparison, model: Model, name: str) -> dict[str, object]:
     row: dict[str, object] = {
-        "model": name,
-        "network": model.run.config.network,
-        "test errors": model.errors,
-        "agreement with the first, %": 100 * comparison.agreements[model.run.id],
-        "parameters": model.costs["parameters"],
-        "multiply-adds": model.costs["multiply_adds"],
+        said("model"): name,
+        said("network"): in_language(model.run.config.network),
+        said("test errors"): model.errors,
+        said("agreement with the first, %"): 100 * comparison.agreements[model.run.id],
+        said("parameters"): model.costs["parameters"],
+        said("multiply-adds"): model.costs["multiply_adds"],
     }
     if model.single is not None and model.batched is not None:
         row |= {
-            "latency p50, ms": model.single.latency_ms_p50,
-            "latency p95, ms": model.single.latency_ms_p95,
-            FASTER: model.single.faster.cell if model.single.faster else None,
-            images_at_once(model.batched): round(model.batched.images_per_second),
+            said("latency p50, ms"): model.single.latency_ms_p50,
+            said("latency p95, ms"): model.single.latency_ms_p95,
+            FASTER: _(model.single.faster.cell) if model.single.faster else None,
+            _(images_at_once(model.batched)): round(model.batched.images_per_second),
         }
     return row
 
 
 def speeds(compared: Compared) -> Section:
     """List latency and throughput by runtime and batch size, each with its uncertainty."""
-    title, comparison = "Speed, by runtime and batch size", compared.comparison
+    title, comparison = _("Speed, by runtime and batch size"), compared.comparison
     if comparison.speed is None:
-        return Section(title, [_BEING_MEASURED])
+        return Section(title, [_(_BEING_MEASURED)])
     names, labels, colours = compared.names, compared.labels, compared.colours
     rows, lines = [], []
     for model in comparison.models:
@@ -120,36 +128,39 @@ def speeds(compared: Compared) -> Section:
             lines.append((f"{labels[model.run.id]}, {label}", colours[model.run.id], runtime, sizes, rates))
             rows += [
                 {
-                    "model": name,
-                    "runtime": label,
-                    "batch": pace.batch,
-                    "latency, ms": pace.latency_ms_p50,
-                    "spread, ms": pace.latency_ms_spread,
-                    "95% within, ms": pace.latency_ms_p95,
-                    "images a second": round(pace.images_per_second),
-                    FASTER: pace.faster.cell if pace.faster else None,
+                    said("model"): name,
+                    said("runtime"): label,
+                    said("batch"): pace.batch,
+                    said("latency, ms"): pace.latency_ms_p50,
+                    said("spread, ms"): pace.latency_ms_spread,
+                    said("95% within, ms"): pace.latency_ms_p95,
+                    said("images a second"): round(pace.images_per_second),
+                    FASTER: _(pace.faster.cell) if pace.faster else None,
                 }
                 for pace in paces
             ]
-    text = [TEXTS["conditions"].format(**comparison.speed["conditions"]), claims.null_said(comparison.speed)]
+    text = [_conditions(comparison.speed), _(claims.null_said(comparison.speed))]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
 
 
 def real(compared: Compared) -> Section:
     """Say which differences could be chance."""
-    text = [TEXTS["mcnemar"], *(compared.comparison.seeds_in_words() or [TEXTS["once"]])]
+    text = [_(TEXTS["mcnemar"]), *map(_, compared.comparison.seeds_in_words() or [TEXTS["once"]])]
     rows = [_pair_row(pair, compared.names) for pair in compared.comparison.pairs]
-    return Section("Is the difference real?", text, pd.DataFrame(rows) if rows else None)
+    return Section(_("Is the difference real?"), text, pd.DataFrame(rows) if rows else None)
 
 
 def _pair_row(pair: Pair, names: Mapping[str, str]) -> dict[str, object]:
+    verdict = _("could be chance")
+    if pair.better:
+        verdict = _("{name} is better on this seed", name=names[pair.better.run.id])
     return {
-        "first": names[pair.first.run.id],
-        "second": names[pair.second.run.id],
-        "only the first is wrong": pair.test.only_first_wrong,
-        "only the second is wrong": pair.test.only_second_wrong,
+        said("first"): names[pair.first.run.id],
+        said("second"): names[pair.second.run.id],
+        said("only the first is wrong"): pair.test.only_first_wrong,
+        said("only the second is wrong"): pair.test.only_second_wrong,
         "p": pair.test.p_value,
-        "verdict": f"{names[pair.better.run.id]} is better on this seed" if pair.better else "could be chance",
+        said("verdict"): verdict,
     }
 
 
@@ -162,10 +173,10 @@ def calibration(compared: Compared) -> Section:
         rows.append({"model": names[run_id], "T": 1.0, **_scores(scores.plain)})
         if scores.scaled is not None:
             rows.append({"model": "", "T": scores.temperature, **_scores(scores.scaled)})
-        unfitted += [scores.unfitted] if scores.unfitted else []
+        unfitted += [_(scores.unfitted)] if scores.unfitted else []
     return Section(
-        "Can its confidence be trusted?",
-        [TEXTS["calibration"], TEXTS["temperature_scaling"], *unfitted],
+        _("Can its confidence be trusted?"),
+        [_(TEXTS["calibration"]), _(TEXTS["temperature_scaling"]), *unfitted],
         pd.DataFrame(rows),
         [figures_classes.reliability(bins)],
     )
@@ -173,9 +184,9 @@ def calibration(compared: Compared) -> Section:
 
 def _scores(calibrated: Calibration) -> dict[str, float]:
     return {
-        "expected calibration error, %": 100 * calibrated.expected_calibration_error,
-        "negative log-likelihood, nats": calibrated.negative_log_likelihood,
-        "Brier score": calibrated.brier_score,
+        said("expected calibration error, %"): 100 * calibrated.expected_calibration_error,
+        said("negative log-likelihood, nats"): calibrated.negative_log_likelihood,
+        said("Brier score"): calibrated.brier_score,
     }
 
 
@@ -192,11 +203,11 @@ def classes(compared: Compared) -> Section:
         figures_classes.confusion_difference(
             accuracy.confusion_difference(logits[run.id], logits[first.id], labels),
             compared.class_names,
-            f"{names[run.id]} against {names[first.id]}",
+            _("{name} against {other}", name=names[run.id], other=names[first.id]),
         )
         for run in others
     ]
-    return Section("Class by class", [TEXTS["classes"]], None, drawn)
+    return Section(_("Class by class"), [_(TEXTS["classes"])], None, drawn)
 
 
 def inside(compared: Compared) -> Section:
@@ -207,25 +218,25 @@ def inside(compared: Compared) -> Section:
     scale = {"least": max(min(losses, default=1), 1e-4), "most": max(losses, default=1)}
     drawn = []
     for run_id, seen in known.items():
-        title = f"{compared.names[run_id]}: {seen['width']:,} features"
+        title = _("{name}: {width:,} features", name=compared.names[run_id], width=seen["width"])
         drawn.append(figures.features(seen["features"], seen["labels"], compared.class_names, title))
     for run_id, seen in known.items():
-        title = f"{compared.names[run_id]}: loss around its weights"
+        title = _("{name}: loss around its weights", name=compared.names[run_id])
         drawn.append(figures.landscape(seen["steps"], seen["losses"], compared.colours[run_id], title, **scale))
     shown = max((len(seen["features"]) for seen in known.values()), default=0)
     images = min((seen["images"] for seen in known.values()), default=0)
-    text = [TEXTS["features"].format(seen=shown), TEXTS["landscape"].format(images=images)]
+    text = [_(TEXTS["features"], seen=shown), _(TEXTS["landscape"], images=images)]
     if not known:
-        text = [TEXTS["nothing_inside"] if all(run.config.model.opaque for run in runs) else _BEING_MEASURED]
-    return Section("What they see, and where they stand", text, None, drawn)
+        text = [_(TEXTS["nothing_inside"] if all(run.config.model.opaque for run in runs) else _BEING_MEASURED)]
+    return Section(_("What they see, and where they stand"), text, None, drawn)
 
 
 PARTS: dict[str, Callable[[Compared], Section]] = {
-    "Cost": costs,
-    "Speed": speeds,
-    "Is it real?": real,
-    "Calibration": calibration,
-    "Classes": classes,
+    said("Cost"): costs,
+    said("Speed"): speeds,
+    said("Is it real?"): real,
+    said("Calibration"): calibration,
+    said("Classes"): classes,
     INSIDE: inside,
 }
 
@@ -240,7 +251,9 @@ def show(section: Section, key: str) -> None:
             written(section.table),
             hide_index=True,
             placeholder="–",
-            column_config={name: st.column_config.Column(help=explained(name)) for name in map(str, section.table)},
+            column_config={
+                name: st.column_config.Column(_(name), help=explained(_(name))) for name in map(str, section.table)
+            },
         )
     wide = next((count for count in (3, 2) if len(section.figures) % count == 0), min(3, len(section.figures)))
     columns = st.columns(wide) if len(section.figures) > 1 else [st.container()]
@@ -250,23 +263,29 @@ def show(section: Section, key: str) -> None:
 
 
 def report_button(compared: Compared) -> None:
-    """Offer the whole comparison as one file."""
+    """Offer the whole comparison as one file, in the language that is read."""
+    language = current()
+
+    def made() -> bytes:  # when its button is pressed, which is while no page is drawn
+        with spoken(language):
+            return _report(compared)
+
     st.download_button(
-        "Report for a hand-out",
-        in_turn(lambda: _report(compared)),
+        _("Report for a hand-out"),
+        in_turn(made),
         file_name="kd-lab-comparison.html",
         icon=":material/description:",
         key="report",
         on_click="ignore",
-        help="One HTML file with all tables and figures; it works offline.",
+        help=_("One HTML file with all tables and figures; it works offline."),
     )
 
 
 def _report(compared: Compared) -> bytes:
     comparison = compared.comparison
-    text = [comparison.headline().replace("**", "")]
-    text += [] if comparison.saved is None else [claims.over_seeds(comparison.saved)]
-    text += [claims.TIMES_SAID] if comparison.speed else []
-    text += services.doubts(comparison.runs[0].config.dataset)
-    parts = [part for make in PARTS.values() if (part := make(compared)).text != [_BEING_MEASURED]]
-    return report("Teacher and students, compared", [Section("In short", text), *parts])
+    text = [_(comparison.headline(in_language)).replace("**", "")]
+    text += [] if comparison.saved is None else [_(claims.over_seeds(comparison.saved))]
+    text += [_(claims.TIMES_SAID)] if comparison.speed else []
+    text += map(_, services.doubts(comparison.runs[0].config.dataset))
+    parts = [part for make in PARTS.values() if (part := make(compared)).text != [_(_BEING_MEASURED)]]
+    return report(_("Teacher and students, compared"), [Section(_("In short"), text), *parts])

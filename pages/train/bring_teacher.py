@@ -6,6 +6,7 @@ from typing import Any
 import streamlit as st
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome, Trial
 from kd_core.experiments.story import StoryConfig
@@ -13,28 +14,33 @@ from kd_core.models.architectures import stock
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, Run
 from pages.shared.access import rights
+from pages.shared.language import _, of_error
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.story import set_story
-from pages.shared.words import literal, refusals
+from pages.shared.words import STATES, in_language, literal, refusals
 
 TRIAL, TAKEN, TRIED_AS, ANSWERS = "teacher_trial", "teacher_taken", "teacher_tried_as", "teacher_answers"
 ENDINGS = ["pt", "pth", "ckpt", "bin", "safetensors", "pt2", "onnx"]
 MAX_MB = 200
-IT_TELLS, BEST, OTHER = "What its names and shapes tell", "What fits best", "of another mean and deviation"
+IT_TELLS, BEST = said("What its names and shapes tell"), said("What fits best")
+OTHER = said("of another mean and deviation")
 PROGRESS_SECONDS = 0.5
 
 
 def bring_teacher(story: StoryConfig) -> None:
     """Take a file all the way to a teacher on the story's data set. How far it is stands in the session."""
-    with st.expander("Bring your own teacher", key="bring_teacher"):
+    with st.expander(_("Bring your own teacher"), key="bring_teacher"):
         st.markdown(
-            f"A network that was trained elsewhere on **{literal(info_of(story.dataset).label)}**: weights of an"
-            " architecture that KD Lab or torchvision has, as `state_dict` (.pt, .pth, .ckpt) or safetensors; or a"
-            " black box that gives logits, as a `torch.export` program (.pt2) or ONNX. What its file does not tell is"
-            " tried on training images; then it is asked of the test set. Nothing in the file is run but arithmetic."
+            _(
+                "A network that was trained elsewhere on **{dataset}**: weights of an architecture that KD Lab or"
+                " torchvision has, as `state_dict` (.pt, .pth, .ckpt) or safetensors; or a black box that gives logits,"
+                " as a `torch.export` program (.pt2) or ONNX. What its file does not tell is tried on training images;"
+                " then it is asked of the test set. Nothing in the file is run but arithmetic.",
+                dataset=literal(in_language(info_of(story.dataset).label)),
+            )
         )
-        uploaded = st.file_uploader("A trained teacher", type=ENDINGS, max_upload_size=MAX_MB, key="teacher_upload")
+        uploaded = st.file_uploader(_("A trained teacher"), type=ENDINGS, max_upload_size=MAX_MB, key="teacher_upload")
         if uploaded is None:
             services.end_trial(st.session_state.pop(TRIAL, None))
             _taken(story)
@@ -43,7 +49,7 @@ def bring_teacher(story: StoryConfig) -> None:
         if ask is None:
             return
         tried_as = (uploaded.file_id, repr(ask))
-        if pressed("Try it", key="teacher_try", icon=":material/troubleshoot:", type=filled("teacher_try")):
+        if pressed(_("Try it"), key="teacher_try", icon=":material/troubleshoot:", type=filled("teacher_try")):
             _try(uploaded.getvalue(), ask, tried_as)
         trial = services.trial(st.session_state.get(TRIAL))
         if trial is None:
@@ -60,36 +66,36 @@ def _ask(uploaded: Any, dataset: str) -> Ask | None:
     left, right = st.columns(2)
     names = [IT_TELLS, *MODELS, *stock.NAMES]
     name = left.selectbox(
-        "Its architecture",
+        _("Its architecture"),
         names,
-        format_func=lambda name: MODELS[name].label if name in MODELS else name,
+        format_func=lambda name: _(MODELS[name].label if name in MODELS else name),
         key="teacher_architecture",
-        help="Of weights. A program or an ONNX file is its own architecture.",
+        help=_("Of weights. A program or an ONNX file is its own architecture."),
     )
     units = ""
     if name in MODELS and (widths := MODELS[name].widths) and widths.setting == "hidden":
-        units = left.text_input("Its hidden units", "1200, 1200", max_chars=200, key="teacher_units")
+        units = left.text_input(_("Its hidden units"), "1200, 1200", max_chars=200, key="teacher_units")
     pixels = right.selectbox(
-        "It was trained on pixels",
+        _("It was trained on pixels"),
         [BEST, *PIXELS, OTHER],
-        format_func=lambda choice: PIXELS[choice][0] if choice in PIXELS else choice,
+        format_func=lambda choice: _(PIXELS[choice][0] if choice in PIXELS else choice),
         key="teacher_pixels",
-        help="KD Lab gives mean 0 and standard deviation 1 over the training set.",
+        help=_("KD Lab gives mean 0 and standard deviation 1 over the training set."),
     )
     answers = dict(st.session_state.get(ANSWERS, {}).get((uploaded.file_id, name), {}))
     mean = std = None
     try:
         if pixels == OTHER:
             first, second = right.columns(2)
-            mean = _numbers(first.text_input("Mean", "0.485, 0.456, 0.406", max_chars=80, key="teacher_mean"))
-            std = _numbers(second.text_input("Deviation", "0.229, 0.224, 0.225", max_chars=80, key="teacher_std"))
+            mean = _numbers(first.text_input(_("Mean"), "0.485, 0.456, 0.406", max_chars=80, key="teacher_mean"))
+            std = _numbers(second.text_input(_("Deviation"), "0.229, 0.224, 0.225", max_chars=80, key="teacher_std"))
         elif pixels != BEST:
             answers["pixels"] = pixels
         side, classes, errors = _known(dataset)
         answers |= {question: answer for question, answer in {"side": side, "classes": classes}.items() if answer}
         model = None if name == IT_TELLS else ModelConfig(name=name, hidden=_whole_numbers(units))
     except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        st.error(literal(of_error(error)), icon=":material/error:")
         return None
     return Ask(file=uploaded.name, dataset=dataset, model=model, mean=mean, std=std, answers=answers, errors=errors)
 
@@ -98,17 +104,20 @@ def _known(dataset: str) -> tuple[str, str, int | None]:
     """Ask what a user may know: the side of its images, which classes are the data set's, its test errors."""
     first, second, third = st.columns(3)
     side = first.text_input(
-        "Side of its images", max_chars=4, key="teacher_side", placeholder="as they are",
-        help="In pixels: the data set's images are resized to it, such as 224 for most networks of ImageNet.",
+        _("Side of its images"), max_chars=4, key="teacher_side", placeholder=_("as they are"),
+        help=_("In pixels: the data set's images are resized to it, such as 224 for most networks of ImageNet."),
     )  # fmt: skip
     classes = second.text_input(
-        "Which of its classes", max_chars=40_000, key="teacher_classes", placeholder="all, or what fits",
-        help=f"One number for each of the {info_of(dataset).classes:,} classes here, in their order, counted from 0,"
-        " with commas between. Leave it empty, and of more classes those that fit training images best are taken.",
+        _("Which of its classes"), max_chars=40_000, key="teacher_classes", placeholder=_("all, or what fits"),
+        help=_(
+            "One number for each of the {classes:,} classes here, in their order, counted from 0, with commas between."
+            " Leave it empty, and of more classes those that fit training images best are taken.",
+            classes=info_of(dataset).classes,
+        ),
     )  # fmt: skip
     errors = third.text_input(
-        "Test errors, if known", max_chars=9, key="teacher_errors", placeholder="not known",
-        help="The number that you measured on this test set: it must come out, or something is read wrongly.",
+        _("Test errors, if known"), max_chars=9, key="teacher_errors", placeholder=_("not known"),
+        help=_("The number that you measured on this test set: it must come out, or something is read wrongly."),
     )  # fmt: skip
     counts, numbers, sides = map(_whole_numbers, (errors, classes, side))
     return "".join(map(str, sides[:1])), ",".join(map(str, numbers)), next(iter(counts), None)
@@ -118,13 +127,15 @@ def _numbers(text: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError:
-        raise LabError(f"Write numbers with commas between, such as 0.49, 0.48, 0.45; got '{text[:40]}'") from None
+        raise LabError(
+            said("Write numbers with commas between, such as 0.49, 0.48, 0.45; got '{text}'", text=text[:40])
+        ) from None
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:
     parts = [part for part in re.split(r"[\s,-]+", text) if part]
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise LabError(f"Write whole numbers with commas between, such as 800, 800; got '{text[:40]}'")
+        raise LabError(said("Write whole numbers with commas between, such as 800, 800; got '{text}'", text=text[:40]))
     return tuple(map(int, parts))
 
 
@@ -145,8 +156,8 @@ def _progress(trial: Trial) -> None:
             st.rerun()
         text, share = trial.told
         bar, stop = st.columns([5, 1], vertical_alignment="center")
-        bar.progress(share, literal(text))
-        if stop.button("Stop", key="teacher_stop", icon=":material/stop:"):
+        bar.progress(share, literal(_(text)))
+        if stop.button(_("Stop"), key="teacher_stop", icon=":material/stop:"):
             services.end_trial(st.session_state.pop(TRIAL, None))
             st.rerun()
 
@@ -162,22 +173,27 @@ def _outcome(trial: Trial, about: tuple[str, str], *, current: bool) -> None:
         outcome = trial.outcome()
     except LabError as error:
         if current:
-            st.error(literal(str(error)), icon=":material/error:")
+            st.error(literal(of_error(error)), icon=":material/error:")
         return
     _questions(outcome, about)
     if not current:
-        st.info("These settings were not tried yet.", icon=":material/troubleshoot:")
+        st.info(_("These settings were not tried yet."), icon=":material/troubleshoot:")
         return
-    share = outcome.test_errors / outcome.test_examples
-    st.metric("Test errors", f"{outcome.test_errors:,} of {outcome.test_examples:,}, {share:.2%}")
-    st.caption(literal(" ".join(outcome.notes)))
+    measured = _(
+        "{errors:,} of {examples:,}, {share:.2%}",
+        errors=outcome.test_errors,
+        examples=outcome.test_examples,
+        share=outcome.test_errors / outcome.test_examples,
+    )
+    st.metric(_("Test errors"), measured)
+    st.caption(literal(" ".join(map(_, outcome.notes))))
     if outcome.warning:
-        st.warning(literal(outcome.warning), icon=":material/warning:")
+        st.warning(literal(_(outcome.warning)), icon=":material/warning:")
     name, take = st.columns([3, 2], vertical_alignment="bottom")
-    called = name.text_input("Name", max_chars=MAX_NAME, key="teacher_name", placeholder="what to call it")
+    called = name.text_input(_("Name"), max_chars=MAX_NAME, key="teacher_name", placeholder=_("what to call it"))
     with take:
         take_it = pressed(
-            "Take it all the same" if outcome.warning else "Take it as a teacher",
+            _("Take it all the same") if outcome.warning else _("Take it as a teacher"),
             key="teacher_take",
             icon=":material/school:",
             type="secondary" if outcome.warning else filled("teacher_take"),
@@ -196,18 +212,23 @@ def _questions(outcome: Outcome[bytes], about: tuple[str, str]) -> None:
     if not outcome.questions:
         return
     st.markdown(
-        "What its file does not tell. With each option stands how many of"
-        f" {outcome.questions[0].images:,} training images it gets wrong:"
+        _(
+            "What its file does not tell. With each option stands how many of {images:,} training images it gets"
+            " wrong:",
+            images=outcome.questions[0].images,
+        )
     )
     columns = st.columns(2)
     for place, question in enumerate(outcome.questions):
         words = {
-            option: f"{PIXELS[option][0] if option in PIXELS else option}: {wrong:,} wrong"
+            option: _(
+                "{option}: {wrong:,} wrong", option=_(PIXELS[option][0] if option in PIXELS else option), wrong=wrong
+            )
             for option, wrong in question.wrong.items()
         }
         key = f"teacher_answer_{question.name}_{st.session_state[TRIAL]}"
         columns[place % 2].selectbox(
-            f"{QUESTIONS[question.name]}?",
+            f"{_(QUESTIONS[question.name])}?",
             [*words],
             index=[*words].index(question.taken),
             format_func=words.__getitem__,
@@ -230,9 +251,11 @@ def _taken(story: StoryConfig) -> None:
         if run.status in ACTIVE:
             _watch(run)
         elif run.usable:
-            st.success(f"{literal(run.label)} is ready to teach.", icon=":material/check_circle:")
+            st.success(
+                _("{name} is ready to teach.", name=literal(in_language(run.label))), icon=":material/check_circle:"
+            )
             st.button(
-                "Teach with it",
+                _("Teach with it"),
                 key="teacher_use",
                 icon=":material/school:",
                 type=filled("teacher_use"),
@@ -240,7 +263,13 @@ def _taken(story: StoryConfig) -> None:
                 args=(story, run),
             )
         else:
-            st.warning(literal(f"{run.label} is {run.status}. {run.message or ''}"), icon=":material/error:")
+            text = _(
+                "{name} is {status}. {message}",
+                name=in_language(run.label),
+                status=_(STATES[run.status]),
+                message=_(run.message or ""),
+            )
+            st.warning(literal(text), icon=":material/error:")
 
 
 @st.fragment(run_every=PROGRESS_SECONDS)
@@ -249,7 +278,8 @@ def _watch(run: Run) -> None:
     for now in services.store().some([run.id]):
         if now.status not in ACTIVE:
             st.rerun()
-        st.info(literal(now.message or f"{now.label} waits for a worker, to be asked of all images."))
+        waits = _("{name} waits for a worker, to be asked of all images.", name=in_language(now.label))
+        st.info(literal(_(now.message) if now.message else waits))
 
 
 def _use(story: StoryConfig, run: Run) -> None:

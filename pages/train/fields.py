@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from kd_core.base.config import Config, ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments import defaults
 from kd_core.experiments.defaults import TEMPERATURES
@@ -15,13 +16,14 @@ from kd_core.losses.objectives.definition import ObjectiveInfo
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
+from pages.shared.language import _, of_error
 from pages.shared.server.streamlit_patches import DeltaGenerator
 from pages.shared.session import pickers, services
 from pages.shared.session.story import chosen_story
 from pages.shared.words import explained, literal
 
 C = TypeVar("C", bound=Config)
-NEW, TRAINED = "Train a new one", "One that is trained"
+NEW, TRAINED = said("Train a new one"), said("One that is trained")
 LISTED_CLASSES = 20
 """Up to so many classes a field lists those that are used, above it those that are not."""
 
@@ -32,34 +34,39 @@ def loss_fields(base: StoryConfig, front: DeltaGenerator) -> dict[str, Any]:
         st.selectbox,
         "objective",
         base.objective,
-        "What the student minimises",
+        _("What the student minimises"),
         list(OBJECTIVES),
-        format_func=lambda name: OBJECTIVES[name].label,
+        format_func=lambda name: _(OBJECTIVES[name].label),
         on_change=_change_objective,
-        help="Formula, source and numbers stand beside the form.",
+        help=_("Formula, source and numbers stand beside the form."),
     )
     info = OBJECTIVES[objective]
-    st.caption(info.when)
+    label = _(info.label)
+    st.caption(_(info.when))
     temperature = field(
         front.select_slider,
         "temperature",
         base.temperature,
-        "Temperature T" if info.uses_temperature else f"Temperature T: {info.label} has none",
+        _("Temperature T") if info.uses_temperature else _("Temperature T: {objective} has none", objective=label),
         sorted({*TEMPERATURES, base.temperature}),
         format_func=lambda value: f"{value:g}",
         disabled=not info.uses_temperature,
-        help="softmax(z / T) for teacher and student in the soft loss. In the paper, very small students did better"
-        " with less.",
+        help=_(
+            "softmax(z / T) for teacher and student in the soft loss. In the paper, very small students did better"
+            " with less."
+        ),
     )
     alpha = field(
         front.slider,
         "alpha",
         base.alpha,
-        "alpha: weight of the soft loss" if info.mixed else f"alpha: {info.label} has weights of its own",
+        _("alpha: weight of the soft loss")
+        if info.mixed
+        else _("alpha: {objective} has weights of its own", objective=label),
         *(0.0, 1.0),
         step=0.05,
         disabled=not info.mixed,
-        help="1 learns from the teacher alone: the loss reads no label; 0 is the baseline.",
+        help=_("1 learns from the teacher alone: the loss reads no label; 0 is the baseline."),
     )
     weights = _weight_fields(base, objective) if info.weights else {}
     return {"objective": objective, "weights": weights, "temperature": float(temperature), "alpha": float(alpha)}
@@ -70,10 +77,11 @@ def _weight_fields(base: StoryConfig, objective: str) -> dict[str, float]:
     info = OBJECTIVES[objective]
     chosen = dict(base.weights) if base.objective == objective else {}
     for name, weight in info.weights.items():
-        label, start = f"${weight.symbol}$: {weight.meaning}", chosen.get(name, weight.default)
+        label, start = f"${weight.symbol}$: {_(weight.meaning)}", chosen.get(name, weight.default)
         limits: dict[str, Any] = {"min_value": 0.0, "max_value": weight.most, "step": 0.1 if weight.most <= 1 else 0.5}
         chosen[name] = field(st.number_input, f"weight_{objective}_{name}", start, label, **limits, format="%.4g")
-    st.caption(f"At first as in {literal(info.defaults_from)}. {literal(info.differs)}")
+    source = _("At first as in {source}.", source=literal(_(info.defaults_from)))
+    st.caption(f"{source} {literal(_(info.differs))}")
     return chosen
 
 
@@ -81,18 +89,20 @@ def change_fields(base: StoryConfig, info: ObjectiveInfo) -> dict[str, float | N
     """Ask for temperature and alpha of the last step; None where they stay."""
     last: dict[str, float | None] = {"final_temperature": None, "final_alpha": None}
     st.caption(
-        "From the first step to the last they change in a straight line: cooling down as in Annealing KD"
-        " (Jafari et al. 2021), or from the teacher to the labels."
+        _(
+            "From the first step to the last they change in a straight line: cooling down as in Annealing KD"
+            " (Jafari et al. 2021), or from the teacher to the labels."
+        )
     )
     temperatures = sorted({*TEMPERATURES, *([base.final_temperature] if base.final_temperature else [])})
     cools, fades = base.final_temperature is not None, base.final_alpha is not None
-    if field(st.toggle, "cools", cools, "T changes", disabled=not info.uses_temperature) and info.uses_temperature:
-        start, title = base.final_temperature or 1.0, "T at the last step"
+    if field(st.toggle, "cools", cools, _("T changes"), disabled=not info.uses_temperature) and info.uses_temperature:
+        start, title = base.final_temperature or 1.0, _("T at the last step")
         last["final_temperature"] = field(
             st.select_slider, "final_temperature", start, title, temperatures, format_func=lambda value: f"{value:g}"
         )
-    if field(st.toggle, "fades", fades, "alpha changes", disabled=not info.mixed) and info.mixed:
-        start, title = base.final_alpha or 0.0, "alpha at the last step"
+    if field(st.toggle, "fades", fades, _("alpha changes"), disabled=not info.mixed) and info.mixed:
+        start, title = base.final_alpha or 0.0, _("alpha at the last step")
         last["final_alpha"] = field(st.slider, "final_alpha", start, title, 0.0, 1.0, step=0.05)
     return last
 
@@ -103,33 +113,38 @@ def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: boo
         st.toggle,
         "t_squared",
         base.t_squared,
-        "Multiply the soft loss by T²",
+        _("Multiply the soft loss by T²"),
         disabled=not info.uses_temperature,
-        help="Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
-        " to see what it is for.",
+        help=_(
+            "Where T is large, the gradient of the soft loss falls as 1/T², and T² makes up for it. Switch it off"
+            " to see what it is for."
+        ),
     )
     ensemble = field(
         st.selectbox,
         "ensemble",
         base.ensemble,
-        "Several teachers average their",
-        ["probabilities", "logits"],
+        _("Several teachers average their"),
+        [said("probabilities"), said("logits")],
+        format_func=_,
         disabled=not several_teachers or info.matches_logits,
-        help=f"{info.label} compares logits, so these are averaged." if info.matches_logits else None,
+        help=_("{objective} compares logits, so these are averaged.", objective=_(info.label))
+        if info.matches_logits
+        else None,
     )
-    luck = "Same settings and seed, same weights. New seed, new luck."
-    seed = field(st.number_input, "seed", base.seed, "Seed", 0, 2**31 - 1000, help=luck)
+    luck = _("Same settings and seed, same weights. New seed, new luck.")
+    seed = field(st.number_input, "seed", base.seed, _("Seed"), 0, 2**31 - 1000, help=luck)
     return {"t_squared": t_squared, "ensemble": ensemble, "seed": int(seed)}
 
 
 def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
     """Ask for the assistant and its training. training: the student's, from which it starts."""
-    meaning = "A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020)."
-    if not field(st.toggle, "assisted", base.assistant is not None, "Teach an assistant first", help=meaning):
+    meaning = _("A network of a size between learns from the teacher, and the student from it (Mirzadeh et al. 2020).")
+    if not field(st.toggle, "assisted", base.assistant is not None, _("Teach an assistant first"), help=meaning):
         return {"assistant": None, "assistant_training": None}
     own = base.assistant_training or training
-    assistant = model_fields("Assistant", base.assistant or _between(base), "assistant", wrong)
-    epochs = field(st.number_input, "assistant_epochs", own.epochs, "Epochs of the assistant", 1, 10_000)
+    assistant = model_fields(_("Assistant"), base.assistant or _between(base), "assistant", wrong)
+    epochs = field(st.number_input, "assistant_epochs", own.epochs, _("Epochs of the assistant"), 1, 10_000)
     of_assistant = with_changes(own, {"epochs": int(epochs)}, wrong)
     return {"assistant": assistant, "assistant_training": None if of_assistant == training else of_assistant}
 
@@ -163,7 +178,7 @@ def with_changes(base: C, changes: dict[str, object], wrong: list[str]) -> C:
     try:
         return base.replace(**changes)
     except ConfigError as error:
-        wrong.append(str(error))
+        wrong.append(of_error(error))
         return base
 
 
@@ -173,7 +188,14 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
     named = [run_id for run_id in base.teachers if run_id in known]
     opens, none = TRAINED if named else NEW, not known and not named
     source = field(
-        st.segmented_control, "teacher_source", opens, "Teacher", [NEW, TRAINED], required=True, disabled=none
+        st.segmented_control,
+        "teacher_source",
+        opens,
+        _("Teacher"),
+        [NEW, TRAINED],
+        format_func=_,
+        required=True,
+        disabled=none,
     )
     if source == TRAINED and known:
         if "form_teachers" in st.session_state:
@@ -183,30 +205,38 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
 
         def label(run_id: str) -> str:
             run = known[run_id]
-            return f"{run.name or run.config.network}, {run.results['test_errors']:,} test errors ({run_id[:4]})"
+            return _(
+                "{name}, {errors:,} test errors ({id})",
+                name=run.name or _(run.config.network),
+                errors=run.results["test_errors"],
+                id=run_id[:4],
+            )
 
         picked = field(
             st.multiselect,
             "teachers",
             named or list(known)[:1],
-            "Trained teachers",
+            _("Trained teachers"),
             pickers.some_of([*known], label, always, what="teachers", key="form_search_teachers"),
             format_func=label,
-            help="Several make an ensemble: the student learns from their average.",
+            help=_("Several make an ensemble: the student learns from their average."),
             max_selections=20,
         )
         if not picked:
-            wrong.append("choose a trained teacher, or train a new one")
+            wrong.append(_("choose a trained teacher, or train a new one"))
         return tuple(picked), 1, base.teacher
-    teacher = model_fields("Teacher's network", base.teacher, "teacher", wrong)
-    several = "Several, of different seeds, teach as an ensemble."
-    count = field(st.number_input, "new_teachers", base.new_teachers, "How many teachers", 1, 20, help=several)
+    teacher = model_fields(_("Teacher's network"), base.teacher, "teacher", wrong)
+    several = _("Several, of different seeds, teach as an ensemble.")
+    count = field(st.number_input, "new_teachers", base.new_teachers, _("How many teachers"), 1, 20, help=several)
     return (), int(count), teacher
+
+
+WHOSE = {"teacher": said("Teacher"), "assistant": said("Assistant"), "student": said("Student")}
 
 
 def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     left, right = st.columns([3, 2])
-    labels = {name: architecture.label for name, architecture in MODELS.items()}
+    labels = {name: _(architecture.label) for name, architecture in MODELS.items()}
     name = field(left.selectbox, f"{key}_model", base.name, title, list(labels), format_func=labels.__getitem__)
     widths_of = MODELS[name].widths
     if widths_of is None:
@@ -216,15 +246,19 @@ def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> M
         right.text_input,
         f"{key}_{setting}",
         ", ".join(map(str, getattr(base, setting))),
-        f"{key.capitalize()}'s {label}",
+        _("{whose}'s {widths}", whose=WHOSE[key], widths=_(label)),
         max_chars=200,
-        help=f"Numbers with commas between, from input to output: {example}.",
+        help=_("Numbers with commas between, from input to output: {example}.", example=_(example)),
     )
     try:
         widths = tuple(int(part) for part in text.replace("-", ",").split(",") if part.strip())
     except ValueError:
         wrong.append(
-            f"{label.capitalize()} must be whole numbers with commas between, such as 800, 800; got '{text[:40]}'"
+            _(
+                "{widths} must be whole numbers with commas between, such as 800, 800; got '{text}'",
+                widths=_(label).capitalize(),
+                text=text[:40],
+            )
         )
         return base
     return with_changes(base, {"name": name, setting: widths}, wrong)
@@ -232,27 +266,30 @@ def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> M
 
 def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:
     left, right = st.columns(2)
-    rules, schedules = ["adamw", "adam", "sgd"], ["cosine", "constant", "one-cycle"]
-    optimizer = field(left.selectbox, f"{key}_optimizer", base.optimizer, "Optimiser", rules)
-    schedule = field(right.selectbox, f"{key}_schedule", base.schedule, "Learning rate over time", schedules)
-    rate = field(left.text_input, f"{key}_rate", f"{base.learning_rate:g}", "Peak learning rate", max_chars=40)
-    batch_size = field(right.number_input, f"{key}_batch", base.batch_size, "Batch size", 1, 65_536)
-    moves = "Each image moves by up to this much, anew each epoch."
-    jitter = field(left.number_input, f"{key}_jitter", base.jitter_pixels, "Jitter, pixels", 0, 8, help=moves)
+    rules, schedules = ["adamw", "adam", "sgd"], [said("cosine"), said("constant"), said("one-cycle")]
+    optimizer = field(left.selectbox, f"{key}_optimizer", base.optimizer, _("Optimiser"), rules)
+    over_time = _("Learning rate over time")
+    schedule = field(right.selectbox, f"{key}_schedule", base.schedule, over_time, schedules, format_func=_)
+    rate = field(left.text_input, f"{key}_rate", f"{base.learning_rate:g}", _("Peak learning rate"), max_chars=40)
+    batch_size = field(right.number_input, f"{key}_batch", base.batch_size, _("Batch size"), 1, 65_536)
+    moves = _("Each image moves by up to this much, anew each epoch.")
+    jitter = field(left.number_input, f"{key}_jitter", base.jitter_pixels, _("Jitter, pixels"), 0, 8, help=moves)
     smoothing = field(
         right.number_input,
         f"{key}_smoothing",
         base.label_smoothing,
-        "Label smoothing",
+        _("Label smoothing"),
         *(0.0, 0.99),
         step=0.05,
-        help="This share of each hard target is spread over all classes. On the baseline it is the control for soft"
-        " targets that know nothing; a teacher trained with it can teach worse (Müller et al. 2019).",
+        help=_(
+            "This share of each hard target is spread over all classes. On the baseline it is the control for soft"
+            " targets that know nothing; a teacher trained with it can teach worse (Müller et al. 2019)."
+        ),
     )
     try:
         learning_rate = float(rate)
     except ValueError:
-        wrong.append(f"The learning rate must be a number such as 0.003, got '{rate[:40]}'")
+        wrong.append(_("The learning rate must be a number such as 0.003, got '{text}'", text=rate[:40]))
         return base
     changes = {
         "optimizer": optimizer,
@@ -268,21 +305,21 @@ def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Trainin
 def transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:
     part, class_names = base.transfer_set, services.class_names(base.dataset)
     classes = list(range(len(class_names)))
-    look: dict[str, Any] = {"step": 1.0, "format": "%.4g", "help": explained("transfer set")}
-    share = "Share of the training images, %"
+    look: dict[str, Any] = {"step": 1.0, "format": "%.4g", "help": explained(_("transfer set"))}
+    share = _("Share of the training images, %")
     percent = field(st.number_input, "fraction", 100 * part.fraction, share, 0.01, 100.0, **look)
     look = {"options": classes, "format_func": class_names.__getitem__}
     if len(classes) <= LISTED_CLASSES:
-        holds, meaning = list(part.only_classes or classes), "Remove one, and the student never sees it."
-        kept = field(st.multiselect, "classes", holds, "Classes it holds", help=meaning, **look)
+        holds, meaning = list(part.only_classes or classes), _("Remove one, and the student never sees it.")
+        kept = field(st.multiselect, "classes", holds, _("Classes it holds"), help=meaning, **look)
     else:
-        lacks, meaning = list(part.missing(len(classes))), "The student never sees them."
-        left_out = field(st.multiselect, "left_out", lacks, "Classes it leaves out", help=meaning, **look)
+        lacks, meaning = list(part.missing(len(classes))), _("The student never sees them.")
+        left_out = field(st.multiselect, "left_out", lacks, _("Classes it leaves out"), help=meaning, **look)
         kept = [label for label in classes if label not in left_out]
     if not kept:
-        wrong.append("a transfer set needs at least one class")
-    off = "Off: the student reads no label, and alpha has to be 1."
-    labelled = field(st.toggle, "labelled", part.labelled, "With labels", help=off)
+        wrong.append(_("a transfer set needs at least one class"))
+    off = _("Off: the student reads no label, and alpha has to be 1.")
+    labelled = field(st.toggle, "labelled", part.labelled, _("With labels"), help=off)
     return TransferSetConfig(
         fraction=float(percent) / 100,
         only_classes=part.only_classes if not kept else None if len(kept) == len(classes) else tuple(sorted(kept)),
@@ -298,7 +335,7 @@ def field(widget: Callable[..., Any], name: str, start: object, label: str, *arg
 
 def folded(title: str, opened: bool) -> DeltaGenerator:
     """Return an expander that starts open where opened. What is changed in it later does not fold it."""
-    return st.expander(title, expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
+    return st.expander(_(title), expanded=st.session_state.setdefault(f"form_opened_{title}", opened))
 
 
 def _trained_teachers(story: StoryConfig) -> Sequence[Run]:

@@ -6,10 +6,12 @@ so that it survives a reload and can be passed on; presets and "run again" set i
 
 import streamlit as st
 
+from kd_core.base.templates import said
 from kd_core.experiments import presets
 from kd_core.experiments.presets import PRESETS
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
+from pages.shared.language import _
 from pages.shared.session import services
 from pages.shared.session.story import LONGEST_ADDRESS, SETUP, chosen_story, default_story, set_story, to_address
 from pages.shared.words import literal, with_article
@@ -35,7 +37,7 @@ def preset_buttons() -> None:
     words = {"one": literal(with_article(unseen)), "name": literal(unseen)}
     with st.container(horizontal=True, gap="small", key="presets"):
         for name, preset in PRESETS.items():
-            title, shows = preset.title.format(**words), preset.shows.format(**words)
+            title, shows = _(preset.title, **words), _(preset.shows, **words)
             st.button(title, key=f"preset_{name}", help=shows, on_click=_set_preset, args=(name,))
 
 
@@ -66,37 +68,37 @@ def _fields(base: StoryConfig, wrong: list[str]) -> StoryConfig:
     """
     called = services.data_sets(base.dataset)
     look = {"options": [*called], "format_func": called.__getitem__, "on_change": _change_dataset}
-    dataset = field(st.selectbox, "dataset", base.dataset, "Data set", **look)
+    dataset = field(st.selectbox, "dataset", base.dataset, _("Data set"), **look)
     front, usual = st.container(), StoryConfig.default(base.dataset)
     left, right = st.columns(2, vertical_alignment="bottom")
-    epochs = field(left.number_input, "epochs", base.training.epochs, "Epochs of each student", 1, 10_000)
-    meaning = "The same network trained without a teacher, for comparison."
-    baseline = field(right.toggle, "baseline", base.baseline, "Train the baseline too", help=meaning)
+    epochs = field(left.number_input, "epochs", base.training.epochs, _("Epochs of each student"), 1, 10_000)
+    meaning = _("The same network trained without a teacher, for comparison.")
+    baseline = field(right.toggle, "baseline", base.baseline, _("Train the baseline too"), help=meaning)
     own_networks = bool(base.teachers) or base.new_teachers > 1
     own_networks |= (base.teacher, base.student) != (usual.teacher, usual.student)
-    with folded("Networks", own_networks):
+    with folded(said("Networks"), own_networks):
         teachers, new_teachers, teacher = teacher_fields(base, wrong)
-        student = model_fields("Student", base.student, "student", wrong)
-    with folded("Objective", base.objective != usual.objective or bool(base.weights)):
+        student = model_fields(_("Student"), base.student, "student", wrong)
+    with folded(said("Objective"), base.objective != usual.objective or bool(base.weights)):
         loss = loss_fields(base, front)
-    with folded("Transfer set", not base.transfer_set.whole):
+    with folded(said("Transfer set"), not base.transfer_set.whole):
         transfer_set = transfer_fields(base, wrong)
-    with st.expander("Optimiser and schedule"):
+    with st.expander(_("Optimiser and schedule")):
         training = training_fields(base.training, "student", wrong).replace(epochs=int(epochs))
-    with st.expander("Teacher's training"):
+    with st.expander(_("Teacher's training")):
         teacher_training = base.teacher_training
         if teachers:
-            st.markdown(":small[The teacher is trained already.]")
+            st.markdown(_(":small[The teacher is trained already.]"))
         else:
-            title = "Epochs of a new teacher"
+            title = _("Epochs of a new teacher")
             teacher_epochs = field(st.number_input, "teacher_epochs", teacher_training.epochs, title, 1, 10_000)
             teacher_training = training_fields(teacher_training, "teacher", wrong).replace(epochs=int(teacher_epochs))
-    with folded("Teaching assistant", base.assistant is not None):
+    with folded(said("Teaching assistant"), base.assistant is not None):
         assistant = assistant_fields(base, training, wrong)
     changes_midway = base.final_temperature is not None or base.final_alpha is not None
-    with folded("Changes over training", changes_midway):
+    with folded(said("Changes over training"), changes_midway):
         loss |= change_fields(base, OBJECTIVES[loss["objective"]])
-    with st.expander("Loss and seed"):
+    with st.expander(_("Loss and seed")):
         several = max(len(teachers), new_teachers) > 1
         rest = seed_fields(base, OBJECTIVES[loss["objective"]], several_teachers=several)
     changes = {

@@ -8,6 +8,7 @@ import streamlit as st
 from kd_core.experiments.advice.before import Expected, Forecast, Formula, Known, forecast
 from kd_core.experiments.story import StoryConfig
 from pages.shared.access import rights
+from pages.shared.language import _
 from pages.shared.parts.button import filled, pressed
 from pages.shared.parts.start import span_in_words
 from pages.shared.session import keys, services
@@ -21,21 +22,23 @@ def launch_panel(story: StoryConfig) -> None:
     expected = forecast(story, _known(story.dataset, reuse=st.session_state.get(REUSE, True)))
     _formula(expected.formula)
     st.toggle(
-        "Use what is trained already",
+        _("Use what is trained already"),
         value=True,
         key=REUSE,
-        help="On such a machine the same settings and seed give the same weights: a finished run serves as a new one.",
+        help=_(
+            "On such a machine the same settings and seed give the same weights: a finished run serves as a new one."
+        ),
     )
     with st.container(key="expected_runs"):
         _runs(expected.rows)
     if expected.span is not None:
-        st.markdown(f"Done in {span_in_words(expected.span)}.")
+        st.markdown(_("Done in {span}.", span=span_in_words(expected.span)))
     for sentence in expected.warnings:
-        st.warning(literal(sentence), icon=":material/lightbulb:")
+        st.warning(literal(_(sentence)), icon=":material/lightbulb:")
     if not expected.to_train:
-        st.info("All of this is trained already.", icon=":material/check_circle:")
+        st.info(_("All of this is trained already."), icon=":material/check_circle:")
     if pressed(
-        "Train" if expected.to_train else "Show it",
+        _("Train") if expected.to_train else _("Show it"),
         type=filled("train"),
         key="train",
         icon=":material/play_arrow:",
@@ -65,12 +68,12 @@ def _launch(expected: Forecast) -> None:
 
 
 def _formula(formula: Formula) -> None:
-    st.markdown("**What the student minimises**")
+    st.markdown(_("**What the student minimises**"))
     st.latex(formula.latex)
-    caption = [formula.meaning, literal(formula.source), formula.unit]
+    caption = [_(formula.meaning), literal(_(formula.source)), _(formula.unit)]
     st.caption(" ".join(filter(None, caption)), help=explained(formula.unit))
     if formula.changes:
-        st.caption(formula.changes)
+        st.caption(_(formula.changes))
 
 
 def _runs(rows: Sequence[Expected]) -> None:
@@ -78,8 +81,8 @@ def _runs(rows: Sequence[Expected]) -> None:
         pd.DataFrame(
             [
                 {
-                    "role": row.role,
-                    "network": row.network,
+                    "role": _(row.role),
+                    "network": _(row.network),
                     "parameters": row.parameters,
                     "multiply-adds": row.multiply_adds,
                     "time": _time(row),
@@ -90,13 +93,20 @@ def _runs(rows: Sequence[Expected]) -> None:
         hide_index=True,
         placeholder="–",
         column_config={
-            "parameters": st.column_config.NumberColumn(format="localized"),
-            "multiply-adds": st.column_config.NumberColumn(format="localized", help=explained("multiply-adds")),
+            "role": st.column_config.Column(_("role")),
+            "network": st.column_config.Column(_("network")),
+            "parameters": st.column_config.NumberColumn(_("parameters"), format="localized"),
+            "multiply-adds": st.column_config.NumberColumn(
+                _("multiply-adds"), format="localized", help=explained(_("multiply-adds"))
+            ),
+            "time": st.column_config.Column(_("time")),
         },
     )
 
 
 def _time(row: Expected) -> str:
     if row.trained is not None:
-        return f"trained already ({row.trained[:4]})"
-    return "not measured here yet" if row.seconds is None else f"about {duration(row.seconds)}"
+        return _("trained already ({id})", id=row.trained[:4])
+    if row.seconds is None:
+        return _("not measured here yet")
+    return _("about {duration}", duration=duration(row.seconds))

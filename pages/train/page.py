@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.shared.access import rights
+from pages.shared.language import _
 from pages.shared.live.live import live_view
 from pages.shared.parts.advice import advice_on
 from pages.shared.parts.run_menu import manage_runs
@@ -12,7 +13,7 @@ from pages.train.form import preset_buttons, story_form
 from pages.train.launch import launch_panel
 from pages.train.replay import replay
 
-st.title("Distill live", anchor=False)
+st.title(_("Distill live"), anchor=False)
 
 batches = pickers.batches()
 going = pickers.going(batches)
@@ -33,6 +34,6 @@ elif batches:
     advice_on(runs)
     manage_runs(runs)
     replay(runs)
-    st.page_link("pages/compare/page.py", label="Compare what they learned", icon=":material/balance:")
+    st.page_link("pages/compare/page.py", label=_("Compare what they learned"), icon=":material/balance:")
 else:
-    st.info("Here the curves will move. Set up a story and press Train.", icon=":material/show_chart:")
+    st.info(_("Here the curves will move. Set up a story and press Train."), icon=":material/show_chart:")

@@ -17,8 +17,8 @@ function build(root) {
   }
   view.axis = element("div", "groups", plot);
   const scrub = element("div", "controls", root);
-  view.play = element("button", "play", scrub, "▶ Replay", { type: "button" });
-  const range = { type: "range", min: 0, max: 1, step: 1, value: 1, "aria-label": "Epoch" };
+  view.play = element("button", "play", scrub, _("▶ Replay"), { type: "button" });
+  const range = { type: "range", min: 0, max: 1, step: 1, value: 1, "aria-label": _("Epoch") };
   view.slider = element("input", "slider", scrub, undefined, range);
   view.when = element("output", "when", scrub);
   view.readouts = element("table", "readouts", root);
@@ -39,7 +39,7 @@ function go(view, epoch) {
 
 function play(view) {
   const last = lastEpoch(view), start = performance.now();
-  view.play.textContent = "❚❚ Pause";
+  view.play.textContent = _("❚❚ Pause");
   const from = view.epoch >= last ? 0 : view.epoch;
   const tick = (now) => {
     const share = Math.min(1, (now - start) / (1000 * PLAY_SECONDS));
@@ -53,7 +53,7 @@ function play(view) {
 function stop(view) {
   cancelAnimationFrame(view.playing);
   view.playing = undefined;
-  view.play.textContent = "▶ Replay";
+  view.play.textContent = _("▶ Replay");
 }
 
 function at(told, epoch) {  // the newest logits that are not after the epoch
@@ -74,17 +74,17 @@ function draw(view) {
   const { data } = view, T = data.temperature, last = lastEpoch(view);
   if (view.follow || view.epoch === undefined) view.epoch = last;
   Object.assign(view.slider, { max: Math.max(1, last), value: view.epoch });
-  view.when.textContent = view.epoch === 0 ? "before training" : `epoch ${view.epoch} of ${last}`;
+  view.when.textContent = view.epoch === 0 ? _("before training") : _("epoch {epoch} of {last}", { epoch: view.epoch, last });
   const teacher = teacherProbabilities(view);
   const shown = [];
-  if (teacher) shown.push({ title: "teacher", colour: data.colours.teacher, p: teacher, final: teacher });
+  if (teacher) shown.push({ title: _("teacher"), colour: data.colours.teacher, p: teacher, final: teacher });
   for (const run of students(view)) {
     const told = view.told.get(run.id);
     if (told?.epochs.length) shown.push({ title: run.title, colour: run.colour, p: softmax(at(told, view.epoch), T), final: told.logits.at(-1), student: true });
   }
   view.legend.replaceChildren();
   for (const model of shown) legendEntry(view.legend, model.colour, model.title);
-  element("span", "key", view.legend, `softened at T = ${Number(T.toPrecision(3))}`);
+  element("span", "key", view.legend, _("softened at T = {T}", { T: Number(T.toPrecision(3)) }));
   const label = data.labels[view.image];
   const lying = lie(data.classes);
   view.root.classList.toggle("lying", lying);
@@ -98,7 +98,7 @@ function draw(view) {
     bars.forEach(({ name }) => {
       const group = element("div", "group", view.axis);
       const area = element("div", "area", group);
-      for (const _ of shown) view.bars.push(element("div", "bar", area));
+      shown.forEach(() => view.bars.push(element("div", "bar", area)));
       element("div", "class", group, name).title = name;
     });
   }
@@ -109,16 +109,16 @@ function draw(view) {
       const share = shareOf(bars[k], model.p);
       bar.style[lying ? "width" : "height"] = `${(100 * share).toFixed(2)}%`;
       bar.style.background = model.colour;
-      bar.title = `${model.title}: ${(100 * share).toFixed(2)}% for ${bars[k].name}`;
+      bar.title = _("{model}: {share}% for {name}", { model: model.title, share: (100 * share).toFixed(2), name: bars[k].name });
     });
   });
-  const body = bodyUnder(view.readouts, ["", "takes it for", "KL from the teacher at this T"], data.glossary);
+  const body = bodyUnder(view.readouts, ["", _("takes it for"), _("KL from the teacher at this T")], data.glossary);
   for (const model of shown) {
     const row = element("tr", "", body);
     const top = topOf(model.p);
     element("th", "", row, model.title);
-    element("td", "", row, `${data.classes[top]}${top === label ? "" : " (wrong)"}`);
-    element("td", "", row, teacher && model.student ? `${divergence(teacher, model.p).toPrecision(3)} nats` : "");
+    element("td", "", row, top === label ? data.classes[top] : _("{name} (wrong)", { name: data.classes[top] }));
+    element("td", "", row, teacher && model.student ? _("{loss} nats", { loss: divergence(teacher, model.p).toPrecision(3) }) : "");
   }
   view.root.dataset.epoch = view.epoch;
 }
@@ -145,7 +145,7 @@ async function ask(view) {
 }
 
 function layOutGrid(view) {
-  const tiles = view.data.captions.map((caption, index) => ({ caption, label: `test image ${index + 1}, ${caption}` }));
+  const tiles = view.data.captions.map((caption, index) => ({ caption, label: _("test image {number}, {caption}", { number: index + 1, caption }) }));
   tileGrid(view.grid, view.data, tiles, (index) => { view.image = index; view.told.clear(); markTile(view.grid, index); ask(view); });
   markTile(view.grid, view.image);
 }

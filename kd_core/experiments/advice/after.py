@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kd_core.base.config import ConfigError
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, prose, said
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import accuracy, calibration
 from kd_core.evaluation import soft as evaluation_soft
@@ -43,7 +43,9 @@ class Advice(NamedTuple):
     next: StoryConfig | None = None
 
 
-ALL_WELL = "These results give no reason to change a setting: targets, losses, length and gain look as they should."
+ALL_WELL = said(
+    "These results give no reason to change a setting: targets, losses, length and gain look as they should."
+)
 
 
 _TEXTS = prose(__file__)
@@ -52,9 +54,9 @@ _TEXTS = prose(__file__)
 def _advice(name: str, next_story: StoryConfig | None, **values: object) -> Advice:
     """Return the advice of this name in after.toml, its texts filled in. What stands before a colon is its word."""
     texts = _TEXTS[name]
-    change = "" if next_story is None else texts["change"].format(**values)
+    change = "" if next_story is None else Said(texts["change"], **values)
     about, _, _ = name.partition(":")
-    return Advice(about, texts["sentence"].format(**values), texts["evidence"].format(**values), change, next_story)
+    return Advice(about, Said(texts["sentence"], **values), Said(texts["evidence"], **values), change, next_story)
 
 
 def advise(evidence: Evidence) -> list[Advice]:
@@ -94,7 +96,9 @@ def _teacher_no_better(evidence: Evidence) -> Advice | None:
     if evidence.judged is None or evidence.teacher_errors is None:
         return None
     judged, (errors, images) = evidence.judged, evidence.teacher_errors
-    pupil, than = ("student", "the student itself") if judged.baseline is None else ("baseline", "the baseline")
+    pupil, than = said("baseline"), said("the baseline")
+    if judged.baseline is None:
+        pupil, than = said("student"), said("the student itself")
     wrong = accuracy.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
     rate = wrong / len(judged.labels)
     chance = binomtest(errors, images, rate / 2, alternative="greater").pvalue
@@ -110,9 +114,10 @@ def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
     default = StoryConfig.default(story.dataset)
     if story.teacher != default.teacher or story.teacher_training != default.teacher_training:
         changed = {"teacher": default.teacher, "teacher_training": default.teacher_training}
-        return "Train a better teacher", _changed(story, teachers=(), new_teachers=1, **changed)
+        return said("Train a better teacher"), _changed(story, teachers=(), new_teachers=1, **changed)
     if max(len(story.teachers), story.new_teachers) < TEACHER_SEEDS:
-        return f"Let {TEACHER_SEEDS} teachers teach", _changed(story, teachers=(), new_teachers=TEACHER_SEEDS)
+        change = said("Let {teachers} teachers teach", teachers=TEACHER_SEEDS)
+        return change, _changed(story, teachers=(), new_teachers=TEACHER_SEEDS)
     return "", None
 
 
@@ -125,9 +130,12 @@ def _two_classes(evidence: Evidence) -> Advice | None:
         return None
     return Advice(
         "two classes",
-        f"{info.label} loses with two classes what it was made for: what is left of it here is little or nothing.",
+        said(
+            "{objective} loses with two classes what it was made for: what is left of it here is little or nothing.",
+            objective=Said(info.label),
+        ),
         info.of_two_classes,
-        "Minimise Hinton's KD",
+        said("Minimise Hinton's KD"),
         _changed(story, objective="hinton", weights=()),
     )
 
@@ -171,7 +179,7 @@ def _temperature(evidence: Evidence) -> Advice | None:
     otherwise, changed = "", None
     if better is not None:
         then = {"then": better, "mass": spread_mass(logits, better), "even": evenness(logits, better)}
-        otherwise, changed = _TEXTS[about]["otherwise"].format(**then), _changed(story, temperature=better)
+        otherwise, changed = Said(_TEXTS[about]["otherwise"], **then), _changed(story, temperature=better)
     numbers = {"images": len(logits), "mass": mass, "even": even}
     return _advice(about, changed, now=temperature, then=better, otherwise=otherwise, **numbers)
 
@@ -216,10 +224,13 @@ def _hard_dominates(evidence: Evidence) -> Advice | None:
     if now >= WEAK:
         return None
     repaired = story if story.t_squared else story.replace(t_squared=True)
-    change = "Multiply the soft loss by T²"
+    change = said("Multiply the soft loss by T²")
     if pull_of(repaired) < WEAK:
         repaired = repaired.replace(alpha=max(repaired.alpha, StoryConfig.default(story.dataset).alpha))
-        change = f"Raise alpha to {repaired.alpha:g}" + ("" if story.t_squared else ", with T²")
+        if story.t_squared:
+            change = said("Raise alpha to {alpha:g}", alpha=repaired.alpha)
+        else:
+            change = said("Raise alpha to {alpha:g}, with T²", alpha=repaired.alpha)
     if repaired == story:
         return None
     return _advice("hard", repaired, change=change, now=now, then=pull_of(repaired))
@@ -267,12 +278,12 @@ def fit_of(evidence: Evidence) -> Fit | None:
         return None
     last = evidence.epochs[-1]
     learned = unseen = left = None
-    part = "soft"
+    part = said("soft")
     if _is_hintons(evidence.story) and judged.teacher is not None and last["soft_loss"] is not None:
         learned, unseen = last["soft_loss"], _soft_loss(judged.student, judged.teacher, evidence.story)
         left = learned / _soft_loss(np.zeros_like(judged.teacher), judged.teacher, evidence.story)
     elif last["hard_loss"] is not None and not training.label_smoothing:
-        part, learned = "hard", last["hard_loss"]
+        part, learned = said("hard"), last["hard_loss"]
         unseen = calibration.calibration(judged.student, judged.labels).negative_log_likelihood
     if learned is None or unseen is None or learned <= 0:
         return None
@@ -305,7 +316,7 @@ def _too_short(evidence: Evidence) -> Advice | None:
         return None
     epochs = 2 * evidence.story.training.epochs
     longer = _changed(evidence.story, training=evidence.story.training.replace(epochs=epochs))
-    fell = "" if fit.fall is None else _TEXTS["short"]["fell"].format(fall=fit.fall)
+    fell = "" if fit.fall is None else Said(_TEXTS["short"]["fell"], fall=fit.fall)
     return _advice("short", longer, fell=fell, epochs=epochs, **fit._asdict())
 
 
@@ -349,9 +360,9 @@ def _too_long(evidence: Evidence) -> Advice | None:
         return None
     story = evidence.story
     if OBJECTIVES[story.objective].mixed and story.alpha < 1:
-        change, better = "Raise alpha to 1", _changed(story, alpha=1.0, final_alpha=None)
+        change, better = said("Raise alpha to {alpha:g}", alpha=1), _changed(story, alpha=1.0, final_alpha=None)
     else:
-        change = f"Stop after {at + 1} epochs"
+        change = said("Stop after {epochs} epochs", epochs=at + 1)
         better = _changed(story, training=story.training.for_epochs(at + 1))
     return _advice("long", better, change=change, best=best, epoch=at + 1, end=end)
 
@@ -373,15 +384,15 @@ def _gain(evidence: Evidence) -> Advice | None:
     else:
         sign = -evidence.compared.sign
         counts = dict(zip(("only_baseline", "only_student", "chance"), evidence.compared, strict=True))
-        numbers = _TEXTS["one_run"]["numbers"].format(**counts)
+        numbers = Said(_TEXTS["one_run"]["numbers"], **counts)
     if sign > 0 and several:
         return None
     if sign < 0:
         alpha = round(evidence.story.alpha / 2, 2)
-        change, better = f"Lower alpha to {alpha:g}", _changed(evidence.story, alpha=alpha)
+        change, better = said("Lower alpha to {alpha:g}", alpha=alpha), _changed(evidence.story, alpha=alpha)
         if not OBJECTIVES[evidence.story.objective].mixed:
-            change, better = "Try Hinton's objective", _changed(evidence.story, objective="hinton", weights=())
-        return _advice("worse", better, change=change, numbers=numbers, on="" if several else " on this seed")
+            change, better = said("Try Hinton's objective"), _changed(evidence.story, objective="hinton", weights=())
+        return _advice("worse", better, change=change, numbers=numbers, on="" if several else said(" on this seed"))
     if len(evidence.pairs) >= ENOUGH_SEEDS:
         return _advice("chance: too little", None, numbers=numbers)
     seed = max([evidence.run.seed, *evidence.pairs]) + 1

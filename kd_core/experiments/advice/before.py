@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kd_core.base.config import in_words
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, prose, said
 from kd_core.data.catalogue import HANDWRITTEN
 from kd_core.experiments import story as story_module
 from kd_core.experiments.story import StoryConfig
@@ -133,16 +133,26 @@ def _warnings(story: StoryConfig, known: Known) -> list[str]:
 
 def formula(story: StoryConfig) -> Formula:
     """Return the loss of the story's student."""
-    changes = [
-        f"{name} goes from {first:g} to {last:g}"
-        for name, first, last in (
-            ("T", story.temperature, story.final_temperature),
-            ("alpha", story.alpha, story.final_alpha),
-        )
-        if last is not None
-    ]
-    caption = f"From the first step to the last, {' and '.join(changes)}." if changes else ""
+    caption = _changes(story)
     return _hinton(story, caption) if story.objective == "hinton" else _other(story, caption)
+
+
+def _changes(story: StoryConfig) -> str:
+    """Say how temperature and alpha change over training; nothing where both stay."""
+    temperature = {"first_t": story.temperature, "last_t": story.final_temperature}
+    alpha = {"first_alpha": story.alpha, "last_alpha": story.final_alpha}
+    if story.final_temperature is not None and story.final_alpha is not None:
+        return said(
+            "From the first step to the last, T goes from {first_t:g} to {last_t:g} and alpha goes from {first_alpha:g}"
+            " to {last_alpha:g}.",
+            **temperature,
+            **alpha,
+        )
+    if story.final_temperature is not None:
+        return said("From the first step to the last, T goes from {first_t:g} to {last_t:g}.", **temperature)
+    if story.final_alpha is not None:
+        return said("From the first step to the last, alpha goes from {first_alpha:g} to {last_alpha:g}.", **alpha)
+    return ""
 
 
 def _hinton(story: StoryConfig, changes: str) -> Formula:
@@ -157,8 +167,8 @@ def _hinton(story: StoryConfig, changes: str) -> Formula:
     ends = alpha if story.final_alpha is None else story.final_alpha
     parts = ([soft] if alpha or ends else []) + ([hard] if min(alpha, ends) < 1 else [])
     latex = r"\begin{aligned}\mathcal L \;=\; &" + r" \\ +\; &".join(parts) + r"\end{aligned}"
-    meaning = r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label."
-    return Formula(latex, meaning, "", "In nats, mean over the batch (Hinton et al., section 2).", changes)
+    meaning = said(r"$p^t_T = \mathrm{softmax}(z^t / T)$ is the teacher, softened; $p^s$ the student, $y$ the label.")
+    return Formula(latex, meaning, "", said("In nats, mean over the batch (Hinton et al., section 2)."), changes)
 
 
 def _other(story: StoryConfig, changes: str) -> Formula:
@@ -178,9 +188,10 @@ def _other(story: StoryConfig, changes: str) -> Formula:
     numbers = [f"$T = {story.temperature:g}$"] if info.uses_temperature else []
     numbers += [rf"$\alpha = {story.alpha:g}$"] if info.mixed else []
     numbers += [f"${weight.symbol} = {weights.get(name, weight.default):g}$" for name, weight in info.weights.items()]
-    meaning = f"{info.where}. " if info.where else ""
-    unit = f"{'In nats, mean' if info.nats else 'Mean'} over the batch."
-    return Formula(latex, f"{meaning}{', '.join(numbers)}.", f"{info.source}.", unit, changes)
+    listed = ", ".join(numbers)
+    meaning = Said("{where}. {numbers}.", where=Said(info.where), numbers=listed) if info.where else f"{listed}."
+    unit = said("In nats, mean over the batch.") if info.nats else said("Mean over the batch.")
+    return Formula(latex, meaning, Said("{source}.", source=Said(info.source)), unit, changes)
 
 
 _TEXTS = prose(__file__)
@@ -270,7 +281,9 @@ def warnings(
     steps = -(-story.student_runs(("teacher",))[-1].examples // training.batch_size) * training.epochs
     above = math.inf if teacher_parameters is None else teacher_parameters
     missing = [] if part.only_classes is None else [class_names[label] for label in part.missing(len(class_names))]
-    without = texts["missing"].format(classes=in_words(missing)) if missing else ""
+    without = Said(texts["missing"], classes=in_words(missing)) if missing else Said("")
+    if missing and story.dataset in HANDWRITTEN:
+        without = Said("{without}{in_the_paper}", without=without, in_the_paper=Said(texts["paper_missing"]))
     rate = {"rate": training.learning_rate, "optimizer": training.optimizer}
     assisted = assistant_parameters is not None and not student_parameters < assistant_parameters < above
     two = OBJECTIVES[story.objective].of_two_classes
@@ -279,10 +292,10 @@ def warnings(
         texts["few_epochs"]: tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20,
         texts["assistant"]: assisted,
         texts["no_smaller"]: student_parameters >= above,
-        texts["fast"].format(**rate): training.optimizer != "sgd" and training.learning_rate > 0.02,
-        texts["slow"].format(**rate): training.optimizer == "sgd" and training.learning_rate < 0.01,
-        texts["few_steps"].format(steps=steps): steps < FEW_STEPS,
-        without + texts["paper_missing"] * (story.dataset in HANDWRITTEN): bool(missing),
+        Said(texts["fast"], **rate): training.optimizer != "sgd" and training.learning_rate > 0.02,
+        Said(texts["slow"], **rate): training.optimizer == "sgd" and training.learning_rate < 0.01,
+        Said(texts["few_steps"], steps=steps): steps < FEW_STEPS,
+        without: bool(missing),
         texts["jitter"]: training.jitter_pixels > 0,
         texts["features"]: not training.jitter_pixels and OBJECTIVES[story.objective].needs != "logits",
     }
@@ -296,7 +309,7 @@ def _of_the_loss(story: StoryConfig, tiny: bool) -> list[str]:
     unscaled = not story.t_squared and temperature > 1 and alpha < 1
     known = {
         _TEXTS["baseline_again"]: unused,
-        _TEXTS["no_t_squared"].format(square=temperature**2): hintons and unscaled,
+        Said(_TEXTS["no_t_squared"], square=temperature**2): hintons and unscaled,
         _TEXTS["low_t"]: hintons and temperature <= 1,
         _TEXTS["tiny_high_t"]: hintons and tiny and temperature > 8,
         _TEXTS["high_t"]: hintons and not tiny and temperature > 20,

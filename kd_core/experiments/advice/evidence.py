@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.data.paths import available
 from kd_core.evaluation import accuracy, statistics
 from kd_core.evaluation.accuracy import Labels, Logits
@@ -87,7 +88,10 @@ def evidence_of(store: Store, run: Run) -> Evidence:
     """Read the evidence on a run of which can_be_read. Raises LabError where its files cannot be read."""
     if not can_be_read(run) or run.config.distillation is None:
         raise LabError(
-            f"run {run.id} is no distilled student that was trained as it should be: there is nothing to advise on"
+            said(
+                "run {id} is no distilled student that was trained as it should be: there is nothing to advise on",
+                id=run.id,
+            )
         )
     known = store.listing()
     teachers = store.some(run.config.distillation.teachers)
