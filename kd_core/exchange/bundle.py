@@ -30,6 +30,7 @@ from pydantic import Field
 from kd_core.base.archive import Archive, FlawError, expect, oddities
 from kd_core.base.config import Config, ConfigError, LabError
 from kd_core.base.files import SaveError, claim, disk_problem, is_file, read_bytes, remove_folder, write_atomic
+from kd_core.base.templates import Said, said, said_by
 from kd_core.data.catalogue import info_of, probed_classes
 from kd_core.data.paths import available
 from kd_core.evaluation.accuracy import test_errors
@@ -192,11 +193,18 @@ def pack(store: Store, run_id: str) -> bytes:
     """
     run, folder = store.get(run_id), store.folder(run_id)
     if run.status not in ("finished", "stopped"):
-        raise BundleError(f"{run.label} is {run.status}: let it end, or stop it, then pack it.")
+        status = said(run.status)
+        raise BundleError(
+            said("{run} is {status}: let it end, or stop it, then pack it.", run=run.label, status=status)
+        )
     if not run.usable:
-        raise BundleError(f"{run.label} left no weights, so there is nothing to carry away: run it again.")
+        raise BundleError(
+            said("{run} left no weights, so there is nothing to carry away: run it again.", run=run.label)
+        )
     if run.config.model.opaque:
-        raise BundleError(f"{run.label} is a black box: take the file that it was brought as, and bring that anew.")
+        raise BundleError(
+            said("{run} is a black box: take the file that it was brought as, and bring that anew.", run=run.label)
+        )
     from kd_core.runs import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
@@ -221,9 +229,11 @@ def pack(store: Store, run_id: str) -> bytes:
         _check_sizes({name: len(content) for name, content in members.items()})
         checked = _checked(members)
     except OSError as error:
-        raise SaveError(f"{error.filename} is missing or cannot be read: run it again.") from error
+        raise SaveError(said("{file} is missing or cannot be read: run it again.", file=error.filename)) from error
     except FlawError as flaw:
-        raise BundleError(f"{run.label} cannot be packed, because {flaw}: run it again.") from flaw
+        raise BundleError(
+            said("{run} cannot be packed, because {flaw}: run it again.", run=run.label, flaw=said_by(flaw))
+        ) from flaw
     members["README.md"] = model_card(
         dataclasses.replace(run, results=cast(Results, checked.card.results.model_dump())),
         image_shape=checked.card.input.shape,
@@ -256,9 +266,13 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
         bundle = _checked(members)
         _check_against_data(bundle)
     except FlawError as flaw:
-        plain = re.sub(r"[^\w .,:;'()/=+-]", "?", str(flaw))  # what it quotes may be anything, and pages read Markdown
-        advice = "pack its run again where it was trained, with this version of KD Lab"
-        raise BundleError(f"This bundle cannot be used, because {plain}: {advice}.") from flaw
+        raise BundleError(
+            said(
+                "This bundle cannot be used, because {flaw}: pack its run again where it was trained, with this version"
+                " of KD Lab.",
+                flaw=_plain(said_by(flaw)),
+            )
+        ) from flaw
     facts, card = bundle.facts, bundle.card
     run = Run(
         **facts.model_dump(exclude={"bundle_format", "id", "results"}),
@@ -281,6 +295,15 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
     return run.id
 
 
+def _plain(flaw: str) -> str:
+    """A flaw without Markdown: what it quotes may be anything, and pages read that."""
+    if isinstance(flaw, Said) and flaw.values:
+        values = {name: _plain(value) if isinstance(value, str) else value for name, value in flaw.values.items()}
+        return Said(flaw.template, flaw.many, **values)
+    plain = re.sub(r"[^\w .,:;'()/=+-]", "?", flaw)
+    return flaw if plain == flaw else plain
+
+
 def _claim(store: Store, run_id: str, weights: bytes) -> str:
     """An id with an empty folder that is nobody else's: the run's own, or a new one where that is taken."""
     path = store.folder(run_id).path
@@ -289,14 +312,14 @@ def _claim(store: Store, run_id: str, weights: bytes) -> str:
         here = store.get(run_id)
         candidates.remove(run_id)
         if is_file(path / WEIGHTS) and read_bytes(path / WEIGHTS) == weights:
-            raise BundleError(f"This run is here already, as {here.label}: there is nothing to take in.")
+            raise BundleError(said("This run is here already, as {run}: there is nothing to take in.", run=here.label))
     try:
         for candidate in candidates:
             if claim(path.with_name(candidate), "config.json"):
                 return candidate
     except OSError as error:
         raise SaveError(disk_problem(error, path.parent)) from error
-    raise SaveError(f"{path.parent} has no room for another run: try again.")
+    raise SaveError(said("{folder} has no room for another run: try again.", folder=path.parent))
 
 
 # ------------------------------------------------------------------------------------------------------ checking
@@ -304,39 +327,40 @@ def _claim(store: Store, run_id: str, weights: bytes) -> str:
 
 def _members(content: bytes) -> dict[str, bytes]:
     """The members of a zip file: just MEMBERS, MAX_BYTES together."""
-    expect(len(content) <= MAX_BYTES, f"it is larger than {MAX_BYTES // 10**6} MB")
+    expect(len(content) <= MAX_BYTES, said("it is larger than {megabytes} MB", megabytes=MAX_BYTES // 10**6))
     end = content[-22:]  # of the directory: zipfile would read one of a million entries before they could be counted
     plain = end.startswith(b"PK\5\6") and end.endswith(b"\0\0") and content[-42:-38] != b"PK\6\7"
     small = int.from_bytes(end[12:16], "little") <= MAX_DIRECTORY_BYTES
-    expect(plain and small, "it is no zip file as KD Lab writes it")
+    expect(plain and small, said("it is no zip file as KD Lab writes it"))
     archive = Archive(content)
     for entry in archive.entries:
         name = entry.orig_filename
-        expect(name in MEMBERS, f"it holds {name[:80]!r}, which is no part of a bundle")
+        expect(name in MEMBERS, said("it holds {name}, which is no part of a bundle", name=repr(name[:80])))
         for oddity in oddities(entry):
-            raise FlawError(f"its {name} {_ODD[oddity]}")
+            raise FlawError(said(_ODD[oddity], name=name))
     archive.check_unique()
     for name in MEMBERS:
-        expect(name in archive.sizes, f"it holds no {name}")
+        expect(name in archive.sizes, said("it holds no {name}", name=name))
     _check_sizes(archive.sizes)
     for entry in archive.entries:
         plausible = entry.file_size <= 1_000_000 + MOST_PACKED * entry.compress_size
-        expect(plausible, f"its {entry.filename} unpacks to over {MOST_PACKED} times its size")
+        inflated = said("its {name} unpacks to over {count} times its size", name=entry.filename, count=MOST_PACKED)
+        expect(plausible, inflated)
     return {name: archive.read(name, MAX_BYTES) for name in archive.sizes if name != UNREAD}
 
 
 _ODD = {
-    "link": "is a link",
-    "password": "is encrypted",
-    "packing": "is packed in a way of its own",
-    "path": "leads out of it",
+    "link": said("its {name} is a link"),
+    "password": said("its {name} is encrypted"),
+    "packing": said("its {name} is packed in a way of its own"),
+    "path": said("its {name} leads out of it"),
 }
 
 
 def _check_sizes(sizes: Mapping[str, int]) -> None:
     for name, size in sizes.items():
-        expect(size <= TEXT_BYTES.get(name, MAX_BYTES), f"its {name} is too large")
-    expect(sum(sizes.values()) <= MAX_BYTES, f"it unpacks to over {MAX_BYTES // 10**6} MB")
+        expect(size <= TEXT_BYTES.get(name, MAX_BYTES), said("its {name} is too large", name=name))
+    expect(sum(sizes.values()) <= MAX_BYTES, said("it unpacks to over {megabytes:,} MB", megabytes=MAX_BYTES // 10**6))
 
 
 class _Bundle(NamedTuple):
@@ -360,36 +384,46 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
     rows = [info.classes] * 2 * len(probed_classes(info.classes))
     numbers = (1 + sum(rows)) * (1 + config.training.epochs)  # with that of each epoch
     expect(
-        members["probes.json"].count(b",") <= min(numbers, MAX_PROBED), "its probes.json holds more than its run said"
+        members["probes.json"].count(b",") <= min(numbers, MAX_PROBED),
+        said("its probes.json holds more than its run said"),
     )
     probes = _json(_Probes, members, "probes.json").probes
-    expect(not config.model.opaque, "it holds a black box, which comes as a file of its own")
+    expect(not config.model.opaque, said("it holds a black box, which comes as a file of its own"))
     _check_facts(facts, config, card)
     for name, written in ((WEIGHTS, card.weights_sha256), (LOGITS, card.logits_sha256)):
         same = hashlib.sha256(members[name]).hexdigest() == written
-        expect(same, f"its {name} was changed after its card.json was written")
-    expect(len({probe.epoch for probe in probes}) == len(probes), "its probes.json holds an epoch twice")
+        expect(same, said("its {name} was changed after its card.json was written", name=name))
+    expect(len({probe.epoch for probe in probes}) == len(probes), said("its probes.json holds an epoch twice"))
+    other_shape = said(
+        "its probes.json holds logits of another shape than ({rows}, {classes})", rows=len(rows), classes=info.classes
+    )
     for probe in probes:
-        whole = [len(row) for row in probe.logits] == rows
-        expect(whole, f"its probes.json holds logits of another shape than ({len(rows)}, {info.classes})")
+        expect([len(row) for row in probe.logits] == rows, other_shape)
+    goes_on = said("its metrics.csv goes on after step {step}", step=facts.total_steps)
     for record in _records(members):
-        expect(record["step"] <= facts.total_steps, f"its metrics.csv goes on after step {facts.total_steps}")
+        expect(record["step"] <= facts.total_steps, goes_on)
 
     shape = config.brought.reads(info.image_shape) if config.brought else info.image_shape
     model = build.blueprint(config.model, shape, info.classes)
     models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
     costs = speed.costs(model, info.image_shape)
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
-    expect(_shapes(weights) == _shapes(model.state_dict()), f"its weights are not those of {config.model.label}")
+    expect(
+        _shapes(weights) == _shapes(model.state_dict()),
+        said("its weights are not those of {model}", model=config.model.label),
+    )
     model.load_state_dict(weights, assign=True)
     sizes = {"test": card.results.test_examples}
     if config.role == "teacher" and "train" in logits:  # one that came as weights alone has none
         sizes["train"] = info.train_examples
     if "validation" in logits:  # runs of before this was kept have none
         sizes["validation"] = card.results.validation_examples
-        expect(sizes["validation"] > 0, "it holds logits of a validation split, and tells of none")
+        expect(sizes["validation"] > 0, said("it holds logits of a validation split, and tells of none"))
     fitting = {name: f"torch.float32 ({size}, {info.classes})" for name, size in sizes.items()}
-    expect(_shapes(logits) == fitting, f"its logits are not those of a {config.role} on {info.label}")
+    expect(
+        _shapes(logits) == fitting,
+        said("its logits are not those of a {role} on {data}", role=said(config.role), data=info.label),
+    )
     counted = card.replace(results=card.results.replace(**costs))
     return _Bundle(facts, counted, probes, logits, model.eval())
 
@@ -401,29 +435,32 @@ def _json(kind: type[_Parsed], members: Mapping[str, bytes], name: str) -> _Pars
     try:
         return kind.from_json(members[name].decode())
     except ValueError as error:  # not UTF-8, or a ConfigError
-        raise FlawError(f"its {name} is not as it should be ({_first(error)})") from error
+        raise FlawError(said("its {name} is not as it should be ({why})", name=name, why=_first(error))) from error
 
 
 def _check_facts(facts: _Facts, config: RunConfig, card: _Card) -> None:
     """run.json, config.json and card.json tell one story, and a possible one."""
     info, results = info_of(config.dataset), card.results
-    expect(card.config == config, "its card.json tells of another config than its config.json")
-    expect(results == facts.results, "its card.json tells of other results than its run.json")
+    expect(card.config == config, said("its card.json tells of another config than its config.json"))
+    expect(results == facts.results, said("its card.json tells of other results than its run.json"))
     named = [facts.id, facts.batch, *(config.distillation.teachers if config.distillation else ())]
     named += [] if config.continues is None else [config.continues]
-    expect(all(re.fullmatch(r"[0-9A-Za-z]{1,40}", name) for name in named), "it names a run by what is no id")
+    expect(all(re.fullmatch(r"[0-9A-Za-z]{1,40}", name) for name in named), said("it names a run by what is no id"))
     newest = max(facts.created_at, facts.started_at or 0, facts.ended_at or 0)
-    expect(newest < time.time() + DAY_SECONDS, "it comes from the future, by the clock of this machine")
-    expect(facts.step <= facts.total_steps, "it says that it took more steps than it had")
-    expect(results.epochs <= config.training.epochs, "it says that it took more epochs than it had")
+    expect(newest < time.time() + DAY_SECONDS, said("it comes from the future, by the clock of this machine"))
+    expect(facts.step <= facts.total_steps, said("it says that it took more steps than it had"))
+    expect(results.epochs <= config.training.epochs, said("it says that it took more epochs than it had"))
     possible = results.test_errors <= results.test_examples
     possible &= (results.validation_errors or 0) <= results.validation_examples
     possible &= (results.validation_errors is None) == (results.validation_examples == 0)
-    expect(possible, "it counts more errors than images, or none where there are images")
-    there = f"it tells of other test images than the {info.test_examples:,} of {info.label}"
+    expect(possible, said("it counts more errors than images, or none where there are images"))
+    there = said(
+        "it tells of other test images than the {count:,} of {data}", count=info.test_examples, data=info.label
+    )
     expect(results.test_examples == info.test_examples, there)
     sizes = (results.classes, len(card.class_names), card.input.shape)
-    expect(sizes == (info.classes, info.classes, info.image_shape), f"its classes or images are not {info.label}'s")
+    here = (info.classes, info.classes, info.image_shape)
+    expect(sizes == here, said("its classes or images are not {data}'s", data=info.label))
 
 
 def _records(members: Mapping[str, bytes]) -> Iterator[RecordRow]:
@@ -431,28 +468,34 @@ def _records(members: Mapping[str, bytes]) -> Iterator[RecordRow]:
     text = io.TextIOWrapper(io.BytesIO(members["metrics.csv"]), "utf-8", newline="\n")
     rows = csv.reader(iter(lambda: text.readline(MAX_LINE), ""), quoting=csv.QUOTE_NONE)
     last, line = {"step": 0, "epoch": 0}, 1
+    too_many = said("its metrics.csv holds more than {count:,} records", count=MAX_RECORDS)
     try:
-        expect(next(rows, None) == list(RECORD_COLUMNS), "its metrics.csv has another heading")
+        expect(next(rows, None) == list(RECORD_COLUMNS), said("its metrics.csv has another heading"))
         for line, cells in enumerate(rows, 2):
-            expect(line <= MAX_RECORDS + 1, f"its metrics.csv holds more than {MAX_RECORDS:,} records")
+            expect(line <= MAX_RECORDS + 1, too_many)
             if len(cells) != len(RECORD_COLUMNS):
-                raise ValueError(f"{len(cells)} cells")
+                raise ValueError(said("{count} cells", count=len(cells)))
             cells_by_name = zip(RECORD_COLUMNS, cells, strict=True)
             record = _Record(**{name: cell or None for name, cell in cells_by_name}).model_dump()
             if record["step"] <= last[record["kind"]]:
-                raise ValueError("its step does not follow")
+                raise ValueError(said("its step does not follow"))
             last[record["kind"]] = record["step"]
             if record["kind"] == "epoch":
                 if record["best"] is None or record["seconds"] is None or record["epoch"] % 1:
-                    raise ValueError("half an epoch")
+                    raise ValueError(said("half an epoch"))
                 record["epoch"] = int(record["epoch"])
             yield cast(RecordRow, record)
     except (ValueError, csv.Error) as error:
-        raise FlawError(f"its metrics.csv has no record in line {line} ({_first(error)})") from error
+        why = _first(error)
+        raise FlawError(said("its metrics.csv has no record in line {line} ({why})", line=line, why=why)) from error
 
 
 def _first(error: Exception) -> str:
-    return str(error).partition("; ")[0][:200]
+    text = said_by(error)
+    while isinstance(text, Said) and text.template == "{first}; {next}":  # as kd_core.base.config joins clauses
+        text = cast(str, text.values["first"])
+    short = str(text).partition("; ")[0][:200]
+    return text if text == short else short
 
 
 def _tensors(members: Mapping[str, bytes], name: str) -> dict[str, "Tensor"]:
@@ -464,8 +507,8 @@ def _tensors(members: Mapping[str, bytes], name: str) -> dict[str, "Tensor"]:
         tensors = safetensors.torch.load(members[name])
         finite = all(bool(tensor.isfinite().all()) for tensor in tensors.values())
     except Exception as error:  # made-up content can raise nearly anything; none of it runs
-        raise FlawError(f"its {name} is no safetensors file as KD Lab writes it") from error
-    expect(finite, f"its {name} holds what is not finite")
+        raise FlawError(said("its {name} is no safetensors file as KD Lab writes it", name=name)) from error
+    expect(finite, said("its {name} holds what is not finite", name=name))
     return tensors
 
 
@@ -485,20 +528,26 @@ def _check_against_data(bundle: _Bundle) -> None:
 
     dataset = load.load(name)
     errors = test_errors(logits["test"].numpy(), dataset.test_labels.numpy())
-    expect(card.results.test_errors == errors, f"its logits make {errors:,} test errors, and it tells of others")
+    others = said("its logits make {count:,} test errors, and it tells of others", count=errors)
+    expect(card.results.test_errors == errors, others)
     pixels = [(card.input.mean, dataset.mean), (card.input.std, dataset.std)]
     alike = all(math.isclose(*pair, rel_tol=1e-4) for pair in pixels) and card.class_names == dataset.class_names
-    expect(alike, f"its card.json tells of other pixels or class names than {name} has")
+    expect(alike, said("its card.json tells of other pixels or class names than {data} has", data=name))
     images = {"test": dataset.test_images, "train": dataset.train_images}
     if "validation" in logits:
         try:
             chosen_by = split_of(dataset, card.config)[1]
         except ConfigError as error:
-            raise FlawError("its transfer set holds no image") from error
-        expect(len(chosen_by) == len(logits["validation"]), "it tells of another validation split than its config's")
+            raise FlawError(said("its transfer set holds no image")) from error
+        expect(
+            len(chosen_by) == len(logits["validation"]),
+            said("it tells of another validation split than its config's"),
+        )
         images["validation"] = dataset.train_images[chosen_by[:RECOMPUTED_IMAGES]]
     for part, shown in images.items():
         if part in logits:
             fresh = build.logits_of(bundle.model, shown[:RECOMPUTED_IMAGES], dataset.normalise)
             alike = torch.allclose(fresh, logits[part][:RECOMPUTED_IMAGES], rtol=TOLERANCE, atol=TOLERANCE)
-            expect(alike, f"its weights give other logits of {part} images than its {LOGITS}")
+            expect(
+                alike, said("its weights give other logits of {part} images than its {file}", part=part, file=LOGITS)
+            )

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
 from kd_core.base.paths import INSTALLED, ROOT
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.exchange.model_card import model_card
@@ -155,7 +156,11 @@ def _json(name: str, file: str) -> dict[str, Any]:
 
 
 def _damaged(path: Path) -> SaveError:
-    return SaveError(f"{path} is missing or damaged: fetch KD Lab anew, or make it with '{COMMAND}'.")
+    return SaveError(
+        said(
+            "{path} is missing or damaged: fetch KD Lab anew, or make it with '{command}'.", path=path, command=COMMAND
+        )
+    )
 
 
 # --------------------------------------------------------------------------------------------------------- shipping

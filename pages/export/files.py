@@ -16,7 +16,7 @@ from pages.shared.language import _
 from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
 MEANINGS = {
     export_checks.WEIGHTS: said("Weights for PyTorch, as safetensors: nothing in it can run"),
@@ -33,7 +33,7 @@ def checks_of(run: Run) -> Checks | None:
             literal(
                 _(
                     "{run} gives logits alone: the file that it was brought as is all there is to take away.",
-                    run=_(run.label),
+                    run=in_language(run.label),
                 )
             ),
             icon=":material/block:",

@@ -16,7 +16,7 @@ from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, 
 from pages.shared.figures import style
 from pages.shared.language import _
 from pages.shared.session.address import callbacks, number, selected
-from pages.shared.words import explained
+from pages.shared.words import explained, in_language
 from pages.temperature.subject import Subject
 
 TEXTS = prose(__file__)
@@ -74,7 +74,7 @@ def _settings(
 ) -> Settings:
     """Let the user choose them. label: None where nobody has labelled the image."""
     students = {run.id: run for run in models if run.config.role != "teacher"}
-    labels = {run_id: _(name) for run_id, name in story.names(models).items() if run_id in students}
+    labels = {run_id: in_language(name) for run_id, name in story.names(models).items() if run_id in students}
     student = selected(_("Student"), labels, name="student", key="felt_student", default=[*students][-1])
     t_squared = st.toggle(_("Multiply the soft loss by T²"), value=True, key="t_squared", bind="query-params")
     if label is None:

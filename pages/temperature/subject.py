@@ -23,7 +23,7 @@ from pages.shared.language import _, of_error
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 from pages.temperature.crop import crop
 
 SEEN, TILES = said("What the models see"), 24
@@ -180,6 +180,8 @@ def show_subject(subject: Subject, models: Sequence[Run], class_names: Sequence[
             top = int(predictions(subject.logits[run.id][None])[0])
             mark = "" if subject.label is None else ":material/check:" if top == subject.label else ":material/close:"
             square = f'<i class="kd-square" style="background: {colours[run.id]}"></i>'
-            verdict = _("{name} says **{top}**", name=literal(_(names[run.id])), top=literal(class_names[top]))
+            verdict = _(
+                "{name} says **{top}**", name=literal(in_language(names[run.id])), top=literal(class_names[top])
+            )
             verdicts.append(f"{square} {verdict} {mark}".rstrip())
         st.markdown("  \n".join(verdicts), unsafe_allow_html=True)

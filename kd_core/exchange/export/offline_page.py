@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_core.base.files import read_bytes, read_text
-from kd_core.base.templates import filled
+from kd_core.base.templates import filled, said, said_by
 from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import ExportError
@@ -57,20 +57,20 @@ def browser_page_problem(folder: RunFolder) -> str | None:
 def _page(folder: RunFolder) -> bytes | str:
     checks = export_checks.read_checks(folder)
     if checks is None:
-        return "This run has not been exported yet: export it first."
+        return said("This run has not been exported yet: export it first.")
     passed = [name for name in (export_checks.ONNX_INT8, export_checks.ONNX) if checks.file(name).passed]
     if not passed:
-        return "No ONNX file of this run passed its check, so there is nothing that a page could run."
+        return said("No ONNX file of this run passed its check, so there is nothing that a page could run.")
     try:
         card = json.loads(read_text(folder.card))
         shape, class_names = card["input"]["shape"], card["class_names"]
         graph = read_bytes(folder.export / passed[0])
     except (OSError, ValueError, KeyError, TypeError):
-        return "The card of this run is missing or damaged: run it again."
+        return said("The card of this run is missing or damaged: run it again.")
     try:
         program = to_program(graph)
     except ExportError as error:
-        return str(error)
+        return said_by(error)
     check = checks.file(passed[0])
     draws = card["config"]["dataset"] in HANDWRITTEN
     errors = f"{check.test_errors:,} test errors of {check.test_examples:,}"
@@ -84,7 +84,11 @@ def _page(folder: RunFolder) -> bytes | str:
         facts={"class_names": class_names, "shape": shape, "draws": draws, "program": program},
     ).encode()
     if len(page) > MAX_BYTES:
-        return f"The page would be {len(page) / 1e6:.0f} MB, and {MAX_BYTES // 10**6} MB is the most: use the files."
+        return said(
+            "The page would be {megabytes:.0f} MB, and {most} MB is the most: use the files.",
+            megabytes=len(page) / 1e6,
+            most=MAX_BYTES // 10**6,
+        )
     return page
 
 
@@ -109,15 +113,20 @@ def to_program(graph: bytes) -> dict[str, Any]:
                 handed[name] = value
         if known is None:
             raise ExportError(
-                f"The page's interpreter has no {node.op_type} as this architecture uses it; it knows the mlp and the"
-                " cnn: use the ONNX file with onnxruntime-web."
+                said(
+                    "The page's interpreter has no {operation} as this architecture uses it; it knows the mlp and the"
+                    " cnn: use the ONNX file with onnxruntime-web.",
+                    operation=node.op_type,
+                )
             )
         nodes.append({"op": node.op_type, "inputs": list(node.input), "output": node.output[0], **handed})
     tensors = {}
     for item in model.initializer:
         numbers = onnx.numpy_helper.to_array(item)
         if numbers.dtype.name not in _TYPES:
-            raise ExportError(f"The page's interpreter has no {numbers.dtype.name} numbers: use the ONNX file.")
+            raise ExportError(
+                said("The page's interpreter has no {kind} numbers: use the ONNX file.", kind=numbers.dtype.name)
+            )
         if numbers.dtype.name == "int64":
             numbers = numbers.astype("int32")  # shapes; JavaScript's 64-bit integers are another type
         little = numbers.astype(numbers.dtype.newbyteorder("<"))

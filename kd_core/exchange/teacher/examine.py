@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from kd_core.base.archive import Archive, DamagedError, FlawError
+from kd_core.base.templates import said
 from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.exchange.teacher.readings import Reading, Ways, of_columns
 from kd_core.exchange.teacher.search import Chosen, Search, Tell
-from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome
-from kd_core.exchange.teacher.weights import MAX_NAMES, TeacherError
+from kd_core.exchange.teacher.trial import Ask, Outcome
+from kd_core.exchange.teacher.weights import MAX_NAMES, TeacherError, joined
 from kd_core.models import black_box
 from kd_core.training.config import RunConfig, TrainingConfig
 
@@ -29,11 +30,17 @@ GUESSES = 0.01
 """Above this chance of so many right answers by guessing alone, a teacher is taken to guess."""
 NO_TRAINING = TrainingConfig(epochs=1, warmup_epochs=0)
 """What stands in the config of a run that was not trained here; its split is what validation errors are counted on."""
+_QUESTIONS = {
+    "weights": said("weights"), "output": said("output"), "activation": said("activation"),
+    "norm_last": said("batch norm after activation"), "pool": said("pooling"), "first_stride": said("first stride"),
+    "pixels": said("pixels"), "inverted": said("dark and light exchanged"),
+}  # fmt: skip
+"""trial.QUESTIONS within a sentence."""
 
 
 def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Outcome[dict[str, Tensor]]:
     """Read a file as fits training images best, and ask it of the whole test set. Raises LabError for no teacher."""
-    tell("Reading the file", 0.0)
+    tell(said("Reading the file"), 0.0)
     ways = Ways(content, kind_of(content), ask, dataset)
     chosen = Search(ways, tell).choose()
     reading, labels = chosen.reading, dataset.test_labels.numpy()
@@ -49,14 +56,20 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Outcome[d
     config, state, notes = _run(ways, reading, chosen.columns)
     errors = accuracy.test_errors(logits, labels)
     sentences = _guessing(errors, labels), _better(chosen), _order(chosen), _unknown(ask.errors, [*tried])
-    warning = " ".join(filter(None, sentences))
+    warning = joined(filter(None, sentences), " ")
     if 2 * errors > len(labels) and not warning:
         notes += (
-            f"It gets {1 - errors / len(labels):.1%} of the test images right, which is more than guessing would, and"
-            " nothing that was tried explains most of its errors: it may simply be weak.",
+            said(
+                "It gets {share:.1%} of the test images right, which is more than guessing would, and nothing that was"
+                " tried explains most of its errors: it may simply be weak.",
+                share=1 - errors / len(labels),
+            ),
         )
-    answers = "; ".join(f"{QUESTIONS[name].lower()} {reading[name]}" for name in (q.name for q in chosen.questions))
-    notes += (f"What its file does not tell was tried: {answers}.",)
+    answers = [
+        said("{question} {answer}", question=_QUESTIONS[question.name], answer=reading[question.name])
+        for question in chosen.questions
+    ]
+    notes += (said("What its file does not tell was tried: {answers}.", answers=joined(answers, "; ")),)
     return Outcome(config, state, notes, warning, errors, len(labels), chosen.questions)
 
 
@@ -78,7 +91,10 @@ def _run(
         external = external.replace(classes=tuple(columns))
         state = state if made.model.opaque else of_columns(state, columns)
         names = ", ".join(f"{name} {column}" for name, column in zip(ways.dataset.class_names, columns, strict=True))
-        notes = (*notes, f"It knows {made.classes:,} classes, of which these were taken: {names[:400]}.")
+        taken = said(
+            "It knows {classes:,} classes, of which these were taken: {names}.", classes=made.classes, names=names[:400]
+        )
+        notes = (*notes, taken)
     config = RunConfig(
         role="teacher", dataset=ways.ask.dataset, model=made.model, training=NO_TRAINING, brought=external
     )
@@ -90,13 +106,17 @@ def _test_logits(ways: Ways, reading: Reading, columns: Sequence[int] | None, te
     images, answers = ways.dataset.test_images, []
     for part in images.split(black_box.BATCH):
         answers.append(ways.logits(reading, part))
-        tell("Asking it of the test set", sum(map(len, answers)) / len(images))
+        tell(said("Asking it of the test set"), sum(map(len, answers)) / len(images))
     logits = torch.cat(answers)
     odd = int((~logits.isfinite()).any(dim=1).sum())
     if odd:
         raise TeacherError(
-            f"What this file says of {odd:,} of {len(logits):,} test images is not all numbers (NaN or infinite): it"
-            " diverged, or its weights are damaged."
+            said(
+                "What this file says of {odd:,} of {images:,} test images is not all numbers (NaN or infinite): it"
+                " diverged, or its weights are damaged.",
+                odd=odd,
+                images=len(logits),
+            )
         )
     return (logits if columns is None else logits[:, list(columns)]).numpy()
 
@@ -104,17 +124,20 @@ def _test_logits(ways: Ways, reading: Reading, columns: Sequence[int] | None, te
 def kind_of(content: bytes) -> Any:
     """'weights', 'program' or 'onnx', by how a file begins. Raises TeacherError for one that is empty or too large."""
     if not content:
-        raise TeacherError("This file is empty: choose the file that holds the trained teacher.")
+        raise TeacherError(said("This file is empty: choose the file that holds the trained teacher."))
     if len(content) > black_box.MAX_BYTES:
-        raise TeacherError(f"This file is larger than {black_box.MAX_BYTES // 10**6} MB: bring a smaller teacher.")
+        most = black_box.MAX_BYTES // 10**6
+        raise TeacherError(said("This file is larger than {megabytes} MB: bring a smaller teacher.", megabytes=most))
     if content[:4] == b"PK\3\4":
         names = _zip_names(content)
         if any(name.endswith("/archive_format") or name == "serialized_exported_program.json" for name in names):
             return "program"
         if any(name.endswith("/constants.pkl") for name in names):
             raise TeacherError(
-                "This is a TorchScript program, which KD Lab does not run: save model.state_dict(), or export it with"
-                " torch.export or to ONNX."
+                said(
+                    "This is a TorchScript program, which KD Lab does not run: save model.state_dict(), or export it"
+                    " with torch.export or to ONNX."
+                )
             )
         return "weights"
     if content[:1] == b"\x80" or content[8:9] == b"{":
@@ -122,8 +145,10 @@ def kind_of(content: bytes) -> Any:
     if content[:1] in (b"\x08", b"\x12", b"\x3a"):  # protobuf: ir_version, producer_name or graph comes first
         return "onnx"
     raise TeacherError(
-        "This is none of the files that KD Lab reads: a state dict saved by torch.save, safetensors, a torch.export"
-        " program, or ONNX."
+        said(
+            "This is none of the files that KD Lab reads: a state dict saved by torch.save, safetensors, a torch.export"
+            " program, or ONNX."
+        )
     )
 
 
@@ -133,10 +158,12 @@ def _zip_names(content: bytes) -> list[str]:
         archive = Archive(content)
         archive.check_size(MAX_NAMES, black_box.MAX_BYTES)
     except DamagedError as error:
-        raise TeacherError("This file is damaged or cut short: copy it again.") from error
+        raise TeacherError(said("This file is damaged or cut short: copy it again.")) from error
     except FlawError as flaw:
-        most = f"{black_box.MAX_BYTES // 10**6} MB"
-        raise TeacherError(f"This file unpacks to over {most}: bring a smaller teacher.") from flaw
+        most = black_box.MAX_BYTES // 10**6
+        raise TeacherError(
+            said("This file unpacks to over {megabytes} MB: bring a smaller teacher.", megabytes=most)
+        ) from flaw
     return list(archive.sizes)
 
 
@@ -155,13 +182,17 @@ def _check_answers(logits: Callable[[Tensor], Tensor], test_images: Tensor) -> N
         return
     if not torch.allclose(first, second, rtol=SAME, atol=SAME):
         raise TeacherError(
-            "This file says something else when it is asked again of the same images: it was saved as in training."
-            " Call model.eval() before you export it."
+            said(
+                "This file says something else when it is asked again of the same images: it was saved as in training."
+                " Call model.eval() before you export it."
+            )
         )
     if not torch.allclose(first[:3], few, rtol=SAME, atol=SAME):
         raise TeacherError(
-            "What this file says of an image depends on the others beside it: it was saved as in training (call"
-            " model.eval() before you export it), or it is quantised dynamically (bring it as it was before)."
+            said(
+                "What this file says of an image depends on the others beside it: it was saved as in training (call"
+                " model.eval() before you export it), or it is quantised dynamically (bring it as it was before)."
+            )
         )
 
 
@@ -173,10 +204,13 @@ def _guessing(errors: int, labels: Any) -> str:
     chance = binomtest(right, len(labels), most, alternative="greater").pvalue
     if chance < GUESSES:
         return ""
-    return (
-        f"It errs as if it guessed: it gets {right / len(labels):.1%} of the test images right, and always naming the"
-        f" most frequent class {most:.1%} (exact binomial test, p = {chance:.2g}). It is untrained, or was trained on"
-        " other images, on these resized (state the side), or as another architecture."
+    return said(
+        "It errs as if it guessed: it gets {share:.1%} of the test images right, and always naming the most frequent"
+        " class {most:.1%} (exact binomial test, p = {chance:.2g}). It is untrained, or was trained on other images, on"
+        " these resized (state the side), or as another architecture.",
+        share=right / len(labels),
+        most=most,
+        chance=chance,
     )
 
 
@@ -186,7 +220,9 @@ def _better(chosen: Chosen) -> str:
         return ""
     reading, score = chosen.better
     changes = [f"{name} {option}" for name, option in reading.items() if option != chosen.reading[name]]
-    return f"Other answers do better: with {', '.join(changes)} it gets {score.sentence}."
+    return said(
+        "Other answers do better: with {changes} it gets {score}.", changes=", ".join(changes), score=score.sentence
+    )
 
 
 def _order(chosen: Chosen) -> str:
@@ -194,9 +230,10 @@ def _order(chosen: Chosen) -> str:
     if chosen.order is None:
         return ""
     order, score = chosen.order
-    return (
-        "Its classes stand in another order, which explains most of its errors: with classes"
-        f" {','.join(map(str, order))} it gets {score.sentence}."
+    return said(
+        "Its classes stand in another order, which explains most of its errors: with classes {order} it gets {score}.",
+        order=",".join(map(str, order)),
+        score=score.sentence,
     )
 
 
@@ -205,7 +242,9 @@ def _unknown(errors: int | None, tried: Sequence[int]) -> str:
     if errors is None or errors in tried:
         return ""
     nearest = min(tried, key=lambda number: abs(number - errors))
-    return (
-        f"{errors:,} test errors were to come out, and none of the ways to read it that do best gives them (the"
-        f" nearest: {nearest:,}): something in it is read wrongly, or they are of other images."
+    return said(
+        "{errors:,} test errors were to come out, and none of the ways to read it that do best gives them (the nearest:"
+        " {nearest:,}): something in it is read wrongly, or they are of other images.",
+        errors=errors,
+        nearest=nearest,
     )

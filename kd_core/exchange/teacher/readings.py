@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.data.dataset import Dataset
 from kd_core.exchange.teacher.trial import Ask
 from kd_core.exchange.teacher.weights import Fitted, TeacherError, Weights, fitted, read_weights, recognised
@@ -67,10 +68,23 @@ class Ways:
         for question, answer in self.answers.items():
             options = self.questions.get(question)
             if options is None and question not in STATEMENTS:
-                raise TeacherError(f"This file leaves no {question} open: it asks for {', '.join(self.questions)}.")
+                raise TeacherError(
+                    said(
+                        "This file leaves no {question} open: it asks for {questions}.",
+                        question=question,
+                        questions=", ".join(self.questions),
+                    )
+                )
             if options is not None and answer not in options:
                 if not (answer.isdigit() or answer == STATED):
-                    raise TeacherError(f"{question} can be {', '.join(options)} here, got '{answer[:60]}'.")
+                    raise TeacherError(
+                        said(
+                            "{question} can be {options} here, got '{answer}'.",
+                            question=question,
+                            options=", ".join(options),
+                            answer=answer[:60],
+                        )
+                    )
                 options.append(answer)
 
     def _of_weights(self) -> dict[str, list[str]]:
@@ -91,7 +105,7 @@ class Ways:
             except TeacherError as error:
                 problem = problem or error
         if not self._sets:
-            raise problem or TeacherError("This file holds no weights.")
+            raise problem or TeacherError(said("This file holds no weights."))
         options = {name: [_word(value) for value in values] for name, values in self._left_open.items()}
         return {"weights": [*self._sets], **options}
 
@@ -106,7 +120,9 @@ class Ways:
         if side is None:
             return shape
         if not side.isdigit() or not 4 <= int(side) <= MAX_SIDE:
-            raise TeacherError(f"side must be a number of pixels from 4 to {MAX_SIDE}, got '{side[:60]}'.")
+            raise TeacherError(
+                said("side must be a number of pixels from 4 to {most}, got '{side}'.", most=MAX_SIDE, side=side[:60])
+            )
         return shape[0], int(side), int(side)
 
     def _fit(self, weights: Weights, model: ModelConfig) -> Fitted:
@@ -115,9 +131,9 @@ class Ways:
     def _of_black_box(self) -> dict[str, list[str]]:
         """Its outputs that may be logits: of as many classes as the data set has, or else of more."""
         if self.ask.model is not None:
-            raise TeacherError("This file holds a whole program, not weights: leave the architecture to it.")
+            raise TeacherError(said("This file holds a whole program, not weights: leave the architecture to it."))
         widths: dict[str, int] = {}
-        problem: LabError = TeacherError("This file gives nothing.")
+        problem: LabError = TeacherError(said("This file gives nothing."))
         for index, name in enumerate(black_box.outputs_of(self.content, self.kind)[:MAX_OUTPUTS]):
             try:
                 widths[name] = self._box(index).classes
@@ -129,8 +145,12 @@ class Ways:
         more = [name for name, width in widths.items() if width > classes]
         if widths and not exact and not more:
             raise TeacherError(
-                f"This file gives {max(widths.values()):,} classes, the data set has {classes:,}: choose the data set"
-                " it was made for."
+                said(
+                    "This file gives {given:,} classes, the data set has {classes:,}: choose the data set it was made"
+                    " for.",
+                    given=max(widths.values()),
+                    classes=classes,
+                )
             )
         if not widths:
             raise problem
@@ -160,15 +180,17 @@ class Ways:
         state, shape, classes, left_out = self._fit(weights, model)
         core = build.blueprint(model, shape, classes)
         core.load_state_dict(state, assign=True)
-        notes = [*weights.notes]
+        notes: list[str] = [*weights.notes]
         if left_out:
-            notes.append(f"Not of this network, and left out: {left_out}.")
+            notes.append(said("Not of this network, and left out: {names}.", names=left_out))
         if len(self._sets) > 1:
-            notes.append(f"Of its weights, '{reading['weights']}' were taken.")
+            notes.append(said("Of its weights, '{name}' were taken.", name=reading["weights"]))
         facts = {"shape": None if shape == self.dataset.image_shape else shape, "weights": weights.name}
         if facts["shape"]:
-            notes.append(f"It is given images of {'x'.join(map(str, shape))}, made of the data set's.")
-        return Made(model, facts, core.eval(), state, classes, (*notes, f"It is taken for {model.label}."))
+            side = "x".join(map(str, shape))
+            notes.append(said("It is given images of {shape}, made of the data set's.", shape=side))
+        notes.append(said("It is taken for {model}.", model=model.label))
+        return Made(model, facts, core.eval(), state, classes, tuple(notes))
 
     def _box(self, output: int) -> Made:
         external = self._external({"pixels": "own"}, output=output)
@@ -178,10 +200,10 @@ class Ways:
         core = BlackBox(self.content, shape, None, external).eval()
         images = self.dataset.test_images[:FEW]
         answers = build.logits_of(core, images, self._preparing(external.replace(shape=facts["shape"])))
-        notes = [f"It is {_KINDS[self.kind]}: a black box, asked for its logits alone."]
+        notes: list[str] = [_KINDS[self.kind]]
         if bool((answers >= 0).all()) and torch.allclose(answers.sum(dim=1), torch.ones(len(answers)), atol=1e-3):
             facts["gives"] = "probabilities"
-            notes.append("It gives probabilities; their logarithms serve as its logits, which says the same.")
+            notes.append(said("It gives probabilities; their logarithms serve as its logits, which says the same."))
             core.external = external.replace(gives="probabilities")
         return Made(ModelConfig(name=BLACK_BOX), facts, core, core.state_dict(), answers.shape[1], tuple(notes))
 
@@ -221,13 +243,21 @@ class Ways:
         columns = [int(part) if part.strip().isdigit() else -1 for part in answer.split(",")]
         if len(columns) != classes or not all(0 <= column < logits.shape[1] for column in columns):
             raise TeacherError(
-                f"classes must be {classes:,} numbers from 0 to {logits.shape[1] - 1:,} with commas between: which of"
-                f" the file's classes are the data set's, in the order of {', '.join(self.dataset.class_names)[:200]}."
+                said(
+                    "classes must be {classes:,} numbers from 0 to {last:,} with commas between: which of the file's"
+                    " classes are the data set's, in the order of {names}.",
+                    classes=classes,
+                    last=logits.shape[1] - 1,
+                    names=", ".join(self.dataset.class_names)[:200],
+                )
             )
         return columns
 
 
-_KINDS = {"program": "a torch.export program", "onnx": "an ONNX file"}
+_KINDS = {
+    "program": said("It is a torch.export program: a black box, asked for its logits alone."),
+    "onnx": said("It is an ONNX file: a black box, asked for its logits alone."),
+}
 
 
 def _word(value: Any) -> str:

@@ -16,11 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from kd_core.base.templates import Said, said
 from kd_core.exchange.teacher.readings import Reading, Ways, best_columns
 from kd_core.exchange.teacher.trial import Question
 from kd_core.exchange.teacher.weights import TeacherError
 from kd_core.models import build
 
+COMPARING = said("Comparing the best ({count:,})")
 Tell = Callable[[str, float], None]
 """Hears what is being done, with the share done, 0 to 1."""
 FEW_IMAGES, MOST_IMAGES, BLACK_BOX_IMAGES = 64, 1000, 256
@@ -45,9 +47,9 @@ class Score(NamedTuple):
         return int(self.wrong.sum())
 
     @property
-    def sentence(self) -> str:
+    def sentence(self) -> Said:
         """It as a count."""
-        return f"{self.errors:,} of {len(self.wrong):,} training images wrong"
+        return said("{errors:,} of {images:,} training images wrong", errors=self.errors, images=len(self.wrong))
 
     def beats(self, other: "Score") -> bool:
         """Whether it makes fewer errors by more than chance: McNemar's exact test."""
@@ -97,10 +99,12 @@ class Search:
         Raises TeacherError where it can be asked in none.
         """
         ways, tried = self._ways, list(self._ways.all())
-        ranked = self._ranked(tried, "Trying ways to read it", 0.0)
+        ranked = self._ranked(tried, said("Trying ways to read it ({count:,})"), 0.0)
         usual = next((reading for reading in tried if reading in ranked and ways.allows(reading)), None)
         if usual is None:
-            raise TeacherError(f"This file cannot be asked of such images ({self._problem}): state what it reads.")
+            raise TeacherError(
+                said("This file cannot be asked of such images ({why}): state what it reads.", why=self._problem)
+            )
         evaluations = 2 * FINALISTS + sum(map(len, ways.questions.values()))
         made = ways.made(usual)
         if made.model.opaque:
@@ -109,16 +113,16 @@ class Search:
             once = build.multiply_adds(made.core, made.facts["shape"] or ways.dataset.image_shape)
             self._draw(int(min(MOST_IMAGES, max(FEW_IMAGES, MULTIPLY_ADDS / (once * evaluations)))))
         allowed = [reading for reading in ranked if ways.allows(reading)]
-        others = self._ranked([usual, *allowed[:FINALISTS], *ranked[:FINALISTS]], "Comparing the best", 0.5)
+        others = self._ranked([usual, *allowed[:FINALISTS], *ranked[:FINALISTS]], COMPARING, 0.5)
         taken = self._better(filter(ways.allows, others), usual)
         for question, options in ways.questions.items():
             changed = [{**taken, question: option} for option in options]
-            near = self._ranked(filter(ways.allows, changed), "Comparing the best", 0.8)
+            near = self._ranked(filter(ways.allows, changed), COMPARING, 0.8)
             taken = self._better(near, {**taken, question: usual[question]})
             others += [reading for reading in near if reading not in others]
         best, logits = self._better(others, taken), ways.logits(taken, self._images)
         columns, now, then = ways.columns(logits, self._labels), self._score(taken), self._score(best)
-        others = self._ranked(filter(ways.allows, others), "Comparing the best", 0.9)
+        others = self._ranked(filter(ways.allows, others), COMPARING, 0.9)
         return Chosen(
             reading=taken,
             others=[reading for reading in others if reading != taken],
@@ -152,7 +156,7 @@ class Search:
             score = self._score(reading)
             if score is not None and not any(reading == other for _, other in scored):
                 scored.append((score.errors, reading))
-            self._tell(f"{words} ({done + 1:,})", begun)
+            self._tell(said(words, count=done + 1), begun)
         return [reading for _, reading in sorted(scored, key=lambda pair: pair[0])]
 
     def _better(self, readings: Iterable[Reading], than: Reading) -> Reading:

@@ -21,7 +21,8 @@ from pydantic import Field
 
 from kd_core.base.config import Config, LabError
 from kd_core.base.files import remove_folder, write_atomic
-from kd_core.base.process import SECONDS_BETWEEN_LOOKS, Child, keep_heaps_few
+from kd_core.base.process import SECONDS_BETWEEN_LOOKS, Child, keep_heaps_few, reported
+from kd_core.base.templates import read_back, said, said_by
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import new_id
 from kd_core.runs.store import Store
@@ -34,7 +35,7 @@ MAX_BYTES = 500_000_000
 """Of a file."""
 MAX_MEMORY_BYTES = 3_000_000_000
 MAX_SECONDS, SECONDS_WITHOUT_A_WORD = 1800.0, 120.0
-STOPPED = "It was stopped before it was tried."
+STOPPED = said("It was stopped before it was tried.")
 TAG = "brought"
 """Of the runs of such teachers."""
 _ONE_AT_A_TIME = threading.BoundedSemaphore(1)
@@ -61,8 +62,9 @@ class Ask(Config):
 
 
 QUESTIONS = {
-    "weights": "Weights", "output": "Output", "activation": "Activation", "norm_last": "Batch norm after activation",
-    "pool": "Pooling", "first_stride": "First stride", "pixels": "Pixels", "inverted": "Dark and light exchanged",
+    "weights": said("Weights"), "output": said("Output"), "activation": said("Activation"),
+    "norm_last": said("Batch norm after activation"), "pool": said("Pooling"), "first_stride": said("First stride"),
+    "pixels": said("Pixels"), "inverted": said("Dark and light exchanged"),
 }  # fmt: skip
 
 
@@ -133,14 +135,16 @@ class Trial:
 
     def __init__(self, content: bytes, ask: Ask) -> None:
         if not content:
-            raise TrialError("This file is empty: choose the file that holds the trained teacher.")
+            raise TrialError(said("This file is empty: choose the file that holds the trained teacher."))
         if len(content) > MAX_BYTES:
-            raise TrialError(f"This file is larger than {MAX_BYTES // 10**6} MB: bring a smaller teacher.")
+            raise TrialError(
+                said("This file is larger than {megabytes} MB: bring a smaller teacher.", megabytes=MAX_BYTES // 10**6)
+            )
         self._folder = tempfile.TemporaryDirectory(prefix="kd-lab-trial-", ignore_cleanup_errors=True)
         self._path = Path(self._folder.name)
         (self._path / ASK).write_text(ask.model_dump_json(), encoding="utf-8")
         (self._path / FILE).write_bytes(content)
-        self._child = Child("Waiting until another file was tried")
+        self._child = Child(said("Waiting until another file was tried"))
         self._outcome: Outcome[bytes] | LabError | None = None
         self._thread = threading.Thread(target=self._see_through, name="kd-lab-trial", daemon=True)
         self._thread.start()
@@ -179,7 +183,8 @@ class Trial:
         except LabError as error:
             self._outcome = error
         except OSError as error:
-            self._outcome = TrialError(f"It could not be tried here ({error.strerror or error}): try again.")
+            why = error.strerror or said_by(error)
+            self._outcome = TrialError(said("It could not be tried here ({why}): try again.", why=why))
         finally:
             self._folder.cleanup()
 
@@ -191,7 +196,9 @@ class Trial:
             max_silent_seconds=SECONDS_WITHOUT_A_WORD,
         )
         if child.late:
-            raise TrialError("This file takes too long to answer: bring a smaller teacher, or in a shell try it alone.")
+            raise TrialError(
+                said("This file takes too long to answer: bring a smaller teacher, or in a shell try it alone.")
+            )
         if child.stopped:
             raise TrialError(STOPPED)
         if child.error is not None:
@@ -199,14 +206,17 @@ class Trial:
         if child.result is None:
             log.warning("the process that tried a teacher ended early: %s", complaints)
             raise TrialError(
-                "This file broke the process that tried it, or took more memory than a teacher may: it is not taken."
+                said(
+                    "This file broke the process that tried it, or took more memory than a teacher may: it is not"
+                    " taken."
+                )
             )
         outcome = child.result
         return Outcome(
             RunConfig.model_validate(outcome["config"]),
             (self._path / STATE).read_bytes(),
-            tuple(outcome["notes"]),
-            outcome["warning"],
+            tuple(read_back(str(note)) for note in outcome["notes"]),
+            read_back(str(outcome["warning"])),
             outcome["test_errors"],
             outcome["test_examples"],
             tuple(Question(*question) for question in outcome["questions"]),
@@ -243,13 +253,13 @@ def main(folder: Path) -> None:
     def tell(text: str, share: float) -> None:
         if os.getppid() != parent:
             raise SystemExit("nobody waits for it any more")
-        report({"text": text, "share": share})
+        report({"text": reported(text), "share": share})
 
     def report(facts: dict[str, Any]) -> None:
         print("\n" + json.dumps(facts), flush=True)  # a library may have left a line unfinished
 
     try:
-        tell("Loading the data set", 0.0)
+        tell(said("Loading the data set"), 0.0)
         ask = Ask.from_json((folder / ASK).read_text(encoding="utf-8"))
         dataset = load.load(ask.dataset, tell)
         content = (folder / FILE).read_bytes()
@@ -258,17 +268,22 @@ def main(folder: Path) -> None:
         tensors.save_tensors(folder / STATE, tried.state)
         result = tried._asdict() | {"config": tried.config.model_dump(mode="json")}
         del result["state"]
+        result |= {"notes": [*map(reported, tried.notes)], "warning": reported(tried.warning)}
         report({"result": result})
     except Exception as error:
         if not isinstance(error, LabError):
             logging.exception("a trial failed")
-        report({"error": str(error) if isinstance(error, LabError) else _broken(error)})
+        report({"error": reported(said_by(error) if isinstance(error, LabError) else _broken(error))})
 
 
 def _broken(error: Exception) -> str:
     if isinstance(error, MemoryError) or "memory" in str(error).lower():
-        return "This file takes more memory than a teacher may: bring a smaller one."
-    return f"This file cannot be asked ({type(error).__name__}: {' '.join(str(error).split())[:200]}): export it anew."
+        return said("This file takes more memory than a teacher may: bring a smaller one.")
+    return said(
+        "This file cannot be asked ({kind}: {why}): export it anew.",
+        kind=type(error).__name__,
+        why=" ".join(str(error).split())[:200],
+    )
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ What torch.save wrote is read by torch.load(weights_only=True) alone.
 import argparse
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any, Literal, NamedTuple
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import Said, counted, said
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
 from kd_core.models import build
@@ -75,7 +76,7 @@ def read_weights(content: bytes) -> list[Weights]:
     plain = content[8:9] == b"{" and content[:1] != b"\x80"
     sets = list(_sets(_safetensors(content) if plain else _unpickled(content)))[:MAX_SETS]
     if not sets:
-        raise TeacherError("This file holds no weights: save them with torch.save(model.state_dict(), ...).")
+        raise TeacherError(said("This file holds no weights: save them with torch.save(model.state_dict(), ...)."))
     read = []
     for name, tensors in sorted(sets, key=lambda named: _rank(named[0])):
         try:
@@ -90,7 +91,7 @@ def _safetensors(content: bytes) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load(content)
     except Exception as error:  # made-up content can raise nearly anything; none of it runs
-        raise TeacherError("This safetensors file is damaged or cut short: copy it again.") from error
+        raise TeacherError(said("This safetensors file is damaged or cut short: copy it again.")) from error
 
 
 def _unpickled(content: bytes) -> Any:
@@ -101,10 +102,12 @@ def _unpickled(content: bytes) -> Any:
     except Exception as error:  # a made-up pickle can raise nearly anything
         if "weights_only" in str(error) or "Weights only" in str(error):
             raise TeacherError(
-                "This file holds Python objects beside its weights, which could run code, so it is not read: save the"
-                " weights alone, with torch.save(model.state_dict(), ...)."
+                said(
+                    "This file holds Python objects beside its weights, which could run code, so it is not read: save"
+                    " the weights alone, with torch.save(model.state_dict(), ...)."
+                )
             ) from error
-        raise TeacherError("This file is damaged or cut short, or torch.save did not write it.") from error
+        raise TeacherError(said("This file is damaged or cut short, or torch.save did not write it.")) from error
 
 
 def _sets(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -113,7 +116,9 @@ def _sets(value: Any, name: str = "", depth: int = 0) -> Iterator[tuple[str, dic
         return
     tensors = {str(key): tensor for key, tensor in value.items() if isinstance(tensor, Tensor)}
     if len(tensors) > MAX_NAMES:
-        raise TeacherError(f"This file holds more than {MAX_NAMES:,} tensors: bring a smaller teacher.")
+        raise TeacherError(
+            said("This file holds more than {count:,} tensors: bring a smaller teacher.", count=MAX_NAMES)
+        )
     if any(tensor.ndim > 0 for tensor in tensors.values()):
         yield name, tensors
     for key, inner in value.items():
@@ -130,21 +135,35 @@ def _rank(name: str) -> tuple[int, int]:
 def _plain(name: str, tensors: Mapping[str, Tensor]) -> Weights:
     weights = {key: tensor for key, tensor in tensors.items() if not NO_LAYER.search(key)}
     left_out = [key for key in tensors if key not in weights]
-    notes = [f"{_some(left_out)} of its training {'was' if len(left_out) == 1 else 'were'} left out."] * bool(left_out)
+    notes: list[str] = []
+    if left_out:
+        notes.append(
+            counted(
+                "{names} of its training was left out.",
+                "{names} of its training were left out.",
+                len(left_out),
+                names=_some(left_out),
+            )
+        )
     while prefix := next(
         (known for known in PREFIXES if weights and all(key.startswith(known) for key in weights)), None
     ):
         weights = {key.removeprefix(prefix): tensor for key, tensor in weights.items()}
-        notes.append(f"'{prefix}' was taken off its names.")
+        notes.append(said("'{prefix}' was taken off its names.", prefix=prefix))
     for key, tensor in weights.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex():
-            raise TeacherError(f"{_shown(key)} in this file is sparse, quantised or complex: save plain numbers.")
+            raise TeacherError(
+                said("{name} in this file is sparse, quantised or complex: save plain numbers.", name=_shown(key))
+            )
         if not bool(tensor.isfinite().all()):
             raise TeacherError(
-                f"{_shown(key)} in this file holds what is no number (NaN or infinite): it diverged, or was damaged."
+                said(
+                    "{name} in this file holds what is no number (NaN or infinite): it diverged, or was damaged.",
+                    name=_shown(key),
+                )
             )
     if any(tensor.is_floating_point() and tensor.dtype != torch.float32 for tensor in weights.values()):
-        notes.append("Its numbers were turned into float32.")
+        notes.append(said("Its numbers were turned into float32."))
     weights = {key: tensor.float() if tensor.is_floating_point() else tensor for key, tensor in weights.items()}
     return Weights(name, weights, tuple(notes))
 
@@ -213,9 +232,13 @@ def recognised(weights: Mapping[str, Tensor]) -> ModelConfig:
     model = _by_layers(weights) or _by_names(weights)
     if model is None:
         raise TeacherError(
-            f"The names and shapes in this file ({_some(list(weights))}) tell none of KD Lab's architectures"
-            f" ({', '.join(MODELS)}) or torchvision's classifiers: choose the one that it was trained as, or bring it"
-            " as a torch.export program or ONNX file."
+            said(
+                "The names and shapes in this file ({names}) tell none of KD Lab's architectures ({architectures}) or"
+                " torchvision's classifiers: choose the one that it was trained as, or bring it as a torch.export"
+                " program or ONNX file.",
+                names=_some(list(weights)),
+                architectures=", ".join(MODELS),
+            )
         )
     return model
 
@@ -308,15 +331,25 @@ def fitted(weights: Mapping[str, Tensor], model: ModelConfig, image_shape: Image
     known = len(given[last]) if last in given else classes
     if known < classes:
         raise TeacherError(
-            f"This file's last layer gives {known:,} classes, {_called(dataset)} has {classes:,}: choose the data set"
-            " that it was trained on."
+            said(
+                "This file's last layer gives {known:,} classes, {data} has {classes:,}: choose the data set that it"
+                " was trained on.",
+                known=known,
+                data=_called(dataset),
+                classes=classes,
+            )
         )
     expected = build.blueprint(model, shape, known).state_dict()
     _check_first(given.get(first), expected[first], shape, dataset)
     if difference := _difference(given, expected, weights):
         raise TeacherError(
-            f"The weights in this file are not those of {model.label} on {_called(dataset)}: {difference}. Choose the"
-            " architecture that it was trained as, or bring it as a torch.export program or ONNX file."
+            said(
+                "The weights in this file are not those of {model} on {data}: {difference}. Choose the architecture"
+                " that it was trained as, or bring it as a torch.export program or ONNX file.",
+                model=model.label,
+                data=_called(dataset),
+                difference=difference,
+            )
         )
     kept = {id(tensor) for tensor in given.values()}
     left_out = _some([name for name, tensor in weights.items() if id(tensor) not in kept])
@@ -339,14 +372,23 @@ def _check_first(first: Tensor | None, expected: Tensor, shape: ImageShape, data
         return
     if first.ndim == 4:
         raise TeacherError(
-            f"This file's first layer reads images of {first.shape[1]} channels, those of {_called(data)} have"
-            f" {data.image_shape[0]}: choose the data set that it was trained on."
+            said(
+                "This file's first layer reads images of {read} channels, those of {data} have {channels}: choose the"
+                " data set that it was trained on.",
+                read=first.shape[1],
+                data=_called(data),
+                channels=data.image_shape[0],
+            )
         )
-    numbers = "x".join(map(str, shape))
     raise TeacherError(
-        f"This file's first layer reads {first.shape[1]:,} numbers, an image of {_called(data)} has"
-        f" {expected.shape[1]:,} ({numbers}): choose the data set that it was trained on, or state the side to which"
-        " its images were resized."
+        said(
+            "This file's first layer reads {read:,} numbers, an image of {data} has {numbers:,} ({shape}): choose the"
+            " data set that it was trained on, or state the side to which its images were resized.",
+            read=first.shape[1],
+            data=_called(data),
+            numbers=expected.shape[1],
+            shape="x".join(map(str, shape)),
+        )
     )
 
 
@@ -369,26 +411,40 @@ def _difference(given: Mapping[str, Tensor], expected: Mapping[str, Tensor], wei
     missing = [name for name in expected if name not in given]
     extra = [name for name in weights if name not in expected] if missing else []
     other = [
-        f"{_shown(name)} has shape {_shape(given[name])}, needs {_shape(expected[name])}"
+        said(
+            "{name} has shape {shape}, needs {needed}",
+            name=_shown(name),
+            shape=_shape(given[name]),
+            needed=_shape(expected[name]),
+        )
         for name in expected
         if name in given and given[name].shape != expected[name].shape
     ]
-    clauses = []
+    clauses: list[str] = []
     if missing:
-        clauses.append(f"{_some(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+        clauses.append(counted("{names} is missing", "{names} are missing", len(missing), names=_some(missing)))
     if extra:
-        clauses.append(f"{_some(extra)} {'is' if len(extra) == 1 else 'are'} too many")
-    return "; ".join([*clauses, *other[:NAMED], *([f"and {len(other) - NAMED} more"] if len(other) > NAMED else [])])
+        clauses.append(counted("{names} is too many", "{names} are too many", len(extra), names=_some(extra)))
+    more = [said("and {count} more", count=len(other) - NAMED)] if len(other) > NAMED else []
+    return joined([*clauses, *other[:NAMED], *more], "; ")
+
+
+def joined(parts: Iterable[str], between: str) -> str:
+    """Join parts that keep their templates; nothing where there are none."""
+    whole, *rest = [*parts] or [""]
+    for part in rest:
+        whole = Said("{first}" + between + "{next}", first=whole, next=part)
+    return whole
 
 
 def _shape(tensor: Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "one number"
+    return "x".join(map(str, tensor.shape)) or said("one number")
 
 
 def _some(names: Sequence[str]) -> str:
     """The first few names, and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(map(_shown, names[:NAMED])) + more
+    first, more = ", ".join(map(_shown, names[:NAMED])), len(names) - NAMED
+    return said("{names} and {count} more", names=first, count=more) if more > 0 else first
 
 
 def _shown(name: str) -> str:
