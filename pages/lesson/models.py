@@ -14,8 +14,9 @@ from kd_core.experiments.lesson import material as lesson_material
 from kd_core.experiments.lesson.catalogue import say
 from kd_core.experiments.lesson.material import Material, Missing, Seeds, Students
 from kd_core.runs.run import Run
+from pages.lesson.asking import as_markdown
+from pages.shared.language import _
 from pages.shared.session import keys, pickers, services
-from pages.shared.words import literal
 
 DIGITS = "digits"
 """The data set of the students that ship."""
@@ -40,12 +41,12 @@ class Shown(NamedTuple):
     @property
     def values(self) -> dict[str, object]:
         """Values for the steps' texts, as Markdown."""
-        return {name: literal(str(value)) for name, value in self.material.values.items()}
+        return {name: as_markdown(value) for name, value in self.material.values.items()}
 
     @property
     def sentence(self) -> str:
         """What stands on screen, and its leitmotif."""
-        return say("words.on_screen", **{**self.values, "models": literal(info_of(self.dataset).label)})
+        return _(say("words.on_screen", **{**self.values, "models": as_markdown(info_of(self.dataset).label)}))
 
     def address(self, view: str) -> dict[str, str]:
         """The address in which the page with the whole view opens."""
@@ -86,7 +87,7 @@ def _of_each_role(runs: Sequence[Run]) -> list[Run]:
     return [run for run in chosen if run is not None] if "teacher" in first else []
 
 
-@st.cache_resource(show_spinner="Reading the results …", max_entries=8)
+@st.cache_resource(show_spinner=services.READING_RESULTS, max_entries=8)
 def _material(
     ids: tuple[str, ...], known: tuple[str, int, int, tuple[tuple[int, tuple[int, int]], ...]] | None
 ) -> Material:

@@ -10,6 +10,7 @@ from kd_core.experiments.lesson.catalogue import say
 from kd_core.experiments.lesson.material import WARM
 from pages.lesson.models import Shown
 from pages.shared.components.images.images import strip
+from pages.shared.language import _
 from pages.shared.session import services
 
 MOST = 12
@@ -35,9 +36,9 @@ def soft_targets_of_three(shown: Shown, revealed: bool) -> None:
         )
         rows.append(
             f"<tr><th scope='rowgroup' rowspan='2'><img src='{strip(images[[index]])}' alt='{name}'></th>"
-            f"<th scope='row'>{say('views.hard')}</th>{hard}</tr>"
+            f"<th scope='row'>{_(say('views.hard'))}</th>{hard}</tr>"
         )
-        what = say("views.soft", temperature=f"{WARM:g}") if revealed else say("views.soft_hidden")
+        what = _(say("views.soft", temperature=f"{WARM:g}")) if revealed else _(say("views.soft_hidden"))
         empty = f"<td colspan='{len(classes)}' class='hidden'>?</td>"
         rows.append(f"<tr><th scope='row'>{what}</th>{soft if revealed else empty}</tr>")
     st.html(

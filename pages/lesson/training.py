@@ -10,6 +10,7 @@ from kd_core.runs.run import ACTIVE, Run
 from pages.lesson.models import DIGITS, Shown
 from pages.shared.access import rights
 from pages.shared.components.images.images import show
+from pages.shared.language import _
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
 from pages.shared.parts.start import expected_time
@@ -26,7 +27,7 @@ def distill(_shown: Shown, _revealed: bool) -> None:
     runs = trained()
     seed = 1 + runs[-1].config.seed if runs else 0
     to_train = experiments_story.plan(presets.quick_demo(DIGITS, seed)).to_train
-    label = say("views.distill_again" if runs else "views.distill")
+    label = _(say("views.distill_again" if runs else "views.distill"))
     with st.container(horizontal=True, vertical_alignment="center"):
         look = "secondary" if runs else filled("lesson_distill")
         if pressed(label, type=look, key="lesson_distill", icon=":material/play_arrow:"):
@@ -35,20 +36,20 @@ def distill(_shown: Shown, _revealed: bool) -> None:
                 st.session_state[TRAINED] = st.query_params[TRAINED] = services.store().get(ids[-1]).batch
                 st.rerun()
         if not any(run.status in ACTIVE for run in runs):
-            time = expected_time(to_train) or say("views.distill_time")
-            st.caption(say("views.distill_takes", data=info_of(DIGITS).label, time=time.replace("*", "")))
+            time = expected_time(to_train) or _(say("views.distill_time"))
+            st.caption(_(say("views.distill_takes", data=info_of(DIGITS).label, time=time.replace("*", ""))))
     if not runs:
-        _, some = services.samples(DIGITS, 1)
+        _names, some = services.samples(DIGITS, 1)
         for column, (image, *_others) in zip(st.columns(len(some)), some, strict=True):
             with column:
-                show(image, text=say("views.distill_images"))
-        st.info(say("views.distill_waiting"), icon=":material/show_chart:")
+                show(image, text=_(say("views.distill_images")))
+        st.info(_(say("views.distill_waiting")), icon=":material/show_chart:")
         return
     live_view(runs, panels=PANELS, key="lesson")
     by_role = {run.config.role: run for run in runs if run.usable}
     if len(by_role) == len(runs):
         errors = {role: f"{run.results['test_errors']:,}" for role, run in by_role.items()}
-        st.success(say("views.distilled_in", examples=f"{runs[-1].results['test_examples']:,}", **errors))
+        st.success(_(say("views.distilled_in", examples=f"{runs[-1].results['test_examples']:,}", **errors)))
 
 
 def trained() -> list[Run]:

@@ -24,6 +24,7 @@ from pages.shared.components.chart.chart import chart
 from pages.shared.components.images.images import show, width_of
 from pages.shared.components.temperature_bars.temperature_bars import temperature_bars, temperature_slider
 from pages.shared.figures import experiments
+from pages.shared.language import _
 from pages.shared.parts.findings import finding
 from pages.shared.session import services
 from pages.shared.words import explained
@@ -65,24 +66,24 @@ def costs(shown: Shown, _revealed: bool) -> None:
     """What the models on screen cost to run: counted, and measured on this machine."""
     known = st.container()
     with st.container():  # what is awaited stands below what is known
-        speed = finding("speed", shown.runs, say("views.milliseconds_wait"))
+        speed = finding("speed", shown.runs, _(say("views.milliseconds_wait")))
     with known:
         _costs_of(compare(shown.runs, speed=speed).models)
 
 
 def _costs_of(models: Sequence[Model]) -> None:
-    rows: dict[str, list[float | None]] = {model.name: [model.errors, *_costs(model)] for model in models}
-    teacher = rows[models[0].name]
+    rows: dict[str, list[float | None]] = {_(model.name): [model.errors, *_costs(model)] for model in models}
+    teacher = rows[_(models[0].name)]
     many: list[float | None] = [None, *(None if cost is None else VOTES * cost for cost in teacher[1:])]
-    rows = {say("views.ensemble"): many, **rows}
+    rows = {_(say("views.ensemble")): many, **rows}
     kinds = ["teacher", *(model.run.config.role for model in models)]
     counts = [values[2] for values in rows.values()]
     if None not in counts:
-        figure = figures.costs([*rows], [float(count or 0) for count in counts], kinds, axis=say("views.costs_axis"))
-        chart(figure, key="lesson_costs", text=say("views.costs_title"))
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=entry("views.costs_columns"))
+        figure = figures.costs([*rows], [float(count or 0) for count in counts], kinds, axis=_(say("views.costs_axis")))
+        chart(figure, key="lesson_costs", text=_(say("views.costs_title")))
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[*map(_, entry("views.costs_columns"))])
     st.dataframe(table.map(in_figures))
-    st.caption(say("views.energy"), help=explained(say("views.costs_axis")))
+    st.caption(_(say("views.energy")), help=explained(_(say("views.costs_axis"))))
 
 
 def _costs(model: Model) -> list[float | None]:
@@ -101,7 +102,7 @@ def bars(view: str, shown: Shown, _revealed: bool) -> None:
         temperature_slider(key="temperature")
     beside, right = st.columns([1, 6], gap="small")
     with beside:
-        caption = say("views.doubtful", index=index, label=shown.material.class_names[label])
+        caption = _(say("views.doubtful", index=index, label=shown.material.class_names[label]))
         show(images[index], text=caption, caption=caption, width=width_of(images[index], STUDIED))
     with right:
         logits = {run.id: services.test_logits(run.id)[index] for run in shown.runs}
@@ -111,8 +112,8 @@ def bars(view: str, shown: Shown, _revealed: bool) -> None:
 def gradient(marked: tuple[float, ...], shown: Shown, revealed: bool, height: int = 360) -> None:
     """The size of the soft gradient over T; before its question is answered, with T² alone."""
     bare, scaled = shown.material.gradients
-    lines = {say("views.gradient_bare"): bare if revealed else [], say("views.gradient_scaled"): scaled}
-    title, axis = say("views.gradient_title"), say("views.gradient_axis")
+    lines = {_(say("views.gradient_bare")): bare if revealed else [], _(say("views.gradient_scaled")): scaled}
+    title, axis = _(say("views.gradient_title")), _(say("views.gradient_axis"))
     st.caption(title)
     figure = figures.gradient_over_temperature(GRID, lines, axis=axis, marked=marked, height=height)
     chart(figure, key="lesson_gradient", text=title)
@@ -126,7 +127,7 @@ def felt(shown: Shown, revealed: bool) -> None:
 
 
 def _say_not_here() -> None:
-    st.warning(say("views.not_here"), icon=":material/inventory_2:")
+    st.warning(_(say("views.not_here")), icon=":material/inventory_2:")
 
 
 def hot(shown: Shown, revealed: bool) -> None:
@@ -137,9 +138,9 @@ def hot(shown: Shown, revealed: bool) -> None:
         return
     values = {"cold": lesson_material.COLD_STUDENT, "hot": lesson_material.HOT_STUDENT}
     lines = {
-        say("views.lines.baseline"): ("baseline", students.errors["baseline"]),
-        say("views.lines.cold", **values): ("distilled", students.errors["cold"]),
-        say("views.lines.hot", **values): ("distilled", students.errors["hot"] if revealed else []),
+        _(say("views.lines.baseline")): ("baseline", students.errors["baseline"]),
+        _(say("views.lines.cold", **values)): ("distilled", students.errors["cold"]),
+        _(say("views.lines.hot", **values)): ("distilled", students.errors["hot"] if revealed else []),
     }
     _over_seeds(lines, students)
 
@@ -152,17 +153,17 @@ def worth(shown: Shown, revealed: bool) -> None:
         return
     share = f"{students.fraction:.0%}"
     lines = {
-        say("views.lines.few", fraction=share): ("baseline", students.errors["few"]),
-        say("views.lines.twice"): ("baseline", students.errors["twice"] if revealed else []),
-        say("views.lines.taught", fraction=share): ("distilled", students.errors["taught"] if revealed else []),
+        _(say("views.lines.few", fraction=share)): ("baseline", students.errors["few"]),
+        _(say("views.lines.twice")): ("baseline", students.errors["twice"] if revealed else []),
+        _(say("views.lines.taught", fraction=share)): ("distilled", students.errors["taught"] if revealed else []),
     }
     _over_seeds(lines, students)
 
 
 def _over_seeds(lines: dict[str, tuple[str, Any]], students: lesson_material.Students) -> None:
-    seeds = max(len(values) for _, values in lines.values())
-    title = say("views.errors_title", seeds=seeds, data=students.data, examples=f"{students.examples:,}")
-    chart(figures.by_seed(lines, title=title, axis=say("views.errors_axis")), key="lesson_seeds", text=title)
+    seeds = max(len(values) for _kind, values in lines.values())
+    title = _(say("views.errors_title", seeds=seeds, data=students.data, examples=f"{students.examples:,}"))
+    chart(figures.by_seed(lines, title=title, axis=_(say("views.errors_axis"))), key="lesson_seeds", text=title)
 
 
 def seeds(shown: Shown, revealed: bool) -> None:
@@ -174,11 +175,11 @@ def seeds(shown: Shown, revealed: bool) -> None:
     by_seed = saved(known)
     here = by_seed.pop(known.this)
     lines = {
-        say("views.seeds_this", seed=known.this): ("distilled", [here]),
-        say("views.seeds_others"): ("distilled", [*by_seed.values()] if revealed else []),
+        _(say("views.seeds_this", seed=known.this)): ("distilled", [here]),
+        _(say("views.seeds_others")): ("distilled", [*by_seed.values()] if revealed else []),
     }
-    title = say("views.seeds_title", data=known.data)
-    chart(figures.by_seed(lines, title=title, axis=say("views.seeds_axis")), key="lesson_seeds", text=title)
+    title = _(say("views.seeds_title", data=known.data))
+    chart(figures.by_seed(lines, title=title, axis=_(say("views.seeds_axis"))), key="lesson_seeds", text=title)
 
 
 def missing(shown: Shown, revealed: bool) -> None:
@@ -195,7 +196,7 @@ def missing(shown: Shown, revealed: bool) -> None:
             for column, index in zip(st.columns(5), row, strict=False):
                 with column:
                     show(images[index], text=name)
-        st.caption(say("views.missing_never", missing=name))
+        st.caption(_(say("views.missing_never", missing=name)))
         return
     _bring_back(unseen, name)
 
@@ -204,19 +205,19 @@ def missing(shown: Shown, revealed: bool) -> None:
 def _bring_back(unseen: lesson_material.Missing, name: str) -> None:
     correction = bias.correction(unseen.logits, unseen.labels, unseen.classes)
     strongest = float(np.ceil(correction.biases[-1]))
-    label = say("views.missing_bias", missing=name)
+    label = _(say("views.missing_bias", missing=name))
     raised = st.slider(label, 0.0, strongest, 0.0, 0.1, key="lesson_bias", bind="query-params")
     total, among = correction.errors(raised)
     right, examples = correction.examples - among, f"{correction.examples:,}"
     st.markdown(
-        say("views.missing_now", bias=f"{raised:.1f}", right=f"{right:,}", examples=examples, errors=f"{total:,}")
+        _(say("views.missing_now", bias=f"{raised:.1f}", right=f"{right:,}", examples=examples, errors=f"{total:,}"))
     )
     counts = [correction.errors(by) for by in correction.biases]
     figure = experiments.biases(
-        correction.biases.round(3).tolist(), [total for total, _ in counts], [among for _, among in counts],
-        name, {say("views.missing_yours"): raised},
+        correction.biases.round(3).tolist(), [total for total, _among in counts], [among for _total, among in counts],
+        name, {_(say("views.missing_yours")): raised},
     )  # fmt: skip
-    chart(figure, key="lesson_bias_curve", text=say("views.missing_title"))
+    chart(figure, key="lesson_bias_curve", text=_(say("views.missing_title")))
 
 
 VIEWS: dict[str, Callable[[Shown, bool], None]] = {

@@ -1,14 +1,16 @@
 """The lesson's words: its steps, its questions and what its views say, read from one file.
 
-A sentence is looked up by its name and filled with named values, so that a translation needs another file and nothing
-else.
+A sentence is looked up by its name and filled with named values. It is Said, so that a page finds it in the catalogue
+of another language.
 """
 
 from typing import Any, NamedTuple
 
-from kd_core.base.templates import prose
+from kd_core.base.templates import Said, prose, said
 
 _CATALOGUE = prose(__file__)
+_WORDS = (said("bare"), said("yours"), said("parameters"), said("multiply-adds"))
+"""Lone words of the file, which tools/languages/catalogues.py takes for identifiers."""
 
 
 class Notes(NamedTuple):
@@ -39,7 +41,13 @@ class Step(NamedTuple):
     after: str = ""
 
 
-STEPS = tuple(Step(**{**step, "notes": Notes(**step["notes"])}) for step in _CATALOGUE["steps"])
+def _step(fields: dict[str, Any]) -> Step:
+    words = {name: Said(fields[name]) for name in ("title", "text", "after") if name in fields}
+    notes = Notes(**{name: Said(note) for name, note in fields["notes"].items()})
+    return Step(**{**fields, **words, "notes": notes})
+
+
+STEPS = tuple(map(_step, _CATALOGUE["steps"]))
 BY_NAME = {step.name: step for step in STEPS}
 QUESTIONS = tuple(step.question for step in STEPS if step.question)
 """In the order in which they are asked."""
@@ -53,6 +61,6 @@ def entry(name: str) -> Any:
     return value
 
 
-def say(name: str, /, **values: object) -> str:
-    """Return the sentence of a dotted name, its placeholders filled. Raises KeyError where a value is missing."""
-    return str(entry(name)).format(**values)
+def say(name: str, /, **values: object) -> Said:
+    """Return the sentence of a dotted name, its placeholders filled. Raises KeyError where one has no value."""
+    return Said(str(entry(name)), **values)

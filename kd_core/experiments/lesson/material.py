@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation.accuracy import Labels, Logits, likest, predictions
 from kd_core.evaluation.soft import entropy_bits, mean_soft_targets, softened
@@ -141,17 +142,22 @@ class Material:
             "subject": self.class_names[self.subject],
             "likest": self.class_names[self.by_likeness[0]],
             "sure_share": f"{(softened(self.teacher, 1).max(axis=1) > SURE).mean():.0%}",
-            "missing": "class" if missing is None else " and ".join(map(str, missing.classes)),
+            "missing": said("class") if missing is None else listed(missing.classes),
             "missing_data": "" if missing is None else info_of(missing.dataset).label,
             "data": "" if students is None else students.data,
-            "units": "few" if students is None else students.units,
-            "fraction": "few" if students is None else f"{students.fraction:.0%}",
+            "units": said("few") if students is None else students.units,
+            "fraction": said("few") if students is None else f"{students.fraction:.0%}",
         }
 
     @property
     def alike(self) -> tuple[int, int, int]:
         """The subject, the class most like it, and that least like it."""
         return self.subject, self.by_likeness[0], self.by_likeness[-1]
+
+
+def listed(classes: Sequence[int]) -> str:
+    """Return classes in words: "3", "3 and 5"."""
+    return reduce(lambda first, second: said("{first} and {second}", first=first, second=second), map(str, classes))
 
 
 def microjoules(multiply_adds: int) -> float:

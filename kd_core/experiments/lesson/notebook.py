@@ -5,8 +5,9 @@ which kd_core's own loss computes here.
 """
 
 import json
+from collections.abc import Callable
 
-from kd_core.experiments.lesson.catalogue import say
+from kd_core.experiments.lesson import catalogue
 from kd_core.experiments.story import StoryConfig
 
 STUDENT = ((2.0, 1.0, -1.0), (0.5, 0.0, 1.5))
@@ -64,8 +65,11 @@ for name, taught_by in (("baseline", None), ("distilled", teacher)):
 print("teacher", errors(teacher))"""
 
 
-def notebook(story: StoryConfig, line: str = HOLE) -> bytes:
-    """Return the notebook of a story's settings, as Jupyter reads it. line: what stands for the line to write."""
+def notebook(story: StoryConfig, line: str = HOLE, say: Callable[[str], str] = str) -> bytes:
+    """Return the notebook of a story's settings, as Jupyter reads it.
+
+    line: what stands for the line to write. say: puts the words around the code into a language.
+    """
     hidden = story.student.hidden if story.student.name == "mlp" and story.student.hidden else (30,)
     values = {
         "temperature": story.temperature,
@@ -75,17 +79,22 @@ def notebook(story: StoryConfig, line: str = HOLE) -> bytes:
         "batch": story.training.batch_size,
         "hidden": ", ".join(map(str, hidden)),
     }
+
+    def text(*names: str, **values: object) -> dict[str, object]:
+        source = "\n\n".join(say(catalogue.say(f"notebook.{name}", **values)) for name in names)
+        return {"cell_type": "markdown", "id": names[-1], "metadata": {}, "source": source}
+
     cells = [
-        _text("title", "intro", **{**values, "temperature": f"{story.temperature:g}", "alpha": f"{story.alpha:g}"}),
+        text("title", "intro", **{**values, "temperature": f"{story.temperature:g}", "alpha": f"{story.alpha:g}"}),
         _code(_SETUP.format(few=round(1352 * story.transfer_set.fraction), **values)),
-        _text("exercise"),
+        text("exercise"),
         _code(_LOSS.format(line=line)),
-        _text("check"),
+        text("check"),
         _code(_CHECK.format(student=STUDENT, teacher=TEACHER, loss=_expected(story.temperature))),
-        _text("train"),
+        text("train"),
         _code(_TRAIN),
         _code(_RUN.format(seed=story.seed, **values)),
-        _text("question"),
+        text("question"),
     ]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     return json.dumps({"cells": cells, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}, indent=1).encode()
@@ -98,11 +107,6 @@ def _expected(temperature: float) -> float:
 
     student, teacher = torch.tensor(STUDENT, dtype=torch.float64), torch.tensor(TEACHER, dtype=torch.float64)
     return float(soft_target_loss(student, teacher, temperature=temperature))
-
-
-def _text(*names: str, **values: object) -> dict[str, object]:
-    source = "\n\n".join(say(f"notebook.{name}", **values) for name in names)
-    return {"cell_type": "markdown", "id": names[-1], "metadata": {}, "source": source}
 
 
 def _code(source: str) -> dict[str, object]:

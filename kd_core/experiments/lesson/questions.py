@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kd_core.base.templates import Said, said
 from kd_core.evaluation import bias
 from kd_core.evaluation.accuracy import predictions
 from kd_core.evaluation.claims import seed_difference
 from kd_core.evaluation.soft import entropy_bits, softened
 from kd_core.evaluation.statistics import FEWEST_SEEDS, mean_interval
 from kd_core.experiments.lesson.catalogue import entry, say
-from kd_core.experiments.lesson.material import COLD_STUDENT, HOT_STUDENT, WARM, Material, Seeds, Students
+from kd_core.experiments.lesson.material import COLD_STUDENT, HOT_STUDENT, WARM, Material, Seeds, Students, listed
 
 HOT, LOSS_TEMPERATURE = 8.0, 20.0
 FOLLOWED = 100
@@ -42,7 +43,7 @@ class Question(NamedTuple):
     why: str
 
 
-def ask(name: str, material: Material, shown: Callable[[str], str] = str) -> Question | None:
+def ask(name: str, material: Material, shown: Callable[[str], str] = lambda text: text) -> Question | None:
     """Put a question of the catalogue; None where these models cannot answer it.
 
     shown: makes Markdown of a value, which may be the name of somebody's class.
@@ -55,8 +56,9 @@ def ask(name: str, material: Material, shown: Callable[[str], str] = str) -> Que
         answer: say(f"questions.{name}.answers.{_sentence(answer, texts['answers'])}", **values, **_shown(own, shown))
         for answer, own in truth.answers.items()
     }
-    sentences = [f"why.{_sentence(truth.answer, texts['why'])}"] + ["printed"] * ("printed" in truth.values)
-    why = " ".join(say(f"questions.{name}.{sentence}", **values) for sentence in sentences)
+    why = say(f"questions.{name}.why.{_sentence(truth.answer, texts['why'])}", **values)
+    if "printed" in truth.values:
+        why = Said("{why} {printed}", why=why, printed=say(f"questions.{name}.printed", **values))
     return Question(name, say(f"questions.{name}.prompt", **values), words, truth.answer, why)
 
 
@@ -98,8 +100,8 @@ def _what_t_changes(material: Material) -> Truth:
     values = {
         "hot": f"{HOT:g}",
         "count": f"{len(order):,}",
-        "reordered": f"{reordered:,}" if reordered else "none",
-        "risen": "all" if risen == len(order) else f"{risen:,}",
+        "reordered": f"{reordered:,}" if reordered else said("none"),
+        "risen": said("all") if risen == len(order) else said("{risen:,}", risen=risen),
         "cold": f"{before.mean():.2f}",
         "warm": f"{after.mean():.2f}",
     }
@@ -231,7 +233,7 @@ def _missing_class(material: Material) -> Truth | None:
     share = known / examples
     answer = "none" if share < 0.05 else "tenth" if share < 0.3 else "half" if share < 0.7 else "most"
     values = {
-        "missing": " and ".join(map(str, missing.classes)),
+        "missing": listed(missing.classes),
         "examples": f"{examples:,}",
         "tenth": f"{examples // 10:,}",
         "half": f"{examples // 2:,}",

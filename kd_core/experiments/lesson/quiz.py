@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from kd_core.base.config import ConfigError
-from kd_core.base.templates import prose
+from kd_core.base.templates import prose, said
 
 
 class Item(NamedTuple):
@@ -24,7 +24,7 @@ ITEMS = tuple(
 def score(given: Sequence[int | None]) -> float:
     """Share of the items answered correctly; None is no answer. Raises ConfigError for another number of items."""
     if len(given) != len(ITEMS):
-        raise ConfigError(f"the quiz has {len(ITEMS)} items, got {len(given)} answers")
+        raise ConfigError(said("the quiz has {items} items, got {given} answers", items=len(ITEMS), given=len(given)))
     return sum(answer == item.answer for answer, item in zip(given, ITEMS, strict=True)) / len(ITEMS)
 
 
@@ -34,7 +34,9 @@ def normalised_gain(before: float, after: float) -> float:
     before, after: a class's mean scores, 0 to 1. Raises ConfigError where these are none, and where before is 1.
     """
     if not (0 <= before <= 1 and 0 <= after <= 1):
-        raise ConfigError(f"mean scores lie between 0 and 1, got {before:g} and {after:g}")
+        raise ConfigError(
+            said("mean scores lie between 0 and 1, got {before:g} and {after:g}", before=before, after=after)
+        )
     if before == 1:
-        raise ConfigError("everybody knew everything before the lesson: there is nothing to gain")
+        raise ConfigError(said("everybody knew everything before the lesson: there is nothing to gain"))
     return (after - before) / (1 - before)
