@@ -55,10 +55,16 @@ class Config(BaseModel):
 def in_words(names: Sequence[str]) -> str:
     """Join names as prose: '3', '3 and 4', '3, 4 and 9'; beyond NAMED '0, 1, … and 90 others'. names: not empty."""
     others = [said("{count:,} others", count=len(names) - NAMED + 1)] if len(names) > NAMED else []
-    first, *rest = [*names[: NAMED - 1], *others] if others else names
-    for name in rest[:-1]:
+    *first, last = [*names[: NAMED - 1], *others] if others else names
+    return said("{first} and {last}", first=in_a_list(first), last=last) if first else last
+
+
+def in_a_list(names: Sequence[str]) -> str:
+    """Join names as '3, 4, 9'. names: not empty."""
+    first, *rest = names
+    for name in rest:
         first = said("{first}, {next}", first=first, next=name)
-    return said("{first} and {last}", first=first, last=rest[-1]) if rest else first
+    return first
 
 
 def in_a_row(clauses: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 
 
 def pick_device(name: str) -> torch.device:
@@ -19,7 +20,7 @@ def pick_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device, there in has.items() if there)
     if not has[name]:
-        raise ConfigError(f"this machine has no {name} device: choose device auto or cpu")
+        raise ConfigError(said("this machine has no {name} device: choose device auto or cpu", name=name))
     return torch.device(name)
 
 

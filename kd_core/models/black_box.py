@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.models.architectures.architecture import ImageShape
 from kd_core.models.config import ExternalConfig
 from kd_core.models.torch_export import Axes, Program
@@ -82,7 +83,13 @@ class BlackBox(nn.Module):
         self._least, most = run.axes.batch
         self._most = min(BATCH, most or BATCH)
         if self._least > BATCH:
-            raise BlackBoxError(f"This file wants {self._least:,} images at once: export it for at most {BATCH}.")
+            raise BlackBoxError(
+                said(
+                    "This file wants {least:,} images at once: export it for at most {most}.",
+                    least=self._least,
+                    most=BATCH,
+                )
+            )
         arrange = _arrangement(run.axes.rest, image_shape)
         if arrange is None:
             raise BlackBoxError(_other_images(run.axes.rest, image_shape))
@@ -137,18 +144,22 @@ def of_state(state: dict[str, Tensor], image_shape: ImageShape, classes: int, ex
     kind = external.kind
     if set(state) == {kind} and state[kind].dtype == torch.uint8:
         return BlackBox(state[kind].numpy().tobytes(), image_shape, classes, external).eval()
-    raise BlackBoxError("This run's file is no black box: bring it anew.")
+    raise BlackBoxError(said("This run's file is no black box: bring it anew."))
 
 
 def _other_answer(shape: tuple[int, ...], images: int, classes: int | None) -> str:
     if len(shape) == 2 and shape[0] == images and classes is not None:
-        return (
-            f"This file gives {shape[1]:,} classes, the data set has {classes:,}: choose the data set it was made for."
+        return said(
+            "This file gives {given:,} classes, the data set has {classes:,}: choose the data set it was made for.",
+            given=shape[1],
+            classes=classes,
         )
-    answer = "x".join(map(str, shape)) or "one number"
-    return (
-        f"This file answers {images} images with {answer}, not with {images}x{classes or 'K'} logits: export what gives"
-        " logits."
+    return said(
+        "This file answers {images} images with {answer}, not with {images}x{classes} logits: export what gives"
+        " logits.",
+        images=images,
+        answer="x".join(map(str, shape)) or said("one number"),
+        classes=classes or "K",
     )
 
 
@@ -184,10 +195,19 @@ def _arrangement(axes: Sequence[int], shape: ImageShape) -> Callable[[Tensor], T
 def _other_images(axes: Sequence[int], image_shape: ImageShape) -> str:
     wanted, ours = ("x".join(str(size or "any") for size in shape) for shape in (axes, image_shape))
     sides = [size for size in axes if size > 4] if len(axes) in (2, 3) else []
-    other = f", or have them resized, to a side of {max(sides)}" if sides and max(sides) not in image_shape else ""
-    return (
-        f"This file reads images of {wanted}, those of the data set are {ours} (channels x height x width): choose the"
-        f" data set it was made for{other}."
+    if sides and max(sides) not in image_shape:
+        return said(
+            "This file reads images of {wanted}, those of the data set are {ours} (channels x height x width): choose"
+            " the data set it was made for, or have them resized, to a side of {side}.",
+            wanted=wanted,
+            ours=ours,
+            side=max(sides),
+        )
+    return said(
+        "This file reads images of {wanted}, those of the data set are {ours} (channels x height x width): choose the"
+        " data set it was made for.",
+        wanted=wanted,
+        ours=ours,
     )
 
 
@@ -207,11 +227,13 @@ class _Onnx:
         self._input = given.name
         kind = given.type.tensor_type
         if kind.elem_type not in _NUMBERS:
-            raise BlackBoxError("This ONNX file reads no pixels but another type of numbers: export it for float32.")
+            raise BlackBoxError(
+                said("This ONNX file reads no pixels but another type of numbers: export it for float32.")
+            )
         self.dtype = _NUMBERS[kind.elem_type]
         sizes = [size.dim_value if size.HasField("dim_value") else 0 for size in kind.shape.dim]
         if len(sizes) < 2 or min(sizes) < 0:
-            raise BlackBoxError("This ONNX file reads no batch of images: export it from images to logits.")
+            raise BlackBoxError(said("This ONNX file reads no batch of images: export it from images to logits."))
         self.axes = Axes((sizes[0], sizes[0]) if sizes[0] else (1, None), tuple(sizes[1:]))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -223,16 +245,18 @@ class _Onnx:
                 made.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime raises classes of its own, and whatever a made-up file leads to
-            raise BlackBoxError(f"ONNX Runtime cannot read this file: {_first_words(error)}.") from error
+            why = _first_words(error)
+            raise BlackBoxError(said("ONNX Runtime cannot read this file: {why}.", why=why)) from error
         self._output = self._session.get_outputs()[0].name
 
     def __call__(self, images: Tensor) -> Tensor:
         try:
             (output,) = self._session.run([self._output], {self._input: images.numpy()})
         except Exception as error:
-            raise BlackBoxError(f"ONNX Runtime cannot run this file: {_first_words(error)}.") from error
+            why = _first_words(error)
+            raise BlackBoxError(said("ONNX Runtime cannot run this file: {why}.", why=why)) from error
         if not isinstance(output, np.ndarray) or output.dtype.kind not in "fiu":
-            raise BlackBoxError("This ONNX file does not answer with numbers: export it from images to logits.")
+            raise BlackBoxError(said("This ONNX file does not answer with numbers: export it from images to logits."))
         return torch.from_numpy(output)
 
 
@@ -243,7 +267,7 @@ def _first_words(error: Exception) -> str:
 
 
 def _refused(flaw: str) -> BlackBoxError:
-    return BlackBoxError(f"This ONNX file cannot be used: {flaw}.")
+    return BlackBoxError(said("This ONNX file cannot be used: {flaw}.", flaw=flaw))
 
 
 def _inputs(graph: Any) -> list[Any]:
@@ -258,11 +282,11 @@ def _loaded(content: bytes) -> Any:
         made = onnx.load_from_string(content)
         made.DiscardUnknownFields()
     except Exception as error:  # protobuf's own, of several kinds
-        raise BlackBoxError("This is no ONNX file, or it is damaged or cut short: export it anew.") from error
+        raise BlackBoxError(said("This is no ONNX file, or it is damaged or cut short: export it anew.")) from error
     if not made.graph.node or not made.graph.output:
-        raise BlackBoxError("This is no ONNX file, or it is damaged or cut short: export it anew.")
+        raise BlackBoxError(said("This is no ONNX file, or it is damaged or cut short: export it anew."))
     if len(made.graph.node) > MAX_NODES:
-        raise _refused(f"its graph has more than {MAX_NODES:,} nodes")
+        raise _refused(said("its graph has more than {count:,} nodes", count=MAX_NODES))
     return made
 
 
@@ -290,16 +314,18 @@ def _check(made: Any) -> None:
     """Raise BlackBoxError for anything in a graph that is not let run."""
     graph = made.graph
     if len(made.functions):
-        raise _refused("it holds functions of its own: inline them (onnx.inliner) and save it again")
+        raise _refused(said("it holds functions of its own: inline them (onnx.inliner) and save it again"))
     if len(graph.sparse_initializer):
-        raise _refused("it holds sparse weights")
+        raise _refused(said("it holds sparse weights"))
     for node in graph.node:
         _check_node(node)
     for tensor in [*graph.initializer, *(attribute.t for node in graph.node for attribute in node.attribute)]:
         if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-            raise _refused("its weights lie in another file: export it with external_data=False, so that it holds them")
+            raise _refused(
+                said("its weights lie in another file: export it with external_data=False, so that it holds them")
+            )
     if len(_inputs(graph)) != 1:
-        raise _refused(f"it wants {len(_inputs(graph))} inputs; a teacher is given images alone")
+        raise _refused(said("it wants {count} inputs; a teacher is given images alone", count=len(_inputs(graph))))
     _check_sizes(graph)
 
 
@@ -307,16 +333,23 @@ def _check_node(node: Any) -> None:
     name = _first_words(ValueError(f"{node.domain}.{node.op_type}" if node.domain else node.op_type))
     allowed = {"": OPERATORS, "ai.onnx": OPERATORS, "ai.onnx.ml": ML_OPERATORS}.get(node.domain, frozenset())
     if node.op_type not in allowed:
-        learn = "; of scikit-learn's models, linear ones, MLPs, trees, forests and SVMs can be brought"
+        learn = node.domain == "ai.onnx.ml" or node.op_type == "Scan"
         raise _refused(
-            f"it calls {name}, which is not among the operators that KD Lab lets an uploaded file call"
-            f"{learn if node.domain == 'ai.onnx.ml' or node.op_type == 'Scan' else ''}"
+            said(
+                "it calls {name}, which is not among the operators that KD Lab lets an uploaded file call; of"
+                " scikit-learn's models, linear ones, MLPs, trees, forests and SVMs can be brought",
+                name=name,
+            )
+            if learn
+            else said(
+                "it calls {name}, which is not among the operators that KD Lab lets an uploaded file call", name=name
+            )
         )
     for attribute in node.attribute:
         if attribute.HasField("g") or len(attribute.graphs) or attribute.HasField("sparse_tensor"):
-            raise _refused(f"its {name} holds a graph of its own")
+            raise _refused(said("its {name} holds a graph of its own", name=name))
         if attribute.name == "training_mode" and attribute.i:
-            raise _refused("it was exported as in training, with batch statistics on: call model.eval() first")
+            raise _refused(said("it was exported as in training, with batch statistics on: call model.eval() first"))
 
 
 def _check_sizes(graph: Any) -> None:
@@ -325,12 +358,12 @@ def _check_sizes(graph: Any) -> None:
     known = {tensor.name for tensor in graph.initializer} | of_values | {""}
     for node in graph.node:
         if any(name not in known for name in node.input):
-            raise _refused("its nodes do not stand in the order in which they are computed")
+            raise _refused(said("its nodes do not stand in the order in which they are computed"))
         known.update(node.output)
         sizes = _SIZES.get(node.op_type, ())
         if node.op_type.startswith("Reduce"):
             sizes = (1,)
         if any(index < len(node.input) and node.input[index] in of_values for index in sizes):
-            raise _refused(f"the size of its {node.op_type} follows from what is in the image")
+            raise _refused(said("the size of its {name} follows from what is in the image", name=node.op_type))
         if node.op_type not in _OF_SHAPE_ALONE and of_values.intersection(node.input):
             of_values.update(node.output)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal, NoReturn, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from kd_core.base.config import Config, ConfigError
+from kd_core.base.templates import said
 from kd_core.models.architectures import stock
 from kd_core.models.architectures.architecture import Activation, Architecture, ImageShape
 from kd_core.models.architectures.cnn import CNN
@@ -24,10 +25,10 @@ BLACK_BOX = "black_box"
 
 
 def _cannot_be_built(*_: object) -> NoReturn:
-    raise ConfigError("a black box cannot be built: it is what its user brought")
+    raise ConfigError(said("a black box cannot be built: it is what its user brought"))
 
 
-_OPAQUE = Architecture("black box", _cannot_be_built, features=lambda _: False)
+_OPAQUE = Architecture(said("black box"), _cannot_be_built, features=lambda _: False)
 
 
 class ModelConfig(Config):
@@ -57,7 +58,9 @@ class ModelConfig(Config):
     @model_validator(mode="after")
     def _known(self) -> Self:
         if self.name not in (*MODELS, BLACK_BOX, *stock.NAMES):
-            raise ConfigError(f"unknown model '{self.name}': choose one of {', '.join(MODELS)}")
+            raise ConfigError(
+                said("unknown model '{name}': choose one of {known}", name=self.name, known=", ".join(MODELS))
+            )
         return self
 
     @property
@@ -110,11 +113,11 @@ PAPER_STUDENT = ModelConfig(hidden=(800, 800))
 """The small net of Hinton et al., section 3: 784-800-800-10, no regularisation."""
 
 PIXELS: dict[str, tuple[str, tuple[float, ...] | None, tuple[float, ...] | None]] = {
-    "own": ("normalised as KD Lab does", None, None),
-    "0..1": ("from 0 to 1", (0.0,), (1.0,)),
-    "-1..1": ("from -1 to 1", (0.5,), (0.5,)),
-    "0..255": ("from 0 to 255", (0.0,), (1 / 255,)),
-    "imagenet": ("normalised as ImageNet's", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "own": (said("normalised as KD Lab does"), None, None),
+    "0..1": (said("from 0 to 1"), (0.0,), (1.0,)),
+    "-1..1": (said("from -1 to 1"), (0.5,), (0.5,)),
+    "0..255": (said("from 0 to 255"), (0.0,), (1 / 255,)),
+    "imagenet": (said("normalised as ImageNet's"), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 """What teachers are often trained to read: what it is in words, and mean and std as ExternalConfig has them."""
 
@@ -148,9 +151,9 @@ class ExternalConfig(Config):
         if (self.mean is None) != (self.std is None) or (
             self.mean is not None and self.std is not None and len(self.mean) != len(self.std)
         ):
-            raise ConfigError("a normalisation has as many means as standard deviations: state both")
+            raise ConfigError(said("a normalisation has as many means as standard deviations: state both"))
         if self.std is not None and not all(self.std):
-            raise ConfigError("a normalisation divides by its standard deviation: it cannot be 0")
+            raise ConfigError(said("a normalisation divides by its standard deviation: it cannot be 0"))
         return self
 
     def reads(self, image_shape: ImageShape) -> ImageShape:

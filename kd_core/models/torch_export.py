@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from kd_core.base.archive import Archive, DamagedError, FlawError, expect, oddities
 from kd_core.base.config import LabError
+from kd_core.base.templates import said, said_by
 
 MAX_JSON_BYTES = 30_000_000
 MAX_MEMBERS, MAX_NODES = 20_000, 20_000
@@ -139,12 +140,16 @@ class Program(nn.Module):
         try:
             self._read(_Members(Archive(content), most_bytes))
         except (DamagedError, OSError, EOFError) as error:
-            raise ProgramError("This torch.export program is damaged or cut short: save it anew.") from error
+            raise ProgramError(said("This torch.export program is damaged or cut short: save it anew.")) from error
         except FlawError as flaw:
-            raise ProgramError(f"This torch.export program cannot be used: {flaw}.") from flaw
+            why = said_by(flaw)
+            raise ProgramError(said("This torch.export program cannot be used: {flaw}.", flaw=why)) from flaw
         except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, RecursionError) as error:
             raise ProgramError(
-                "This torch.export program is not as torch 2.8 and later write it: save it anew with torch.export.save."
+                said(
+                    "This torch.export program is not as torch 2.8 and later write it: save it anew with"
+                    " torch.export.save."
+                )
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:
@@ -156,7 +161,7 @@ class Program(nn.Module):
             if "memory" in str(error):
                 raise
             words = " ".join(re.sub(r"[^\w .,:()=-]", " ", str(error)).split())[:160]
-            raise ProgramError(f"This torch.export program cannot be computed: {words}.") from error
+            raise ProgramError(said("This torch.export program cannot be computed: {why}.", why=words)) from error
 
     def _computed(self, images: Tensor) -> Tensor:
         values: dict[str, Any] = {**dict(self.named_buffers(recurse=False)), self._input: images}
@@ -189,12 +194,12 @@ class Program(nn.Module):
         program = archive.json(f"models/{archive.model}.json")
         expect(
             program["schema_version"]["major"] == SCHEMA,
-            "another version of torch wrote it: save it with torch 2.8 to 2.13",
+            said("another version of torch wrote it: save it with torch 2.8 to 2.13"),
         )
         module = program["graph_module"]
         graph, signature = module["graph"], module["signature"]
-        expect(len(graph["nodes"]) <= MAX_NODES, f"its graph has more than {MAX_NODES:,} nodes")
-        expect(not graph.get("custom_obj_values"), "it holds custom objects, which run code of their own")
+        expect(len(graph["nodes"]) <= MAX_NODES, said("its graph has more than {count:,} nodes", count=MAX_NODES))
+        expect(not graph.get("custom_obj_values"), said("it holds custom objects, which run code of their own"))
         kept = {"weights": archive.tensors("weights"), "constants": archive.tensors("constants")}
         inputs = []
         for spec in signature["input_specs"]:
@@ -204,15 +209,20 @@ class Program(nn.Module):
             elif kind in ("parameter", "buffer", "tensor_constant"):
                 named = argument[f"{kind}_name"]
                 tensor = kept["weights"].get(named, kept["constants"].get(named))
-                expect(tensor is not None, f"its numbers called {named[:60]} are missing")
+                expect(tensor is not None, said("its numbers called {name} are missing", name=named[:60]))
                 self.register_buffer(_fresh(argument["arg"]["name"]), tensor)
             else:
-                raise FlawError(f"its graph asks for a {kind.replace('_', ' ')}, beside numbers and images")
-        expect(len(inputs) == 1, f"it wants {len(inputs)} inputs; a teacher is given images alone")
+                raise FlawError(
+                    said("its graph asks for a {kind}, beside numbers and images", kind=kind.replace("_", " "))
+                )
+        expect(len(inputs) == 1, said("it wants {count} inputs; a teacher is given images alone", count=len(inputs)))
         self._input = inputs[0]
         outputs = signature["output_specs"]
         changed = [kind for spec in outputs for kind in spec if kind != "user_output"]
-        expect(not changed, "it changes its own numbers when it is asked: call model.eval() before torch.export.export")
+        expect(
+            not changed,
+            said("it changes its own numbers when it is asked: call model.eval() before torch.export.export"),
+        )
         self.outputs = tuple(spec["user_output"]["arg"]["as_tensor"]["name"] for spec in outputs)
         self._output = self.outputs[self._wanted]
         meta = graph["tensor_values"][self._input]
@@ -226,26 +236,28 @@ class _Members:
 
     def __init__(self, archive: Archive, most_bytes: int) -> None:
         archive.check_size(MAX_MEMBERS, most_bytes)
-        expect(not any("packing" in oddities(entry) for entry in archive.entries), "it is packed in a way of its own")
+        expect(
+            not any("packing" in oddities(entry) for entry in archive.entries), said("it is packed in a way of its own")
+        )
         self._archive = archive
         self._full_names: dict[str, str] = {}
         for full in (entry.filename for entry in archive.entries):
             name = full.partition("/")[2]
-            expect(name not in self._full_names, f"it holds {name[:60]} twice")
+            expect(name not in self._full_names, said("it holds {name} twice", name=name[:60]))
             self._full_names[name] = full
         names = list(self._full_names)
         if "serialized_exported_program.json" in archive.sizes:
-            raise FlawError("an old torch wrote it: save it with torch 2.8 or later")
-        expect(not any(name.startswith("data/aotinductor") for name in names), "it holds compiled code")
+            raise FlawError(said("an old torch wrote it: save it with torch 2.8 or later"))
+        expect(not any(name.startswith("data/aotinductor") for name in names), said("it holds compiled code"))
         models = [name for name in names if name.startswith("models/") and name.endswith(".json")]
-        expect(len(models) == 1, f"it holds {len(models)} programs; a teacher is one")
+        expect(len(models) == 1, said("it holds {count} programs; a teacher is one", count=len(models)))
         self.model = models[0].removeprefix("models/").removesuffix(".json")
 
     def json(self, name: str) -> Any:
         return json.loads(self._bytes(name, MAX_JSON_BYTES))
 
     def _bytes(self, name: str, most_bytes: int) -> bytes:
-        expect(name in self._full_names, f"it holds no {name[:80]}")
+        expect(name in self._full_names, said("it holds no {name}", name=name[:80]))
         return self._archive.read(self._full_names[name], most_bytes)
 
     def tensors(self, part: str) -> dict[str, Tensor]:
@@ -256,10 +268,16 @@ class _Members:
         for name, entry in config.items():
             path, meta = entry["path_name"], entry["tensor_meta"]
             pickled = entry["use_pickle"] or meta is None or path.endswith(".pt")
-            expect(not pickled, f"its {part} are pickled, and a pickle can run code: only plain numbers are read")
+            expect(
+                not pickled,
+                said("its {part} are pickled, and a pickle can run code: only plain numbers are read", part=part),
+            )
             sizes = [_whole(item) for item in meta["sizes"]]
             strides, offset = [_whole(item) for item in meta["strides"]], _whole(meta["storage_offset"])
-            expect(len(sizes) <= MAX_RANK and len(sizes) == len(strides), f"its {name[:60]} has a shape of its own")
+            expect(
+                len(sizes) <= MAX_RANK and len(sizes) == len(strides),
+                said("its {name} has a shape of its own", name=name[:60]),
+            )
             dtype = _DTYPES[meta["dtype"]]
             if path not in raw:
                 raw[path] = self._bytes(f"data/{part}/{path}", 2**40)
@@ -267,7 +285,7 @@ class _Members:
             last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
             empty = 0 in sizes
             fits = offset >= 0 and min(strides, default=0) >= 0 and (empty or last < len(flat))
-            expect(fits, f"its {name[:60]} is larger than what is stored of it")
+            expect(fits, said("its {name} is larger than what is stored of it", name=name[:60]))
             tensors[name] = (
                 torch.zeros(sizes, dtype=dtype) if empty else flat.as_strided(sizes, strides, offset).clone()
             )
@@ -275,29 +293,35 @@ class _Members:
 
 
 def _fresh(name: str) -> str:
-    expect(name.isidentifier() and not hasattr(nn.Module, name), f"its graph calls a value {name[:60]!r}")
+    expect(
+        name.isidentifier() and not hasattr(nn.Module, name),
+        said("its graph calls a value {name}", name=repr(name[:60])),
+    )
     return name
 
 
 def _whole(size: Any) -> int:
     """A stated size: an expression in its place is none."""
     value = size["as_int"]
-    expect(type(value) is int and abs(value) < 2**40, "a shape in it is no whole number")
+    expect(type(value) is int and abs(value) < 2**40, said("a shape in it is no whole number"))
     return int(value)
 
 
 def _axes(sizes: Sequence[Any], ranges: Any) -> Axes:
     """The shape of the input, whose first axis alone may be left open."""
-    expect(1 < len(sizes) <= MAX_RANK, "its input is no batch of images")
+    expect(1 < len(sizes) <= MAX_RANK, said("its input is no batch of images"))
     rest = []
     for size in sizes[1:]:
-        expect("as_int" in size, "it leaves the size of an image open: export it for the size that it was trained on")
+        expect(
+            "as_int" in size,
+            said("it leaves the size of an image open: export it for the size that it was trained on"),
+        )
         rest.append(_whole(size))
     if "as_int" in sizes[0]:
         fixed = _whole(sizes[0])
         return Axes((fixed, fixed), tuple(rest))
     symbol = _SYMBOL.fullmatch(sizes[0]["as_expr"]["expr_str"])
-    expect(symbol is not None, "the number of its images follows a formula: export it for any number")
+    expect(symbol is not None, said("the number of its images follows a formula: export it for any number"))
     assert symbol is not None  # noqa: S101  of _expect
     bounds = ranges.get(symbol[1] or symbol[2]) or {}
     least, most = bounds.get("min_val"), bounds.get("max_val")
@@ -321,14 +345,18 @@ def _steps(nodes: Sequence[Any], output: str) -> list[_Step]:
             call = _WHOLE_NUMBERS[target]
         else:
             plain = re.sub(r"[^\w.:<> ]", "?", str(target))[:80]
-            raise FlawError(f"it calls {plain}, which is not among the operators that KD Lab lets a program call")
+            raise FlawError(
+                said("it calls {name}, which is not among the operators that KD Lab lets a program call", name=plain)
+            )
         positional, named = [], {}
         for given in node["inputs"]:
             value = _argument(given["arg"])
             if given["name"] == _TRAINING.get(operator):
                 expect(
                     value is False,
-                    "it was exported as in training, with dropout or batch statistics on: call model.eval() first",
+                    said(
+                        "it was exported as in training, with dropout or batch statistics on: call model.eval() first"
+                    ),
                 )
             if given["kind"] == 2:
                 named[given["name"]] = value
@@ -349,7 +377,7 @@ def _index(tensor: Tensor, indices: Sequence[Tensor | None]) -> Tensor:
     """aten::index but for masks: how much a mask chooses depends on what is in it."""
     if any(item is not None and item.dtype in (torch.bool, torch.uint8) for item in indices):
         raise ProgramError(
-            "This torch.export program cannot be used: it chooses by a mask, so its size follows values."
+            said("This torch.export program cannot be used: it chooses by a mask, so its size follows values.")
         )
     chosen: Tensor = torch.ops.aten.index.Tensor(tensor, indices)
     return chosen
@@ -366,10 +394,12 @@ def _argument(argument: Any) -> Any:
     """What an operator is given: a number, a text, a _Name, or lists of these."""
     ((kind, value),) = argument.items()
     if kind in _PLAIN:
-        expect(isinstance(value, _PLAIN[kind]), "an argument in its graph is not what it says")
+        expect(isinstance(value, _PLAIN[kind]), said("an argument in its graph is not what it says"))
         return value
     if kind in _LISTS:
-        expect(all(isinstance(item, _LISTS[kind]) for item in value), "an argument in its graph is not what it says")
+        expect(
+            all(isinstance(item, _LISTS[kind]) for item in value), said("an argument in its graph is not what it says")
+        )
         return list(value)
     match kind:
         case "as_none":
@@ -391,11 +421,15 @@ def _argument(argument: Any) -> Any:
         case "as_memory_format":
             return _MEMORY_FORMATS[value]
         case "as_layout":
-            expect(value == 7, "it works with sparse tensors")
+            expect(value == 7, said("it works with sparse tensors"))
             return torch.strided
         case "as_device":
             return _OfInput()
-    raise FlawError(f"an operator in its graph is given {kind.removeprefix('as_').replace('_', ' ')[:40]}")
+    raise FlawError(said("an operator in its graph is given {kind}", kind=_in_print(kind)))
+
+
+def _in_print(kind: str) -> str:
+    return kind.removeprefix("as_").replace("_", " ")[:40]
 
 
 def _optional(value: Any) -> Any:
@@ -417,4 +451,4 @@ def _result(output: Any) -> Any:
             return str(value["as_name"])
         case "as_none":
             return None
-    raise FlawError(f"an operator in its graph gives {kind.removeprefix('as_').replace('_', ' ')[:40]}")
+    raise FlawError(said("an operator in its graph gives {kind}", kind=_in_print(kind)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from kd_core.base.templates import said
 from kd_core.models.architectures.architecture import (
     Activation,
     Architecture,
@@ -64,9 +65,9 @@ def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:
 
 
 CNN = Architecture(
-    "Small convolutional network",
+    said("Small convolutional network"),
     build,
-    Widths("channels", "channels", "16, 32 is small, 32, 64, 128 a teacher for it"),
+    Widths("channels", said("channels"), said("16, 32 is small, 32, 64, 128 a teacher for it")),
     reads=("channels",),
     short=_short,
     maps=True,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
+from kd_core.base.templates import said
 from kd_core.models.architectures.architecture import (
     Activation,
     Architecture,
@@ -56,9 +57,9 @@ def _leaves_open(config: "ModelConfig") -> dict[str, tuple[Any, ...]]:
 
 
 MLP = Architecture(
-    "Multilayer perceptron",
+    said("Multilayer perceptron"),
     build,
-    Widths("hidden", "hidden units", "800, 800 is the paper's student"),
+    Widths("hidden", said("hidden units"), said("800, 800 is the paper's student")),
     reads=("hidden", "dropout_input", "dropout_hidden", "batch_norm"),
     short=lambda config: f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}{unusual(config)}",
     features=lambda config: bool(config.hidden),

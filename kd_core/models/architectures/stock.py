@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from kd_core.base.config import in_a_list
+from kd_core.base.templates import said
 from kd_core.models.architectures.architecture import Architecture, ImageShape, first_layer
 
 if TYPE_CHECKING:
@@ -70,16 +72,17 @@ def _leaves_open(config: "ModelConfig") -> dict[str, tuple[Any, ...]]:
 
 def _label(config: "ModelConfig") -> str:
     first = [f"{config.first_kernel}x{config.first_kernel}"] if config.first_kernel else []
-    first += [f"stride {config.first_stride}"] if config.first_stride else []
-    first += ["no pooling"] if config.pool == "none" else []
-    return f"torchvision's {config.name.removeprefix(PREFIX)}{' with ' if first else ''}{', '.join(first)}"
+    first += [said("stride {stride}", stride=config.first_stride)] if config.first_stride else []
+    first += [said("no pooling")] if config.pool == "none" else []
+    label = said("torchvision's {name}", name=config.name.removeprefix(PREFIX))
+    return said("{label} with {changes}", label=label, changes=in_a_list(first)) if first else label
 
 
 @cache
 def architecture(name: str) -> Architecture:
     """What a name of NAMES stands for."""
     return Architecture(
-        f"torchvision's {name.removeprefix(PREFIX)}",
+        said("torchvision's {name}", name=name.removeprefix(PREFIX)),
         build,
         short=_label,
         reads=("pool", "first_kernel", "first_stride"),
