@@ -20,6 +20,7 @@ from pages.shared.figures.style import (
     room_for,
     with_style,
 )
+from pages.shared.language import _
 
 
 def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
@@ -33,10 +34,10 @@ def reliability(models: Mapping[str, tuple[str, Sequence[Any]]]) -> go.Figure:
             mode="lines+markers", meta={"label": name}, line={"color": colour},
             marker={"size": [6 + 3 * math.log10(part.examples) for part in bins]},
             customdata=[part.examples for part in bins],
-            hovertemplate="%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images",
+            hovertemplate=_("%{x:.1f}% sure, %{y:.1f}% right, %{customdata:,} images"),
         )  # fmt: skip
-    figure.update_xaxes(title_text="confidence, %", range=[0, 101])
-    figure.update_yaxes(title_text="right, %", range=[0, 101])
+    figure.update_xaxes(title_text=_("confidence, %"), range=[0, 101])
+    figure.update_yaxes(title_text=_("right, %"), range=[0, 101])
     return with_style(figure, height=420)
 
 
@@ -48,20 +49,20 @@ def per_class(models: Mapping[str, tuple[str, Any]], class_names: Sequence[str])
     figure, labels = go.Figure(), class_labels(class_names)
     errors = {
         name: [None if math.isnan(share) else 100 * (1 - share) for share in accuracies]
-        for name, (_, accuracies) in models.items()
+        for name, (colour, accuracies) in models.items()
     }
     shown, title = list(range(len(labels))), ""
     if len(labels) > MANY:
         worst = [max(row[label] or 0 for row in errors.values()) for label in shown]
         shown = sorted(shown, key=lambda label: -worst[label])[:MANY]
-        title = f"The {MANY} of {len(labels):,} classes with most errors"
+        title = _("The {shown} of {count:,} classes with most errors", shown=MANY, count=len(labels))
         figure.update_layout(title_y=0.99)
-    for name, (colour, _) in models.items():
+    for name, (colour, _accuracies) in models.items():
         figure.add_bar(x=[str(label) for label in shown], y=[errors[name][label] for label in shown], name=plain(name),
-                       marker_color=colour, hovertemplate="%{x}: %{y:.2f}% wrong")  # fmt: skip
+                       marker_color=colour, hovertemplate=_("%{x}: %{y:.2f}% wrong"))  # fmt: skip
     axis = class_axis({str(label): labels[label] for label in shown})
-    figure.update_xaxes(title_text="true class", **axis)
-    figure.update_yaxes(title_text="errors, % of the class")
+    figure.update_xaxes(title_text=_("true class"), **axis)
+    figure.update_yaxes(title_text=_("errors, % of the class"))
     return with_style(figure, height=380 + room_for(labels) // 2, title=title)
 
 
@@ -75,7 +76,8 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
         sizes = [[abs(int(value)) for value in row] for row in difference]
         moved = [sum(sizes[k]) + sum(row[k] for row in sizes) - 2 * sizes[k][k] for k in shown]
         shown = sorted(sorted(shown, key=lambda k: -moved[k])[:MANY])
-        about = f"<br>in the {MANY} of {len(class_names):,} classes where they differ most"
+        among = _("in the {shown} of {count:,} classes where they differ most", shown=MANY, count=len(class_names))
+        about = f"<br>{among}"
     rows = [[int(difference[i][j]) for j in shown] for i in shown]
     labels = class_labels(class_names)
     places, axis = [str(k) for k in shown], class_axis({str(k): labels[k] for k in shown})
@@ -87,13 +89,13 @@ def confusion_difference(difference: Any, class_names: Sequence[str], title: str
             z=mistakes, x=places, y=places, xgap=1, ygap=1, showscale=False, zmid=0,
             zmin=-largest, zmax=largest, text=written, texttemplate="%{text}",
             colorscale=[[0, FEWER], [0.5, SURFACE], [1, MORE]], textfont={"color": INK},
-            hovertemplate="%{z:+d} images of %{y} taken for %{x}<extra></extra>",
+            hovertemplate=_("%{z:+d} images of %{y} taken for %{x}<extra></extra>"),
         )
     )  # fmt: skip
     figure.update_yaxes(
-        title_text="true class", autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False, **axis
+        title_text=_("true class"), autorange="reversed", scaleanchor="x", constrain="domain", showgrid=False, **axis
     )
-    figure.update_xaxes(title_text="top class", constrain="domain", showgrid=False, **axis)
+    figure.update_xaxes(title_text=_("top class"), constrain="domain", showgrid=False, **axis)
     return with_style(figure, height=420 + room_for(labels), title=plain(title) + about)
 
 
@@ -102,19 +104,21 @@ def class_balance(class_names: Sequence[str], train: Sequence[int], test: Sequen
     figure = go.Figure()
     labels = class_labels(class_names)
     places = [str(label) for label in range(len(labels))]
-    for part, counts, opacity in (("training", train, 1.0), ("test", test, 0.45)):
+    for part, counts, opacity in ((_("training"), train, 1.0), (_("test"), test, 0.45)):
         figure.add_bar(
             y=places, x=list(counts), name=part, orientation="h", marker_color=SCALE, opacity=opacity,
             hovertemplate="%{y}: %{x:,} " + part + "<extra></extra>",
         )  # fmt: skip
     ratio = max(train) / max(1, min(train))
     title = (
-        "All classes have as many images" if ratio < 1.05 else f"The largest class has {ratio:.3g} times the smallest"
+        _("All classes have as many images")
+        if ratio < 1.05
+        else _("The largest class has {ratio:.3g} times the smallest", ratio=ratio)
     )
     figure.update_layout(
         barmode="stack", bargap=0.25 if len(labels) <= 40 else 0, margin={"l": 60, "r": 16, "t": 64, "b": 48},
         title={"y": 0.99, "yanchor": "top"},
     )  # fmt: skip
-    figure.update_xaxes(title_text="images", showgrid=True)
+    figure.update_xaxes(title_text=_("images"), showgrid=True)
     figure.update_yaxes(autorange="reversed", showgrid=False, **class_axis(dict(zip(places, labels, strict=True))))
     return with_style(figure, height=max(260, min(900, 90 + 22 * len(labels))), title=title)

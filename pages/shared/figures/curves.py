@@ -7,6 +7,7 @@ from typing import NamedTuple
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from kd_core.base.templates import said
 from pages.shared.figures.style import (
     DASHES,
     ROLE_COLOURS,
@@ -17,12 +18,13 @@ from pages.shared.figures.style import (
     plain,
     with_style,
 )
+from pages.shared.language import _
 
 PANELS = {
-    "loss": "Total loss, training set",
-    "validation_accuracy": "Accuracy, validation split",
-    "soft_loss": "Soft loss, training set",
-    "hard_loss": "Hard loss, training set",
+    "loss": said("Total loss, training set"),
+    "validation_accuracy": said("Accuracy, validation split"),
+    "soft_loss": said("Soft loss, training set"),
+    "hard_loss": said("Hard loss, training set"),
 }
 
 
@@ -53,11 +55,11 @@ def learning_curves(
     rows = len(panels) // columns
     figure = make_subplots(
         rows=rows, cols=columns, shared_xaxes="all", horizontal_spacing=0.1,
-        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=[PANELS[panel] for panel in panels],
+        vertical_spacing=0.12 if columns == 2 else 0.06, subplot_titles=[_(PANELS[panel]) for panel in panels],
     )  # fmt: skip
     kinds = [curve.role for curve in curves]
     # Beside a mistake runs are many, and it is the kinds that differ: those of one kind share a label.
-    labels = kinds if "mistake" in kinds else labels_of(kinds, [curve.name for curve in curves])
+    labels = [_(kind) for kind in kinds] if "mistake" in kinds else labels_of(kinds, [curve.name for curve in curves])
     styles = list(zip(curves, colours_of(kinds), dashes_of(kinds), labels, strict=True))
     for place, panel in enumerate(panels):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
@@ -70,15 +72,16 @@ def learning_curves(
                     x=[], y=[], name=plain(curve.name), showlegend=False,
                     mode="lines+markers" if accuracy else "lines", line=line,
                     opacity=0.3 if raw else 1, marker={"size": 4}, hoverinfo="skip" if raw else None,
-                    hovertemplate=None if raw else f"epoch %{{x:.2f}}: %{{y:.4g}} {unit}",
+                    hovertemplate=None if raw else _("epoch %{{x:.2f}}: %{{y:.4g}} {unit}", unit=unit),
                     meta={"run": curve.id, "panel": panel, "raw": raw, "label": None if raw else label}, **cell,
                 )  # fmt: skip
-        figure.update_yaxes(title_text=unit if accuracy else f"{unit} per example".lstrip(), **cell)
+        of_losses = _("nats per example") if unit else _("per example")
+        figure.update_yaxes(title_text=unit if accuracy else of_losses, **cell)
     figure.for_each_annotation(
         lambda title: title.update(x=0.55 if title.x > 0.5 else 0, xanchor="left", font={"size": 14})
     )
     figure.update_xaxes(range=[0, epochs])
-    figure.update_xaxes(title_text="epochs", showticklabels=True, row=rows)
+    figure.update_xaxes(title_text=_("epochs"), showticklabels=True, row=rows)
     return with_style(figure, height=280 * rows if columns == 2 else 245 * rows)
 
 
@@ -95,6 +98,6 @@ def errors_over_temperature(lines: Mapping[str, Mapping[float, tuple[float, floa
             hovertemplate="T = %{x}: %{y:.4~g}",
         )  # fmt: skip
     ticks = sorted({T for by_temperature in lines.values() for T in by_temperature})
-    figure.update_xaxes(title_text="temperature T", type="log", tickvals=ticks, ticktext=[f"{T:g}" for T in ticks])
-    figure.update_yaxes(title_text="test errors")
+    figure.update_xaxes(title_text=_("temperature T"), type="log", tickvals=ticks, ticktext=[f"{T:g}" for T in ticks])
+    figure.update_yaxes(title_text=_("test errors"))
     return with_style(figure, height=380)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import plotly.graph_objects as go
 
+from kd_core.base.templates import said
 from pages.shared.figures.style import (
     GRADIENT_COLOURS,
     INK,
@@ -17,6 +18,7 @@ from pages.shared.figures.style import (
     plain,
     with_style,
 )
+from pages.shared.language import _
 
 
 def harm(by_seed: Mapping[int, float], mean: float, low_high: tuple[float, float] | None, axis: str) -> go.Figure:
@@ -28,19 +30,20 @@ def harm(by_seed: Mapping[int, float], mean: float, low_high: tuple[float, float
         places[value] += 1
     figure.add_scatter(
         x=list(by_seed.values()), y=heights, mode="markers", marker={"size": 10, "color": colour,
-        "opacity": 0.5}, customdata=list(by_seed), hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
-        showlegend=False,
+        "opacity": 0.5}, customdata=list(by_seed),
+        hovertemplate=_("seed %{customdata}: %{x:+.3g}<extra></extra>"), showlegend=False,
     )  # fmt: skip
     spread = None
     if low_high is not None:
         spread = interval([mean], [low_high[0]], [low_high[1]], color=colour, thickness=2)
     figure.add_scatter(
         x=[mean], y=[-1], mode="markers", error_x=spread, marker={"size": 14, "color": colour, "symbol": "diamond"},
-        hovertemplate="mean %{x:+.3g}<extra></extra>", showlegend=False,
+        hovertemplate=_("mean %{x:+.3g}<extra></extra>"), showlegend=False,
     )  # fmt: skip
     line_at(figure, 0)
     figure.update_xaxes(title_text=axis, rangemode="tozero")
-    figure.update_yaxes(tickvals=[0, -1], ticktext=["seeds", "mean"], range=[-1.7, 0.5 + max(heights)], showgrid=False)
+    names = [_("seeds"), _("mean")]
+    figure.update_yaxes(tickvals=[0, -1], ticktext=names, range=[-1.7, 0.5 + max(heights)], showgrid=False)
     return with_style(figure, height=240)
 
 
@@ -49,17 +52,16 @@ def biases(
 ) -> go.Figure:
     """Test errors, all and those on the missing classes (name), over the bias given to these; marks: text -> bias."""
     figure = go.Figure()
-    figure.add_scatter(x=list(values), y=list(errors), mode="lines", name="all test errors",
-                       meta={"label": "all test errors"},
+    everything, those = _("all test errors"), _("those on {name}", name=name)
+    figure.add_scatter(x=list(values), y=list(errors), mode="lines", name=everything, meta={"label": everything},
                        line={"color": ROLE_COLOURS["distilled"], "width": 3})  # fmt: skip
-    figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=f"those on {name}",
-                       meta={"label": f"those on {name}"},
+    figure.add_scatter(x=list(values), y=list(missing), mode="lines", name=those, meta={"label": those},
                        line={"color": GRADIENT_COLOURS["hard"], "dash": "dash"})  # fmt: skip
     for index, (text, value) in enumerate(marks.items()):
         line_at(figure, value)
         figure.add_annotation(x=value, y=1 - 0.09 * index, yref="paper", text=text, showarrow=False, xanchor="left")
-    figure.update_xaxes(title_text=f"bias of {name} raised by")
-    figure.update_yaxes(title_text="test errors", rangemode="tozero")
+    figure.update_xaxes(title_text=_("bias of {name} raised by", name=name))
+    figure.update_yaxes(title_text=_("test errors"), rangemode="tozero")
     return with_style(figure, height=380)
 
 
@@ -68,7 +70,7 @@ def sweep_map(
     alphas: Sequence[float],
     errors: Sequence[Sequence[float | None]],
     title: str,
-    counted: str = "test errors",
+    counted: str = said("test errors"),
 ) -> go.Figure:
     """Errors by alpha (rows) and T (columns), None where nothing has been trained yet; fewer is stronger.
 
@@ -80,7 +82,7 @@ def sweep_map(
             z=[list(row) for row in errors], x=[f"{T:g}" for T in temperatures], y=[f"{alpha:g}" for alpha in alphas],
             xgap=2, ygap=2, text=written, texttemplate="%{text}", showscale=False,
             textfont={"color": INK}, colorscale=[[0, SCALE], [1, SURFACE]],
-            hovertemplate="T = %{x}, alpha = %{y}: %{text} " + counted + "<extra></extra>",
+            hovertemplate=_("T = %{{x}}, alpha = %{{y}}: %{{text}} {counted}<extra></extra>", counted=_(counted)),
         )
     )  # fmt: skip
     known = [value for row in errors for value in row if value is not None]
@@ -89,7 +91,7 @@ def sweep_map(
             if value is not None and value == min(known):
                 figure.add_shape(type="rect", x0=column - 0.48, x1=column + 0.48, y0=row - 0.48, y1=row + 0.48,
                                  line={"color": INK, "width": 2})  # fmt: skip
-    figure.update_xaxes(title_text="temperature T", type="category", showgrid=False)
+    figure.update_xaxes(title_text=_("temperature T"), type="category", showgrid=False)
     figure.update_yaxes(title_text="alpha", type="category", showgrid=False)
     return with_style(figure, height=140 + 52 * max(2, len(alphas)), title=title)
 
@@ -97,7 +99,7 @@ def sweep_map(
 def objective_differences(
     points: Sequence[tuple[str, str, float, float, float]],
     *,
-    axis: str = "test errors, the baseline at 0",
+    axis: str = said("test errors, the baseline at 0"),
     role: str = "baseline",
     seeds: Mapping[str, Mapping[int, float]] = MappingProxyType({}),
 ) -> go.Figure:
@@ -113,15 +115,15 @@ def objective_differences(
             figure.add_scatter(
                 x=list(by_seed.values()), y=[label] * len(by_seed), mode="markers", showlegend=False,
                 marker={"color": ROLE_COLOURS[kind], "size": 7, "opacity": 0.5}, customdata=list(by_seed),
-                hovertemplate="seed %{customdata}: %{x:+.3g}<extra></extra>",
+                hovertemplate=_("seed %{customdata}: %{x:+.3g}<extra></extra>"),
             )  # fmt: skip
         figure.add_scatter(
             x=[mean], y=[label], mode="markers", showlegend=False, name=label,
             marker={"color": ROLE_COLOURS[kind], "size": 11},
             error_x=interval([mean], [low], [high], color=ROLE_COLOURS[kind], thickness=2),
-            hovertemplate=f"%{{x:.1f}} ({low:.1f} to {high:.1f})",
+            hovertemplate=_("%{{x:.1f}} ({low:.1f} to {high:.1f})", low=low, high=high),
         )  # fmt: skip
     line_at(figure, 0, colour=ROLE_COLOURS[role], width=2, dash="dash")
-    figure.update_xaxes(title_text=axis, zeroline=False)
+    figure.update_xaxes(title_text=_(axis), zeroline=False)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     return with_style(figure, height=110 + (54 if seeds else 34) * max(2, len(points)))

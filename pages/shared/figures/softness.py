@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from pages.shared.figures.style import GRADIENT_COLOURS, INK, MANY, class_axis, class_labels, room_for, with_style
+from pages.shared.language import _
 
 FELT = 16
 """Classes of many whose gradients are shown one by one: the largest, and the label's with them."""
@@ -26,13 +27,16 @@ def gradients(soft: Sequence[float], hard: Sequence[float], class_names: Sequenc
     }
     figure = go.Figure()
     for name, values in parts.items():
-        figure.add_bar(x=places, y=values, name=f"{name} loss", marker_color=GRADIENT_COLOURS[name],
+        called = _("soft loss") if name == "soft" else _("hard loss")
+        figure.add_bar(x=places, y=values, name=called, marker_color=GRADIENT_COLOURS[name],
                        hovertemplate="%{x}: %{y:.4g}")  # fmt: skip
     total = [a + b for a, b in zip(parts["soft"], parts["hard"], strict=True)]
-    figure.add_scatter(x=places, y=total, mode="markers", name="sum", hovertemplate="%{x}: %{y:.4g}",
+    figure.add_scatter(x=places, y=total, mode="markers", name=_("sum"), hovertemplate="%{x}: %{y:.4g}",
                        marker={"symbol": "line-ew-open", "size": 22, "line": {"width": 3}, "color": INK})  # fmt: skip
     figure.update_layout(barmode="relative")
-    axis = class_axis({**{str(k): labels[k] for k in shown}, "others": f"{len(others):,} others, summed"})
-    figure.update_xaxes(title_text="class", **axis)
-    figure.update_yaxes(title_text="gradient on the logit")
+    axis = class_axis(
+        {**{str(k): labels[k] for k in shown}, "others": _("{count:,} others, summed", count=len(others))}
+    )
+    figure.update_xaxes(title_text=_("class"), **axis)
+    figure.update_yaxes(title_text=_("gradient on the logit"))
     return with_style(figure, height=360 + room_for(labels) // 2)

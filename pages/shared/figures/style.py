@@ -1,4 +1,4 @@
-"""Plain records -> plotly figures. Knows plotly, plain data and the design tokens, nothing else of this project.
+"""Plain records -> plotly figures. Knows plotly, plain data, the design tokens and the language that is read.
 
 Roles keep their colours and dashes everywhere. A colour is the name of a token, which plotly.js's companion resolves in
 the browser: a figure made once reads in light and in dark.
@@ -12,9 +12,12 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from kd_core.base.templates import said
+from pages.shared.language import _
 from pages.shared.tokens import colour, mixed
 
-ROLE_COLOURS = {kind: colour(kind) for kind in ("teacher", "baseline", "distilled", "mistake")}
+ROLES = (said("teacher"), said("baseline"), said("distilled"), said("mistake"))
+ROLE_COLOURS = {kind: colour(kind) for kind in map(str, ROLES)}
 """mistake: of a run, whatever its role, that makes one on purpose."""
 GREY, INK, SURFACE, RAISED = map(colour, ("muted", "ink", "surface", "raised"))
 SCALE, FEWER, MORE = map(colour, ("scale", "fewer", "more"))
@@ -62,7 +65,7 @@ def dashes_of(kinds: Sequence[str]) -> list[str]:
 
 def labels_of(kinds: Sequence[str], names: Sequence[str]) -> list[str]:
     """What stands at each run's line: its kind where that tells all apart, else its name."""
-    return [*kinds] if len({*kinds}) == len(kinds) else [*names]
+    return [_(kind) for kind in kinds] if len({*kinds}) == len(kinds) else [*names]
 
 
 def short(number: float) -> str:

@@ -6,6 +6,8 @@ const RETRY_MS = 1500, IDLE_MS = 5000, ASK_AGAIN_MS = 1500, SAY_MS = 8000, SILEN
 const MOST_DECADES = 6;  // that have a tick
 const MOST_SAID = 4;  // runs that are said one by one
 const ICONS = { pause: "❚❚", stop: "■", resume: "▶" };
+const STATUSES = { queued: _("queued"), running: _("running"), paused: _("paused"), finished: _("finished"), stopped: _("stopped"),
+  failed: _("failed"), interrupted: _("interrupted") };
 
 export function smoothed(values, weight) {  // exponential moving average without bias towards its start, as TensorBoard's
   let mean = 0, total = 0;
@@ -28,29 +30,31 @@ export function decadeTicks(values) {  // 1, 2 and 5 of each decade that the val
 
 export function duration(exact) {
   const seconds = Math.max(1, Math.round(exact));
-  if (seconds < 60) return `${seconds} s`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  if (seconds < 60) return _("{seconds} s", { seconds });
+  if (seconds < 3600) return _("{minutes} min {seconds} s", { minutes: Math.floor(seconds / 60), seconds: seconds % 60 });
   const minutes = Math.round(seconds / 60);
-  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  return _("{hours} h {minutes} min", { hours: Math.floor(minutes / 60), minutes: minutes % 60 });
 }
 
 function sentence(run, asked) {
-  const request = run.request || asked;
+  const request = run.request || asked, status = STATUSES[run.status];
   if (run.status === "running" && request && run.message) return run.message;
-  if (run.status === "running" && request) return `${request === "stop" ? "Stopping" : "Pausing"} at the next step`;
+  if (run.status === "running" && request) return request === "stop" ? _("Stopping at the next step") : _("Pausing at the next step");
   if (run.status === "queued") {
-    const place = run.position ? `, place ${run.position} in the queue` : "";
-    const begins = run.begins_in >= 1 ? `, begins in about ${duration(run.begins_in)}` : "";
-    return run.message || (run.waits_for_teacher ? "Waits for its teacher" : `Waiting for its turn${place}`) + begins;
+    const waits = run.waits_for_teacher ? _("Waits for its teacher")
+      : run.position ? _("Waiting for its turn, place {place} in the queue", { place: run.position }) : _("Waiting for its turn");
+    const state = run.message || waits;
+    return run.begins_in >= 1 ? _("{state}, begins in about {duration}", { state, duration: duration(run.begins_in) }) : state;
   }
   if (run.test_errors !== null && run.status !== "running")
-    return `${run.status}: ${run.test_errors.toLocaleString("en")} test errors of ${run.test_examples.toLocaleString("en")}`;
+    return _("{status}: {errors} test errors of {examples}",
+      { status, errors: run.test_errors.toLocaleString("en"), examples: run.test_examples.toLocaleString("en") });
   if (run.status === "running" && run.message && !run.step) return run.message;
   const epoch = Math.min(run.epochs_total, Math.floor(run.epochs_done) + 1);
-  const parts = [`${run.status}: epoch ${epoch} of ${run.epochs_total}`];
-  if (run.seconds_left !== null) parts.push(`${duration(run.seconds_left)} left`);
-  if (run.status === "running" && run.samples_per_second) parts.push(`${Math.round(run.samples_per_second).toLocaleString("en")} images/s`);
-  if (run.status === "running" && run.learning_rate) parts.push(`rate ${Number(run.learning_rate.toPrecision(2))}`);
+  const parts = [_("{status}: epoch {epoch} of {epochs}", { status, epoch, epochs: run.epochs_total })];
+  if (run.seconds_left !== null) parts.push(_("{duration} left", { duration: duration(run.seconds_left) }));
+  if (run.status === "running" && run.samples_per_second) parts.push(_("{count} images/s", { count: Math.round(run.samples_per_second).toLocaleString("en") }));
+  if (run.status === "running" && run.learning_rate) parts.push(_("rate {rate}", { rate: Number(run.learning_rate.toPrecision(2)) }));
   return parts.join(" · ");
 }
 
@@ -62,7 +66,7 @@ function build(root) {
   view.trouble = element("div", "kd-trouble", root);
   view.queue = element("div", "kd-queue", root);
   view.tools = element("div", "kd-tools", root);
-  const smooth = element("label", "", view.tools, "Smoothing ");
+  const smooth = element("label", "", view.tools, _("Smoothing") + " ");
   view.smooth = element("input", "", smooth);
   Object.assign(view.smooth, { type: "range", min: 0, max: 0.98, step: 0.02, value: 0 });
   view.smooth.oninput = () => { view.smoothing = Number(view.smooth.value); draw(view); };
@@ -70,13 +74,13 @@ function build(root) {
   const log = element("label", "", view.tools);
   view.logBox = element("input", "", log);
   view.logBox.type = "checkbox";
-  log.append(" log axis");
+  log.append(" " + _("log axis"));
   view.logBox.onchange = () => { view.log = view.logBox.checked; draw(view); view.keep("axis", view.log ? "log" : "linear"); };
-  const each = element("label", "", view.tools, "A point ");
+  const each = element("label", "", view.tools, _("A point") + " ");
   view.points = element("select", "", each);
-  for (const [value, text] of [["step", "every few steps"], ["epoch", "every epoch"]]) element("option", "", view.points, text).value = value;
+  for (const [value, text] of [["step", _("every few steps")], ["epoch", _("every epoch")]]) element("option", "", view.points, text).value = value;
   view.points.onchange = () => { view.by = view.points.value; draw(view); view.keep("points", view.by); };
-  view.waiting = element("div", "kd-waiting", root, "The curves start with the first training step.");
+  view.waiting = element("div", "kd-waiting", root, _("The curves start with the first training step."));
   view.chart = element("div", "kd-chart", root);
   view.said = element("div", "kd-said", root);
   view.said.setAttribute("aria-live", "polite");
@@ -94,7 +98,7 @@ function layOutRows(view, known) {
     const row = element("div", "kd-run", view.rows);
     row.classList.toggle("kd-done", view.pageStatuses.includes(`${run.id}:finished`)); // before the first answer
     const dot = element("button", "kd-dot", row);
-    Object.assign(dot, { type: "button", title: `Show or hide the curves of the ${run.role}` });
+    Object.assign(dot, { type: "button", title: _("Show or hide the curves of the {role}", { role: run.role }) });
     dot.setAttribute("aria-label", dot.title);
     dot.setAttribute("aria-pressed", "true");
     dot.innerHTML = `<svg width="26" height="12" aria-hidden="true"><line x1="1" x2="25" y1="6" y2="6" stroke-width="4"/></svg>`;
@@ -112,7 +116,7 @@ function layOutRows(view, known) {
     const how = element("div", "kd-how", row);
     const bar = element("div", "kd-progress", how);
     bar.setAttribute("role", "progressbar");
-    bar.setAttribute("aria-label", `Progress of the ${run.role}`);
+    bar.setAttribute("aria-label", _("Progress of the {role}", { role: run.role }));
     const fill = element("i", "", bar);
     fill.style.background = run.colour;
     const text = element("div", "kd-text", how);
@@ -141,9 +145,11 @@ function showState(view, run) {
     for (const what of offered) {
       const button = element("button", "kd-button", cell.buttons, ICONS[what]);
       button.type = "button";
-      button.title = what === "resume" ? `Resume the ${cell.role}`
-        : `${what === "stop" ? "Stop" : "Pause"} the ${cell.role}; what it learned is kept`;
-      button.setAttribute("aria-label", `${what} ${cell.role}`);
+      const { role } = cell, [title, label] = what === "resume" ? [_("Resume the {role}", { role }), _("resume {role}", { role })]
+        : what === "stop" ? [_("Stop the {role}; what it learned is kept", { role }), _("stop {role}", { role })]
+          : [_("Pause the {role}; what it learned is kept", { role }), _("pause {role}", { role })];
+      button.title = title;
+      button.setAttribute("aria-label", label);
       button.onclick = () => {
         view.asked.set(run.id, what);
         for (const one of cell.buttons.children) one.disabled = true;
@@ -169,16 +175,16 @@ function showQueue(view, queue, more) {
   view.queue.replaceChildren();
   const own = new Set(view.runs.keys());
   if (!queue.some((entry) => !own.has(entry.id))) return;  // the rows say it all
-  element("b", "", view.queue, "Queue");
+  element("b", "", view.queue, _("Queue"));
   const list = element("ol", "", view.queue);
   for (const entry of queue) {
     const item = element("li", "", list);
     const dot = element("i", "", item);
     dot.style.background = entry.colour;
-    const place = entry.place ? `${entry.place}.` : entry.place === 0 ? "training:" : "waits for its teacher:";
-    item.append(`${place} ${entry.label}${entry.yours ? " (yours)" : ""}`);
+    const place = entry.place ? `${entry.place}.` : entry.place === 0 ? _("training:") : _("waits for its teacher:");
+    item.append(`${place} ` + (entry.yours ? _("{run} (yours)", { run: entry.label }) : entry.label));
   }
-  if (more) element("li", "", list, `and ${more} more`);
+  if (more) element("li", "", list, _("and {count} more", { count: more }));
 }
 
 function take(view, told) {
@@ -202,7 +208,8 @@ function say(view, runs) {  // for a screen reader: what the rows show, without 
   view.saidAt = performance.now();
   const count = (status) => runs.filter((run) => run.status === status).length;
   const parts = runs.length > MOST_SAID
-    ? [`${runs.length} runs: ${count("finished")} finished, ${count("running")} training, ${count("queued")} waiting`]
+    ? [_("{runs} runs: {finished} finished, {training} training, {waiting} waiting",
+      { runs: runs.length, finished: count("finished"), training: count("running"), waiting: count("queued") })]
     : runs.map((run) => `${view.cells.get(run.id)?.title}: ${sentence(run).split(" · ").slice(0, 2).join(" · ")}`);
   const text = parts.join("; ");
   if (view.said.textContent !== text) view.said.textContent = text;
@@ -217,7 +224,7 @@ async function poll(view) {
     const seen = [...view.runs.values()].filter((run) => Object.values(run.steps).every(([x]) => x.length < POINTS_KEPT))
       .map((run) => `${run.id}:${run.attempt}:${run.step}`).join();
     const address = new URL("live", document.baseURI);
-    address.search = new URLSearchParams({ runs: view.ids, seen, watcher: view.watcher ??= String(Math.random()).slice(2) });
+    address.search = new URLSearchParams({ runs: view.ids, seen, lang: document.documentElement.lang, watcher: view.watcher ??= String(Math.random()).slice(2) });
     const answer = await fetch(address, { signal: AbortSignal.timeout(SILENT_MS) });
     const text = await answer.text();
     const told = answer.ok ? JSON.parse(text) : { trouble: text.slice(0, 300).replace(/^"|"$/g, "") };
@@ -242,7 +249,7 @@ async function poll(view) {
     wait = active ? told.poll_ms : told.queue.length ? Math.max(2000, told.poll_ms) : IDLE_MS;
   } catch (error) {
     const age = duration((performance.now() - view.heardAt) / 1000);
-    view.trouble.textContent = `The server does not answer: what stands here is ${age} old. Trying again.`;
+    view.trouble.textContent = _("The server does not answer: what stands here is {age} old. Trying again.", { age });
     console.warn(error);
   } finally {
     view.polling = false;
@@ -283,7 +290,7 @@ function draw(view) {
       if (panel === "validation_accuracy" && !judged) {
         axis.range = [0, 100];
         const place = index ? `${index + 1}` : "";
-        const text = view.unjudged ? "No validation split was kept:<br>the last epoch's weights are taken." : "";
+        const text = view.unjudged ? _("No validation split was kept:<br>the last epoch's weights are taken.") : "";
         layout.annotations = [...(layout.annotations || []), { text, showarrow: false, xref: `x${place} domain`, yref: `y${place} domain`, x: 0.5, y: 0.5 }];
       }
       if (panel === "validation_accuracy" || !view.log) return;
@@ -293,10 +300,10 @@ function draw(view) {
     });
     layout.uirevision = `${view.log}`;
     view.chart.setAttribute("role", "img");
-    view.chart.setAttribute("aria-label", `Learning curves. ${view.said.textContent}`);
+    view.chart.setAttribute("aria-label", _("Learning curves. {runs}", { runs: view.said.textContent }));
     return drawn(view.chart, { data: traces, layout }, PLOTLY_OPTIONS, Plotly);
   }).then(() => { view.drawn = true; view.chart.dataset.drawn = Number(view.chart.dataset.drawn || 0) + 1; })
-    .catch((error) => { view.trouble.textContent = `The curves cannot be drawn: ${error.message}. Reload the page.`; });
+    .catch((error) => { view.trouble.textContent = _("The curves cannot be drawn: {problem}. Reload the page.", { problem: error.message }); });
 }
 
 function look(view, { smoothing, axis, points }) { // as the address has it

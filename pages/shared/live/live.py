@@ -19,6 +19,7 @@ from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.figures import curves as figures_curves
 from pages.shared.figures import style
 from pages.shared.figures.curves import Curve
+from pages.shared.language import _, current
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import callbacks, event_of, number
@@ -46,8 +47,8 @@ def live_view(
         "runs": [
             {
                 "id": run.id,
-                "role": run.config.role,
-                "title": (titles or {}).get(run.id) or names[run.id],
+                "role": _(run.config.role),
+                "title": (titles or {}).get(run.id) or _(names[run.id]),
                 "details": _details(run),
                 "colour": colours[run.id],
                 "dash": dash,
@@ -61,7 +62,7 @@ def live_view(
         "unjudged": bool(runs) and all(run.config.training.validation_fraction == 0 for run in runs),
     }
     if curves:
-        lines = tuple(Curve(run.id, names[run.id], kind) for run, kind in zip(runs, kinds, strict=True))
+        lines = tuple(Curve(run.id, _(names[run.id]), kind) for run, kind in zip(runs, kinds, strict=True))
         distilled = [run.config.distillation for run in runs if run.config.distillation is not None]
         nats = all(distillation.info.nats for distillation in distilled)
         shown["look"] = {
@@ -70,10 +71,10 @@ def live_view(
             "points": "epoch" if st.query_params.get("points") == "epoch" else "step",
         }
         shown["figure"], shown["narrow"] = _figure(
-            lines, tuple(panels), max(run.config.training.epochs for run in runs), nats
+            lines, tuple(panels), max(run.config.training.epochs for run in runs), nats, current()
         )
         if nats:
-            st.caption("Losses are in nats.", help=explained("nats"))
+            st.caption(_("Losses are in nats."), help=explained("nats"))
     with st.container(key=f"{'curves' if curves else 'rows'}_{key}"):  # frame.css keeps the room that curves will take
         state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS + LABELS_JS, isolated=False)(
             key=key,
@@ -91,8 +92,13 @@ def _requests(sent: Any) -> list[tuple[str, str, bool]]:
 
 
 @st.cache_data(show_spinner=False, max_entries=128)
-def _figure(lines: tuple[Curve, ...], panels: tuple[str, ...], epochs: int, nats: bool) -> tuple[str, str]:
-    """The figure of the curves, and its layout for a narrow window: 80 ms of plotly's time, the same at every rerun."""
+def _figure(
+    lines: tuple[Curve, ...], panels: tuple[str, ...], epochs: int, nats: bool, language: str
+) -> tuple[str, str]:
+    """The figure of the curves, and its layout for a narrow window: 80 ms of plotly's time, the same at every rerun.
+
+    language: in which it is drawn, the one that is read.
+    """
     wide, narrow = (
         figures_curves.learning_curves(lines, panels, epochs=epochs, columns=columns, nats=nats) for columns in (2, 1)
     )
@@ -111,24 +117,24 @@ def _do(run_id: str, what: str, *, mine: bool) -> None:
 
 def _details(run: Run) -> str:
     config = run.config
-    parts: list[str] = [config.role] if run.name else []
-    parts.append(config.network)
+    parts: list[str] = [_(config.role)] if run.name else []
+    parts.append(_(config.network))
     if config.distillation is not None:
-        parts.append(config.distillation.label)
+        parts.append(_(config.distillation.label))
     if config.training.label_smoothing:
-        parts.append(f"label smoothing {config.training.label_smoothing:g}")
+        parts.append(_("label smoothing {amount:g}", amount=config.training.label_smoothing))
     part = config.transfer_set
     if part.fraction < 1:
-        parts.append(part.share_in_words(config.training.validation_fraction))
+        parts.append(_(part.share_in_words(config.training.validation_fraction)))
     if part.only_classes is not None:
-        parts.append(part.classes_in_words(services.class_names(config.dataset)))
+        parts.append(_(part.classes_in_words(services.class_names(config.dataset))))
     if not part.labelled:
-        parts.append("no labels")
+        parts.append(_("no labels"))
     if config.mistake is not None:
-        parts.append(f"mistake: {MISTAKES[config.mistake].label}")
+        parts.append(_("mistake: {mistake}", mistake=_(MISTAKES[config.mistake].label)))
     if config.continues is not None:
-        parts.append(f"goes on from {config.continues[:4]}")
+        parts.append(_("goes on from {run}", run=config.continues[:4]))
     if run.status in ACTIVE and {*run.browsers} - {services.browser(), ""}:
         mine = services.browser() in run.browsers
-        parts.append("also watched by another browser" if mine else "another browser's")
+        parts.append(_("also watched by another browser") if mine else _("another browser's"))
     return " · ".join(parts)

@@ -8,7 +8,11 @@ const LEADS = "kd-leads", CLASS = "kd-class";
 const remembered = (name, value) => { // for this tab
   try { if (value !== undefined) value === null ? sessionStorage.removeItem(name) : sessionStorage.setItem(name, value); return sessionStorage.getItem(name); } catch { return null; }
 };
-const classAddress = (path) => new URL(`class${path}`, document.baseURI);
+const classAddress = (path) => { // in the language that was chosen, if one was
+  const address = new URL(`class${path}`, document.baseURI), language = new URLSearchParams(location.search).get("lang");
+  if (language) address.searchParams.set("lang", language);
+  return address;
+};
 
 function bars() { // of the page, where it has some
   const view = hand.state.shown;
@@ -58,9 +62,9 @@ async function chartOfPage() { // as SVG: the largest chart that is in sight
 }
 
 function classroom(view, bar) {
-  const button = barButton(bar, CLASS_ICON, "Class", "Let phones follow what you show, and answer questions");
-  const back = element("a", "kd-plain", bar, "Back to the class", { hidden: true, href: "" });
-  const panel = element("dialog", "kd-share", view.host, undefined, { "aria-label": "A class that follows" });
+  const button = barButton(bar, CLASS_ICON, "class", _("Class"), _("Let phones follow what you show, and answer questions"));
+  const back = element("a", "kd-plain", bar, _("Back to the class"), { hidden: true, href: "" });
+  const panel = element("dialog", "kd-share", view.host, undefined, { "aria-label": _("A class that follows") });
   const corner = element("div", "kd-class", view.host, undefined, { "data-control": "class", role: "status" });
   const state = { sent: "", picture: "", round: 0, known: null };
 
@@ -82,45 +86,44 @@ function classroom(view, bar) {
     const address = joinAddress();
     element("span", "", line, address.host + address.pathname + " ");
     element("strong", "", line, code);
-    element("span", "", line, ` · ${followers} here`);
+    element("span", "", line, " · " + _("{count} here", { count: followers }));
     if (!question) return;
     const box = element("section", "kd-question", corner);
     element("h2", "", box, question.prompt);
     if (question.shown) showAnswers(box, question);
-    else element("p", "", box, question.open ? `${question.votes} of ${Math.max(question.votes, followers)} have answered.` : "No more answers are taken.");
+    else element("p", "", box, question.open
+      ? _("{votes} of {all} have answered.", { votes: question.votes, all: Math.max(question.votes, followers) }) : _("No more answers are taken."));
   }
   function joinAddress() {
-    const address = new URL(sharedAddress(view));
-    address.pathname = classAddress("").pathname;
-    address.search = "";
-    return address;
+    const address = new URL(sharedAddress(view)), { pathname, search } = classAddress("");
+    return Object.assign(address, { pathname, search });
   }
   function fill() {
     panel.replaceChildren();
     const head = element("div", "kd-head", panel);
-    element("h2", "", head, "A class that follows");
-    element("button", "kd-plain", head, "✕", { type: "button", "aria-label": "Close" }).onclick = () => panel.close();
+    element("h2", "", head, _("A class that follows"));
+    element("button", "kd-plain", head, "✕", { type: "button", "aria-label": _("Close") }).onclick = () => panel.close();
     const problem = element("p", "", panel, "", { role: "alert" });
     const act = (box, text, kind, done) => {
       element("button", kind, box, text, { type: "button" }).onclick = () => done().then(fill, (error) => { problem.textContent = error.message; });
     };
     if (!state.known) {
-      element("p", "", panel, "Phones follow what this window shows: image, temperature, bars, charts. They answer what you ask, without an account and without your password. Nothing of it is kept after the class, unless you save it.");
-      act(element("div", "kd-row", panel), "Begin a class", "kd-filled", async () => leadFromHere((await lead("begin")).code));
+      element("p", "", panel, _("Phones follow what this window shows: image, temperature, bars, charts. They answer what you ask, without an account and without your password. Nothing of it is kept after the class, unless you save it."));
+      act(element("div", "kd-row", panel), _("Begin a class"), "kd-filled", async () => leadFromHere((await lead("begin")).code));
       return;
     }
     const address = joinAddress();
     address.searchParams.set("code", state.known.code);
-    element("img", "kd-code", panel, undefined, { alt: "QR code of the class's address", src: new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI) });
-    element("p", "", panel, `${address.host}${address.pathname}, and the code ${state.known.code}`);
-    const note = notes(view, address.href).replace(/Whoever opens it.*?first\. ?/, "");
+    element("img", "kd-code", panel, undefined, { alt: _("QR code of the class's address"), src: new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI) });
+    element("p", "", panel, _("{address}, and the code {code}", { address: address.host + address.pathname, code: state.known.code }));
+    const note = notes({ data: { ...view.data, password: false } }, address.href); // phones need none
     if (note) element("p", "kd-note", panel, note);
     const row = element("div", "kd-row", panel), own = classAddress("/present");
-    own.search = new URLSearchParams({ as: address.hostname });
-    element("a", "kd-filled", row, "Your own screen", { href: own.href, target: "kd-presenter" });
-    if (!leading()) act(row, "Lead from here", "kd-plain", async () => leadFromHere(state.known.code));
-    act(row, "End the class", "kd-plain", () => lead("end"));
-    element("p", "", panel, "Your own screen has the questions, the answers and your notes. Answers that were not saved there end with the class.");
+    own.search = new URLSearchParams([["as", address.hostname], ...own.searchParams]);
+    element("a", "kd-filled", row, _("Your own screen"), { href: own.href, target: "kd-presenter" });
+    if (!leading()) act(row, _("Lead from here"), "kd-plain", async () => leadFromHere(state.known.code));
+    act(row, _("End the class"), "kd-plain", () => lead("end"));
+    element("p", "", panel, _("Your own screen has the questions, the answers and your notes. Answers that were not saved there end with the class."));
   }
   const leading = () => state.known && remembered(LEADS) === state.known.code;
 
@@ -128,8 +131,8 @@ function classroom(view, bar) {
     if (!panel.open) panel.showModal();
     try { await lead("look"); fill(); } catch (error) {
       panel.replaceChildren();
-      element("p", "", panel, `${error.message} Who presents signs in at the foot of the page, or sits at the machine that serves.`, { role: "alert" });
-      element("button", "kd-plain", panel, "Close", { type: "button" }).onclick = () => panel.close();
+      element("p", "", panel, _("{problem} Who presents signs in at the foot of the page, or sits at the machine that serves.", { problem: error.message }), { role: "alert" });
+      element("button", "kd-plain", panel, _("Close"), { type: "button" }).onclick = () => panel.close();
     }
   };
   panel.onclick = (event) => { if (event.target === panel) panel.close(); };
@@ -153,7 +156,9 @@ function classroom(view, bar) {
   const joined = remembered(CLASS);
   if (joined) {
     back.hidden = false;
-    back.href = Object.assign(classAddress(""), { search: new URLSearchParams({ code: joined }) }).href;
+    const address = classAddress("");
+    address.searchParams.set("code", joined);
+    back.href = address.href;
   }
   let timer; // of whoever leads; nobody else's browser looks at anything
   const go = async () => { await step(); timer = remembered(LEADS) ? setTimeout(go, LEAD_MS) : undefined; };

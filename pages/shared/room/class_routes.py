@@ -7,7 +7,7 @@ may present may lead. All runs on the server's event loop, one request after ano
 import json
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from kd_core.base.config import LabError
-from kd_core.base.templates import filled
+from kd_core.base.templates import filled, said
 from kd_core.experiments.lesson.quiz import ITEMS
-from pages.shared.access.auth import CLASS, ENTER, from_our_pages, presents
+from pages.shared import language
+from pages.shared.access.auth import CLASS, ENTER, from_our_pages, language_of, presents
 from pages.shared.access.base_path import absolute
-from pages.shared.components.common.browser import COMMON_JS
+from pages.shared.components.common.browser import COMMON_JS, with_words
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS
+from pages.shared.language import LANG, LANGUAGES, _
 from pages.shared.room.classroom import MOST_PICTURE, Classroom, Question, View, read
 from pages.shared.tokens import css
 
@@ -34,7 +36,7 @@ _PLAIN_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'"
 MOST_VOTE_BYTES, MOST_LEAD_BYTES = 1_000, 2 * MOST_PICTURE
 MOST_WRONG, PER_SECONDS = 300, 60.0
 """Wrong codes, after which phones that are not in the class yet have to wait."""
-NO_CLASS = "No class has this code now. Ask whoever presents for it."
+NO_CLASS = said("No class has this code now. Ask whoever presents for it.")
 
 
 class _Now:
@@ -57,7 +59,7 @@ def _joined(code: str, phone: str) -> Classroom:
     now = time.monotonic()
     _Now.wrong = [at for at in _Now.wrong if at > now - PER_SECONDS]
     if len(_Now.wrong) >= MOST_WRONG and not open_class.follows(phone):
-        raise LabError("Too many wrong codes: wait a minute, then try again.")
+        raise LabError(said("Too many wrong codes: wait a minute, then try again."))
     if code.upper() != open_class.code:
         _Now.wrong.append(now)
         raise LabError(NO_CLASS)
@@ -67,7 +69,7 @@ def _joined(code: str, phone: str) -> Classroom:
 def _phone(text: object) -> str:
     """The id that a phone made up for itself."""
     if not isinstance(text, str) or not (8 <= len(text) <= 40 and text.isascii() and text.isalnum()):
-        raise LabError("This page is broken: open it anew.")
+        raise LabError(said("This page is broken: open it anew."))
     return text
 
 
@@ -78,7 +80,7 @@ async def _tell(request: Request) -> Response:
         phone = _phone(query.get("me"))
         joined = _joined(query.get("code", ""), phone)
     except LabError as error:
-        return JSONResponse(str(error), status_code=404)
+        return JSONResponse(language.of_error(error), status_code=404)
     joined.follow(phone)
     if query.get("seen") == str(joined.version):
         return Response(status_code=204)
@@ -95,9 +97,9 @@ async def _vote(request: Request) -> Response:
         elif isinstance(answer, int):
             joined.vote(phone, answer)
         else:
-            raise LabError("This is none of the answers.")
+            raise LabError(said("This is none of the answers."))
     except LabError as error:
-        return JSONResponse(str(error), status_code=409)
+        return JSONResponse(language.of_error(error), status_code=409)
     return JSONResponse("counted")
 
 
@@ -105,16 +107,16 @@ async def _picture(request: Request) -> Response:
     try:
         joined = _joined(request.query_params.get("code", ""), _phone(request.query_params.get("me")))
     except LabError as error:
-        return PlainTextResponse(str(error), 404)
+        return PlainTextResponse(language.of_error(error), 404)
     headers = {"Content-Security-Policy": _PLAIN_POLICY, "Cache-Control": "private, max-age=60"}
     return Response(joined.picture, media_type="image/svg+xml", headers=headers)
 
 
-def _begin(_: Mapping[str, Any]) -> None:
+def _begin(sent: Mapping[str, Any]) -> None:
     _Now.classroom = _Now.classroom or Classroom()
 
 
-def _end(_: Mapping[str, Any]) -> None:
+def _end(sent: Mapping[str, Any]) -> None:
     _Now.classroom = None
 
 
@@ -136,7 +138,7 @@ ACTS: dict[str, Callable[[Classroom, Mapping[str, Any]], None]] = {
 async def _lead(request: Request) -> Response:
     """Do what the presenter wants, and answer how the class stands; null where there is none."""
     if not presents(request.scope) or not from_our_pages(request.scope):
-        return JSONResponse("Only the presenter leads a class.", status_code=403)
+        return JSONResponse(_("Only the presenter leads a class."), status_code=403)
     try:
         sent = await _body(request, MOST_LEAD_BYTES)
         act = sent.get("do", "look")
@@ -145,7 +147,7 @@ async def _lead(request: Request) -> Response:
         elif _Now.classroom is not None and act in ACTS:
             ACTS[act](_Now.classroom, sent)
     except LabError as error:
-        return JSONResponse(str(error), status_code=400)
+        return JSONResponse(language.of_error(error), status_code=400)
     return JSONResponse(_Now.classroom and _Now.classroom.for_presenter())
 
 
@@ -155,19 +157,19 @@ async def _body(request: Request, most: int) -> dict[str, Any]:
     async for piece in request.stream():
         content += piece
         if len(content) > most:
-            raise LabError("This is too much to send.")
+            raise LabError(said("This is too much to send."))
     try:
         sent = json.loads(content)
     except ValueError:
         sent = None
     if not isinstance(sent, dict):
-        raise LabError("This page is broken: open it anew.")
+        raise LabError(said("This page is broken: open it anew."))
     return sent
 
 
 async def _votes(request: Request) -> Response:
     if not presents(request.scope) or _Now.classroom is None:
-        return PlainTextResponse("Only the presenter has a class's answers, while it is on.", 403)
+        return PlainTextResponse(_("Only the presenter has a class's answers, while it is on."), 403)
     quiz = request.url.path.endswith("quiz.csv")
     content = _Now.classroom.quiz_to_csv() if quiz else _Now.classroom.to_csv()
     name = "quiz.csv" if quiz else "answers.csv"
@@ -177,7 +179,7 @@ async def _votes(request: Request) -> Response:
 
 async def _quiz_page(request: Request) -> Response:
     """The quiz as a page, and as a sheet to print with its key."""
-    return _html(filled(_HERE / "quiz.html", items=ITEMS))
+    return _page("quiz", items=ITEMS)
 
 
 async def _follow_page(request: Request) -> Response:
@@ -186,24 +188,23 @@ async def _follow_page(request: Request) -> Response:
 
 async def _presenters_page(request: Request) -> Response:
     if not presents(request.scope):
-        return RedirectResponse(f"..{ENTER}?to={CLASS}/present", status_code=303)
+        named = request.query_params.get(LANG)
+        chosen = f"%3F{LANG}%3D{named}&{LANG}={named}" if named in LANGUAGES else ""
+        return RedirectResponse(f"..{ENTER}?to={CLASS}/present{chosen}", status_code=303)
     return _page("presenter")
 
 
-def _page(name: str) -> Response:
-    return _html(_read(f"{name}.html"))
-
-
-def _html(content: str) -> Response:
+def _page(name: str, **values: object) -> Response:
+    content = filled(_HERE / f"{name}.html", _=_, language=language.current(), **values)
     return Response(content, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
 @cache
-def _asset(name: str) -> tuple[str, str]:
-    """Content and type of what the two pages load."""
+def _asset(name: str, code: str) -> tuple[str, str]:
+    """Content and type of what the pages load, in a language."""
     if name == "class.css":
         return css() + BARS_CSS + _read("votes.css") + _read(name), "text/css"
-    return COMMON_JS + BARS_JS + _read("votes.js") + _read(name), "text/javascript"
+    return with_words(COMMON_JS + BARS_JS + _read("votes.js") + _read(name), code), "text/javascript"
 
 
 def _read(name: str) -> str:
@@ -211,12 +212,17 @@ def _read(name: str) -> str:
 
 
 async def _send(request: Request) -> Response:
-    content, kind = _asset(request.url.path.rpartition("/")[2])
+    content, kind = _asset(request.url.path.rpartition("/")[2], language.current())
     return Response(content, media_type=kind, headers={"Cache-Control": "no-cache"})
 
 
 def _route(path: str, answer: Callable[[Request], Awaitable[Response]], method: str = "GET") -> BaseRoute:
-    return Route(absolute(f"{CLASS}{path}"), answer, methods=[method])
+    @wraps(answer)
+    async def spoken(request: Request) -> Response:
+        with language.spoken(language_of(request.scope)):
+            return await answer(request)
+
+    return Route(absolute(f"{CLASS}{path}"), spoken, methods=[method])
 
 
 ROUTES = [

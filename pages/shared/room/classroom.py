@@ -16,11 +16,12 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.experiments.lesson.quiz import ITEMS, normalised_gain, score
+from pages.shared import language
+from pages.shared.language import _
 from pages.shared.words import cell
 
-QUIZ = [{"prompt": item.prompt, "answers": item.answers} for item in ITEMS]
-"""As phones show it: without what is true."""
 LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Of a class's code: none that is read for another one."""
 CODE_LENGTH = 5
@@ -104,7 +105,7 @@ class Classroom:
         self._clock = clock
         self._followers: dict[str, float] = {}
         self._numbers: dict[str, int] = {}
-        self._news: tuple[int, bytes] | None = None
+        self._news: dict[str, bytes] = {}
 
     @property
     def current(self) -> Poll | None:
@@ -120,7 +121,7 @@ class Classroom:
     def show_picture(self, picture: str) -> None:
         """Show a drawing (SVG) of the presenter's page where there are no bars. Raises LabError for one too large."""
         if len(picture) > MOST_PICTURE:
-            raise LabError("This picture is too large for a class's phones.")
+            raise LabError(said("This picture is too large for a class's phones."))
         if picture != self.picture:
             self.picture = picture
             self._changed()
@@ -128,9 +129,9 @@ class Classroom:
     def ask(self, question: Question) -> None:
         """Put a question before the class. Raises LabError for a truth that is none of its answers."""
         if question.truth is not None and question.truth >= len(question.answers):
-            raise LabError("The answer that is marked as true is not among the answers.")
+            raise LabError(said("The answer that is marked as true is not among the answers."))
         if len(self.polls) >= MOST_QUESTIONS:
-            raise LabError("This class has had 200 questions: end it, and begin another.")
+            raise LabError(said("This class has had 200 questions: end it, and begin another."))
         self.polls.append(Poll(question))
         self._on = True
         self._changed()
@@ -139,7 +140,7 @@ class Classroom:
         """Vote once more, after a discussion; what the first round gave is hidden until both are shown."""
         poll = self._needs_question()
         if len(poll.rounds) >= ROUNDS:
-            raise LabError("This question had both its rounds.")
+            raise LabError(said("This question had both its rounds."))
         poll.rounds.append({})
         poll.open, poll.shown = True, False
         self._changed()
@@ -164,29 +165,29 @@ class Classroom:
         """Count an answer, the newest of each voter. Raises LabError where none is taken."""
         poll = self.current
         if poll is None or not poll.open:
-            raise LabError("This question takes no more answers.")
+            raise LabError(said("This question takes no more answers."))
         if not 0 <= answer < len(poll.question.answers):
-            raise LabError("This is none of the answers.")
+            raise LabError(said("This is none of the answers."))
         self._number(voter)
         poll.rounds[-1][voter] = answer
 
     def open_quiz(self, when: str) -> None:
         """Let phones take the quiz, before the lesson or after it; empty: take no more answers."""
         if when not in ("", *WHENS):
-            raise LabError("The quiz is taken before the lesson and after it.")
+            raise LabError(said("The quiz is taken before the lesson and after it."))
         self.quiz_open = when
         self._changed()
 
     def take_quiz(self, voter: str, given: Sequence[Any]) -> None:
         """Keep somebody's answers to all items, the newest. Raises LabError for none, and while no quiz is open."""
         if not self.quiz_open:
-            raise LabError("The quiz takes no more answers.")
+            raise LabError(said("The quiz takes no more answers."))
         answers = tuple(
             answer if isinstance(answer, int) and 0 <= answer < len(item.answers) else None
             for answer, item in zip(given, ITEMS, strict=False)
         )
         if len(given) != len(ITEMS) or not any(answer is not None for answer in answers):
-            raise LabError("Answer at least one item.")
+            raise LabError(said("Answer at least one item."))
         self._number(voter)
         self.quiz[self.quiz_open][voter] = answers
 
@@ -219,18 +220,18 @@ class Classroom:
         return phone in self._followers or phone in self._numbers
 
     def news(self) -> bytes:
-        """All that a phone shows, as JSON; made once for all of them after each change."""
-        if self._news is None or self._news[0] != self.version:
+        """All that a phone shows, as JSON; made once for all of a language after each change."""
+        if language.current() not in self._news:
             poll = self.current
             news = {
                 "version": self.version,
                 "view": self.view and self.view.model_dump(exclude={"suggested", "notes"}),
                 "picture": bool(self.picture),
                 "question": poll and _public(poll, len(self.polls)),
-                "quiz": self.quiz_open and {"when": self.quiz_open, "items": QUIZ},
+                "quiz": self.quiz_open and {"when": self.quiz_open, "items": _items()},
             }
-            self._news = self.version, json.dumps(news).encode()
-        return self._news[1]
+            self._news[language.current()] = json.dumps(news).encode()
+        return self._news[language.current()]
 
     def for_presenter(self) -> dict[str, Any]:
         """How the class stands, for the presenter's own screen."""
@@ -273,16 +274,22 @@ class Classroom:
 
     def _number(self, voter: str) -> None:
         if voter not in self._numbers and len(self._numbers) >= MOST_VOTERS:
-            raise LabError(f"More than {MOST_VOTERS:,} have voted in this class.")
+            raise LabError(said("More than {count:,} have voted in this class.", count=MOST_VOTERS))
         self._numbers.setdefault(voter, len(self._numbers) + 1)
 
     def _needs_question(self) -> Poll:
         if self.current is None:
-            raise LabError("No question stands before the class.")
+            raise LabError(said("No question stands before the class."))
         return self.current
 
     def _changed(self) -> None:
         self.version += 1
+        self._news = {}
+
+
+def _items() -> list[dict[str, Any]]:
+    """The quiz as phones show it: without what is true."""
+    return [{"prompt": _(item.prompt), "answers": [_(answer) for answer in item.answers]} for item in ITEMS]
 
 
 def _public(poll: Poll, number: int) -> dict[str, Any]:

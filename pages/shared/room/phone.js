@@ -2,7 +2,7 @@
 
 const POLL_MS = 450, AWAY_MS = 3000;
 const part = (id) => document.getElementById(id);
-const address = new URL(location.href);
+const address = new URL(location.href), language = document.documentElement.lang;
 const here = (path) => new URL(path, document.baseURI);
 const kept = (name, make) => { // in this browser; where it keeps nothing, for as long as this page is open
   try { return (localStorage[name] ??= make()); } catch { return (window[`kd-${name}`] ??= make()); }
@@ -14,7 +14,7 @@ let code = address.searchParams.get("code") ?? "";
 move({ log: false });
 followed((state) => { if (shown.bars.data) draw(shown.bars, state); });
 
-const ask = (path) => fetch(here(`class/${path}code=${encodeURIComponent(code)}&me=${me}`), { cache: "no-store" });
+const ask = (path) => fetch(here(`class/${path}code=${encodeURIComponent(code)}&me=${me}&lang=${language}`), { cache: "no-store" });
 
 async function look() {
   let wait = document.hidden ? AWAY_MS : POLL_MS;
@@ -24,7 +24,7 @@ async function look() {
     if (answer.status === 200) take(await answer.json());
     part("problem").textContent = "";
   } catch {
-    part("problem").textContent = "The connection is lost. This page tries again.";
+    part("problem").textContent = _("The connection is lost. This page tries again.");
     wait = AWAY_MS;
   }
   setTimeout(look, wait);
@@ -46,13 +46,15 @@ function take({ version, view, question, picture, quiz }) {
   part("code").textContent = code.toUpperCase();
   part("roam").hidden = !view;
   if (view) showView(view, picture);
-  else part("title").textContent = "The class begins in a moment.";
+  else part("title").textContent = _("The class begins in a moment.");
   showQuestion(question);
   showQuiz(quiz);
 }
 
 function showView({ address: where, title, T, bars, image }, picture) {
-  part("roam").href = here(where || ".");
+  const roam = here(where || ".");
+  if (address.searchParams.has("lang")) roam.searchParams.set("lang", language);
+  part("roam").href = roam;
   try { sessionStorage["kd-class"] = code; } catch { /* then the app offers no way back */ }
   part("title").textContent = title;
   part("image").hidden = !image;
@@ -73,7 +75,7 @@ function showView({ address: where, title, T, bars, image }, picture) {
   part("picture").hidden = !drawn;
   if (drawn) {
     part("picture").src = here(`class/picture?code=${code}&me=${me}&v=${shown.version}`);
-    part("picture").alt = `What the presenter sees: ${title}`;
+    part("picture").alt = _("What the presenter sees: {title}", { title });
   }
 }
 
@@ -85,14 +87,14 @@ function showQuestion(question) {
   if (!question) return;
   element("h2", "", box, question.prompt);
   const turn = `${question.number}.${question.round}`;
-  if (question.round > 1 && question.open) element("p", "note", box, "Once more, after your discussion.");
+  if (question.round > 1 && question.open) element("p", "note", box, _("Once more, after your discussion."));
   if (question.shown) return showAnswers(box, question, chosen[turn]);
   const answers = element("div", "answers", box, undefined, { role: "group", "aria-label": question.prompt });
   question.answers.forEach((text, index) => {
     const button = element("button", "answer", answers, text, { type: "button", disabled: !question.open, "aria-pressed": String(chosen[turn] === index) });
     button.onclick = () => vote(turn, index, answers, note);
   });
-  const note = element("p", "note", box, question.open ? (chosen[turn] === undefined ? "" : "Counted. You may change it.") : "No more answers are taken.", { role: "status" });
+  const note = element("p", "note", box, question.open ? (chosen[turn] === undefined ? "" : _("Counted. You may change it.")) : _("No more answers are taken."), { role: "status" });
 }
 
 function showQuiz(quiz) { // the same eight items before the lesson and after it
@@ -102,28 +104,28 @@ function showQuiz(quiz) { // the same eight items before the lesson and after it
   form.dataset.when = when;
   form.replaceChildren();
   if (!quiz) return;
-  element("h1", "", form, when === "before" ? "Before the lesson" : "After the lesson");
-  element("p", "note", form, "Nobody learns who answered what. Leave out what you do not know.");
+  element("h1", "", form, when === "before" ? _("Before the lesson") : _("After the lesson"));
+  element("p", "note", form, _("Nobody learns who answered what. Leave out what you do not know."));
   quizFields(form, quiz.items);
   const note = element("p", "note", form, "", { role: "status" });
-  element("button", "filled", form, "Hand in", { type: "submit" });
+  element("button", "filled", form, _("Hand in"), { type: "submit" });
   form.onsubmit = async (event) => {
     event.preventDefault();
-    note.textContent = await send({ quiz: quizAnswers(form, quiz.items) }, "Handed in. You may change it and hand it in again.");
+    note.textContent = await send({ quiz: quizAnswers(form, quiz.items) }, _("Handed in. You may change it and hand it in again."));
   };
 }
 
 async function send(what, thanks) { // returns what to say of it
   try {
-    const answer = await fetch(here("class/vote"), { method: "POST", body: JSON.stringify({ code, me, ...what }) });
+    const answer = await fetch(here(`class/vote?lang=${language}`), { method: "POST", body: JSON.stringify({ code, me, ...what }) });
     return answer.ok ? thanks : await answer.json();
   } catch {
-    return "This did not arrive. Press it again.";
+    return _("This did not arrive. Press it again.");
   }
 }
 
 async function vote(turn, index, answers, note) {
-  const thanks = "Counted. You may change it.", reply = await send({ answer: index }, thanks);
+  const thanks = _("Counted. You may change it."), reply = await send({ answer: index }, thanks);
   note.textContent = reply;
   if (reply !== thanks) return;
   chosen[turn] = index;

@@ -2,7 +2,7 @@
 // prepared.py reads the address and hides what lies in the page itself.
 
 const GUARDED = ["pointerdown", "mousedown", "touchstart", "click", "keydown", "beforeinput", "input", "change", "wheel", "paste", "drop"];
-const STATES = [["", "shown"], ["lock", "fixed"], ["hide", "hidden"]];
+const STATES = [["", _("shown")], ["lock", _("fixed")], ["hide", _("hidden")]];
 const DOES = "input, select, textarea, button, [contenteditable]";
 
 const shadows = () => [...document.querySelectorAll('[data-testid="stBidiComponentIsolated"]')].flatMap((host) => host.shadowRoot ?? []);
@@ -65,11 +65,11 @@ const stand = (state) => new URLSearchParams(location.search).getAll(state).join
 
 function editor(view, parent) {
   const fold = element("details", "kd-prepare", parent);
-  element("summary", "", fold, "Prepare it for a class");
-  element("p", "", fold, "Whoever opens the address sees a control as it stands, cannot change it, or does not see it.");
+  element("summary", "", fold, _("Prepare it for a class"));
+  element("p", "", fold, _("Whoever opens the address sees a control as it stands, cannot change it, or does not see it."));
   const onStage = element("label", "kd-check", fold);
   const stage = element("input", "", onStage, undefined, { type: "checkbox" });
-  element("span", "", onStage, "Open it on the stage");
+  element("span", "", onStage, _("Open it on the stage"));
   const list = element("div", "kd-controls", fold);
   const collect = () => {
     const rows = [...list.querySelectorAll("select")];

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import streamlit as st
 
+from kd_core.base.templates import said
+
 HIDE, LOCK = "hide", "lock"
 MOST_NAMES = 60
 PAGES = '[data-testid="stTopNav"], [data-testid="stSidebar"], [data-testid="stExpandSidebarButton"]'
@@ -37,37 +39,38 @@ KEYS = {
 }
 """By its name in the address: the key of a control that is drawn under another one."""
 IN_COMPONENTS = {
-    "T": "Temperature",
-    "alpha": "Alpha",
-    "axis": "Log axis",
-    "class": "Class",
-    "diagonal": "The map's diagonal",
-    "again": "Start again",
-    "digits": "Images of digits for the students",
-    "distill": "Distill digits here",
-    "drawing": "The sheet to draw on",
-    "examples": "Students' points",
-    "field": "The fields",
-    "image": "The image",
-    "logits": "Logits by hand",
-    "noise": "Wrong labels",
-    "overlap": "Overlap",
-    "own": "Class to draw",
-    "pairs": "Twenty seeds",
-    "play": "Play and pause",
-    "points": "Steps or epochs",
-    "pages": "Navigation",
-    "rate": "Learning rate",
-    "seed": "Seed",
-    "shape": "Data of the plane",
-    "situation": "Prepared situations",
-    "speed": "Steps a frame",
-    "share": "Share",
-    "stage": "Stage view",
-    "step": "One step",
-    "swapped": "Teacher confuses A and B",
-    "t2": "Soft loss times T²",
-    "unseen": "They never see",
+    "T": said("Temperature"),
+    "alpha": said("Alpha"),
+    "axis": said("Log axis"),
+    "class": said("Class"),
+    "diagonal": said("The map's diagonal"),
+    "again": said("Start again"),
+    "digits": said("Images of digits for the students"),
+    "distill": said("Distill digits here"),
+    "drawing": said("The sheet to draw on"),
+    "examples": said("Students' points"),
+    "field": said("The fields"),
+    "image": said("The image"),
+    "language": said("Language"),
+    "logits": said("Logits by hand"),
+    "noise": said("Wrong labels"),
+    "overlap": said("Overlap"),
+    "own": said("Class to draw"),
+    "pairs": said("Twenty seeds"),
+    "play": said("Play and pause"),
+    "points": said("Steps or epochs"),
+    "pages": said("Navigation"),
+    "rate": said("Learning rate"),
+    "seed": said("Seed"),
+    "shape": said("Data of the plane"),
+    "situation": said("Prepared situations"),
+    "speed": said("Steps a frame"),
+    "share": said("Share"),
+    "stage": said("Stage view"),
+    "step": said("One step"),
+    "swapped": said("Teacher confuses A and B"),
+    "t2": said("Soft loss times T²"),
+    "unseen": said("They never see"),
 }
 """Controls that carry their name in the document (`data-control`), and what the editor calls them."""
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")

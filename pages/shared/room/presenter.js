@@ -2,17 +2,23 @@
 
 const LOOK_MS = 1000;
 const part = (id) => document.getElementById(id);
+const language = new URLSearchParams(location.search).get("lang"); // where one was chosen
+const spoken = (path) => {
+  const address = new URL(path, document.baseURI);
+  if (language) address.searchParams.set("lang", language);
+  return address;
+};
 let known;
 
 async function lead(act, more = {}) {
   try {
-    const answer = await fetch(new URL("lead", document.baseURI), { method: "POST", body: JSON.stringify({ do: act, ...more }) });
+    const answer = await fetch(spoken("lead"), { method: "POST", body: JSON.stringify({ do: act, ...more }) });
     const state = await answer.json();
     part("problem").textContent = answer.ok ? "" : state;
     if (answer.ok) show(state);
     return answer.ok;
   } catch {
-    part("problem").textContent = "The server does not answer. This page tries again.";
+    part("problem").textContent = _("The server does not answer. This page tries again.");
     return false;
   }
 }
@@ -22,14 +28,14 @@ function action(box, text, act, kind = "plain") {
 }
 
 function show(state) {
-  part("followers").textContent = state ? `${state.followers} following` : "";
+  part("followers").textContent = state ? _("{count} following", { count: state.followers }) : "";
   const text = JSON.stringify({ ...state, followers: 0 });
   if (text === known) return;
   known = text;
   showJoin(state);
   showPoll(state);
   showQuiz(state);
-  part("said").textContent = state?.notes || "There are none for what you show now. The lesson's steps have some.";
+  part("said").textContent = state?.notes || _("There are none for what you show now. The lesson's steps have some.");
 }
 
 function showJoin(state) {
@@ -38,21 +44,21 @@ function showJoin(state) {
   box.dataset.code = state?.code ?? "";
   box.replaceChildren();
   if (!state) {
-    element("h2", "", box, "No class is on");
-    element("p", "", box, "Begin one with Class at the top of any page: phones follow the window in which you do.");
+    element("h2", "", box, _("No class is on"));
+    element("p", "", box, _("Begin one with Class at the top of any page: phones follow the window in which you do."));
     return;
   }
-  const address = new URL("../class", document.baseURI);
+  const address = spoken("../class");
   address.searchParams.set("code", state.code);
   const named = new URLSearchParams(location.search).get("as");
   if (named && /^[\w.:-]+$/.test(named)) address.hostname = named;
   element("h2", "", box, state.code);
-  element("img", "code", box, undefined, { alt: "QR code of the class's address", src: new URL(`../qr?of=${encodeURIComponent(address)}`, document.baseURI) });
+  element("img", "code", box, undefined, { alt: _("QR code of the class's address"), src: new URL(`../qr?of=${encodeURIComponent(address)}`, document.baseURI) });
   element("p", "", box, address.href);
   const row = element("div", "row", box);
-  element("a", "plain", row, "Answers as CSV", { href: "votes.csv", download: "answers.csv" });
-  const end = element("button", "plain", row, "End the class", { type: "button" });
-  end.onclick = () => { if (confirm("End the class? Its answers are kept nowhere: save them as CSV before.")) lead("end"); };
+  element("a", "plain", row, _("Answers as CSV"), { href: "votes.csv", download: "answers.csv" });
+  const end = element("button", "plain", row, _("End the class"), { type: "button" });
+  end.onclick = () => { if (confirm(_("End the class? Its answers are kept nowhere: save them as CSV before."))) lead("end"); };
 }
 
 function showPoll(state) {
@@ -63,61 +69,67 @@ function showPoll(state) {
   const { question, suggested } = state;
   if (!question) return askForm(box, suggested, typing?.value);
   element("h2", "", box, question.prompt);
-  const number = question.votes === 1 ? "1 answer" : `${question.votes} answers`;
-  element("p", "note", box, `Round ${question.round}: ${number}${question.open ? "" : ", no more are taken"}.`, { role: "status" });
+  element("p", "note", box, question.open
+    ? plural("Round {round}: {count} answer.", "Round {round}: {count} answers.", question.votes, question)
+    : plural("Round {round}: {count} answer, no more are taken.", "Round {round}: {count} answers, no more are taken.", question.votes, question), { role: "status" });
   showAnswers(box, { ...question, truth: question.shown ? question.truth : null, why: question.shown ? question.why : "" });
   const row = element("div", "row", box);
-  if (question.open) action(row, "Take no more answers", "stop");
-  action(row, question.shown ? "Hide the answers" : "Show the answers to all", question.shown ? "hide" : "reveal", "filled");
-  if (question.round < 2) action(row, "Vote again", "again");
-  action(row, "Put it away", "put away");
-  element("p", "note", box, "You alone see these counts until you show them. Vote again first hides them: let neighbours discuss.");
+  if (question.open) action(row, _("Take no more answers"), "stop");
+  action(row, question.shown ? _("Hide the answers") : _("Show the answers to all"), question.shown ? "hide" : "reveal", "filled");
+  if (question.round < 2) action(row, _("Vote again"), "again");
+  action(row, _("Put it away"), "put away");
+  element("p", "note", box, _("You alone see these counts until you show them. Vote again first hides them: let neighbours discuss."));
 }
 
 function showQuiz(state) { // before the lesson and after it
   const box = part("quiz"), gained = box.querySelector(".gain")?.textContent ?? "";
   box.replaceChildren();
-  element("h2", "", box, "Measure the lesson");
+  element("h2", "", box, _("Measure the lesson"));
   const row = element("div", "row", box);
-  element("a", "plain", row, "The eight items, to print", { href: "quiz", target: "_blank" });
+  element("a", "plain", row, _("The eight items, to print"), { href: spoken("quiz").href, target: "_blank" });
   if (!state) return;
   const { open, taken } = state.quiz;
   ["before", "after"].forEach((when, place) => {
-    const button = element("button", "plain", row, open === when ? `Close the quiz (${taken[place]} in)` : `Quiz ${when} the lesson (${taken[place]} in)`, { type: "button" });
+    const values = { count: taken[place] };
+    const text = open === when ? _("Close the quiz ({count} in)", values)
+      : when === "before" ? _("Quiz before the lesson ({count} in)", values) : _("Quiz after the lesson ({count} in)", values);
+    const button = element("button", "plain", row, text, { type: "button" });
     button.onclick = () => lead("quiz", { when: open === when ? "" : when });
   });
-  const gain = element("button", "plain", row, "Normalised gain", { type: "button" });
+  const gain = element("button", "plain", row, _("Normalised gain"), { type: "button" });
   const result = element("p", "note gain", box, gained, { role: "status" });
   gain.onclick = () => { result.textContent = gainOf(state.quiz); };
-  element("a", "plain", row, "Quiz as CSV", { href: "quiz.csv", download: "quiz.csv" });
+  element("a", "plain", row, _("Quiz as CSV"), { href: "quiz.csv", download: "quiz.csv" });
 }
 
 function gainOf({ both, before, after, gain }) {
-  if (!both) return "Nobody has taken the quiz both before and after the lesson yet.";
+  if (!both) return _("Nobody has taken the quiz both before and after the lesson yet.");
   const percent = (share) => `${Math.round(100 * share)}%`;
-  const scores = `${both === 1 ? "One phone has" : `${both} phones have`} taken both: ${percent(before)} right before, ${percent(after)} after.`;
-  return gain === null ? `${scores} There was nothing left to learn.`
-    : `${scores} Normalised gain ${gain.toFixed(2)}: that share of what could be learned was learned (Hake 1998).`;
+  const values = { before: percent(before), after: percent(after) };
+  const scores = plural("One phone has taken both: {before} right before, {after} after.",
+    "{count} phones have taken both: {before} right before, {after} after.", both, values);
+  return gain === null ? _("{scores} There was nothing left to learn.", { scores })
+    : _("{scores} Normalised gain {gain}: that share of what could be learned was learned (Hake 1998).", { scores, gain: gain.toFixed(2) });
 }
 
 function askForm(box, suggested, typed = "") {
-  element("h2", "", box, "Ask the class");
+  element("h2", "", box, _("Ask the class"));
   if (suggested) {
     const offer = element("div", "offer", box);
     element("p", "", offer, suggested.prompt);
     element("ol", "", offer).append(...suggested.answers.map((text, index) =>
       Object.assign(document.createElement("li"), { textContent: index === suggested.truth ? `${text} ✓` : text })));
-    element("button", "filled", offer, "Ask this", { type: "button" }).onclick = () => lead("ask", { question: suggested });
+    element("button", "filled", offer, _("Ask this"), { type: "button" }).onclick = () => lead("ask", { question: suggested });
   }
   const form = element("form", "", box);
-  element("label", "", form, "A question of your own, then each answer on a line. A * before an answer marks the true one.", { htmlFor: "own" });
-  const text = element("textarea", "", form, undefined, { id: "own", rows: 6, value: typed, placeholder: "What changes when T rises?\nthe order\n*the entropy\nboth" });
-  element("button", suggested ? "plain" : "filled", form, "Ask", { type: "submit" });
+  element("label", "", form, _("A question of your own, then each answer on a line. A * before an answer marks the true one."), { htmlFor: "own" });
+  const text = element("textarea", "", form, undefined, { id: "own", rows: 6, value: typed, placeholder: _("What changes when T rises?\nthe order\n*the entropy\nboth") });
+  element("button", suggested ? "plain" : "filled", form, _("Ask"), { type: "submit" });
   form.onsubmit = async (event) => {
     event.preventDefault();
     const [prompt, ...answers] = text.value.split("\n").map((line) => line.trim()).filter(Boolean);
     const truth = answers.findIndex((line) => line.startsWith("*"));
-    if (answers.length < 2) { part("problem").textContent = "Write the question on the first line, and two answers or more below it."; return; }
+    if (answers.length < 2) { part("problem").textContent = _("Write the question on the first line, and two answers or more below it."); return; }
     const question = { prompt, answers: answers.map((line) => line.replace(/^\*\s*/, "")), truth: truth < 0 ? null : truth };
     text.value = await lead("ask", { question }) ? "" : text.value;
   };

@@ -10,7 +10,7 @@ sheetForm.onsubmit = (event) => {
     item.querySelector(".why").hidden = false;
     [...item.querySelectorAll(".choice")].forEach((label, index) => label.classList.toggle("right", index === key[number]));
   });
-  document.getElementById("score").textContent = `${right} of ${items.length} right.`;
+  document.getElementById("score").textContent = _("{right} of {all} right.", { right, all: items.length });
 };
 sheetForm.onreset = () => {
   for (const item of items) {
@@ -24,6 +24,6 @@ document.getElementById("print").onclick = () => print();
 document.getElementById("gain").onsubmit = (event) => {
   event.preventDefault();
   const [before, after] = ["before", "after"].map((name) => Number(document.getElementById(name).value) / items.length);
-  document.getElementById("gained").textContent = before === 1 ? "Everybody knew everything before the lesson: there is nothing to gain."
-    : `Normalised gain ${((after - before) / (1 - before)).toFixed(2)}: that share of what could be learned was learned (Hake 1998).`;
+  document.getElementById("gained").textContent = before === 1 ? _("Everybody knew everything before the lesson: there is nothing to gain.")
+    : _("Normalised gain {gain}: that share of what could be learned was learned (Hake 1998).", { gain: ((after - before) / (1 - before)).toFixed(2) });
 };

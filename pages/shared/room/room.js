@@ -10,29 +10,38 @@ function icon(path, parent) {
   drawn("path", svg).setAttribute("d", path);
 }
 
-function barButton(bar, path, text, title) {
-  const button = element("button", "kd-plain", bar, undefined, { type: "button", title, "data-control": text.toLowerCase() });
+function barButton(bar, path, name, text, title) {
+  const button = element("button", "kd-plain", bar, undefined, { type: "button", title, "data-control": name });
   icon(path, button);
   element("span", "", button, text);
   return button;
 }
 
-function build(app) {
-  const view = { host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": "For a class" }) };
+// To another language, which it names in that language's own words; on a phone by a mark.
+function languageButton(view, bar, { code, name, mark, title }) {
+  const button = element("button", "kd-plain", bar, undefined, { type: "button", title, lang: code, "data-control": "language" });
+  element("b", "", button, mark, { "aria-hidden": "true" });
+  element("span", "", button, name);
+  button.onclick = () => view.choose(code);
+}
+
+function build(app, { languages }) {
+  const view = { host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": _("For a class") }) };
   const bar = element("div", "kd-bar", view.host);
-  const share = barButton(bar, SHARE_ICON, "Share", "Copy the address of this view, and show its QR code");
+  const share = barButton(bar, SHARE_ICON, "share", _("Share"), _("Copy the address of this view, and show its QR code"));
   const open = sharePanel(view);
   share.onclick = view.openShare = open;
   view.stage = stage(view);
   view.classroom = classroom(view, bar);
-  barButton(bar, STAGE_ICON, "Stage", "Stage view: one part of the page full screen (s)").onclick = view.stage.enter;
+  barButton(bar, STAGE_ICON, "stage", _("Stage"), _("Stage view: one part of the page full screen (s)")).onclick = view.stage.enter;
+  for (const language of languages) languageButton(view, bar, language);
   view.host.onkeydown = (event) => event.stopPropagation(); // keys that are Streamlit's
   return view;
 }
 
-export default function ({ data, parentElement, setStateValue }) {
-  const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp")));
-  Object.assign(view, { data, send: setStateValue });
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
+  const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp"), data));
+  Object.assign(view, { data, send: setStateValue, choose: (code) => setTriggerValue("lang", code) });
   view.stage.take(data.stage);
   const unprepare = prepare(view);
   return () => {

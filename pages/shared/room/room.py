@@ -1,4 +1,4 @@
-"""The bar at the top of every page for whoever stands before a class: share a view, put it on a stage, be followed."""
+"""The bar at the top of every page: share a view, put it on a stage, be followed by a class, read another language."""
 
 import contextlib
 import ipaddress
@@ -7,10 +7,13 @@ from pathlib import Path
 
 import streamlit as st
 
+from pages.shared import language
 from pages.shared.access.auth import passwords
 from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.language import _
 from pages.shared.room import prepared, stage
 from pages.shared.room.qr import MOST_CHARACTERS
+from pages.shared.session.address import event_of
 
 _PARTS = ("prepare.js", "share.js", "stage.js", "votes.js", "class.js")
 _JS = COMMON_JS + "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in _PARTS)
@@ -18,6 +21,8 @@ _CSS = Path(__file__).with_name("votes.css").read_text(encoding="utf-8")
 EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104  what server.address says where others are let in
 
 KEY = "room"
+MARKS = {"en": "EN", "ko": "한"}
+"""What a language is called where there is no room for its name."""
 NO_CONTROLS = (KEY, "lesson", "uploads", "mended", "menu_")
 """What the keys begin with of that which is no control of a page's view."""
 
@@ -28,11 +33,13 @@ def room(page: str, view: prepared.Prepared) -> None:
     The address is the browser's own, so that what is shared is what is seen.
     """
     prepared.apply(view)
-    _bar(page, view)
+    _bar(page, view, language.current())
 
 
 @st.fragment  # so that a step on the stage runs the page no second time
-def _bar(page: str, view: prepared.Prepared) -> None:
+def _bar(page: str, view: prepared.Prepared, drawn_in: str) -> None:
+    if language.current() != drawn_in:
+        st.rerun()  # another language was chosen, and the page around this bar is still in the one before
     component(__file__, "kd-room", css=_CSS, js=_JS, isolated=False)(
         key=KEY,
         data={
@@ -42,12 +49,21 @@ def _bar(page: str, view: prepared.Prepared) -> None:
             "hidden": prepared.selector(view.hidden),
             "locked": prepared.selector(view.locked),
             "names": {key: name for name, keys in prepared.KEYS.items() for key in keys},
-            "called": prepared.IN_COMPONENTS,
+            "called": {name: _(called) for name, called in prepared.IN_COMPONENTS.items()},
             "not": NO_CONTROLS,
             "stage": stage.part_on_stage(page),
+            "languages": [_switch(code) for code in language.LANGUAGES if code != drawn_in],
         },
         on_stage_change=lambda: stage.heard(st.session_state[KEY]),
+        on_lang_change=lambda: language.choose(event_of(st.session_state[KEY], language.LANG, str) or ""),
     )
+
+
+def _switch(code: str) -> dict[str, str]:
+    """The button that a language is chosen by, in that language's own words."""
+    name = language.LANGUAGES[code]
+    with language.spoken(code):
+        return {"code": code, "name": name, "mark": MARKS[code], "title": _("Read in {language}", language=name)}
 
 
 def _network() -> str:

@@ -24,14 +24,14 @@ async function copied(field) {
 }
 
 function sharePanel(view) {
-  const panel = element("dialog", "kd-share", view.host, undefined, { "aria-label": "Share this view" });
+  const panel = element("dialog", "kd-share", view.host, undefined, { "aria-label": _("Share this view") });
   const head = element("div", "kd-head", panel);
-  element("h2", "", head, "Share this view");
-  const close = element("button", "kd-plain", head, "✕", { type: "button", "aria-label": "Close" });
-  const code = element("img", "kd-code", panel, undefined, { alt: "QR code of the address below" });
+  element("h2", "", head, _("Share this view"));
+  const close = element("button", "kd-plain", head, "✕", { type: "button", "aria-label": _("Close") });
+  const code = element("img", "kd-code", panel, undefined, { alt: _("QR code of the address below") });
   const row = element("div", "kd-row", panel);
-  const field = element("input", "", row, undefined, { type: "text", readOnly: true, "aria-label": "Address of this view" });
-  const copy = element("button", "kd-filled", row, "Copy", { type: "button" });
+  const field = element("input", "", row, undefined, { type: "text", readOnly: true, "aria-label": _("Address of this view") });
+  const copy = element("button", "kd-filled", row, _("Copy"), { type: "button" });
   const status = element("p", "kd-copied", panel, "", { role: "status" });
   const note = element("p", "kd-note", panel);
   const fold = editor(view, panel);
@@ -40,7 +40,7 @@ function sharePanel(view) {
   field.onfocus = () => field.select();
   const tell = async () => {
     field.dataset.copied = "yes";
-    status.textContent = await copied(field) ? "Copied." : "This browser does not let a page copy: select the address and copy it yourself.";
+    status.textContent = await copied(field) ? _("Copied.") : _("This browser does not let a page copy: select the address and copy it yourself.");
   };
   copy.onclick = tell;
   view.refresh = () => {
@@ -50,7 +50,7 @@ function sharePanel(view) {
     code.hidden = address.length > view.data.most;
     if (!code.hidden) code.src = new URL(`qr?of=${encodeURIComponent(address)}`, document.baseURI);
     note.textContent = notes(view, address);
-    status.textContent = field.dataset.copied ? "The address has changed: copy it again." : "";
+    status.textContent = field.dataset.copied ? _("The address has changed: copy it again.") : "";
   };
   panel.onclose = () => { clearInterval(view.following); field.value = ""; };
   return () => {
@@ -69,8 +69,8 @@ function sharePanel(view) {
 function notes({ data }, address) {
   const here = LOOPBACK.test(new URL(address).hostname);
   return [
-    here ? "Only this machine can open this address; the page on serving a class (docs/class.md) says how to let others in." : "",
-    data.password && !here ? "Whoever opens it is asked for the class's password first." : "",
-    address.length > data.most ? "The address is too long for a code that a phone can read: send it instead." : "",
+    here ? _("Only this machine can open this address; the page on serving a class (docs/class.md) says how to let others in.") : "",
+    data.password && !here ? _("Whoever opens it is asked for the class's password first.") : "",
+    address.length > data.most ? _("The address is too long for a code that a phone can read: send it instead.") : "",
   ].filter(Boolean).join(" ");
 }

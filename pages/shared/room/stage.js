@@ -77,13 +77,13 @@ function mark(page, places) {
 }
 
 function stage(view) {
-  const bar = element("div", "kd-stage-bar", view.host, undefined, { role: "toolbar", "aria-label": "Stage" });
+  const bar = element("div", "kd-stage-bar", view.host, undefined, { role: "toolbar", "aria-label": _("Stage") });
   const button = (text, label, act) => Object.assign(element("button", "kd-plain", bar, text, { type: "button", "aria-label": label, title: label }), { onclick: act });
-  const back = button("‹", "The part before (left)", () => go(-1));
+  const back = button("‹", _("The part before (left)"), () => go(-1));
   const where = element("span", "", bar);
-  const ahead = button("›", "The next part (right)", () => go(1));
-  button("Share", "Share this view", () => view.openShare());
-  button("✕", "Leave the stage (s)", () => leave());
+  const ahead = button("›", _("The next part (right)"), () => go(1));
+  button(_("Share"), _("Share this view"), () => view.openShare());
+  button("✕", _("Leave the stage (s)"), () => leave());
   const status = element("div", "kd-hidden", view.host, undefined, { role: "status" });
   const echo = echoing((wanted) => view.send("stage", wanted));
   let part = 0, beyond = false, drawn = "0 0 0 1.000", drawing, quiet, full = false, path, awaited = 0;
@@ -128,7 +128,7 @@ function stage(view) {
     where.textContent = places.length ? `${shown} / ${parts.length} · ${nameOf(places)}` : "…";
     back.disabled = shown === 1 && !lesson("back");
     ahead.disabled = shown === parts.length && !lesson("next");
-    if (places.length) status.textContent = `Stage, part ${shown} of ${parts.length}: ${nameOf(places)}`;
+    if (places.length) status.textContent = _("Stage, part {part} of {count}: {name}", { part: shown, count: parts.length, name: nameOf(places) });
     if (page) sized.observe(page);
   }
   const redraw = () => { drawing ??= requestAnimationFrame(draw); };
@@ -168,7 +168,7 @@ function stage(view) {
   function leave() {
     show(0);
     echo.send(0);
-    status.textContent = "You have left the stage.";
+    status.textContent = _("You have left the stage.");
     if (document.fullscreenElement) document.exitFullscreen();
   }
   const toggle = () => (part ? leave() : enter());

@@ -4,16 +4,17 @@ function showAnswers(box, { answers, counts, truth, why }, own) {
   const table = element("div", "votes", box, undefined, { role: "list" });
   answers.forEach((text, index) => {
     const right = truth === index, row = element("div", right ? "vote right" : "vote", table, undefined, { role: "listitem" });
-    element("span", "", row, `${right ? "✓ " : ""}${text}${own === index ? " (yours)" : ""}`);
+    element("span", "", row, (right ? "✓ " : "") + (own === index ? _("{answer} (yours)", { answer: text }) : text));
     counts.forEach((votes, round) => {
       const all = votes.reduce((sum, count) => sum + count, 0), share = all ? votes[index] / all : 0;
+      const values = { round: round + 1, votes: votes[index], all };
       const track = element("span", `track round-${round + 1}`, row, undefined, {
-        "aria-label": `${counts.length > 1 ? `round ${round + 1}: ` : ""}${votes[index]} of ${all}`, role: "img" });
+        "aria-label": counts.length > 1 ? _("round {round}: {votes} of {all}", values) : _("{votes} of {all}", values), role: "img" });
       element("i", "", track).style.width = `${100 * share}%`;
       element("b", "", track, all ? `${Math.round(100 * share)}%` : "–");
     });
   });
-  if (counts.length > 1) element("p", "note", box, "Above the first round, below it the second.");
+  if (counts.length > 1) element("p", "note", box, _("Above the first round, below it the second."));
   if (why) element("p", "why", box, why);
 }
 
@@ -29,7 +30,7 @@ function quizFields(form, items) {
     });
   });
 }
-const quizAnswers = (form, items) => items.map((_, number) => {
+const quizAnswers = (form, items) => items.map((item, number) => {
   const chosen = form.querySelector(`[name="item-${number}"]:checked`);
   return chosen ? Number(chosen.value) : null;
 });

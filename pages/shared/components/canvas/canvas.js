@@ -4,10 +4,10 @@ function build(root) {
   root.replaceChildren();
   const canvas = element("canvas", "sheet", root, undefined, { width: 280, height: 280, "data-control": "drawing", ...SHEET });
   const tools = element("div", "tools", root);
-  const undo = element("button", "", tools, "↶ Undo", { type: "button" });
-  const clear = element("button", "", tools, "✕ Clear", { type: "button" });
-  const range = { type: "range", min: 10, max: 40, value: 22, "aria-label": "Width of the brush" };
-  const brush = element("input", "", element("label", "", tools, "Brush "), undefined, range);
+  const undo = element("button", "", tools, "↶ " + _("Undo"), { type: "button" });
+  const clear = element("button", "", tools, "✕ " + _("Clear"), { type: "button" });
+  const range = { type: "range", min: 10, max: 40, value: 22, "aria-label": _("Width of the brush") };
+  const brush = element("input", "", element("label", "", tools, _("Brush") + " "), undefined, range);
   const view = { sent: "", send: () => {} };
   const drawn = (ended) => {
     clearTimeout(view.timer);

@@ -13,7 +13,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
     }
     box.dataset.drawn = Number(box.dataset.drawn || 0) + 1;
   };
-  draw().catch((error) => { box.textContent = "This chart cannot be drawn: " + error.message + ". Reload the page."; });
+  draw().catch((error) => { box.textContent = data.broken.replace("{problem}", error.message); });
   parentElement.kdClicked = (place) => setTriggerValue("clicked", place);
   onThemeChange(parentElement, draw);
   return () => offThemeChange(parentElement);

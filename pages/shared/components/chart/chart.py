@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from pages.shared.figures import style
+from pages.shared.language import _
 from pages.shared.session.address import event_of
 
 _HERE = Path(__file__)
@@ -31,7 +32,8 @@ def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) ->
     component = st.components.v2.component(
         "kd_lab_chart", html='<div class="kd-chart"></div>', js=_SCRIPT, isolate_styles=False
     )
-    data = {"figure": as_json(figure), "text": text, "clickable": clickable}
+    broken = _("This chart cannot be drawn: {problem}. Reload the page.")
+    data = {"figure": as_json(figure), "text": text, "clickable": clickable, "broken": broken}
     state = component(key=key, data=data, height=figure.layout.height or "content", on_clicked_change=lambda: None)
     return event_of(state, "clicked", lambda place: (str(place["x"]), str(place["y"])))
 

@@ -25,7 +25,7 @@ function barsOf(classes, first, also) {
   for (const k of ranked) if (wanted.size < MOST_CLASSES - 1) wanted.add(k);
   const bars = ranked.filter((k) => wanted.has(k)).map((k) => ({ name: classes[k], members: [k] }));
   const others = ranked.filter((k) => !wanted.has(k));
-  return [...bars, { name: `${others.length.toLocaleString("en")} others`, members: others, others: true }];
+  return [...bars, { name: _("{count} others", { count: others.length.toLocaleString("en") }), members: others, others: true }];
 }
 const shareOf = (bar, probabilities) => bar.members.reduce((sum, k) => sum + probabilities[k], 0);
 
@@ -34,7 +34,7 @@ const lie = (classes) => classes.some((name) => name.length > 3) || classes.leng
 
 // A class as words.with_article names an image of it: a 3, an 8, an F, and longer names as they are.
 const withArticle = (name) => !/^([0-9]+|[A-Za-z])$/.test(name) ? name
-  : `${/^(8|1[18]([0-9]{3})*$|[AEFHILMNORSX])/i.test(name) ? "an" : "a"} ${name}`;
+  : /^(8|1[18]([0-9]{3})*$|[AEFHILMNORSX])/i.test(name) ? _("an {name}", { name }) : _("a {name}", { name });
 
 // A heading with a term of the glossary, {term: what it means}, is explained where it stands.
 function explained(text, parent, glossary) {

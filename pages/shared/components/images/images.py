@@ -12,7 +12,8 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pages.shared.components.common.browser import COMMON_JS
+from pages.shared.components.common.browser import component
+from pages.shared.language import _
 from pages.shared.session.address import event_of
 from pages.shared.words import with_article
 
@@ -102,7 +103,7 @@ def _for_pillow(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def caption_of(index: int, class_name: str) -> str:
     """What stands under a test image."""
-    return f"test image {index}, {with_article(class_name)}"
+    return _("test image {index}, {shows}", index=index, shows=with_article(class_name))
 
 
 def test_image_grid(
@@ -123,17 +124,13 @@ def image_grid(
     images: NDArray[np.uint8], ids: Sequence[int], captions: Sequence[str], *, selected: int | None, key: str
 ) -> int | None:
     """A grid of small images, (N, C, H, W), to choose from; returns the id of the one just clicked, or None."""
-    component = st.components.v2.component(
-        "kd_lab_image_grid",
-        html='<div class="kd-grid" role="group" aria-label="Images to choose from"></div>',
-        css=GRID_CSS,
-        js=COMMON_JS + _GRID.read_text(encoding="utf-8"),
-    )
     data = {
         "strip": strip(images),
         "smooth": smooth(images),
         "tiles": [{"id": int(number), "caption": caption} for number, caption in zip(ids, captions, strict=True)],
         "selected": selected,
     }
-    picked = event_of(component(key=key, data=data, on_picked_change=lambda: None), "picked", int)
+    picked = event_of(
+        component(str(_GRID), "kd-grid")(key=key, data=data, on_picked_change=lambda: None), "picked", int
+    )
     return picked if picked in ids else None

@@ -24,8 +24,8 @@ function layOut(view, data) {
   view.shown = barsOf(classes, models[0].logits, [label, ...models.map((model) => topOf(model.logits))]);
   view.legend.replaceChildren();
   for (const model of models) legendEntry(view.legend, model.colour, model.name);
-  if (label !== null) legendEntry(view.legend, null, "the label", "hard");
-  view.back = element("button", "play", view.legend, "↺ Back to the image", { type: "button" });
+  if (label !== null) legendEntry(view.legend, null, _("the label"), "hard");
+  view.back = element("button", "play", view.legend, "↺ " + _("Back to the image"), { type: "button" });
   view.back.onclick = () => { dragged(view, {}); view.bars[0].parts[0].bar.focus(); };
   view.plot.replaceChildren();
   const axis = element("div", "axis", view.plot);
@@ -35,7 +35,7 @@ function layOut(view, data) {
     return element("span", "", line);
   });
   const groups = element("div", "groups", view.plot, undefined, { role: "group", "data-control": "logits",
-    "aria-label": "Bars to drag. Arrows left and right choose a bar, up and down move its logit." });
+    "aria-label": _("Bars to drag. Arrows left and right choose a bar, up and down move its logit.") });
   view.bars = view.shown.map(({ name, members, others }) => {
     const group = element("div", "group", groups), right = !others && members[0] === label;
     const area = element("div", "area", group);
@@ -60,7 +60,7 @@ function layOut(view, data) {
       next.focus();
     };
   });
-  const titles = ["", "entropy", "effective classes", "largest", "runner-up", ...(models.length > 1 ? ["KL from the teacher"] : [])];
+  const titles = ["", _("entropy"), _("effective classes"), _("largest"), _("runner-up"), ...(models.length > 1 ? [_("KL from the teacher")] : [])];
   const body = bodyUnder(view.readouts, titles, data.glossary);
   view.rows = models.map((model) => {
     const row = element("tr", "", body);
@@ -84,7 +84,7 @@ function draggable(view, bar, k) {
     dragged(view, { ...hand.state.moved, [bar.model.id]: logits });
   };
   for (const [name, value] of Object.entries({ role: "slider", "aria-valuemin": 0, "aria-valuemax": 100 })) bar.setAttribute(name, value);
-  bar.setAttribute("aria-label", `${bar.model.name}, class ${view.data.classes[k]}`);
+  bar.setAttribute("aria-label", _("{model}, class {name}", { model: bar.model.name, name: view.data.classes[k] }));
   bar.onpointerdown = (event) => {
     if (event.button !== 0) return;
     event.preventDefault();
@@ -125,17 +125,18 @@ function draw(view, { T, log, lit }) {
       const { bar, text } = view.bars[place].parts[m];
       bar.style[view.lying ? "width" : "height"] = 100 * share + "%";
       text.textContent = models.length === 1 || (tall[place] && p > 0.1) || view.bars[place].k === lit ? percent(p) : "";
-      bar.title = `${models[m].name}, ${shown.others ? "" : "class "}${shown.name}: ${p.toPrecision(3)}`;
+      const values = { model: models[m].name, name: shown.name, share: p.toPrecision(3) };
+      bar.title = shown.others ? _("{model}, {name}: {share}", values) : _("{model}, class {name}: {share}", values);
       if (shown.others) return;
       bar.setAttribute("aria-valuenow", (100 * p).toFixed(1));
-      bar.setAttribute("aria-valuetext", `${percent(p)}, logit ${logitsNow(models[m])[shown.members[0]].toFixed(1)}`);
+      bar.setAttribute("aria-valuetext", _("{share}, logit {logit}", { share: percent(p), logit: logitsNow(models[m])[shown.members[0]].toFixed(1) }));
     });
     const entropy = entropyBits(row), ranked = row.map((p, k) => [p, k]).sort((a, b) => b[0] - a[0]);
     const cells = [
-      `${entropy.toFixed(2)} bits`, (2 ** entropy).toFixed(2),
+      _("{entropy} bits", { entropy: entropy.toFixed(2) }), (2 ** entropy).toFixed(2),
       `${classes[ranked[0][1]]}: ${percent(ranked[0][0])}`, `${classes[ranked[1][1]]}: ${percent(ranked[1][0])}`,
     ];
-    if (models.length > 1) cells.push(m === 0 ? "–" : `${Math.max(0, divergence(view.probabilities[0], row)).toPrecision(2)} nats`);
+    if (models.length > 1) cells.push(m === 0 ? "–" : _("{divergence} nats", { divergence: Math.max(0, divergence(view.probabilities[0], row)).toPrecision(2) }));
     cells.forEach((text, index) => { view.rows[m][index].textContent = text; });
   });
   if (models.length > 1) for (const { parts } of view.bars) apart(parts, view.lying, view.tall);
@@ -166,11 +167,13 @@ function apart(bars, lying, tall) { // equal labels side by side are written onc
 }
 
 function say(view, T) {
-  const { models, classes } = view.data, moved = view.back.hidden ? "" : " Logits were moved by hand.";
-  view.status.textContent = `At temperature ${T}: ` + view.probabilities.map((row, m) => {
+  const { models, classes } = view.data;
+  const each = view.probabilities.map((row, m) => {
     const best = topOf(row);
-    return `${models[m].name} gives class ${classes[best]} ${percent(row[best])}`;
-  }).join("; ") + "." + moved;
+    return _("{model} gives class {name} {share}", { model: models[m].name, name: classes[best], share: percent(row[best]) });
+  }).join("; ");
+  view.status.textContent = view.back.hidden ? _("At temperature {T}: {each}.", { T, each })
+    : _("At temperature {T}: {each}. Logits were moved by hand.", { T, each });
 }
 
 const STEP = 0.01; // of a logit in an address: pages.shared.session.address

@@ -12,9 +12,10 @@ from kd_core.exchange.javascript.scripts import functions
 from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.components.common.browser import component
+from pages.shared.language import _
 from pages.shared.parts.naming import shades
 from pages.shared.session.address import LOGITS, callbacks, logits_of_address, temperature_of_address
-from pages.shared.words import GLOSSARY
+from pages.shared.words import glossary
 
 _HERE = Path(__file__)
 _SLIDER = _HERE.with_name("temperature_slider.py")
@@ -50,7 +51,7 @@ def temperature_bars(
     names, colours = story.names(models), shades(models)
     moved = logits_of_address(len(models), len(class_names))
     shown = [
-        {"id": run.id, "name": names[run.id], "colour": colours[run.id], "logits": logits[run.id].tolist()}
+        {"id": run.id, "name": _(names[run.id]), "colour": colours[run.id], "logits": logits[run.id].tolist()}
         for run in models
     ]
     component(__file__, "kd-bars", css=SLIDER_CSS)(
@@ -60,7 +61,7 @@ def temperature_bars(
             "subject": str(hash(str([model["logits"] for model in shown]))),
             "classes": list(class_names),
             "label": label,
-            "glossary": GLOSSARY,
+            "glossary": glossary(),
             "moved": None if moved is None else moved.tolist(),
         },
         **callbacks(key, LOGITS),

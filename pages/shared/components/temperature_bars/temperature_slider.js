@@ -11,27 +11,27 @@ function temperatureControl(root) {
   const view = { root, send: () => {}, rests: settling((T) => view.send("T", T)) };
   const controls = element("div", "controls", root);
   const label = element("label", "label", controls, undefined, { "data-control": "T" });
-  element("span", "", label, "Temperature T = ");
+  element("span", "", label, _("Temperature T = "));
   view.value = element("output", "value", label);
   const track = element("div", "track", controls, undefined, { "data-control": "T" });
   view.slider = element("input", "slider", track, undefined, { type: "range", min: 0, max: 1, step: 0.002, id: "kd-temperature" });
   label.htmlFor = view.slider.id;
   const marks = element("div", "marks", track);
   for (const T of [LOWEST, ...MARKS, HIGHEST]) {
-    const mark = element("button", "mark", marks, String(T), { type: "button", "aria-label": `Set temperature to ${T}` });
+    const mark = element("button", "mark", marks, String(T), { type: "button", "aria-label": _("Set temperature to {T}", { T }) });
     mark.style.left = `calc(${100 * position(T)}% + ${(0.5 - position(T)) * 18}px)`;
     mark.onclick = () => view.set(T, true);
   }
-  view.play = element("button", "play", controls, "▶ Sweep", { type: "button", "data-control": "T", title: "Let T run from low to high and back" });
+  view.play = element("button", "play", controls, "▶ " + _("Sweep"), { type: "button", "data-control": "T", title: _("Let T run from low to high and back") });
   const logLabel = element("label", "switch", controls, undefined, { "data-control": "axis" });
   view.logBox = element("input", "", logLabel, undefined, { type: "checkbox" });
-  element("span", "", logLabel, "log axis");
+  element("span", "", logLabel, _("log axis"));
 
   view.set = (T, final) => {
     view.T = rounded(Math.min(HIGHEST, Math.max(LOWEST, T)));
     view.slider.value = position(view.T);
     view.value.textContent = view.T;
-    view.slider.setAttribute("aria-valuetext", `temperature ${view.T}`);
+    view.slider.setAttribute("aria-valuetext", _("temperature {T}", { T: view.T }));
     move({ T: view.T });
     if (final) view.rests.rest(view.T);
   };
@@ -52,7 +52,7 @@ function temperatureControl(root) {
 }
 
 function sweep(view) {
-  view.play.textContent = "❚❚ Hold";
+  view.play.textContent = "❚❚ " + _("Hold");
   if (matchMedia("(prefers-reduced-motion: reduce)").matches) { // no motion: step from mark to mark
     let next = MARKS.findIndex((T) => T > view.T + 1e-9);
     view.sweeping = setInterval(() => { view.set(MARKS[Math.max(0, next) % MARKS.length], true); next = Math.max(0, next) + 1; }, 1500);
@@ -72,7 +72,7 @@ function hold(view) {
   cancelAnimationFrame(view.sweeping);
   clearInterval(view.sweeping);
   view.sweeping = undefined;
-  view.play.textContent = "▶ Sweep";
+  view.play.textContent = "▶ " + _("Sweep");
   view.set(view.T, true);
 }
 
