@@ -8,9 +8,10 @@ import streamlit as st
 from kd_core.data.catalogue import info_of
 from kd_core.runs.run import Run
 from pages.shared.access import rights
+from pages.shared.language import _, plural
 from pages.shared.session import keys, pickers, services
 from pages.shared.session.pickers import is_sweep
-from pages.shared.words import literal, refusals, say_refusal
+from pages.shared.words import ROLES, in_language, literal, refusals, say_refusal
 
 SHOWN = 6
 
@@ -25,21 +26,33 @@ def interrupted() -> None:
     for run in lost:
         batches.setdefault(run.batch, []).append(run)
     with st.container(border=True, key="interrupted"):
-        count = "1 run was" if len(lost) == 1 else f"{len(lost)} runs were"
-        st.markdown(f":material/bolt: **{count} interrupted.** Nothing is lost: each goes on from what it last saved.")
+        st.markdown(
+            plural(
+                ":material/bolt: **{count} run was interrupted.** Nothing is lost: each goes on from what it last"
+                " saved.",
+                ":material/bolt: **{count} runs were interrupted.** Nothing is lost: each goes on from what it last"
+                " saved.",
+                len(lost),
+            )
+        )
         for runs in [*batches.values()][:SHOWN]:
             of_batch = services.store().runs(batch=runs[0].batch)[::-1]
             roles = Counter(run.config.role for run in runs)
-            link_to(of_batch, ", ".join(role if count == 1 else f"{count} {role}" for role, count in roles.items()))
+            link_to(of_batch, ", ".join(_some(count, role) for role, count in roles.items()))
         if len(batches) > SHOWN:
-            st.caption(f"and {len(batches) - SHOWN} more stories")
+            st.caption(_("and {count} more stories", count=len(batches) - SHOWN))
         st.button(
-            "Resume all",
+            _("Resume all"),
             key="resume_all",
             icon=":material/play_arrow:",
             on_click=_resume,
             args=([run.id for run in lost],),
         )
+
+
+def _some(count: int, role: str) -> str:
+    called = _(ROLES[role])
+    return called if count == 1 else _("{count} {role}", count=count, role=called)
 
 
 def link_to(runs: list[Run], states: str) -> None:
@@ -48,9 +61,9 @@ def link_to(runs: list[Run], states: str) -> None:
     page = "sweep" if is_sweep(runs) else "train"
     address = {keys.BATCH: runs[0].batch} | ({keys.VIEW: keys.WATCH} if page == "train" else {})
     icon = ":material/grid_on:" if page == "sweep" else ":material/show_chart:"
-    label = literal(f"{info_of(last.dataset).label}: {last.model.label}")
+    label = literal(f"{in_language(info_of(last.dataset).label)}: {in_language(last.model.label)}")
     st.page_link(f"pages/{page}/page.py", label=label, icon=icon, query_params=address)
-    st.caption(literal(f"{states}: {pickers.describe(runs)}"))
+    st.caption(literal(f"{states}: {_(pickers.describe(runs))}"))
 
 
 def _resume(run_ids: Sequence[str]) -> None:

@@ -11,8 +11,8 @@ function build(root) {
   const aside = element("div", "aside", left);
   view.caption = element("p", "caption", aside);
   const tools = element("div", "tools", aside);
-  view.clear = element("button", "play", tools, "✎ Empty sheet", { type: "button" });
-  view.grid = element("div", "kd-grid", aside, undefined, { role: "group", "data-control": "image", "aria-label": "Test images to choose from" });
+  view.clear = element("button", "play", tools, _("✎ Empty sheet"), { type: "button" });
+  view.grid = element("div", "kd-grid", aside, undefined, { role: "group", "data-control": "image", "aria-label": _("Test images to choose from") });
   view.address = settling((image) => view.send("image", image));
   view.control = temperatureControl(element("div", "kd-temperature", right));
   view.bars = barsIn(element("div", "kd-bars", right));
@@ -33,7 +33,7 @@ function employ(view) { // have the models ready
   view.worker.onmessage = ({ data }) => {
     view.busy = false;
     if (data.ready) view.ready = true;
-    else if (data.failed) { view.worker = undefined; view.caption.textContent = "The models did not arrive. Draw again to fetch them once more."; }
+    else if (data.failed) { view.worker = undefined; view.caption.textContent = _("The models did not arrive. Draw again to fetch them once more."); }
     else if (view.drawing.touched || view.base?.logits === undefined) show(view, data.image, data.logits);
     if (view.waiting) view.waiting();
   };
@@ -71,10 +71,11 @@ function choose(view, base) { // an image to begin with, {index, label, pixels, 
 function show(view, image, logits) {
   const { roles, classes } = view.data, label = view.base?.label ?? null;
   view.bars.root.classList.toggle("blank", !logits);
-  view.caption.textContent = !logits ? "Draw a digit: the bars follow the pen." : view.base?.index === undefined ? "Your drawing"
-    : `Test image ${view.base.index}, ${withArticle(classes[label])}. Draw on it!`;
+  view.caption.textContent = !logits ? _("Draw a digit: the bars follow the pen.")
+    : view.base?.index === undefined ? _("Your drawing")
+      : _("Test image {index}, {name}. Draw on it!", { index: view.base.index, name: withArticle(classes[label]) });
   if (logits) {
-    const models = roles.map(({ role, colour }) => ({ id: role, name: role, colour, logits: logits[role] }));
+    const models = roles.map(({ role, name, colour }) => ({ id: role, name, colour, logits: logits[role] }));
     if (view.bars.data && view.bars.data.label === label) view.bars.data.models = models;
     else layOut(view.bars, { models, classes, label, glossary: {} });
     models.forEach((model, m) => view.bars.bars.forEach(({ parts }) => { parts[m].bar.model = model; }));
@@ -94,25 +95,36 @@ function follow(view, state) {
   sentences(view, state).forEach((text, place) => { if (view.sentences[place].textContent !== text) view.sentences[place].textContent = text; });
 }
 
-const share = (p) => (p >= 0.001 ? percent(p) : "under 0.1%");
+const share = (p) => (p >= 0.001 ? percent(p) : _("under 0.1%"));
 
 function sentences(view, { T }) {
   const { classes } = view.data, [teacher, baseline, distilled] = view.bars.probabilities, cold = softmax(logitsNow(view.bars.data.models[0]), 1);
   const label = view.bars.data.label, name = (k) => withArticle(classes[k]);
   const first = topOf(teacher), second = topOf(teacher.map((p, k) => (k === first ? -1 : p)));
-  const could = label === null ? `The teacher takes this for ${name(first)} (${share(teacher[first])}), and next for ${name(second)} (${share(teacher[second])}).`
-    : label === first ? `This ${classes[label]} could be ${name(second)}, says the teacher: ${share(teacher[second])}, against ${share(teacher[first])} for the ${classes[first]}.`
-      : `The label says ${classes[label]}, the teacher rather ${classes[first]}: ${share(teacher[first])} against ${share(teacher[label])}.`;
+  const firstShare = share(teacher[first]), secondShare = share(teacher[second]);
+  const could = label === null
+    ? _("The teacher takes this for {first} ({firstShare}), and next for {second} ({secondShare}).", { first: name(first), firstShare, second: name(second), secondShare })
+    : label === first
+      ? _("This {label} could be {second}, says the teacher: {secondShare}, against {firstShare} for the {label}.", { label: classes[label], second: name(second), secondShare, firstShare })
+      : _("The label says {label}, the teacher rather {first}: {firstShare} against {labelShare}.", { label: classes[label], first: classes[first], firstShare, labelShare: share(teacher[label]) });
   const other = label === null || label === first ? second : first;
   const [far, near] = [baseline, distilled].map((row) => Math.abs(row[other] - teacher[other]));
+  const shares = { name: classes[other], baseline: share(baseline[other]), distilled: share(distilled[other]) };
   const learned = near < far
-    ? `The distilled student has learned that from it: ${share(distilled[other])} for the ${classes[other]}. The baseline, which saw labels alone, gives it ${share(baseline[other])}.`
-    : `The distilled student gives the ${classes[other]} ${share(distilled[other])}; here the baseline, which saw labels alone, is no further from the teacher: ${share(baseline[other])}.`;
-  const [was, is] = [share(cold[first]), share(teacher[first])];
-  const change = was === is ? `stays at ${is}` : `goes from ${was} to ${is}`;
-  const softer = T === 1 ? "At T = 1 nothing is softened. Raise T: all bars come closer to each other, but their order stays."
-    : `${T > 1 ? "Softened" : "Sharpened"} at T = ${T}, the teacher's first choice ${change}. What T never changes is the order of a model's bars.`;
-  return [view.bars.back.hidden ? could : `Moved by hand. ${could}`, learned, softer];
+    ? _("The distilled student has learned that from it: {distilled} for the {name}. The baseline, which saw labels alone, gives it {baseline}.", shares)
+    : _("The distilled student gives the {name} {distilled}; here the baseline, which saw labels alone, is no further from the teacher: {baseline}.", shares);
+  const softer = T === 1 ? _("At T = 1 nothing is softened. Raise T: all bars come closer to each other, but their order stays.")
+    : changed(T, share(cold[first]), firstShare);
+  return [view.bars.back.hidden ? could : [_("Moved by hand."), could].join(" "), learned, softer];
+}
+
+function changed(T, was, is) { // what T makes of the share of the teacher's first choice
+  if (was === is) return T > 1
+    ? _("Softened at T = {T}, the teacher's first choice stays at {is}. What T never changes is the order of a model's bars.", { T, is })
+    : _("Sharpened at T = {T}, the teacher's first choice stays at {is}. What T never changes is the order of a model's bars.", { T, is });
+  return T > 1
+    ? _("Softened at T = {T}, the teacher's first choice goes from {was} to {is}. What T never changes is the order of a model's bars.", { T, was, is })
+    : _("Sharpened at T = {T}, the teacher's first choice goes from {was} to {is}. What T never changes is the order of a model's bars.", { T, was, is });
 }
 
 export default function ({ data, parentElement, setStateValue }) {
@@ -127,7 +139,7 @@ export default function ({ data, parentElement, setStateValue }) {
   view.stop = followed((state) => follow(view, state));
   view.control.take(data);
   if (first) {
-    tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: `test image ${index}, ${withArticle(String(label))}` })),
+    tileGrid(view.grid, data, data.examples.map(({ index, label }) => ({ caption: _("test image {index}, {name}", { index, name: withArticle(String(label)) }) })),
       (place) => { choose(view, view.data.examples[place]); view.address.rest(`test-${view.base.index}`); });
   }
   if (view.address.isNew(data.image)) {

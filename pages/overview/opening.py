@@ -16,6 +16,7 @@ from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.components.images.images import GRID_CSS, strip
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS, SLIDER_CSS, SLIDER_JS
 from pages.shared.figures import style
+from pages.shared.language import _
 from pages.shared.session import keys, services
 from pages.shared.session.address import (
     DRAWN,
@@ -27,6 +28,7 @@ from pages.shared.session.address import (
     logits_of_address,
     temperature_of_address,
 )
+from pages.shared.words import ROLES
 
 KEY = "opening"
 
@@ -53,7 +55,9 @@ def _live(shown: opening.Opening, drawn: Grey | None) -> None:
         data={
             "dataset": shown.dataset,
             "classes": [str(k) for k in range(10)],
-            "roles": [{"role": role, "colour": style.ROLE_COLOURS[role]} for role in opening.ROLES],
+            "roles": [
+                {"role": role, "name": _(ROLES[role]), "colour": style.ROLE_COLOURS[role]} for role in opening.ROLES
+            ],
             "examples": [asdict(example) for example in shown.examples],
             "strip": strip(pixels.reshape(-1, 1, 28, 28)),
             "smooth": False,
@@ -79,10 +83,10 @@ def _doors(shown: opening.Opening | None, drawn: Grey | None) -> None:
         view = {keys.BATCH: f"{shipped.TAG}{shown.dataset}", IMAGE: image, "T": f"{temperature_of_address(1.0):g}"}
     with st.container(horizontal=True, vertical_alignment="center", key="doors"):
         for page, title, icon, query in (
-            ("temperature", "Feel temperature", ":material/thermostat:", view),
-            ("playground", "Playground", ":material/scatter_plot:", {}),
-            ("train", "Train", ":material/model_training:", {}),
-            ("compare", "Compare", ":material/balance:", {}),
+            ("temperature", _("Feel temperature"), ":material/thermostat:", view),
+            ("playground", _("Playground"), ":material/scatter_plot:", {}),
+            ("train", _("Train"), ":material/model_training:", {}),
+            ("compare", _("Compare"), ":material/balance:", {}),
         ):
             st.page_link(f"pages/{page}/page.py", label=f"**{title}**", icon=icon, query_params=query)
         tour.start()

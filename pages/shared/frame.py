@@ -5,6 +5,7 @@ import streamlit as st
 from kd_core.base.config import LabError
 from pages.shared.access import rights
 from pages.shared.access.auth import ENTER, server_auth
+from pages.shared.language import LANG, _, current, of_error
 from pages.shared.parts import button
 from pages.shared.parts.uploads import explain_refused_uploads
 from pages.shared.room import prepared
@@ -34,19 +35,20 @@ def run_page(page: StreamlitPage) -> None:
             wait_until_ready()
         page.run()
     except LabError as error:
-        st.error(literal(str(error)), icon=":material/error:")
+        st.error(literal(of_error(error)), icon=":material/error:")
     prepared.log_unknown(view)
     button.forget()
     explain_refused_uploads()
     if server_auth().asks_for_presenter and not rights.presenter():
-        link = f'<small><a href=".{ENTER}?to=/{page.url_path}" target="_self">You present? Sign in</a></small>'
-        st.markdown(link, unsafe_allow_html=True)
+        kept, asked = (f"%3F{LANG}%3D{current()}", f"&{LANG}={current()}") if LANG in st.query_params else ("", "")
+        address, words = f".{ENTER}?to=/{page.url_path}{kept}{asked}", _("You present? Sign in")
+        st.markdown(f'<small><a href="{address}" target="_self">{words}</a></small>', unsafe_allow_html=True)
 
 
 def _say_trouble() -> None:
     trouble = services.jobs().trouble
     if trouble:
-        st.error(literal(trouble), icon=":material/warning:")
+        st.error(literal(_(trouble)), icon=":material/warning:")
 
 
 def _say_what_was_mended() -> None:
@@ -54,7 +56,10 @@ def _say_what_was_mended() -> None:
     notice = services.mended()
     if notice and not st.session_state.get("mended_read"):
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.warning(literal(notice), icon=":material/healing:")
+            st.warning(literal(_(notice)), icon=":material/healing:")
             st.button(
-                "I have read this", key="mended_seen", on_click=st.session_state.update, args=({"mended_read": True},)
+                _("I have read this"),
+                key="mended_seen",
+                on_click=st.session_state.update,
+                args=({"mended_read": True},),
             )

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from kd_core.experiments.lesson.catalogue import BY_NAME, STEPS, Step, say
+from pages.shared.language import _
 from pages.shared.navigation import LISTED
 
 LESSON, PAGE = "lesson", "lesson"
@@ -41,13 +42,13 @@ def neighbour(of: Step, by: int) -> Step | None:
 
 def count_of(at: Step) -> str:
     """Which step it is, of how many."""
-    return say("words.count", number=STEPS.index(at) + 1, steps=len(STEPS))
+    return _(say("words.count", number=STEPS.index(at) + 1, steps=len(STEPS)))
 
 
 def start() -> None:
     """A link to the lesson, where it stands or at its first step."""
     name = st.session_state.get(LESSON) or STEPS[0].name
-    label, file = f"**{say('words.start')}**", f"pages/{PAGE}/page.py"
+    label, file = f"**{_(say('words.start'))}**", f"pages/{PAGE}/page.py"
     st.page_link(file, label=label, icon=":material/school:", query_params={LESSON: name})
 
 
@@ -62,12 +63,13 @@ def guide(page: str) -> None:
     if at is None or page == PAGE:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="lesson"):
-        st.markdown(f":material/school: **{count_of(at)}: {at.title}** :small[{say('words.elsewhere')}]")
-        _button(say("words.return"), at, key="lesson_return", icon=":material/undo:")
+        st.markdown(f":material/school: **{count_of(at)}: {_(at.title)}** :small[{_(say('words.elsewhere'))}]")
+        _button(_(say("words.return")), at, key="lesson_return", icon=":material/undo:")
         ahead = neighbour(at, 1)
         if ahead is not None and page == at.page:
-            _button(say("words.next", title=ahead.title), ahead, key="lesson_next", icon=":material/chevron_right:")
-        st.button(say("words.leave"), key="lesson_leave", type="tertiary", on_click=leave)
+            label = _(say("words.next", title=_(ahead.title)))
+            _button(label, ahead, key="lesson_next", icon=":material/chevron_right:")
+        st.button(_(say("words.leave")), key="lesson_leave", type="tertiary", on_click=leave)
 
 
 def _button(label: str, to: Step, *, key: str, icon: str) -> None:

@@ -1,12 +1,15 @@
 """What people wrote, shown as they wrote it: a run's name is no link, picture or formula on other people's pages."""
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import streamlit as st
 
 from kd_core.base.config import LabError
+from kd_core.base.templates import Said, said
+from pages.shared.language import _, of_error
 from pages.shared.parts.button import acting
 
 _MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
@@ -14,17 +17,46 @@ _LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[a-z])|(?<=\w@)(?=\w)", re.IGNOR
 """Where a web address, an icon, a colour or an e-mail address would begin to be one, escaped or not."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GLOSSARY = {
-    "effective classes": "2 to the power of the entropy: so many equally likely classes would be as uncertain.",
-    "KL from": "Kullback-Leibler divergence of these probabilities from the teacher's: 0 where they are equal.",
-    "nats": "Unit of a loss that takes natural logarithms: 1 nat is 1.44 bits.",
-    "transfer set": "The training images that the student is distilled on (Hinton et al., section 3).",
-    "p50": "The median: half of the measured times are longer. p95: one in twenty is longer.",
-    "multiply-adds": "Multiplications, each with an addition, that one image takes; additions of biases do not count.",
-    "Holm": "Holm's correction: the chance of even one false alarm among all these comparisons stays below 5%.",
+    said("effective classes"): said(
+        "2 to the power of the entropy: so many equally likely classes would be as uncertain."
+    ),
+    said("KL from"): said(
+        "Kullback-Leibler divergence of these probabilities from the teacher's: 0 where they are equal."
+    ),
+    said("nats"): said("Unit of a loss that takes natural logarithms: 1 nat is 1.44 bits."),
+    said("transfer set"): said("The training images that the student is distilled on (Hinton et al., section 3)."),
+    said("p50"): said("The median: half of the measured times are longer. p95: one in twenty is longer."),
+    said("multiply-adds"): said(
+        "Multiplications, each with an addition, that one image takes; additions of biases do not count."
+    ),
+    said("Holm"): said(
+        "Holm's correction: the chance of even one false alarm among all these comparisons stays below 5%."
+    ),
 }
 """Terms that not every visitor knows: what stands in a heading or text -> a sentence, shown where the term stands."""
 _AN = re.compile("8|1[18]([0-9]{3})*$|[AEFHILMNORSX]", re.IGNORECASE)
 """What begins with the sound of a vowel: eight, eleven, eighteen, and letters by their names."""
+ROLES = {
+    "teacher": said("teacher"),
+    "assistant": said("assistant"),
+    "baseline": said("baseline"),
+    "distilled": said("distilled"),
+}
+"""What a run is, in words."""
+STATES = {
+    "queued": said("queued"),
+    "running": said("running"),
+    "paused": said("paused"),
+    "finished": said("finished"),
+    "stopped": said("stopped"),
+    "failed": said("failed"),
+    "interrupted": said("interrupted"),
+}
+"""How a run stands, in words."""
+_MONTHS = (
+    *(said("Jan"), said("Feb"), said("Mar"), said("Apr"), said("May"), said("Jun")),
+    *(said("Jul"), said("Aug"), said("Sep"), said("Oct"), said("Nov"), said("Dec")),
+)
 NOTHING = "\u200b"
 """A space of no width: a browser makes no link, and a spreadsheet no formula, of what has one in it."""
 
@@ -36,7 +68,25 @@ def literal(text: str) -> str:
 
 def explained(text: str) -> str | None:
     """The sentences on the terms of GLOSSARY in a text, for help=; None where it has none."""
-    return "  \n".join(f"**{term}**: {meaning}" for term, meaning in GLOSSARY.items() if term in text) or None
+    terms = ((term if term in text else _(term), meaning) for term, meaning in GLOSSARY.items())
+    return "  \n".join(f"**{term}**: {_(meaning)}" for term, meaning in terms if term in text) or None
+
+
+def glossary() -> dict[str, str]:
+    """GLOSSARY in the language that is read."""
+    return {_(term): _(meaning) for term, meaning in GLOSSARY.items()}
+
+
+def in_language(text: str) -> str:
+    """What the engine Said, in the language that is read. What somebody wrote, as a run's name, stays as it is."""
+    return _(text) if isinstance(text, Said) else text
+
+
+def moment(seconds: float) -> Said:
+    """When something was, by this machine's clock: '30 Nov 21:07'."""
+    at = time.localtime(seconds)
+    day, clock = time.strftime("%d", at), time.strftime("%H:%M", at)
+    return said("{day} {month} {clock}", day=day, month=_MONTHS[at.tm_mon - 1], clock=clock)
 
 
 def cell(text: str) -> str:
@@ -51,16 +101,16 @@ def with_article(class_name: str) -> str:
     """
     if not re.fullmatch("[0-9]+|[A-Za-z]", class_name):
         return class_name
-    return f"{'an' if _AN.match(class_name) else 'a'} {class_name}"
+    return _("an {name}", name=class_name) if _AN.match(class_name) else _("a {name}", name=class_name)
 
 
 def duration(seconds: float) -> str:
     """In the largest unit in which it is a whole number of two digits or so: no estimate knows a tenth of an hour."""
     if seconds < 90:
-        return f"{max(1, round(seconds))} s"
+        return _("{seconds} s", seconds=max(1, round(seconds)))
     if seconds < 3 * 3600:
-        return f"{round(seconds / 60)} min"
-    return f"{round(seconds / 3600)} h"
+        return _("{minutes} min", minutes=round(seconds / 60))
+    return _("{hours} h", hours=round(seconds / 3600))
 
 
 @contextmanager
@@ -73,7 +123,7 @@ def refusals(*, later: bool = False) -> Iterator[None]:
         with acting():
             yield
     except LabError as error:
-        st.session_state["refused"] = str(error)
+        st.session_state["refused"] = of_error(error)
         if not later:
             say_refusal()
 
@@ -84,4 +134,6 @@ def say_refusal() -> None:
         st.error(literal(st.session_state.pop("refused")), icon=":material/error:")
 
 
-SPREAD_IN_WORDS = "Means over the seeds; bars are 95% intervals of the mean (Student's t), of two seeds their range."
+SPREAD_IN_WORDS = said(
+    "Means over the seeds; bars are 95% intervals of the mean (Student's t), of two seeds their range."
+)

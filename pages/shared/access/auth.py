@@ -38,7 +38,9 @@ from starlette.websockets import WebSocketClose
 from kd_core.base import paths as base_paths
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import keep_private
+from kd_core.base.templates import said
 from pages.shared.access.base_path import absolute, relative, within
+from pages.shared.language import ENGLISH, LANG, LANGUAGES, _, of_browser, spoken
 from pages.shared.tokens import css
 
 Role = Literal["presenter", "guest"]
@@ -105,7 +107,7 @@ class Auth:
         with self._lock:
             self._failures = [(failed, at) for failed, at in self._failures if at > now - PER_SECONDS]
             if source is not None and self._held_up(source):
-                raise LabError("Too many wrong passwords: wait a minute, then try again.")
+                raise LabError(said("Too many wrong passwords: wait a minute, then try again."))
             for role, password in self._passwords.items():
                 if compare_digest(_digest(given), _digest(password)):  # in a time that does not tell how nearly
                     self._welcome |= {source} if source is not None else set()
@@ -205,7 +207,7 @@ def _refusal(scope: Scope) -> ASGIApp | None:
     if path in OPEN_PATHS or path == CLASS or path.startswith(f"{CLASS}/"):
         return None
     if path == FIRST_ASKED and (elsewhere := _named_otherwise(Headers(scope=scope), "referer")):
-        return told_before_the_socket(elsewhere)
+        return told_before_the_socket(elsewhere, scope)
     if websocket and not from_our_pages(scope):
         return WebSocketClose(4403, "not from a page of this server")
     if _role_of(scope) is not None:
@@ -216,9 +218,22 @@ def _refusal(scope: Scope) -> ASGIApp | None:
     return _login_page(scope, path + (f"?{query}" if query else ""), status=401)
 
 
-def told_before_the_socket(problem: str) -> Response:
+def told_before_the_socket(problem: str, scope: Scope) -> Response:
     """What answers FIRST_ASKED where a page's socket cannot work: what is no JSON, or a long line, is not shown."""
-    return JSONResponse(textwrap.fill(problem, COLUMNS, break_long_words=False), 421)
+    language = language_of(scope)
+    with spoken(language):
+        columns = COLUMNS if language == ENGLISH else COLUMNS // 2  # a syllable of Hangul is as wide as two letters
+        return JSONResponse(textwrap.fill(_(problem), columns, break_long_words=False), 421)
+
+
+def language_of(scope: Scope) -> str:
+    """The language of who asks: that of the address, of the page that the request comes from, of the browser."""
+    headers, query = Headers(raw=[*scope.get("headers", ())]), scope.get("query_string", b"").decode("latin-1")
+    for words in (query, headers.get("referer", "").partition("?")[2]):
+        named = parse_qs(words).get(LANG, [""])[0]
+        if named in LANGUAGES:
+            return named
+    return of_browser(headers.get("accept-language", ""))
 
 
 def _with_headers(send: Send) -> Send:
@@ -247,7 +262,7 @@ async def _enter(request: Request) -> Response:
     except LabError as error:
         return _login_page(request.scope, target, str(error), status=429)
     if cookie is None:
-        problem = "This is not the password. Ask whoever invited you for it."
+        problem = said("This is not the password. Ask whoever invited you for it.")
         return _login_page(request.scope, target, problem, status=403)
     answer = RedirectResponse(relative(absolute(target), request.scope["path"]), status_code=303)
     secure = request.url.scheme == "https"
@@ -260,7 +275,17 @@ _ENTER = RequestBodyLimitMiddleware(request_response(_enter), MAX_FORM_BYTES)
 
 
 def _login_page(scope: Scope, target: str, problem: str = "", status: int = 200) -> HTMLResponse:
-    fields = {"action": relative(absolute(ENTER), scope["path"]), "problem": problem, "to": target}
+    language = language_of(scope)
+    with spoken(language):
+        fields = {
+            "language": language,
+            "action": relative(absolute(ENTER), scope["path"]),
+            "lead": _("See what a teacher knows. This lab asks for a password."),
+            "problem": _(problem),
+            "password": _("Password"),
+            "to": target,
+            "enter": _("Come in"),
+        }
     filled = re.sub(r"{{(\w+)}}", lambda field: html.escape(fields[field[1]], quote=True), _PAGE)
     headers = {"Cache-Control": "no-store", "Content-Security-Policy": _PAGE_POLICY}
     return HTMLResponse(filled, status_code=status, headers=headers)
@@ -335,7 +360,9 @@ def _named_otherwise(headers: Mapping[str, str], header: Literal["origin", "refe
     named, asked_for = headers.get(header), headers.get("host")
     if named is None or (host := named.partition("://")[2].partition("/")[0]) == asked_for:
         return ""
-    return (
-        f"Your browser is at {host or named}, and KD Lab was asked for {asked_for}. Where a proxy stands between them,"
-        " it has to pass on the Host that it was given, and web sockets: docs/proxies.md has it for nginx and Caddy."
+    return said(
+        "Your browser is at {host}, and KD Lab was asked for {asked_for}. Where a proxy stands between them, it has to"
+        " pass on the Host that it was given, and web sockets: docs/proxies.md has it for nginx and Caddy.",
+        host=host or named,
+        asked_for=asked_for,
     )

@@ -17,8 +17,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
-from pages.shared.access.auth import FIRST_ASKED, HERE, presents, source_of, told_before_the_socket
+from kd_core.base.templates import Said, said
+from pages.shared.access.auth import FIRST_ASKED, HERE, language_of, presents, source_of, told_before_the_socket
 from pages.shared.access.base_path import within
+from pages.shared.language import _, spoken
 from pages.shared.server.streamlit_patches import is_uploaded, permitted
 from pages.shared.session import keys
 
@@ -34,7 +36,7 @@ NO_ROOM = 507
 """The status of an upload for which there is no room; 413 is that of a file that is too large, for a proxy too."""
 SOCKET = "/_stcore/stream"
 SECONDS_PLAIN = 20.0
-NO_UPGRADE = (
+NO_UPGRADE = said(
     "The proxy before KD Lab does not pass on web sockets, by which a page hears what it shows: whoever runs it has it"
     " pass on Upgrade and Connection. docs/proxies.md has it for nginx and Caddy."
 )
@@ -71,7 +73,7 @@ class KeepBounds:
             await self._before_the_socket(scope)(scope, receive, send)
         elif scope["type"] == "http" and "text/html" in Headers(scope=scope).get("accept", ""):
             problem = self._full(_Visitor.of(scope))
-            answer: ASGIApp = self._app if problem is None else _refusal(problem)
+            answer: ASGIApp = self._app if problem is None else _refusal(problem, scope)
             await answer(scope, receive, send)
         else:
             await self._app(scope, receive, send)
@@ -82,15 +84,15 @@ class KeepBounds:
         self._plain_sockets = {key: at for key, at in self._plain_sockets.items() if at > now - SECONDS_PLAIN}
         if within(scope["path"]) == SOCKET:
             self._plain_sockets[browser] = now
-        return told_before_the_socket(NO_UPGRADE) if browser in self._plain_sockets else self._app
+        return told_before_the_socket(NO_UPGRADE, scope) if browser in self._plain_sockets else self._app
 
-    def _full(self, visitor: _Visitor) -> str | None:
+    def _full(self, visitor: _Visitor) -> Said | None:
         """Why a visitor may open no page more, in a sentence, or None where they may."""
         if self._of_browser[visitor.browser] >= MAX_PAGES:
-            return f"You have {MAX_PAGES} pages of KD Lab open: close one, then reload this."
+            return said("You have {count} pages of KD Lab open: close one, then reload this.", count=MAX_PAGES)
         crowded = visitor.source != HERE and self._of_address[visitor.source] >= MAX_PAGES_OF_ADDRESS
         if crowded or self._of_browser.total() >= MAX_PAGES_OF_ALL:
-            return "KD Lab has as many pages open as it can serve: try again when somebody has left."
+            return said("KD Lab has as many pages open as it can serve: try again when somebody has left.")
         return None
 
     async def _page(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -140,9 +142,12 @@ def _counted(counter: Counter[Any], key: object) -> Iterator[None]:
         counter -= Counter([key])
 
 
-def _refusal(problem: str) -> Response:
-    head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>KD Lab</title>'
-    return HTMLResponse(f"{head}<p>{html.escape(problem)}</p></html>", 429, headers={"Cache-Control": "no-store"})
+def _refusal(problem: Said, scope: Scope) -> Response:
+    language = language_of(scope)
+    with spoken(language):
+        text = html.escape(_(problem))
+    head = f'<!doctype html><html lang="{language}"><meta charset="utf-8"><title>KD Lab</title>'
+    return HTMLResponse(f"{head}<p>{text}</p></html>", 429, headers={"Cache-Control": "no-store"})
 
 
 def _checked(receive: Receive) -> Receive:

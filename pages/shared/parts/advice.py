@@ -8,11 +8,12 @@ from kd_core.base.config import LabError
 from kd_core.experiments.advice import after, evidence
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import Run
+from pages.shared.language import _, of_error
 from pages.shared.parts.button import filled
 from pages.shared.session import keys, services
 from pages.shared.session.address import selected
 from pages.shared.session.story import set_story
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
 
 def advice_on(runs: Sequence[Run]) -> None:
@@ -20,29 +21,29 @@ def advice_on(runs: Sequence[Run]) -> None:
     students = [run for run in runs if evidence.can_be_read(run)]
     if not students:
         return
-    st.header("What next?", anchor=False)
+    st.header(_("What next?"), anchor=False)
     student = students[-1]
     if len(students) > 1:
-        labels = {run.id: run.label for run in students}
-        named = selected("Advice on", labels, name="advice", key="advice_on", default=student.id)
+        labels = {run.id: in_language(run.label) for run in students}
+        named = selected(_("Advice on"), labels, name="advice", key="advice_on", default=student.id)
         student = next(run for run in students if run.id == named)
     try:
         advices = services.advice(student)
     except LabError as error:
-        st.warning(literal(str(error)), icon=":material/error:")
+        st.warning(literal(of_error(error)), icon=":material/error:")
         return
     if not advices:
-        st.success(after.ALL_WELL, icon=":material/check_circle:")
+        st.success(_(after.ALL_WELL), icon=":material/check_circle:")
     for place, advice in enumerate(advices):
         with st.container(border=True):
-            st.markdown(f"**{literal(advice.sentence)}**  \n:small[{literal(advice.evidence)}]")
+            st.markdown(f"**{literal(_(advice.sentence))}**  \n:small[{literal(_(advice.evidence))}]")
             if advice.next is not None:
                 pressed = st.button(
-                    advice.change,
+                    _(advice.change),
                     key=f"advice_{place}",
                     icon=":material/science:",
                     type=filled("advice_0") if place == 0 else "secondary",
-                    help="Fills the form with this story; nothing starts yet.",
+                    help=_("Fills the form with this story; nothing starts yet."),
                     on_click=_fill,
                     args=(advice.next,),
                 )

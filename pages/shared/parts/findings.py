@@ -9,6 +9,7 @@ from kd_core.base.config import LabError
 from kd_core.jobs.findings import Finding
 from kd_core.runs.run import Run
 from pages.shared.access import rights
+from pages.shared.language import _, of_error
 from pages.shared.session import services
 from pages.shared.words import literal
 
@@ -24,15 +25,15 @@ def finding(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] 
         try:
             rights.find_out(kind, ids)
         except LabError as error:
-            st.warning(literal(str(error)), icon=":material/hourglass:")
+            st.warning(literal(of_error(error)), icon=":material/hourglass:")
             return None
         seconds = REFRESH_SECONDS_WHILE_TRAINING if services.jobs().lineup() else REFRESH_SECONDS
         st.fragment(_wait, run_every=seconds)(kind, ids, waiting)
         return None
     if "problem" in result:
-        st.warning(literal(result["problem"]), icon=":material/error:")
+        st.warning(literal(_(result["problem"])), icon=":material/error:")
         key = f"again_{kind}_{'_'.join(ids)}"
-        st.button("Try again", key=key, on_click=services.store().forget_finding, args=(kind, ids))
+        st.button(_("Try again"), key=key, on_click=services.store().forget_finding, args=(kind, ids))
         return None
     return result
 
@@ -40,4 +41,4 @@ def finding(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] 
 def _wait(kind: Finding, ids: Sequence[str], waiting: str) -> None:
     if services.store().finding(kind, ids) is not None:
         st.rerun(scope="app")
-    st.info(f"{literal(waiting)}, as soon as nothing trains …", icon=":material/timer:")
+    st.info(_("{waiting}, as soon as nothing trains …", waiting=literal(_(waiting))), icon=":material/timer:")

@@ -5,8 +5,9 @@ import streamlit as st
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.intake import Work
 from pages.shared.access import rights
+from pages.shared.language import _
 from pages.shared.session import services
-from pages.shared.words import literal, refusals
+from pages.shared.words import in_language, literal, refusals
 
 FETCHING = "fetching"
 PROGRESS_SECONDS = 0.5
@@ -14,11 +15,13 @@ PROGRESS_SECONDS = 0.5
 
 def say_missing(dataset: str, why: str) -> None:
     """Say that a data set is not on this machine, and offer to download it. why: what it is needed for, a sentence."""
-    label = literal(info_of(dataset).label)
+    label = literal(in_language(info_of(dataset).label))
     if is_own(dataset):
-        st.warning(f"{label} is not on this machine: bring it in on the Data page, from the same images. {why}")
+        missing = _("{label} is not on this machine: bring it in on the Data page, from the same images.", label=label)
+        st.warning(f"{missing} {_(why)}")
         return
-    st.info(f"{label} is not on this machine yet. {why}")
+    missing = _("{label} is not on this machine yet.", label=label)
+    st.info(f"{missing} {_(why)}")
     if rights.presenter():
         _fetch(dataset)
 
@@ -33,8 +36,8 @@ def _fetch(dataset: str) -> None:
         del st.session_state[key]
         if work.error is None:
             st.rerun()
-        st.error(literal(work.error), icon=":material/error:")
-    if st.button("Download it now", key="fetch", icon=":material/download:"):
+        st.error(literal(_(work.error)), icon=":material/error:")
+    if st.button(_("Download it now"), key="fetch", icon=":material/download:"):
         with refusals():
             st.session_state[key] = rights.fetch_data(dataset)
             st.rerun()
@@ -50,8 +53,8 @@ def follow(work: Work, key: str) -> bool:
         if work.ended.is_set():
             st.rerun()
         bar, stop = st.columns([5, 1], vertical_alignment="center")
-        bar.progress(work.share, literal(work.text))
-        if stop.button("Stop", key=f"stop_{key}", icon=":material/stop:"):
+        bar.progress(work.share, literal(_(work.text)))
+        if stop.button(_("Stop"), key=f"stop_{key}", icon=":material/stop:"):
             services.intake().stop(st.session_state[key])
 
     progress()

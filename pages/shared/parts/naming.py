@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from kd_core.experiments import story
 from kd_core.runs.run import Run
 from pages.shared.figures import style
-from pages.shared.words import cell
+from pages.shared.words import cell, in_language
 
 
 def short_names(runs: Sequence[Run]) -> dict[str, str]:
     """Run id -> what it is called beside the others, for tables, figures and components."""
-    return {run_id: cell(name) for run_id, name in story.names(runs).items()}
+    return {run_id: cell(in_language(name)) for run_id, name in story.names(runs).items()}
 
 
 def shades(runs: Sequence[Run]) -> dict[str, str]:

@@ -6,10 +6,11 @@ from kd_core.experiments import story
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
 from pages.shared.access import rights
+from pages.shared.language import _
 from pages.shared.parts.button import pressed
 from pages.shared.session import keys, services
 from pages.shared.session.story import set_story
-from pages.shared.words import literal, refusals, say_refusal
+from pages.shared.words import ROLES, in_language, literal, refusals, say_refusal
 
 DELETED = "deleted"
 
@@ -19,7 +20,7 @@ def manage_runs(runs: list[Run]) -> None:
     offer_undo()
     with st.container(horizontal=True, gap="small"):
         for run in runs:
-            menu(run, literal(f"{run.name or run.config.role} · {run.id[:4]}"))
+            menu(run, literal(f"{run.name or _(ROLES[run.config.role])} · {run.id[:4]}"))
 
 
 def menu(run: Run, label: str) -> None:
@@ -35,22 +36,22 @@ def _controls(run: Run) -> None:
         _describe(run)
     if run.config.trained_here:
         st.button(
-            "Run again with changes",
+            _("Run again with changes"),
             key=f"again_{run.id}",
             icon=":material/replay:",
             on_click=_again,
             args=(run,),
-            help="Fills the form with these settings.",
+            help=_("Fills the form with these settings."),
         )
     if run.usable and run.status not in ACTIVE and not run.config.model.opaque:
         epochs = st.number_input(
-            "More epochs", 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
+            _("More epochs"), 1, 10_000, value=min(run.config.training.epochs, 10_000), key=f"more_{run.id}"
         )
         if pressed(
-            "Continue",
+            _("Continue"),
             key=f"continue_{run.id}",
             icon=":material/fast_forward:",
-            help="A new run from these weights, its learning rate scheduled anew; this one stays as it is.",
+            help=_("A new run from these weights, its learning rate scheduled anew; this one stays as it is."),
         ):
             _continue(run, int(epochs))
     if run.status not in ACTIVE and rights.presenter():
@@ -58,13 +59,13 @@ def _controls(run: Run) -> None:
 
 
 def _describe(run: Run) -> None:
-    name = st.text_input("Name", value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
-    note = st.text_area("Note", value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
+    name = st.text_input(_("Name"), value=run.name, max_chars=MAX_NAME, key=f"name_{run.id}")
+    note = st.text_area(_("Note"), value=run.note, max_chars=MAX_NOTE, key=f"note_{run.id}", height=80)
     tags = st.multiselect(
-        "Tags", sorted({*run.tags}), default=list(run.tags), accept_new_options=True, key=f"tags_{run.id}"
+        _("Tags"), sorted({*run.tags}), default=list(run.tags), accept_new_options=True, key=f"tags_{run.id}"
     )
     if (name.strip(), note.strip(), tuple(tags)) != (run.name, run.note, run.tags) and st.button(
-        "Save", key=f"save_{run.id}", icon=":material/save:"
+        _("Save"), key=f"save_{run.id}", icon=":material/save:"
     ):
         rights.describe(run, name=name, note=note, tags=tags)
         st.rerun()
@@ -92,24 +93,24 @@ def _delete(run: Run) -> None:
     uncovered = f"sure_{run.id}"
     if not st.session_state.get(uncovered):
         st.button(
-            "Delete",
+            _("Delete"),
             key=f"delete_{run.id}",
             icon=":material/delete:",
             on_click=st.session_state.update,
             args=({uncovered: True},),
         )
         return
-    st.markdown("Delete this run and what it learned?")
+    st.markdown(_("Delete this run and what it learned?"))
     yes, no = st.columns(2)
-    yes.button("Delete it", key=f"yes_{run.id}", type="primary", on_click=delete_runs, args=([run],))
-    no.button("Keep it", key=f"no_{run.id}", on_click=st.session_state.pop, args=(uncovered, None))
+    yes.button(_("Delete it"), key=f"yes_{run.id}", type="primary", on_click=delete_runs, args=([run],))
+    no.button(_("Keep it"), key=f"no_{run.id}", on_click=st.session_state.pop, args=(uncovered, None))
 
 
 def delete_selected(runs: list[Run]) -> None:
     """A button that deletes several runs, after asking."""
-    with st.popover(f"Delete these {len(runs)}", icon=":material/delete:"):
-        st.markdown("Delete these runs and what they learned?")
-        st.button("Delete them", key="delete_selected", type="primary", on_click=delete_runs, args=(runs,))
+    with st.popover(_("Delete these {count}", count=len(runs)), icon=":material/delete:"):
+        st.markdown(_("Delete these runs and what they learned?"))
+        st.button(_("Delete them"), key="delete_selected", type="primary", on_click=delete_runs, args=(runs,))
 
 
 def delete_runs(runs: list[Run]) -> None:
@@ -127,8 +128,9 @@ def offer_undo() -> None:
     deleted: dict[str, str] = st.session_state.get(DELETED, {})
     if deleted:
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(literal(f"Deleted: {', '.join(deleted.values())}."))
-            st.button("Undo", key="undo", icon=":material/undo:", on_click=_undo)
+            names = ", ".join(map(in_language, deleted.values()))
+            st.markdown(literal(_("Deleted: {names}.", names=names)))
+            st.button(_("Undo"), key="undo", icon=":material/undo:", on_click=_undo)
 
 
 def _undo() -> None:

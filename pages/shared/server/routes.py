@@ -18,14 +18,17 @@ from kd_core.exchange.javascript.scripts import scripts
 from kd_core.runs import progress
 from kd_core.runs.run import ACTIVE, Run
 from kd_core.runs.store import Store
-from pages.shared.access.base_path import absolute
 from pages.shared import language
+from pages.shared.access.auth import language_of
+from pages.shared.access.base_path import absolute
+from pages.shared.language import _, of_error, spoken
 from pages.shared.navigation import SECTIONS
 from pages.shared.room import class_routes
 from pages.shared.room.qr import send_qr
 from pages.shared.server import streamlit_patches
 from pages.shared.session import keys
 from pages.shared.tokens import css
+from pages.shared.words import in_language
 
 MAX_WATCHED = 60
 """Runs of one live view."""
@@ -62,12 +65,19 @@ def _send_style(request: Request) -> Response:
 
 
 def _send_script(request: Request) -> Response:
-    menus = {}
+    menus, menu = {}, {}
     for code in language.LANGUAGES:
-        with language.spoken(code):
-            menus |= {language._(title): [page.path for page in pages] for title, pages in SECTIONS.items() if title}
-    script = f"const MENUS = {json.dumps(menus)};\n" + FRAME.with_suffix(".js").read_text(encoding="utf-8")
+        with spoken(code):
+            menus |= {_(title): [page.path for page in pages] for title, pages in SECTIONS.items() if title}
+            menu[code] = _("Menu of pages")
+    script = f"const MENUS = {json.dumps(menus)}, MENU_OF_PAGES = {json.dumps(menu)};\n"
+    script += FRAME.with_suffix(".js").read_text(encoding="utf-8")
     return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
+
+
+def _refused(request: Request, error: LabError, status: int) -> JSONResponse:
+    with spoken(language_of(request.scope)):
+        return JSONResponse(of_error(error), status_code=status)
 
 
 def _headers(encoding: str = "") -> dict[str, str]:
@@ -97,7 +107,7 @@ def _send_models(request: Request) -> Response:
         models = partial(opening.browser_models, dataset)
         return _sent(request, "application/octet-stream", models, partial(_packed_models, dataset))
     except LabError as error:
-        return JSONResponse(str(error), status_code=404)
+        return _refused(request, error, 404)
 
 
 def _send_lesson(request: Request) -> Response:
@@ -106,7 +116,7 @@ def _send_lesson(request: Request) -> Response:
     try:
         return _sent(request, "application/octet-stream", lesson, _packed_lesson)
     except LabError as error:
-        return JSONResponse(str(error), status_code=404)
+        return _refused(request, error, 404)
 
 
 @cache
@@ -130,29 +140,36 @@ def _tell(request: Request) -> JSONResponse:
         queue = store.some([run_id for run_id, _ in lineup[:QUEUE_SHOWN]])
         spans = services.queue_forecast() if any(update["status"] == "queued" for update in updates) else {}
     except LabError as error:
-        return JSONResponse(str(error), status_code=503)
+        return _refused(request, error, 503)
     places = dict(lineup)
     begins_in = {run_id: span.begins for run_id, span in spans.items() if math.isfinite(span.begins)}
     starting = any(update["status"] in ACTIVE and not update["step"] for update in updates)
-    answer = {
-        "runs": [
-            {**update, "position": places.get(update["id"]), "begins_in": begins_in.get(update["id"])}
-            for update in updates
-        ],
-        "queue": [
-            {
-                "id": run.id,
-                "label": run.label,
-                "place": places[run.id],
-                "colour": services.owner_colour(run.browser),
-                "yours": bool(browser) and browser in run.browsers,
-            }
-            for run in queue
-        ],
-        "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
-        "trouble": services.jobs().trouble,
-        "poll_ms": _WATCHERS.poll_ms(request.query_params.get("watcher", "")[:40], starting),
-    }
+    with spoken(language_of(request.scope)):
+        trouble = services.jobs().trouble
+        answer = {
+            "runs": [
+                {
+                    **update,
+                    "message": update["message"] and _(update["message"]),
+                    "position": places.get(update["id"]),
+                    "begins_in": begins_in.get(update["id"]),
+                }
+                for update in updates
+            ],
+            "queue": [
+                {
+                    "id": run.id,
+                    "label": in_language(run.label),
+                    "place": places[run.id],
+                    "colour": services.owner_colour(run.browser),
+                    "yours": bool(browser) and browser in run.browsers,
+                }
+                for run in queue
+            ],
+            "queue_more": max(0, len(lineup) - QUEUE_SHOWN),
+            "trouble": trouble and _(trouble),
+            "poll_ms": _WATCHERS.poll_ms(request.query_params.get("watcher", "")[:40], starting),
+        }
     return JSONResponse(answer)
 
 
@@ -166,7 +183,7 @@ def _tell_probes(request: Request) -> JSONResponse:
         runs, seen = _watched(request, store)
         probes = progress.probe_updates(store, runs, int(image) if image.isdecimal() else 0, seen)
     except LabError as error:
-        return JSONResponse(str(error), status_code=503)
+        return _refused(request, error, 503)
     return JSONResponse({"runs": probes})
 
 

@@ -22,6 +22,8 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from kd_core.base.templates import Said, said
+
 __all__ = [
     "DeltaGenerator",
     "StreamlitPage",
@@ -131,13 +133,25 @@ def frontend() -> tuple[str, bytes]:
         text = file.read_text(encoding="utf-8")
         if all(words in text for words in LOST):
             for words, ours in LOST.items():
-                text = text.replace(words, ours)
+                text = text.replace(words, _by_document(ours))
             return file.name, (text + FRAME).encode()
     _LOG.warning("Streamlit's words on a lost connection are not where they were: it says them itself.")
     return "none", b""
 
 
-WE_ARE_LOST = (
+def _by_document(words: Said) -> str:
+    """What says words in a template string of JavaScript's, in the language of the document, as frame.js sets it."""
+    from pages.shared import language
+
+    said_in = {}
+    for code in language.LANGUAGES:
+        with language.spoken(code):
+            said_in[code] = language._(words)
+    known = json.dumps({code: text for code, text in said_in.items() if code != language.ENGLISH}, ensure_ascii=False)
+    return f"${{{known}[document.documentElement.lang]??{json.dumps(said_in[language.ENGLISH])}}}"
+
+
+WE_ARE_LOST = said(
     "KD Lab's server does not answer. This page goes on by itself once it does. Nothing is lost: a run that was"
     " training goes on, or can be resumed."
 )
@@ -145,9 +159,9 @@ LOST = {
     "Is Streamlit still running? If you accidentally stopped Streamlit, just restart it in your terminal:`"
     ",codeBlock:`streamlit run yourscript.py": WE_ARE_LOST,
     "Streamlit server is not responding. Are you connected to the internet?": WE_ARE_LOST,
-    "`Connection error`": "`No connection`",
+    "Connection error": said("No connection"),
 }
-"""What Streamlit says of a lost connection, and what we say."""
+"""What Streamlit says of a lost connection, in template strings, and what we say."""
 FRAME = """
 {
   const add = (tag, properties) => document.head.append(Object.assign(document.createElement(tag), properties));

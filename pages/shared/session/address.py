@@ -14,6 +14,7 @@ from kd_core.base.packed import pack, unpack
 from kd_core.data import picture
 from kd_core.data.pictures.digit import Grey
 from pages.shared.server.streamlit_patches import went_back
+from pages.shared.words import in_language
 
 LOWEST, HIGHEST = 0.1, 100.0
 _LOG = logging.getLogger(__name__)
@@ -59,7 +60,9 @@ def chosen(
 def selected(label: str, labels: Mapping[T, str], *, name: str, key: str, default: T | None = None) -> T:
     """Draw such a selectbox over labels, value -> what it is called; without a default it opens on the first."""
     options, first = [*labels], next(iter(labels)) if default is None else default
-    return chosen(st.selectbox, label, options, name=name, key=key, default=first, format_func=labels.__getitem__)
+    return chosen(
+        st.selectbox, label, options, name=name, key=key, default=first, format_func=lambda of: in_language(labels[of])
+    )
 
 
 def callbacks(key: str, *names: str) -> dict[str, Any]:

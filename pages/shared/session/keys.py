@@ -2,10 +2,13 @@
 
 import streamlit as st
 
+from kd_core.base.templates import said
+from pages.shared.language import _
+
 BATCH, SWEEP = "batch", "sweep_batch"
 BROWSER_COOKIE = "kd_browser"
 VIEW = "view"
-SET_UP, WATCH = "Set up", "Watch"
+SET_UP, WATCH = said("Set up"), said("Watch")
 _NEXT_VIEW, _OPENED = "next_view", "opened_batch"
 
 
@@ -56,7 +59,8 @@ def train_view(*, busy: bool) -> str:
         named = st.query_params.get(VIEW)
         watches = busy or BATCH in st.query_params
         st.session_state[VIEW] = named if named in (SET_UP, WATCH) else WATCH if watches else SET_UP
-    st.segmented_control("Set up or watch", [SET_UP, WATCH], key=VIEW, required=True, label_visibility="collapsed")
+    label, hidden = _("Set up or watch"), "collapsed"
+    st.segmented_control(label, [SET_UP, WATCH], key=VIEW, required=True, label_visibility=hidden, format_func=_)
     view: str = st.session_state[VIEW]
     if st.query_params.get(VIEW) != view:
         st.query_params[VIEW] = view

@@ -1,7 +1,6 @@
 """Choosing among what the store holds."""
 
 import math
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
@@ -10,20 +9,22 @@ from typing import TypeVar
 
 import streamlit as st
 
+from kd_core.base.templates import Said, said
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.exchange import shipped
 from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Batches, Listing, Run, remembered
 from kd_core.training.config import RunConfig
+from pages.shared.language import ENGLISH, _, current
 from pages.shared.session import keys, services
-from pages.shared.words import duration, literal
+from pages.shared.words import ROLES, STATES, duration, in_language, literal, moment
 
 COMPARED, MODELS, NOTHING = "compared", "compared_models", "none"
 OPENED = "compared_opened"
 """Whether the field of MODELS has been unfolded by an address or a choice: from then on it stays so."""
 PICKED, EXPERIMENTS = "batch_picker", "experiments"
-EXPERIMENTS_IN_WORDS = "Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose."
+EXPERIMENTS_IN_WORDS = said("Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose.")
 REFRESH_SECONDS = 2.0
 MAX_COMPARED = 6
 MOST_NAMED = 4
@@ -108,13 +109,18 @@ def is_experiment(runs: Sequence[Run]) -> bool:
 def some_of(options: Sequence[T], words: Callable[[T], str], always: Collection[T], *, what: str, key: str) -> list[T]:
     """What a control offers of its options: all, or of too many those that a search field leaves, the first of them.
 
-    words: what is searched of an option. always: options that are offered whatever is searched. what: they are called.
+    words: what is searched of an option. always: options that are offered whatever is searched. what: "stories",
+    "sweeps" or "teachers".
     """
     if len(options) <= MOST_OFFERED:
         return [*options]
-    searched = st.text_input(
-        f"Search {len(options):,} {what}", key=key, max_chars=100, placeholder="what it learns, settings, date, id"
-    )
+    labels = {
+        "stories": _("Search {count:,} stories", count=len(options)),
+        "sweeps": _("Search {count:,} sweeps", count=len(options)),
+        "teachers": _("Search {count:,} teachers", count=len(options)),
+    }
+    placeholder = _("what it learns, settings, date, id")
+    searched = st.text_input(labels[what], key=key, max_chars=100, placeholder=placeholder)
     return first_of(options, words, always, searched or "")
 
 
@@ -138,7 +144,7 @@ def test_set_is_here(runs: list[Run]) -> bool:
 def batch_picker(
     candidates: Batches,
     *,
-    title: str = "Story",
+    title: str = said("Story"),
     caption: Callable[[list[Run]], str] | None = None,
     memory: str = keys.BATCH,
     opens: str | None = None,
@@ -154,7 +160,7 @@ def batch_picker(
     chosen = keys.chosen_batch(memory)
     shown = chosen if chosen is not None and chosen in candidates else opening(candidates) if opens is None else opens
     if chosen is not None and (opens is None or chosen != shown):
-        _say_how_far(chosen, title.lower(), shown)
+        _say_how_far(chosen, memory, shown)
     if memory == keys.BATCH and opens is None:
         _say_mine(chosen)
     stands = st.session_state.get(PICKED)
@@ -173,12 +179,12 @@ def batch_picker(
     with place:
         ids = _offered(candidates, [shown] if shown else [], captions, search, all_=not stories)
     picker.selectbox(
-        title,
+        _(title),
         ids,
         index=None if not shown else 0 if moved else ids.index(shown),
-        format_func=lambda batch: captions(candidates[batch]),
+        format_func=lambda batch: _(captions(candidates[batch])),
         key=PICKED,
-        placeholder="Choose one",
+        placeholder=_("Choose one"),
         on_change=_choose,
         args=(memory,),
     )
@@ -197,7 +203,8 @@ def _has_experiments(candidates: Batches) -> bool:
 
 
 def _offer_experiments() -> None:
-    st.toggle("Also experiments", key=EXPERIMENTS, bind="query-params", width="content", help=EXPERIMENTS_IN_WORDS)
+    meaning = _(EXPERIMENTS_IN_WORDS)
+    st.toggle(_("Also experiments"), key=EXPERIMENTS, bind="query-params", width="content", help=meaning)
 
 
 def _offered(
@@ -215,7 +222,10 @@ def _offered(
 
 def _words(candidates: Batches, caption: Callable[[list[Run]], str], batch: str) -> str:
     runs = candidates[batch]
-    return " ".join((batch, caption(runs), *(f"{run.id} {run.name} {' '.join(run.tags)}" for run in runs)))
+    called = caption(runs)
+    if current() != ENGLISH:
+        called += f" {_(called)}"
+    return " ".join((batch, called, *(f"{run.id} {run.name} {' '.join(run.tags)}" for run in runs)))
 
 
 def _of_the_kind(candidates: Batches, shown: Collection[str]) -> list[str]:
@@ -296,21 +306,23 @@ def _say_mine(chosen: str | None) -> None:
             st.fragment(_wait, run_every=REFRESH_SECONDS)(mine, active, None)
 
 
-def _say_how_far(batch: str, kind: str, shown: str) -> None:
+def _say_how_far(batch: str, memory: str, shown: str) -> None:
     """Why a story or another kind cannot be shown, or not whole; once it can, the page is drawn anew."""
     runs = services.store().runs(batch=batch)[::-1]
     if any(run.status in ACTIVE for run in runs):
         st.fragment(_wait, run_every=REFRESH_SECONDS)(batch, [run.id for run in runs if run.status in ACTIVE], shown)
     elif batch != shown:
-        other = " This is another one." if shown else ""
-        st.warning(literal(_why_not(batch, kind, runs) + other), icon=":material/error:")
+        sentences = [_why_not(batch, memory, runs), *([_("This is another one.")] if shown else [])]
+        st.warning(literal(" ".join(sentences)), icon=":material/error:")
 
 
-def _why_not(batch: str, kind: str, runs: list[Run]) -> str:
+def _why_not(batch: str, memory: str, runs: list[Run]) -> str:
+    if not runs and memory == keys.SWEEP:
+        return _("There is no sweep {batch} here: it was deleted, or trained elsewhere.", batch=batch[:12])
     if not runs:
-        return f"There is no {kind} {batch[:12]} here: it was deleted, or trained elsewhere."
-    states = " and ".join(dict.fromkeys(run.status for run in runs))
-    return f"{describe(runs)} is {states}, and has nothing to show here."
+        return _("There is no story {batch} here: it was deleted, or trained elsewhere.", batch=batch[:12])
+    states = _(" and ").join(dict.fromkeys(_(STATES[run.status]) for run in runs))
+    return _("{story} is {states}, and has nothing to show here.", story=describe(runs), states=states)
 
 
 def how_far(runs: Sequence[Run]) -> str:
@@ -318,10 +330,14 @@ def how_far(runs: Sequence[Run]) -> str:
     active = [run for run in runs if run.status in ACTIVE]
     if len(active) <= MOST_NAMED:
         names = story.names(active)
-        return ", ".join(f"{names[run.id]} {run.progress:.0%}" for run in active)
-    finished = sum(run.status == "finished" for run in runs)
-    mean = sum(run.progress for run in active) / len(active)
-    return f"{len(runs)} runs: {finished} finished, {len(active)} at {mean:.0%}"
+        return ", ".join(f"{in_language(names[run.id])} {run.progress:.0%}" for run in active)
+    return _(
+        "{count} runs: {finished} finished, {active} at {mean:.0%}",
+        count=len(runs),
+        finished=sum(run.status == "finished" for run in runs),
+        active=len(active),
+        mean=sum(run.progress for run in active) / len(active),
+    )
 
 
 def _wait(batch: str, active: list[str], shown: str | None) -> None:
@@ -330,51 +346,73 @@ def _wait(batch: str, active: list[str], shown: str | None) -> None:
     going = [run for run in runs if run.status in ACTIVE]
     if {run.id for run in going} != {*active}:
         st.rerun(scope="app")
-    left = seconds_left(going)
-    time = "" if left is None else f", ready in about {duration(left)}"
-    experiment = ("Yours, " if shown is None else "") + describe(runs)
-    appears = "it appears here by itself."
     until = (
-        "They appear here by themselves."
+        _("They appear here by themselves.")
         if batch == shown
-        else "This is another one."
+        else _("This is another one.")
         if shown is None
-        else f"This is another one: {appears}"
+        else _("This is another one: it appears here by itself.")
         if shown
-        else appears.capitalize()
+        else _("It appears here by itself.")
     )
-    text = f"{experiment} is still training ({how_far(runs)}){time}. {until}"
-    st.info(literal(text), icon=":material/hourglass:")
+    st.info(literal(f"{_still_training(runs, mine=shown is None)} {until}"), icon=":material/hourglass:")
     if shown is None:
         address = {keys.BATCH: batch, keys.VIEW: keys.WATCH}
-        st.page_link("pages/train/page.py", label="Watch yours", icon=":material/show_chart:", query_params=address)
+        label, icon = _("Watch yours"), ":material/show_chart:"
+        st.page_link("pages/train/page.py", label=label, icon=icon, query_params=address)
+
+
+def _still_training(runs: list[Run], *, mine: bool) -> str:
+    left = seconds_left(run for run in runs if run.status in ACTIVE)
+    values = {"story": describe(runs), "how_far": how_far(runs)}
+    if left is None and mine:
+        return _("Yours, {story} is still training ({how_far}).", **values)
+    if left is None:
+        return _("{story} is still training ({how_far}).", **values)
+    values["time"] = duration(left)
+    if mine:
+        return _("Yours, {story} is still training ({how_far}), ready in about {time}.", **values)
+    return _("{story} is still training ({how_far}), ready in about {time}.", **values)
 
 
 @remembered
-def describe(runs: Sequence[Run]) -> str:
-    """One line for a batch: on what, which student and settings, when."""
+def describe(runs: Sequence[Run]) -> Said:
+    """One line for a batch: on what, which student and settings, when; in English, until _ translates it."""
     last = runs[-1].config
-    settings = f", {last.distillation.label}" if last.distillation else ""
-    what = f"{last.role} {last.model.label}{settings}"
+    role, model = ROLES[last.role], last.model.label
     if is_experiment(runs):
-        what = f"{sum(run.config.role == last.role for run in runs)} {last.role}, {last.model.label}"
-    when = time.strftime("%d %b %H:%M", time.localtime(runs[0].created_at))
-    came = "comes with KD Lab" if shipped.TAG in runs[0].tags else f"{when} · {runs[0].batch[:4]}"
+        count = sum(run.config.role == last.role for run in runs)
+        what = said("{count} {role}, {model}", count=count, role=role, model=model)
+    elif last.distillation:
+        what = said("{role} {model}, {settings}", role=role, model=model, settings=last.distillation.label)
+    else:
+        what = said("{role} {model}", role=role, model=model)
+    if shipped.TAG in runs[0].tags:
+        came = said("comes with KD Lab")
+    else:
+        came = said("{when} · {id}", when=moment(runs[0].created_at), id=runs[0].batch[:4])
     mistake = next((run.config.mistake_said for run in runs if run.config.mistake), "")
-    return f"{info_of(last.dataset).label}: {what}{mistake} · {came}"
+    return said(
+        "{dataset}: {what}{mistake} · {came}",
+        dataset=info_of(last.dataset).label,
+        what=what,
+        mistake=mistake,
+        came=came,
+    )
 
 
 def told_apart(runs: Iterable[Run]) -> dict[str, str]:
     """Labels of runs by id, each another: who gives a run another's name must not be chosen in its place."""
-    listed = list(runs)
-    count = Counter(run.label for run in listed)
-    return {run.id: run.label if count[run.label] == 1 else f"{run.label} · {run.id}" for run in listed}
+    labels = {run.id: in_language(run.label) for run in runs}
+    count = Counter(labels.values())
+    return {run_id: label if count[label] == 1 else f"{label} · {run_id}" for run_id, label in labels.items()}
 
 
 def no_models_yet() -> None:
     """What a page says before anything was trained."""
-    st.info("There is no trained model yet. The quick demo makes three in under a minute.", icon=":material/science:")
-    st.page_link("pages/overview/page.py", label="To the quick demo", icon=":material/play_arrow:")
+    sentence = _("There is no trained model yet. The quick demo makes three in under a minute.")
+    st.info(sentence, icon=":material/science:")
+    st.page_link("pages/overview/page.py", label=_("To the quick demo"), icon=":material/play_arrow:")
 
 
 def linked(runs: list[Run]) -> list[Run]:
@@ -428,27 +466,31 @@ def comparison() -> list[Run]:
     if st.session_state.get(MODELS) != compared:
         st.session_state[MODELS] = compared
     opened = st.session_state[OPENED] = st.session_state.get(OPENED, False) or COMPARED in st.query_params
-    picked = st.expander("Choose the models", expanded=opened).multiselect(
-        "Models",
+    picked = st.expander(_("Choose the models"), expanded=opened).multiselect(
+        _("Models"),
         list(labels),
         key=MODELS,
         format_func=labels.__getitem__,
         max_selections=MAX_COMPARED,
-        help="The first teacher, or else the first of all, is what the others are held to.",
+        help=_("The first teacher, or else the first of all, is what the others are held to."),
         on_change=_choose_models,
         args=(default,),
     )
     runs = sorted((usable[run_id] for run_id in picked), key=lambda run: run.config.role != "teacher")
     if not runs:
-        st.info("Choose the models to compare.", icon=":material/balance:")
+        st.info(_("Choose the models to compare."), icon=":material/balance:")
         st.stop()
     strangers = [run for run in runs if run.config.dataset != runs[0].config.dataset]
     if strangers:
         st.error(
             literal(
-                f"{runs[0].label} was tested on {info_of(runs[0].config.dataset).label}, but"
-                f" {', '.join(run.label for run in strangers)} was not: compare models of one data set. Take one side"
-                " out."
+                _(
+                    "{label} was tested on {dataset}, but {others} was not: compare models of one data set. Take one"
+                    " side out.",
+                    label=runs[0].label,
+                    dataset=info_of(runs[0].config.dataset).label,
+                    others=", ".join(in_language(run.label) for run in strangers),
+                )
             ),
             icon=":material/error:",
         )
@@ -473,7 +515,7 @@ def _usable_of(candidates: Batches, named: Iterable[str], others: Iterable[str])
 def _of_address() -> list[str]:
     """The runs that the address names; a sentence on each that cannot be compared."""
     named = [run_id for run_id in st.query_params.get(COMPARED, "").split(",") if run_id not in ("", NOTHING)]
-    say_what_is_not_here(named[:MAX_COMPARED], "It is left out.", lambda run: run.usable)
+    say_what_is_not_here(named[:MAX_COMPARED], _("It is left out."), lambda run: run.usable)
     return [run.id for run in services.store().some(named[:MAX_COMPARED]) if run.usable]
 
 
@@ -482,16 +524,33 @@ def say_what_is_not_here(named: Sequence[str], instead: str, shows: Callable[[Ru
     known = {run.id: run for run in services.store().some(named)}
     for run_id in named:
         if run_id not in known:
-            text = f"There is no run {run_id[:12]} here: it was deleted, or trained elsewhere. {instead}"
+            text = _("There is no run {run} here: it was deleted, or trained elsewhere.", run=run_id[:12])
         elif not shows(known[run_id]):
-            run = known[run_id]
-            left = seconds_left([run]) if run.status in ACTIVE else None
-            ready = f"{run.progress:.0%} done" + ("" if left is None else f", ready in about {duration(left)}")
-            reason = f"wait until it has ended ({ready})" if run.status in ACTIVE else "it left no weights"
-            text = f"{run.label} is {run.status}: {reason}. {instead}"
+            text = _why_no_run(known[run_id])
         else:
             continue
-        st.warning(literal(text), icon=":material/error:")
+        st.warning(literal(f"{text} {_(instead)}"), icon=":material/error:")
+
+
+def _why_no_run(run: Run) -> str:
+    status = STATES[run.status]
+    if run.status not in ACTIVE:
+        return _("{label} is {status}: it left no weights.", label=run.label, status=status)
+    left = seconds_left([run])
+    if left is None:
+        return _(
+            "{label} is {status}: wait until it has ended ({share:.0%} done).",
+            label=run.label,
+            status=status,
+            share=run.progress,
+        )
+    return _(
+        "{label} is {status}: wait until it has ended ({share:.0%} done, ready in about {time}).",
+        label=run.label,
+        status=status,
+        share=run.progress,
+        time=duration(left),
+    )
 
 
 def usable_run(title: str) -> Run:
@@ -505,7 +564,7 @@ def usable_run(title: str) -> Run:
         st.stop()
     batch, named = keys.chosen_batch(), st.query_params.get(RUN)
     batch = batch if batch is not None and batch in candidates else opening(candidates)
-    say_what_is_not_here([named] if named else [], "This is another one.", lambda run: run.usable)
+    say_what_is_not_here([named] if named else [], _("This is another one."), lambda run: run.usable)
     _say_mine(batch)
     if _has_experiments(candidates):
         _offer_experiments()
@@ -520,7 +579,7 @@ def usable_run(title: str) -> Run:
     ids = sorted(labels, key=near)
     if st.session_state.get(USABLE) not in (None, ids[0]):
         st.session_state[USABLE] = ids[0]
-    picked: str = st.selectbox(title, ids, format_func=labels.__getitem__, key=USABLE, on_change=_choose_run)
+    picked: str = st.selectbox(_(title), ids, format_func=labels.__getitem__, key=USABLE, on_change=_choose_run)
     if named is None:
         st.query_params[RUN] = picked
     return usable[picked]

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError
+from kd_core.base.templates import said
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
 from kd_core.data.download import DatasetError
@@ -37,7 +38,9 @@ from kd_core.runs import recovery
 from kd_core.runs.run import Run, StoreError, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
+from pages.shared.language import _
 from pages.shared.session import keys
+from pages.shared.words import in_language
 
 if TYPE_CHECKING:
     from kd_core.data import dataset as data_dataset
@@ -51,6 +54,18 @@ FORECAST_SECONDS = 2.0
 """How old a forecast may be."""
 TRIALS_KEPT = 5
 """Teachers' files that are being tried, or were and are not taken yet."""
+
+
+class Spoken(str):
+    """A sentence that Streamlit shows while a cached function works: it asks for its text each time that it does."""
+
+    def __str__(self) -> str:
+        return _(self)
+
+
+LOADING_DATA = Spoken(said("Loading the data set …"))
+LOADING_MODEL = Spoken(said("Loading the model …"))
+READING_RESULTS = Spoken(said("Reading the results …"))
 
 
 def store() -> Store:
@@ -162,9 +177,11 @@ def data_sets(*others: str) -> dict[str, str]:
 
     def called(name: str) -> str:
         label = info_of(name).label
+        if is_own(name) and of_label[label] > 1:
+            return _("{label} (your own, {id})", label=label, id=name.split(".")[2][:4])
         if is_own(name):
-            return f"{label} (your own{', ' + name.split('.')[2][:4] if of_label[label] > 1 else ''})"
-        return label if data_paths.available(name) else f"{label} (will be downloaded)"
+            return _("{label} (your own)", label=label)
+        return in_language(label) if data_paths.available(name) else _("{label} (will be downloaded)", label=label)
 
     return {name: called(name) for name in (*DATASETS, *own, *others)}
 
@@ -174,11 +191,12 @@ def _loaded(name: str) -> "data_dataset.Dataset":
     from kd_core.data import load
 
     if not data_paths.available(name):
-        raise DatasetError(f"{info_of(name).label} is not on this machine: fetch it on the Data page first.")
+        sentence = said("{label} is not on this machine: fetch it on the Data page first.", label=info_of(name).label)
+        raise DatasetError(sentence)
     return load.load(name)
 
 
-@st.cache_data(show_spinner="Loading the data set …", max_entries=8)
+@st.cache_data(show_spinner=LOADING_DATA, max_entries=8)
 def samples(name: str, count: int) -> tuple[tuple[str, ...], list[NDArray[np.uint8]]]:
     """The names of a data set's classes, and of each the first training images, (count or fewer, C, H, W).
 
@@ -202,7 +220,7 @@ def class_counts(name: str) -> tuple[tuple[str, ...], list[int], list[int]]:
     return loaded.class_names, train, test
 
 
-@st.cache_resource(show_spinner="Loading the data set …", max_entries=4)
+@st.cache_resource(show_spinner=LOADING_DATA, max_entries=4)
 def test_set(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, C, H, W) and labels (N,) of a data set's test set. Raises DatasetError."""
     loaded = _loaded(name)
@@ -222,7 +240,7 @@ def class_names_of(run: Run) -> tuple[str, ...]:
     return class_names(run.config.dataset) if known else trained(run.id).class_names
 
 
-@st.cache_resource(show_spinner="Loading the data set …", max_entries=64)
+@st.cache_resource(show_spinner=LOADING_DATA, max_entries=64)
 def _class_names(dataset: str) -> tuple[str, ...]:
     if is_own(dataset):  # whose images need not be opened for it
         return library.card(base_paths.storage(), dataset).class_names
@@ -231,7 +249,7 @@ def _class_names(dataset: str) -> tuple[str, ...]:
 
 def doubts(dataset: str) -> list[str]:
     """Say what numbers on a user's data set cannot be trusted for, a sentence each."""
-    return [*library.doubts(base_paths.storage(), dataset)]
+    return [_(doubt) for doubt in library.doubts(base_paths.storage(), dataset)]
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -245,7 +263,7 @@ def probes(name: str) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.
     return loaded.test_images[indices].numpy(), loaded.test_labels[indices].numpy(), indices.numpy()
 
 
-@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+@st.cache_data(show_spinner=READING_RESULTS, max_entries=64)
 def test_logits(run_id: str) -> NDArray[np.float32]:
     """Logits of a run over the test set, (N, K). Raises SaveError."""
     from kd_core.runs import artifacts
@@ -253,7 +271,7 @@ def test_logits(run_id: str) -> NDArray[np.float32]:
     return artifacts.test_logits(folder_of(base_paths.storage(), run_id))
 
 
-@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+@st.cache_data(show_spinner=READING_RESULTS, max_entries=64)
 def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
     """Logits of a run over its validation split, (N, K), and its labels, (N,); None where it kept none."""
     from kd_core.runs import artifacts
@@ -261,7 +279,7 @@ def validation_logits(run_id: str) -> tuple[NDArray[np.float32], NDArray[np.int6
     return artifacts.validation_logits(folder_of(base_paths.storage(), run_id))
 
 
-@st.cache_resource(show_spinner="Loading the model …", max_entries=4)
+@st.cache_resource(show_spinner=LOADING_MODEL, max_entries=4)
 def trained(run_id: str) -> "artifacts.Trained":
     """A run's trained model, ready for images that its user draws. Raises SaveError.
 
@@ -342,7 +360,7 @@ def advice(run: Run) -> "list[after.Advice]":
     return _advice(run.id, " ".join(f"{other.id} {other.status} {other.attempt}" for other in around))
 
 
-@st.cache_data(show_spinner="Reading the results …", max_entries=64)
+@st.cache_data(show_spinner=READING_RESULTS, max_entries=64)
 def _advice(run_id: str, around: str) -> "list[after.Advice]":
     from kd_core.experiments.advice import after, evidence
 
