@@ -64,7 +64,7 @@ def learning_curves(
     for place, panel in enumerate(panels):
         cell = {"row": place // columns + 1, "col": place % columns + 1}
         accuracy = panel == "validation_accuracy"
-        unit = "%" if accuracy else "nats" if nats or panel == "hard_loss" else ""
+        unit = "%" if accuracy else _("nats") if nats or panel == "hard_loss" else ""
         for curve, colour, dash, label in styles:
             for raw in (False,) if accuracy else (True, False):
                 line = {"color": colour, "dash": "solid" if raw else dash, "width": 1 if raw else 2}
