@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.process import WORKER_ENVIRONMENT
+from kd_core.base.templates import said
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -127,8 +128,12 @@ class Cluster:
             return Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise SchedulerError(
-                f"The Dask scheduler at {scheduler} does not answer ({error}): start it, or mend KD_SCHEDULER. What"
-                " waits goes on then."
+                said(
+                    "The Dask scheduler at {scheduler} does not answer ({why}): start it, or mend KD_SCHEDULER. What"
+                    " waits goes on then.",
+                    scheduler=scheduler,
+                    why=str(error),
+                )
             ) from error
 
     def _local(self, at_once: int) -> "Client":

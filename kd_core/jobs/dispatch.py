@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_core.base.config import LabError
 from kd_core.base.process import memory_kills
+from kd_core.base.templates import kept, said, said_by
 from kd_core.jobs.cluster import CONNECT_SECONDS, HERE, Cluster, SchedulerError, Worker
 from kd_core.jobs.execute import sentence_of
-from kd_core.jobs.findings import Finding, find_on_worker
+from kd_core.jobs.findings import CALLED, Finding, find_on_worker
 from kd_core.jobs.turns import (
     Work,
     free_workers,
@@ -27,7 +28,7 @@ from kd_core.jobs.turns import (
 )
 from kd_core.jobs.worker import PROGRESS, execute_on_worker, note_request, warm_up
 from kd_core.runs.events import Event
-from kd_core.runs.run import LOST_WORKER, Run, StoreError
+from kd_core.runs.run import LOST_WORKER, STATES, Run, StoreError
 from kd_core.runs.store import Store
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ MOST_LOSSES = 3
 """How many workers a run may lose before it is given up."""
 SECONDS_BETWEEN_SIGNS = 20.0
 """Of life, that the owner of runs gives, so that other hosts know when it is gone."""
-BROKEN_OFF = "The process that trained it broke off."
-GIVEN_UP = "The process that trained it was lost, and so were those that took its place."
-NO_WORKER = (
+BROKEN_OFF = said("The process that trained it broke off.")
+GIVEN_UP = said("The process that trained it was lost, and so were those that took its place.")
+NO_WORKER = said(
     "No worker is free: none answers. One that stays silent is ended and started anew, and what waits then goes on."
 )
 
-KILLED = (
+KILLED = said(
     "The system killed the process that trained it, because memory ran out: resume it when less else trains here, or"
     " choose a smaller batch size or network."
 )
@@ -151,7 +152,7 @@ class Roster:
         elif run_id in self._given:
             error = work.task.exception() if work.task.status == "error" else None
             log.warning("run %s broke off: %s", run_id, error or work.task.status)
-            text = f"{BROKEN_OFF} {self.store.folder(run_id).resume_in_words()}"
+            text = said("{first} {next}", first=BROKEN_OFF, next=self.store.folder(run_id).resume_in_words())
             self.store.apply(run_id, {"kind": "interrupted", "text": text})
             self._given.pop(run_id)
         self._losses.pop(run_id, None)
@@ -166,12 +167,14 @@ class Roster:
         killed = blamed and work.worker.host == HERE and memory_kills() > work.kills
         if work.finding:
             kind, run_ids = work.finding
-            self.store.save_finding(kind, run_ids, {"problem": f"The {kind} was not found out: its worker was lost."})
+            problem = said("The {kind} was not found out: its worker was lost.", kind=CALLED[kind])
+            self.store.save_finding(kind, run_ids, {"problem": kept(problem)})
         going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
         given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
         for run_id in going:
             if run_id in given_up:
-                why = KILLED if killed else f"{GIVEN_UP} {self.store.folder(run_id).resume_in_words()}"
+                resume = self.store.folder(run_id).resume_in_words()
+                why = KILLED if killed else said("{first} {next}", first=GIVEN_UP, next=resume)
                 self.store.apply(run_id, {"kind": "interrupted", "text": why})
             else:
                 self.store.apply(run_id, {"kind": "queued"}, {"kind": "message", "text": LOST_WORKER})
@@ -270,14 +273,14 @@ class Dispatcher:
                     self.trouble = None
                     break
                 except StoreError as error:  # a full disk, say: what was to be entered is kept and tried again
-                    self.trouble = str(error)
+                    self.trouble = said_by(error)
                     time.sleep(1.0)
                 except SchedulerError as error:  # what waits is tried again with the next tick
-                    self.trouble = str(error)
+                    self.trouble = said_by(error)
                     break
                 except Exception:
                     log.exception("the queue could not handle %s", message.work)
-                    self.trouble = "The queue met a problem and goes on trying; the app's log has the details."
+                    self.trouble = said("The queue met a problem and goes on trying; the app's log has the details.")
                     break
         self._let_go()
 
@@ -416,8 +419,11 @@ class Dispatcher:
         try:
             if self._scheduler and not self._connect().workers():
                 raise SchedulerError(
-                    f"The Dask scheduler at {self._scheduler} has no worker: start one with 'python -m kd_core worker"
-                    f" {self._scheduler}'. What waits goes on then."
+                    said(
+                        "The Dask scheduler at {scheduler} has no worker: start one with 'python -m kd_core worker"
+                        " {scheduler}'. What waits goes on then.",
+                        scheduler=self._scheduler,
+                    )
                 )
             if not any(worker.answers for worker in self._connect().workers()):
                 raise SchedulerError(NO_WORKER)
@@ -477,7 +483,10 @@ class Dispatcher:
             self._let_go()
         if self._cluster is None:
             if time.monotonic() < self._connect_at:
-                raise SchedulerError(self.trouble or f"The Dask scheduler at {self._scheduler} is not asked yet.")
+                raise SchedulerError(
+                    self.trouble
+                    or said("The Dask scheduler at {scheduler} is not asked yet.", scheduler=self._scheduler)
+                )
             try:
                 self._cluster = Cluster(self._scheduler, self._at_once, self._hear)
             except SchedulerError:
@@ -538,10 +547,14 @@ def _lost_teacher(store: Store, run: Run) -> str | None:
     for teacher_id in teacher_ids:
         teacher = teachers.get(teacher_id)
         if teacher is None:
-            return f"Not started: its teacher, run {teacher_id}, was deleted."
+            return said("Not started: its teacher, run {run_id}, was deleted.", run_id=teacher_id)
         if teacher.status in ("stopped", "failed", "interrupted") and not teacher.usable:
-            state = f"is {teacher.status} and left no weights"
-            return f"Not started: its teacher, run {teacher_id}, {state}: resume that one first, then this."
+            return said(
+                "Not started: its teacher, run {run_id}, is {status} and left no weights: resume that one first, then"
+                " this.",
+                run_id=teacher_id,
+                status=STATES[teacher.status],
+            )
     return None
 
 
@@ -550,5 +563,6 @@ def _result(kind: Finding, task: "Task") -> Mapping[str, Any]:
     if task.status == "finished":
         result: Mapping[str, Any] = task.result()
         return result
-    reason = sentence_of(task.exception()) if task.status == "error" else "no worker"
-    return {"problem": f"The {kind} could not be found out: {reason}"}
+    reason = sentence_of(task.exception()) if task.status == "error" else said("no worker")
+    problem = said("The {kind} could not be found out: {reason}", kind=CALLED[kind], reason=reason)
+    return {"problem": kept(problem)}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import AnyPath, DamagedError, SaveError, is_file, read_text, remove
 from kd_core.base.process import lacks_memory, memory_here
+from kd_core.base.templates import said, said_by
 from kd_core.runs.events import ENDS, Ended, Event, Probe
 from kd_core.runs.recovery import recorded
 from kd_core.runs.run import RunFolder, StoreError, folder_of
@@ -41,8 +42,8 @@ TRAINING_PER_CHECKPOINT = 30
 """Training goes on for this many times what the last checkpoint took before the next: they cost about 3% of a run."""
 SECONDS_BETWEEN_TRIES, SECONDS_TO_MAKE_ROOM = 5.0, 30.0
 """Of saving what cannot be written; and how long after its user asked for a run's end that is given up."""
-SAVED_LATER = "Training has ended; what it learned is saved once that can be written."
-DAMAGED_CHECKPOINT = "Its checkpoint was damaged, so it started anew, towards the same weights."
+SAVED_LATER = said("Training has ended; what it learned is saved once that can be written.")
+DAMAGED_CHECKPOINT = said("Its checkpoint was damaged, so it started anew, towards the same weights.")
 
 
 class Supervisor(NamedTuple):
@@ -84,7 +85,7 @@ class Supervisor(NamedTuple):
                 if not failed:
                     log.warning("%s %s", error, meanwhile)
                 failed = True
-                self.say(f"{error} {meanwhile}")
+                self.say(said("{first} {next}", first=said_by(error), next=meanwhile))
                 if self.requested() in ("stop", "pause"):
                     give_up_at = min(give_up_at, time.monotonic() + SECONDS_TO_MAKE_ROOM)
                 if time.monotonic() > give_up_at:
@@ -106,7 +107,7 @@ class Supervisor(NamedTuple):
             nonlocal sent_at
             if time.monotonic() - sent_at > 0.1:
                 sent_at = time.monotonic()
-                self.say(f"{text}: {share:.0%}")
+                self.say(said("{text}: {share:.0%}", text=text, share=share))
                 request = self.requested()
                 if request:
                     raise _CancelledError(request, cancelled)
@@ -128,13 +129,16 @@ class Checkpoints:
 
     def save(self) -> bool:
         """Save it now; False, with a notice, where it cannot be written, or could not be a moment ago."""
-        before, trouble = time.monotonic(), ""
+        before = time.monotonic()
+        trouble: str = ""
         if self._trouble and before - self._saved_at < self._wait:
             return False
         try:
             self._save()
         except SaveError as error:
-            trouble = f"{error} Training goes on, and saves its checkpoint once that can be written."
+            trouble = said(
+                "{trouble} Training goes on, and saves its checkpoint once that can be written.", trouble=said_by(error)
+            )
             if not self._trouble:
                 log.warning(trouble)
         if trouble or self._trouble:
@@ -212,10 +216,14 @@ def failure(error: Exception, run_ids: str) -> Ended:
 def sentence_of(error: Exception) -> str:
     """Put an error that ended a run or a finding into a sentence."""
     if isinstance(error, LabError):
-        return str(error)
+        return said_by(error)
     if lacks_memory(error):
-        return "The memory of this machine is full: choose a smaller batch size or model."
-    return f"Something unexpected went wrong ({type(error).__name__}: {error}). The app's log has the details."
+        return said("The memory of this machine is full: choose a smaller batch size or model.")
+    return said(
+        "Something unexpected went wrong ({kind}: {why}). The app's log has the details.",
+        kind=type(error).__name__,
+        why=str(error),
+    )
 
 
 def config_in(folder: RunFolder) -> RunConfig:
@@ -224,8 +232,13 @@ def config_in(folder: RunFolder) -> RunConfig:
         return RunConfig.from_json(read_text(folder.config))
     except FileNotFoundError:
         raise SaveError(
-            f"{socket.gethostname()} does not find the files of run {folder.run_id} in {folder.storage}: set KD_STORAGE"
-            " to storage that the app and all workers share."
+            said(
+                "{host} does not find the files of run {run_id} in {folder}: set KD_STORAGE to storage that the app and"
+                " all workers share.",
+                host=socket.gethostname(),
+                run_id=folder.run_id,
+                folder=folder.storage,
+            )
         ) from None
 
 
@@ -240,7 +253,7 @@ def _execute(folder: RunFolder, supervisor: Supervisor) -> Ended:
         supervisor.replay(recorded(folder))
         return {"kind": "finished", "results": results}
     memory.check(config, (), memory_here())  # of another host, or of a limit that was lowered since
-    downloading = supervisor.progress("Its data set was being downloaded; whole files are kept.")
+    downloading = supervisor.progress(said("Its data set was being downloaded; whole files are kept."))
     dataset = load.load(config.dataset, downloading, folder.storage)
     if not config.trained_here:
         return _evaluate_external(folder, config, dataset, supervisor)
@@ -324,8 +337,9 @@ def _left_early(folder: RunFolder, training: "Training", request: str, superviso
     if request == "pause":
         return {"kind": "paused"}
     if training.epochs_done < 1:
-        return {"kind": "stopped", "text": "Stopped before its first epoch ended, so it left no weights."}
-    supervisor.say("Stopped; saving what it learned")
+        text = said("Stopped before its first epoch ended, so it left no weights.")
+        return {"kind": "stopped", "text": text}
+    supervisor.say(said("Stopped; saving what it learned"))
     results = supervisor.insist(lambda: artifacts.save_results(folder, training), SAVED_LATER)
     return {"kind": "stopped", "results": results}
 
@@ -344,7 +358,7 @@ def _evaluate_external(folder: RunFolder, config: RunConfig, dataset: "Dataset",
     model = artifacts.load_model(folder, dataset)
     environment = speed.environment("cpu", "float32")
     supervisor.emit({"kind": "started", "step": 0, "total_steps": 0, "environment": environment})
-    report = supervisor.progress("It was not asked of all images yet; resume asks again.")
+    report = supervisor.progress(said("It was not asked of all images yet; resume asks again."))
     teacher = artifacts.ExternalTeacher(config, dataset, model)
     images = len(dataset.test_labels) + len(teacher.validation_labels) + len(dataset.train_labels)
     done = 0
@@ -352,7 +366,7 @@ def _evaluate_external(folder: RunFolder, config: RunConfig, dataset: "Dataset",
     def count(_: Any, inputs: tuple[Any, ...]) -> None:
         nonlocal done
         done += len(inputs[0])
-        report(f"Asking it of {images:,} images", min(1.0, done / images))
+        report(said("Asking it of {count:,} images", count=images), min(1.0, done / images))
 
     logits = build.logits_of(model, dataset.test_images[dataset.probes], dataset.normalise)
     supervisor.emit(_probe(logits, epoch=0, step=0))

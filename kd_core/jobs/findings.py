@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import on_this_machine, path_at
+from kd_core.base.templates import said
 from kd_core.jobs.worker import settle_in
 from kd_core.runs.run import Run, RunFolder, folder_of
 from kd_core.training.config import RunConfig
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 Finding = Literal["speed", "export", "inside", "bias"]
 """What can be found out of trained runs, in a worker: their speed side by side, where nothing else goes on; one's
 exported files; what one has inside; the bias that gives the classes missing from one's transfer set their prior."""
+CALLED: dict[Finding, str] = {
+    "speed": said("speed"),
+    "export": said("export"),
+    "inside": said("inside"),
+    "bias": said("bias"),
+}
 
 
 class Inside(TypedDict):
@@ -55,7 +62,7 @@ def find_on_worker(key: str, storage: str, kind: Finding, runs: list[Run], threa
     if kind == "export":
         return write.export_run(folders[0].storage, runs[0]).model_dump(mode="json")
     if kind == "inside" and runs[0].config.model.opaque:
-        raise ConfigError(f"{runs[0].label} gives logits alone: it has no layer or weight to look at")
+        raise ConfigError(said("{run} gives logits alone: it has no layer or weight to look at", run=runs[0].label))
     dataset = load.load(runs[0].config.dataset, storage=folders[0].storage)
     models = {folder: artifacts.load_model(folder, dataset) for folder in folders}
     if kind == "speed":

@@ -17,6 +17,7 @@ from types import MappingProxyType
 
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.process import memory_here
+from kd_core.base.templates import said
 from kd_core.jobs.cluster import workers_here
 from kd_core.jobs.dispatch import Dispatcher, Wish
 from kd_core.jobs.execute import Request
@@ -129,22 +130,38 @@ class Jobs:
         if len(active) + count > self.limits.queue:
             room = max(0, self.limits.queue - len(active))
             raise ConfigError(
-                f"the queue of this server is full: it holds {self.limits.queue} runs at most and has room for {room},"
-                f" not {count}; wait until some have ended"
+                said(
+                    "the queue of this server is full: it holds {most} runs at most and has room for {room}, not"
+                    " {wanted}; wait until some have ended",
+                    most=self.limits.queue,
+                    room=room,
+                    wanted=count,
+                )
             )
         own, most = sum(browser in browsers for browsers in active), self.limits.browser
         if count and browser is not None and own + count > most:
             raise ConfigError(
-                f"{own} of your runs wait or are at work, and this server takes {most} at most from one browser: with"
-                f" {count} more it would be {own + count}; wait until some have ended, or stop some"
+                said(
+                    "{own} of your runs wait or are at work, and this server takes {most} at most from one browser:"
+                    " with {more} more it would be {total}; wait until some have ended, or stop some",
+                    own=own,
+                    most=most,
+                    more=count,
+                    total=own + count,
+                )
             )
         with contextlib.suppress(OSError):
             for folder in {self.store.home, self.store.storage}:
                 free = shutil.disk_usage(folder).free if isinstance(folder, Path) else MIN_FREE_BYTES
                 if free < MIN_FREE_BYTES:
                     raise ConfigError(
-                        f"the disk of {folder} has only {free / 1e6:.0f} MB left, and a run needs room to save what it"
-                        f" learns: free at least {MIN_FREE_BYTES / 1e6:.0f} MB"
+                        said(
+                            "the disk of {folder} has only {free:.0f} MB left, and a run needs room to save what it"
+                            " learns: free at least {least:.0f} MB",
+                            folder=folder,
+                            free=free / 1e6,
+                            least=MIN_FREE_BYTES / 1e6,
+                        )
                     )
 
     def ask(self, run_id: str, request: Request, browser: str | None = None) -> bool:
@@ -234,7 +251,7 @@ class Jobs:
             return
         own = sum(wish.browser == browser for wish in list(wishes.values()))
         if len(wishes) >= MAX_FINDINGS or (not privileged and own >= MAX_FINDINGS_PER_BROWSER):
-            raise LabError("Enough waits to be measured or written already: look again once some of it is done.")
+            raise LabError(said("Enough waits to be measured or written already: look again once some of it is done."))
         wishes[what] = Wish(browser, time.monotonic())
         self._dispatcher.send()
 

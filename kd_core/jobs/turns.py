@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from kd_core.base.config import ConfigError
 from kd_core.base.files import is_file
+from kd_core.base.templates import said
 from kd_core.jobs.cluster import Worker
 from kd_core.jobs.findings import Finding
 from kd_core.runs.run import Run
@@ -203,7 +204,10 @@ class Limits(NamedTuple):
             text = os.environ.get(name, "").strip()
             if text:
                 if not (text.isascii() and text.isdecimal() and int(text) > 0):
-                    unit = "GB" if field == "gigabytes" else "runs"
-                    raise ConfigError(f"{name} is '{text}': give a whole number of {unit} above 0")
+                    raise ConfigError(
+                        said("{name} is '{text}': give a whole number of GB above 0", name=name, text=text)
+                        if field == "gigabytes"
+                        else said("{name} is '{text}': give a whole number of runs above 0", name=name, text=text)
+                    )
                 values[field] = int(text)
         return cls(**values)

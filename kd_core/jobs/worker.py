@@ -11,7 +11,7 @@ from kd_core.base.process import keep_heaps_few
 from kd_core.jobs.cluster import TOPIC
 from kd_core.jobs.execute import Request, Supervisor, execute_run
 from kd_core.jobs.execute_group import execute_group
-from kd_core.runs.events import Event
+from kd_core.runs.events import Event, portable
 from kd_core.runs.run import folder_of
 from kd_core.training.config import RunConfig
 
@@ -85,7 +85,7 @@ def _supervisor(key: str, run_id: str, reached: int) -> Supervisor:
     def emit(event: Event) -> None:
         """Send at once what changes a run's state, and its records a few times a second: each message costs a step."""
         nonlocal sent_at
-        unsent.append(event)
+        unsent.append(portable(event))
         if event["kind"] not in PROGRESS or time.monotonic() - sent_at > SECONDS_BETWEEN_MESSAGES:
             worker.log_event(TOPIC, {"key": key, "run_id": run_id, "events": [*unsent]})
             unsent.clear()

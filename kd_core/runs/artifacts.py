@@ -16,6 +16,7 @@ from kd_core.base import tensors
 from kd_core.base.config import ConfigError, LabError
 from kd_core.base.files import SaveError, is_file, read_text, sha256, write_atomic
 from kd_core.base.process import lacks_memory
+from kd_core.base.templates import said
 from kd_core.data import load
 from kd_core.data.catalogue import info_of
 from kd_core.data.dataset import Dataset
@@ -148,8 +149,13 @@ def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
         info = info_of(config.dataset)
         if (info.image_shape, info.classes) != (dataset.image_shape, classes):
             raise ConfigError(
-                f"run {folder.run_id} does not fit {dataset.name}: it was brought for {info.classes} classes of images"
-                f" {info.image_shape}"
+                said(
+                    "run {run_id} does not fit {dataset}: it was brought for {classes} classes of images {shape}",
+                    run_id=folder.run_id,
+                    dataset=dataset.name,
+                    classes=info.classes,
+                    shape=info.image_shape,
+                )
             )
         return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
     shape = config.brought.reads(dataset.image_shape) if config.brought else dataset.image_shape
@@ -157,10 +163,27 @@ def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
     expected = model.state_dict()
     for name, tensor in expected.items():
         if name not in weights or weights[name].shape != tensor.shape:
-            given = "nothing" if name not in weights else f"shape {tuple(weights[name].shape)}"
+            facts = {
+                "run_id": folder.run_id,
+                "dataset": dataset.name,
+                "classes": classes,
+                "images": dataset.image_shape,
+                "name": name,
+                "shape": tuple(tensor.shape),
+            }
             raise ConfigError(
-                f"run {folder.run_id} does not fit {dataset.name} ({classes} classes, images"
-                f" {dataset.image_shape}): {name} needs shape {tuple(tensor.shape)}, found {given}"
+                said(
+                    "run {run_id} does not fit {dataset} ({classes} classes, images {images}): {name} needs shape"
+                    " {shape}, found nothing",
+                    **facts,
+                )
+                if name not in weights
+                else said(
+                    "run {run_id} does not fit {dataset} ({classes} classes, images {images}): {name} needs shape"
+                    " {shape}, found shape {given}",
+                    given=tuple(weights[name].shape),
+                    **facts,
+                )
             )
     state = {name: weights[name] for name in expected}
     return pixels.build(config.model, config.brought, state, dataset.image_shape, classes, **statistics)
@@ -189,7 +212,11 @@ def load_trained(folder: RunFolder) -> Trained:
         mean, std = float(card["input"]["mean"]), float(card["input"]["std"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SaveError(
-            f"The card of run {folder.run_id} is missing or damaged in {folder.path}: run it again."
+            said(
+                "The card of run {run_id} is missing or damaged in {folder}: run it again.",
+                run_id=folder.run_id,
+                folder=folder.path,
+            )
         ) from error
     config, weights = _config(folder), tensors.load_tensors(folder.weights)
     try:
@@ -198,7 +225,10 @@ def load_trained(folder: RunFolder) -> Trained:
         if lacks_memory(error):
             raise
         raise SaveError(
-            f"The weights of run {folder.run_id} are not those that its card describes: run it again."
+            said(
+                "The weights of run {run_id} are not those that its card describes: run it again.",
+                run_id=folder.run_id,
+            )
         ) from error
     return Trained(model, mean, std, class_names)
 
@@ -208,7 +238,13 @@ def weights_sha256(folder: RunFolder) -> str:
     try:
         return sha256(folder.weights)
     except OSError as error:
-        raise SaveError(f"The weights of run {folder.run_id} are missing in {folder.path}: run it again.") from error
+        raise SaveError(
+            said(
+                "The weights of run {run_id} are missing in {folder}: run it again.",
+                run_id=folder.run_id,
+                folder=folder.path,
+            )
+        ) from error
 
 
 def external_input(folder: RunFolder) -> ExternalConfig | None:
@@ -251,14 +287,23 @@ def validation_logits(folder: RunFolder) -> tuple[NDArray[np.float32], NDArray[n
     labels = dataset.train_labels[split_of(dataset, config)[1]]
     if len(labels) != len(logits):
         raise SaveError(
-            f"The results of run {folder.run_id} tell of another validation split than its config: run it again."
+            said(
+                "The results of run {run_id} tell of another validation split than its config: run it again.",
+                run_id=folder.run_id,
+            )
         )
     return logits.numpy(), labels.numpy()
 
 
 def _logits(folder: RunFolder) -> dict[str, Tensor]:
     if not _logits_are_here(folder):
-        raise SaveError(f"The results of run {folder.run_id} are missing or damaged in {folder.path}: run it again.")
+        raise SaveError(
+            said(
+                "The results of run {run_id} are missing or damaged in {folder}: run it again.",
+                run_id=folder.run_id,
+                folder=folder.path,
+            )
+        )
     return tensors.load_tensors(folder.logits)
 
 
@@ -266,7 +311,9 @@ def _config(folder: RunFolder) -> RunConfig:
     try:
         return RunConfig.from_json(read_text(folder.config))
     except (OSError, UnicodeDecodeError):
-        raise SaveError(f"{folder.config} is missing or damaged: the run it belongs to cannot be used.") from None
+        raise SaveError(
+            said("{file} is missing or damaged: the run it belongs to cannot be used.", file=folder.config)
+        ) from None
 
 
 def _logits_are_here(folder: RunFolder) -> bool:

@@ -3,9 +3,10 @@
 import math
 
 from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
-from kd_core.runs.run import ACTIVE, StoreError
+from kd_core.runs.run import ACTIVE, STATES, StoreError
 from kd_core.runs.store import Store
 from kd_core.training import memory, mistakes
 from kd_core.training.config import RunConfig
@@ -33,16 +34,30 @@ def _checked_teacher(store: Store, configs: dict[str, RunConfig], config: RunCon
         try:
             teacher = store.get(teacher_id)
         except StoreError:
-            raise ConfigError(f"there is no teacher run '{teacher_id}': choose one from the list of runs") from None
+            raise ConfigError(
+                said("there is no teacher run '{run_id}': choose one from the list of runs", run_id=teacher_id)
+            ) from None
         if teacher.status not in ACTIVE and not teacher.usable:
-            raise ConfigError(f"teacher run {teacher_id} is {teacher.status} and left no weights: choose another")
+            raise ConfigError(
+                said(
+                    "teacher run {run_id} is {status} and left no weights: choose another",
+                    run_id=teacher_id,
+                    status=STATES[teacher.status],
+                )
+            )
         taught_by = teacher.config
         classes = teacher.results.get("classes", info_of(taught_by.dataset).classes)
     mistakes.check_teacher(config, taught_by)
     if classes != info_of(config.dataset).classes:
         raise ConfigError(
-            f"teacher run {teacher_id} knows {classes} classes, but {called(config.dataset)} has"
-            f" {info_of(config.dataset).classes}: choose a teacher trained on the same classes"
+            said(
+                "teacher run {run_id} knows {known} classes, but {dataset} has {classes}: choose a teacher trained on"
+                " the same classes",
+                run_id=teacher_id,
+                known=classes,
+                dataset=called(config.dataset),
+                classes=info_of(config.dataset).classes,
+            )
         )
     if config.distillation is not None:
         check_shows(taught_by.model, config.distillation.objective, "teacher")
@@ -53,17 +68,28 @@ def _check_continued(store: Store, config: RunConfig, run_id: str) -> None:
     try:
         continued = store.get(run_id)
     except StoreError:
-        raise ConfigError(f"there is no run '{run_id}' to continue: choose one from the list of runs") from None
+        raise ConfigError(
+            said("there is no run '{run_id}' to continue: choose one from the list of runs", run_id=run_id)
+        ) from None
     if not continued.usable:
-        raise ConfigError(f"run {run_id} is {continued.status} and left no weights to continue from")
+        state = {"run_id": run_id, "status": STATES[continued.status]}
+        raise ConfigError(said("run {run_id} is {status} and left no weights to continue from", **state))
     brought = continued.config.brought
     if brought is not None and (brought.mean is not None or brought.shape is not None or continued.config.model.stock):
         raise ConfigError(
-            f"run {run_id} reads other pixels than KD Lab trains on, or is none of its architectures, so its weights"
-            " cannot go on here: distill from it"
+            said(
+                "run {run_id} reads other pixels than KD Lab trains on, or is none of its architectures, so its weights"
+                " cannot go on here: distill from it",
+                run_id=run_id,
+            )
         )
     if (continued.config.model, continued.config.dataset) != (config.model, config.dataset):
         raise ConfigError(
-            f"run {run_id} is a {continued.config.model.label} on {called(continued.config.dataset)}: what continues it"
-            " must be the same network on the same data set"
+            said(
+                "run {run_id} is a {network} on {dataset}: what continues it must be the same network on the same data"
+                " set",
+                run_id=run_id,
+                network=continued.config.model.label,
+                dataset=called(continued.config.dataset),
+            )
         )

@@ -4,8 +4,9 @@ import json
 import sqlite3
 import time
 from collections.abc import Mapping
-from typing import Any, Literal, Required, TypedDict
+from typing import Any, Literal, Required, TypedDict, cast
 
+from kd_core.base.templates import kept
 from kd_core.runs.run import LOST_WORKER, PARTS, RECORD_COLUMNS, Results
 from kd_core.training.records import RecordRow
 
@@ -55,8 +56,15 @@ Event = Started | Message | RecordRow | Probe | Ended
 ENDS = frozenset({"finished", "stopped", "paused", "failed", "interrupted", "queued"})
 
 
+def portable(event: Event) -> Event:
+    """Return an event as other processes take it, whose text keeps what was Said."""
+    text = event.get("text")
+    return cast(Event, {**event, "text": kept(text)}) if isinstance(text, str) else event
+
+
 def enter(database: sqlite3.Connection, run_id: str, event: Event) -> None:
     """Enter an event of a run, in the transaction of its caller."""
+    event = portable(event)
     if event["kind"] == "step" or event["kind"] == "epoch":
         values = [event.get(column) for column in RECORD_COLUMNS]
         marks = ", ".join("?" * (len(values) + 1))

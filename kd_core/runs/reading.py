@@ -15,6 +15,7 @@ from typing import Any, Literal, cast
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, keep_private
+from kd_core.base.templates import read_back, said
 from kd_core.runs.events import EXTREMES
 from kd_core.runs.run import (
     ACTIVE,
@@ -100,7 +101,8 @@ class Reader:
             runs = ["runs"] if self.storage == home else []  # where each says whose it is
             keep_private(home, DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", BACKUP, *runs)
         except OSError as error:
-            raise StoreError(f"{home} cannot be used: {error.strerror}. Set KD_HOME to another folder.") from error
+            why = {"folder": home, "why": error.strerror}
+            raise StoreError(said("{folder} cannot be used: {why}. Set KD_HOME to another folder.", **why)) from error
         with self._database_errors():
             self._connect()
             self._prepare()
@@ -130,15 +132,16 @@ class Reader:
         """Read the run with this id. Raises StoreError where there is none."""
         for row in self._rows(f"{ROWS} AND id = ?", run_id):
             return _run(row)
-        raise StoreError(f"there is no run '{run_id}': see the list of runs")
+        raise StoreError(said("there is no run '{run_id}': see the list of runs", run_id=run_id))
 
     def find(self, text: str) -> Run:
         """Find the run whose id starts with text. Raises StoreError unless there is exactly one."""
         rows = self._rows(f"{ROWS} AND substr(id, 1, ?) = ?", len(text), text)
         if len(rows) == 1:
             return _run(rows[0])
-        problem = "there is no run" if not rows else "several runs have an id that starts with"
-        raise StoreError(f"{problem} '{text}': see the list of runs")
+        if rows:
+            raise StoreError(said("several runs have an id that starts with '{text}': see the list of runs", text=text))
+        raise StoreError(said("there is no run '{run_id}': see the list of runs", run_id=text))
 
     def listing(self) -> Listing:
         """List all runs. The first call reads them all, and keeps them; each other reads what has changed since."""
@@ -300,7 +303,7 @@ class Reader:
         """Read the finding of exactly these runs, in any order; None where there is none."""
         for row in self._rows("SELECT result FROM findings WHERE kind = ? AND run_ids = ?", kind, key_of(run_ids)):
             result: dict[str, Any] = json.loads(row["result"])
-            return result
+            return result | {"problem": read_back(result["problem"])} if "problem" in result else result
         return None
 
     # The database.
@@ -360,16 +363,23 @@ class Reader:
         try:
             yield
         except UnicodeEncodeError:  # a shell hands bytes of another encoding over as half a surrogate pair each
-            raise StoreError("what was asked for holds what is no text in UTF-8, so there is nothing of it") from None
+            raise StoreError(
+                said("what was asked for holds what is no text in UTF-8, so there is nothing of it")
+            ) from None
         except sqlite3.IntegrityError as error:
-            problem = "one of its id is there already" if "UNIQUE" in str(error) else "it lacks a part"
-            raise StoreError(f"The run store cannot take this entry: {problem}.") from error
+            known = "UNIQUE" in str(error)
+            problem = said("one of its id is there already") if known else said("it lacks a part")
+            raise StoreError(said("The run store cannot take this entry: {problem}.", problem=problem)) from error
         except sqlite3.OperationalError as error:
             raise StoreError(database_problem(error, self.home)) from error
         except sqlite3.DatabaseError as error:
             raise StoreError(
-                f"{self.home / DATABASE} is damaged ({error}): start KD Lab again. It then puts the list together from"
-                " its backup and the runs' own folders, which stay as they are."
+                said(
+                    "{file} is damaged ({why}): start KD Lab again. It then puts the list together from its backup and"
+                    " the runs' own folders, which stay as they are.",
+                    file=self.home / DATABASE,
+                    why=str(error),
+                )
             ) from error
 
 
@@ -412,16 +422,18 @@ def database_problem(error: sqlite3.OperationalError, home: Path) -> str:
     name = errorname(error)
     disk = name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN"))  # which of the disk's troubles, SQLite does not say
     if name == "SQLITE_FULL" or (disk and _is_full(home)):
-        reason = "its disk is full: free some space"
+        reason: str = said("its disk is full: free some space")
     elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        reason = "it cannot be written: give it write permission or set KD_HOME to another folder"
+        reason = said("it cannot be written: give it write permission or set KD_HOME to another folder")
     elif name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        reason = f"another program has kept it locked for {SECONDS_FOR_A_LOCK} seconds: close that program"
+        reason = said(
+            "another program has kept it locked for {seconds} seconds: close that program", seconds=SECONDS_FOR_A_LOCK
+        )
     elif disk:
-        reason = "its disk reports errors: see whether it is still there and well"
+        reason = said("its disk reports errors: see whether it is still there and well")
     else:
         reason = str(error)
-    return f"The run store in {home} cannot be used: {reason}."
+    return said("The run store in {folder} cannot be used: {reason}.", folder=home, reason=reason)
 
 
 def _is_full(folder: Path) -> bool:
@@ -448,6 +460,7 @@ def _run(row: sqlite3.Row) -> Run:
     values["environment"] = json.loads(values["environment"] or "{}")
     values["results"] = json.loads(values["results"] or "{}")
     values["tags"] = tuple(json.loads(values["tags"]))
+    values["message"] = values["message"] and read_back(values["message"])
     values["joined"] = tuple(filter(None, str(values.get("joined", "")).split(",")))
     return Run(**values)
 

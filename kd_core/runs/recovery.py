@@ -32,6 +32,7 @@ from kd_core.base.files import (
     stat,
     write_atomic,
 )
+from kd_core.base.templates import said
 from kd_core.runs.events import Probe
 from kd_core.runs.reading import BACKUP, DATABASE, SECONDS_FOR_A_LOCK, connected, database_problem, errorname
 from kd_core.runs.run import Results, Run, RunFolder, Status, StoreError, folder_of, new_id
@@ -96,9 +97,11 @@ def _open(home: Path, files: AnyPath, use: "_Use", *, behind: bool) -> Opened:
             count = 0
         if not count:
             return Opened(store, None)
-        notice = (
-            f"The list of runs lacked what happened last to {count} of {len(store.statuses())} runs. Their own folders"
-            " told it: what they learned is whole, the end of a curve may be missing."
+        notice = said(
+            "The list of runs lacked what happened last to {count} of {total} runs. Their own folders told it: what"
+            " they learned is whole, the end of a curve may be missing.",
+            count=count,
+            total=len(store.statuses()),
         )
         return _logged(store, notice)
     aside, backup = home / f"{ASIDE}-{time.strftime('%Y%m%d-%H%M%S')}-{new_id()[:4]}", home / BACKUP
@@ -120,11 +123,21 @@ def _open(home: Path, files: AnyPath, use: "_Use", *, behind: bool) -> Opened:
         count = follow_folders(store)
     except OSError as error:
         raise SaveError(disk_problem(error, files)) from error
-    source = f"its backup of {made_at} and the runs' folders" if backed_up else "the runs' folders"
+    facts = {"count": count, "total": len(store.statuses()), "folder": aside}
     return _logged(
         store,
-        f"The list of runs was damaged. It is whole again, from {source};"
-        f" {count} of {len(store.statuses())} runs came from their folders alone. The damaged file lies in {aside}.",
+        said(
+            "The list of runs was damaged. It is whole again, from its backup of {made_at} and the runs' folders;"
+            " {count} of {total} runs came from their folders alone. The damaged file lies in {folder}.",
+            made_at=made_at,
+            **facts,
+        )
+        if backed_up
+        else said(
+            "The list of runs was damaged. It is whole again, from the runs' folders; {count} of {total} runs came from"
+            " their folders alone. The damaged file lies in {folder}.",
+            **facts,
+        ),
     )
 
 
@@ -212,7 +225,7 @@ def damage_notice(home: Path) -> str | None:
     """Say what a look at the database in a thread has found wrong; None where nothing is."""
     if not (home / DAMAGE).exists():
         return None
-    return (
+    return said(
         "Part of the list of runs is damaged, their curves most likely. Stop KD Lab and start it again: it then puts"
         " the list together from its backup and the runs' own folders."
     )
@@ -460,11 +473,11 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         config=config,
         batch=origin.get("batch", batch),
         status="finished" if results and config.complete_after(results["epochs"]) else "interrupted",
-        message="The list of runs was damaged; its folder has told what this run recorded and learned."
+        message=said("The list of runs was damaged; its folder has told what this run recorded and learned.")
         if events
-        else "The list of runs was damaged; what this one recorded is lost, what it learned is not."
+        else said("The list of runs was damaged; what this one recorded is lost, what it learned is not.")
         if results
-        else f"The list of runs was damaged. {folder.resume_in_words()}",
+        else said("The list of runs was damaged. {resume}", resume=folder.resume_in_words()),
         ended_at=stat(folder.card).st_mtime if results else None,
         results=results,
         step=events[-1]["step"] if events else 0,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, is_file, read_text
+from kd_core.base.templates import said
 from kd_core.data.catalogue import called
 from kd_core.training.config import PRECISIONS, RunConfig
 from kd_core.training.records import RecordRow
@@ -16,12 +17,22 @@ from kd_core.training.records import RecordRow
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 ACTIVE: tuple[Status, ...] = ("queued", "running")
 RESUMABLE: tuple[Status, ...] = ("paused", "stopped", "failed", "interrupted")
+STATES: dict[Status, str] = {
+    "queued": said("queued"),
+    "running": said("running"),
+    "paused": said("paused"),
+    "finished": said("finished"),
+    "stopped": said("stopped"),
+    "failed": said("failed"),
+    "interrupted": said("interrupted"),
+}
+"""What sentences call them."""
 
 RECORD_COLUMNS = tuple(RecordRow.__annotations__)
 Part = Literal["loss", "soft_loss", "hard_loss"]
 PARTS: tuple[Part, ...] = ("loss", "soft_loss", "hard_loss")
 
-LOST_WORKER = "The process that trained it was lost; another takes it up from what it last saved."
+LOST_WORKER = said("The process that trained it was lost; another takes it up from what it last saved.")
 """What is said of a run that waits for another worker, and still when it has one: it may have been quick."""
 MAX_NAME, MAX_NOTE, MAX_TAG = 80, 2000, 30
 """Characters."""
@@ -116,7 +127,8 @@ class Run:
         """Such as 'stopped early, at 3 of 20 epochs', of a stopped run that left weights; else nothing."""
         if self.status != "stopped" or not self.usable:
             return ""
-        return f"stopped early, at {self.results['epochs']:.3g} of {self.config.training.epochs} epochs"
+        done, epochs = self.results["epochs"], self.config.training.epochs
+        return said("stopped early, at {done:.3g} of {epochs} epochs", done=done, epochs=epochs)
 
     @property
     def usable(self) -> bool:
@@ -164,16 +176,16 @@ class RunFolder:
             first = next(iter(self.trained_with()), self.run_id)
             saved = is_file(self.checkpoint) or is_file(folder_of(self.storage, first).together)
         except (OSError, LabError):  # its storage does not answer
-            return "Resume goes on with it."
-        return (
-            "Resume goes on from the last checkpoint." if saved else "Resume starts it anew, towards the same weights."
-        )
+            return said("Resume goes on with it.")
+        if saved:
+            return said("Resume goes on from the last checkpoint.")
+        return said("Resume starts it anew, towards the same weights.")
 
 
 def folder_of(storage: AnyPath, run_id: str) -> RunFolder:
     """Return the folder of a run. Raises StoreError for what cannot be an id, so no id leads outside storage."""
     if not (run_id.isascii() and run_id.isalnum()):
-        raise StoreError(f"there is no run '{run_id}'")
+        raise StoreError(said("there is no run '{run_id}'", run_id=run_id))
     return RunFolder(storage / "runs" / run_id)
 
 

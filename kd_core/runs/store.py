@@ -42,6 +42,7 @@ from kd_core.base.files import (
     replaced_whole,
     write_atomic,
 )
+from kd_core.base.templates import kept, said
 from kd_core.runs.events import Event, enter
 from kd_core.runs.reading import BACKUP, DATABASE, ROWS, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
 from kd_core.runs.run import (
@@ -51,6 +52,7 @@ from kd_core.runs.run import (
     MAX_TAG,
     MAX_TAGS,
     RESUMABLE,
+    STATES,
     Listing,
     Results,
     Run,
@@ -158,11 +160,13 @@ class Store(Reader):
         files are its caller's to write. Raises StoreError where its id is taken or it is still at work.
         """
         if run.status in ACTIVE:
-            raise StoreError(f"run {run.id} is {run.status}: only one that has ended can be taken in")
+            state = {"run_id": run.id, "status": STATES[run.status]}
+            raise StoreError(said("run {run_id} is {status}: only one that has ended can be taken in", **state))
         row = {
             **{cell.name: getattr(run, cell.name) for cell in fields(run) if cell.init},
             "owner": self._me,
             "config": run.config.model_dump_json(),
+            "message": run.message and kept(run.message),
             "environment": json.dumps(run.environment),
             "results": json.dumps(run.results),
             "tags": json.dumps(run.tags),
@@ -189,11 +193,11 @@ class Store(Reader):
                 (config.model_dump_json(), json.dumps(results) if results else None, run_id),
             )
             if finished:
-                text = "It had ended before the list of runs heard of it; its last records may be missing."
+                text = said("It had ended before the list of runs heard of it; its last records may be missing.")
                 database.execute(
                     "UPDATE runs SET status = 'finished', request = NULL, message = ?, ended_at = COALESCE(ended_at, ?)"
                     " WHERE id = ?",
-                    (text, time.time(), run_id),
+                    (kept(text), time.time(), run_id),
                 )
 
     def take_up(self, run_id: str) -> None:
@@ -203,7 +207,8 @@ class Store(Reader):
             f" WHERE id = ? AND deleted_at IS NULL AND status IN ({quoted(RESUMABLE)})"
         )
         if self._write(query, self._me, run_id) != 1:
-            raise StoreError(f"run {run_id} is {self.get(run_id).status} and cannot be resumed")
+            state = {"run_id": run_id, "status": STATES[self.get(run_id).status]}
+            raise StoreError(said("run {run_id} is {status} and cannot be resumed", **state))
 
     def ask(self, run_id: str, request: Literal["stop", "pause"]) -> None:
         """Ask the owner of a queued or running run to stop or pause it."""
@@ -245,11 +250,19 @@ class Store(Reader):
         """
         run = self.get(run_id)
         if run.status in ACTIVE:
-            raise StoreError(f"{run.label} is {run.status}: stop it first, then delete it")
+            state = {"run": run.label, "status": STATES[run.status]}
+            raise StoreError(said("{run} is {status}: stop it first, then delete it", **state))
         for other in self.runs(statuses=ACTIVE):
             distillation = other.config.distillation
             if other.config.continues == run_id or (distillation and run_id in distillation.teachers):
-                raise StoreError(f"{other.label} is {other.status} and needs {run.label}: wait for it, or stop it")
+                raise StoreError(
+                    said(
+                        "{other} is {status} and needs {run}: wait for it, or stop it",
+                        other=other.label,
+                        status=STATES[other.status],
+                        run=run.label,
+                    )
+                )
         self._write("UPDATE runs SET deleted_at = ? WHERE id = ?", time.time(), run_id)
 
     def restore(self, run_id: str) -> None:
@@ -347,7 +360,8 @@ class Store(Reader):
         rows = self._rows(f"SELECT id, owner, created_at FROM runs WHERE status IN ({quoted(ACTIVE)})")
         orphans = [row["id"] for row in rows if not self._owned(row, silent)]
         for run_id in orphans:
-            text = f"The program that ran it ended. {self.folder(run_id).resume_in_words()}"
+            resume = self.folder(run_id).resume_in_words()
+            text = said("The program that ran it ended. {resume}", resume=resume)
             self.apply(run_id, {"kind": "interrupted", "text": text})
         return orphans
 
