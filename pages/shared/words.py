@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import streamlit as st
 
 from kd_core.base.config import LabError
-from kd_core.base.templates import Said, said
-from pages.shared.language import _, of_error
+from kd_core.base.templates import Said, said, said_by
+from pages.shared.language import _
 from pages.shared.parts.button import acting
 
 _MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
@@ -123,7 +123,7 @@ def refusals(*, later: bool = False) -> Iterator[None]:
         with acting():
             yield
     except LabError as error:
-        st.session_state["refused"] = of_error(error)
+        st.session_state["refused"] = said_by(error)
         if not later:
             say_refusal()
 
@@ -131,7 +131,7 @@ def refusals(*, later: bool = False) -> Iterator[None]:
 def say_refusal() -> None:
     """What a button was refused, in words, once."""
     if "refused" in st.session_state:
-        st.error(literal(st.session_state.pop("refused")), icon=":material/error:")
+        st.error(literal(_(st.session_state.pop("refused"))), icon=":material/error:")
 
 
 SPREAD_IN_WORDS = said(

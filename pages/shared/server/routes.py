@@ -65,7 +65,8 @@ def _send_style(request: Request) -> Response:
 
 
 def _send_script(request: Request) -> Response:
-    menus, menu = {}, {}
+    menus: dict[str, list[str]] = {}
+    menu: dict[str, str] = {}
     for code in language.LANGUAGES:
         with spoken(code):
             menus |= {_(title): [page.path for page in pages] for title, pages in SECTIONS.items() if title}

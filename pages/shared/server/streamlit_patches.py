@@ -143,7 +143,7 @@ def _by_document(words: Said) -> str:
     """What says words in a template string of JavaScript's, in the language of the document, as frame.js sets it."""
     from pages.shared import language
 
-    said_in = {}
+    said_in: dict[str, str] = {}
     for code in language.LANGUAGES:
         with language.spoken(code):
             said_in[code] = language._(words)

@@ -364,7 +364,7 @@ def _wait(batch: str, active: list[str], shown: str | None) -> None:
 
 def _still_training(runs: list[Run], *, mine: bool) -> str:
     left = seconds_left(run for run in runs if run.status in ACTIVE)
-    values = {"story": describe(runs), "how_far": how_far(runs)}
+    values: dict[str, str] = {"story": describe(runs), "how_far": how_far(runs)}
     if left is None and mine:
         return _("Yours, {story} is still training ({how_far}).", **values)
     if left is None:
