@@ -7,11 +7,12 @@ import streamlit as st
 
 from kd_core.data.catalogue import info_of
 from kd_core.runs.run import Run
+from kd_core.training.config import ROLES, Role
 from pages.shared.access import rights
 from pages.shared.language import _, plural
 from pages.shared.session import keys, pickers, services
 from pages.shared.session.pickers import is_sweep
-from pages.shared.words import ROLES, in_language, literal, refusals, say_refusal
+from pages.shared.words import in_language, literal, refusals, say_refusal
 
 SHOWN = 6
 
@@ -50,7 +51,7 @@ def interrupted() -> None:
         )
 
 
-def _some(count: int, role: str) -> str:
+def _some(count: int, role: Role) -> str:
     called = _(ROLES[role])
     return called if count == 1 else _("{count} {role}", count=count, role=called)
 

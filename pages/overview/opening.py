@@ -11,6 +11,7 @@ from kd_core.data.paths import available
 from kd_core.data.pictures.digit import Grey
 from kd_core.exchange import opening, shipped
 from kd_core.exchange.javascript.scripts import scripts
+from kd_core.training.config import ROLES
 from pages.shared import tour
 from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.components.images.images import GRID_CSS, strip
@@ -28,7 +29,6 @@ from pages.shared.session.address import (
     logits_of_address,
     temperature_of_address,
 )
-from pages.shared.words import ROLES
 
 KEY = "opening"
 
@@ -56,7 +56,7 @@ def _live(shown: opening.Opening, drawn: Grey | None) -> None:
             "dataset": shown.dataset,
             "classes": [str(k) for k in range(10)],
             "roles": [
-                {"role": role, "name": _(ROLES[role]), "colour": style.ROLE_COLOURS[role]} for role in opening.ROLES
+                {"role": role, "name": _(name), "colour": style.ROLE_COLOURS[role]} for role, name in ROLES.items()
             ],
             "examples": [asdict(example) for example in shown.examples],
             "strip": strip(pixels.reshape(-1, 1, 28, 28)),

@@ -8,6 +8,7 @@ import streamlit as st
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN
 from kd_core.experiments import comparison, presets
 from kd_core.experiments import story as experiments_story
+from kd_core.runs.run import STATES
 from kd_core.training.config import RunConfig
 from pages.overview.interrupted import interrupted, link_to
 from pages.overview.opening import first_screen
@@ -17,7 +18,7 @@ from pages.shared.live.live import live_view
 from pages.shared.parts.button import acting, filled, pressed
 from pages.shared.parts.start import choose_data_set, expected_time
 from pages.shared.session import keys, pickers, services
-from pages.shared.words import STATES, literal
+from pages.shared.words import literal
 
 REFRESH_SECONDS = 3.0
 

@@ -36,23 +36,6 @@ GLOSSARY = {
 """Terms that not every visitor knows: what stands in a heading or text -> a sentence, shown where the term stands."""
 _AN = re.compile("8|1[18]([0-9]{3})*$|[AEFHILMNORSX]", re.IGNORECASE)
 """What begins with the sound of a vowel: eight, eleven, eighteen, and letters by their names."""
-ROLES = {
-    "teacher": said("teacher"),
-    "assistant": said("assistant"),
-    "baseline": said("baseline"),
-    "distilled": said("distilled"),
-}
-"""What a run is, in words."""
-STATES = {
-    "queued": said("queued"),
-    "running": said("running"),
-    "paused": said("paused"),
-    "finished": said("finished"),
-    "stopped": said("stopped"),
-    "failed": said("failed"),
-    "interrupted": said("interrupted"),
-}
-"""How a run stands, in words."""
 _MONTHS = (
     *(said("Jan"), said("Feb"), said("Mar"), said("Apr"), said("May"), said("Jun")),
     *(said("Jul"), said("Aug"), said("Sep"), said("Oct"), said("Nov"), said("Dec")),

@@ -5,12 +5,13 @@ import streamlit as st
 from kd_core.experiments import story
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, MAX_NOTE, Run, new_id
+from kd_core.training.config import ROLES
 from pages.shared.access import rights
 from pages.shared.language import _
 from pages.shared.parts.button import pressed
 from pages.shared.session import keys, services
 from pages.shared.session.story import set_story
-from pages.shared.words import ROLES, in_language, literal, refusals, say_refusal
+from pages.shared.words import in_language, literal, refusals, say_refusal
 
 DELETED = "deleted"
 

@@ -14,11 +14,11 @@ from kd_core.data import paths
 from kd_core.data.catalogue import info_of
 from kd_core.exchange import shipped
 from kd_core.experiments import story
-from kd_core.runs.run import ACTIVE, Batches, Listing, Run, remembered
-from kd_core.training.config import RunConfig
+from kd_core.runs.run import ACTIVE, STATES, Batches, Listing, Run, remembered
+from kd_core.training.config import ROLES, RunConfig
 from pages.shared.language import ENGLISH, _, current
 from pages.shared.session import keys, services
-from pages.shared.words import ROLES, STATES, duration, in_language, literal, moment
+from pages.shared.words import duration, in_language, literal, moment
 
 COMPARED, MODELS, NOTHING = "compared", "compared_models", "none"
 OPENED = "compared_opened"
