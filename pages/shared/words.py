@@ -9,6 +9,7 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.base.templates import Said, said, said_by
+from kd_core.runs.run import STATES as STATES
 from pages.shared.language import _
 from pages.shared.parts.button import acting
 
