@@ -25,8 +25,8 @@ function languageButton(view, bar, { code, name, mark, title }) {
   button.onclick = () => view.choose(code);
 }
 
-function build(app, { languages }) {
-  const view = { host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": _("For a class") }) };
+function build(app, { language, languages }) {
+  const view = { language, host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": _("For a class") }) };
   const bar = element("div", "kd-bar", view.host);
   const share = barButton(bar, SHARE_ICON, "share", _("Share"), _("Copy the address of this view, and show its QR code"));
   const open = sharePanel(view);
@@ -34,18 +34,20 @@ function build(app, { languages }) {
   view.stage = stage(view);
   view.classroom = classroom(view, bar);
   barButton(bar, STAGE_ICON, "stage", _("Stage"), _("Stage view: one part of the page full screen (s)")).onclick = view.stage.enter;
-  for (const language of languages) languageButton(view, bar, language);
+  for (const other of languages) languageButton(view, bar, other);
   view.host.onkeydown = (event) => event.stopPropagation(); // keys that are Streamlit's
   return view;
 }
 
 export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
+  if (parentElement.kdRoom?.language !== data.language) parentElement.kdRoom?.end(); // Streamlit keeps what stands under a key
   const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp"), data));
   Object.assign(view, { data, send: setStateValue, choose: (code) => setTriggerValue("lang", code) });
   view.stage.take(data.stage);
-  const unprepare = prepare(view);
-  return () => {
-    unprepare();
+  view.unprepare?.();
+  view.unprepare = prepare(view);
+  return view.end = () => {
+    view.unprepare();
     view.stage.end();
     view.classroom.end();
     clearInterval(view.following);

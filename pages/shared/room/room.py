@@ -52,6 +52,7 @@ def _bar(page: str, view: prepared.Prepared, drawn_in: str) -> None:
             "called": {name: _(called) for name, called in prepared.IN_COMPONENTS.items()},
             "not": NO_CONTROLS,
             "stage": stage.part_on_stage(page),
+            "language": drawn_in,
             "languages": [_switch(code) for code in language.LANGUAGES if code != drawn_in],
         },
         on_stage_change=lambda: stage.heard(st.session_state[KEY]),
