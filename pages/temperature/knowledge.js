@@ -169,7 +169,8 @@ function drawMap(view, diagonal, lit) {
     pen.strokeRect(room + at * side - 0.5, 3.5, side, count * side);
   }
   if (view.cell) { pen.strokeStyle = view.ink; pen.strokeRect(room + view.cell[1] * side - 0.5, 4 + view.cell[0] * side - 0.5, side, side); }
-  caption.textContent = _("Rows: true class. Cells: mean soft target at T = {T}. {cell}", { T: view.T, cell: cellInWords(view) ?? _("The most is {share}.", { share: percent(most) }) });
+  const highest = _("The most is {share}.", { share: percent(most) });
+  caption.textContent = _("Rows: true class. Cells: mean soft target at T = {T}. {cell}", { T: view.T, cell: cellInWords(view) ?? highest });
 }
 
 function cellInWords({ cell, order, places, mean, data: { classes } }) {
