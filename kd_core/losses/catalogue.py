@@ -40,12 +40,14 @@ def check_shows(model: ModelConfig, objective: str, whose: str) -> None:
     needs, architecture = OBJECTIVES[objective].needs, model.architecture
     named = {"objective": objective, "whose": WHOSE[whose], "network": model.label}
     if needs == "maps" and not architecture.maps:
-        convolutional = [name for name, other in MODELS.items() if other.maps]
+        architectures, *others = (name for name, other in MODELS.items() if other.maps)
+        for other in others:
+            architectures = said("{first} or {second}", first=architectures, second=other)
         raise ConfigError(
             said(
                 "{objective} compares maps, and the {whose}, {network}, has none: choose {architectures} for it, or"
                 " another objective",
-                architectures=" or ".join(convolutional),
+                architectures=architectures,
                 **named,
             )
         )
