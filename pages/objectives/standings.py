@@ -21,7 +21,7 @@ from pages.shared.words import explained, literal
 def contest() -> Redone:
     """Ask for data set and seeds; return the comparison with its runs."""
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
-    here = {name: _(label) for name, label in services.data_sets().items() if paths.available(name)}
+    here = {name: label for name, label in services.data_sets().items() if paths.available(name)}
     with data:
         opens = "mnist" if "mnist" in here else None
         dataset = selected(_("Data set"), here, name="on", key="contest_dataset", default=opens)
@@ -64,5 +64,5 @@ def result(redo: Redone) -> None:
             examples=info_of(redo.dataset).test_examples,
             how_to_read=equal_budget.HOW_TO_READ,
         ),
-        help=explained(equal_budget.HOW_TO_READ),
+        help=explained(_(equal_budget.HOW_TO_READ)),
     )

@@ -44,7 +44,8 @@ def redone() -> Redone:
     with how_many:
         seeds = choose_seeds((1, 3, 5), key="paper_seeds", meaning=_("Runs of each line: one is an anecdote."))
     experiment = made[name]
-    st.markdown(_(experiment.shows), help=explained(experiment.shows))
+    shows = _(experiment.shows)
+    st.markdown(shows, help=explained(shows))
     if experiment.differs:
         st.caption(_(experiment.differs))
     return table.redone(experiment, seeds, services.store().listing())
