@@ -267,7 +267,7 @@ def _taken(story: StoryConfig) -> None:
                 "{name} is {status}. {message}",
                 name=in_language(run.label),
                 status=_(STATES[run.status]),
-                message=_(run.message or ""),
+                message=_(run.message) if run.message else "",
             )
             st.warning(literal(text), icon=":material/error:")
 
