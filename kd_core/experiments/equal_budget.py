@@ -238,7 +238,7 @@ def cells(standing: Standing) -> tuple[str, ...]:
     if standing.interval is not None:
         low, high = standing.interval
         mean = said("{mean:.1f} ({low:.1f} to {high:.1f})", mean=standing.mean, low=low, high=high)
-    time = "" if standing.seconds is None else f"{standing.seconds:.0f} s"
+    time = "" if standing.seconds is None else said("{seconds:.0f} s", seconds=standing.seconds)
     return label(standing.name), mean, _in_words(standing.to_baseline), _in_words(standing.to_hinton), time
 
 

@@ -131,7 +131,7 @@ class Row(NamedTuple):
 
     def time(self) -> str:
         """Median seconds of a run, such as '212 s'."""
-        return f"{median(self.seconds.values()):.0f} s" if self.seconds else ""
+        return said("{seconds:.0f} s", seconds=median(self.seconds.values())) if self.seconds else ""
 
     @property
     def cells(self) -> tuple[str, ...]:

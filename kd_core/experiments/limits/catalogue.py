@@ -145,16 +145,16 @@ def limit(name: str, dataset: str) -> Limit:
     plan, texts = _PLANS[name](dataset), TEXTS[name]
     values = _values(dataset)
     lines = tuple(Line(label, None, make) for label, make in plan.lines.items())
-    title, question = Said(texts["title"]), Said(texts["question"], **values)
+    title, question = Said(texts["title"]), Said(texts["question"], None, **values)
     experiment = Experiment(name, title, question, "", plan.teachers, lines, (plan.reference, plan.main))
     return Limit(
         name=name,
         dataset=dataset,
         title=title,
         question=question,
-        answers={word: Said(text, **values) for word, text in texts["answers"].items()},
-        setting=Said(texts["setting"], **values),
-        labels={label: Said(texts["labels"][label], **values) for label in plan.lines},
+        answers={word: Said(text, None, **values) for word, text in texts["answers"].items()},
+        setting=Said(texts["setting"], None, **values),
+        labels={label: Said(texts["labels"][label], None, **values) for label in plan.lines},
         claims=tuple(Claim(**claim) for claim in texts["claims"]),
         experiment=experiment,
         reference=plan.reference,
