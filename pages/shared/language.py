@@ -52,12 +52,6 @@ def settle() -> str:
     return language
 
 
-def choose(language: str) -> None:
-    """Read on in this language."""
-    if language in LANGUAGES:
-        st.session_state[LANG] = st.query_params[LANG] = language
-
-
 def of_browser(wished: str) -> str:
     """The first language of a browser's, as in "ko-KR,ko;q=0.9,en;q=0.8", that is here; else English."""
     codes = (entry.split(";")[0].strip()[:2].lower() for entry in wished.split(","))
@@ -83,7 +77,7 @@ def current() -> str:
 
 
 def _(message: str, **values: object) -> str:
-    """A sentence in the language that is read, with its values: _("{name} has no weights", name=run.name).
+    """Say a sentence in the language that is read, with its values, as `_("{name} has no weights", name=run.name)`.
 
     A message that is no template of the catalogue, as a name that somebody gave, stays as it is.
     """
@@ -93,7 +87,7 @@ def _(message: str, **values: object) -> str:
 
 
 def plural(one: str, many: str, count: float, **values: object) -> str:
-    """A sentence that counts: plural("{count} run trains", "{count} runs train", 3)."""
+    """Say a sentence that counts, as `plural("{count} run trains", "{count} runs train", 3)`."""
     return _translated(one, many, {"count": count, **values})
 
 
@@ -128,7 +122,7 @@ def translations(language: str) -> NullTranslations:
     for file in sorted((CATALOGUES / language).glob("*.po")):
         with file.open("rb") as lines:
             for message in read_po(lines, locale=language):
-                if message.id:
+                if message.id and any(message.string):
                     whole[message.id] = message
     buffer = io.BytesIO()
     write_mo(buffer, whole)
@@ -150,13 +144,13 @@ def words_of(script: str, language: str) -> dict[str, str]:
     return found
 
 
-def when(seconds: float, pattern: str = "d MMM HH:mm") -> str:
-    """A moment, in seconds since the epoch, by this machine's clock. pattern: of CLDR's, the order is the language's."""
-    moment = dt.datetime.fromtimestamp(seconds)  # noqa: DTZ006  the clock on the wall
+def when(seconds: float, pattern: str) -> str:
+    """A moment, in seconds since the epoch, by this machine's clock. pattern: CLDR's, or that of PATTERNS in its place."""
+    moment = dt.datetime.fromtimestamp(seconds)
     return format_datetime(moment, PATTERNS.get(current(), {}).get(pattern, pattern), locale=Locale(current()))
 
 
-PATTERNS = {"ko": {"d MMM HH:mm": "M월 d일 HH:mm", "d MMM yyyy": "yyyy년 M월 d일", "d MMM": "M월 d일"}}
+PATTERNS = {"ko": {"dd MMMM yyyy": "yyyy년 M월 d일"}}
 
 PARTICLES = {
     "은(는)": "은는",

@@ -17,16 +17,20 @@ function barButton(bar, path, name, text, title) {
   return button;
 }
 
-// To another language, which it names in that language's own words; on a phone by a mark.
-function languageButton(view, bar, { code, name, mark, title }) {
+// The same view in another language, which it names in that language's own words; on a phone by a mark.
+function languageButton(bar, { code, name, mark, title }) {
   const button = element("button", "kd-plain", bar, undefined, { type: "button", title, lang: code, "data-control": "language" });
   element("b", "", button, mark, { "aria-hidden": "true" });
   element("span", "", button, name);
-  button.onclick = () => view.choose(code);
+  button.onclick = () => {
+    const address = new URL(location.href);
+    address.searchParams.set("lang", code);
+    location.assign(address);
+  };
 }
 
-function build(app, { language, languages }) {
-  const view = { language, host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": _("For a class") }) };
+function build(app, languages) {
+  const view = { host: element("div", "kd-room-host", app, undefined, { role: "region", "aria-label": _("For a class") }) };
   const bar = element("div", "kd-bar", view.host);
   const share = barButton(bar, SHARE_ICON, "share", _("Share"), _("Copy the address of this view, and show its QR code"));
   const open = sharePanel(view);
@@ -34,20 +38,18 @@ function build(app, { language, languages }) {
   view.stage = stage(view);
   view.classroom = classroom(view, bar);
   barButton(bar, STAGE_ICON, "stage", _("Stage"), _("Stage view: one part of the page full screen (s)")).onclick = view.stage.enter;
-  for (const other of languages) languageButton(view, bar, other);
+  for (const other of languages) languageButton(bar, other);
   view.host.onkeydown = (event) => event.stopPropagation(); // keys that are Streamlit's
   return view;
 }
 
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
-  if (parentElement.kdRoom?.language !== data.language) parentElement.kdRoom?.end(); // Streamlit keeps what stands under a key
-  const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp"), data));
-  Object.assign(view, { data, send: setStateValue, choose: (code) => setTriggerValue("lang", code) });
+export default function ({ data, parentElement, setStateValue }) {
+  const view = (parentElement.kdRoom ??= build(document.querySelector(".stApp"), data.languages));
+  Object.assign(view, { data, send: setStateValue });
   view.stage.take(data.stage);
-  view.unprepare?.();
-  view.unprepare = prepare(view);
-  return view.end = () => {
-    view.unprepare();
+  const unprepare = prepare(view);
+  return () => {
+    unprepare();
     view.stage.end();
     view.classroom.end();
     clearInterval(view.following);

@@ -13,7 +13,6 @@ from pages.shared.components.common.browser import COMMON_JS, component
 from pages.shared.language import _
 from pages.shared.room import prepared, stage
 from pages.shared.room.qr import MOST_CHARACTERS
-from pages.shared.session.address import event_of
 
 _PARTS = ("prepare.js", "share.js", "stage.js", "votes.js", "class.js")
 _JS = COMMON_JS + "".join(Path(__file__).with_name(part).read_text(encoding="utf-8") for part in _PARTS)
@@ -33,13 +32,11 @@ def room(page: str, view: prepared.Prepared) -> None:
     The address is the browser's own, so that what is shared is what is seen.
     """
     prepared.apply(view)
-    _bar(page, view, language.current())
+    _bar(page, view)
 
 
 @st.fragment  # so that a step on the stage runs the page no second time
-def _bar(page: str, view: prepared.Prepared, drawn_in: str) -> None:
-    if language.current() != drawn_in:
-        st.rerun()  # another language was chosen, and the page around this bar is still in the one before
+def _bar(page: str, view: prepared.Prepared) -> None:
     component(__file__, "kd-room", css=_CSS, js=_JS, isolated=False)(
         key=KEY,
         data={
@@ -52,11 +49,9 @@ def _bar(page: str, view: prepared.Prepared, drawn_in: str) -> None:
             "called": {name: _(called) for name, called in prepared.IN_COMPONENTS.items()},
             "not": NO_CONTROLS,
             "stage": stage.part_on_stage(page),
-            "language": drawn_in,
-            "languages": [_switch(code) for code in language.LANGUAGES if code != drawn_in],
+            "languages": [_switch(code) for code in language.LANGUAGES if code != language.current()],
         },
         on_stage_change=lambda: stage.heard(st.session_state[KEY]),
-        on_lang_change=lambda: language.choose(event_of(st.session_state[KEY], language.LANG, str) or ""),
     )
 
 
