@@ -25,7 +25,7 @@ from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs.run import Listing, Run, new_id, remembered, settled_of
-from kd_core.training.config import RunConfig, TrainingConfig
+from kd_core.training.config import ROLES, RunConfig, TrainingConfig
 from kd_core.training.precision import settled, settled_alike
 
 Maker = Callable[[int, tuple[str, ...]], RunConfig]
@@ -268,7 +268,7 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
         differing = differences([run.config for run in alike])
         for place, run in enumerate(alike):
             settings = {name: values[place] for name, values in differing.items()}
-            name = ROLES[role]
+            name = CALLED[role]
             for setting in _what_sets_apart(run.config, settings):
                 name = Said("{name}, {setting}", name=name, setting=setting)
             name = Said("{name}", name=run.name) if run.name else name
@@ -283,13 +283,8 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
-ROLES = {
-    "teacher": said("teacher"),
-    "assistant": said("assistant"),
-    "baseline": said("baseline"),
-    "distilled": said("distilled"),
-}
-"""What a run does in a story, as it is called."""
+CALLED: dict[str, Said] = {**ROLES, "assistant": said("assistant")}
+"""What a run in a story is called, by its role."""
 SETTINGS = (
     said("seed"),
     said("epochs"),

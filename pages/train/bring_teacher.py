@@ -12,13 +12,13 @@ from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome, Trial
 from kd_core.experiments.story import StoryConfig
 from kd_core.models.architectures import stock
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
-from kd_core.runs.run import ACTIVE, MAX_NAME, Run
+from kd_core.runs.run import ACTIVE, MAX_NAME, STATES, Run
 from pages.shared.access import rights
 from pages.shared.language import _, of_error
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.story import set_story
-from pages.shared.words import STATES, in_language, literal, refusals
+from pages.shared.words import in_language, literal, refusals
 
 TRIAL, TAKEN, TRIED_AS, ANSWERS = "teacher_trial", "teacher_taken", "teacher_tried_as", "teacher_answers"
 ENDINGS = ["pt", "pth", "ckpt", "bin", "safetensors", "pt2", "onnx"]
