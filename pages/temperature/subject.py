@@ -22,7 +22,7 @@ from pages.shared.components.images.images import caption_of, show, test_image_g
 from pages.shared.language import _, of_error
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
-from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address
+from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address, selected
 from pages.shared.words import in_language, literal
 from pages.temperature.crop import crop
 
@@ -95,14 +95,11 @@ def _test_image(models: Sequence[Run], dataset: str, named: str, class_names: Se
     logits = {run.id: services.test_logits(run.id) for run in models}
     student = models[-1] if len(models) > 1 else None
     tiles, filters = st.container(), st.expander(_("Which images"))
-    kind = filters.selectbox(_("Show"), GALLERIES, index=1, format_func=_, key="gallery_kind", bind="query-params")
-    wanted = filters.selectbox(
-        _("True class"),
-        [ANY, *class_names],
-        format_func=lambda name: _(ANY) if name == ANY else name,
-        key="gallery_class",
-        bind="query-params",
-    )
+    with filters:
+        kinds = {each: _(each) for each in GALLERIES}
+        kind = selected(_("Show"), kinds, name="gallery_kind", key="gallery_kind", default=GALLERIES[1])
+        classes = {ANY: _(ANY)} | {name: name for name in class_names}
+        wanted = selected(_("True class"), classes, name="gallery_class", key="gallery_class")
     label = None if wanted == ANY else class_names.index(wanted)
     gallery_images = gallery(kind, labels, logits[models[0].id], logits[student.id] if student else None, label)
     if len(gallery_images) == 0:
