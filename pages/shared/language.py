@@ -145,7 +145,7 @@ def words_of(script: str, language: str) -> dict[str, str]:
 
 
 def when(seconds: float, pattern: str) -> str:
-    """A moment, in seconds since the epoch, by this machine's clock. pattern: CLDR's, for which PATTERNS may have another."""
+    """A moment, in seconds since the epoch, on this machine's clock. pattern: CLDR's; PATTERNS may have another."""
     moment = dt.datetime.fromtimestamp(seconds)
     return format_datetime(moment, PATTERNS.get(current(), {}).get(pattern, pattern), locale=Locale(current()))
 
