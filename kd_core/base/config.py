@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from kd_core.base.templates import Said, said, said_by
+from kd_core.base.templates import said, said_by
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -101,22 +101,21 @@ def _as_clause(problem: "ErrorDetails") -> str:
     if problem["type"] == "value_error":
         return said_by(problem["ctx"]["error"])
     names = [part for part in problem["loc"] if isinstance(part, str)]
-    field = Said(names[-1]) if names else said("the config")
+    name = names[-1] if names else said("the config")
+    field = _SETTINGS.get(name, name)
     if problem["type"] == "json_invalid":
         return said("this is not a config: {message}", message=message)
     if problem["type"] == "missing":
         return said("{field} is missing", field=field)
     if problem["type"] == "extra_forbidden":
-        name = str(field) if field.isidentifier() else in_a_sentence(str(field))
-        return said("there is no setting called {name}", name=name)
+        called = name if name.isidentifier() else in_a_sentence(name)
+        return said("there is no setting called {name}", name=called)
     for theirs, ours in _PLAIN_WORDS:
         message = message.replace(theirs, ours)
     given = in_a_sentence(problem["input"])
     for rule, clause in _RULES:
         if match := re.fullmatch(rule, message, re.DOTALL):
-            values = {
-                name: _either(value) if name == "expected" else value for name, value in match.groupdict().items()
-            }
+            values = {key: _either(value) if key == "expected" else value for key, value in match.groupdict().items()}
             return said(clause, field=field, given=given, **values)
     return f"{field} {message}, got {given}"
 
@@ -218,11 +217,14 @@ _RULES = (
     ),
 )
 """What pydantic's messages read in plain words -> the clause about a field; the first that matches."""
-_SETTINGS = (
-    said("alpha"), said("alphas"), said("batch_size"), said("channels"), said("dropout_hidden"), said("dropout_input"),
-    said("epochs"), said("final_alpha"), said("final_temperature"), said("fraction"), said("hidden"),
-    said("jitter_pixels"), said("label_smoothing"), said("learning_rate"), said("seed"), said("seeds"), said("side"),
-    said("temperature"), said("temperatures"), said("test_fraction"), said("validation_fraction"),
-    said("warmup_epochs"), said("weight_decay"), said("widths"),
-)  # fmt: skip
-"""Fields that visitors type: as named in _RULES."""
+_SETTINGS: dict[str, str] = {
+    name: name
+    for name in (
+        said("alpha"), said("alphas"), said("batch_size"), said("channels"), said("dropout_hidden"),
+        said("dropout_input"), said("epochs"), said("final_alpha"), said("final_temperature"), said("fraction"),
+        said("jitter_pixels"), said("label_smoothing"), said("learning_rate"), said("seed"), said("seeds"),
+        said("side"), said("temperature"), said("temperatures"), said("test_fraction"), said("validation_fraction"),
+        said("warmup_epochs"), said("weight_decay"), said("widths"),
+    )
+}  # fmt: skip
+"""Fields that visitors type, as sentences name them."""
