@@ -14,7 +14,6 @@ from kd_core.runs.run import ACTIVE, Listing, Run, Status, remembered
 from pages.runs.rows import RUNS, TURN, rows
 from pages.shared import language
 from pages.shared.language import _
-from pages.shared.server.streamlit_patches import DeltaGenerator
 from pages.shared.session import pickers, services
 from pages.shared.session.address import chosen
 from pages.shared.words import cell, in_language
@@ -25,6 +24,7 @@ ROWS = 50
 """Of the table on one page."""
 MAX_SEARCH = 200
 """Characters of a search."""
+ROLES = ["teacher", "baseline", "distilled"]
 IN_WORDS = "role", "data", "objective", "status", "whose"
 """Columns whose values are read in the language of the page."""
 
@@ -134,6 +134,8 @@ def _choices(listing: Listing) -> Choices:
 
 def _filtered(runs: Listing) -> Sequence[Run]:
     choices = _choices(runs)
+    _in_this_language("runs_status", choices.statuses)
+    _in_this_language("runs_role", ROLES)
     with st.container(key="runs_filters"):  # two columns on a telephone
         search, status, role, dataset, tag = st.columns([3, 2, 2, 2, 2])
     text = search.text_input(
@@ -143,8 +145,8 @@ def _filtered(runs: Listing) -> Sequence[Run]:
         placeholder=_("name, network, note, id"),
         bind="query-params",
     )
-    statuses = _several(status, _("Status"), choices.statuses, "runs_status")
-    roles = _several(role, _("Role"), ["teacher", "baseline", "distilled"], "runs_role")
+    statuses = status.multiselect(_("Status"), choices.statuses, format_func=_, key="runs_status", bind="query-params")
+    roles = role.multiselect(_("Role"), ROLES, format_func=_, key="runs_role", bind="query-params")
     datasets = dataset.multiselect(
         _("Data set"),
         choices.datasets,
@@ -167,14 +169,15 @@ def _filtered(runs: Listing) -> Sequence[Run]:
     ]
 
 
-def _several(column: DeltaGenerator, label: str, options: Sequence[Any], key: str) -> list[Any]:
-    """Draw a choice of several options. The address has them as they read; what it names in another language counts."""
-    if key not in st.session_state:
-        named = {*st.query_params.get_all(key)}
-        read = [option for option in options if named & (_in_all_languages(option) - {_(option)})]
-        if read:
-            st.session_state[key] = read
-    return column.multiselect(label, options, format_func=_, key=key, bind="query-params")
+def _in_this_language(key: str, options: Sequence[str]) -> None:
+    """Before a control that is bound to the address, which has its options as they are read: translate those of a link.
+
+    Who sent it may read another language.
+    """
+    named = {*st.query_params.get_all(key)}
+    if key not in st.session_state and any(named & (_in_all_languages(option) - {_(option)}) for option in options):
+        st.query_params[key] = [_(option) for option in options if named & _in_all_languages(option)]
+        st.rerun()
 
 
 def _in_all_languages(option: str) -> set[str]:
