@@ -43,9 +43,8 @@ def settle(page):
 
 
 def widest(page):
-    return page.evaluate(
-        "() => Math.max(document.documentElement.scrollWidth, document.querySelector(`[data-testid=stMain]`).scrollWidth)"
-    )
+    widths = "() => ['html', '[data-testid=stMain]'].map((part) => document.querySelector(part).scrollWidth)"
+    return max(page.evaluate(widths))
 
 
 @pytest.mark.parametrize("size", SIZES)
