@@ -175,7 +175,7 @@ class Comparison:
                 sentences.append(_seeds_of_a_model(model.name, errors))
         return sentences
 
-    def headline(self, shown: Callable[[str], str] = str) -> Said:
+    def headline(self, shown: Callable[[str], str] = lambda name: name) -> Said:
         """Say in Markdown the errors, how much of the gap to its teacher the student closes, and what it costs.
 
         Models that were stopped are named. shown: makes Markdown of a run's name.

@@ -283,7 +283,7 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
     }
 
 
-CALLED: dict[str, Said] = {**ROLES, "assistant": said("assistant")}
+CALLED = {str(role): called for role, called in ROLES.items()} | {"assistant": said("assistant")}
 """What a run in a story is called, by its role."""
 SETTINGS = (
     said("seed"),

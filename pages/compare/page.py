@@ -95,7 +95,7 @@ with results:
         st.warning(literal(_("Made for the lesson 'Break it', no results: {runs}.", runs=mistaken)))
     st.markdown(_(comparison.headline(lambda name: literal(in_language(name)))))
     for sentence in services.doubts(compared_runs[0].config.dataset):
-        st.warning(literal(_(sentence)), icon=":material/content_copy:")
+        st.warning(literal(sentence), icon=":material/content_copy:")
     other_seeds(comparison)
     cards(comparison, awaited=is_here)
 if is_here:

@@ -286,6 +286,6 @@ def _report(compared: Compared) -> bytes:
     text = [_(comparison.headline(in_language)).replace("**", "")]
     text += [] if comparison.saved is None else [_(claims.over_seeds(comparison.saved))]
     text += [_(claims.TIMES_SAID)] if comparison.speed else []
-    text += map(_, services.doubts(comparison.runs[0].config.dataset))
+    text += services.doubts(comparison.runs[0].config.dataset)
     parts = [part for make in PARTS.values() if (part := make(compared)).text != [_(_BEING_MEASURED)]]
     return report(_("Teacher and students, compared"), [Section(_("In short"), text), *parts])

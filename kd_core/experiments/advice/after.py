@@ -54,9 +54,10 @@ _TEXTS = prose(__file__)
 def _advice(name: str, next_story: StoryConfig | None, **values: object) -> Advice:
     """Return the advice of this name in after.toml, its texts filled in. What stands before a colon is its word."""
     texts = _TEXTS[name]
-    change = "" if next_story is None else Said(texts["change"], **values)
+    sentence, evidence = (said(texts[part], **values) for part in ("sentence", "evidence"))
+    change = "" if next_story is None else said(texts["change"], **values)
     about, _, _ = name.partition(":")
-    return Advice(about, Said(texts["sentence"], **values), Said(texts["evidence"], **values), change, next_story)
+    return Advice(about, sentence, evidence, change, next_story)
 
 
 def advise(evidence: Evidence) -> list[Advice]:
@@ -179,7 +180,7 @@ def _temperature(evidence: Evidence) -> Advice | None:
     otherwise, changed = "", None
     if better is not None:
         then = {"then": better, "mass": spread_mass(logits, better), "even": evenness(logits, better)}
-        otherwise, changed = Said(_TEXTS[about]["otherwise"], **then), _changed(story, temperature=better)
+        otherwise, changed = said(_TEXTS[about]["otherwise"], **then), _changed(story, temperature=better)
     numbers = {"images": len(logits), "mass": mass, "even": even}
     return _advice(about, changed, now=temperature, then=better, otherwise=otherwise, **numbers)
 
@@ -384,7 +385,7 @@ def _gain(evidence: Evidence) -> Advice | None:
     else:
         sign = -evidence.compared.sign
         counts = dict(zip(("only_baseline", "only_student", "chance"), evidence.compared, strict=True))
-        numbers = Said(_TEXTS["one_run"]["numbers"], **counts)
+        numbers = said(_TEXTS["one_run"]["numbers"], **counts)
     if sign > 0 and several:
         return None
     if sign < 0:

@@ -284,7 +284,7 @@ def warnings(
     without = Said(texts["missing"], classes=in_words(missing)) if missing else Said("")
     if missing and story.dataset in HANDWRITTEN:
         without = Said("{without}{in_the_paper}", without=without, in_the_paper=Said(texts["paper_missing"]))
-    rate = {"rate": training.learning_rate, "optimizer": training.optimizer}
+    rate, optimizer = training.learning_rate, training.optimizer
     assisted = assistant_parameters is not None and not student_parameters < assistant_parameters < above
     two = OBJECTIVES[story.objective].of_two_classes
     known = {
@@ -292,8 +292,8 @@ def warnings(
         texts["few_epochs"]: tiny and story.dataset == "mnist" and story.alpha > 0 and training.epochs <= 20,
         texts["assistant"]: assisted,
         texts["no_smaller"]: student_parameters >= above,
-        Said(texts["fast"], **rate): training.optimizer != "sgd" and training.learning_rate > 0.02,
-        Said(texts["slow"], **rate): training.optimizer == "sgd" and training.learning_rate < 0.01,
+        Said(texts["fast"], rate=rate, optimizer=optimizer): optimizer != "sgd" and rate > 0.02,
+        Said(texts["slow"], rate=rate): optimizer == "sgd" and rate < 0.01,
         Said(texts["few_steps"], steps=steps): steps < FEW_STEPS,
         without: bool(missing),
         texts["jitter"]: training.jitter_pixels > 0,
