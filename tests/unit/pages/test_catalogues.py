@@ -156,6 +156,12 @@ def test_what_is_emphasised_is_read_as_emphasised(code):
 
 
 @pytest.mark.parametrize("code", OTHERS)
+def test_a_range_strikes_nothing_through(code):
+    """Markdown strikes through what stands between two ~, as between those of two ranges: ∼ is none to it."""
+    assert [pair for pair in pairs(code) if pair[1].count("~") > pair[0].count("~")] == []
+
+
+@pytest.mark.parametrize("code", OTHERS)
 def test_what_was_only_copied_is_no_sentence(code):
     """A translation that is the message itself: a name, notation or a line of code, but not a sentence."""
     copied = [english for english, translation in pairs(code) if english == translation]
