@@ -25,7 +25,7 @@ ROWS = 50
 MAX_SEARCH = 200
 """Characters of a search."""
 ROLES = ["teacher", "baseline", "distilled"]
-IN_WORDS = "role", "data", "objective", "status", "whose"
+IN_WORDS = "role", "objective", "status", "whose"
 """Columns whose values are read in the language of the page."""
 
 
@@ -150,7 +150,7 @@ def _filtered(runs: Listing) -> Sequence[Run]:
     datasets = dataset.multiselect(
         _("Data set"),
         choices.datasets,
-        format_func=lambda name: info_of(name).label,
+        format_func=lambda name: in_language(info_of(name).label),
         key="runs_dataset",
         bind="query-params",
     )
@@ -220,7 +220,7 @@ def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, Any]:
         "by": "●",
         "run": cell(run.name or in_language(run.config.network)) + in_language(run.config.mistake_said),
         "role": config.role,
-        "data": info_of(config.dataset).label,
+        "data": in_language(info_of(config.dataset).label),
         "objective": distillation.info.label if distillation else None,
         "T": distillation.temperature if distillation and distillation.info.uses_temperature else None,
         "alpha": distillation.alpha if distillation and distillation.info.mixed else None,
