@@ -18,7 +18,7 @@ from pages.shared.parts.start import choose_data_set, expected_time
 from pages.shared.session import keys, pickers, services
 from pages.shared.words import literal
 
-REFRESH_SECONDS = 3.0
+REFRESH_SECONDS = 6.0
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
