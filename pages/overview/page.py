@@ -18,9 +18,9 @@ from pages.shared.live.live import live_view
 from pages.shared.parts.button import acting, filled, pressed
 from pages.shared.parts.start import choose_data_set, expected_time
 from pages.shared.session import keys, pickers, services
-from pages.shared.words import literal
+from pages.shared.words import in_language, literal
 
-REFRESH_SECONDS = 3.0
+REFRESH_SECONDS = 6.0
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -95,7 +95,9 @@ if batch in batches:
     with demo:
         live_view(pickers.linked(batches[batch]), curves=False, key="demo")
         if all(run.usable for run in batches[batch]):
-            headline = comparison.compare(pickers.with_teacher(batches[batch])).headline(literal)
+            headline = comparison.compare(pickers.with_teacher(batches[batch])).headline(
+                lambda name: literal(in_language(name))
+            )
             st.success(_(headline), icon=":material/celebration:")
         see, feel, compare = st.columns(3)
         watched = {keys.VIEW: keys.WATCH}

@@ -43,6 +43,23 @@ def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
         assert_accessible(page, scheme)
 
 
+def test_without_motion_a_colour_changes_everywhere_at_once(server_as_it_ships, new_page):
+    """However short, a transition of every element begins anew at each level, once the level above has ended its own."""
+    page = new_page()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{server_as_it_ships}/data")
+    page.get_by_role("heading", level=1).wait_for()
+    innermost = page.evaluate("""() => {
+      const app = document.querySelector(".stApp");
+      let part = app;
+      for (let level = 0; level < 20; level++) part = part.appendChild(document.createElement("div"));
+      getComputedStyle(part).color;
+      app.style.color = "rgb(1, 2, 3)";
+      return getComputedStyle(part).color;
+    }""")
+    assert innermost == "rgb(1, 2, 3)"
+
+
 @pytest.mark.parametrize(
     ("path", "size"),
     [("compare?stage=1", (1920, 1080)), ("temperature?stage=1", (1920, 1080)), ("train", (390, 844))],

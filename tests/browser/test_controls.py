@@ -1,6 +1,7 @@
 """What was chosen stands: every control of every page, changed three times, and after a reload."""
 
 import pytest
+from playwright.sync_api import expect
 from walking import assert_what_is_chosen_stands, pages_of
 
 from pages.shared.navigation import LISTED
@@ -17,3 +18,33 @@ def test_each_page_of_the_navigation_is_walked(walked_address, new_page):
 @pytest.mark.parametrize("title", [title for title in TITLES if title != "Train"])
 def test_what_is_chosen_stands(walked_address, new_page, title):
     assert_what_is_chosen_stands(new_page(), walked_address, title)
+
+
+HOLDS = """const send = WebSocket.prototype.send, held = [];
+WebSocket.prototype.send = function (data) {
+  if (window.holds) held.push(() => send.call(this, data));
+  else send.call(this, data);
+};
+window.letGo = () => { window.holds = false; for (const one of held.splice(0)) one(); };"""
+"""What the page says while window.holds is true, it says at letGo(), as a browser that has no time does."""
+
+
+def test_of_two_clicks_at_once_both_stand(walked_address, new_page):
+    page = new_page()
+    page.add_init_script(HOLDS)
+    page.goto(f"{walked_address}/temperature")
+    story = page.get_by_role("combobox", name="Story")
+    chosen = story.input_value()
+    for source in ("Draw", "Upload", "Draw"):
+        page.get_by_role("radio", name=source).wait_for()
+        expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        page.evaluate("window.holds = true")
+        story.click()
+        others = page.get_by_role("option").filter(has_not_text=chosen)
+        chosen = others.first.inner_text()
+        others.first.click()
+        page.get_by_role("radio", name=source).click()
+        page.evaluate("letGo()")
+        expect(page.get_by_role("radio", name=source)).to_be_checked()
+        expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+        expect(story).to_have_value(chosen)

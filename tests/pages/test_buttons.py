@@ -1,7 +1,10 @@
 """What a button started is remembered, and a press is acted on once, though other clicks end the page's runs."""
 
 import pytest
+from streamlit.runtime.state.session_state import SessionState
 from streamlit.testing.v1 import AppTest
+
+from pages.shared.server.streamlit_patches import run_callbacks_whole
 
 
 def page():
@@ -44,3 +47,23 @@ def test_what_was_started_is_remembered_though_another_click_comes(clicks):
     assert app.markdown[-1].value == "the end"
     app.run()
     assert app.session_state["begun"] == ["a run"]
+
+
+def page_with_a_callback():
+    import streamlit as st
+    from streamlit.runtime.scriptrunner import RerunData, get_script_run_ctx
+
+    def remember():
+        get_script_run_ctx().script_requests.request_rerun(RerunData())  # as if somebody clicked now
+        st.session_state["fruit"] = st.session_state["fruit_here"]
+
+    st.selectbox("Fruit", ["apple", "pear"], key="fruit_here", on_change=remember)
+    st.write(st.session_state.get("fruit"))
+
+
+def test_a_callback_runs_whole_though_another_click_comes(monkeypatch):
+    name = "_run_callback_and_record_rerun"
+    monkeypatch.setattr(SessionState, name, run_callbacks_whole(getattr(SessionState, name)))
+    app = AppTest.from_function(page_with_a_callback).run()
+    app.selectbox[0].set_value("pear").run()
+    assert app.markdown[0].value == "pear"

@@ -1,10 +1,10 @@
 """The catalogues of pages/shared/languages: brought up to what the code says, and what they lack.
 
 `python tools/languages/catalogues.py update [PART …]` writes the catalogues of these parts (train, shared.room,
-kd_core.data, …; all without any) anew: messages that came are added without translation, ones that went are dropped, and
-what is translated stays. `... missing [PART …]` prints the messages that have no translation, as a JSON object
-{message: ""}, in which a plural's message is its two forms with a newline between. `... fill FILE [PART …]` takes such an
-object back, filled in.
+kd_core.data, …; all without any) anew: messages that came are added without translation, ones that went are dropped,
+and what is translated stays. `... missing [PART …]` prints the messages that have no translation, as a JSON object
+{message: ""}, in which a plural's message is its two forms with a newline between. `... fill FILE [PART …]` takes such
+an object back, filled in.
 """
 
 import io
@@ -20,6 +20,10 @@ from babel.messages.extract import extract
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from pages.shared.language import said_by_script  # noqa: E402
+
 CATALOGUES = ROOT / "pages" / "shared" / "languages"
 KEYWORDS = {"_": None, "said": None, "plural": (1, 2), "counted": (1, 2)}
 NOT_READ = ("tokens.toml",)
@@ -56,10 +60,11 @@ def said_by(path: Path) -> Iterator[Message]:
         yield from of_toml(tomllib.loads(path.read_text(encoding="utf-8")))
     method = {
         ".py": "python",
-        ".js": "javascript",
         ".html": "jinja2.ext:babel_extract",
         ".md": "jinja2.ext:babel_extract",
     }
+    if path.suffix == ".js" and ".min." not in path.name:
+        yield from said_by_script(path.read_text(encoding="utf-8"))
     if path.suffix not in method or ".min." in path.name:
         return
     with path.open("rb") as source:
@@ -117,7 +122,7 @@ def languages() -> list[str]:
 
 
 def update(wanted: list[str], translated: dict[str, str] | None = None) -> None:
-    """Write the catalogues of these parts anew, all without any; translated: more translations, one string a message."""
+    """Write the catalogues of these parts anew, all without any; translated: more, one string a message."""
     known = parts()
     for language in languages():
         for file in (CATALOGUES / language).glob("*.po"):

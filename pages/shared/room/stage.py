@@ -4,7 +4,6 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.server.streamlit_patches import went_back
 from pages.shared.session.address import event_of
 
 STAGE = "stage"
@@ -15,17 +14,13 @@ _PAGE, _WRITTEN = "stage_page", "stage_written"
 def part_on_stage(page: str) -> int:
     """The part of this page that stands on the stage, counted from 1; 0 while there is no stage.
 
-    A page that is opened on the stage opens with its first part. A browser sends the address that it has, which may be
-    from before the last step: one that this session wrote, the newest aside, is nobody's wish, unless it went back.
+    A page that is opened on the stage opens with its first part.
     """
-    named, written = st.query_params.get(STAGE), st.session_state.get(_WRITTEN, [])
-    wished = named is not None and (named not in written or (named != written[-1] and went_back()))
-    if wished:
+    named = st.query_params.get(STAGE)
+    if named not in (None, st.session_state.get(_WRITTEN)):
         st.session_state[STAGE] = _whole(named or "")
     elif named is None and st.session_state.get(_PAGE) != page:
         st.session_state[STAGE] = min(1, st.session_state.get(STAGE, 0))
-    if wished or named in written[-1:]:
-        st.session_state[_WRITTEN] = [named]
     st.session_state[_PAGE] = page
     return _keep(st.session_state.get(STAGE, 0))
 
@@ -38,9 +33,9 @@ def _keep(part: int) -> int:
     st.session_state[STAGE] = part
     if part and st.query_params.get(STAGE) != str(part):
         st.query_params[STAGE] = str(part)
-        st.session_state[_WRITTEN] = [*st.session_state.get(_WRITTEN, [])[-MOST_PARTS:], str(part)]
     elif not part:
         st.query_params.pop(STAGE, None)
+    st.session_state[_WRITTEN] = str(part)
     return part
 
 

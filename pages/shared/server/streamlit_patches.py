@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
+from urllib.parse import parse_qs, urlencode
 from weakref import WeakKeyDictionary
 
 import streamlit as st
@@ -33,7 +34,6 @@ __all__ = [
     "permitted",
     "runs_a_page",
     "undisturbed",
-    "went_back",
 ]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
@@ -122,6 +122,92 @@ def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[An
     return remove_now_and_then
 
 
+def run_callbacks_whole(run_callback: Callable[..., None]) -> Callable[..., None]:
+    """Patch SessionState._run_callback_and_record_rerun: no click ends the callback of another one.
+
+    Fault: a callback ends at its next touch of the session where another click came, and is not run again: what was
+    chosen is remembered in part.
+    Still needed: test_a_callback_runs_whole_though_another_click_comes fails without it.
+    """
+
+    def run_whole(state: Any, *asked: Any, **named: Any) -> None:
+        with undisturbed():
+            run_callback(state, *asked, **named)
+
+    return run_whole
+
+
+def remember_what_is_written(send: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Patch QueryParams._send_query_param_msg: remember the address that a page writes, for take_no_old_address."""
+
+    def send_and_remember(address: Any) -> None:
+        send(address)
+        context = get_script_run_ctx()
+        if context is not None:
+            _addresses(address).append(context.query_string)
+
+    return send_and_remember
+
+
+def hear_what_is_shown(handle_backmsg: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch AppSession.handle_backmsg: forget what was written before the address that a browser sends."""
+
+    def hear_and_handle(session: Any, message: Any) -> None:
+        if message.WhichOneof("type") == "rerun_script":
+            addresses = _addresses(session._session_state.query_params)
+            if addresses[-1:] == [message.rerun_script.query_string]:
+                del addresses[:-1]
+        handle_backmsg(session, message)
+
+    return hear_and_handle
+
+
+def take_no_old_address(reset: Callable[..., None]) -> Callable[..., None]:
+    """Patch ScriptRunContext.reset: take nothing of a browser's address that the page has replaced meanwhile.
+
+    Fault: with each click a browser sends the address that it shows. Of two clicks at once the second brings the one
+    from before the first, and what the first has written there, which is what was chosen, is lost.
+    A browser that goes back, or opens another page, does mean what it sends.
+    Still needed: test_of_two_clicks_at_once_both_stand (tests/browser) fails without it.
+    """
+
+    def reset_to_newest(context: Any, query_string: str = "", page_script_hash: str = "", **rest: Any) -> None:
+        with context.session_state.query_params() as address:
+            addresses = _addresses(address)
+            if context.page_script_hash != page_script_hash or rest.get("is_history_navigation"):
+                addresses.clear()
+            query_string = newest(query_string, addresses, address.is_bound)
+            if addresses[-1:] != [query_string]:
+                addresses.append(query_string)
+            del addresses[:-MOST_ADDRESSES]
+        reset(context, query_string, page_script_hash, **rest)
+
+    return reset_to_newest
+
+
+MOST_ADDRESSES = 50
+"""How many addresses are remembered that a browser has not shown yet."""
+
+
+def _addresses(address: Any) -> list[str]:
+    """The addresses that a session's page had since its browser last showed the newest."""
+    return vars(address).setdefault("written_for_browser", [])
+
+
+def newest(shown: str, written: list[str], is_bound: Callable[[str], bool]) -> str:
+    """The address that a browser shows, what was replaced since aside: that reads as the last of `written` has it.
+
+    is_bound: whether a parameter is a browser's own to write.
+    """
+    wished = parse_qs(shown, keep_blank_values=True)
+    known = [parse_qs(query, keep_blank_values=True) for query in written]
+    for name in {name for query in (wished, *known) for name in query if not is_bound(name)}:
+        before = [query.get(name) for query in known]
+        if before and wished.get(name) != before[-1] and wished.get(name) in before:
+            wished[name] = before[-1] or []
+    return urlencode(wished, doseq=True)
+
+
 @cache
 def frontend() -> tuple[str, bytes]:
     """Read the script of the frontend that speaks of a lost connection, in our words, and FRAME: its name, its content.
@@ -182,7 +268,11 @@ PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
     "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,
     "streamlit.runtime.app_session:AppSession.request_rerun": ignore_timers_while_busy,
+    "streamlit.runtime.app_session:AppSession.handle_backmsg": hear_what_is_shown,
     "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
+    "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.reset": take_no_old_address,
+    "streamlit.runtime.state.query_params:QueryParams._send_query_param_msg": remember_what_is_written,
+    "streamlit.runtime.state.session_state:SessionState._run_callback_and_record_rerun": run_callbacks_whole,
 }
 """What is replaced, and the function that makes its replacement of it."""
 
@@ -234,12 +324,6 @@ def _is_sent_by_browsers(state: Any) -> bool:
 
 _MARGIN = 300
 """How much deeper JSON could be nested and be read: who reads it next is deeper in calls."""
-
-
-def went_back() -> bool:
-    """Whether this run of the page was requested by the browser's own buttons for back and forward."""
-    context = get_script_run_ctx()
-    return context is not None and bool(getattr(context, "is_history_navigation", False))
 
 
 def runs_a_page() -> bool:

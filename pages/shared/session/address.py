@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from kd_core.base.packed import pack, unpack
 from kd_core.data import picture
 from kd_core.data.pictures.digit import Grey
-from pages.shared.server.streamlit_patches import went_back
+from pages.shared.server.streamlit_patches import undisturbed
 from pages.shared.words import in_language
 
 LOWEST, HIGHEST = 0.1, 100.0
@@ -27,21 +27,14 @@ def chosen(
     """Draw a control that chooses one of options; its choice stands in the address under name.
 
     widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen. An
-    address that somebody else wrote, as a link does, wins over what the session has. So does one that the browser went
-    back to. But a browser sends the address that it has: who clicks twice at once sends, the second time, the one from
-    before the first click. It is none that somebody wrote, so all that this control wrote since the browser last showed
-    the newest is known.
+    address that somebody else wrote, as a link does, wins over what the session has.
 
     The choice is also where the control starts. What is set in the session reaches a browser once: where that run of
     the page was cut off, the control would start on its first option and send that as a choice.
     """
     named, key_of_written = st.query_params.get(name), f"{key}_written"
     stands = st.session_state.get(key)
-    written = st.session_state.get(key_of_written, [named])
-    foreign = named not in written or (named != written[-1] and went_back())
-    if foreign or named == written[-1]:
-        written = [named]
-    if foreign or stands not in options:
+    if named != st.session_state.get(key_of_written, named) or stands not in options:
         stands = {str(option): option for option in options}.get(named or "", default)
     start: dict[str, Any] = {}
     if st.session_state.get(key, stands) != stands:
@@ -51,9 +44,10 @@ def chosen(
     else:
         start["default"] = stands
     choice: T = widget(label, options, key=key, **start, **look)
-    if named != str(choice):
-        st.query_params[name] = str(choice)
-    st.session_state[key_of_written] = written if written[-1] == str(choice) else [*written, str(choice)]
+    with undisturbed():
+        if named != str(choice):
+            st.query_params[name] = str(choice)
+        st.session_state[key_of_written] = str(choice)
     return choice
 
 

@@ -25,7 +25,8 @@ OPENED = "compared_opened"
 """Whether the field of MODELS has been unfolded by an address or a choice: from then on it stays so."""
 PICKED, EXPERIMENTS = "batch_picker", "experiments"
 EXPERIMENTS_IN_WORDS = said("Sweeps, comparisons of objectives or seeds, and runs with a mistake made on purpose.")
-REFRESH_SECONDS = 2.0
+REFRESH_SECONDS, REFRESH_SECONDS_BESIDE = 2.0, 6.0
+"""After which a page looks again for a story that it waits for, and for one that trains beside what it shows."""
 MAX_COMPARED = 6
 MOST_NAMED = 4
 """Runs that a sentence lists one by one."""
@@ -303,7 +304,7 @@ def _say_mine(chosen: str | None) -> None:
     if mine not in (None, chosen):
         active = [run.id for run in services.store().runs(batch=mine) if run.status in ACTIVE]
         if active:
-            st.fragment(_wait, run_every=REFRESH_SECONDS)(mine, active, None)
+            st.fragment(_wait, run_every=REFRESH_SECONDS_BESIDE)(mine, active, None)
 
 
 def _say_how_far(batch: str, memory: str, shown: str) -> None:

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from pkgutil import resolve_name
 from types import SimpleNamespace
+from urllib.parse import parse_qsl, urlencode
 
 import loops
 import pytest
@@ -222,6 +223,30 @@ def test_another_streamlit_is_named_in_the_log_and_ends_nothing(monkeypatch, cap
     streamlit_patches.apply()
     assert f"patches Streamlit {streamlit_patches.WRITTEN_FOR}, and this is 9.1.0" in caplog.text
     assert all(f"Streamlit's {target} cannot be patched" in caplog.text for target in patches)
+
+
+def query(**address):
+    return urlencode(address)
+
+
+@pytest.mark.parametrize(
+    ("shown", "written", "newest"),
+    [
+        ({"batch": "a"}, [], {"batch": "a"}),
+        ({"batch": "a"}, [{"batch": "a"}, {"batch": "b"}], {"batch": "b"}),
+        ({"batch": "b"}, [{"batch": "a"}, {"batch": "b"}], {"batch": "b"}),
+        ({"batch": "c"}, [{"batch": "a"}, {"batch": "b"}], {"batch": "c"}),
+        ({"batch": "a", "T": "9"}, [{"batch": "a", "T": "4"}, {"batch": "b", "T": "4"}], {"batch": "b", "T": "9"}),
+        ({}, [{}, {"batch": "a"}], {"batch": "a"}),
+        ({"batch": "a"}, [{"batch": "a"}, {}], {}),
+        ({"batch": "b"}, [{"batch": "a"}, {"batch": "b"}, {"batch": "a"}], {"batch": "a"}),
+        ({"batch": ""}, [{"batch": ""}, {"batch": "가 & b"}], {"batch": "가 & b"}),
+        ({}, [{}, {"bound": "true"}], {}),
+    ],
+)
+def test_of_a_browsers_address_what_was_replaced_reads_as_the_newest(shown, written, newest):
+    found = streamlit_patches.newest(query(**shown), [query(**each) for each in written], lambda name: name == "bound")
+    assert dict(parse_qsl(found, keep_blank_values=True)) == newest
 
 
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
