@@ -22,7 +22,7 @@ class Said(str):
     many: str | None
     values: dict[str, object]
 
-    def __new__(cls, template: str, many: str | None = None, **values: object) -> Self:
+    def __new__(cls, template: str, many: str | None = None, /, **values: object) -> Self:
         """Fill in a template. Raises KeyError or ValueError where values and template do not fit."""
         used = template if many is None or values["count"] == 1 else many
         text = super().__new__(cls, used.format(**values) if values else used)
@@ -37,7 +37,7 @@ def _said_again(template: str, many: str | None, values: dict[str, object]) -> S
     return Said(template, many, **values)
 
 
-def said(template: str, **values: object) -> Said:
+def said(template: str, /, **values: object) -> Said:
     """Say a sentence with its values. The template is a literal string.
 
     >>> said("{name} has no weights", name="mlp 30")
@@ -46,7 +46,7 @@ def said(template: str, **values: object) -> Said:
     return Said(template, **values)
 
 
-def counted(one: str, many: str, count: float, **values: object) -> Said:
+def counted(one: str, many: str, count: float, /, **values: object) -> Said:
     """Say a sentence that counts.
 
     >>> counted("{count} run trains", "{count} runs train", 3)

@@ -167,7 +167,7 @@ class Comparison:
 
     def seeds_in_words(self) -> list[str]:
         """Say what several seeds show: of the student against its baseline, then of each model by itself."""
-        sentences = [] if self.saved is None else [claims.over_seeds(self.saved)]
+        sentences: list[str] = [] if self.saved is None else [claims.over_seeds(self.saved)]
         for model in self.models:
             repeats = story.repeats(model.run, self._source.finished)
             errors = sorted(int(run.results["test_errors"]) for run in repeats)

@@ -7,6 +7,7 @@ template with named places, and the values; or what the engine has Said, which b
 import datetime as dt
 import io
 import re
+from ast import literal_eval
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +19,6 @@ import streamlit as st
 from babel import Locale
 from babel.dates import format_datetime
 from babel.messages.catalog import Catalog
-from babel.messages.jslexer import unquote_string
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
@@ -75,7 +75,7 @@ def current() -> str:
     return known or ENGLISH
 
 
-def _(message: str, **values: object) -> str:
+def _(message: str, /, **values: object) -> str:
     """Say a sentence in the language that is read, with its values, as `_("{name} has no weights", name=run.name)`.
 
     A message that is no template of the catalogue, as a name that somebody gave, stays as it is.
@@ -85,7 +85,7 @@ def _(message: str, **values: object) -> str:
     return _translated(message, None, values)
 
 
-def plural(one: str, many: str, count: float, **values: object) -> str:
+def plural(one: str, many: str, count: float, /, **values: object) -> str:
     """Say a sentence that counts, as `plural("{count} run trains", "{count} runs train", 3)`."""
     return _translated(one, many, {"count": count, **values})
 
@@ -121,7 +121,7 @@ def translations(language: str) -> NullTranslations:
     for file in sorted((CATALOGUES / language).glob("*.po")):
         with file.open("rb") as lines:
             for message in read_po(lines, locale=language):
-                if message.id and any(message.string):
+                if message.id and any(message.string or ()):
                     whole[message.id] = message
     buffer = io.BytesIO()
     write_mo(buffer, whole)
@@ -138,8 +138,15 @@ _COMMENT = re.compile(r"^\s*//.*$|\s//\s.*$", re.MULTILINE)
 def said_by_script(script: str) -> Iterator[str | tuple[str, ...]]:
     """What a script says, in order: Babel's own reader passes over a call in another's arguments, and in `${_(…)}`."""
     for call in _CALL.finditer(_COMMENT.sub("", script)):
-        whole, *forms = ("".join(map(unquote_string, re.findall(_TEXT, text or ""))) for text in call.groups())
+        whole, *forms = ("".join(map(_unquoted, re.findall(_TEXT, text or ""))) for text in call.groups())
         yield whole or tuple(forms)
+
+
+def _unquoted(text: str) -> str:
+    """The value of a string of JavaScript's, which Python's differ from in the third kind of quotes alone."""
+    if text.startswith("`"):
+        text = '"""' + text[1:-1].replace('"', '\\"') + '"""'
+    return str(literal_eval(text))
 
 
 @cache
@@ -147,10 +154,12 @@ def words_of(script: str, language: str) -> dict[str, str]:
     """What a script for browsers says, in a language: template -> its translation; empty for English."""
     if language == ENGLISH:
         return {}
-    words, found = translations(language), {}
+    words = translations(language)
+    found: dict[str, str] = {}
     for message in said_by_script(script):
         if isinstance(message, tuple):
-            found |= {form: words.ngettext(*message, count) for count, form in enumerate(message, start=1)}
+            one, many = message
+            found |= {form: words.ngettext(one, many, count) for count, form in ((1, one), (2, many))}
         else:
             found[message] = words.gettext(message)
     return found

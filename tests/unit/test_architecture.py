@@ -12,7 +12,7 @@ ENGINE_ARROWS = {
     "data": {"base"},
     "models": {"base"},
     "losses": {"base", "models"},
-    "evaluation": {"data", "models"},
+    "evaluation": {"base", "data", "models"},
     "training": {"base", "data", "models", "losses", "evaluation"},
     "runs": {"base", "data", "models", "losses", "evaluation", "training"},
     "experiments": {"base", "data", "models", "losses", "evaluation", "training", "runs"},

@@ -42,9 +42,9 @@ class Step(NamedTuple):
 
 
 def _step(fields: dict[str, Any]) -> Step:
-    words = {name: Said(fields[name]) for name in ("title", "text", "after") if name in fields}
-    notes = Notes(**{name: Said(note) for name, note in fields["notes"].items()})
-    return Step(**{**fields, **words, "notes": notes})
+    words: dict[str, Any] = {name: Said(fields[name]) for name in ("title", "text", "after") if name in fields}
+    notes = Notes(*(Said(fields["notes"][name]) for name in Notes._fields))
+    return Step(**fields | words | {"notes": notes})
 
 
 STEPS = tuple(map(_step, _CATALOGUE["steps"]))

@@ -230,10 +230,11 @@ def language_of(scope: Scope) -> str:
     """The language of who asks: that of the address, of the page that the request comes from, of the browser."""
     headers, query = Headers(raw=[*scope.get("headers", ())]), scope.get("query_string", b"").decode("latin-1")
     for words in (query, headers.get("referer", "").partition("?")[2]):
-        named = parse_qs(words).get(LANG, [""])[0]
+        named: str = parse_qs(words).get(LANG, [""])[0]
         if named in LANGUAGES:
             return named
-    return of_browser(headers.get("accept-language", ""))
+    wished: str = headers.get("accept-language", "")
+    return of_browser(wished)
 
 
 def _with_headers(send: Send) -> Send:

@@ -59,8 +59,9 @@ def train_view(*, busy: bool) -> str:
         named = st.query_params.get(VIEW)
         watches = busy or BATCH in st.query_params
         st.session_state[VIEW] = named if named in (SET_UP, WATCH) else WATCH if watches else SET_UP
-    label, hidden = _("Set up or watch"), "collapsed"
-    st.segmented_control(label, [SET_UP, WATCH], key=VIEW, required=True, label_visibility=hidden, format_func=_)
+    st.segmented_control(
+        _("Set up or watch"), [SET_UP, WATCH], key=VIEW, required=True, label_visibility="collapsed", format_func=_
+    )
     view: str = st.session_state[VIEW]
     if st.query_params.get(VIEW) != view:
         st.query_params[VIEW] = view
