@@ -44,7 +44,7 @@ def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
 
 
 def test_without_motion_a_colour_changes_everywhere_at_once(server_as_it_ships, new_page):
-    """However short, a transition of every element begins anew at each level, once the level above has ended its own."""
+    """However short, a transition of every element begins anew at each level, once that above has ended."""
     page = new_page()
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"{server_as_it_ships}/data")

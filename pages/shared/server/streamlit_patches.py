@@ -188,7 +188,8 @@ MOST_ADDRESSES = 50
 
 def _addresses(address: Any) -> list[str]:
     """The addresses that a session's page had since its browser last showed the newest."""
-    return vars(address).setdefault("written_for_browser", [])
+    addresses: list[str] = vars(address).setdefault("written_for_browser", [])
+    return addresses
 
 
 def newest(shown: str, written: list[str], is_bound: Callable[[str], bool]) -> str:
