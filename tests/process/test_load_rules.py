@@ -1,8 +1,15 @@
 """The rules by which the load test judges: what is flat, and which run counts as lost."""
 
+import json
+from types import SimpleNamespace
+
+import loops
 import numpy as np
 import pytest
+from load import session
 from load.judging import Told, lost, memory, response_growth
+
+from pages.shared.live import live
 
 SECONDS = np.arange(0, 480, 2.0)
 
@@ -95,3 +102,17 @@ def test_only_responses_that_grow_after_five_minutes_count_as_growing():
     assert 0.85 < response_growth([*zip(at, np.where(at < 300, took / 3, took), strict=True)]) < 1.15
     assert response_growth([*zip(at, took * (1 + at / 1200), strict=True)]) > 1.25
     assert response_growth([*zip(at[at < 300], took[at < 300], strict=True)]) is None
+
+
+def test_what_a_client_presses_in_the_live_view_is_what_the_page_hears():
+    sent = []
+
+    async def send(once):
+        sent.extend(once)
+
+    view = session._LiveView(SimpleNamespace(send=send), "live")
+    view.data = {"runs": [{"id": "own", "mine": True}, {"id": "other", "mine": False}]}
+    loops.run(view.request({"own": "stop", "other": "resume"}))
+    [event] = json.loads(sent[0].json_trigger_value)
+    assert event["event"] == "asked"
+    assert live._requests(event["value"]) == [("own", "stop", True), ("other", "resume", False)]

@@ -387,7 +387,7 @@ class Tab:
         if not before.components:
             return before
         trigger = _make_trigger_id(before.components[0], "events")
-        asked = [{"event": "asked", "value": [{"run": run_id, "what": what} for run_id in run_ids]}]
+        asked = [{"event": "asked", "value": [{"run": run_id, "what": what, "mine": True} for run_id in run_ids]}]
         return self.open("train", {trigger: ("json_trigger_value", json.dumps(asked))}, view="Watch", batch=batch)
 
     def live(self, run_ids: Sequence[str]) -> list[dict[str, Any]] | str:

@@ -605,7 +605,8 @@ class _LiveView(_View):
         """Press stop, pause or resume of runs: id -> which."""
         self._asked |= asked
         self._asked_at = time.monotonic()
-        requests = [{"run": run_id, "what": what} for run_id, what in self._asked.items()]
+        mine = {run["id"]: run["mine"] for run in self.data["runs"]}
+        requests = [{"run": run_id, "what": what, "mine": mine.get(run_id)} for run_id, what in self._asked.items()]
         await self.session.send(once=(_triggered(self.id, "asked", requests),))
 
 
