@@ -808,7 +808,7 @@ def test_an_address_of_nonsense_opens_the_temperature_page_all_the_same(open_pag
 def test_each_gallery_opens_with_images_or_a_sentence(open_page):
     app = open_page("temperature")
     for kind in GALLERIES:
-        for label in ("any", 8):
+        for label in ("any", "8"):
             app.selectbox(key="gallery_kind").set_value(kind)
             app.selectbox(key="gallery_class").set_value(label).run()
             assert not app.exception
