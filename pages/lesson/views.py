@@ -64,7 +64,7 @@ def reveal(step: Step) -> None:
 
 def costs(shown: Shown, _revealed: bool) -> None:
     """What the models on screen cost to run: counted, and measured on this machine."""
-    known = st.container()
+    known = st.container(key="lesson_known")  # frame.css keeps its room
     with st.container():  # what is awaited stands below what is known
         speed = finding("speed", shown.runs, _(say("views.milliseconds_wait")))
     with known:
