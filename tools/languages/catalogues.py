@@ -7,6 +7,7 @@ and what is translated stays. `... missing [PART …]` prints the messages that 
 an object back, filled in.
 """
 
+import argparse
 import io
 import json
 import re
@@ -121,7 +122,7 @@ def languages() -> list[str]:
     return sorted(folder.name for folder in CATALOGUES.iterdir() if folder.is_dir())
 
 
-def update(wanted: list[str], translated: dict[str, str] | None = None) -> None:
+def update(wanted: list[str], translated: dict[str, str]) -> None:
     """Write the catalogues of these parts anew, all without any; translated: more, one string a message."""
     known = parts()
     for language in languages():
@@ -131,7 +132,7 @@ def update(wanted: list[str], translated: dict[str, str] | None = None) -> None:
         for part in wanted or known:
             catalogue = updated(language, part, known[part])
             for message in catalogue:
-                new = (translated or {}).get(key_of(message.id)) if message.id else None
+                new = translated.get(key_of(message.id)) if message.id else None
                 if new:
                     message.string = (new,) if isinstance(message.id, tuple) else new
             write(language, part, catalogue)
@@ -154,14 +155,22 @@ def missing(language: str, wanted: list[str]) -> dict[str, str]:
     return lacking
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("update", "missing", "fill"):
+        command = commands.add_parser(name)
+        if name == "fill":
+            command.add_argument("file", type=Path)
+        command.add_argument("parts", nargs="*", metavar="PART")
+    asked = parser.parse_args()
+    if asked.command == "missing":
+        for language in languages():
+            print(json.dumps(missing(language, asked.parts), ensure_ascii=False, indent=1))
+    else:
+        filled = json.loads(asked.file.read_text(encoding="utf-8")) if asked.command == "fill" else {}
+        update(asked.parts, filled)
+
+
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["update", *wanted]:
-            update(wanted)
-        case ["missing", *wanted]:
-            for language in languages():
-                print(json.dumps(missing(language, wanted), ensure_ascii=False, indent=1))
-        case ["fill", file, *wanted]:
-            update(wanted, json.loads(Path(file).read_text(encoding="utf-8")))
-        case _:
-            sys.exit(__doc__)
+    main()
