@@ -25,10 +25,9 @@ from kd_core.base.config import LabError
 from kd_core.base.files import SaveError, read_text, write_atomic
 from kd_core.base.paths import INSTALLED, ROOT
 from kd_core.base.templates import said
-from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.exchange.model_card import model_card
-from kd_core.runs.run import RECORD_COLUMNS, Run, StoreError
+from kd_core.runs.run import RECORD_COLUMNS, Run, StoreError, shipped_name
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from kd_core.training.records import RecordRow
@@ -190,10 +189,10 @@ def ship(store: Store, run_id: str) -> Path:
     folder = FOLDER / name
     tensors.save_tensors(folder / WEIGHTS, halves if rounded else weights)
     facts = {
-        "name": f"{info_of(run.config.dataset).label} {run.config.role}, shipped",
-        "note": "It comes with KD Lab. The weights were rounded to float16, which changed no test error."
+        "name": shipped_name(run.config),
+        "note": said("It comes with KD Lab. The weights were rounded to float16, which changed no test error.")
         if rounded
-        else "It comes with KD Lab, its weights in float32, as float16 changed test errors.",
+        else said("It comes with KD Lab, its weights in float32, as float16 changed test errors."),
         "command": COMMAND,
         "data_md5": data_md5(dataset),
         "weights_sha256": hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest(),

@@ -271,7 +271,7 @@ def names(runs: Sequence[Run]) -> dict[str, str]:
             name = CALLED[role]
             for setting in _what_sets_apart(run.config, settings):
                 name = Said("{name}, {setting}", name=name, setting=setting)
-            name = Said("{name}", name=run.name) if run.name else name
+            name = Said("{name}", name=run.named) if run.name else name
             mistake = run.config.mistake_said
             called[run.id] = Said("{name}{mistake}", name=name, mistake=mistake) if mistake else name
     counts = Counter(called.values())

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, is_file, read_text
-from kd_core.base.templates import said
-from kd_core.data.catalogue import called
-from kd_core.training.config import PRECISIONS, RunConfig
+from kd_core.base.templates import Said, said
+from kd_core.data.catalogue import called, info_of
+from kd_core.training.config import PRECISIONS, ROLES, RunConfig
 from kd_core.training.records import RecordRow
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -64,6 +64,11 @@ class StoreError(LabError):
     """The store cannot be used, or has no such run; one sentence says what to do."""
 
 
+def shipped_name(config: RunConfig) -> Said:
+    """What a run that comes with KD Lab is called."""
+    return said("{data} {role}, shipped", data=info_of(config.dataset).label, role=ROLES[config.role])
+
+
 @dataclass(frozen=True)
 class Run:
     """One row, as it stood when it was read. Times are seconds since 1970; message is a sentence for people.
@@ -104,12 +109,25 @@ class Run:
         """All that asked for it, the first of them first."""
         return self.browser, *self.joined
 
+    @property
+    def ships(self) -> bool:
+        """Whether it is called as what comes with KD Lab is."""
+        return self.name == shipped_name(self.config)
+
+    @property
+    def named(self) -> str:
+        """What its user called it, if anything; the name of what comes with KD Lab is Said."""
+        return shipped_name(self.config) if self.ships else self.name
+
     @cached_property
     def label(self) -> str:
         """A name for lists: what its user called it, else what it is and the start of its id; and its mistake."""
-        if self.name:
-            return self.name + self.config.mistake_said
-        return f"{self.config.label} · {called(self.config.dataset)} · {self.id[:4]}"
+        if not self.name:
+            data = called(self.config.dataset)
+            return said("{label} · {data} · {id}", label=self.config.label, data=data, id=self.id[:4])
+        if self.config.mistake is None:
+            return self.named
+        return said("{label}{mistake}", label=self.named, mistake=self.config.mistake_said)
 
     @cached_property
     def settled(self) -> RunConfig:

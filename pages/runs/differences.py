@@ -8,7 +8,7 @@ import streamlit as st
 from kd_core.base import config as base_config
 from kd_core.runs.run import Run
 from pages.shared.language import _
-from pages.shared.words import cell
+from pages.shared.words import cell, in_language
 
 
 def difference_table(runs: Sequence[Run]) -> None:
@@ -17,7 +17,7 @@ def difference_table(runs: Sequence[Run]) -> None:
     if not differing:
         st.markdown(_("In nothing: their settings are the same."))
         return
-    names = [cell(f"{run.name or _(run.config.role)} {run.id[:4]}") for run in runs]
+    names = [cell(f"{in_language(run.named) or _(run.config.role)} {run.id[:4]}") for run in runs]
     rows = [
         {"setting": setting, **{name: _in_words(value) for name, value in zip(names, values, strict=True)}}
         for setting, values in differing.items()

@@ -218,7 +218,7 @@ def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, Any]:
     config, results, distillation = run.config, run.results, run.config.distillation
     return {
         "by": "●",
-        "run": cell(run.name or in_language(run.config.network)) + in_language(run.config.mistake_said),
+        "run": cell(in_language(run.named or run.config.network)) + in_language(run.config.mistake_said),
         "role": config.role,
         "data": in_language(info_of(config.dataset).label),
         "objective": distillation.info.label if distillation else None,
@@ -233,6 +233,6 @@ def _row(run: Run, me: str, zone: ZoneInfo, *, waits: bool) -> dict[str, Any]:
         "started": pd.Timestamp(run.created_at, unit="s", tz="UTC").tz_convert(zone),
         "whose": _whose(run, me),
         "tags": list(map(cell, run.tags)),
-        "note": cell(run.note),
+        "note": cell(_(run.note) if run.ships else run.note),
         "id": run.id,
     }

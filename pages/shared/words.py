@@ -52,8 +52,8 @@ def literal(text: str) -> str:
 
 def explained(text: str) -> str | None:
     """The sentences on the terms of GLOSSARY in a text, for help=; None where it has none."""
-    terms = ((term if term in text else _(term), meaning) for term, meaning in GLOSSARY.items())
-    return "  \n".join(f"**{term}**: {_(meaning)}" for term, meaning in terms if term in text) or None
+    terms = ((_(term), meaning) for term, meaning in GLOSSARY.items() if term in text or _(term) in text)
+    return "  \n".join(f"**{term}**: {_(meaning)}" for term, meaning in terms) or None
 
 
 def glossary() -> dict[str, str]:

@@ -207,7 +207,7 @@ def teacher_fields(base: StoryConfig, wrong: list[str]) -> tuple[tuple[str, ...]
             run = known[run_id]
             return _(
                 "{name}, {errors:,} test errors ({id})",
-                name=run.name or _(run.config.network),
+                name=run.named or run.config.network,
                 errors=run.results["test_errors"],
                 id=run_id[:4],
             )

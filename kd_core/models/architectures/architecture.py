@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from kd_core.base.templates import said
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -46,12 +48,15 @@ def activation(config: "ModelConfig") -> "nn.Module":
     return made
 
 
-def unusual(config: "ModelConfig") -> str:
-    """What of a config's layers is not as usual, to be put behind its label."""
-    words: list[str] = [] if config.activation == "relu" else [config.activation]
-    words += ["norm last"] if config.norm_last else []
-    words += [] if config.pool == "max" else [f"{config.pool} pooling" if config.pool == "average" else "no pooling"]
-    return "".join(f", {word}" for word in words)
+def with_unusual(label: str, config: "ModelConfig") -> str:
+    """A label, and behind it what of a config's layers is not as usual."""
+    if config.activation != "relu":
+        label = said("{network}, {activation}", network=label, activation=config.activation)
+    if config.norm_last:
+        label = said("{network}, norm last", network=label)
+    if config.pool == "average":
+        return said("{network}, average pooling", network=label)
+    return label if config.pool == "max" else said("{network}, no pooling", network=label)
 
 
 def first_layer(model: "nn.Module", channels: int, *, kernel: int | None = None, stride: int | None = None) -> None:

@@ -11,8 +11,8 @@ from kd_core.models.architectures.architecture import (
     Layer,
     Widths,
     activation,
-    unusual,
     with_stages,
+    with_unusual,
 )
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _pooling(config: "ModelConfig") -> "nn.Module":
 def _short(config: "ModelConfig") -> str:
     default = type(config).model_fields["channels"].default
     plain = CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
-    return plain + unusual(config)
+    return with_unusual(plain, config)
 
 
 def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from kd_core.models.architectures.architecture import (
     Layer,
     Widths,
     activation,
-    unusual,
+    with_unusual,
 )
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ MLP = Architecture(
     build,
     Widths("hidden", said("hidden units"), said("800, 800 is the paper's student")),
     reads=("hidden", "dropout_input", "dropout_hidden", "batch_norm"),
-    short=lambda config: f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}{unusual(config)}",
+    short=lambda config: with_unusual(f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}", config),
     features=lambda config: bool(config.hidden),
     drops=lambda config: bool(config.dropout_input or (config.dropout_hidden and config.hidden)),
     recognise=_recognise,

@@ -21,7 +21,7 @@ def manage_runs(runs: list[Run]) -> None:
     offer_undo()
     with st.container(horizontal=True, gap="small"):
         for run in runs:
-            menu(run, literal(f"{run.name or _(ROLES[run.config.role])} · {run.id[:4]}"))
+            menu(run, literal(f"{in_language(run.named) or _(ROLES[run.config.role])} · {run.id[:4]}"))
 
 
 def menu(run: Run, label: str) -> None:
