@@ -76,7 +76,7 @@ def test_the_wheel_names_its_command_and_its_extra(installed):
     [kd_lab] = importlib.metadata.distributions(name="kd-lab", path=[str(installed)])
     assert [(script.name, script.value) for script in kd_lab.entry_points] == [("kd-lab", "kd_core.__main__:main")]
     app = {Requirement(line).name for line in kd_lab.requires if "extra ==" in line}
-    assert app == {"streamlit", "starlette", "itsdangerous", "plotly", "segno"}
+    assert app == {"streamlit", "starlette", "itsdangerous", "plotly", "segno", "babel"}
 
 
 def test_the_installed_command_trains_and_knows_what_ships(shell):
