@@ -19,7 +19,7 @@ from pages.shared.language import _, current, spoken
 from pages.shared.parts.button import in_turn
 from pages.shared.parts.naming import shades, short_names
 from pages.shared.session import services
-from pages.shared.words import explained, in_language, literal
+from pages.shared.words import explained, hardware, in_language, literal
 
 if TYPE_CHECKING:
     from kd_core.evaluation.speed import Speeds
@@ -78,7 +78,8 @@ def costs(compared: Compared) -> Section:
 def _conditions(speed: "Speeds") -> str:
     """Say what a speed was measured on and with."""
     conditions = speed["conditions"]
-    return _(TEXTS["conditions"], **{**conditions, "order": _(conditions["order"])})
+    shown = {"order": _(conditions["order"]), "processor": hardware(conditions["processor"])}
+    return _(TEXTS["conditions"], **{**conditions, **shown})
 
 
 def _point(compared: Compared, model: Model) -> dict[str, Any]:

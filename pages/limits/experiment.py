@@ -20,6 +20,7 @@ from pages.shared.parts.missing import say_missing
 from pages.shared.parts.start import choose_seeds, launch
 from pages.shared.session import services
 from pages.shared.session.address import chosen, selected
+from pages.shared.words import hardware
 
 SKIP = "skip"
 GUESSES = "limits_guesses"
@@ -101,7 +102,7 @@ def result(given: Limit, redo: Redone, prediction: str) -> None:
     names = {_as_begun(label): _as_begun(_(label)) for label in given.labels.values()}
     rows = [(names[name], *map(_, numbers)) for name, *numbers in outcome.cells(given, there)]
     st.dataframe(pd.DataFrame(rows, columns=[*map(_, outcome.head(given, there))]), hide_index=True)
-    st.caption(f"{_(outcome.note(there))} {_origin(given, redo, there.machine)}")
+    st.caption(f"{_(outcome.note(there))} {_origin(given, redo, hardware(there.machine))}")
 
 
 def _of_main(given: Limit, sentence: str) -> str:

@@ -75,6 +75,7 @@ def pick_runs(runs: Listing) -> list[Run]:
             "whose": _("whose"),
             "tags": st.column_config.ListColumn(_("tags")),
             "note": _("note"),
+            "id": _("id"),
         },
     )
     picked_here = [shown[row] for row in picked.selection.rows if row < len(shown)]

@@ -41,6 +41,9 @@ _MONTHS = (
     *(said("Jan"), said("Feb"), said("Mar"), said("Apr"), said("May"), said("Jun")),
     *(said("Jul"), said("Aug"), said("Sep"), said("Oct"), said("Nov"), said("Dec")),
 )
+_MACHINE = re.compile(
+    r"(?P<processor>[^;]+), (?P<cores>\d+) cores(?:, (?P<threads>\d+) threads, torch (?P<torch>[^;]+))?"
+)
 NOTHING = "\u200b"
 """A space of no width: a browser makes no link, and a spreadsheet no formula, of what has one in it."""
 
@@ -71,6 +74,17 @@ def moment(seconds: float) -> Said:
     at = time.localtime(seconds)
     day, clock = time.strftime("%d", at), time.strftime("%H:%M", at)
     return said("{day} {month} {clock}", day=day, month=_MONTHS[at.tm_mon - 1], clock=clock)
+
+
+def hardware(text: str) -> str:
+    """What the engine wrote of machines, such as 'AMD EPYC, 2 cores', in the language that is read."""
+
+    def said_again(machine: re.Match[str]) -> str:
+        if machine["torch"] is None:
+            return _("{processor}, {cores} cores", processor=machine["processor"], cores=machine["cores"])
+        return _("{processor}, {cores} cores, {threads} threads, torch {torch}", **machine.groupdict())
+
+    return _MACHINE.sub(said_again, text)
 
 
 def cell(text: str) -> str:
