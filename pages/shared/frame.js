@@ -1,7 +1,8 @@
 // What Streamlit's navigation lacks. On a phone its drawer lies over the page: it closes once a page was chosen, and its
 // button says what it opens. A list with sections in it is none to a screen reader. The menu that holds the page is marked
-// as its link is. MENUS: their pages; MENU_OF_PAGES: its name in each language. The server writes both before this
-// (routes.py). The document is in the language of the address, else the browser's, as language.py settles.
+// as its link is. MENUS: their pages; MENU_OF_PAGES: its name in each language; CONTROLS: what Streamlit's controls say,
+// by language. The server writes them before this (routes.py). The document is in the language of the address, else the
+// browser's, as language.py settles.
 document.addEventListener("click", ({ target }) => {
   if (innerWidth > 768 || !target.closest('[data-testid="stSidebarNavLink"]')) return;
   setTimeout(() => document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click());
@@ -22,9 +23,39 @@ function markMenu() {
     if (button.ariaCurrent !== String(holds)) button.ariaCurrent = holds;
   }
 }
+const SPEAKING = ":is([aria-label], [title], [placeholder]):not([data-tag], [data-tag] [title])", WRITTEN = ["stFileUploader", "InputInstructions", "stTooltipContent"]
+  .map((part) => `[data-testid="${part}"]`).join() + `, [role="menuitem"], [role="listbox"], [data-testid="stSkipToContent"]`;
+const known = new Map();  // what Streamlit's controls were seen to say -> in the language of the document
+function inLanguage(said) {
+  if (known.has(said)) return known.get(said);
+  let found = said;
+  for (const [english, words] of Object.entries(CONTROLS[document.documentElement.lang])) {
+    const pattern = english.replace(/[.?()]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)");
+    const match = said.trim().match(`^${pattern}$`);
+    if (match) found = words.replace(/\{(\w+)\}/g, (_place, name) => match.groups[name]);
+  }
+  known.set(said, found);
+  return found;
+}
+function sayControls() {
+  if (!CONTROLS[document.documentElement.lang]) return;
+  for (const element of document.querySelectorAll(SPEAKING)) {
+    for (const attribute of ["aria-label", "title", "placeholder"]) {
+      const said = element.getAttribute(attribute);
+      if (said && inLanguage(said) !== said) element.setAttribute(attribute, inLanguage(said));
+    }
+  }
+  for (const element of document.querySelectorAll(WRITTEN)) {
+    const texts = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+      if (inLanguage(text.data) !== text.data) text.data = inLanguage(text.data);
+    }
+  }
+}
 new MutationObserver(() => {
   if (document.documentElement.lang !== language()) document.documentElement.lang = language();
   markMenu();
+  sayControls();
   for (const [selector, attribute, say] of MEND) {
     const value = say();
     for (const element of document.querySelectorAll(`${selector}:not([${attribute}="${value}"])`)) element.setAttribute(attribute, value);

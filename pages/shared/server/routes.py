@@ -67,11 +67,15 @@ def _send_style(request: Request) -> Response:
 def _send_script(request: Request) -> Response:
     menus: dict[str, list[str]] = {}
     menu: dict[str, str] = {}
+    controls: dict[str, dict[str, str]] = {}
     for code in language.LANGUAGES:
         with spoken(code):
             menus |= {_(title): [page.path for page in pages] for title, pages in SECTIONS.items() if title}
             menu[code] = _("Menu of pages")
-    script = f"const MENUS = {json.dumps(menus)}, MENU_OF_PAGES = {json.dumps(menu)};\n"
+            if code != language.ENGLISH:
+                controls[code] = {str(words): _(words) for words in streamlit_patches.CONTROLS}
+    said = {"MENUS": menus, "MENU_OF_PAGES": menu, "CONTROLS": controls}
+    script = "".join(f"const {name} = {json.dumps(words)};\n" for name, words in said.items())
     script += FRAME.with_suffix(".js").read_text(encoding="utf-8")
     return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
