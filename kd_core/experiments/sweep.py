@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from kd_core.base.config import Config, ConfigError
-from kd_core.base.templates import said
+from kd_core.base.templates import Said, said
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.evaluation.statistics import FEWEST_SEEDS, mean_interval
 from kd_core.losses.config import DistillationConfig
@@ -41,11 +41,11 @@ class SweepConfig(Config):
         for name in ("widths", "temperatures", "alphas", "seeds"):
             values = getattr(self, name)
             if not values:
-                raise ConfigError(said("{name} is empty: name at least one value", name=name))
+                raise ConfigError(said("{name} is empty: name at least one value", name=Said(name)))
             twice = [value for value in values if values.count(value) > 1]
             if twice:
                 raise ConfigError(
-                    said("{name} names {value:g} more than once: name each value once", name=name, value=twice[0])
+                    said("{name} names {value:g} more than once: name each value once", name=Said(name), value=twice[0])
                 )
         if self.cell_count > MAX_CELLS:
             raise ConfigError(

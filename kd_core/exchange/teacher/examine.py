@@ -19,7 +19,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy
 from kd_core.exchange.teacher.readings import Reading, Ways, of_columns
 from kd_core.exchange.teacher.search import Chosen, Search, Tell
-from kd_core.exchange.teacher.trial import Ask, Outcome
+from kd_core.exchange.teacher.trial import OPTIONS, Ask, Outcome
 from kd_core.exchange.teacher.weights import MAX_NAMES, TeacherError, joined
 from kd_core.models import black_box
 from kd_core.training.config import RunConfig, TrainingConfig
@@ -65,9 +65,10 @@ def examine(content: bytes, ask: Ask, dataset: Dataset, tell: Tell) -> Outcome[d
                 share=1 - errors / len(labels),
             ),
         )
+    options = [(question.name, reading[question.name]) for question in chosen.questions]
     answers = [
-        said("{question} {answer}", question=_QUESTIONS[question.name], answer=reading[question.name])
-        for question in chosen.questions
+        said("{question} {answer}", question=_QUESTIONS[name], answer=OPTIONS.get(option, option))
+        for name, option in options
     ]
     notes += (said("What its file does not tell was tried: {answers}.", answers=joined(answers, "; ")),)
     return Outcome(config, state, notes, warning, errors, len(labels), chosen.questions)

@@ -66,6 +66,14 @@ QUESTIONS = {
     "norm_last": said("Batch norm after activation"), "pool": said("Pooling"), "first_stride": said("First stride"),
     "pixels": said("Pixels"), "inverted": said("Dark and light exchanged"),
 }  # fmt: skip
+OPTIONS = {
+    str(option): option
+    for option in (
+        said("own"), said("no"), said("yes"), said("its own"), said("stated"), said("average"), said("max"),
+        said("none"),
+    )
+}  # fmt: skip
+"""Answers that are words; others are names."""
 
 
 class Question(NamedTuple):
