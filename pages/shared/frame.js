@@ -23,8 +23,9 @@ function markMenu() {
     if (button.ariaCurrent !== String(holds)) button.ariaCurrent = holds;
   }
 }
-const SPEAKING = ":is([aria-label], [title], [placeholder]):not([data-tag], [data-tag] [title])", WRITTEN = ["stFileUploader", "InputInstructions", "stTooltipContent"]
-  .map((part) => `[data-testid="${part}"]`).join() + `, [role="menuitem"], [role="listbox"], [data-testid="stSkipToContent"]`;
+const SPEAKING = ":is([aria-label], [title], [placeholder]):not([data-tag], [data-tag] [title])";
+const WRITTEN = '[role="menuitem"], [role="listbox"], ' + ["stTopNavSection", "stSkipToContent", "stFileUploader", "InputInstructions",
+  "stTooltipContent"].map((part) => `[data-testid="${part}"]`).join();
 const known = new Map();  // what Streamlit's controls were seen to say -> in the language of the document
 function inLanguage(said) {
   if (known.has(said)) return known.get(said);

@@ -250,16 +250,17 @@ LOST = {
 }
 """What Streamlit says of a lost connection, in template strings, and what we say."""
 CONTROLS = (
-    *(said("App pages"), said("Skip to main content"), said("Help"), said("Help for {what}"), said("Open")),
+    *(said("App pages"), said("{count} more"), said("Skip to main content"), said("Help"), said("Help for {what}")),
     *(said("Choose an option"), said("Choose options"), said("Choose or add options"), said("Add options")),
-    *(said("Add: {what}"), said("Remove {what}"), said("Selected values"), said("Clear all")),
-    *(said("Clear value"), said("Clear entry"), said("No results"), said("Increment"), said("Decrement")),
+    *(said("Add: {what}"), said("Remove {what}"), said("Selected values"), said("Select all")),
+    *(said("Clear all"), said("Clear value"), said("Clear entry"), said("No results")),
+    *(said("Increment"), said("Decrement")),
     *(said("Press {key} to apply"), said("Press {key} to submit form"), said("Show password"), said("Hide password")),
     *(said("Upload"), said("file upload"), said("{size} per file"), said("Drag and drop a file here")),
     *(said("{kind} files are not allowed."), said("File must be {size} or smaller."), said("Uploading...")),
     *(said("Download as CSV"), said("Fullscreen"), said("Close fullscreen"), said("Search"), said("Show/hide columns")),
     *(said("Sort ascending"), said("Sort descending"), said("Autosize"), said("Pin column"), said("Unpin column")),
-    *(said("Hide column"), said("Format"), said("Select all"), said("Copy to clipboard"), said("Copied")),
+    *(said("Hide column"), said("Format"), said("Copy to clipboard"), said("Copied"), said("Open")),
 )
 """What Streamlit's own controls say. frame.js has them say it in the language of the document."""
 FRAME = """
