@@ -12,9 +12,13 @@ from node import computed_by
 
 from kd_core.base.config import LabError
 from kd_core.base.templates import counted, said
+from kd_core.models.config import ModelConfig
+from kd_core.runs.run import Run
+from kd_core.training.config import RunConfig
 from pages.shared import language
 from pages.shared.components.common.browser import COMMON_JS, with_words
 from pages.shared.language import plural
+from pages.shared.words import in_language
 
 PARTICLES = {
     # digits, as they are read in Korean
@@ -274,3 +278,23 @@ def test_dates_are_in_the_order_of_the_language(korean):
     assert language.when(moment, "dd MMMM yyyy") == "30 November 2026"
     korean({})
     assert language.when(moment, "dd MMMM yyyy") == "2026년 11월 30일"
+
+
+@pytest.mark.parametrize(
+    ("name", "english", "read"),
+    [
+        ("", "teacher mlp 30, norm last · digits · 0a1b", "교사 mlp 30, 활성화 뒤 정규화 · digits · 0a1b"),
+        ("MNIST teacher, shipped", "MNIST teacher, shipped", "MNIST teacher, shipped"),
+        (
+            "Digits (scikit-learn) teacher, shipped", "Digits (scikit-learn) teacher, shipped",
+            "scikit-learn 손글씨 숫자 교사(기본 제공)",
+        ),
+        ("teacher", "teacher", "teacher"),
+    ],
+)  # fmt: skip
+def test_the_label_of_a_run_is_translated_but_what_somebody_called_it(name, english, read):
+    config = RunConfig(role="teacher", dataset="digits", model=ModelConfig(hidden=(30,), norm_last=True))
+    label = Run(id="0a1b2c3d4e", created_at=0, config=config, batch="", status="queued", name=name).label
+    assert label == english
+    with language.spoken("ko"):
+        assert in_language(label) == read

@@ -16,11 +16,12 @@ from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs.run import new_id
 from pages.compare import sections
 from pages.runs import table
+from pages.shared import language
 from pages.shared.components.common.browser import COMMON_JS
 from pages.shared.figures import curves
 from pages.shared.figures.curves import Curve
 from pages.shared.session import pickers
-from pages.shared.words import GLOSSARY, NOTHING, cell, explained, literal, with_article
+from pages.shared.words import GLOSSARY, NOTHING, cell, explained, hardware, literal, with_article
 
 NODE = Path(playwright.__file__).parent / "driver" / "node"
 """The one that Playwright brings."""
@@ -152,6 +153,26 @@ def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
     components = TOP / "pages" / "shared" / "components"
     heads = (components / "temperature_bars" / "temperature_bars.js").read_text(encoding="utf-8")
     assert {"effective classes", "KL from"} <= {term for term in GLOSSARY if term in heads}
+
+
+def test_a_term_is_explained_under_its_name_in_the_language_that_is_read():
+    with language.spoken("ko"):
+        assert explained("nats").startswith(f"**{language._('nats')}**: ")
+
+
+@pytest.mark.parametrize(
+    ("machine", "korean"),
+    [
+        ("AMD EPYC, 2 cores", "AMD EPYC, 코어 2개"),
+        ("A, B, 8 cores, 4 threads, torch 2.1; C, 1 cores, 1 threads, torch 2.2",
+         "A, B, 코어 8개, 스레드 4개, torch 2.1; C, 코어 1개, 스레드 1개, torch 2.2"),
+        ("a machine", "a machine"),
+    ],
+)  # fmt: skip
+def test_what_the_engine_wrote_of_machines_is_translated(machine, korean):
+    assert hardware(machine) == machine
+    with language.spoken("ko"):
+        assert hardware(machine) == korean
 
 
 @pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
