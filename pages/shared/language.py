@@ -181,7 +181,9 @@ PARTICLES = {
     "이(라)": ("이라", "라"),
     "으로(로)": ("으로", "로"),
 }
-_PARTICLE = re.compile(r"(\S)([)\]'\"”’*`]*)(" + "|".join(map(re.escape, PARTICLES)) + ")")
+_MARKS = r"""[)\]'"”’*`]*"""
+_PARTICLE = re.compile(rf"(\S)({_MARKS}(?:\([^()]*\))?{_MARKS})(" + "|".join(map(re.escape, PARTICLES)) + ")")
+"""A particle fits the word before it, not what is added to that in brackets."""
 _CLOSED_DIGITS, _CLOSED_LETTERS = "013678", "lmnr"
 """Digits and letters that, read in Korean, end in a consonant: 영 일 삼 육 칠 팔, 엘 엠 엔 알."""
 

@@ -8,7 +8,7 @@ const plural = (one, many, count, values = {}) => _(count === 1 ? one : many, { 
 
 // Korean whose particles fit what stands before them: "3은(는)" reads "3은".
 const PARTICLES = { "은(는)": "은는", "이(가)": "이가", "을(를)": "을를", "과(와)": "과와", "이(라)": ["이라", "라"], "으로(로)": ["으로", "로"] };
-const withParticles = (text) => text.replace(/(\S)([)\]'"”’*`]*)(은\(는\)|이\(가\)|을\(를\)|과\(와\)|이\(라\)|으로\(로\))/g, (all, last, marks, particle) => {
+const withParticles = (text) => text.replace(/(\S)([)\]'"”’*`]*(?:\([^()]*\))?[)\]'"”’*`]*)(은\(는\)|이\(가\)|을\(를\)|과\(와\)|이\(라\)|으로\(로\))/g, (all, last, marks, particle) => {
   const place = last >= "가" && last <= "힣" ? (last.charCodeAt(0) - 0xac00) % 28 : -1;
   const closed = place > 0 || /[013678lmnr]/i.test(last), l = place === 8 || /[178lr]/i.test(last);
   return last + marks + PARTICLES[particle][closed && !(particle === "으로(로)" && l) ? 0 : 1];
