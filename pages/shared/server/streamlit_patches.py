@@ -254,7 +254,7 @@ CONTROLS = (
     *(said("Choose an option"), said("Choose options"), said("Choose or add options"), said("Add options")),
     *(said("Add: {what}"), said("Remove {what}"), said("Selected values"), said("Select all")),
     *(said("Clear all"), said("Clear value"), said("Clear entry"), said("No results")),
-    *(said("Increment"), said("Decrement"), said("Link to heading")),
+    *(said("Increment"), said("Decrement"), said("Link to heading"), said("Clear selection")),
     *(said("Press {key} to apply"), said("Press {key} to submit form"), said("Show password"), said("Hide password")),
     *(said("Upload"), said("file upload"), said("{size} per file"), said("Drag and drop a file here")),
     *(said("{kind} files are not allowed."), said("File must be {size} or smaller."), said("Uploading...")),
