@@ -136,3 +136,35 @@ def test_filters_of_the_runs_stand_in_the_other_language(server_as_it_ships, new
     for switch, word in (("한국어", "교사"), ("English", "teacher")):
         page.get_by_role("button", name=switch, exact=True).click()
         expect(page.locator("[data-tag]", has_text=word)).to_have_count(1)
+
+
+def test_what_streamlit_says_of_its_own_is_korean_too(server_as_it_ships, new_page):
+    page = new_page(width=900)
+    shown(page, f"{server_as_it_ships}/runs?lang=ko")
+    expect(page.get_by_test_id("stHeader").get_by_text(re.compile("^[0-9]+개 더$"))).to_be_visible()
+    expect(page.get_by_placeholder("선택하세요")).to_have_count(4)
+    page.get_by_role("textbox", name="검색").fill("mlp")
+    expect(page.get_by_text("적용하려면 Enter 키를 누르세요")).to_be_visible()
+    shown(page, f"{server_as_it_ships}/data?lang=ko")
+    expect(page.get_by_test_id("stFileUploader").first).to_contain_text(re.compile("올리기.*파일당 200MB"))
+    shown(page, f"{server_as_it_ships}/sweep?lang=ko")
+    expect(page.get_by_role("button", name="4.0 제거", exact=True)).to_have_count(1)
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_nothing_lies_over_what_closes_the_drawer_on_a_phone(server_as_it_ships, new_page, lang):
+    page = new_page(width=390, height=844)
+    shown(page, f"{server_as_it_ships}/temperature?lang={lang}")
+    for _turn in range(3):
+        page.get_by_test_id("stExpandSidebarButton").click()
+        page.get_by_test_id("stSidebarCollapseButton").get_by_role("button").click()
+        expect(page.get_by_test_id("stSidebarNavLink").first).to_be_hidden()
+
+
+def test_a_charts_title_breaks_where_a_phone_is_too_narrow_for_it(server_as_it_ships, new_page):
+    page = new_page(width=390, height=844)
+    shown(page, f"{server_as_it_ships}/lesson?lang=ko&lesson=compare")
+    title = page.locator(".st-key-lesson_seeds .gtitle")
+    expect(title.locator("tspan")).not_to_have_count(0)
+    box = title.bounding_box()
+    assert box["x"] + box["width"] <= 390
