@@ -14,7 +14,8 @@ from serving import TRAINED_MS, serve
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 
 from kd_core.exchange import shipped
-from kd_core.experiments.lesson.catalogue import STEPS
+from kd_core.experiments.lesson.catalogue import STEPS, entry
+from pages.shared import language
 
 HEADLINE = re.compile("^The distilled student makes")
 
@@ -108,25 +109,34 @@ def assert_shown(page, selector):
     assert box["y"] + box["height"] <= 720, selector
 
 
-def walk(page, address, likest, *, trains):
-    """Go through the lesson from first to last step: predict, and see what it speaks of."""
-    page.goto(address)
-    page.get_by_role("link", name="Start the lesson").click()
+LEITMOTIF = "{models}: **{subject}**, and a little **{likest}**"
+ERRORS = (
+    "The baseline made **{baseline}** errors of {examples}, the student **{distilled}**, their teacher **{teacher}**."
+)
+
+
+def walk(page, address, likest, *, trains, code="en"):
+    """Go through the lesson from first to last step, in a language: predict, and see what it speaks of."""
+    say = language.translations(code).gettext
+    leitmotif = say(LEITMOTIF).format(models="", subject=2, likest=likest).replace("**", "").lstrip(": ")
+    page.goto(f"{address}/?lang={code}")
+    page.get_by_role("link", name=say("Start the lesson")).click()
     for step in STEPS:
-        expect(page.get_by_role("heading", name=step.title, level=1)).to_be_visible(timeout=TRAINED_MS)
+        expect(page.get_by_role("heading", name=say(step.title), level=1)).to_be_visible(timeout=TRAINED_MS)
         expect(page).to_have_url(re.compile(rf"lesson={step.name}"))
-        expect(page.get_by_text(f"2, and a little {likest}")).to_be_visible()
+        expect(page.get_by_text(leitmotif)).to_be_visible()
         expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
         if step.view == "distill" and trains:
-            page.get_by_role("button", name="Distill now").click()
+            page.get_by_role("button", name=say("Distill now")).click()
         elif step.view not in ("distill", "missing", "end"):
             assert_shown(page, SHOWN.get(step.view, CHART))
         if step.ahead:
             page.locator(f".st-key-lesson_choice_{step.ahead} label").nth(1).click()
-            expect(page.get_by_text("You predicted")).to_be_visible()
+            expect(page.get_by_text(say("You predicted"))).to_be_visible()
             if trains:
                 assert_shown(page, SHOWN["distill"])
-                expect(page.get_by_text("their teacher")).to_be_visible(timeout=TRAINED_MS)
+                teacher = say(ERRORS).split("**")[-3].strip()  # the words before its number
+                expect(page.get_by_text(teacher)).to_be_visible(timeout=TRAINED_MS)
         elif step.question:
             if step.view != "hot":  # predicted while it trained
                 page.locator(f".st-key-lesson_choice_{step.question} label").nth(1).click()
@@ -135,9 +145,10 @@ def walk(page, address, likest, *, trains):
         if step.view != "end":
             expect(page.get_by_test_id("stBaseButton-primary")).to_have_count(1)
             page.locator(".st-key-lesson_next button").click()
-    alike = page.get_by_role("row", name=re.compile("teacher find most like 2"))
-    expect(alike).to_contain_text(likest)
-    expect(page.get_by_text("no guess")).to_have_count(0)
+    with language.spoken(code):
+        prompt = language._(entry("questions.most_alike.prompt"), subject=2).replace("**", "")
+    expect(page.get_by_role("row", name=prompt)).to_contain_text(likest)
+    expect(page.get_by_text(say("no guess"))).to_have_count(0)
 
 
 def test_the_lesson_is_walked_from_first_to_last_step_without_mnist(offline_address, new_page):
@@ -160,8 +171,17 @@ def test_the_lesson_is_walked_from_first_to_last_step_without_mnist(offline_addr
 
 
 @pytest.mark.usefixtures("mnist")
-def test_the_lesson_is_walked_with_mnist(server_as_it_ships, new_page):
-    walk(new_page(height=720), server_as_it_ships, "7", trains=False)
+@pytest.mark.parametrize("code", language.LANGUAGES)
+def test_the_lesson_is_walked_with_mnist(server_as_it_ships, new_page, code):
+    walk(new_page(height=720), server_as_it_ships, "7", trains=False, code=code)
+
+
+def test_the_lesson_is_walked_in_korean_without_mnist(offline_address, new_page):
+    page = new_page(height=720)
+    walk(page, offline_address, "3", trains=True, code="ko")
+    with page.expect_download() as got:
+        page.get_by_role("button", name="한 장으로 보는 수업").click()
+    assert 'lang="ko"' in Path(got.value.path()).read_text(encoding="utf-8")
 
 
 def test_a_timer_of_the_page_before_leaves_a_page_that_a_button_opened_whole(offline_address):
