@@ -5,6 +5,7 @@ import re
 import pytest
 from accessible import assert_accessible
 from playwright.sync_api import expect
+from serving import TRAINED_MS
 from shifting import SETTLED, SHIFTS
 
 from pages.shared.navigation import LISTED
@@ -36,6 +37,18 @@ def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     assert page.evaluate("shifted") < GOOD_SHIFT
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(MOVES) == []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
+        page.wait_for_function(SETTLED)
+        assert_accessible(page, scheme)
+
+
+def test_code_can_be_read_in_light_and_dark(server_as_it_ships, new_page):
+    page = new_page()
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{server_as_it_ships}/export")
+    page.get_by_test_id("stCode").first.wait_for(timeout=TRAINED_MS)  # once its files have been made
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
