@@ -126,7 +126,7 @@ HAS_FOCUS = """(element) => {
 def reach(part):
     """Press Tab until this part of its page has the focus."""
     part.wait_for()
-    for _ in range(60):
+    for _ in range(120):
         part.page.keyboard.press("Tab")
         if part.evaluate(HAS_FOCUS):
             return

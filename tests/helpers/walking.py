@@ -362,18 +362,28 @@ class Walk:
         if chosen is not None:
             self._click_option(element, offered[chosen])
         if chosen is None or name.kind == "several":
-            self.page.keyboard.press("Escape")
+            self._close_list()
         self.page.locator('[role="listbox"]').wait_for(state="detached")  # while it is open, nothing else is a control
         return [*value, chosen.removeprefix("Add: ")] if chosen and name.kind == "several" else chosen
 
     def _click_option(self, element: ElementHandle, option: Locator) -> None:
         """Click an option of the list; a page that moved under the open list has left it outside the window."""
-        try:
-            option.click(timeout=STANDS)
-        except PlaywrightTimeoutError:
-            self.page.keyboard.press("Escape")
+        for _ in range(SEVERAL):
+            with contextlib.suppress(PlaywrightTimeoutError):
+                option.click(timeout=STANDS)
+                return
+            self._close_list()
+            element.evaluate("(e) => e.scrollIntoView({ block: 'center' })")
             self._offered(element)
-            option.click()
+        option.click()
+
+    def _close_list(self) -> None:
+        """Close the list; one that is drawn anew at this moment does not hear a key."""
+        listed = self.page.locator('[role="listbox"]')
+        while listed.count():
+            self.page.keyboard.press("Escape")
+            with contextlib.suppress(PlaywrightTimeoutError):
+                listed.wait_for(state="detached", timeout=1_000)
 
     def _offered(self, element: ElementHandle) -> dict[str, Locator]:
         """The first options of a list, which this opens."""
