@@ -8,7 +8,7 @@ document.addEventListener("click", ({ target }) => {
   setTimeout(() => document.querySelector('[data-testid="stSidebarCollapseButton"] button')?.click());
 });
 function language() {
-  const wished = [new URLSearchParams(location.search).get("lang"), navigator.language.slice(0, 2).toLowerCase()];
+  const wished = [new URLSearchParams(location.search).get("lang"), navigator.language.split("-")[0].toLowerCase()];
   return wished.find((code) => Object.hasOwn(MENU_OF_PAGES, code)) ?? "en";
 }
 const MEND = [
@@ -27,23 +27,23 @@ const SPEAKING = ":is([aria-label], [title], [placeholder]):not([data-tag], [dat
 const WRITTEN = '[role="menuitem"], [role="listbox"], ' + ["stTopNavSection", "stSkipToContent", "stFileUploader", "InputInstructions",
   "stTooltipContent"].map((part) => `[data-testid="${part}"]`).join();
 const known = new Map();  // what Streamlit's controls were seen to say -> in the language of the document
-function inLanguage(said) {
-  if (known.has(said)) return known.get(said);
-  let found = said;
+function inLanguage(text) {
+  if (known.has(text)) return known.get(text);
+  let translated = text;
   for (const [english, words] of Object.entries(CONTROLS[document.documentElement.lang])) {
     const pattern = english.replace(/[.?()]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)");
-    const match = said.trim().match(`^${pattern}$`);
-    if (match) found = words.replace(/\{(\w+)\}/g, (_place, name) => match.groups[name]);
+    const match = text.trim().match(`^${pattern}$`);
+    if (match) translated = words.replace(/\{(\w+)\}/g, (_place, name) => match.groups[name]);
   }
-  known.set(said, found);
-  return found;
+  known.set(text, translated);
+  return translated;
 }
 function sayControls() {
   if (!CONTROLS[document.documentElement.lang]) return;
   for (const element of document.querySelectorAll(SPEAKING)) {
     for (const attribute of ["aria-label", "title", "placeholder"]) {
-      const said = element.getAttribute(attribute);
-      if (said && inLanguage(said) !== said) element.setAttribute(attribute, inLanguage(said));
+      const text = element.getAttribute(attribute);
+      if (text && inLanguage(text) !== text) element.setAttribute(attribute, inLanguage(text));
     }
   }
   for (const element of document.querySelectorAll(WRITTEN)) {

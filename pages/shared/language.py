@@ -22,7 +22,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
-from kd_core.base.templates import Said
+from kd_core.base.templates import Said, said_by
 from pages.shared.server.streamlit_patches import runs_a_page
 
 ENGLISH = "en"
@@ -92,8 +92,7 @@ def plural(one: str, many: str, count: float, /, **values: object) -> str:
 
 def of_error(error: Exception) -> str:
     """The sentence of an error, which the engine raised with what it Said."""
-    said = error.args[0] if len(error.args) == 1 else str(error)
-    return _(said) if isinstance(said, str) else str(error)
+    return _(said_by(error))
 
 
 def _translated(template: str, many: str | None, values: Mapping[str, object]) -> str:
@@ -101,10 +100,10 @@ def _translated(template: str, many: str | None, values: Mapping[str, object]) -
     words = translations(language)
     if not template:  # which gettext keeps for what describes the catalogue
         return template
-    found = words.gettext(template) if many is None else words.ngettext(template, many, _whole(values["count"]))
+    own = words.gettext(template) if many is None else words.ngettext(template, many, _whole(values["count"]))
     if not values:
-        return found
-    text = found.format(**{name: _(value) if isinstance(value, Said) else value for name, value in values.items()})
+        return own
+    text = own.format(**{name: _(value) if isinstance(value, Said) else value for name, value in values.items()})
     return with_particles(text) if language == "ko" else text
 
 
@@ -155,14 +154,14 @@ def words_of(script: str, language: str) -> dict[str, str]:
     if language == ENGLISH:
         return {}
     words = translations(language)
-    found: dict[str, str] = {}
+    translated: dict[str, str] = {}
     for message in said_by_script(script):
         if isinstance(message, tuple):
-            one, many = message
-            found |= {form: words.ngettext(one, many, count) for count, form in ((1, one), (2, many))}
+            single, many = message
+            translated |= {form: words.ngettext(single, many, count) for count, form in ((1, single), (2, many))}
         else:
-            found[message] = words.gettext(message)
-    return found
+            translated[message] = words.gettext(message)
+    return translated
 
 
 def when(seconds: float, pattern: str) -> str:

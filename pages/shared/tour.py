@@ -67,7 +67,7 @@ def guide(page: str) -> None:
         _button(_(say("words.return")), at, key="lesson_return", icon=":material/undo:")
         ahead = neighbour(at, 1)
         if ahead is not None and page == at.page:
-            label = _(say("words.next", title=_(ahead.title)))
+            label = _(say("words.next", title=ahead.title))
             _button(label, ahead, key="lesson_next", icon=":material/chevron_right:")
         st.button(_(say("words.leave")), key="lesson_leave", type="tertiary", on_click=leave)
 

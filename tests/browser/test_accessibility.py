@@ -27,6 +27,14 @@ MOVES = """() => {
 """What has a transition or an animation that takes time."""
 
 
+def assert_accessible_in_light_and_dark(page):
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
+        page.wait_for_function(SETTLED)
+        assert_accessible(page, scheme)
+
+
 @pytest.mark.parametrize("path", [page.path for page in LISTED])
 def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     page = new_page()
@@ -37,11 +45,7 @@ def test_axe_finds_nothing_against_wcag_aa(server_as_it_ships, new_page, path):
     assert page.evaluate("shifted") < GOOD_SHIFT
     page.emulate_media(reduced_motion="reduce")
     assert page.evaluate(MOVES) == []
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
-        page.wait_for_function(SETTLED)
-        assert_accessible(page, scheme)
+    assert_accessible_in_light_and_dark(page)
 
 
 def test_code_can_be_read_in_light_and_dark(server_as_it_ships, new_page):
@@ -49,11 +53,7 @@ def test_code_can_be_read_in_light_and_dark(server_as_it_ships, new_page):
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"{server_as_it_ships}/export")
     page.get_by_test_id("stCode").first.wait_for(timeout=TRAINED_MS)  # once its files have been made
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        page.wait_for_function(f"getComputedStyle(document.querySelector('.stApp')).colorScheme === '{scheme}'")
-        page.wait_for_function(SETTLED)
-        assert_accessible(page, scheme)
+    assert_accessible_in_light_and_dark(page)
 
 
 def test_without_motion_a_colour_changes_everywhere_at_once(server_as_it_ships, new_page):

@@ -46,9 +46,9 @@ def ask(run_ids: Iterable[str], request: Literal["stop", "pause"]) -> None:
     """Stop or pause runs. Raises LabError for those of others."""
     going = [run for run in _own(run_ids) if not services.jobs().ask(run.id, request, services.browser())]
     if going:
-        one = _("{label} goes on for another browser.", label=going[0].label)
+        single = _("{label} goes on for another browser.", label=going[0].label)
         many = _("{count} runs go on for another browser.", count=len(going))
-        _say_left(one if len(going) == 1 else many, request)
+        _say_left(single if len(going) == 1 else many, request)
 
 
 _PRESS_AGAIN = {

@@ -74,8 +74,8 @@ def _send_script(request: Request) -> Response:
             menu[code] = _("Menu of pages")
             if code != language.ENGLISH:
                 controls[code] = {str(words): _(words) for words in streamlit_patches.CONTROLS}
-    said = {"MENUS": menus, "MENU_OF_PAGES": menu, "CONTROLS": controls}
-    script = "".join(f"const {name} = {json.dumps(words)};\n" for name, words in said.items())
+    constants = {"MENUS": menus, "MENU_OF_PAGES": menu, "CONTROLS": controls}
+    script = "".join(f"const {name} = {json.dumps(words)};\n" for name, words in constants.items())
     script += FRAME.with_suffix(".js").read_text(encoding="utf-8")
     return Response(script, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 

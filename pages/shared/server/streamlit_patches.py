@@ -130,9 +130,9 @@ def run_callbacks_whole(run_callback: Callable[..., None]) -> Callable[..., None
     Still needed: test_a_callback_runs_whole_though_another_click_comes fails without it.
     """
 
-    def run_whole(state: Any, *asked: Any, **named: Any) -> None:
+    def run_whole(state: Any, *positional: Any, **named: Any) -> None:
         with undisturbed():
-            run_callback(state, *asked, **named)
+            run_callback(state, *positional, **named)
 
     return run_whole
 
@@ -202,11 +202,12 @@ def newest(shown: str, written: list[str], is_bound: Callable[[str], bool]) -> s
     """
     wished = parse_qs(shown, keep_blank_values=True)
     known = [parse_qs(query, keep_blank_values=True) for query in written]
+    replaced = {}
     for name in {name for query in (wished, *known) for name in query if not is_bound(name)}:
         before = [query.get(name) for query in known]
         if before and wished.get(name) != before[-1] and wished.get(name) in before:
-            wished[name] = before[-1] or []
-    return urlencode(wished, doseq=True)
+            replaced[name] = before[-1] or []
+    return urlencode(wished | replaced, doseq=True) if replaced else shown
 
 
 @cache
@@ -230,12 +231,14 @@ def _by_document(words: Said) -> str:
     """What says words in a template string of JavaScript's, in the language of the document, as frame.js sets it."""
     from pages.shared import language
 
-    said_in: dict[str, str] = {}
+    translated: dict[str, str] = {}
     for code in language.LANGUAGES:
         with language.spoken(code):
-            said_in[code] = language._(words)
-    known = json.dumps({code: text for code, text in said_in.items() if code != language.ENGLISH}, ensure_ascii=False)
-    return f"${{{known}[document.documentElement.lang]??{json.dumps(said_in[language.ENGLISH])}}}"
+            translated[code] = language._(words)
+    known = json.dumps(
+        {code: text for code, text in translated.items() if code != language.ENGLISH}, ensure_ascii=False
+    )
+    return f"${{{known}[document.documentElement.lang]??{json.dumps(translated[language.ENGLISH])}}}"
 
 
 WE_ARE_LOST = said(
