@@ -352,6 +352,8 @@ class Tab:
             answer = ForwardMsg()
             answer.ParseFromString(self._socket.recv(timeout=SECONDS_A_PAGE))
             if answer.WhichOneof("type") == "script_finished":
+                if answer.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    continue  # the page runs once more: after a callback, or because it had not ended when this was asked
                 return Seen(
                     tuple(errors), tuple(warnings), tuple(crashes), buttons, widgets, options, tuple(components)
                 )
