@@ -70,6 +70,15 @@ class TrainingConfig(Config):
         return self.replace(epochs=epochs, warmup_epochs=self.warmup_epochs if self.warmup_epochs < epochs else 0.0)
 
 
+class Recipe(Config):
+    """What the loop reads of a run: how a network learns, whatever network and images it is for."""
+
+    distillation: DistillationConfig | None = None
+    transfer_set: TransferSetConfig = TransferSetConfig()
+    training: TrainingConfig = TrainingConfig(precision="float32")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, split, order, dropout and jitter")
+
+
 class RunConfig(Config):
     """One training run, complete: the same config, device and seed give the same weights."""
 
@@ -239,7 +248,7 @@ def _how_without_labels(distillation: DistillationConfig | None) -> str:
     return said("without labels {objective} can only learn with its weight hard at 0: set it to 0", objective=objective)
 
 
-def split_of(dataset: "Dataset", config: RunConfig) -> "tuple[Tensor, Tensor]":
+def split_of(dataset: "Dataset", config: RunConfig | Recipe) -> "tuple[Tensor, Tensor]":
     """Indices into the training set: the images that a run learns from, and those that choose its best weights.
 
     Raises ConfigError where its transfer set holds no image of either.

@@ -6,7 +6,7 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from kd_core.losses.objectives.definition import Batch, Sample
 from kd_core.models import build
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
-from kd_core.training.config import RunConfig, split_of
+from kd_core.training.config import Recipe, RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord, Record, StepRecord
@@ -36,12 +36,13 @@ RECORDS_PER_EPOCH = 20
 MAX_STEPS_PER_RECORD = 20
 
 
-class Training:
-    """One run in progress: model, optimiser, position, randomness, and the best weights so far.
+class Learning:
+    """One network in training: model, optimiser, position, randomness, and the best weights so far.
 
     teachers: the trained teachers, for a distilled run. teacher_logits: their logits over the whole training set in
     its own order, (M, N, K) for M teachers, where these are known already; computed here otherwise, once.
     start: a trained model of the same architecture whose weights training starts from, for a run that continues one.
+    network: makes the model by torch's global generator; by default build.build, of what a run's config names.
     Without labels in the transfer set the teacher's top class stands in for them on the validation split, so that
     validation accuracy is agreement then.
     Raises ConfigError where config asks for what this machine or these teachers do not offer.
@@ -49,20 +50,22 @@ class Training:
 
     def __init__(
         self,
-        config: RunConfig,
+        config: RunConfig | Recipe,
         dataset: Dataset,
         *,
         teachers: Sequence[nn.Module] = (),
         teacher_logits: Tensor | None = None,
         start: nn.Module | None = None,
+        network: Callable[[], nn.Module] | None = None,
     ) -> None:
         self.config, self.dataset = config, dataset
+        self._network = network or self._by_name
         self.device = pick_device(config.training.device)
         torch.manual_seed(config.seed)
-        training = settled(config).training
+        training = settled(config).training if isinstance(config, RunConfig) else config.training
         self.precision: str = training.precision
         self._channels_last = training.memory_format == "channels_last"
-        self.model = self._placed(build.build(config.model, dataset.image_shape, len(dataset.class_names)))
+        self.model = self._placed(self._network())
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         self.teachers = [self._placed(teacher).eval().requires_grad_(False) for teacher in teachers]
@@ -97,6 +100,12 @@ class Training:
         self.best_errors: int | None = None  # of the best epoch, on what it was chosen by
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
+
+    def _by_name(self) -> nn.Module:
+        """The network that the config names."""
+        if isinstance(self.config, Recipe):
+            raise ValueError("a recipe names no network: hand one over")
+        return build.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """On the run's device, its convolutions in the run's memory format."""
@@ -211,7 +220,7 @@ class Training:
     def restore(self, path: AnyPath) -> None:
         """Go on from a checkpoint that save wrote for the same config. Raises SaveError or ConfigError."""
         state = tensors.load_state(path)
-        if RunConfig.from_json(str(state.get("config"))) != self.config:
+        if type(self.config).from_json(str(state.get("config"))) != self.config:
             raise ConfigError(said("{path} belongs to another config: start this run anew", path=str(path)))
         try:
             for name, part in self._stateful.items():
@@ -227,7 +236,7 @@ class Training:
 
     def best_model(self) -> nn.Module:
         """The model with the weights of the best epoch on the validation split, on the CPU, in eval mode."""
-        best = build.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        best = self._network()
         best.load_state_dict(self.best_weights)
         return best.eval()
 
@@ -308,7 +317,13 @@ class Training:
         return self._averaged(torch.stack([logits for logits, _ in seen])), seen[0][1]
 
 
-def train(run: Training) -> Iterator[Record]:
+class Training(Learning):
+    """A run in progress."""
+
+    config: RunConfig
+
+
+def train(run: Learning) -> Iterator[Record]:
     """Train run to its end, yielding a StepRecord every few steps and an EpochRecord after each epoch's validation.
 
     The caller may stop asking at any record; run then stands between two steps and can be saved. What the caller
@@ -378,7 +393,7 @@ def shifted(images: Tensor, shifts: Tensor) -> Tensor:
     ]
 
 
-def _validate(run: Training) -> tuple[int | None, bool]:
+def _validate(run: Learning) -> tuple[int | None, bool]:
     """Errors on the validation split, and whether this epoch is the best so far (ties go to the later epoch)."""
     if len(run.validation_labels) == 0:
         run.best_weights = _copied_weights(run.model)
