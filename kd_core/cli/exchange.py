@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from kd_core.data.dataset import Dataset
 
-PAGE = "draw.html"
+PAGE, PROGRAM = "draw.html", "classify.py"
 
 
 @takes(
@@ -174,10 +174,10 @@ def export_model(
 ) -> None:
     """Write a run's model as safetensors, ONNX (float32 and int8) and a torch.export program, each checked."""
     from kd_core.exchange.export import checks as export_checks
-    from kd_core.exchange.export import offline_page, write
+    from kd_core.exchange.export import offline_page, snippets, write
 
     if out is not None:
-        texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE)
+        texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE, PROGRAM)
         _check_free([out / name for name in (*export_checks.MODEL_FILES, *texts)], force)
     store = open_store()
     exported = find(store, run, "exports", finished("finished network", lambda run: not run.config.model.opaque))
@@ -189,6 +189,8 @@ def export_model(
             write_atomic(out / name, read_bytes(folder / name))
         if page := offline_page.browser_page(store.folder(exported.id)):
             write_atomic(out / PAGE, page)
+        if program := snippets.classify(store.folder(exported.id), checks):
+            write_atomic(out / PROGRAM, program.encode())
     rows = [
         (
             file.name,

@@ -17,13 +17,12 @@ from kd_core.base.config import LabError
 from kd_core.base.packed import pack, unpack
 from kd_core.base.templates import said
 from kd_core.data.pictures import digit
+from kd_core.data.pictures import middle as pictures_middle
 from kd_core.data.pictures.decode import shown
 from kd_core.data.pictures.digit import SIDE, Grey
 
 MAX_SIDE = 4096
-"""Pixels of a picture's longer side that are still read."""
-ENOUGH = 1024
-"""Pixels of the longer side that are looked at: more would cost memory and show nothing."""
+"""Pixels of a picture's longer side that are unpacked; a JPEG is shrunk by eight at most before it is."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 """Pillow knows others, for some of which it starts programs: Ghostscript, for a PostScript file of whatever name."""
 LONGEST = 10
@@ -74,25 +73,16 @@ def _said() -> Iterator[None]:
 def read_for(content: bytes, image_shape: tuple[int, int, int], box: Box = WHOLE) -> Pixels:
     """The middle of a part of an uploaded picture as an image of this shape, (C, H, W) uint8, grey where C is 1.
 
-    It is scaled until the shape is just filled, then cropped, as own.prepare prepares users' images. Raises
-    PictureError where it is no picture or too large.
+    Raises PictureError where it is no picture or too large.
     """
-    channels, height, width = image_shape
     picture = read_rgb(content, box)
     if max(picture.size) > LONGEST * min(picture.size):
         raise PictureError(said("This picture is much longer than wide: cut out the part that matters."))
-    if width * picture.height >= height * picture.width:
-        size = width, width * picture.height // picture.width
-    else:
-        size = height * picture.width // picture.height, height
-    left, top = round((size[0] - width) / 2), round((size[1] - height) / 2)
-    middle = picture.resize(size, Image.Resampling.BILINEAR).crop((left, top, left + width, top + height))
-    pixels = np.asarray(middle.convert("L") if channels == 1 else middle)
-    return pixels.reshape(height, width, channels).transpose(2, 0, 1)
+    return pictures_middle.middle(picture, image_shape)
 
 
 def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
-    """A part of an uploaded picture (one of FORMATS), as it is meant to be seen, in RGB, at most ENOUGH a side.
+    """A part of an uploaded picture (one of FORMATS), as it is meant to be seen, in RGB, middle.ENOUGH a side at most.
 
     box: left, top, right and bottom as shares of width and height; one that holds no pixel is the whole.
 
@@ -100,22 +90,22 @@ def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
     """
     try:
         with _READING, Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if max(picture.size) > MAX_SIDE:
+            size = picture.size
+            if max(pictures_middle.drafted(picture).size) > MAX_SIDE:
                 raise PictureError(
                     said(
                         "This picture is {width:,} by {height:,} pixels; {most:,} a side is the most: make it smaller"
                         " or cut out a part.",
-                        width=picture.width,
-                        height=picture.height,
+                        width=size[0],
+                        height=size[1],
                         most=MAX_SIDE,
                     )
                 )
-            picture.draft(picture.mode, (ENOUGH, ENOUGH))  # a JPEG is not even unpacked larger than it is looked at
             whole = shown(picture).image
         left, top, right, bottom = (round(edge * side) for edge, side in zip(box, 2 * whole.size, strict=True))
         if 0 <= left < right <= whole.width and 0 <= top < bottom <= whole.height:
             whole = whole.crop((left, top, right, bottom))
-        return whole.reduce(-(-max(whole.size) // ENOUGH))
+        return pictures_middle.reduced(whole)
     except PictureError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on a damaged file

@@ -6,11 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from kd_core.base.templates import said
-from kd_core.data.catalogue import HANDWRITTEN, info_of
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
 from kd_core.exchange.export.checks import Checks
-from kd_core.exchange.export.snippets import Images
 from kd_core.runs.run import Run
 from pages.shared.language import _
 from pages.shared.parts.findings import finding
@@ -18,6 +16,8 @@ from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
 from pages.shared.words import in_language, literal
 
+PROGRAM_HEIGHT = 420
+"""Pixels of a program that is read on the page."""
 MEANINGS = {
     export_checks.WEIGHTS: said("Weights for PyTorch, as safetensors: nothing in it can run"),
     export_checks.ONNX: said("ONNX, float32, any number of images at once"),
@@ -93,16 +93,10 @@ def checked_files(run: Run, checks: Checks) -> None:
 
 def ready_made(run: Run, checks: Checks) -> None:
     """Show programs that run the downloaded files, and offer a page that needs nothing else."""
-    passed, trained = checks.passed, services.trained(run.id)
+    passed, folder = checks.passed, services.store().folder(run.id)
     if export_checks.ONNX not in passed:
         return
-    images = Images(
-        info_of(run.config.dataset).image_shape,
-        trained.class_names,
-        trained.mean,
-        trained.std,
-        run.config.dataset in HANDWRITTEN,
-    )
+    images = snippets.images_of(folder)
     st.header(_("Run it"), anchor=False)
     digit = _(
         "Each program stands beside a file as it is downloaded here, and reads a picture as this app does: a digit on"
@@ -116,12 +110,21 @@ def ready_made(run: Run, checks: Checks) -> None:
             _("File"), passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
         )
         file = export_checks.download_name(run.id, kind)
-        st.code(snippets.python_snippet(kind, file, images), language="python")
+        program = snippets.python_snippet(kind, file, images)
+        st.download_button(
+            "classify.py",
+            program,
+            file_name="classify.py",
+            key="classify",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.code(program, language="python", height=PROGRAM_HEIGHT)
     with browser:
         file = export_checks.download_name(run.id, export_checks.ONNX)
         st.code(snippets.browser_snippet(file, images), language="html")
     with page:
-        problem = offline_page.browser_page_problem(services.store().folder(run.id))
+        problem = offline_page.browser_page_problem(folder)
         if problem:
             st.info(literal(_(problem)), icon=":material/block:")
             return
@@ -133,12 +136,12 @@ def ready_made(run: Run, checks: Checks) -> None:
             "One HTML file with the model inside, a button to choose a picture, and a slider for temperature. It needs"
             " no network: double-click it, or mail it to a class."
         )
-        st.markdown(canvas if run.config.dataset in HANDWRITTEN else button)
+        st.markdown(canvas if images.digits else button)
         st.download_button(
             _("Download the page"),
-            lambda: offline_page.browser_page(services.store().folder(run.id)) or b"",
+            lambda: offline_page.browser_page(folder) or b"",
             file_name=f"kd-lab-{run.id}.html",
             key="browser_page",
-            icon=":material/draw:" if run.config.dataset in HANDWRITTEN else ":material/image:",
+            icon=":material/draw:" if images.digits else ":material/image:",
             on_click="ignore",
         )

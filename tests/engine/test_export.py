@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import safetensors
 import torch
 from PIL import Image
 from tiny import photographed, tiny_config, train_here
@@ -138,6 +140,33 @@ def test_exported_graphs_hold_no_file_name_of_this_machine(store, run):
         assert b".py" not in content
         graph = onnx.load_from_string(content).graph
         assert [value.name for value in (*graph.input, *graph.output)] == ["images", "logits"]
+
+
+def test_class_names_and_how_to_read_a_picture_travel_inside_every_file(store, run, digits):
+    folder = store.folder(run.id).export
+    extra = {write.METADATA: ""}
+    torch.export.load(folder / export_checks.PROGRAM, extra_files=extra)
+    with safetensors.safe_open(folder / export_checks.WEIGHTS, "pt") as file:
+        header = file.metadata()
+    travelling = {
+        export_checks.WEIGHTS: header,
+        export_checks.PROGRAM: json.loads(extra[write.METADATA]),
+        **{
+            name: {entry.key: entry.value for entry in onnx.load(folder / name).metadata_props}
+            for name in (export_checks.ONNX, export_checks.ONNX_INT8)
+        },
+    }
+    for name, metadata in travelling.items():
+        assert json.loads(metadata["class_names"]) == list(digits.class_names)
+        assert json.loads(metadata["image_shape"]) == [1, 28, 28]
+        normalisation = json.loads(metadata["normalisation"])
+        assert (normalisation["mean"], normalisation["std"]) == (digits.mean, digits.std)
+        assert normalisation["inside"] == (name != export_checks.WEIGHTS)
+        assert json.loads(metadata["preprocessing"])[0] == "turned as its EXIF orientation says"
+        assert metadata["Image.BitmapPixelFormat"] == "Gray8"
+    assert travelling[export_checks.WEIGHTS]["format"] == "pt"
+    session = onnxruntime.InferenceSession(folder / export_checks.ONNX, providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map == travelling[export_checks.ONNX]
 
 
 def as_in_downloads(store, run, folder, *names):
@@ -352,7 +381,7 @@ def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, m
     image = picture.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
     logits = artifacts.load_trained(store.folder(run.id))(image)[0]
     expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
-    np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=0.02)
+    np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=1e-5)
 
 
 def test_the_browser_snippet_pins_its_library_and_names_the_classes():
@@ -396,7 +425,9 @@ def test_the_shell_exports_and_copies(store, run, tmp_path):
         export_checks.CONFIG,
         export_checks.CHECKS,
         "draw.html",
+        "classify.py",
     }
+    assert 'InferenceSession("model.onnx"' in (tmp_path / "out" / "classify.py").read_text(encoding="utf-8")
     refused = runner.invoke(app, ["export", "nobody"])
     assert refused.exit_code == 2
     assert "there is no run 'nobody'" in refused.stderr

@@ -378,4 +378,4 @@ def test_a_snippet_cuts_the_middle_out_and_names_the_classes():
     program = snippets.python_snippet(checks.ONNX, "model.onnx", images)
     compile(program, "classify.py", "exec")
     assert repr(list(LONG_NAMES)) in program
-    assert 'ImageOps.fit(picture, (16, 16), Image.Resampling.BILINEAR).convert("RGB")' in program
+    assert "return middle(whole, (3, 16, 16))" in program

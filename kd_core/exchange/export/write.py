@@ -1,8 +1,9 @@
 """A trained model taken away: weights, ONNX in float32 and int8, a torch.export program; each proven on the test set.
 
 The graphs take float32 pixels of 0..255, (N, C, H, W) for any N, and normalise them inside, so that nobody who deploys
-one can forget to. Each file is loaded again from disk by the program that will run it, and shown the whole test set;
-one that does not say what the original says is removed, and checks.json tells why.
+one can forget to. Class names, normalisation and how a picture becomes an image travel inside every file
+(snippets.Images.metadata). Each file is loaded again from disk by the program that will run it, and shown the whole
+test set; one that does not say what the original says is removed, and checks.json tells why.
 
 int8 is static (QDQ: activations uint8, weights int8, a scale for each output channel), its ranges taken over
 CALIBRATION_IMAGES training images. Dynamic quantisation measures the activations of each call instead, which needs no
@@ -13,11 +14,12 @@ float32: on a grid of 256 values, classes would tie.
 """
 
 import io
+import json
 import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,7 @@ from kd_core.evaluation import speed
 from kd_core.evaluation.accuracy import test_errors
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export.checks import INT8_LOSS, Checks, ExportError, FileCheck, Verdict, sentence_of
+from kd_core.exchange.export.snippets import Images
 from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
 from kd_core.runs import artifacts
@@ -51,6 +54,8 @@ OPSET = 18
 """The one that torch's exporter is written for; every ONNX Runtime since 1.14 (2023) reads it."""
 TOLERANCE = 1e-4
 """By how much a float32 logit may differ from the original's, per 100 of the largest logit where that is above 100."""
+METADATA = "kd-lab.json"
+"""The extra file of a torch.export program: what ONNX and safetensors hold as metadata."""
 CALIBRATION_IMAGES = 500
 BATCH = 250
 
@@ -138,15 +143,20 @@ def _forms(
     """Name of each exported file -> how it is written, and how it is loaded to be run."""
     program = trace(model, dataset)
     graph = to_onnx(program)
-    metadata = {"format": "pt", "config": config.model_dump_json()}
+    images = Images.of(config.dataset, dataset.class_names, dataset.mean, dataset.std)
+    inside, outside = (images.metadata(normalised_inside=within) for within in (True, False))
+    header = {"format": "pt", "config": config.model_dump_json(), **outside}
     return {
         export_checks.WEIGHTS: (
-            lambda path: tensors.save_tensors(path, model.state_dict(), metadata),
+            lambda path: tensors.save_tensors(path, model.state_dict(), header),
             lambda path: _run_weights(path, config, dataset),
         ),
-        export_checks.ONNX: (lambda path: write_atomic(path, graph), run_onnx),
-        export_checks.ONNX_INT8: (lambda path: write_atomic(path, to_int8(graph, dataset)), run_onnx),
-        export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program)), run_program),
+        export_checks.ONNX: (lambda path: write_atomic(path, with_metadata(graph, inside)), run_onnx),
+        export_checks.ONNX_INT8: (
+            lambda path: write_atomic(path, with_metadata(to_int8(graph, dataset), inside)),
+            run_onnx,
+        ),
+        export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program, inside)), run_program),
     }
 
 
@@ -243,11 +253,20 @@ def trace(model: nn.Module, dataset: Dataset) -> torch.export.ExportedProgram:
         return torch.export.export(FromPixels(model, dataset.mean, dataset.std).eval(), (pixels,), dynamic_shapes=batch)
 
 
-def _program_bytes(program: torch.export.ExportedProgram) -> bytes:
+def _program_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
+    """The program as a file, its metadata as the extra file METADATA."""
     buffer = io.BytesIO()
     with _quiet():
-        torch.export.save(program, buffer)
+        torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
+
+
+def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
+    """An ONNX file with these metadata_props."""
+    made = onnx.load_from_string(graph)
+    onnx.helper.set_model_props(made, dict(metadata))
+    content: bytes = made.SerializeToString()
+    return content
 
 
 def to_onnx(program: torch.export.ExportedProgram) -> bytes:

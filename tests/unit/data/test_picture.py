@@ -128,6 +128,15 @@ def test_a_large_picture_shows_the_same_digit_as_a_small_one():
         assert np.abs(image.astype(int) - expected).mean() < 4
 
 
+def test_a_photograph_larger_than_is_unpacked_is_read():
+    large = Image.new("L", (5712, 4284), 230)
+    large.paste(20, (2400, 800, 3000, 3600))
+    expected = data_picture.read_picture(uploaded(large.reduce(8)))
+    assert np.abs(data_picture.read_picture(uploaded(large, "JPEG")).astype(int) - expected).mean() < 6
+    with pytest.raises(PictureError, match="5,712 by 4,284 pixels; 4,096 a side is the most"):
+        data_picture.read_picture(uploaded(large))
+
+
 def test_only_formats_that_pillow_reads_by_itself_are_read():
     """For PostScript it would start Ghostscript on what a visitor wrote."""
     for content in (
