@@ -16,6 +16,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "continue": train.continue_run,
     "pack": exchange.pack,
     "export": exchange.export_model,
+    "predictions": exchange.list_predictions,
     "unpack": exchange.unpack,
     "recipe": experiments.redo_recipe,
     "objectives": experiments.objectives,

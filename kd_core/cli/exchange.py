@@ -11,6 +11,7 @@ from kd_core.base.config import LabError
 from kd_core.base.files import read_bytes, write_atomic
 from kd_core.cli import FAILED, watch
 from kd_core.cli.options import (
+    AsJson,
     DatasetName,
     Fields,
     Force,
@@ -206,6 +207,51 @@ def export_model(
     versions = ", ".join(f"{name} {version}" for name, version in checks.versions.items())
     console.print(f"{checks.processor}, {checks.threads} threads; {versions}.", highlight=False)
     say(f"The files lie in {out or folder}")
+
+
+def list_predictions(
+    run: RunId,
+    out: Annotated[
+        Path | None, typer.Option(help="Write all predictions into this file, which ends in .csv or .parquet.")
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="List so many of the images that it gets most wrong.")] = 10,
+    pictures: Annotated[Path | None, typer.Option(help="Write these images into this folder, as PNG files.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a model says of every test image: a table with logits, margin and loss; and list its worst mistakes."""
+    from kd_core.data import load
+    from kd_core.data.picture import as_png
+    from kd_core.evaluation import predictions
+    from kd_core.runs import artifacts
+
+    if out is not None and out.suffix not in (".csv", ".parquet"):
+        raise LabError(f"--out must end in .csv or .parquet, got '{out.name}'")
+    store = open_store()
+    judged = find(store, run, "reads predictions of")
+    dataset = load.load(judged.config.dataset, storage=store.storage)
+    logits, labels = artifacts.test_logits(store.folder(judged.id)), dataset.test_labels.numpy()
+    rows = predictions.table(logits, labels, dataset.class_names)
+    wrong = predictions.most_wrong(logits, labels)
+    listed = rows.loc[wrong[:worst]]
+    files = {
+        pictures / f"{place:03}-image-{index}.png": index for place, index in enumerate(listed["image"], 1) if pictures
+    }
+    _check_free([*files, *([out] if out else [])], force)
+    heads = ["image", "label_name", "predicted_name", "probability", "margin", "loss"]
+    if as_json:
+        print(listed.to_json(orient="records", lines=True), end="")
+    else:
+        cells = [
+            [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in listed[heads].values
+        ]
+        show_table([head.removesuffix("_name") for head in heads], cells)
+    say(f"{len(wrong):,} of {len(rows):,} test images are wrong; listed by loss, in nats.", notices)
+    for file, index in files.items():
+        write_atomic(file, as_png(dataset.test_images[index].numpy()))
+    if out is not None:
+        write_atomic(out, predictions.as_file(rows, out.suffix[1:]))
+        say(f"{out} holds {len(rows):,} predictions", notices)
 
 
 def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")]) -> None:

@@ -114,6 +114,13 @@ def read_rgb(content: bytes, box: Box = WHOLE) -> Image.Image:
         ) from error
 
 
+def as_png(image: Pixels) -> bytes:
+    """An image (C, H, W) as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0))).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def read_canvas(data_url: str) -> Grey:
     """The drawing of the page's canvas, white strokes on black as a PNG data URL, as (28, 28) uint8.
 

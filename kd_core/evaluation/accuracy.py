@@ -56,7 +56,12 @@ def agreement(student_logits: Logits, teacher_logits: Logits) -> float:
 
 
 def negative_log_likelihood(logits: Logits, labels: Labels, temperature: float = 1.0) -> float:
-    """Mean −log softmax(z / T) of the labels, in nats, in float64 and of the logits themselves.
+    """Mean of losses."""
+    return float(np.mean(losses(logits, labels, temperature)))
+
+
+def losses(logits: Logits, labels: Labels, temperature: float = 1.0) -> NDArray[np.float64]:
+    """−log softmax(z / T) of each example's label, (N,), in nats, in float64 and of the logits themselves.
 
     Of probabilities it could not be: sure and wrong, they round to 0, and scikit-learn's log_loss takes at most 36 nats
     an example for that.
@@ -64,7 +69,8 @@ def negative_log_likelihood(logits: Logits, labels: Labels, temperature: float =
     from scipy.special import logsumexp
 
     exact = np.asarray(logits, dtype=np.float64) / temperature
-    return float(np.mean(logsumexp(exact, axis=1) - exact[np.arange(len(labels)), labels]))
+    loss: NDArray[np.float64] = logsumexp(exact, axis=1) - exact[np.arange(len(labels)), labels]
+    return loss
 
 
 LOWEST, HIGHEST = 0.05, 20.0

@@ -8,7 +8,7 @@ from kd_core.base.templates import said
 from kd_core.experiments.comparison import Comparison, Sources, compare
 from pages.compare import sections
 from pages.compare.cards import cards
-from pages.compare.disagreements import disagreements
+from pages.compare.disagreements import disagreements, mistakes
 from pages.compare.further import offer_runtimes, other_seeds
 from pages.compare.race import race, stream_length
 from pages.compare.sections import Compared
@@ -23,7 +23,7 @@ from pages.shared.words import in_language, literal
 if TYPE_CHECKING:
     from kd_core.jobs.findings import Inside
 
-DISAGREE, RACE = said("Disagreements"), said("The race")
+MISTAKES, DISAGREE, RACE = said("Mistakes"), said("Disagreements"), said("The race")
 
 
 def sources(dataset: str) -> Sources:
@@ -43,7 +43,7 @@ def look_closer(comparison: Comparison) -> None:
         part = chosen(
             st.segmented_control,
             _("Look closer"),
-            [*sections.PARTS, DISAGREE, RACE],
+            [*sections.PARTS, MISTAKES, DISAGREE, RACE],
             name="closer",
             key="closer",
             default="Cost",
@@ -65,6 +65,8 @@ def look_closer(comparison: Comparison) -> None:
         offer_runtimes(runs)
     if part in sections.PARTS:
         sections.show(sections.PARTS[part](compared), key=part)
+    elif part == MISTAKES:
+        mistakes(runs, comparison.logits)
     elif part == DISAGREE:
         disagreements(runs, comparison.logits)
     else:

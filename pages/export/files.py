@@ -87,6 +87,12 @@ def checked_files(run: Run, checks: Checks) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+    st.page_link(
+        "pages/compare/page.py",
+        label=_("Predictions of every test image, and the most wrong ones"),
+        icon=":material/table_view:",
+        query_params={"compared": run.id, "closer": "Mistakes"},
+    )
     with st.expander(_("What each file did on the test set")):
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
 

@@ -147,7 +147,7 @@ def test_a_students_files_are_made_checked_and_downloaded(with_story, new_page, 
     assert path.read_bytes() == kept.read_bytes()
 
 
-@pytest.mark.parametrize("part", ["Cost", "Is it real?", "Calibration", "Classes", "Disagreements"])
+@pytest.mark.parametrize("part", ["Cost", "Is it real?", "Calibration", "Classes", "Mistakes", "Disagreements"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_compare_fits_a_phone_in_light_and_dark(with_story, new_page, part, dark):
     server, _ = with_story

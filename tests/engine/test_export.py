@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pandas as pd
 import pytest
 import safetensors
 import torch
@@ -431,3 +432,26 @@ def test_the_shell_exports_and_copies(store, run, tmp_path):
     refused = runner.invoke(app, ["export", "nobody"])
     assert refused.exit_code == 2
     assert "there is no run 'nobody'" in refused.stderr
+
+
+def test_the_shell_lists_the_worst_and_writes_all_predictions(store, run, tmp_path, digits):
+    runner, wide = CliRunner(), {"COLUMNS": "300"}
+    for ending, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
+        file = tmp_path / f"said.{ending}"
+        words = ["predictions", run.id, "--out", str(file), "--worst", "3", "--pictures", str(tmp_path / ending)]
+        said = runner.invoke(app, words, env=wide)
+        assert said.exit_code == 0, said.output
+        rows = read(file)
+        assert len(rows) == len(digits.test_labels)
+        assert (~rows["correct"]).sum() == run.results["test_errors"]
+        worst = rows[~rows["correct"]].sort_values("loss", ascending=False)["image"].head(3)
+        pictures = sorted((tmp_path / ending).iterdir())
+        assert [int(path.stem.split("-")[-1]) for path in pictures] == [*worst]
+        for path, index in zip(pictures, worst, strict=True):
+            assert (np.asarray(Image.open(path)) == digits.test_images[index][0].numpy()).all()
+            assert f"\u2502 {index} " in said.stdout
+        refused = runner.invoke(app, words, env=wide)
+        assert refused.exit_code == 2
+        assert "is there already" in refused.stderr
+    refused = runner.invoke(app, ["predictions", run.id, "--out", "said.xlsx"])
+    assert "--out must end in .csv or .parquet" in refused.stderr

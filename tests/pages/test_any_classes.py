@@ -347,7 +347,7 @@ def test_the_form_of_a_hundred_classes_lists_those_it_leaves_out(open_page):
     assert app.session_state["setup"].dataset == dataset
 
 
-@pytest.mark.parametrize("part", ["Classes", "Disagreements", "The race"])
+@pytest.mark.parametrize("part", ["Classes", "Mistakes", "Disagreements", "The race"])
 def test_each_closer_look_opens_on_colour_images(open_page, lab_home, part, monkeypatch):
     ids = [run.id for run in services._opened(lab_home[0]).store.runs()]
     times = {run_id: 1.5**place for place, run_id in enumerate(ids)}

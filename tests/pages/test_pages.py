@@ -683,7 +683,7 @@ def test_calibration_is_shown_with_and_without_temperature_scaling(open_compare)
     assert (table["T"] == 1).sum() == 3
 
 
-@pytest.mark.parametrize("part", ["Classes", "Disagreements", "The race"])
+@pytest.mark.parametrize("part", ["Classes", "Mistakes", "Disagreements", "The race"])
 def test_each_closer_look_opens(open_compare, part):
     open_compare(part)
 
