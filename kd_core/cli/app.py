@@ -19,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "predictions": exchange.list_predictions,
     "unpack": exchange.unpack,
     "recipe": experiments.redo_recipe,
+    "sweep": experiments.sweep,
     "objectives": experiments.objectives,
     "limits": experiments.limits,
     "verify": exchange.verify,

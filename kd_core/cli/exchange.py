@@ -51,7 +51,7 @@ PAGE, PROGRAM = "draw.html", "classify.py"
 def teacher(
     values: Values,
     file: Annotated[Path, typer.Argument(help="State dict, safetensors, torch.export program or ONNX file.")],
-    dataset: DatasetName = "mnist",
+    dataset: DatasetName,
     pixels: Annotated[
         str | None,
         typer.Option(

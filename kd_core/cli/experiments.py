@@ -1,23 +1,45 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
 import json
-from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError, differences
 from kd_core.cli import watch
-from kd_core.cli.options import AsJson, DatasetName, RunId, console, say, show_table
-from kd_core.cli.runs import LAST, find, finished, in_words, open_store
-from kd_core.data.catalogue import called
+from kd_core.cli.options import (
+    STUDENT,
+    TRAINING,
+    AsCsv,
+    AsJson,
+    AsMarkdown,
+    Fields,
+    Form,
+    RunId,
+    Values,
+    console,
+    dataset_option,
+    print_results,
+    read_reals,
+    say,
+    show_table,
+    takes,
+)
+from kd_core.cli.runs import LAST, find, finished, in_words, open_store, teaching
+from kd_core.data.catalogue import TransferSetConfig, called
 from kd_core.data.own import library
-from kd_core.experiments import comparison, equal_budget, paper
+from kd_core.experiments import comparison, defaults, equal_budget, paper, story
+from kd_core.experiments import sweep as experiments_sweep
 from kd_core.experiments import table as experiments_table
 from kd_core.experiments.limits import catalogue as limits_catalogue
 from kd_core.experiments.limits import outcome as limits_outcome
+from kd_core.experiments.sweep import SweepConfig
+from kd_core.losses.config import DistillationConfig
+from kd_core.models.config import MODELS
+from kd_core.runs.run import Run
 from kd_core.runs.store import Store
+from kd_core.training.config import TrainingConfig
 
 
 def redo_recipe(
@@ -26,9 +48,9 @@ def redo_recipe(
         str, typer.Option(help="mnist as in the paper, or digits: the same in seconds, without its numbers.")
     ] = "mnist",
     seeds: Annotated[int, typer.Option(min=1, max=paper.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")] = 1,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/paper.md has it.")
-    ] = False,
+    markdown: AsMarkdown = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
     """Redo an experiment of the paper: train what is missing of it, go on with what was interrupted, and compare."""
     store = open_store()
@@ -39,49 +61,157 @@ def redo_recipe(
         raise LabError(f"there is no recipe '{name}': choose one of {', '.join(known)}, or all")
     for experiment in known.values() if name == "all" else [known[name]]:
         watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
-        _show_redone(store, experiments_table.redone(experiment, seeds, store.runs()), markdown)
+        _show_redone(store, experiments_table.redone(experiment, seeds, store.runs()), Form(markdown, as_csv, as_json))
 
 
-def _show_redone(store: Store, redo: experiments_table.Redone, markdown: bool) -> None:
+def _show_redone(store: Store, redo: experiments_table.Redone, form: Form) -> None:
     rows = experiments_table.results(redo, store)
-    _print_table([experiments_table.HEAD, *(row.cells for row in rows)], redo.experiment.title, markdown)
+    of = {"experiment": redo.experiment.name, "dataset": redo.dataset}
+    print_results(
+        experiments_table.HEAD,
+        [row.cells for row in rows],
+        title=redo.experiment.title,
+        form=form,
+        records=[of | row._asdict() for row in rows],
+    )
+    if form.for_programs:
+        return
     for verdict in experiments_table.verdicts(redo.experiment, rows):
         say(f"{verdict.word}: {verdict.sentence}")
     say(f"Trained on {experiments_table.machines(redo.all_finished)}")
 
 
-def _print_table(lines: Sequence[tuple[str, ...]], title: str, markdown: bool) -> None:
-    """lines: the head, then a line each."""
-    head, *cells = lines
-    if markdown:
-        for line in (head, ("---",) * len(head), *cells):
-            print("| " + " | ".join(line) + " |")
-        print()
-        return
-    show_table(head, cells, title)
-
-
+@takes(TRAINING, Fields(TransferSetConfig, without=("labelled",)))
 def objectives(
-    dataset: DatasetName = "mnist",
+    values: Values,
+    student: Annotated[
+        str | None, typer.Option(help=f"{STUDENT}; by default a small cnn, as some objectives compare maps.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Run id of a trained teacher, or its start, or 'last'; or a network to train as one."),
+    ] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="Only this one; repeat for several. By default all that fit the pair.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="Data set, or what you called your own; by default the teacher's, else as 'train' has it.",
+            callback=dataset_option,
+        ),
+    ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=equal_budget.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
-    ] = 5,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/objectives.md has it.")
-    ] = False,
+    ] = equal_budget.SEEDS,
+    markdown: AsMarkdown = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Compare all objectives at equal budget: train what is missing, then say which differences are more than luck."""
+    """Ask which loss suits a pair: train what is missing of all at equal budget, then say what is more than luck.
+
+    The budget is the data set's own where no option says otherwise: epochs, batch size, share of the images.
+    """
     store = open_store()
-    experiment = equal_budget.experiment(equal_budget.budget(dataset))
+    given = _pair(store, values, dataset, student, teacher)
+    for name in objective or ():
+        DistillationConfig(teachers=("teacher",), objective=name)  # refuses what is none
+    experiment = equal_budget.experiment(given, objective or ())
     watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
     redo = experiments_table.redone(experiment, seeds, store.runs())
     standings = equal_budget.standings(experiments_table.results(redo, store))
-    _print_table(
-        [equal_budget.HEAD, *(equal_budget.cells(standing) for standing in standings)], experiment.title, markdown
+    form = Form(markdown, as_csv, as_json)
+    print_results(
+        equal_budget.HEAD,
+        [equal_budget.cells(standing) for standing in standings],
+        title=experiment.title,
+        form=form,
+        records=[equal_budget.record(standing) for standing in standings],
     )
-    for sentence in (experiment.shows, *equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
-        say(sentence)
-    say(f"Trained on {experiments_table.machines(redo.all_finished)}")
+    if not form.for_programs:
+        for sentence in filter(None, (experiment.shows, experiment.differs)):
+            say(sentence)
+        for sentence in (*equal_budget.verdict(standings), equal_budget.HOW_TO_READ):
+            say(sentence)
+        say(f"Trained on {experiments_table.machines(redo.all_finished)}")
+
+
+def _pair(
+    store: Store, values: Values, dataset: str | None, student: str | None, teacher: str | None
+) -> story.StoryConfig:
+    """The data set's budget with the networks and settings given. teacher: a run, or a network to train."""
+    run = None if teacher is None else _trained(store, teacher, dataset)
+    given = equal_budget.budget(dataset or (run.config.dataset if run else defaults.default_dataset()))
+    changes: dict[str, Any] = {
+        "training": given.training.replace(**values[TrainingConfig]),
+        "transfer_set": given.transfer_set.replace(**values[TransferSetConfig]),
+    }
+    if student is not None:
+        changes["student"] = defaults.network(student)
+    if run is not None:
+        changes |= {"teachers": (run.id,), "teacher": run.config.model}
+    elif teacher is not None:
+        changes["teacher"] = defaults.network(teacher)
+    return given.replace(**changes)
+
+
+def _trained(store: Store, text: str, dataset: str | None) -> Run | None:
+    """The teacher's run that a text names; None where it is a network."""
+    if text.partition(" ")[0].partition("-")[0].partition(":")[0] in MODELS:
+        return None
+    return find(store, text, "learns from", teaching(dataset))
+
+
+@takes(TRAINING, Fields(TransferSetConfig))
+def sweep(
+    values: Values,
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(help="Run id of a teacher, or its start, or 'last', which is the default; repeat for several."),
+    ] = None,
+    student: Annotated[
+        list[str] | None, typer.Option(help=f"{STUDENT}; repeat for several. By default mlp 30, or your images' cnn.")
+    ] = None,
+    temperatures: Annotated[str | None, typer.Option(help="Such as 1,2,4,8, which is the default.")] = None,
+    alphas: Annotated[str | None, typer.Option(help="Weights of the soft loss; by default 0.5,0.9.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(help="Data set, or what you called your own; the teacher's by default.", callback=dataset_option),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="Students of each setting, seeds 0, 1, …")] = 2,
+    markdown: AsMarkdown = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask which temperature, alpha and network: train what is missing of the grid, and list it, the best first."""
+    store = open_store()
+    teachers = [find(store, text, "learns from", teaching(dataset)) for text in teacher or [LAST]]
+    usual = SweepConfig.default(dataset or teachers[0].config.dataset, tuple(run.id for run in teachers))
+    changes: dict[str, Any] = {
+        "training": usual.training.replace(**values[TrainingConfig]),
+        "transfer_set": usual.transfer_set.replace(**values[TransferSetConfig]),
+        "seeds": tuple(range(seeds)),
+    }
+    if student is not None:
+        changes["students"] = tuple(defaults.network(text) for text in student)
+    for name, text in (("temperatures", temperatures), ("alphas", alphas)):
+        if text is not None:
+            changes[name] = read_reals(f"--{name}", text)
+    experiment = usual.replace(**changes).experiment()
+    watch.train_in_groups(store, experiments_table.plan(experiment, range(seeds), store.runs()))
+    finished = experiments_table.redone(experiment, seeds, store.runs()).all_finished
+    rows, form = experiments_sweep.tried(finished), Form(markdown, as_csv, as_json)
+    print_results(
+        experiments_sweep.HEAD,
+        [experiments_sweep.cells(row) for row in rows],
+        title="Sweep",
+        form=form,
+        records=[experiments_sweep.record(row) for row in rows],
+    )
+    if not form.for_programs:
+        for sentence in (experiments_sweep.verdict(rows), equal_budget.HOW_TO_READ):
+            say(sentence)
+        say(f"Trained on {experiments_table.machines(finished)}")
 
 
 def limits(
@@ -93,9 +223,7 @@ def limits(
     shipped: Annotated[
         bool, typer.Option("--shipped", help="Print the results that came with KD Lab; nothing is trained.")
     ] = False,
-    markdown: Annotated[
-        bool, typer.Option("--markdown", help="Print tables in Markdown, as docs/measurements/limits.md has them.")
-    ] = False,
+    markdown: AsMarkdown = False,
     as_json: AsJson = False,
 ) -> None:
     """Ask when distillation does not help: train what is missing of an experiment, and say what came of it."""
@@ -128,8 +256,8 @@ def _show_limit(
         written = limits_outcome.as_json(given, result)
         say(json.dumps({"experiment": given.name, "dataset": given.dataset, "verdict": verdict.word, **written}))
         return
-    table = [limits_outcome.head(given, result), *limits_outcome.cells(given, result)]
-    _print_table(table, given.title, markdown)
+    cells = limits_outcome.cells(given, result)
+    print_results(limits_outcome.head(given, result), cells, title=given.title, form=Form(markdown))
     for sentence in (given.question, verdict.sentence, limits_outcome.agreement_in_words(given, result)):
         say(sentence.replace("**", ""))
     for claim in given.claims:

@@ -1,8 +1,10 @@
 """What commands share: the options that set fields of configs, and how results, notices and errors are printed."""
 
+import csv
 import inspect
 import json
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
@@ -15,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import Config, LabError
+from kd_core.base.config import Config, LabError, flattened
 from kd_core.base.process import reported
 from kd_core.base.templates import said_by
 from kd_core.cli import REFUSED
@@ -24,6 +26,7 @@ from kd_core.data.own import library
 from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import MODELS, ModelConfig
+from kd_core.training.config import TrainingConfig
 
 MAX_CLASS = 9999
 
@@ -42,6 +45,47 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | 
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+class Form(NamedTuple):
+    """How results are printed: as a table of a terminal where none of these is meant."""
+
+    markdown: bool = False
+    csv: bool = False
+    json: bool = False
+
+    @property
+    def for_programs(self) -> bool:
+        """Whether nothing but plain numbers is printed."""
+        return self.csv or self.json
+
+
+def print_results(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    title: str,
+    form: Form,
+    records: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Print a table. records: the same lines as plain numbers, for programs."""
+    if form.json:
+        for record in records:
+            print(json.dumps(record))
+    elif form.csv:
+        flat = [flattened(record) for record in records]
+        columns = [*dict.fromkeys(name for record in flat for name in record)]
+        inner = {name.rpartition(".")[0] for name in columns}  # whose parts have columns of their own
+        kept = [name for name in columns if name not in inner]
+        writer = csv.DictWriter(sys.stdout, kept, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(flat)
+    elif form.markdown:
+        for line in (head, ("---",) * len(head), *rows):
+            print("| " + " | ".join(line) + " |")
+        print()
+    else:
+        show_table(head, rows, title)
 
 
 @contextmanager
@@ -70,13 +114,20 @@ def dataset_option(text: str | None) -> str | None:
 DatasetName = Annotated[
     str,
     typer.Option(
-        "--dataset", help=f"Data set: {', '.join(DATASETS)}, or what you called your own.", callback=dataset_option
+        "--dataset",
+        help=f"Data set: {', '.join(DATASETS)}, or what you called your own.",
+        callback=dataset_option,
+        default_factory=defaults.default_dataset,
+        show_default="mnist where it is here, else digits",
     ),
 ]
 NewName = Annotated[str, typer.Option("--name", help="What to call the run.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
 RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs; errors too.")]
+AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/ has it.")]
+AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV, in plain numbers.")]
+STUDENT = "A student's network, such as 'mlp 30', 'cnn 8-16' or resnet18"
 
 
 # ------------------------------------------------------------------------------------------------- fields as options
@@ -86,6 +137,7 @@ Values = dict[type[Config], dict[str, Any]]
 FLAGS = {"name": "--model", "dropout_hidden": "--dropout", "jitter_pixels": "--jitter"}
 """Flags of the fields that are not called as their flag is."""
 HINTS = {
+    "name": "by default the data set's",
     "hidden": "such as 800-800; '' for none",
     "channels": "such as 32-64-128",
     "only_classes": "such as 7,8 or 0-2,4-9",
@@ -99,7 +151,8 @@ HINTS = {
 }
 """What --help adds to a field's description: how a shell writes the value, or what the command's default is."""
 FROM_PRESETS = {
-    "hidden", "channels", "dropout_input", "dropout_hidden", "epochs", "batch_size", "learning_rate", "jitter_pixels",
+    "name", "hidden", "channels",
+    "dropout_input", "dropout_hidden", "epochs", "batch_size", "learning_rate", "jitter_pixels",
     "temperature", "label", "side", "memory_format",
 }  # fmt: skip
 """Fields whose default depends on the data set or the source, so that --help cannot name it."""
@@ -120,6 +173,9 @@ class Fields(NamedTuple):
     def names(self) -> list[str]:
         """The fields' names."""
         return [name for name in self.only or self.config.model_fields if name not in self.without]
+
+
+TRAINING = Fields(TrainingConfig, without=("warmup_epochs", "validation_fraction"))
 
 
 def flag_of(field: str) -> str:
@@ -199,7 +255,7 @@ def _read_classes(flag: str, text: str) -> tuple[int, ...]:
     return tuple(classes)
 
 
-def _read_reals(flag: str, text: str) -> tuple[float, ...]:
+def read_reals(flag: str, text: str) -> tuple[float, ...]:
     """Numbers with commas between."""
     try:
         return tuple(float(part) for part in text.split(",") if part.strip())
@@ -211,8 +267,8 @@ READERS: dict[str, Callable[[str, str], Any]] = {
     "hidden": _read_sizes,
     "channels": _read_sizes,
     "only_classes": _read_classes,
-    "mean": _read_reals,
-    "std": _read_reals,
+    "mean": read_reals,
+    "std": read_reals,
 }
 """Fields that hold several values, which a shell gives as one text."""
 
@@ -221,9 +277,12 @@ READERS: dict[str, Callable[[str, str], Any]] = {
 
 
 def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
-    """The preset with the values given. Raises LabError for one that the model does not read."""
-    name = values.get("name", "mlp")
+    """The preset with the values given. Raises LabError for one that the model does not read.
+
+    Where no model is named and the preset's does not read what is given, it is an mlp.
+    """
     given = [field for field, value in values.items() if field != "name" and value is not False]
+    name = values.get("name") or (preset.name if {*given} <= {*preset.architecture.reads} else "mlp")
     for field in given:
         readers = [other for other, architecture in MODELS.items() if field in architecture.reads]
         if name not in readers:
@@ -233,7 +292,7 @@ def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     unread = [field for field in ("dropout_hidden", "batch_norm") if field in given]
     if values.get("hidden") == () and unread:
         raise LabError(f"a linear model does not read {flag_of(unread[0])}: leave it out, or give it --hidden units")
-    return preset.replace(**{"name": name, "batch_norm": False, **values})
+    return preset.replace(**{**values, "name": name})
 
 
 def distillation_config(

@@ -58,6 +58,15 @@ def finished(
     )
 
 
+def teaching(dataset: str | None) -> Fit:
+    """Finished teachers, where one is named on this data set."""
+    return finished(
+        "finished teacher" + (f" on {info_of(dataset).label}" if dataset else ""),
+        lambda run: run.config.role == "teacher" and dataset in (None, run.config.dataset),
+        f"train one with 'python -m kd_core train --dataset {called(dataset or 'mnist')}', or name a run",
+    )
+
+
 def find(store: Store, text: str, verb: str, fit: Fit = finished()) -> Run:  # noqa: B008
     """The run that an id names, or for 'last' the newest that fits; says on standard error which it is, and why.
 

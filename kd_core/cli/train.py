@@ -7,6 +7,7 @@ import typer
 from kd_core.base.config import LabError
 from kd_core.cli import watch
 from kd_core.cli.options import (
+    TRAINING,
     DatasetName,
     Fields,
     NewName,
@@ -18,16 +19,15 @@ from kd_core.cli.options import (
     say,
     takes,
 )
-from kd_core.cli.runs import Fit, find, finished, open_store
-from kd_core.data.catalogue import TransferSetConfig, called, info_of
+from kd_core.cli.runs import Fit, find, finished, open_store, teaching
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments import defaults, story
 from kd_core.jobs import queue
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import PAPER_TEACHER, ModelConfig
+from kd_core.models.config import ModelConfig
 from kd_core.runs.run import RESUMABLE, Run
 from kd_core.training.config import RunConfig, TrainingConfig
 
-TRAINING = Fields(TrainingConfig, without=("warmup_epochs", "validation_fraction"))
 MODEL = Fields(ModelConfig, without=("norm_last", "pool", "first_kernel", "first_stride"))
 SEED = Fields(RunConfig, only=("seed",))
 
@@ -35,18 +35,21 @@ SEED = Fields(RunConfig, only=("seed",))
 @takes(MODEL, TRAINING, Fields(TransferSetConfig, without=("labelled",)), SEED)
 def train(
     values: Values,
-    dataset: DatasetName = "mnist",
+    dataset: DatasetName,
     role: Annotated[
         Literal["teacher", "baseline"], typer.Option(help="A teacher, or a baseline: a student without a teacher.")
     ] = "teacher",
     name: NewName = "",
 ) -> None:
-    """Train a teacher (the paper's 1200-1200 with dropout) or a baseline student (its 800-800) on labels."""
-    preset = PAPER_TEACHER if role == "teacher" else defaults.default_student(dataset)
+    """Train a teacher or a baseline student on labels.
+
+    As in the browser, images like MNIST's start from the paper's networks, 1200-1200 with dropout and 800-800, and
+    others, your own too, from convolutional ones.
+    """
     config = RunConfig(
         role=role,
         dataset=dataset,
-        model=model_config(preset, values[ModelConfig]),
+        model=model_config(defaults.default_model(role, dataset), values[ModelConfig]),
         transfer_set=TransferSetConfig(**values[TransferSetConfig]),
         training=defaults.default_training(role, dataset).replace(**values[TrainingConfig]),
         **values[RunConfig],
@@ -73,7 +76,11 @@ def distill(
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Data set of the student; the teacher's by default.", callback=dataset_option)
+        str | None,
+        typer.Option(
+            help="Data set of the student, or what you called your own; the teacher's by default.",
+            callback=dataset_option,
+        ),
     ] = None,
     name: NewName = "",
 ) -> None:
@@ -82,12 +89,7 @@ def distill(
     Or by another objective. A student may be the teacher of a smaller one: name its run.
     """
     store = open_store()
-    teaches = finished(
-        "finished teacher" + (f" on {info_of(dataset).label}" if dataset else ""),
-        lambda run: run.config.role == "teacher" and dataset in (None, run.config.dataset),
-        f"train one with 'python -m kd_core train --dataset {called(dataset or 'mnist')}', or name a run",
-    )
-    teachers = [find(store, text, "learns from", teaches) for text in teacher]
+    teachers = [find(store, text, "learns from", teaching(dataset)) for text in teacher]
     dataset = dataset or teachers[0].config.dataset
     distillation = distillation_config(
         dataset, values[DistillationConfig], teachers=tuple(run.id for run in teachers), weights=weight or []
@@ -96,7 +98,7 @@ def distill(
     config = RunConfig(
         role="distilled",
         dataset=dataset,
-        model=model_config(defaults.default_student(dataset), values[ModelConfig]),
+        model=model_config(defaults.default_model("distilled", dataset), values[ModelConfig]),
         distillation=distillation,
         transfer_set=TransferSetConfig(**values[TransferSetConfig]),
         training=training,

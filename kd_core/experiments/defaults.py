@@ -1,6 +1,15 @@
-"""Where teachers, students and their training start from, for each data set: docs/measurements/choices.md says why."""
+"""Where teachers, students and their training start from, for each data set: docs/measurements/choices.md says why.
 
+The browser's forms and the shell's options both start from here.
+"""
+
+import re
+from collections.abc import Iterable
+
+from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
+from kd_core.data.paths import available
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.training.config import TrainingConfig
@@ -32,6 +41,51 @@ OTHER_TEACHER_STEPS, OTHER_STUDENT_STEPS = 3000, 3000
 OTHER_TEACHER, OTHER_STUDENT = ModelConfig(name="cnn", channels=(32, 64)), ModelConfig(name="cnn")
 
 
+def default_dataset(among: Iterable[str] = ("mnist", "digits")) -> str:
+    """Return the first of these data sets that is on this machine, else the last."""
+    names = [*among]
+    return next((name for name in names if available(name)), names[-1])
+
+
+def default_model(role: str, dataset: str) -> ModelConfig:
+    """Return the network of a role that a data set's stories start from."""
+    if dataset != "digits" and not _like_mnist(dataset):
+        return OTHER_TEACHER if role == "teacher" else OTHER_STUDENT
+    if role == "teacher":
+        return PAPER_TEACHER
+    return DIGITS_STUDENT if dataset == "digits" else PAPER_STUDENT
+
+
+_NETWORK = re.compile(r"([^\s:]+?)(?:[\s:-]+(linear|[0-9]{1,5}(?:[\s,x-]+[0-9]{1,5})*))?")
+
+
+def network(text: str) -> ModelConfig:
+    """Return the network that is written as 'mlp 800-800', 'cnn 8-16' or 'resnet18'. Raises ConfigError."""
+    written = _NETWORK.fullmatch(text.strip())
+    if written is None:
+        raise ConfigError(
+            said("a network is written as mlp 800-800, cnn 8-16 or resnet18, got '{text}'", text=text[:40])
+        )
+    name, sizes = written.groups()
+    model = ModelConfig(name=name)
+    if sizes is None:
+        return model
+    widths = model.architecture.widths
+    if widths is None:
+        raise ConfigError(said("{network} has no widths to choose: write its name alone", network=name))
+    return model.replace(**{widths.setting: tuple(map(int, re.findall(r"[0-9]+", sizes)))})
+
+
+def written(model: ModelConfig) -> str:
+    """Return a network as network() reads it, by its name and widths alone."""
+    widths = model.architecture.widths
+    return (
+        model.name
+        if widths is None
+        else f"{model.name} {'-'.join(map(str, getattr(model, widths.setting))) or 'linear'}"
+    )
+
+
 def default_training(role: str, dataset: str) -> TrainingConfig:
     """Return the default training of a role on a data set: about a minute on two cores.
 
@@ -50,18 +104,6 @@ def _default_training(teaches: bool, dataset: str) -> TrainingConfig:
     steps = OTHER_TEACHER_STEPS if teaches else OTHER_STUDENT_STEPS
     epochs = max(4, min(60, round(steps * batch_size / examples)))
     return TrainingConfig(epochs=epochs, batch_size=batch_size, learning_rate=2e-3, jitter_pixels=2 if teaches else 0)
-
-
-def default_teacher(dataset: str) -> ModelConfig:
-    """Return the teacher that a data set's stories start from."""
-    return PAPER_TEACHER if dataset == "digits" or _like_mnist(dataset) else OTHER_TEACHER
-
-
-def default_student(dataset: str) -> ModelConfig:
-    """Return the student that a data set's stories start from."""
-    if dataset == "digits":
-        return DIGITS_STUDENT
-    return PAPER_STUDENT if _like_mnist(dataset) else OTHER_STUDENT
 
 
 def default_temperature(dataset: str, objective: str = "hinton") -> float:

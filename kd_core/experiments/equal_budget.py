@@ -6,27 +6,27 @@ Hinton's consistently), so each is trained with several seeds, and differences a
 Nothing here trains: experiment says which runs it takes (kd_core.experiments.table.plan), standings what came of them.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from kd_core.base.config import ConfigError
-from kd_core.base.templates import said
+from kd_core.base.templates import counted, said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.evaluation import statistics
 from kd_core.evaluation.statistics import FEWEST_SEEDS, SURE
 from kd_core.experiments.defaults import default_temperature, default_training
 from kd_core.experiments.story import StoryConfig
-from kd_core.experiments.table import Experiment, Line, Row
-from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.experiments.table import Experiment, Line, Row, TaughtBy
+from kd_core.losses.catalogue import OBJECTIVES, check_shows
 from kd_core.models.config import ModelConfig
 from kd_core.training.config import TrainingConfig
 
 BASELINE, SMOOTHED, HINTON = "baseline", "label_smoothing", "hinton"
 SMOOTHING = 0.1
 """Of the control without a teacher: Szegedy et al. 2016, arXiv:1512.00567, section 7."""
-MAX_SEEDS = 20
+SEEDS, MAX_SEEDS = 5, 20
 FEW_EXAMPLES = 10_000
 """Training images below which the students learn from all of them, and the teacher for longer."""
 
@@ -50,8 +50,9 @@ def budget(dataset: str) -> StoryConfig:
 
 
 def fits(objective: str, given: StoryConfig) -> bool:
-    """Return whether both networks show what an objective compares."""
+    """Return whether both networks show what an objective compares. given: its teacher is the one that teaches."""
     try:
+        check_shows(given.teacher, objective, "teacher")
         return bool(given.replace(objective=objective))
     except ConfigError:
         return False
@@ -63,32 +64,43 @@ def label(name: str) -> str:
     return known[name] if name in known else OBJECTIVES[name].label
 
 
-def experiment(given: StoryConfig) -> Experiment:
+def experiment(given: StoryConfig, only: Collection[str] = ()) -> Experiment:
     """Return an experiment of baseline, control and each objective that fits, with its own defaults.
 
-    One teacher, that of seed 0, teaches the students of all seeds: the intervals are over students.
+    One teacher, the story's trained one or that of seed 0, teaches the students of all seeds: the intervals are over
+    students. only: these objectives and no others; raises ConfigError where one of them does not fit.
     """
     smoothing = given.training.replace(label_smoothing=SMOOTHING)
     makers = {BASELINE: given.students()[0], SMOOTHED: given.replace(training=smoothing).students()[0]}
+    for name in only:
+        check_shows(given.teacher, name, "teacher")
+        given.replace(objective=name)
+    left_out = [label(name) for name in OBJECTIVES if not only and not fits(name, given)]
     for name in OBJECTIVES:
-        if fits(name, given):
+        if name in only or (not only and fits(name, given)):
             temperature = default_temperature(given.dataset, name)
             makers[name] = given.replace(objective=name, temperature=temperature).students()[1]
+    taught_by: tuple[TaughtBy, ...] = given.teachers or tuple(given.teacher_runs()[:1])
     return Experiment(
         "objectives",
         said("All objectives at equal budget"),
-        said(
-            "The same student ({student}), taught by the same teacher ({teacher}), for {epochs} epochs on {share:.0%}"
-            " of the training images. What it minimises is the only difference. Label smoothing is by {smoothing:g},"
+        counted(
+            "The same student ({student}), taught by the same teacher ({teacher}), for one epoch on {share:.0%} of the"
+            " training images. What it minimises is the only difference. Label smoothing is by {smoothing:g}, without a"
+            " teacher.",
+            "The same student ({student}), taught by the same teacher ({teacher}), for {count} epochs on {share:.0%} of"
+            " the training images. What it minimises is the only difference. Label smoothing is by {smoothing:g},"
             " without a teacher.",
+            given.training.epochs,
             student=given.student.label,
             teacher=given.teacher.label,
-            epochs=given.training.epochs,
             share=given.transfer_set.fraction,
             smoothing=SMOOTHING,
         ),
-        "",
-        lambda _: tuple(given.teacher_runs()[:1]),
+        said("Left out, as these networks do not show what they compare: {objectives}.", objectives=_listed(left_out))
+        if left_out
+        else "",
+        lambda _: taught_by,
         tuple(Line(name, None, make) for name, make in makers.items()),
     )
 
@@ -148,10 +160,18 @@ def _differences(rows: Mapping[str, Row], reference: str) -> dict[str, Differenc
     if reference not in rows:
         return {}
     theirs = rows[reference].errors
+    return differences({name: (row.errors, theirs) for name, row in rows.items() if name != reference})
+
+
+K = TypeVar("K", bound=Hashable)
+
+
+def differences(pairs: Mapping[K, tuple[Mapping[int, int], Mapping[int, int]]]) -> dict[K, Difference]:
+    """Return how many errors more the first makes than the second, each by seed, where both have enough seeds."""
     paired = {}
-    for name, row in rows.items():
-        more = [row.errors[seed] - theirs[seed] for seed in sorted(row.errors.keys() & theirs.keys())]
-        if name != reference and len(more) >= FEWEST_SEEDS:
+    for name, (mine, theirs) in pairs.items():
+        more = [mine[seed] - theirs[seed] for seed in sorted(mine.keys() & theirs.keys())]
+        if len(more) >= FEWEST_SEEDS:
             paired[name] = (*statistics.mean_interval(more), statistics.mean_test(more))
     sure = dict(zip(paired, holm([numbers[3] for numbers in paired.values()]), strict=True))
     return {name: Difference(*numbers, sure=sure[name] < SURE) for name, numbers in paired.items()}
@@ -234,15 +254,43 @@ HOW_TO_READ = said(
 
 def cells(standing: Standing) -> tuple[str, ...]:
     """Return a line of the table, as HEAD names its columns."""
-    mean = f"{standing.mean:.1f}"
-    if standing.interval is not None:
-        low, high = standing.interval
-        mean = said("{mean:.1f} ({low:.1f} to {high:.1f})", mean=standing.mean, low=low, high=high)
+    mean = mean_in_words(standing.mean, standing.interval)
     time = "" if standing.seconds is None else said("{seconds:.0f} s", seconds=standing.seconds)
-    return label(standing.name), mean, _in_words(standing.to_baseline), _in_words(standing.to_hinton), time
+    return label(standing.name), mean, in_words(standing.to_baseline), in_words(standing.to_hinton), time
 
 
-def _in_words(difference: Difference | None) -> str:
+def record(standing: Standing) -> dict[str, Any]:
+    """Return a standing as plain numbers, for programs."""
+    return {
+        "objective": standing.name,
+        **plain(standing.errors, standing.interval, standing.to_baseline),
+        "more_than_hinton": None if standing.to_hinton is None else standing.to_hinton._asdict(),
+        "seconds": standing.seconds,
+    }
+
+
+def plain(
+    errors: Mapping[int, int], interval: tuple[float, float] | None, to_baseline: Difference | None
+) -> dict[str, Any]:
+    """Return what came of a line as plain numbers: mean test errors, their 95% interval, each seed's, and more."""
+    return {
+        "mean_errors": float(np.mean(list(errors.values()))),
+        "low": interval and interval[0],
+        "high": interval and interval[1],
+        "errors_by_seed": {str(seed): errors[seed] for seed in sorted(errors)},
+        "more_than_baseline": None if to_baseline is None else to_baseline._asdict(),
+    }
+
+
+def mean_in_words(mean: float, interval: tuple[float, float] | None) -> str:
+    """Return mean test errors, with their interval where there is one."""
+    if interval is None:
+        return f"{mean:.1f}"
+    return said("{mean:.1f} ({low:.1f} to {high:.1f})", mean=mean, low=interval[0], high=interval[1])
+
+
+def in_words(difference: Difference | None) -> str:
+    """Return a difference with its interval, and a star where it is sure."""
     if difference is None:
         return "–"
     mean, low, high, *_ = difference

@@ -16,8 +16,7 @@ from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments.defaults import (
     STUDENT_TRAINING,
     TEACHER_TRAINING,
-    default_student,
-    default_teacher,
+    default_model,
     default_temperature,
     default_training,
 )
@@ -83,9 +82,9 @@ class StoryConfig(Config):
         """Return the default story of a data set: about a minute on two cores."""
         return cls(
             dataset=dataset,
-            teacher=default_teacher(dataset),
+            teacher=default_model("teacher", dataset),
             teacher_training=default_training("teacher", dataset),
-            student=default_student(dataset),
+            student=default_model("student", dataset),
             training=default_training("student", dataset),
             temperature=default_temperature(dataset),
         )

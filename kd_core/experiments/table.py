@@ -26,8 +26,8 @@ class Line(NamedTuple):
     make: Maker
 
 
-TaughtBy = RunConfig | Maker
-"""A teacher; or what makes one that learns itself, from those named before it (an assistant)."""
+TaughtBy = RunConfig | Maker | str
+"""A teacher; what makes one that learns itself, from those named before it (an assistant); or a trained one's id."""
 
 
 class Experiment(NamedTuple):
@@ -93,7 +93,9 @@ def plan(experiment: Experiment, seeds: Iterable[int], known: Iterable[Run] | Li
     for seed in seeds:
         teachers: tuple[str, ...] = ()
         for teacher in experiment.teachers(seed):
-            teachers += (have(teacher if isinstance(teacher, RunConfig) else teacher(seed, teachers)),)
+            if not isinstance(teacher, str):
+                teacher = have(teacher if isinstance(teacher, RunConfig) else teacher(seed, teachers))
+            teachers += (teacher,)
         lines = {line.label: line.make(seed, teachers) for line in experiment.lines}
         students = {label: config for label, config in lines.items() if config.role != "teacher"}
         for model in {config.model for config in students.values()}:

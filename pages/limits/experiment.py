@@ -8,7 +8,7 @@ import streamlit as st
 from kd_core.base.templates import said
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
-from kd_core.experiments import table
+from kd_core.experiments import defaults, table
 from kd_core.experiments.limits import catalogue, outcome
 from kd_core.experiments.limits.catalogue import BASELINE, Limit
 from kd_core.experiments.limits.outcome import Outcome, Verdict
@@ -33,7 +33,7 @@ LABEL_WIDTH = 22
 def choose() -> tuple[Limit, Redone]:
     """Ask which experiment, on which data and with how many seeds; the address keeps the choice."""
     which, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
-    opens = "mnist" if paths.available("mnist") else "digits"
+    opens = defaults.default_dataset()
     with data:
         dataset = chosen(
             st.segmented_control, _("Data set"), [*catalogue.SCALES], name="on", key="limits_dataset", default=opens,

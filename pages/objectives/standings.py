@@ -5,7 +5,8 @@ import streamlit as st
 
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
-from kd_core.experiments import equal_budget, table
+from kd_core.experiments import defaults, equal_budget, table
+from kd_core.experiments.story import StoryConfig
 from kd_core.experiments.table import Redone
 from kd_core.losses.catalogue import OBJECTIVES
 from pages.shared.components.chart.chart import chart
@@ -13,8 +14,10 @@ from pages.shared.figures import experiments
 from pages.shared.language import _
 from pages.shared.parts.start import choose_seeds
 from pages.shared.parts.tables import numbers
+from pages.shared.server.streamlit_patches import undisturbed
 from pages.shared.session import services
 from pages.shared.session.address import selected
+from pages.shared.session.pair import choose_pair
 from pages.shared.words import explained, literal
 
 
@@ -23,18 +26,43 @@ def contest() -> Redone:
     data, how_many = st.columns([3, 2], vertical_alignment="bottom")
     here = {name: label for name, label in services.data_sets().items() if paths.available(name)}
     with data:
-        opens = "mnist" if "mnist" in here else None
+        opens = defaults.default_dataset()
         dataset = selected(_("Data set"), here, name="on", key="contest_dataset", default=opens)
     with how_many:
-        seeds = choose_seeds((3, 5, 10), default=5, key="contest_seeds", meaning=_("Students of each objective."))
-    experiment = equal_budget.experiment(equal_budget.budget(dataset))
+        seeds = choose_seeds(
+            (3, 5, 10), default=equal_budget.SEEDS, key="contest_seeds", meaning=_("Students of each objective.")
+        )
+    given = choose_pair(equal_budget.budget(dataset))
+    experiment = equal_budget.experiment(given, _only(given))
     st.markdown(literal(_(experiment.shows)))
+    if experiment.differs:
+        st.caption(literal(_(experiment.differs)))
     if info_of(dataset).classes == 2:
         lost = [
             f"- **{_(info.label)}**: {_(info.of_two_classes)}" for info in OBJECTIVES.values() if info.of_two_classes
         ]
         st.warning("\n".join([_("This data set has two classes."), "", *lost]), icon=":material/looks_two:")
     return table.redone(experiment, seeds, services.store().listing())
+
+
+def _only(given: StoryConfig) -> list[str]:
+    """Ask which objectives are compared; the address keeps them. None stands for all that fit the pair."""
+    fitting = [name for name in OBJECTIVES if equal_budget.fits(name, given)]
+    named = [name for name in st.query_params.get("only", "").split(",") if name in fitting]
+    only = st.multiselect(
+        _("Only these objectives"),
+        fitting,
+        default=named,
+        key="contest_only",
+        format_func=lambda name: _(OBJECTIVES[name].label),
+        placeholder=_("All that fit this pair"),
+    )
+    with undisturbed():
+        if only:
+            st.query_params["only"] = ",".join(only)
+        elif "only" in st.query_params:
+            del st.query_params["only"]
+    return only
 
 
 def result(redo: Redone) -> None:

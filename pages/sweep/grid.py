@@ -4,14 +4,15 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import mean
 
+import pandas as pd
 import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.data.catalogue import info_of
-from kd_core.experiments import defaults, table
+from kd_core.experiments import equal_budget, table
 from kd_core.experiments import sweep as experiments_sweep
-from kd_core.experiments.sweep import SweepConfig, width_of
-from kd_core.models.config import ModelConfig
+from kd_core.experiments.defaults import TEMPERATURES, network, written
+from kd_core.experiments.sweep import SweepConfig
 from kd_core.runs.run import ACTIVE, RESUMABLE, Batches, Run, new_id, remembered
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import chart
@@ -19,12 +20,13 @@ from pages.shared.figures import curves, experiments
 from pages.shared.language import _, of_error
 from pages.shared.parts.run_menu import offer_undo
 from pages.shared.parts.start import start_row
+from pages.shared.parts.tables import numbers
 from pages.shared.session import keys, pickers, services
+from pages.shared.session.pair import how_to_write
 from pages.shared.session.pickers import is_sweep
-from pages.shared.words import SPREAD_IN_WORDS, literal, refusals
+from pages.shared.words import SPREAD_IN_WORDS, explained, literal, refusals
 
-WIDTHS = (10, 16, 30, 64, 128)
-TEMPERATURES = (0.5, 1.0, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0)
+STUDENTS = ("mlp 10", "mlp 16", "mlp 30", "mlp 64", "mlp 128", "cnn 8-16", "cnn 16-32", "resnet18")
 ALPHAS = (0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 REFRESH_SECONDS = 2.0
 
@@ -44,36 +46,47 @@ def sweep_form() -> None:
     labels = pickers.told_apart(offered)
     with st.container(border=True):
         teacher = st.selectbox(_("Teacher"), offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
+        usual = SweepConfig.default(teacher.config.dataset, (teacher.id,))
         left, right = st.columns(2)
         temperatures = left.multiselect(
-            _("Temperatures"), TEMPERATURES, default=[1.0, 2.0, 4.0, 8.0], key="sweep_temperatures"
+            _("Temperatures"), TEMPERATURES, default=usual.temperatures, key="sweep_temperatures"
         )
         alphas = right.multiselect(
-            _("Alphas (weight of the soft loss)"), ALPHAS, default=[0.5, 0.9], key="sweep_alphas"
+            _("Alphas (weight of the soft loss)"), ALPHAS, default=usual.alphas, key="sweep_alphas"
         )
-        training = defaults.default_training("student", teacher.config.dataset)
-        with st.expander(_("Width, seeds and epochs")):
+        with st.expander(_("Students, seeds and budget")):
+            own = [*map(written, usual.networks)]
+            students = st.multiselect(
+                _("Students"),
+                list(dict.fromkeys([*own, *STUDENTS])),
+                default=own,
+                key=f"sweep_students_{own[0]}",
+                accept_new_options=True,
+                help=how_to_write(),
+            )
             left, middle, right = st.columns(3)
-            widths = left.multiselect(_("Units in the hidden layer"), WIDTHS, default=[30], key="sweep_widths")
-            seeds = middle.number_input(_("Seeds"), 1, 10, value=2, key="sweep_seeds", help=_("Each is trained anew."))
-            epochs = right.number_input(_("Epochs"), 1, 500, value=training.epochs, key="sweep_epochs")
+            seeds = left.number_input(
+                _("Seeds"), 1, 20, value=len(usual.seeds), key="sweep_seeds", help=_("Each is trained anew.")
+            )
+            epochs = middle.number_input(_("Epochs"), 1, 10_000, value=usual.training.epochs, key="sweep_epochs")
+            share = right.number_input(
+                _("Share of the training images, %"), 0.01, 100.0, 100.0, format="%.4g", key="sweep_share"
+            )
         try:
-            sweep = SweepConfig(
-                dataset=teacher.config.dataset,
-                teachers=(teacher.id,),
-                model=ModelConfig(hidden=(30,)),
-                widths=tuple(sorted(widths)),
+            sweep = usual.replace(
+                students=tuple(map(network, students)) or usual.students,
                 temperatures=tuple(sorted(temperatures)),
                 alphas=tuple(sorted(alphas)),
                 seeds=tuple(range(int(seeds))),
-                training=training.replace(epochs=int(epochs)),
+                training=usual.training.replace(epochs=int(epochs)),
+                transfer_set=usual.transfer_set.replace(fraction=float(share) / 100),
             )
         except LabError as error:
             st.warning(literal(of_error(error)), icon=":material/error:")
             return
         baselines = sum(cell.role == "baseline" for cell in sweep.cells())
         beside = _(
-            "{students} of the grid, and {baselines} baselines, one a width and seed.",
+            "{students} of the grid, and {baselines} baselines, one a network and seed.",
             students=sweep.cell_count - baselines,
             baselines=baselines,
         )
@@ -133,18 +146,28 @@ def _view(batch: str, going: bool) -> None:
     if not any(run.id in errors and run.config.distillation is not None for run in runs):
         st.caption(_("The map fills in as students finish their first epochs."))
         return
-    for width, temperatures, alphas, means in experiments_sweep.error_maps(runs, errors):
+    for place, (student, temperatures, alphas, means) in enumerate(experiments_sweep.error_maps(runs, errors)):
         if live:
-            title = _("{width} units: mean validation errors so far", width=width)
-            text = _("Validation errors so far by temperature and alpha, {width} units", width=width)
+            title = _("{network}: mean validation errors so far", network=student)
+            text = _("Validation errors so far by temperature and alpha, {network}", network=student)
             counted = _("validation errors so far")
         else:
-            title = _("{width} units: mean test errors", width=width)
-            text = _("Test errors by temperature and alpha, {width} units", width=width)
+            title = _("{network}: mean test errors", network=student)
+            text = _("Test errors by temperature and alpha, {network}", network=student)
             counted = _("test errors")
-        chart(experiments.sweep_map(temperatures, alphas, means, title, counted), key=f"sweep_map_{width}", text=text)
+        chart(experiments.sweep_map(temperatures, alphas, means, title, counted), key=f"sweep_map_{place}", text=text)
     if finished:
         _curves(finished)
+        _table(finished)
+
+
+def _table(finished: Sequence[Run]) -> None:
+    """List every setting that was tried, the fewest errors first, and how many of the differences are no luck."""
+    rows = experiments_sweep.tried(finished)
+    st.info(literal(_(experiments_sweep.verdict(rows))), icon=":material/balance:")
+    head = [*map(_, experiments_sweep.HEAD)]
+    numbers(pd.DataFrame([[*map(_, experiments_sweep.cells(row))] for row in rows], columns=head))
+    st.caption(_(equal_budget.HOW_TO_READ), help=explained(_(equal_budget.HOW_TO_READ)))
 
 
 def _control(runs: Sequence[Run]) -> None:
@@ -173,16 +196,14 @@ def _resume(runs: Sequence[Run]) -> None:
 
 
 def _curves(finished: Sequence[Run]) -> None:
-    """Plot errors over T, a line for each width and alpha; name the baselines' errors."""
-
-    def settings(run: Run) -> tuple[int, float]:
-        return width_of(run), run.config.distillation.alpha if run.config.distillation else 0.0
+    """Plot errors over T, a line for each network and alpha; name the baselines' errors."""
 
     def named(run: Run) -> str:
-        width, alpha = settings(run)
-        return _("{width} units, alpha {alpha:g}", width=width, alpha=alpha)
+        alpha = run.config.distillation.alpha if run.config.distillation else 0.0
+        return _("{network}, alpha {alpha:g}", network=run.config.model.label, alpha=alpha)
 
-    lines = table.over_temperature(sorted(finished, key=settings), named)
+    ordered = [run for runs in experiments_sweep.by_network(finished).values() for run in runs]
+    lines = table.over_temperature(ordered, named)
     chart(curves.errors_over_temperature(lines), key="sweep_curves", text=_("Test errors over temperature"))
     st.caption(_(SPREAD_IN_WORDS))
     st.markdown("  \n".join(map(_, experiments_sweep.baselines_in_words(finished))))

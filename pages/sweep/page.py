@@ -8,8 +8,8 @@ from pages.sweep.grid import choose_sweep, sweep_form, watch_sweep
 st.title(_("Sweep"), anchor=False)
 st.markdown(
     _(
-        "Which temperature, which alpha, how wide? Train every combination and look. Small students of one shape train"
-        " as one model, so that a whole grid takes about as long as a few of them would."
+        "Which temperature, which alpha, which student? Train every combination and look. Small mlps of one shape train"
+        " as one model, so that a whole grid of them takes about as long as a few would."
     )
 )
 

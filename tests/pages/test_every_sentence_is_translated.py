@@ -46,7 +46,7 @@ ALLOWED = {
     "data sets, by their names and, in a run's label, by their ids": (
         "MNIST", "Fashion-MNIST", "KMNIST", "CIFAR-10", "digits",
     ),
-    "networks, by their names and in notation": ("ResNet-18", "MobileNetV3 small", "mlp", "cnn"),
+    "networks, by their names and in notation": ("ResNet-18", "MobileNetV3 small", "mlp", "cnn", "resnet18"),
     "optimisers, as PyTorch calls them": ("sgd", "adam", "adamw"),
     "notation": ("alpha",),
     "units": ("MB",),

@@ -859,9 +859,9 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     app = open_page("sweep")
     assert app.selectbox(key="sweep_teacher").value.config.role == "teacher"
     assert app.button(key="sweep").label == "Train 18 students"
-    assert "16 of the grid, and 2 baselines, one a width and seed." in words(app)
+    assert "16 of the grid, and 2 baselines, one a network and seed." in words(app)
     app.multiselect(key="sweep_temperatures").set_value([1.0, 4.0])
-    app.multiselect(key="sweep_widths").set_value([10])
+    app.multiselect(key="sweep_students_mlp 30").set_value(["mlp 10"])
     app.number_input(key="sweep_epochs").set_value(2)  # and the button pressed before the page has followed
     app.button(key="sweep").click().run()
     assert not app.exception
@@ -872,8 +872,35 @@ def test_a_sweep_trains_every_combination_and_draws_it(open_page, homes):
     wait_until_idle(store)
     app.run()
     assert {run.status for run in store.runs(batch=batch)} == {"finished"}
-    assert "Baseline of 10 units" in words(app)
+    assert "Baseline mlp 10" in words(app)
     assert len(charts(app)) == 2
+    tried = app.dataframe[0].value
+    assert list(tried["network"]) == ["mlp 10"] * (2 * 2 + 1)
+    errors = [run.results["test_errors"] for run in store.runs(batch=batch) if run.config.role == "baseline"]
+    assert sorted(tried[tried["T"] == "–"]["by seed"].item().split()) == sorted(map(str, errors))
+
+
+def test_a_sweep_takes_students_of_any_kind_and_part_of_the_images(open_page, homes):
+    app = open_page("sweep")
+    app.multiselect(key="sweep_temperatures").set_value([2.0])
+    app.multiselect(key="sweep_alphas").set_value([0.9])
+    app.number_input(key="sweep_seeds").set_value(1)
+    app.number_input(key="sweep_epochs").set_value(1)
+    app.number_input(key="sweep_share").set_value(50.0)
+    app.multiselect(key="sweep_students_mlp 30").set_value(["cnn 8-16", "mlp 20-10"]).run()
+    assert app.button(key="sweep").label == "Train 4 students"
+    app.button(key="sweep").click().run()
+    store = services._opened(homes["trained"]).store
+    runs = store.runs(batch=store.runs()[0].batch)
+    assert {run.config.model for run in runs} == {
+        ModelConfig(name="cnn", channels=(8, 16)), ModelConfig(hidden=(20, 10)),
+    }  # fmt: skip
+    assert {run.config.transfer_set.fraction for run in runs} == {0.5}
+    wait_until_idle(store)
+    app.run()
+    assert len(app.dataframe[0].value) == 4
+    app.multiselect(key="sweep_students_mlp 30").set_value(["a net"]).run()
+    assert "unknown model 'a'" in words(app) or "a network is written as" in words(app)
 
 
 def test_a_sweep_of_two_students_is_shown_to_whoever_started_it(home, store, monkeypatch, at_this_machine):
@@ -996,6 +1023,37 @@ def test_all_objectives_are_compared_at_one_press(open_page, homes, monkeypatch)
     made = [run for run in store.runs() if run.config.distillation and run.config.distillation.objective == "rkd"]
     errors = [run.results["test_errors"] for run in sorted(made, key=lambda run: run.config.seed)]
     assert list(table[table["objective"] == OBJECTIVES["rkd"].label]["by seed"]) == [" ".join(map(str, errors))]
+
+
+def test_the_contest_takes_any_pair_and_its_address_brings_it_back(open_page, story_runs, homes):
+    teacher = story_runs[0]
+    app = open_page("objectives", on="digits")
+    app.selectbox(key="pair digits teacher").set_value(teacher.id)
+    app.text_input(key="pair digits student").set_value("mlp 12")
+    app.number_input(key="pair digits epochs").set_value(1)
+    app.number_input(key="pair digits share").set_value(50.0)
+    app.segmented_control(key="contest_seeds").set_value(3).run()
+    assert "The same student (mlp 12), taught by the same teacher (mlp 16), for one epoch on 50%" in words(app)
+    assert "Left out, as these networks do not show" in " ".join(caption.value for caption in app.caption)
+    app.multiselect(key="contest_only").set_value(["hinton", "dkd"]).run()
+    elsewhere = open_page("objectives", **{name: "".join(value) for name, value in app.query_params.items()})
+    assert elsewhere.text_input(key="pair digits student").value == "mlp 12"
+    assert elsewhere.multiselect(key="contest_only").value == ["hinton", "dkd"]
+    next(button for button in elsewhere.button if button.key == "redo").click().run()
+    store = services._opened(homes["trained"]).store
+    wait_until_idle(store)
+    elsewhere.run()
+    assert not elsewhere.exception, [error.value for error in elsewhere.exception]
+    made = store.runs(batch=store.runs()[0].batch)
+    assert {run.config.model.label for run in made} == {"mlp 12"}
+    assert {run.config.distillation.teachers for run in made if run.config.distillation} == {(teacher.id,)}
+    assert len(elsewhere.dataframe[0].value) == 4
+    for text in ("mlp 9", "nothing known", "mlp 12"):
+        elsewhere.text_input(key="pair digits student").set_value(text).run()
+        assert not elsewhere.exception
+        assert bool(elsewhere.error) == (text == "nothing known")
+    elsewhere.selectbox(key="pair digits teacher").set_value("new").run()
+    assert equal_budget.budget("digits").teacher.label in words(elsewhere)
 
 
 # ------------------------------------------------------------------------------------------------- the guided lesson

@@ -202,7 +202,8 @@ def fingerprint(given: Limit) -> str:
     """
     taught: list[RunConfig] = []
     for teacher in given.experiment.teachers(0):
-        taught.append(teacher if isinstance(teacher, RunConfig) else teacher(0, _ids(len(taught))))
+        if not isinstance(teacher, str):
+            taught.append(teacher if isinstance(teacher, RunConfig) else teacher(0, _ids(len(taught))))
     students = [line.make(0, _ids(len(taught))) for line in given.experiment.lines]
     texts = [config.model_dump_json(exclude_defaults=True) for config in (*taught, *students)]
     return sha256("\n".join(texts).encode()).hexdigest()[:16]

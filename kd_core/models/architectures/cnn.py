@@ -68,7 +68,7 @@ CNN = Architecture(
     said("Small convolutional network"),
     build,
     Widths("channels", said("channels"), said("16, 32 is small, 32, 64, 128 a teacher for it")),
-    reads=("channels",),
+    reads=("channels", "activation"),
     short=_short,
     maps=True,
     recognise=_recognise,

@@ -60,7 +60,7 @@ MLP = Architecture(
     said("Multilayer perceptron"),
     build,
     Widths("hidden", said("hidden units"), said("800, 800 is the paper's student")),
-    reads=("hidden", "dropout_input", "dropout_hidden", "batch_norm"),
+    reads=("hidden", "dropout_input", "dropout_hidden", "batch_norm", "activation"),
     short=lambda config: with_unusual(f"mlp {'-'.join(map(str, config.hidden)) or 'linear'}", config),
     features=lambda config: bool(config.hidden),
     drops=lambda config: bool(config.dropout_input or (config.dropout_hidden and config.hidden)),

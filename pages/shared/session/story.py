@@ -5,7 +5,7 @@ import json
 import streamlit as st
 
 from kd_core.base.packed import pack, unpack
-from kd_core.data.paths import available
+from kd_core.experiments import defaults
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.story import StoryConfig
 
@@ -31,7 +31,7 @@ def set_story(story: StoryConfig) -> None:
 
 
 def default_story() -> StoryConfig:
-    return StoryConfig.default("mnist" if available("mnist") else "digits")
+    return StoryConfig.default(defaults.default_dataset())
 
 
 def to_address(story: StoryConfig) -> str:

@@ -105,6 +105,6 @@ def test_a_map_of_errors_has_means_over_seeds_and_gaps(store):
         if config.distillation and config.distillation.alpha == 1.0
     }
     narrow, wide = sweep.error_maps(store.runs(), errors)
-    assert (narrow.width, wide.width) == (4, 8)
+    assert (narrow.network, wide.network) == ("mlp 4", "mlp 8")
     assert (wide.temperatures, wide.alphas) == ([1.0, 4.0], [0.5, 1.0])
     assert wide.means == [[None, None], [6.0, 9.0]]
