@@ -242,7 +242,7 @@ def test_no_control_of_any_page_leads_off_this_machine(demo_address, new_page):
 def test_a_sweep_is_trained_from_the_page_and_its_address_shows_it_elsewhere(demo_address, new_page):
     page = new_page()
     page.goto(f"{demo_address}/sweep")
-    page.get_by_text("Width, seeds and epochs").click()
+    page.get_by_text("Students, seeds and budget").click()
     page.get_by_label("Epochs").fill("2")  # and the button pressed before the page has followed
     page.get_by_role("button", name="Train 18 students").click()
     expect(page.get_by_text("18 of 18 students trained")).to_be_visible(timeout=TRAINED_MS)
