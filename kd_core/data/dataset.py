@@ -69,6 +69,11 @@ class Dataset:
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
+    @property
+    def evaluated_at_once(self) -> int:
+        """Images of a batch on which nothing is trained."""
+        return 1000
+
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 (N, C, H, W) -> float32 of mean 0 and standard deviation 1 over the training set."""
         return images.to(torch.float32).sub_(255 * self.mean).div_(255 * self.std)

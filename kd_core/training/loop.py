@@ -184,7 +184,7 @@ class Learning:
             return None
         if known is None:
             images = self.dataset.train_images
-            known = torch.stack([build.logits_of(teacher, images, self.inputs) for teacher in self.teachers])
+            known = torch.stack([self._logits(teacher, images) for teacher in self.teachers])
         expected = (len(self.dataset.train_labels), len(self.dataset.class_names))
         if tuple(known.shape[1:]) != expected:
             raise ConfigError(
@@ -242,7 +242,10 @@ class Learning:
 
     def probe_logits(self) -> Tensor:
         """Logits of the weights as they are now for Dataset.probes, (P, K), to watch the student learn."""
-        return build.logits_of(self.model, self._probes, self.inputs)
+        return self._logits(self.model, self._probes)
+
+    def _logits(self, model: nn.Module, images: Tensor) -> Tensor:
+        return build.logits_of(model, images, self.inputs, batch_size=self.dataset.evaluated_at_once)
 
     def epoch_plan(self, epoch: int) -> tuple[Tensor, Tensor | None]:
         """The order of the examples, (N,), and their shifts, (N, 2) pixels, or None without jitter.
@@ -294,7 +297,7 @@ class Learning:
 
     def errors_on(self, images: Tensor, labels: Tensor) -> int:
         """Errors of the current weights on these images. (N, C, H, W) uint8, (N,) int64."""
-        logits = build.logits_of(self.model, images, self.inputs)
+        logits = self._logits(self.model, images)
         return int((logits.argmax(dim=1) != labels.cpu()).sum())
 
     def _seen(self, model: nn.Module, inputs: Tensor) -> tuple[Tensor, Taps | None]:

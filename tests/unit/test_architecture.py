@@ -17,12 +17,13 @@ ENGINE_ARROWS = {
     "runs": {"base", "data", "models", "losses", "evaluation", "training"},
     "experiments": {"base", "data", "models", "losses", "evaluation", "training", "runs"},
     "exchange": {"base", "data", "models", "losses", "evaluation", "training", "runs"},
+    "public": {"base", "data", "models", "losses", "evaluation", "training", "experiments", "exchange"},
     "jobs": {"base", "data", "models", "evaluation", "training", "runs", "exchange"},
     "cli": {
         "base", "data", "models", "losses", "evaluation", "training", "runs", "experiments", "exchange", "jobs",
     },
     "__main__": {"cli"},
-    "__init__": set(),
+    "__init__": {"base", "losses", "models", "public"},
 }  # fmt: skip
 """Which package of the engine imports which others."""
 MOST_MODULES = 9

@@ -224,7 +224,7 @@ def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:
 
 def run_program(path: Path) -> Runner:
     """A torch.export program, loaded from its file."""
-    with _quiet():
+    with quiet():
         return _in_torch(torch.export.load(path).module())
 
 
@@ -248,7 +248,7 @@ def run_onnx(path: Path) -> Runner:
 def trace(model: nn.Module, dataset: Dataset) -> torch.export.ExportedProgram:
     """The model as a graph from pixels to logits, for any number of images."""
     pixels = torch.zeros(2, *dataset.image_shape)
-    with _quiet():
+    with quiet():
         batch = {"images": {0: torch.export.Dim("N")}}
         return torch.export.export(FromPixels(model, dataset.mean, dataset.std).eval(), (pixels,), dynamic_shapes=batch)
 
@@ -256,7 +256,7 @@ def trace(model: nn.Module, dataset: Dataset) -> torch.export.ExportedProgram:
 def _program_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
     """The program as a file, its metadata as the extra file METADATA."""
     buffer = io.BytesIO()
-    with _quiet():
+    with quiet():
         torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
 
@@ -271,7 +271,7 @@ def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
 
 def to_onnx(program: torch.export.ExportedProgram) -> bytes:
     """The graph as ONNX in float32: input "images", output "logits"."""
-    with _quiet():
+    with quiet():
         made = torch.onnx.export(
             program, input_names=["images"], output_names=["logits"], opset_version=OPSET, verbose=False
         )
@@ -283,7 +283,7 @@ def to_int8(graph: bytes, dataset: Dataset) -> bytes:
     """The ONNX graph in int8, its ranges calibrated on training images spread evenly over the training set."""
     step = max(1, len(dataset.train_images) // CALIBRATION_IMAGES)
     images = dataset.train_images[::step][:CALIBRATION_IMAGES].to(torch.float32)
-    with tempfile.TemporaryDirectory() as name, _quiet():
+    with tempfile.TemporaryDirectory() as name, quiet():
         source, prepared, target = (Path(name) / file for file in ("source.onnx", "prepared.onnx", "target.onnx"))
         try:
             source.write_bytes(graph)
@@ -347,7 +347,7 @@ def _tidy(made: Any) -> bytes:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Within, torch's remark on its own pytree and the quantiser's log are not passed on."""
     root = logging.getLogger()
     before = root.level

@@ -1,0 +1,57 @@
+"""A student of anybody's as an ONNX file that has been tried."""
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from kd_core.base.config import LabError
+from kd_core.base.files import AnyPath, write_atomic
+from kd_core.evaluation.accuracy import Logits
+from kd_core.exchange.export import write
+from kd_core.public.given import Given, Preprocess
+
+
+class Prepared(nn.Module):
+    """A network behind its preprocessing: what distill was given (N, …) -> logits (N, K)."""
+
+    def __init__(self, model: nn.Module, preprocess: Preprocess | None) -> None:
+        super().__init__()
+        self.model, self.preprocess = model, preprocess
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images if self.preprocess is None else self.preprocess(images))
+        return logits
+
+
+def write_onnx(path: AnyPath, model: nn.Module, data: Given, original: Logits, notes: Mapping[str, str]) -> None:
+    """Write a model as ONNX: "images" (N, …) in, float32 -> "logits" (N, K). Tried on the test set by ONNX Runtime.
+
+    original: its logits of the test set. notes: for the file's metadata. Raises LabError where the network cannot be
+    traced, or where the file does not say what the network says.
+    """
+    try:
+        example = data.test_images[:2].to(torch.float32)
+        batch = {"images": {0: torch.export.Dim("N")}}
+        with write.quiet():
+            program = torch.export.export(Prepared(model, data.preprocess).eval(), (example,), dynamic_shapes=batch)
+        graph = write.to_onnx(program)
+    except Exception as error:  # of torch.export and of anybody's network
+        raise LabError(
+            f"this network cannot be written as ONNX: {str(error).splitlines()[0]}. torch.export says which line of it"
+            " stands in the way"
+        ) from error
+    content = write.with_metadata(graph, notes)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "student.onnx"
+        file.write_bytes(content)
+        run = write.run_onnx(file)
+        batches = data.test_images.to(torch.float32).split(write.BATCH)
+        logits = np.concatenate([run(images.numpy()) for images in batches])
+    verdict = write.judge(original, logits, data.test_labels.numpy(), int8=False)
+    if not verdict.passed:
+        raise LabError(f"the ONNX file does not say what the network says, so it was not written: {verdict.sentence}")
+    write_atomic(path, content)
