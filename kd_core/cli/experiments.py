@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import LabError, differences
+from kd_core.base.config import LabError
 from kd_core.cli import watch
 from kd_core.cli.options import (
     STUDENT,
@@ -318,7 +318,7 @@ def advise(run: RunId) -> None:
     for number, advice in enumerate(suggestions, 1):
         lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
         if advice.next is not None:
-            changes = differences([evidence_read.story, advice.next]).items()
+            changes = advice_after.changes(evidence_read.story, advice.next).items()
             settings = "; ".join(f"{name} {in_words(before)} -> {in_words(after)}" for name, (before, after) in changes)
             lines.append(f"   Next: {advice.change}" + (f" ({settings})" if settings else ""))
         say("\n".join(lines))

@@ -2,16 +2,18 @@
 
 The sentences are in after.toml, the measurements behind the limits in docs/measurements/choices.md.
 
-Settings are judged on the transfer set and the validation split alone. The test set is read for one question only,
-whether the reported difference could be chance, and the answer to that is more seeds, never another setting.
+Settings are judged on the transfer set and the validation split alone. The test set is read for two questions only:
+whether the reported difference could be chance, to which the answer is more seeds, never another setting; and how good
+a teacher is of which nothing else is known, as one that was trained elsewhere.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kd_core.base.config import ConfigError
+from kd_core.base.config import ConfigError, differences
 from kd_core.base.templates import Said, prose, said
 from kd_core.data.catalogue import info_of
 from kd_core.evaluation import accuracy, calibration
@@ -20,10 +22,11 @@ from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.claims import over_seeds, saved_by_seed
 from kd_core.evaluation.statistics import SURE
 from kd_core.experiments.advice.before import FEW_STEPS, is_tiny
-from kd_core.experiments.advice.evidence import Evidence
+from kd_core.experiments.advice.evidence import Evidence, OnTheTestSet
 from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.models.config import MODELS
 
 MOST = 4
 """Pieces of advice: who is told everything at once does nothing."""
@@ -60,6 +63,18 @@ def _advice(name: str, next_story: StoryConfig | None, **values: object) -> Advi
     return Advice(about, sentence, evidence, change, next_story)
 
 
+def changes(before: StoryConfig, then: StoryConfig) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that the next experiment changes, by dotted name, without what its networks do not read."""
+    unread = {
+        f"{role}.{field}"
+        for role in ("teacher", "student", "assistant")
+        if (model := getattr(then, role)) is not None
+        for field in {*chain(*(known.reads for known in MODELS.values()))} - {*model.architecture.reads}
+    }
+    found = differences([before, then])
+    return {name: (values[0], values[1]) for name, values in found.items() if name not in unread}
+
+
 def advise(evidence: Evidence) -> list[Advice]:
     """Say what a run's numbers mean, what spoils every other number first. May be empty."""
     return [advice for rule in RULES if (advice := rule(evidence)) is not None][:MOST]
@@ -89,30 +104,59 @@ def _teacher_stopped(evidence: Evidence) -> Advice | None:
 def _teacher_no_better(evidence: Evidence) -> Advice | None:
     """Find a teacher that errs as often as the pupil without it, on images that it did not learn from.
 
-    Few images cannot tell: it is said only where a teacher with half of the pupil's errors would make so many by chance
-    in less than SURE of all cases (binomial).
+    Few images cannot tell: it is said only where, of a teacher with half of the pupil's errors, so many would come with
+    a chance below SURE, both being counts (binomial, given their sum; Przyborowski and Wilenski 1940, Biometrika 31).
     """
-    from scipy.stats import binomtest
-
+    pupil, than = said("baseline"), said("the baseline")
+    if evidence.judged is None or evidence.judged.baseline is None:
+        pupil, than = said("student"), said("the student itself")
+    words = {"than": than, "pupil": pupil}
+    if evidence.teacher_tested is not None:
+        return _teacher_tested(evidence, evidence.teacher_tested, words)
     if evidence.judged is None or evidence.teacher_errors is None:
         return None
     judged, (errors, images) = evidence.judged, evidence.teacher_errors
-    pupil, than = said("baseline"), said("the baseline")
-    if judged.baseline is None:
-        pupil, than = said("student"), said("the student itself")
     wrong = accuracy.test_errors(judged.student if judged.baseline is None else judged.baseline, judged.labels)
-    rate = wrong / len(judged.labels)
-    chance = binomtest(errors, images, rate / 2, alternative="greater").pvalue
-    if errors / images < rate or chance >= SURE:
+    counts = errors, images, wrong, len(judged.labels)
+    if errors / images < wrong / len(judged.labels) or _chance(*counts, times=0.5) >= SURE:
         return None
-    change, story = _better_teacher(evidence.story)
-    numbers = {"errors": errors, "images": images, "share": errors / images, "rate": rate, "wrong": wrong}
-    return _advice("teacher", story, change=change, than=than, pupil=pupil, judged=len(judged.labels), **numbers)
+    name = "teacher: worse" if _chance(*counts, times=1.0) < SURE else "teacher"
+    numbers = {"errors": errors, "images": images, "share": errors / images, "wrong": wrong}
+    judged_numbers = {"judged": len(judged.labels), "rate": wrong / len(judged.labels)}
+    return _of_the_teacher(name, _TEXTS["teacher_unseen"]["evidence"], evidence, **words, **numbers, **judged_numbers)
 
 
-def _better_teacher(story: StoryConfig) -> tuple[str, StoryConfig | None]:
+def _teacher_tested(evidence: Evidence, tested: OnTheTestSet, words: dict[str, Said]) -> Advice | None:
+    """Judge a teacher on the test set: worse by the exact paired test, or no better than its pupil."""
+    errors, wrong, images, compared = tested
+    if compared.sign >= 0 and (errors < wrong or _chance(errors, images, wrong, images, times=0.5) >= SURE):
+        return None
+    name = "teacher: worse" if compared.sign < 0 else "teacher"
+    numbers = {"errors": errors, "images": images, "wrong": wrong, "chance": compared.p_value}
+    alone = {"only_teacher": compared.only_first_wrong, "only_pupil": compared.only_second_wrong}
+    return _of_the_teacher(name, _TEXTS["teacher_tested"]["evidence"], evidence, **words, **numbers, **alone)
+
+
+def _chance(errors: int, images: int, wrong: int, judged: int, *, times: float) -> float:
+    """Return the chance of so many errors beside so many wrong, were the one's rate so many times the other's."""
+    from scipy.stats import binomtest
+
+    if not errors + wrong:
+        return 1.0
+    return float(binomtest(errors, errors + wrong, times * images / (times * images + judged), "greater").pvalue)
+
+
+def _of_the_teacher(name: str, text: str, evidence: Evidence, **values: object) -> Advice:
+    change, story = _better_teacher(evidence)
+    return _advice(name, story, change=change, numbers=said(text, **values), **values)
+
+
+def _better_teacher(evidence: Evidence) -> tuple[str, StoryConfig | None]:
     """Propose a new teacher of the data set's default where that is another, else an ensemble."""
+    story = evidence.story
     default = StoryConfig.default(story.dataset)
+    if evidence.teacher_external:
+        return said("Train a teacher here"), _changed(story, teachers=(), new_teachers=1)
     if story.teacher != default.teacher or story.teacher_training != default.teacher_training:
         changed = {"teacher": default.teacher, "teacher_training": default.teacher_training}
         return said("Train a better teacher"), _changed(story, teachers=(), new_teachers=1, **changed)

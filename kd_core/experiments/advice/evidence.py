@@ -43,12 +43,22 @@ class Judged(NamedTuple):
     teacher: Logits | None
 
 
+class OnTheTestSet(NamedTuple):
+    """A teacher beside its pupil without it, the baseline or else the student itself, on so many test images."""
+
+    errors: int
+    pupil_errors: int
+    images: int
+    compared: McNemar
+
+
 class Evidence(NamedTuple):
     """A distilled run by its own numbers.
 
     story: what was done, its teachers being the trained runs. epochs: the run's epoch records. parameters: of the
     student, and of the largest of its teachers. teacher_errors: how many of how many images that it has not learned
-    from the teacher gets wrong. teacher_stopped: Run.stopped_said of its teachers, where any was.
+    from the teacher gets wrong. teacher_tested: where that is not known, as of an external one: teacher_external.
+    teacher_stopped: Run.stopped_said of its teachers, where any was.
     compared: baseline and student on the test set. pairs: their test errors by seed.
     """
 
@@ -61,6 +71,8 @@ class Evidence(NamedTuple):
     shown: Shown | None = None
     judged: Judged | None = None
     teacher_errors: tuple[int, int] | None = None
+    teacher_tested: OnTheTestSet | None = None
+    teacher_external: bool = False
     teacher_stopped: str = ""
     compared: McNemar | None = None
     pairs: Mapping[int, tuple[int, int]] = {}
@@ -110,6 +122,8 @@ def evidence_of(store: Store, run: Run) -> Evidence:
         shown=shown,
         judged=judged,
         teacher_errors=own,
+        teacher_tested=_tested(store, teachers, baseline or run) if is_here and own is None else None,
+        teacher_external=any(not teacher.config.trained_here for teacher in teachers),
         teacher_stopped=next((teacher.stopped_said for teacher in teachers if teacher.stopped_said), ""),
         compared=_compared(store, run, baseline) if is_here and baseline is not None else None,
         pairs={} if baseline is None else pairs(baseline, run, known),
@@ -117,12 +131,24 @@ def evidence_of(store: Store, run: Run) -> Evidence:
 
 
 def _compared(store: Store, run: Run, baseline: Run) -> McNemar:
+    return statistics.mcnemar(*_on_the_test_set(store, baseline, run))
+
+
+def _tested(store: Store, teachers: Sequence[Run], pupil: Run) -> OnTheTestSet | None:
+    """Compare a single teacher of the same data set with its pupil; None of any other."""
+    if len(teachers) != 1 or teachers[0].config.dataset != pupil.config.dataset or not teachers[0].usable:
+        return None
+    first, second, labels = _on_the_test_set(store, teachers[0], pupil)
+    errors, pupil_errors = (accuracy.test_errors(logits, labels) for logits in (first, second))
+    return OnTheTestSet(errors, pupil_errors, len(labels), statistics.mcnemar(first, second, labels))
+
+
+def _on_the_test_set(store: Store, first: Run, second: Run) -> tuple[Logits, Logits, Labels]:
     from kd_core.data import load
     from kd_core.runs import artifacts
 
-    labels = load.load(run.config.dataset, storage=store.storage).test_labels.numpy()
-    first, second = (artifacts.test_logits(store.folder(other.id)) for other in (baseline, run))
-    return statistics.mcnemar(first, second, labels)
+    labels = load.load(second.config.dataset, storage=store.storage).test_labels.numpy()
+    return artifacts.test_logits(store.folder(first.id)), artifacts.test_logits(store.folder(second.id)), labels
 
 
 def _logits(

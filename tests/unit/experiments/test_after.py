@@ -13,7 +13,7 @@ from kd_core.evaluation.statistics import McNemar
 from kd_core.exchange import shipped
 from kd_core.experiments.advice import after
 from kd_core.experiments.advice.after import FLAT, SHARP, SOFT, WEAK, advise, evenness, pull, spread_mass
-from kd_core.experiments.advice.evidence import Evidence, Judged, Shown, can_be_read, evidence_of
+from kd_core.experiments.advice.evidence import Evidence, Judged, OnTheTestSet, Shown, can_be_read, evidence_of
 from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.config import DistillationConfig
@@ -335,6 +335,46 @@ def test_too_few_images_say_nothing_of_the_teacher():
     few = Judged(LABELS[:60], wrong(TEACHER[:60], 1), wrong(TEACHER[:60], 3), TEACHER[:60])
     assert stats.binom.sf(2, 60, 1.5 / 60) > 0.05
     assert [one for one in advise(good(judged=few, teacher_errors=(3, 60))) if one.about == "teacher"] == []
+
+
+def test_a_difference_of_5_and_3_of_140_is_none():
+    """Of a teacher with half of the errors, 5 beside 3 would come in 9% of all cases."""
+    few = Judged(LABELS[:140], wrong(TEACHER[:140], 1), wrong(TEACHER[:140], 3), TEACHER[:140])
+    assert stats.binom.sf(4, 8, 1 / 3) > 0.05
+    assert [one for one in advise(good(judged=few, teacher_errors=(5, 140))) if one.about == "teacher"] == []
+
+
+def test_a_brought_teacher_that_is_worse_is_the_first_thing_said():
+    """553 errors to the baseline's 472, and a student that is worse than its baseline too."""
+    tested = OnTheTestSet(553, 472, 10_000, McNemar(201, 120, 7e-6))
+    worse = {"compared": McNemar(5, 40, 1e-6), "pairs": {0: (472, 507)}}
+    brought = good(teacher_errors=None, teacher_tested=tested, teacher_external=True, **worse)
+    first, second = advise(brought)
+    assert (first.about, second.about) == ("teacher", "worse")
+    assert "worse than the baseline" in first.sentence
+    assert "553 wrong and the baseline 472; 201" in first.evidence
+    assert (first.next.teachers, first.next.new_teachers, first.change) == ((), 1, "Train a teacher here")
+
+
+def test_a_brought_teacher_that_cannot_be_told_apart_is_no_worse():
+    few = OnTheTestSet(5, 3, 140, McNemar(4, 2, 0.69))
+    assert advise(good(teacher_errors=None, teacher_tested=few, teacher_external=True)) == []
+    many = OnTheTestSet(60, 58, N, McNemar(30, 28, 0.9))
+    advice = only(good(teacher_errors=None, teacher_tested=many, teacher_external=True))
+    assert "no better than the baseline" in advice.sentence
+
+
+def test_the_next_step_names_only_what_its_networks_read():
+    cnn = StoryConfig.default("cifar10").replace(teachers=("t",))
+    mlp = cnn.replace(teacher=ModelConfig(hidden=(40,), dropout_hidden=0.5), student=ModelConfig(hidden=(9,)))
+    assert {name for name in after.changes(mlp, cnn) if "." in name} == {
+        "teacher.name",
+        "student.name",
+        "teacher.channels",
+    }
+    back = after.changes(cnn, mlp)
+    assert back["student.hidden"] == ([800, 800], [9])
+    assert not [name for name in back if name.endswith(".channels")]
 
 
 def test_three_teachers_that_are_no_better_leave_nothing_to_propose():
