@@ -28,6 +28,7 @@ from kd_core.cli.options import (
 from kd_core.cli.runs import find, finished, open_store
 from kd_core.data.paths import available
 from kd_core.exchange import lesson, opening, shipped, static_site
+from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
@@ -166,47 +167,65 @@ def _check_free(files: Iterable[Path], force: bool) -> None:
             raise LabError(f"{file} is there already: name another place, or replace it with --force")
 
 
+@takes(Fields(export_checks.Options))
 def export_model(
+    values: Values,
     run: RunId,
     out: Annotated[
         Path | None, typer.Option(help="Copy the files here as well; by default they lie in the run's own folder.")
     ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Copy files too that are worse than tolerance and chance allow.")
+    ] = False,
     force: Force = False,
 ) -> None:
-    """Write a run's model as safetensors, ONNX (float32 and int8) and a torch.export program, each checked."""
-    from kd_core.exchange.export import checks as export_checks
+    """Write a run's model as safetensors, ONNX (float32, float16, int8) and a torch.export program, each checked.
+
+    With --out, classify.py lies beside them: it classifies a picture.
+    """
     from kd_core.exchange.export import offline_page, snippets, write
 
+    options = export_checks.Options(**values[export_checks.Options])
     if out is not None:
         texts = (export_checks.CONFIG, export_checks.CARD, export_checks.CHECKS, PAGE, PROGRAM)
         _check_free([out / name for name in (*export_checks.MODEL_FILES, *texts)], force)
     store = open_store()
     exported = find(store, run, "exports", finished("finished network", lambda run: not run.config.model.opaque))
-    folder = store.folder(exported.id).export
+    folder = store.folder(exported.id)
     with progress_bar() as show:
-        checks = write.export_run(store.storage, exported, show)
+        checks = write.export_run(store.storage, exported, show, options)
     if out is not None:
-        for name in (*checks.passed, *checks.texts, export_checks.CHECKS):
-            write_atomic(out / name, read_bytes(folder / name))
-        if page := offline_page.browser_page(store.folder(exported.id)):
+        handed = [*checks.passed, *(checks.withheld if anyway else ())]
+        for name in (*handed, *checks.texts, export_checks.CHECKS):
+            write_atomic(out / name, read_bytes(folder.export / name))
+        if page := offline_page.browser_page(folder):
             write_atomic(out / PAGE, page)
-        if program := snippets.classify(store.folder(exported.id), checks):
+        if program := snippets.classify(folder, checks):
             write_atomic(out / PROGRAM, program.encode())
+    _show_checks(checks, anyway=anyway)
+    say(f"The files lie in {out or folder.export}")
+
+
+def _show_checks(checks: export_checks.Checks, *, anyway: bool) -> None:
+    """Print what each file did on the test set, and what is to be said of those that are worse than chance allows."""
     rows = [
         (
             file.name,
-            f"{file.size_bytes:,}" if file.passed else "refused",
+            f"{file.size_bytes:,}" if file.kept else "refused",
             f"{file.max_logit_difference:.1e}",
             f"{file.classes_changed:,} of {file.test_examples:,}",
             f"{file.test_errors:,} (original {file.original_test_errors:,})",
-            file.sentence,
         )
         for file in checks.files
     ]
-    show_table(("file", "bytes", "largest logit difference", "classes changed", "test errors", ""), rows)
+    show_table(("file", "bytes", "logits differ by", "classes changed", "test errors"), rows)
+    for file in checks.files:
+        say(f"{file.name}: {file.sentence}")
     versions = ", ".join(f"{name} {version}" for name, version in checks.versions.items())
     console.print(f"{checks.processor}, {checks.threads} threads; {versions}.", highlight=False)
-    say(f"The files lie in {out or folder}")
+    for name in checks.withheld:
+        ending = "it is handed out anyway" if anyway else "it is not handed out without --anyway"
+        say(f"{name} is worse than the original by more than chance: {ending}.", notices, "yellow")
 
 
 def list_predictions(

@@ -8,8 +8,9 @@ import streamlit as st
 from kd_core.base.templates import said
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
-from kd_core.exchange.export.checks import Checks
+from kd_core.exchange.export.checks import Checks, Options
 from kd_core.runs.run import Run
+from pages.shared.access import rights
 from pages.shared.language import _
 from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
@@ -18,9 +19,11 @@ from pages.shared.words import in_language, literal
 
 PROGRAM_HEIGHT = 420
 """Pixels of a program that is read on the page."""
+MOST_AT_ONCE = 1024
 MEANINGS = {
     export_checks.WEIGHTS: said("Weights for PyTorch, as safetensors: nothing in it can run"),
     export_checks.ONNX: said("ONNX, float32, any number of images at once"),
+    export_checks.ONNX_FP16: said("ONNX, weights and arithmetic in 16 bits instead of 32"),
     export_checks.ONNX_INT8: said("ONNX, weights and activations in 8 bits instead of 32"),
     export_checks.PROGRAM: said("A program of torch.export: PyTorch without this project's code"),
 }
@@ -74,27 +77,79 @@ def checked_files(run: Run, checks: Checks) -> None:
             files=len(rows),
         )
     )
-    for file in checks.files:
-        if not file.passed:
-            st.warning(literal(_(file.in_words)), icon=":material/block:")
     with st.container(horizontal=True, gap="small"):
         for name in [*checks.passed, export_checks.CONFIG, export_checks.CARD]:
-            st.download_button(
-                name,
-                partial(export_checks.as_downloaded, services.store().folder(run.id), name),
-                file_name=export_checks.download_name(run.id, name),
-                key=f"export_{name}",
-                icon=":material/download:",
-                on_click="ignore",
-            )
+            _download(run, name)
+    for file in checks.files:
+        if not file.passed or file.beyond:
+            st.warning(literal(_(file.in_words)), icon=":material/block:" if not file.kept else ":material/warning:")
+        if file.withheld and st.toggle(_("Hand {file} out anyway", file=file.name), key=f"anyway_{file.name}"):
+            _download(run, file.name)
     st.page_link(
         "pages/compare/page.py",
-        label=_("Predictions of every test image, and the most wrong ones"),
+        label=_("Predictions and mistakes, image by image"),
         icon=":material/table_view:",
         query_params={"compared": run.id, "closer": "Mistakes"},
     )
     with st.expander(_("What each file did on the test set")):
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
+
+
+def _download(run: Run, name: str) -> None:
+    st.download_button(
+        name,
+        partial(export_checks.as_downloaded, services.store().folder(run.id), name),
+        file_name=export_checks.download_name(run.id, name),
+        key=f"export_{name}",
+        icon=":material/download:",
+        on_click="ignore",
+    )
+
+
+def written_otherwise(run: Run, checks: Checks) -> None:
+    """Offer to write the files again: for another opset, a fixed number of images, another tolerance."""
+    st.session_state.setdefault(f"batch_{run.id}", checks.options.batch)  # with a value of its own it cannot be emptied
+    options = checks.options
+    with st.expander(_("Opset, batch and tolerance")), st.form("export_options", border=False):
+        opset, batch, tolerance = st.columns(3)
+        chosen = {
+            "opset": opset.selectbox(
+                _("ONNX opset"),
+                range(export_checks.OPSETS[0], export_checks.OPSETS[1] + 1),
+                index=options.opset - export_checks.OPSETS[0],
+                key=f"opset_{run.id}",
+                help=_("The least is read by every ONNX Runtime since 2023; some compilers want a later one."),
+            ),
+            "batch": batch.number_input(
+                _("Images at once"),
+                min_value=1,
+                max_value=MOST_AT_ONCE,
+                value=None,
+                placeholder=_("any number"),
+                key=f"batch_{run.id}",
+                help=_("Empty: any number. Compilers for small devices want one fixed number, most often 1."),
+            ),
+            "tolerance": tolerance.number_input(
+                _("Tolerance, percentage points"),
+                min_value=0.0,
+                max_value=50.0,
+                value=100 * options.tolerance,
+                step=0.1,
+                format="%.2f",
+                key=f"tolerance_{run.id}",
+                help=_(
+                    "So much accuracy may float16 and int8 lose. What loses more is handed out only where it can be"
+                    " chance, by McNemar's exact test on the images that exactly one of the two gets wrong, or on"
+                    " request."
+                ),
+            )
+            / 100,
+        }
+        if st.form_submit_button(
+            _("Write the files again"), icon=":material/refresh:", disabled=not rights.may_control(run)
+        ):
+            rights.export_anew(run, Options(**chosen))
+            st.rerun()
 
 
 def ready_made(run: Run, checks: Checks) -> None:
@@ -116,7 +171,7 @@ def ready_made(run: Run, checks: Checks) -> None:
             _("File"), passed, default=export_checks.ONNX, required=True, key="python_of", bind="query-params"
         )
         file = export_checks.download_name(run.id, kind)
-        program = snippets.python_snippet(kind, file, images)
+        program = snippets.python_snippet(kind, file, images, checks.options.batch)
         st.download_button(
             "classify.py",
             program,
@@ -128,7 +183,7 @@ def ready_made(run: Run, checks: Checks) -> None:
         st.code(program, language="python", height=PROGRAM_HEIGHT)
     with browser:
         file = export_checks.download_name(run.id, export_checks.ONNX)
-        st.code(snippets.browser_snippet(file, images), language="html")
+        st.code(snippets.browser_snippet(file, images, checks.options.batch), language="html")
     with page:
         problem = offline_page.browser_page_problem(folder)
         if problem:

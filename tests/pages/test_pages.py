@@ -764,10 +764,20 @@ def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, 
     app.run()
     assert not app.exception
     table = app.dataframe[0].value
-    assert list(table["original"]) == [student.results["test_errors"]] * 4
+    assert list(table["original"]) == [student.results["test_errors"]] * len(checks.MODEL_FILES)
     passed = set(table["file"][table["passed"]])
     assert passed >= set(checks.MODEL_FILES) - {checks.ONNX_INT8}  # so tiny a model may lose too much in 8 bits
     assert passed == {button.label for button in app.get("download_button")} & set(checks.MODEL_FILES)
+    for opset, batch in ((20, None), (21, 1), (18, None)):  # thrice in a row
+        app.selectbox(key=f"opset_{student.id}").set_value(opset)
+        app.number_input(key=f"batch_{student.id}").set_value(batch)
+        next(button for button in app.button if button.label == "Write the files again").click().run()
+        wait_until(lambda: store.finding("export", [student.id]) is not None)
+        app.run()
+        assert not app.exception
+        assert app.selectbox(key=f"opset_{student.id}").value == opset
+        written = checks.read_checks(store.folder(student.id))
+        assert (written.options.opset, written.options.batch) == (opset, batch)
 
 
 def test_an_address_that_names_no_batch_still_shows_the_page(open_page):

@@ -61,6 +61,8 @@ def _page(folder: RunFolder) -> bytes | str:
     passed = [name for name in (export_checks.ONNX_INT8, export_checks.ONNX) if checks.file(name).passed]
     if not passed:
         return said("No ONNX file of this run passed its check, so there is nothing that a page could run.")
+    if checks.options.batch not in (None, 1):
+        return said("The page shows the model one image at a time: write the files for any number of images.")
     try:
         card = json.loads(read_text(folder.card))
         shape, class_names = card["input"]["shape"], card["class_names"]

@@ -27,6 +27,7 @@ _HERE = Path(__file__).parent
 _ONNX = ("ONNX Runtime", "pip install onnxruntime numpy pillow")
 _RUNTIMES = {
     checks.ONNX: _ONNX,
+    checks.ONNX_FP16: _ONNX,
     checks.ONNX_INT8: _ONNX,
     checks.PROGRAM: ("PyTorch", "pip install torch numpy pillow"),
     checks.WEIGHTS: ("KD Lab", "KD Lab, its folder in PYTHONPATH"),
@@ -82,14 +83,15 @@ class Images(NamedTuple):
         return self._asdict() | named
 
 
-def python_snippet(kind: str, file: str, images: Images) -> str:
+def python_snippet(kind: str, file: str, images: Images, batch: int | None = None) -> str:
     """A program that prints each class with its probability for a picture.
 
-    kind: one of checks.MODEL_FILES. file: what it is called in the folder where the program runs.
+    kind: one of checks.MODEL_FILES. file: what it is called in the folder where the program runs. batch: how many
+    images the graph takes at once; None: any number.
     """
     runs_in, needs = _RUNTIMES[kind]
     source = "\n\n\n".join(map(_carried, [decode, middle, *([digit] if images.digits else [])]))
-    names = {"file": file, "runs_in": runs_in, "needs": needs, "reading": source}
+    names = {"file": file, "runs_in": runs_in, "needs": needs, "reading": source, "batch": batch}
     return filled(_HERE / "classify.py.jinja", **names, **images.values)
 
 
@@ -106,7 +108,7 @@ def images_of(folder: RunFolder) -> Images:
 def classify(folder: RunFolder, checks: Checks) -> str | None:
     """classify.py for the first of PREFERRED that passed, beside it; None where none did. Raises as images_of does."""
     kind = next((name for name in PREFERRED if name in checks.passed), None)
-    return kind and python_snippet(kind, kind, images_of(folder))
+    return kind and python_snippet(kind, kind, images_of(folder), checks.options.batch)
 
 
 def _carried(module: ModuleType) -> str:
@@ -116,7 +118,7 @@ def _carried(module: ModuleType) -> str:
     return "\n".join(source.splitlines()[imports[-1].end_lineno :]).strip()
 
 
-def browser_snippet(file: str, images: Images) -> str:
+def browser_snippet(file: str, images: Images, batch: int | None = None) -> str:
     """A page that does the same with onnxruntime-web, which it fetches from jsDelivr in a pinned version."""
     pinned = {"version": ORT_WEB, "integrity": ORT_WEB_INTEGRITY}
-    return filled(_HERE / "classify.html", file=file, **pinned, **images.values)
+    return filled(_HERE / "classify.html", file=file, batch=batch or 1, **pinned, **images.values)

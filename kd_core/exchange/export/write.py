@@ -1,48 +1,36 @@
-"""A trained model taken away: weights, ONNX in float32 and int8, a torch.export program; each proven on the test set.
+"""A trained model taken away: weights, ONNX in three precisions, a torch.export program; each proven on the test set.
 
-The graphs take float32 pixels of 0..255, (N, C, H, W) for any N, and normalise them inside, so that nobody who deploys
-one can forget to. Class names, normalisation and how a picture becomes an image travel inside every file
-(snippets.Images.metadata). Each file is loaded again from disk by the program that will run it, and shown the whole
-test set; one that does not say what the original says is removed, and checks.json tells why.
-
-int8 is static (QDQ: activations uint8, weights int8, a scale for each output channel), its ranges taken over
-CALIBRATION_IMAGES training images. Dynamic quantisation measures the activations of each call instead, which needs no
-images, but ONNX Runtime has it for matrix products alone to good effect: its convolutions in int8 are slower than in
-float32. Weights take seven bits of the eight (reduce_range): products of uint8 and int8 saturate on processors without
-VNNI instructions, and the accuracy measured here has to hold on whatever machine the file goes to. The logits stay in
-float32: on a grid of 256 values, classes would tie.
+The graphs take float32 pixels of 0..255, (N, C, H, W) for any N or a fixed one, and normalise them inside, so that
+nobody who deploys one can forget to. Class names, normalisation and how a picture becomes an image travel inside every
+file (snippets.Images.metadata). Each file is loaded again from disk by the program that will run it, and shown the
+whole test set; one that does not say what the original says is removed, and checks.json tells why.
 """
 
 import io
 import json
-import logging
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from onnxruntime import quantization
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from kd_core.base import tensors
-from kd_core.base.files import AnyPath, disk_problem, on_this_machine, remove, stat, write_atomic
+from kd_core.base.files import AnyPath, on_this_machine, remove, stat, write_atomic
 from kd_core.base.templates import said
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
 from kd_core.data.download import Progress
 from kd_core.evaluation import speed
 from kd_core.evaluation.accuracy import test_errors
+from kd_core.evaluation.statistics import mcnemar
 from kd_core.exchange.export import checks as export_checks
-from kd_core.exchange.export.checks import INT8_LOSS, Checks, ExportError, FileCheck, Verdict, sentence_of
+from kd_core.exchange.export.checks import ROUNDED, Checks, ExportError, FileCheck, Options, Verdict, sentence_of
+from kd_core.exchange.export.graphs import quiet, to_float16, to_int8, to_onnx, with_metadata
 from kd_core.exchange.export.snippets import Images
 from kd_core.exchange.model_card import model_card
 from kd_core.models import pixels as models_pixels
@@ -50,13 +38,10 @@ from kd_core.runs import artifacts
 from kd_core.runs.run import Run, folder_of
 from kd_core.training.config import RunConfig
 
-OPSET = 18
-"""The one that torch's exporter is written for; every ONNX Runtime since 1.14 (2023) reads it."""
 TOLERANCE = 1e-4
 """By how much a float32 logit may differ from the original's, per 100 of the largest logit where that is above 100."""
 METADATA = "kd-lab.json"
 """The extra file of a torch.export program: what ONNX and safetensors hold as metadata."""
-CALIBRATION_IMAGES = 500
 BATCH = 250
 
 Logits = NDArray[np.float32]
@@ -77,11 +62,12 @@ class FromPixels(nn.Module):
         return logits
 
 
-def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> Checks:
+def export_run(storage: AnyPath, run: Run, progress: Progress | None = None, options: Options | None = None) -> Checks:
     """Write a run's model into its export folder, check every file on the test set, and return what checks.json holds.
 
-    progress hears what is being done, with the share done, 0 to 1; it may raise to cancel. Raises ExportError where the
-    run left no weights or its numbers overflow; SaveError and DatasetError for files.
+    options: by default those that a visitor wants. progress hears what is being done, with the share done, 0 to 1; it
+    may raise to cancel. Raises ExportError where the run left no weights or its numbers overflow; SaveError and
+    DatasetError for files.
     """
     if not run.usable:
         raise ExportError(
@@ -97,6 +83,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     tell("Loading the data set", 0.0)
     dataset = data_load.load(run.config.dataset, storage=storage)
     folder = folder_of(storage, run.id)
+    options = options or export_checks.wanted(folder)
     remove(folder.export / export_checks.CHECKS)
     model = artifacts.load_model(folder, dataset)
     weights_sha256 = export_checks.sha256(folder.weights)
@@ -114,11 +101,11 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
     for name, text in texts.items():
         write_atomic(folder.export / name, text.encode())
     tell("Tracing the model", 0.2)
-    forms = _forms(run.config, model, dataset)
+    forms = _forms(run.config, model, dataset, options)
     files = []
     for done, (name, (write, load)) in enumerate(forms.items()):
         tell(f"Writing {name} and trying it on {len(original):,} test images", 0.3 + 0.7 * done / len(forms))
-        files.append(_write_and_check(folder.export / name, write, load, dataset, original))
+        files.append(_write_and_check(folder.export / name, write, load, dataset, original, options))
     checks = Checks(
         files=tuple(files),
         texts={name: export_checks.sha256(folder.export / name) for name in texts},
@@ -127,10 +114,11 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
             "torch": str(torch.__version__),
             "onnx": onnx.__version__,
             "onnxruntime": onnxruntime.__version__,
-            "opset": OPSET,
+            "opset": options.opset,
         },
         processor=speed.processor(),
         threads=torch.get_num_threads(),
+        options=options,
     )
     write_atomic(folder.export / export_checks.CHECKS, checks.model_dump_json(indent=2).encode())
     tell("Done", 1.0)
@@ -138,24 +126,26 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None) -> 
 
 
 def _forms(
-    config: RunConfig, model: nn.Module, dataset: Dataset
+    config: RunConfig, model: nn.Module, dataset: Dataset, options: Options
 ) -> dict[str, tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]]:
     """Name of each exported file -> how it is written, and how it is loaded to be run."""
-    program = trace(model, dataset)
-    graph = to_onnx(program)
+    program = trace(model, dataset, options.batch)
+    graph = to_onnx(program, options.opset)
     images = Images.of(config.dataset, dataset.class_names, dataset.mean, dataset.std)
     inside, outside = (images.metadata(normalised_inside=within) for within in (True, False))
     header = {"format": "pt", "config": config.model_dump_json(), **outside}
+
+    def as_onnx(made: Callable[[], bytes]) -> tuple[Callable[[AnyPath], None], Callable[[Path], Runner]]:
+        return lambda path: write_atomic(path, with_metadata(made(), inside)), run_onnx
+
     return {
         export_checks.WEIGHTS: (
             lambda path: tensors.save_tensors(path, model.state_dict(), header),
             lambda path: _run_weights(path, config, dataset),
         ),
-        export_checks.ONNX: (lambda path: write_atomic(path, with_metadata(graph, inside)), run_onnx),
-        export_checks.ONNX_INT8: (
-            lambda path: write_atomic(path, with_metadata(to_int8(graph, dataset), inside)),
-            run_onnx,
-        ),
+        export_checks.ONNX: as_onnx(lambda: graph),
+        export_checks.ONNX_FP16: as_onnx(lambda: to_float16(graph)),
+        export_checks.ONNX_INT8: as_onnx(lambda: to_int8(graph, dataset)),
         export_checks.PROGRAM: (lambda path: write_atomic(path, _program_bytes(program, inside)), run_program),
     }
 
@@ -164,54 +154,69 @@ def _forms(
 
 
 def _write_and_check(
-    path: AnyPath, write: Callable[[AnyPath], None], load: Callable[[Path], Runner], dataset: Dataset, original: Logits
+    path: AnyPath,
+    write: Callable[[AnyPath], None],
+    load: Callable[[Path], Runner],
+    dataset: Dataset,
+    original: Logits,
+    options: Options,
 ) -> FileCheck:
-    """Write a file and check it; remove it again where it failed."""
+    """Write a file and check it; remove it again where it may not be handed out."""
     start = time.perf_counter()
     write(path)
     size_bytes, checksum = stat(path).st_size, export_checks.sha256(path)
     with on_this_machine(path) as file:
         run = load(file)
-    logits = np.concatenate([run(batch.to(torch.float32).numpy()) for batch in dataset.test_images.split(BATCH)])
-    verdict = judge(original, logits, dataset.test_labels.numpy(), int8=path.name == export_checks.ONNX_INT8)
-    if not verdict.passed:
+    logits = np.concatenate([*_answers(run, dataset.test_images, options.batch)])
+    labels = dataset.test_labels.numpy()
+    verdict = judge(original, logits, labels, rounded=path.name in ROUNDED, tolerance=options.tolerance)
+    if not (verdict.passed or verdict.withheld):
         remove(path)
     seconds = time.perf_counter() - start
     return FileCheck(name=path.name, size_bytes=size_bytes, sha256=checksum, seconds=seconds, **verdict.model_dump())
 
 
-def judge(original: Logits, logits: Logits, labels: NDArray[np.int64], *, int8: bool) -> Verdict:
+def _answers(run: Runner, images: Tensor, batch: int | None) -> Iterator[Logits]:
+    """The logits of images (N, C, H, W) uint8, batch by batch; a fixed batch is filled up with the last image."""
+    for part in images.split(batch or BATCH):
+        missing = (batch or len(part)) - len(part)
+        whole = torch.cat([part, part[-1:].expand(missing, -1, -1, -1)])
+        yield run(whole.to(torch.float32).numpy())[: len(part)]
+
+
+def judge(
+    original: Logits,
+    logits: Logits,
+    labels: NDArray[np.int64],
+    *,
+    rounded: bool,
+    tolerance: float = Options().tolerance,
+) -> Verdict:
     """Whether an exported file may be handed out, by its logits and the original's of the test set, (N, K) each.
 
-    float32 has to give every image the same class, and no logit further off than TOLERANCE; int8 may lose INT8_LOSS.
+    float32 has to give every image the same class, and no logit further off than TOLERANCE. What is rounded is withheld
+    where it makes more errors than tolerance, a share of the images, and by McNemar's exact test than chance allows.
     """
     difference = float(np.abs(logits.astype(np.float64) - original).max())
-    changed = int((logits.argmax(axis=1) != original.argmax(axis=1)).sum())
-    errors, before, examples = test_errors(logits, labels), test_errors(original, labels), len(labels)
-    if not np.isfinite(difference):
-        difference, passed = -1.0, False
-    elif int8:
-        passed = errors - before <= max(1, int(INT8_LOSS * examples))
-    else:
-        passed = changed == 0 and difference < TOLERANCE * max(1.0, float(np.abs(original).max()) / 100)
-    sentence = sentence_of(
-        max_logit_difference=difference,
-        changed=changed,
-        errors=errors,
-        before=before,
-        examples=examples,
-        passed=passed,
-        int8=int8,
+    verdict = Verdict(
+        max_logit_difference=difference if np.isfinite(difference) else -1.0,
+        classes_changed=int((logits.argmax(axis=1) != original.argmax(axis=1)).sum()),
+        test_errors=test_errors(logits, labels),
+        original_test_errors=test_errors(original, labels),
+        test_examples=len(labels),
+        passed=False,
+        sentence="",
+        tolerance=tolerance,
     )
-    return Verdict(
-        max_logit_difference=difference,
-        classes_changed=changed,
-        test_errors=errors,
-        original_test_errors=before,
-        test_examples=examples,
-        passed=bool(passed),
-        sentence=sentence,
-    )
+    if rounded and np.isfinite(difference):
+        test = mcnemar(original, logits, labels)
+        differing = test.only_first_wrong + test.only_second_wrong
+        withheld = verdict.beyond and test.sign > 0
+        verdict = verdict.replace(passed=not withheld, withheld=withheld, p_value=test.p_value, differing=differing)
+    elif np.isfinite(difference):
+        close = difference < TOLERANCE * max(1.0, float(np.abs(original).max()) / 100)
+        verdict = verdict.replace(passed=close and verdict.classes_changed == 0)
+    return verdict.replace(sentence=sentence_of(verdict, rounded=rounded))
 
 
 def _run_weights(path: Path, config: RunConfig, dataset: Dataset) -> Runner:
@@ -245,12 +250,12 @@ def run_onnx(path: Path) -> Runner:
 # -------------------------------------------------------------------------------------------------------- writing
 
 
-def trace(model: nn.Module, dataset: Dataset) -> torch.export.ExportedProgram:
-    """The model as a graph from pixels to logits, for any number of images."""
-    pixels = torch.zeros(2, *dataset.image_shape)
+def trace(model: nn.Module, dataset: Dataset, batch: int | None = None) -> torch.export.ExportedProgram:
+    """The model as a graph from pixels to logits, for so many images at once; by default for any number."""
+    pixels, whole = torch.zeros(batch or 2, *dataset.image_shape), FromPixels(model, dataset.mean, dataset.std).eval()
+    free = None if batch else {"images": {0: torch.export.Dim("N")}}
     with quiet():
-        batch = {"images": {0: torch.export.Dim("N")}}
-        return torch.export.export(FromPixels(model, dataset.mean, dataset.std).eval(), (pixels,), dynamic_shapes=batch)
+        return torch.export.export(whole, (pixels,), dynamic_shapes=free)
 
 
 def _program_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str, str]) -> bytes:
@@ -259,105 +264,6 @@ def _program_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str,
     with quiet():
         torch.export.save(program, buffer, extra_files={METADATA: json.dumps(metadata)})
     return buffer.getvalue()
-
-
-def with_metadata(graph: bytes, metadata: Mapping[str, str]) -> bytes:
-    """An ONNX file with these metadata_props."""
-    made = onnx.load_from_string(graph)
-    onnx.helper.set_model_props(made, dict(metadata))
-    content: bytes = made.SerializeToString()
-    return content
-
-
-def to_onnx(program: torch.export.ExportedProgram) -> bytes:
-    """The graph as ONNX in float32: input "images", output "logits"."""
-    with quiet():
-        made = torch.onnx.export(
-            program, input_names=["images"], output_names=["logits"], opset_version=OPSET, verbose=False
-        )
-    assert made is not None  # noqa: S101  only a path as its second argument makes it so
-    return _tidy(made.model_proto)
-
-
-def to_int8(graph: bytes, dataset: Dataset) -> bytes:
-    """The ONNX graph in int8, its ranges calibrated on training images spread evenly over the training set."""
-    step = max(1, len(dataset.train_images) // CALIBRATION_IMAGES)
-    images = dataset.train_images[::step][:CALIBRATION_IMAGES].to(torch.float32)
-    with tempfile.TemporaryDirectory() as name, quiet():
-        source, prepared, target = (Path(name) / file for file in ("source.onnx", "prepared.onnx", "target.onnx"))
-        try:
-            source.write_bytes(graph)
-            quant_pre_process(source, prepared, skip_symbolic_shape=True)
-            quantization.quantize_static(
-                prepared,
-                target,
-                _Calibration(images),
-                quant_format=quantization.QuantFormat.QDQ,
-                per_channel=True,
-                reduce_range=True,
-                activation_type=quantization.QuantType.QUInt8,
-                weight_type=quantization.QuantType.QInt8,
-            )
-            made = onnx.load(target)
-        except OSError as error:
-            raise ExportError(disk_problem(error, Path(name))) from error
-    _free_logits(made)
-    return _tidy(made)
-
-
-class _Calibration(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """Images (N, C, H, W) float32 in batches, as the quantiser asks for them."""
-
-    def __init__(self, images: Tensor) -> None:
-        self.batches: Iterator[Tensor] = iter(images.split(100))
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        batch = next(self.batches, None)
-        return None if batch is None else {"images": batch.numpy()}
-
-
-def _free_logits(made: Any) -> None:
-    """Take the last pair of QuantizeLinear and DequantizeLinear away: logits come out in float32."""
-    nodes = {output: node for node in made.graph.node for output in node.output}
-    back = nodes["logits"]
-    there = nodes[back.input[0]]
-    if (there.op_type, back.op_type) == ("QuantizeLinear", "DequantizeLinear"):
-        nodes[there.input[0]].output[0] = "logits"
-        made.graph.node.remove(there)
-        made.graph.node.remove(back)
-
-
-def _tidy(made: Any) -> bytes:
-    """Bytes of a checked ONNX model without the tools' notes, which hold file names of this machine."""
-    graph = made.graph
-    for part in (made, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        del part.metadata_props[:]
-    del graph.value_info[:]
-    for node in graph.node:
-        node.ClearField("doc_string")
-    for value in (*graph.input, *graph.output):
-        value.type.tensor_type.shape.dim[0].dim_param = "N"
-    used = {node.domain for node in graph.node}
-    kept = [entry for entry in made.opset_import if entry.domain in used]
-    del made.opset_import[:]
-    made.opset_import.extend(kept)
-    onnx.checker.check_model(made)
-    content: bytes = made.SerializeToString()
-    return content
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Within, torch's remark on its own pytree and the quantiser's log are not passed on."""
-    root = logging.getLogger()
-    before = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
-            yield
-    finally:
-        root.setLevel(before)
 
 
 def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:

@@ -16,6 +16,8 @@ from kd_core.base.config import LabError
 from kd_core.base.templates import said
 from kd_core.data.own import library
 from kd_core.exchange import bundle
+from kd_core.exchange.export import checks
+from kd_core.exchange.export.checks import Options
 from kd_core.exchange.teacher.trial import Ask, Outcome, Trial, take
 from kd_core.jobs.findings import Finding
 from kd_core.runs.run import ACTIVE, Run
@@ -137,6 +139,13 @@ def remove_data(dataset: str) -> None:
 def find_out(kind: Finding, run_ids: Sequence[str]) -> None:
     """Have something found out of runs. Raises LabError where this browser, or all together, asked for much already."""
     services.jobs().find_out(kind, run_ids, services.browser(), privileged=presenter())
+
+
+def export_anew(run: Run, options: Options) -> None:
+    """Have a run's files written again with these options. Raises LabError for another's run, SaveError for files."""
+    _own([run.id])
+    checks.write_anew(services.store().folder(run.id), options)
+    services.store().forget_finding("export", [run.id])
 
 
 def _own(run_ids: Iterable[str]) -> list[Run]:
