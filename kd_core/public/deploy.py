@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, write_atomic
 from kd_core.evaluation.accuracy import Logits
-from kd_core.exchange.export import write
+from kd_core.exchange.export import graphs, write
 from kd_core.public.given import Given, Preprocess
 
 
@@ -36,22 +36,22 @@ def write_onnx(path: AnyPath, model: nn.Module, data: Given, original: Logits, n
     try:
         example = data.test_images[:2].to(torch.float32)
         batch = {"images": {0: torch.export.Dim("N")}}
-        with write.quiet():
+        with graphs.quiet():
             program = torch.export.export(Prepared(model, data.preprocess).eval(), (example,), dynamic_shapes=batch)
-        graph = write.to_onnx(program)
+        graph = graphs.to_onnx(program)
     except Exception as error:  # of torch.export and of anybody's network
         raise LabError(
             f"this network cannot be written as ONNX: {str(error).splitlines()[0]}. torch.export says which line of it"
             " stands in the way"
         ) from error
-    content = write.with_metadata(graph, notes)
+    content = graphs.with_metadata(graph, notes)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "student.onnx"
         file.write_bytes(content)
         run = write.run_onnx(file)
         batches = data.test_images.to(torch.float32).split(write.BATCH)
         logits = np.concatenate([run(images.numpy()) for images in batches])
-    verdict = write.judge(original, logits, data.test_labels.numpy(), int8=False)
+    verdict = write.judge(original, logits, data.test_labels.numpy(), rounded=False)
     if not verdict.passed:
         raise LabError(f"the ONNX file does not say what the network says, so it was not written: {verdict.sentence}")
     write_atomic(path, content)

@@ -26,12 +26,12 @@ from torch import Tensor
 
 from kd_core.base.files import disk_problem
 from kd_core.data.dataset import Dataset
-from kd_core.exchange.export.checks import ExportError
+from kd_core.exchange.export.checks import OPSETS, ExportError
 
 CALIBRATION_IMAGES, CALIBRATED_AT_ONCE = 500, 100
 
 
-def to_onnx(program: torch.export.ExportedProgram, opset: int) -> bytes:
+def to_onnx(program: torch.export.ExportedProgram, opset: int = OPSETS[0]) -> bytes:
     """The graph as ONNX in float32: input "images", output "logits"."""
     with quiet():
         made = torch.onnx.export(
