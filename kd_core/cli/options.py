@@ -25,6 +25,7 @@ from kd_core.data.catalogue import DATASETS
 from kd_core.data.own import library
 from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
+from kd_core.models.architectures import stock
 from kd_core.models.config import MODELS, ModelConfig
 from kd_core.training.config import TrainingConfig
 
@@ -285,14 +286,15 @@ def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     name = values.get("name") or (preset.name if {*given} <= {*preset.architecture.reads} else "mlp")
     for field in given:
         readers = [other for other, architecture in MODELS.items() if field in architecture.reads]
-        if name not in readers:
+        readers += ["torchvision/NAME", "timm/NAME"] if field in stock.ANEW else []
+        if name in MODELS and name not in readers:
             raise LabError(
                 f"{name} does not read {flag_of(field)}: leave it out, or choose --model {' or '.join(readers)}"
             )
     unread = [field for field in ("dropout_hidden", "batch_norm") if field in given]
     if values.get("hidden") == () and unread:
         raise LabError(f"a linear model does not read {flag_of(unread[0])}: leave it out, or give it --hidden units")
-    return preset.replace(**{**values, "name": name})
+    return preset.named(name).replace(**values)
 
 
 def distillation_config(

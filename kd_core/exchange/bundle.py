@@ -405,7 +405,7 @@ def _checked(members: Mapping[str, bytes]) -> _Bundle:
 
     shape = config.brought.reads(info.image_shape) if config.brought else info.image_shape
     model = build.blueprint(config.model, shape, info.classes)
-    models_pixels.expecting(model, config.brought, mean=card.input.mean, std=card.input.std)
+    models_pixels.expecting(model, config.model, config.brought, mean=card.input.mean, std=card.input.std)
     costs = speed.costs(model, info.image_shape)
     weights, logits = _tensors(members, WEIGHTS), _tensors(members, LOGITS)
     expect(

@@ -4,13 +4,17 @@ The smallest image side that cnn and the torchvision models take is 8 pixels.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
+from kd_core.models.architectures import stock
 from kd_core.models.architectures.architecture import ImageShape
 from kd_core.models.arithmetic import quick_float32
 from kd_core.models.config import ModelConfig
@@ -24,16 +28,36 @@ def build(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modu
     return config.architecture.build(config, image_shape, classes)
 
 
+@contextmanager
+def taking(config: ModelConfig, image_shape: ImageShape) -> Iterator[None]:
+    """Within, a network of a library that cannot look at such images raises ConfigError."""
+    try:
+        yield
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        if isinstance(error, ConfigError) or not config.stock:
+            raise
+        raise ConfigError(
+            said(
+                "{network} does not take images of {shape}: state the side to which they are resized first, such as"
+                " {side}",
+                network=config.label,
+                shape="x".join(map(str, image_shape)),
+                side=stock.published_input(config.name).side,
+            )
+        ) from error
+
+
 def blueprint(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
     """The model without its numbers, on the meta device: whatever its size, it takes no memory and no time to build.
 
-    But for torchvision's RegNets, which compute their widths by tensors: those are built whole.
+    But for torchvision's RegNets and some of timm's, which compute by tensors as they are built: those are built whole.
     """
-    try:
-        with torch.device("meta"):
+    with taking(config, image_shape):
+        try:
+            with torch.device("meta"):
+                return build(config, image_shape, classes)
+        except (NotImplementedError, RuntimeError):
             return build(config, image_shape, classes)
-    except NotImplementedError:
-        return build(config, image_shape, classes)
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -1,9 +1,13 @@
 """What a network is, and where a teacher comes from that was trained elsewhere. Imports no torch."""
 
+import hashlib
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal, NoReturn, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
+from kd_core.base import paths
 from kd_core.base.config import Config, ConfigError
 from kd_core.base.templates import said
 from kd_core.models.architectures import stock
@@ -34,7 +38,9 @@ _OPAQUE = Architecture(said("black box"), _cannot_be_built, features=lambda _: F
 class ModelConfig(Config):
     """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
-    name: str = Field("mlp", description=f"architecture: {', '.join(MODELS)}")
+    name: str = Field(
+        "mlp", description=f"architecture: {', '.join(MODELS)}, or one of a library: torchvision/NAME, timm/NAME"
+    )
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
     )
@@ -54,14 +60,58 @@ class ModelConfig(Config):
     )
     first_kernel: int | None = Field(None, ge=1, le=32, description="of a torchvision model's first convolution")
     first_stride: int | None = Field(None, ge=1, le=32, description="of a torchvision model's first convolution")
+    head: Literal["flat", "average"] = Field(
+        "flat",  # as all runs had it before there was a choice
+        description="what a cnn ends in: flat, a layer of 128 on all its pixels, or average, the mean of each map",
+    )
+    input_side: int | None = Field(
+        None,
+        ge=8,
+        le=1024,
+        description="a library's network has images resized to this many pixels; by default as they are, or as its"
+        " published weights were trained",
+    )
+    pretrained: str = Field(
+        "",
+        pattern=r"^(library|[\w.-]{1,100}@[0-9a-f]{12})?$",
+        description="weights that a library's network starts from: library for those it publishes, or a file of"
+        " KD_HOME/weights; by default random ones",
+    )
+    norm_momentum: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="share of a batch in batch normalisation's running statistics, at least; by default the network's"
+        " own, 0.1 in a library's",
+    )
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in (*MODELS, BLACK_BOX, *stock.NAMES):
+        if self.name not in (*MODELS, BLACK_BOX) and not self.stock:
             raise ConfigError(
-                said("unknown model '{name}': choose one of {known}", name=self.name, known=", ".join(MODELS))
+                said(
+                    "unknown model '{name}': choose one of {known}, or torchvision/NAME or timm/NAME",
+                    name=self.name[:80],
+                    known=", ".join(MODELS),
+                )
+            )
+        if (self.pretrained or self.input_side) and not self.stock:
+            raise ConfigError(
+                said(
+                    "{network} starts from random weights on images as they are: resize and published weights are for"
+                    " torchvision's and timm's networks",
+                    network=self.label,
+                )
             )
         return self
+
+    def named(self, name: str) -> Self:
+        """Another architecture as a new run starts from it; the same one stays as it is."""
+        if name == self.name:
+            return self
+        anew = {field: type(self).model_fields[field].default for field in ("head", *stock.ANEW)}
+        named = self.replace(**anew, name=name)
+        return named.replace(**named.architecture.anew)
 
     @property
     def architecture(self) -> Architecture:
@@ -75,8 +125,8 @@ class ModelConfig(Config):
 
     @property
     def stock(self) -> bool:
-        """Whether it is one of torchvision's as it is: a teacher that was trained elsewhere."""
-        return self.name in stock.NAMES
+        """Whether it is one of torchvision's or timm's as it is."""
+        return stock.known(self.name)
 
     @property
     def measurable(self) -> bool:
@@ -105,6 +155,28 @@ class ModelConfig(Config):
             return self.replace(**{widths.setting: tuple(2 * size for size in sizes)})
         except ConfigError:
             return None
+
+
+WEIGHTS_ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+def weights_folder() -> Path:
+    """Where files of weights lie that training may start from: the folder weights of KD_HOME."""
+    return paths.home() / "weights"
+
+
+def weights_files() -> list[str]:
+    """The files there as ModelConfig.pretrained names them: NAME@the first 12 digits of the checksum."""
+    folder = weights_folder()
+    files = sorted(path for path in folder.glob("*") if path.suffix in WEIGHTS_ENDINGS) if folder.is_dir() else []
+    return [f"{path.name}@{_digest(path, path.stat().st_mtime_ns)}" for path in files]
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, changed: int) -> str:
+    """The start of a file's checksum. changed: when, so that it is computed anew then."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:12]
 
 
 PAPER_TEACHER = ModelConfig(hidden=(1200, 1200), dropout_input=0.2, dropout_hidden=0.5)

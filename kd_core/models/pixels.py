@@ -1,19 +1,18 @@
 """An external teacher as a module like others of ours: images normalised as our data sets do it in, logits out."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from kd_core.models import build as models_build
-from kd_core.models.architectures.architecture import ImageShape
+from kd_core.models.architectures import stock
+from kd_core.models.architectures.architecture import ImageShape, reshaped
 from kd_core.models.config import ExternalConfig, ModelConfig
 
 Statistic = float | Sequence[float]
 """Of pixels from 0 to 1: one number, or one a channel."""
-_LUMA = (0.299, 0.587, 0.114)
-"""Of red, green and blue, as Pillow makes grey of them (ITU-R BT.601)."""
 
 
 def build(
@@ -38,25 +37,47 @@ def build(
     else:
         model = models_build.build(config, shape, classes)
         model.load_state_dict(state)
-    return expecting(model, external, mean=mean, std=std).eval()
+    return expecting(model, config, external, mean=mean, std=std).eval()
 
 
-def expecting(model: nn.Module, external: ExternalConfig | None, *, mean: Statistic, std: Statistic) -> nn.Module:
+def fresh(config: ModelConfig, image_shape: ImageShape, classes: int, *, mean: Statistic, std: Statistic) -> nn.Module:
+    """An untrained model for images that mean and std normalised; its weights are drawn as models.build says."""
+    model = models_build.build(config, image_shape, classes)
+    return expecting(model, config, None, mean=mean, std=std)
+
+
+def expecting(
+    model: nn.Module, config: ModelConfig, external: ExternalConfig | None, *, mean: Statistic, std: Statistic
+) -> nn.Module:
     """The model itself, given what it was trained to read wherever it is called with what mean and std normalised.
 
-    By a hook, so that its layers and the names of its weights stay what they are.
+    Also what its weights were trained to read before training went on here, where it starts from published ones. By a
+    hook, so that its layers and the names of its weights stay what they are.
     """
-    if external is not None and (external.mean is not None or external.shape is not None):
-        prepared = preparation(external, mean=mean, std=std)
-        model.register_forward_pre_hook(lambda _, inputs: (prepared(inputs[0]),))
+    if external is None and config.pretrained:
+        published = stock.published_input(config.name)
+        theirs: ExternalConfig | _Pixels = _Pixels(published.mean, published.std)
+    elif external is not None and (external.mean is not None or external.shape is not None):
+        theirs = external
+    else:
+        return model
+    prepared = preparation(theirs, mean=mean, std=std)
+    model.register_forward_pre_hook(lambda _, inputs: (prepared(inputs[0]),))
     return model
 
 
-def preparation(external: ExternalConfig, *, mean: Statistic, std: Statistic) -> Callable[[Tensor], Tensor]:
+class _Pixels(NamedTuple):
+    """What preparation reads of an ExternalConfig."""
+
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+    shape: ImageShape | None = None
+
+
+def preparation(external: "ExternalConfig | _Pixels", *, mean: Statistic, std: Statistic) -> Callable[[Tensor], Tensor]:
     """What makes of images (N, C, H, W), normalised by mean and std, those that an external teacher reads.
 
-    Grey is repeated for three channels and made of them by its luma. Sizes change bilinearly, smoothed where they
-    shrink, as torchvision's Resize does it. Then ((x * std + mean) - their mean) / their std.
+    They are reshaped as architectures.architecture does it. Then ((x * std + mean) - their mean) / their std.
     """
     our_mean, our_std = map(_by_channel, (mean, std))
     theirs = (our_mean, our_std) if external.mean is None else map(_by_channel, (external.mean, external.std or ()))
@@ -65,18 +86,10 @@ def preparation(external: ExternalConfig, *, mean: Statistic, std: Statistic) ->
 
     def prepared(images: Tensor) -> Tensor:
         if external.shape is not None:
-            images = _reshaped(images, external.shape)
+            images = reshaped(images, external.shape)
         return images if external.mean is None else images * scale.to(images) + shift.to(images)
 
     return prepared
-
-
-def _reshaped(images: Tensor, shape: ImageShape) -> Tensor:
-    if images.shape[1] == 3 and shape[0] == 1:
-        images = (images * torch.tensor(_LUMA).reshape(3, 1, 1).to(images)).sum(dim=1, keepdim=True)
-    if images.shape[2:] != shape[1:]:
-        images = F.interpolate(images, shape[1:], mode="bilinear", antialias=True)
-    return images.expand(-1, shape[0], -1, -1)
 
 
 def _by_channel(statistic: Statistic) -> Tensor:

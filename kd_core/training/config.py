@@ -13,7 +13,7 @@ from kd_core.base.templates import Said, said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.config import MODELS, PAPER_STUDENT, ExternalConfig, ModelConfig
+from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
 
 if TYPE_CHECKING:
@@ -121,14 +121,6 @@ class RunConfig(Config):
 
     def _check_external(self) -> None:
         """An opaque model is always external, and an external model is always a teacher."""
-        if self.model.stock and self.brought is None:
-            raise ConfigError(
-                said(
-                    "{network} is a teacher from elsewhere: train one of {known}",
-                    network=self.model.label,
-                    known=", ".join(MODELS),
-                )
-            )
         if self.model.opaque != (self.brought is not None and self.brought.kind != "weights"):
             raise ConfigError(said("a black box gives logits alone, so it cannot be trained: bring it as a teacher"))
         if self.brought is None:

@@ -22,7 +22,7 @@ from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
 from kd_core.losses.objectives.definition import Batch, Sample
-from kd_core.models import build
+from kd_core.models import build, pixels, pretrained
 from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
 from kd_core.models.taps import Taps, tapped
 from kd_core.training.config import Recipe, RunConfig, split_of
@@ -42,7 +42,7 @@ class Learning:
     teachers: the trained teachers, for a distilled run. teacher_logits: their logits over the whole training set in
     its own order, (M, N, K) for M teachers, where these are known already; computed here otherwise, once.
     start: a trained model of the same architecture whose weights training starts from, for a run that continues one.
-    network: makes the model by torch's global generator; by default build.build, of what a run's config names.
+    network: makes the model by torch's global generator; by default what a run's config names.
     Without labels in the transfer set the teacher's top class stands in for them on the validation split, so that
     validation accuracy is agreement then.
     Raises ConfigError where config asks for what this machine or these teachers do not offer.
@@ -68,6 +68,8 @@ class Learning:
         self.model = self._placed(self._network())
         if start is not None:
             self.model.load_state_dict(start.state_dict())
+        elif isinstance(config, RunConfig) and config.model.pretrained:
+            pretrained.load(self.model, config.model)
         self.teachers = [self._placed(teacher).eval().requires_grad_(False) for teacher in teachers]
         needs = "logits" if config.distillation is None else config.distillation.info.needs
         self._taps = needs != "logits"
@@ -102,10 +104,11 @@ class Learning:
         self.random_state = random_state(self.device)
 
     def _by_name(self) -> nn.Module:
-        """The network that the config names."""
+        """The network that the config names, as it is before training, on the CPU."""
         if isinstance(self.config, Recipe):
             raise ValueError("a recipe names no network: hand one over")
-        return build.build(self.config.model, self.dataset.image_shape, len(self.dataset.class_names))
+        data, classes = self.dataset, len(self.dataset.class_names)
+        return pixels.fresh(self.config.model, data.image_shape, classes, mean=data.mean, std=data.std)
 
     def _placed(self, model: nn.Module) -> nn.Module:
         """On the run's device, its convolutions in the run's memory format."""

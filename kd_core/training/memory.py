@@ -159,9 +159,10 @@ def _network(model: ModelConfig, image_shape: tuple[int, int, int], classes: int
         return tensor
 
     images = torch.zeros(EXAMPLES, *image_shape, device="meta")
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        network(images)
-    passing = _standing(network.eval(), images)
+    with build.taking(model, image_shape):
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            network(images)
+        passing = _standing(network.eval(), images)
     for tensor in owned:
         kept.pop(tensor.untyped_storage()._cdata, None)
     return _Network(

@@ -29,7 +29,7 @@ def settled(config: RunConfig) -> RunConfig:
     training, architecture = config.training, config.model.architecture
     if not config.trained_here or "auto" not in (training.precision, training.memory_format):
         return config
-    last = architecture.maps and machine(training.device)[0] == "cpu"
+    last = (architecture.maps or config.model.stock) and machine(training.device)[0] == "cpu"
     memory_format: MemoryFormat = "channels_last" if last else "contiguous"
     if training.precision != "auto" or not architecture.bfloat16:
         return config.computed_in("float32", memory_format)
@@ -66,7 +66,8 @@ def _costs(model: ModelConfig, image_shape: tuple[int, int, int], classes: int) 
     from kd_core.models import build
 
     network = build.blueprint(model, image_shape, classes)
-    count = build.multiply_adds(network, image_shape)
+    with build.taking(model, image_shape):
+        count = build.multiply_adds(network, image_shape)
     return count, count / build.parameter_count(network)
 
 

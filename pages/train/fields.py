@@ -151,7 +151,7 @@ def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[st
 
 def _between(base: StoryConfig) -> ModelConfig:
     """Return a network between teacher and student in size: the student with wider layers."""
-    free = MODELS[base.student.name].widths
+    free = base.student.architecture.widths
     if free is None:
         return base.student
     widest = max(getattr(base.teacher, free.setting), default=1)

@@ -1,12 +1,12 @@
 """What an architecture says of itself. kd_core.models.config.MODELS lists them by name."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from kd_core.base.templates import said
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     from kd_core.models.config import ModelConfig
 
@@ -76,6 +76,53 @@ def first_layer(model: "nn.Module", channels: int, *, kernel: int | None = None,
     model.set_submodule(name, new)
 
 
+class Input(NamedTuple):
+    """What published weights were trained to read. side: of its images, in pixels. mean, std: of pixels from 0 to 1."""
+
+    side: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def resized(model: "nn.Module", image_shape: ImageShape, shape: ImageShape) -> "nn.Module":
+    """The model itself, given images of another shape, both (C, H, W). By a hook: its layers stay what they are."""
+    if shape != image_shape:
+        model.register_forward_pre_hook(lambda _, inputs: (reshaped(inputs[0], shape),))
+    return model
+
+
+def reshaped(images: "Tensor", shape: ImageShape) -> "Tensor":
+    """Images (N, C, H, W) in another shape: grey is repeated for three channels, and made of them by its luma.
+
+    Sizes change bilinearly, smoothed where they shrink, as torchvision's Resize does it.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    if images.shape[1] == 3 and shape[0] == 1:
+        images = (images * torch.tensor(_LUMA).reshape(3, 1, 1).to(images)).sum(dim=1, keepdim=True)
+    if images.shape[2:] != shape[1:]:
+        images = F.interpolate(images, shape[1:], mode="bilinear", antialias=True)
+    return images.expand(-1, shape[0], -1, -1)
+
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Of red, green and blue, as Pillow makes grey of them (ITU-R BT.601)."""
+
+
+def settling(model: "nn.Module", momentum: float) -> "nn.Module":
+    """The model itself, whose batch norms take up at least this share of each batch into their running statistics.
+
+    Torchvision's MobileNetV3 has 0.01 of 600,000 steps on ImageNet: after a few hundred it still judges by its first.
+    """
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
+            module.momentum = max(momentum, module.momentum)
+    return model
+
+
 class Architecture(NamedTuple):
     """An architecture.
 
@@ -87,6 +134,7 @@ class Architecture(NamedTuple):
     recognise: layers of somebody's weights, in order -> settings of ModelConfig, None where they are of another
     architecture; left out where weights have to bear its own names. leaves_open: settings of ModelConfig that no name
     or shape of weights tells, each with its options, the usual first.
+    anew: settings of ModelConfig that a new network starts from, where leaving them out means what older runs had.
     """
 
     label: str
@@ -100,3 +148,4 @@ class Architecture(NamedTuple):
     bfloat16: bool = True
     recognise: Callable[[Sequence[Layer]], dict[str, Any] | None] | None = None
     leaves_open: Callable[["ModelConfig"], dict[str, tuple[Any, ...]]] = lambda _: {}
+    anew: Mapping[str, Any] = {}

@@ -1,4 +1,7 @@
-"""3x3 convolutions, each with batch norm, ReLU and 2x2 max pooling, then one hidden layer of 128."""
+"""3x3 convolutions, each with batch norm, ReLU and 2x2 max pooling, then the mean of each map and a linear layer.
+
+Until December 2026 it ended in a hidden layer of 128 on all pixels of its maps: 12.9 million numbers at 224 pixels.
+"""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
@@ -30,9 +33,11 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
 
     channels, height, width = image_shape
     halvings = 2 ** len(config.channels)
-    features = config.channels[-1] * (height // halvings) * (width // halvings)
     # the head is drawn first: seeds keep giving the weights that they have always given
-    head = [nn.Flatten(), nn.Linear(features, 128), activation(config), nn.Linear(128, classes)]
+    head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(config.channels[-1], classes)]
+    if config.head == "flat":
+        features = config.channels[-1] * (height // halvings) * (width // halvings)
+        head = [nn.Flatten(), nn.Linear(features, 128), activation(config), nn.Linear(128, classes)]
     layers: list[nn.Module] = []
     for outputs in config.channels:
         stride = 2 if config.pool == "none" else 1
@@ -53,22 +58,26 @@ def _pooling(config: "ModelConfig") -> "nn.Module":
 def _short(config: "ModelConfig") -> str:
     default = type(config).model_fields["channels"].default
     plain = CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
+    if config.head == "flat":
+        plain = said("{network}, flat head", network=plain)
     return with_unusual(plain, config)
 
 
 def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:
     kinds = [layer.kind for layer in layers]
     blocks = kinds.count("convolution")
-    if not 1 <= blocks <= MAX_BLOCKS or kinds != ["convolution", "norm"] * blocks + ["linear", "linear"]:
+    heads = {"flat": ["linear", "linear"], "average": ["linear"]}
+    head = next((name for name, rest in heads.items() if kinds == ["convolution", "norm"] * blocks + rest), None)
+    if not 1 <= blocks <= MAX_BLOCKS or head is None:
         return None
-    return {"channels": tuple(layer.width for layer in layers if layer.kind == "convolution")}
+    return {"channels": tuple(layer.width for layer in layers if layer.kind == "convolution"), "head": head}
 
 
 CNN = Architecture(
     said("Small convolutional network"),
     build,
     Widths("channels", said("channels"), said("16, 32 is small, 32, 64, 128 a teacher for it")),
-    reads=("channels", "activation"),
+    reads=("channels", "activation", "head"),
     short=_short,
     maps=True,
     recognise=_recognise,
@@ -77,4 +86,5 @@ CNN = Architecture(
         "norm_last": (False, True),
         "pool": ("max", "average", "none"),
     },
+    anew={"head": "average"},
 )

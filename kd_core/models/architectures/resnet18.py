@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from kd_core.models.architectures.architecture import Architecture, ImageShape, first_layer, with_stages
+from kd_core.models.architectures.architecture import Architecture, ImageShape, first_layer, settling, with_stages
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,11 +19,12 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     model: nn.Module = torchvision().models.resnet18(weights=None, num_classes=classes)
     first_layer(model, image_shape[0], kernel=3, stride=1)
     model.maxpool = nn.Identity()
-    return with_stages(model, ("layer1", "layer2", "layer3", "layer4"))
+    return with_stages(settling(model, config.norm_momentum or 0), ("layer1", "layer2", "layer3", "layer4"))
 
 
 RESNET18 = Architecture(
     "ResNet-18",
     build,
+    reads=("norm_momentum",),
     maps=True,
 )

@@ -297,7 +297,8 @@ def costs(model: ModelConfig, dataset: str) -> dict[str, int]:
     from kd_core.models import build
 
     info = info_of(dataset)
-    return speed.costs(build.blueprint(model, info.image_shape, info.classes), info.image_shape)
+    with build.taking(model, info.image_shape):
+        return speed.costs(build.blueprint(model, info.image_shape, info.classes), info.image_shape)
 
 
 def expected_seconds() -> Callable[[RunConfig], float | None]:
