@@ -109,9 +109,8 @@ class ModelConfig(Config):
         """Another architecture as a new run starts from it; the same one stays as it is."""
         if name == self.name:
             return self
-        anew = {field: type(self).model_fields[field].default for field in ("head", *stock.ANEW)}
-        named = self.replace(**anew, name=name)
-        return named.replace(**named.architecture.anew)
+        fields, anew = type(self).model_fields, type(self)(name=name).architecture.anew
+        return self.replace(**{field: fields[field].default for field in ("head", *stock.ANEW)} | anew, name=name)
 
     @property
     def architecture(self) -> Architecture:

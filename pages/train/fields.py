@@ -13,7 +13,8 @@ from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.objectives.definition import ObjectiveInfo
-from kd_core.models.config import MODELS, ModelConfig
+from kd_core.models.architectures import stock
+from kd_core.models.config import MODELS, ModelConfig, weights_files, weights_folder
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
 from pages.shared.language import _, of_error
@@ -236,11 +237,14 @@ WHOSE = {"teacher": said("Teacher"), "assistant": said("Assistant"), "student": 
 
 def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     left, right = st.columns([3, 2])
-    labels = {name: _(architecture.label) for name, architecture in MODELS.items()}
-    name = field(left.selectbox, f"{key}_model", base.name, title, list(labels), format_func=labels.__getitem__)
-    widths_of = MODELS[name].widths
+    labels = {name: _(architecture.label) for name, architecture in MODELS.items()} | LIBRARIES
+    opens = base.name.partition("/")[0]
+    name = field(left.selectbox, f"{key}_model", opens, title, list(labels), format_func=lambda name: _(labels[name]))
+    if name in LIBRARIES:
+        return _library_fields(right, base, name, key, wrong)
+    base, widths_of = base.named(name), MODELS[name].widths
     if widths_of is None:
-        return base.replace(name=name)
+        return base
     setting, label, example = widths_of
     text = field(
         right.text_input,
@@ -261,7 +265,56 @@ def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> M
             )
         )
         return base
-    return with_changes(base, {"name": name, setting: widths}, wrong)
+    return with_changes(base, {setting: widths}, wrong)
+
+
+LIBRARIES = {"torchvision": said("One of torchvision's"), "timm": said("One of timm's")}
+WEIGHTS = {"": said("Random"), stock.LIBRARY: said("As its library publishes them")}
+
+
+def _library_fields(right: DeltaGenerator, base: ModelConfig, library: str, key: str, wrong: list[str]) -> ModelConfig:
+    """Ask for a library's network, the weights that it starts from, and the side of its images."""
+    names = list(stock.NAMES if library == "torchvision" else stock.timm_names())
+    if not names:
+        wrong.append(_("timm is not installed here: pip install timm, or choose a network of torchvision"))
+        return base
+    start = base.name if base.name.startswith(f"{library}/") else stock.USUAL[library]
+    names += [] if start in names else [start]  # with a tag of timm's
+    name = field(
+        right.selectbox,
+        f"{key}_of_{library}",
+        start,
+        _("{whose}'s name", whose=_(WHOSE[key])),
+        names,
+        format_func=lambda name: name.partition("/")[2],
+    )
+    base = base.named(name)
+    left, right = st.columns([3, 2])
+    kept = [base.pretrained] if base.pretrained not in (*WEIGHTS, *weights_files()) else []
+    pretrained = field(
+        left.selectbox,
+        f"{key}_weights",
+        base.pretrained,
+        _("{whose}'s first weights", whose=_(WHOSE[key])),
+        [*WEIGHTS, *weights_files(), *kept],
+        format_func=lambda weights: _(WEIGHTS.get(weights, weights.partition("@")[0])),
+        help=_(
+            "Published ones were trained on ImageNet, and are fetched where they are not in {folder}; what else lies"
+            " there can be chosen too. The last layer is drawn anew.",
+            folder=literal(str(weights_folder())),
+        ),
+    )
+    side = field(
+        right.number_input,
+        f"{key}_side",
+        base.input_side,
+        _("Resize to, pixels"),
+        8,
+        1024,
+        placeholder=_("as they are"),
+        help=_("Images are resized to this side first; left open, published weights get what they were trained on."),
+    )
+    return with_changes(base, {"pretrained": pretrained, "input_side": None if side is None else int(side)}, wrong)
 
 
 def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.config import LabError
 from kd_core.experiments.advice.before import Expected, Forecast, Formula, Known, forecast
 from kd_core.experiments.story import StoryConfig
 from pages.shared.access import rights
-from pages.shared.language import _
+from pages.shared.language import _, of_error
 from pages.shared.parts.button import filled, pressed
 from pages.shared.parts.start import span_in_words
 from pages.shared.session import keys, services
@@ -19,7 +20,11 @@ REUSE = "form_reuse"
 
 def launch_panel(story: StoryConfig) -> None:
     """Show the forecast of a story, and the one button that trains what is missing."""
-    expected = forecast(story, _known(story.dataset, reuse=st.session_state.get(REUSE, True)))
+    try:
+        expected = forecast(story, _known(story.dataset, reuse=st.session_state.get(REUSE, True)))
+    except LabError as error:  # such as a network that does not take these images
+        st.error(literal(of_error(error)), icon=":material/error:")
+        return
     _formula(expected.formula)
     st.toggle(
         _("Use what is trained already"),

@@ -378,7 +378,7 @@ def test_a_cnn_has_its_channels_to_choose_and_refuses_what_they_cannot_be(open_f
     assert "Channels must be whole numbers" in words(app)
     app.text_input(key="form_student_channels").set_value("8, 16, 24").run()
     assert not app.error
-    assert app.session_state["setup"].student.label == "cnn 8-16-24"
+    assert app.session_state["setup"].student.label == "cnn 8-16-24, average head"
     assert not app.exception
 
 
@@ -404,6 +404,25 @@ def test_expected_time_and_costs_stand_beside_the_form(open_form):
     row = table[table["role"] == "distilled"].iloc[0]
     assert (row["parameters"], row["multiply-adds"]) == (784 * 8 + 8 + 8 * 10 + 10, 784 * 8 + 8 * 10)
     assert row["time"].startswith("about")  # other mlps were timed in this home
+
+
+def test_networks_of_a_library_are_chosen_in_the_form_as_the_own_ones_are(open_form):
+    app = open_form()
+    for library, name in (("torchvision", "shufflenet_v2_x0_5"), ("timm", "test_resnet"), ("torchvision", "alexnet")):
+        app.selectbox(key="form_student_model").set_value(library).run()
+        app.selectbox(key=f"form_student_of_{library}").set_value(f"{library}/{name}").run()
+        assert app.session_state["setup"].student.name == f"{library}/{name}"
+        if name != "alexnet":
+            table = app.dataframe[0].value
+            (network,) = table[table["role"] == "distilled"]["network"]
+            assert network == f"{library}'s {name}"
+    assert "state the side to which they are resized first, such as 224" in app.error[0].value
+    app.number_input(key="form_student_side").set_value(64).run()
+    assert not app.error
+    app.selectbox(key="form_student_model").set_value("cnn").run()
+    student = app.session_state["setup"].student
+    assert (student.name, student.head, student.input_side) == ("cnn", "average", None)
+    assert not app.exception
 
 
 def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):

@@ -32,6 +32,7 @@ _ATTRIBUTES: dict[str, dict[str, Any]] = {
              "kernel_shape": None},
     "MaxPool": {"dilations": ([1, 1],), "auto_pad": (b"NOTSET",), "ceil_mode": (0,), "storage_order": (0,),
                 "pads": ([0, 0, 0, 0],), "strides": None, "kernel_shape": None},
+    "ReduceMean": {"keepdims": (1,), "noop_with_empty_axes": (0,)},
     "QuantizeLinear": {"axis": (0, 1)},
     "DequantizeLinear": {"axis": (0,)},
 }  # fmt: skip

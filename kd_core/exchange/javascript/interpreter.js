@@ -96,6 +96,13 @@ const OPERATIONS = {
     return float([images, channels, outHeight, outWidth], out);
   },
 
+  ReduceMean(node, x, axes) { // of each map, as a cnn ends
+    const [images, channels, height, width] = x.shape, pixels = height * width;
+    if (Array.from(axes.data, (axis) => axis & 3).sort().join() !== "2,3") throw new Error("ReduceMean of others");
+    const mean = (_, plane) => x.data.subarray(plane * pixels, (plane + 1) * pixels).reduce((a, b) => a + b, 0) / pixels;
+    return float([images, channels, 1, 1], Float32Array.from({ length: images * channels }, mean));
+  },
+
   QuantizeLinear(node, x, scale, zero) {
     if (scale.data.length !== 1) throw new Error("QuantizeLinear by channel");
     const [low, high] = RANGES[zero.type], out = new ARRAYS[zero.type](x.data.length);

@@ -34,8 +34,10 @@ def build(config: "ModelConfig", image_shape: ImageShape, classes: int) -> "nn.M
     channels, height, width = image_shape
     halvings = 2 ** len(config.channels)
     # the head is drawn first: seeds keep giving the weights that they have always given
-    head: list[nn.Module] = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(config.channels[-1], classes)]
-    if config.head == "flat":
+    head: list[nn.Module]
+    if config.head == "average":
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(config.channels[-1], classes)]
+    else:
         features = config.channels[-1] * (height // halvings) * (width // halvings)
         head = [nn.Flatten(), nn.Linear(features, 128), activation(config), nn.Linear(128, classes)]
     layers: list[nn.Module] = []
@@ -58,8 +60,8 @@ def _pooling(config: "ModelConfig") -> "nn.Module":
 def _short(config: "ModelConfig") -> str:
     default = type(config).model_fields["channels"].default
     plain = CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
-    if config.head == "flat":
-        plain = said("{network}, flat head", network=plain)
+    if config.head == "average":
+        plain = said("{network}, average head", network=plain)
     return with_unusual(plain, config)
 
 
@@ -76,7 +78,7 @@ def _recognise(layers: Sequence[Layer]) -> dict[str, Any] | None:
 CNN = Architecture(
     said("Small convolutional network"),
     build,
-    Widths("channels", said("channels"), said("16, 32 is small, 32, 64, 128 a teacher for it")),
+    Widths("channels", said("channels"), said("16, 32, 64 is small, 32, 64, 128 a teacher for it")),
     reads=("channels", "activation", "head"),
     short=_short,
     maps=True,
@@ -86,5 +88,5 @@ CNN = Architecture(
         "norm_last": (False, True),
         "pool": ("max", "average", "none"),
     },
-    anew={"head": "average"},
+    anew={"head": "average", "channels": (16, 32, 64)},
 )

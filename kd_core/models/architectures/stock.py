@@ -46,6 +46,8 @@ regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf regnet_y_8gf regnet_
 """
 NAMES = tuple(PREFIX + name for name in _NAMES.split())
 """Those of torchvision 0.28, the most used first, in which order weights are compared with them."""
+USUAL = {"torchvision": PREFIX + "mobilenet_v3_small", "timm": TIMM + "mobilenetv4_conv_small"}
+"""What a form starts from in each library: small, and made to be deployed."""
 _MARKS = {
     "resne": "layer1.0.conv1", "vit_": "encoder.layers", "densenet": "denseblock1", "regnet": "trunk_output",
     "swin": "attn.qkv", "convnext": "layer_scale", "efficientnet": "block.0.0", "shufflenet": "stage2.0.branch2",

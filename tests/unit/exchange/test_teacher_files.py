@@ -225,7 +225,7 @@ def test_each_channel_may_have_its_own_mean_and_deviation():
         kind="weights", file="x", sha256="0" * 64, mean=(0.5, 0.25, 0.1), std=(0.5, 0.2, -1.0)
     )  # fmt: skip
     pixels = np.random.default_rng(0).random((2, 3, 4, 4))
-    models_pixels.expecting(model, came, mean=0.3, std=0.7)(torch.tensor((pixels - 0.3) / 0.7))
+    models_pixels.expecting(model, ModelConfig(), came, mean=0.3, std=0.7)(torch.tensor((pixels - 0.3) / 0.7))
     expected = (pixels - np.array([0.5, 0.25, 0.1]).reshape(3, 1, 1)) / np.array([0.5, 0.2, -1.0]).reshape(3, 1, 1)
     assert np.allclose(seen[0].numpy(), expected)
 

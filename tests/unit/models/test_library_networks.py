@@ -6,11 +6,12 @@ import socket
 import huggingface_hub
 import pytest
 import torch
+from node import computed_by
 
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
-from kd_core.exchange.export import write
+from kd_core.exchange.export import offline_page, write
 from kd_core.models import build, pixels
 from kd_core.models.architectures import stock
 from kd_core.models.config import ModelConfig, weights_files
@@ -182,3 +183,15 @@ def test_batch_norms_settle_within_a_short_run():
     assert momenta(name="mobilenet_v3_small") == {0.01}  # as older runs had it
     assert {ModelConfig().named("mobilenet_v3_small").norm_momentum} == {0.1}
     assert momenta(name="mobilenet_v3_small", norm_momentum=0.1) == {0.1}
+
+
+def test_a_cnn_that_averages_its_maps_runs_in_an_exported_page(digits):
+    torch.manual_seed(0)
+    model = build.build(ModelConfig().named("cnn"), digits.image_shape, 10).eval()
+    program = offline_page.to_program(write.to_onnx(write.trace(model, digits)))
+    image = digits.test_images[0]
+    values = {"program": program, "shape": list(image.shape), "pixels": image.flatten().tolist()}
+    run = "console.log(JSON.stringify(network(v.program, v.shape)(v.pixels)))"
+    with torch.inference_mode():
+        expected = model(digits.normalise(image[None]))[0].tolist()
+    assert computed_by(("maths", "as_mnist", "interpreter"), run, values) == pytest.approx(expected, abs=1e-4)

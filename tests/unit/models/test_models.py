@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kd_core.evaluation import speed
+from kd_core.experiments.defaults import OTHER_STUDENT, OTHER_TEACHER
 from kd_core.models import build
 from kd_core.models.config import MODELS, PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.models.dropout import Dropout
@@ -101,3 +102,21 @@ def test_logits_are_taken_in_eval_mode_and_the_mode_put_back(digits):
     assert torch.equal(first, build.logits_of(model, digits.test_images, digits.normalise))
     assert model.training
     assert first.shape == (len(digits.test_labels), 10)
+
+
+@pytest.mark.parametrize("side", [8, 28, 224])
+def test_a_new_cnn_has_at_most_100_000_numbers_at_any_size(side):
+    for config in (OTHER_TEACHER, OTHER_STUDENT):
+        assert build.parameter_count(build.blueprint(config, (3, side, side), 48)) <= 100_000
+
+
+def test_a_cnn_that_averages_its_maps_counts_by_its_closed_form():
+    convolutions = 28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9 + 7 * 7 * 64 * 32 * 9
+    assert build.multiply_adds(build.build(OTHER_STUDENT, GREY, 10), GREY) == convolutions + 64 * 10
+
+
+def test_another_architecture_starts_as_new_runs_do_and_the_same_stays():
+    old = ModelConfig(name="cnn", channels=(8, 16))
+    assert old.named("cnn") == old
+    assert old.named("mlp").named("cnn") == old.replace(head="average", channels=(16, 32, 64))
+    assert old.named("torchvision/resnet18").replace(pretrained="library", input_side=64).named("mlp").head == "flat"
