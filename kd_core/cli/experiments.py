@@ -36,6 +36,7 @@ from kd_core.experiments.limits import catalogue as limits_catalogue
 from kd_core.experiments.limits import outcome as limits_outcome
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.losses.config import DistillationConfig
+from kd_core.models.architectures import stock
 from kd_core.models.config import MODELS
 from kd_core.runs.run import Run
 from kd_core.runs.store import Store
@@ -157,7 +158,7 @@ def _pair(
 
 def _trained(store: Store, text: str, dataset: str | None) -> Run | None:
     """The teacher's run that a text names; None where it is a network."""
-    if text.partition(" ")[0].partition("-")[0].partition(":")[0] in MODELS:
+    if text.partition(" ")[0].partition("-")[0].partition(":")[0] in MODELS or stock.known(text):
         return None
     return find(store, text, "learns from", teaching(dataset))
 

@@ -26,7 +26,7 @@ from kd_core.data.own import library
 from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.architectures import stock
-from kd_core.models.config import MODELS, ModelConfig
+from kd_core.models.config import MODELS, ModelConfig, weights_files, weights_folder
 from kd_core.training.config import TrainingConfig
 
 MAX_CLASS = 9999
@@ -140,6 +140,7 @@ FLAGS = {"name": "--model", "dropout_hidden": "--dropout", "jitter_pixels": "--j
 HINTS = {
     "name": "by default the data set's",
     "hidden": "such as 800-800; '' for none",
+    "head": "by default average",
     "channels": "such as 32-64-128",
     "only_classes": "such as 7,8 or 0-2,4-9",
     "mean": "such as 0.13 or 0.49,0.48,0.44",
@@ -264,10 +265,21 @@ def read_reals(flag: str, text: str) -> tuple[float, ...]:
         raise LabError(f"{flag} must be numbers with commas between, such as 0.49,0.48, got '{text}'") from None
 
 
+def _read_weights_file(flag: str, text: str) -> str:
+    """A file of weights with the start of its checksum, as a config names it; 'library' as it is."""
+    if text == stock.LIBRARY or "@" in text:
+        return text
+    named = [name for name in weights_files() if name.partition("@")[0] == text]
+    if not named:
+        raise LabError(f"{flag} must be {stock.LIBRARY}, or a file in {weights_folder()}, got '{text[:80]}'")
+    return named[0]
+
+
 READERS: dict[str, Callable[[str, str], Any]] = {
     "hidden": _read_sizes,
     "channels": _read_sizes,
     "only_classes": _read_classes,
+    "pretrained": _read_weights_file,
     "mean": read_reals,
     "std": read_reals,
 }

@@ -69,7 +69,7 @@ def network(text: str) -> ModelConfig:
             said("a network is written as mlp 800-800, cnn 8-16 or resnet18, got '{text}'", text=text[:40])
         )
     name, sizes = written.groups()
-    model = ModelConfig(name=name)
+    model = ModelConfig().named(name)
     if sizes is None:
         return model
     widths = model.architecture.widths

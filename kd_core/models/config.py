@@ -110,7 +110,8 @@ class ModelConfig(Config):
         if name == self.name:
             return self
         fields, anew = type(self).model_fields, type(self)(name=name).architecture.anew
-        return self.replace(**{field: fields[field].default for field in ("head", *stock.ANEW)} | anew, name=name)
+        usual = {field: fields[field].default for field in ("head", *stock.ANEW)}
+        return self.replace(**{**usual, **anew, "name": name})
 
     @property
     def architecture(self) -> Architecture:

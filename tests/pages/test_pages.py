@@ -378,7 +378,7 @@ def test_a_cnn_has_its_channels_to_choose_and_refuses_what_they_cannot_be(open_f
     assert "Channels must be whole numbers" in words(app)
     app.text_input(key="form_student_channels").set_value("8, 16, 24").run()
     assert not app.error
-    assert app.session_state["setup"].student.label == "cnn 8-16-24, average head"
+    assert app.session_state["setup"].student.label == "cnn 8-16-24"
     assert not app.exception
 
 

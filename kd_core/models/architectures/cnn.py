@@ -58,10 +58,11 @@ def _pooling(config: "ModelConfig") -> "nn.Module":
 
 
 def _short(config: "ModelConfig") -> str:
+    """By its channels; one with the head of before by that, or, of the channels that it mostly had, by its old name."""
     default = type(config).model_fields["channels"].default
-    plain = CNN.label if config.channels == default else f"cnn {'-'.join(map(str, config.channels))}"
-    if config.head == "average":
-        plain = said("{network}, average head", network=plain)
+    plain = f"cnn {'-'.join(map(str, config.channels))}"
+    if config.head == "flat":
+        plain = CNN.label if config.channels == default else said("{network}, flat head", network=plain)
     return with_unusual(plain, config)
 
 

@@ -371,6 +371,9 @@ def test_the_next_step_names_only_what_its_networks_read():
         "teacher.name",
         "student.name",
         "teacher.channels",
+        "student.channels",
+        "teacher.head",
+        "student.head",
     }
     back = after.changes(cnn, mlp)
     assert back["student.hidden"] == ([800, 800], [9])

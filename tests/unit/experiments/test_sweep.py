@@ -26,7 +26,7 @@ SWEEP = SweepConfig(
     [
         ("mlp 800-800", ModelConfig(hidden=(800, 800))),
         ("mlp-30", ModelConfig(hidden=(30,))),
-        (" cnn: 8, 16 ", ModelConfig(name="cnn", channels=(8, 16))),
+        (" cnn: 8, 16 ", ModelConfig(name="cnn", channels=(8, 16), head="average")),
         ("mlp linear", ModelConfig(hidden=())),
         ("resnet18", ModelConfig(name="resnet18")),
     ],

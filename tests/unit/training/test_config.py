@@ -119,7 +119,7 @@ def test_a_cnn_written_before_channels_could_be_chosen_is_the_one_it_was():
     config = RunConfig.from_json(old)
     assert config.model == ModelConfig(name="cnn", channels=(16, 32))
     assert config.label == "teacher Small convolutional network"
-    assert config.replace(model=ModelConfig(name="cnn", channels=(32, 64))).label == "teacher cnn 32-64"
+    assert config.replace(model=ModelConfig(name="cnn", channels=(32, 64))).label == "teacher cnn 32-64, flat head"
 
 
 def test_configs_are_frozen_and_a_changed_copy_is_validated():
