@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from kd_core.evaluation.accuracy import predictions
 from pages.compare.sections import Compared
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.components.images.images import sprite, thumbnails
 from pages.shared.language import _
 from pages.shared.session import services
@@ -64,7 +64,7 @@ def race(compared: Compared) -> None:
         for model in comparison.models
         if model.single is not None
     ]
-    component(__file__, "kd-race")(
+    Component(__file__, "kd-race")(
         key="race",
         data={
             "lanes": lanes,

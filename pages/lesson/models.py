@@ -66,9 +66,14 @@ class Shown(NamedTuple):
 
 def models_on_screen() -> Shown | None:
     """The models of the address or session, else those that ship, where their test set is here; None without any."""
+    return models_of(keys.chosen_batch())
+
+
+def models_of(wanted: str | None) -> Shown | None:
+    """The models of this story, else those that ship, where their test set is here; None without any."""
     batches = pickers.batches_with_teacher()
     ships = [f"{shipped.TAG}{dataset}" for dataset in ("mnist", DIGITS)]
-    for batch in (keys.chosen_batch(), *ships, *batches):
+    for batch in (wanted, *ships, *batches):
         if batch not in batches:
             continue
         runs = _of_each_role(pickers.with_teacher(batches[batch]))

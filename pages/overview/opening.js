@@ -20,43 +20,23 @@ function build(root) {
   view.words = element("div", "words", right);
   view.sentences = [0, 1, 2].map(() => element("p", "", view.words));
   view.drawing = sheet(canvas, { drawn: (ended) => drawn(view, ended) });
-  for (const near of ["pointerenter", "pointerdown", "focus"]) canvas.addEventListener(near, () => employ(view));
-  view.clear.onclick = () => { employ(view); view.drawing.set([], null); canvas.focus(); };
+  for (const near of ["pointerenter", "pointerdown", "focus"]) canvas.addEventListener(near, () => modelsFor(view).begin());
+  view.clear.onclick = () => { modelsFor(view).begin(); view.drawing.set([], null); canvas.focus(); };
   return view;
 }
 
-function employ(view) { // have the models ready
-  if (view.worker) return;
-  const address = (path) => new URL(`assets/${path}`, document.baseURI).href;
-  view.worker = new Worker(address("pen.js"));
-  view.worker.postMessage({ file: address(`models/${view.data.dataset}`), shape: [1, 28, 28] });
-  view.worker.onmessage = ({ data }) => {
-    view.busy = false;
-    if (data.ready) view.ready = true;
-    else if (data.failed) { view.worker = undefined; view.caption.textContent = _("The models did not arrive. Draw again to fetch them once more."); }
-    else if (view.drawing.touched || view.base?.logits === undefined) show(view, data.image, data.logits);
-    if (view.waiting) view.waiting();
-  };
-}
-
-function ask(view, question) { // of several drawings that wait, the newest
-  view.waiting = () => {
-    if (!view.ready || view.busy) return;
-    view.waiting = undefined;
-    view.busy = true;
-    view.worker.postMessage(question());
-  };
-  view.waiting();
-}
+const modelsFor = (view) => view.models ??= modelsOf(view.data.dataset,
+  ({ image, logits }) => { if (view.drawing.touched || view.base?.logits === undefined) show(view, image, logits); },
+  () => { view.caption.textContent = _("The models did not arrive. Draw again to fetch them once more."); });
 
 function drawn(view, ended) {
   const { drawing } = view;
   if (!drawing.touched && !drawing.empty) return;
   view.base = undefined;
   markTile(view.grid, -1);
-  employ(view);
+  modelsFor(view).begin();
   if (drawing.empty) { show(view, null, null); view.address.rest(""); return; }
-  ask(view, () => ({ ink: drawing.ink(), side: SIDE }));
+  modelsFor(view).ask(() => ({ ink: drawing.ink(), side: SIDE }));
   view.ended = ended;
 }
 
@@ -65,7 +45,7 @@ function choose(view, base) { // an image to begin with, {index, label, pixels, 
   view.drawing.set([], base.pixels);
   markTile(view.grid, view.data.examples.indexOf(base));
   if (base.logits) show(view, base.pixels, base.logits);
-  else { employ(view); ask(view, () => ({ image: base.pixels })); }
+  else modelsFor(view).ask(() => ({ image: base.pixels }));
 }
 
 function show(view, image, logits) {
@@ -146,5 +126,5 @@ export default function ({ data, parentElement, setStateValue }) {
     const named = view.data.examples.find(({ index }) => `test-${index}` === data.image);
     choose(view, named ?? (data.drawn ? { pixels: bytes(data.drawn) } : view.data.examples[0]));
   }
-  return () => { view.control.end(); view.address.end(); view.stop(); view.worker?.terminate(); view.worker = view.ready = undefined; };
+  return () => { view.control.end(); view.address.end(); view.stop(); view.models?.end(); };
 }

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import asdict
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -10,10 +11,9 @@ from kd_core.data import picture
 from kd_core.data.paths import available
 from kd_core.data.pictures.digit import Grey
 from kd_core.exchange import opening, shipped
-from kd_core.exchange.javascript.scripts import scripts
 from kd_core.training.config import ROLES
 from pages.shared import tour
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, PEN_JS, Component
 from pages.shared.components.images.images import GRID_CSS, strip
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, BARS_JS, SLIDER_CSS, SLIDER_JS
 from pages.shared.figures import style
@@ -31,6 +31,9 @@ from pages.shared.session.address import (
 )
 
 KEY = "opening"
+OPENING = Component(
+    __file__, "kd-opening", css=GRID_CSS + SLIDER_CSS + BARS_CSS, js=COMMON_JS + PEN_JS + SLIDER_JS + BARS_JS
+)
 
 
 @st.fragment
@@ -44,23 +47,10 @@ def first_screen() -> None:
 
 def _live(shown: opening.Opening, drawn: Grey | None) -> None:
     moved = logits_of_address(len(opening.ROLES), 10)
-    pixels = np.stack([np.frombuffer(base64.b64decode(example.pixels), np.uint8) for example in shown.examples])
-    component(
-        __file__,
-        "kd-opening",
-        css=GRID_CSS + SLIDER_CSS + BARS_CSS,
-        js=COMMON_JS + scripts("sheet") + SLIDER_JS + BARS_JS,
-    )(
+    OPENING(
         key=KEY,
         data={
-            "dataset": shown.dataset,
-            "classes": [str(k) for k in range(10)],
-            "roles": [
-                {"role": role, "name": _(name), "colour": style.ROLE_COLOURS[role]} for role, name in ROLES.items()
-            ],
-            "examples": [asdict(example) for example in shown.examples],
-            "strip": strip(pixels.reshape(-1, 1, 28, 28)),
-            "smooth": False,
+            **in_words(shown),
             "image": st.query_params.get(IMAGE, ""),
             "drawn": None if drawn is None else base64.b64encode(drawn.tobytes()).decode(),
             "temperature": temperature_of_address(1.0),
@@ -69,6 +59,19 @@ def _live(shown: opening.Opening, drawn: Grey | None) -> None:
         },
         **callbacks(KEY, "T", "axis", IMAGE, LOGITS),
     )
+
+
+def in_words(shown: opening.Opening) -> dict[str, Any]:
+    """What the component shows whatever the address says: images, and who answers."""
+    pixels = np.stack([np.frombuffer(base64.b64decode(example.pixels), np.uint8) for example in shown.examples])
+    return {
+        "dataset": shown.dataset,
+        "classes": [str(k) for k in range(10)],
+        "roles": [{"role": role, "name": _(name), "colour": style.ROLE_COLOURS[role]} for role, name in ROLES.items()],
+        "examples": [asdict(example) for example in shown.examples],
+        "strip": strip(pixels.reshape(-1, 1, 28, 28)),
+        "smooth": False,
+    }
 
 
 def _doors(shown: opening.Opening | None, drawn: Grey | None) -> None:

@@ -47,9 +47,7 @@ async function press(view) {
     }
     view.start.disabled = false;
     view.body.hidden = false;
-    const address = URL.createObjectURL(new Blob([TRAINER], { type: "text/javascript" }));
-    view.worker = new Worker(address);
-    URL.revokeObjectURL(address);
+    view.worker = workerOf(TRAINER);
     view.worker.onmessage = ({ data }) => requestAnimationFrame(() => (data.shown ? view.drawing.set([], data.shown) : arrived(view, data)));
     view.worker.postMessage({ lesson: view.lesson });
     again(view);

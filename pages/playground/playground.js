@@ -228,7 +228,7 @@ function trainTwenty(view) {
   if (!view.weights || !canTrain(view)) return;
   view.at = null;
   endSeeds(view);
-  const pairs = [], worker = (view.seedWorker = employ());
+  const pairs = [], worker = (view.seedWorker = workerOf(TRAINER));
   drawPairs(view, pairs, PAIRS);
   worker.onmessage = ({ data }) => {
     if (view.seedWorker !== worker) return; // what it was employed for is gone
@@ -237,12 +237,6 @@ function trainTwenty(view) {
     if (pairs.length === PAIRS) worker.terminate();
   };
   worker.postMessage({ pairs: PAIRS, settings: settingsOf(view), steps: STEPS, taught: view.weights });
-}
-
-function employ() {
-  const address = URL.createObjectURL(new Blob([TRAINER], { type: "text/javascript" })), worker = new Worker(address);
-  URL.revokeObjectURL(address);
-  return worker;
 }
 
 // A prepared situation: its settings, then a question, and training once it is answered.
@@ -325,7 +319,7 @@ export default function ({ data, parentElement, setStateValue }) {
   recolour(view);
   inspect(view);
   if (!view.worker) {
-    view.worker = employ();
+    view.worker = workerOf(TRAINER);
     view.busy = false;
     view.worker.onmessage = ({ data: answer }) => requestAnimationFrame(() => arrived(view, answer));
   }

@@ -8,7 +8,7 @@ import streamlit as st
 
 from kd_core.base.templates import prose
 from kd_core.exchange.javascript.scripts import scripts
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, Component
 from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS, SLIDER_JS
 from pages.shared.language import _
 from pages.shared.session.address import callbacks, event_of, temperature_of_address
@@ -24,30 +24,35 @@ MOST_CHARACTERS = 700
 _HERE = Path(__file__)
 COMMON_PARTS = "".join(_HERE.with_name(part).read_text("utf-8") for part in ("fields.js", "charts.js"))
 STYLE = _HERE.with_suffix(".css").read_text("utf-8")
+_TRAINER = scripts("maths", "perceptron", "points", "pair") + _HERE.with_name("trainer.js").read_text("utf-8")
+PLAYGROUND = Component(
+    __file__,
+    "kd-playground",
+    css=SLIDER_CSS,
+    js=f"{COMMON_JS}{scripts('points', 'pair')}{SLIDER_JS}{COMMON_PARTS}const TRAINER = {json.dumps(_TRAINER)};\n",
+)
 
 
 def playground() -> None:
     """Show it. What is no setting in an address reads as where it starts."""
-    trainer = scripts("maths", "perceptron", "points", "pair") + _HERE.with_name("trainer.js").read_text("utf-8")
-    component(
-        __file__,
-        "kd-playground",
-        css=SLIDER_CSS,
-        js=f"{COMMON_JS}{scripts('points', 'pair')}{SLIDER_JS}{COMMON_PARTS}const TRAINER = {json.dumps(trainer)};\n",
-    )(
+    PLAYGROUND(
         key=KEY,
         data={
             "view": json.dumps({name: st.query_params[name] for name in SETTINGS if name in st.query_params}),
             "temperature": temperature_of_address(),
             "log": False,
-            "situations": [
-                each | {text: _(each[text]) for text in ("title", "question", "why")}
-                for each in prose(__file__)["situations"]
-            ],
+            "situations": situations(),
         },
         on_view_change=_write,
         **callbacks(KEY, "T", "axis"),
     )
+
+
+def situations() -> list[dict[str, Any]]:
+    """The prepared situations, in the language that is read."""
+    return [
+        each | {text: _(each[text]) for text in ("title", "question", "why")} for each in prose(__file__)["situations"]
+    ]
 
 
 def _write() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.language import _
 from pages.shared.session.address import event_of
 
@@ -23,7 +23,7 @@ def rows(shown: Sequence[dict[str, Any]], selected: Sequence[str]) -> None:
         f"<style>.st-key-{KEY} {{ min-height: {ROW_REM * len(shown):.2f}rem; }}</style>"
     )  # room until they are drawn
     data = {"rows": [_row(row) for row in shown], "selected": ",".join(selected)}
-    component(__file__, "kd-rows-of-runs")(key=KEY, data=data, on_picked_change=_take)
+    Component(__file__, "kd-rows-of-runs")(key=KEY, data=data, on_picked_change=_take)
 
 
 def _row(row: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from kd_core.data.picture import WHOLE, Box
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.session.address import event_of
 
 SHOWN = 640
@@ -20,7 +20,7 @@ def crop(picture: Image.Image, *, key: str) -> Box:
     small.thumbnail((SHOWN, SHOWN))
     small.save(buffer, "JPEG", quality=85)
     url = "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-    state = component(__file__, "kd-crop")(key=key, data={"picture": url}, on_box_change=lambda: None)
+    state = Component(__file__, "kd-crop")(key=key, data={"picture": url}, on_box_change=lambda: None)
     return event_of(state, "box", _box) or WHOLE
 
 

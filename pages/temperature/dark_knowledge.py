@@ -13,7 +13,7 @@ from kd_core.base.templates import Said, said
 from kd_core.evaluation.soft import likest_pairs, mean_soft_targets, most_alike, softened
 from kd_core.runs.run import Run
 from pages.shared.components.chart.chart import PLOTLY_JS
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, Component
 from pages.shared.components.images.images import image_grid
 from pages.shared.components.temperature_bars.temperature_bars import SLIDER_CSS
 from pages.shared.figures import style
@@ -22,8 +22,9 @@ from pages.shared.session import services
 from pages.shared.session.address import callbacks, event_of, number
 from pages.shared.words import literal, with_article
 
-_KNOWLEDGE = str(Path(__file__).with_name("knowledge.py"))
-"""Beside which the component's script and style would lie."""
+KNOWLEDGE = Component(
+    str(Path(__file__).with_name("knowledge.py")), "kd-knowledge", css=SLIDER_CSS, js=COMMON_JS + PLOTLY_JS
+)
 DARK_KNOWLEDGE, DIAGONAL = "dark_knowledge", "diagonal"
 CELL, CELL_IMAGES = "cell", 16
 MOST_SENT = 2_000_000
@@ -31,6 +32,11 @@ MOST_SENT = 2_000_000
 MOST_MAPPED = 100
 """Classes of a map and a tree that can still be read."""
 PAIRS = 10
+ABOUT = said(
+    "Each row is a true class, each cell what the teacher gives another class on average over the test set. The diagonal,"
+    " the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what the teacher knows"
+    " about likeness."
+)
 
 
 @st.cache_data(show_spinner=False, max_entries=16)
@@ -39,7 +45,7 @@ def _mean_soft(run_id: str, dataset: str, temperature: float) -> NDArray[np.floa
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def _for_the_browser(run_id: str, dataset: str) -> dict[str, str]:
+def for_the_browser(run_id: str, dataset: str) -> dict[str, str]:
     """All logits of the test set, each image's largest 0 so that float16 holds them, and its labels, as uint16."""
     logits, labels = services.test_logits(run_id), services.test_set(dataset)[1]
     halves = (logits - logits.max(axis=1, keepdims=True)).astype("<f2")
@@ -54,18 +60,12 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
     and in words, the pairs that share most.
     """
     st.header(_("The dark knowledge map"), anchor=False)
-    st.markdown(
-        _(
-            "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
-            " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is"
-            " what the teacher knows about likeness."
-        )
-    )
+    st.markdown(_(ABOUT))
     dataset, classes = teacher.config.dataset, len(class_names)
     many, shown = classes > style.MANY, list(range(classes))
     sent: dict[str, Any]
     if classes <= MOST_MAPPED and services.test_logits(teacher.id).size <= MOST_SENT:
-        sent = _for_the_browser(teacher.id, dataset)
+        sent = for_the_browser(teacher.id, dataset)
     else:
         mean_soft = _mean_soft(teacher.id, dataset, temperature)
         shown = [int(label) for label in most_alike(mean_soft, MOST_MAPPED)]
@@ -87,7 +87,7 @@ def dark_knowledge_map(teacher: Run, temperature: float, class_names: Sequence[s
         "diagonal": number(DIAGONAL, 0, 0, 100),
         "colour": style.ROLE_COLOURS["teacher"],
     }
-    state = component(_KNOWLEDGE, "kd-knowledge", css=SLIDER_CSS, js=COMMON_JS + PLOTLY_JS)(
+    state = KNOWLEDGE(
         key=DARK_KNOWLEDGE, data=data, on_clicked_change=lambda: None, **callbacks(DARK_KNOWLEDGE, DIAGONAL)
     )
     clicked = event_of(state, "clicked", lambda place: (str(int(place["x"])), str(int(place["y"]))))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from kd_core.base.templates import prose
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, SLIDER_CSS
 from pages.shared.figures import style
 from pages.shared.language import _
@@ -20,8 +20,8 @@ from pages.shared.words import explained, in_language
 from pages.temperature.subject import Subject
 
 TEXTS = prose(__file__)
-FELT, ALPHA = str(Path(__file__).with_name("felt.py")), "alpha"
-"""FELT: beside which the component's script and style would lie."""
+ALPHA = "alpha"
+FELT = Component(str(Path(__file__).with_name("felt.py")), "kd-felt", css=SLIDER_CSS + BARS_CSS)
 
 
 class Settings(NamedTuple):
@@ -45,7 +45,7 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], class_names:
         {"id": run.id, "logits": subject.logits[run.id].tolist()} for run in (settings.student, models[0])
     )
     with numbers:
-        component(FELT, "kd-felt", css=SLIDER_CSS + BARS_CSS)(
+        FELT(
             key="felt",
             data={
                 "student": student,

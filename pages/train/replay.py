@@ -8,7 +8,7 @@ from kd_core.data import paths
 from kd_core.evaluation import soft
 from kd_core.experiments import story
 from kd_core.runs.run import ACTIVE, Run
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.components.images.images import GRID_CSS, smooth, strip
 from pages.shared.components.temperature_bars.temperature_bars import BARS_CSS, SLIDER_CSS
 from pages.shared.figures import style
@@ -35,7 +35,7 @@ def replay(runs: Sequence[Run]) -> None:
         logits = services.test_logits(teacher.id)[indices]
         start = int(soft.gallery("most ambiguous for the teacher", labels, logits, None)[0])
     names, colours = story.names(runs), shades(runs)
-    component(__file__, "kd-bars", css=SLIDER_CSS + BARS_CSS + GRID_CSS)(
+    Component(__file__, "kd-bars", css=SLIDER_CSS + BARS_CSS + GRID_CSS)(
         key="replay",
         data={
             "runs": [

@@ -1,13 +1,11 @@
-// Runs an opening's models off the page's thread. In: {file, shape}, the address of kd_core.exchange.opening's
-// browser_models, once; then {ink, side}, a drawing, or {image}. Out: {ready}, or {failed}; then
+// Runs an opening's models off the page's thread. In: {file, shape}, kd_core.exchange.opening's browser_models as an
+// ArrayBuffer, once; then {ink, side}, a drawing, or {image}. Out: {ready}, or {failed}; then
 // {image, logits: {role: K numbers}}, both null where nothing is drawn.
 
 let models;
 
-async function open(file, shape) {
-  const answer = await fetch(file);
-  if (!answer.ok) throw new Error(`${answer.status}`);
-  const { tensors, program } = unpacked(await answer.arrayBuffer());
+function open(file, shape) {
+  const { tensors, program } = unpacked(file);
   const flat = [shape.reduce((a, b) => a * b)];
   models = Object.entries(program).map(([role, nodes]) => {
     const own = Object.fromEntries(Object.entries(tensors).filter(([name]) => name.startsWith(`${role}.`)));
@@ -16,7 +14,11 @@ async function open(file, shape) {
 }
 
 onmessage = ({ data: { file, shape, ink, side, image = null } }) => {
-  if (file) { open(file, shape).then(() => postMessage({ ready: true }), () => postMessage({ failed: true })); return; }
+  if (file) {
+    try { open(file, shape); } catch { postMessage({ failed: true }); return; }
+    postMessage({ ready: true });
+    return;
+  }
   if (ink) image = asMnist(ink, side, side);
   postMessage({ image, logits: image && Object.fromEntries(models.map(([role, run]) => [role, run(image)])) });
 };

@@ -15,7 +15,7 @@ from kd_core.runs.run import ACTIVE, RESUMABLE, Run
 from kd_core.training.mistakes import MISTAKES
 from pages.shared.access import rights
 from pages.shared.components.chart.chart import LABELS_JS, PLOTLY_JS, as_json
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, Component
 from pages.shared.figures import curves as figures_curves
 from pages.shared.figures import style
 from pages.shared.figures.curves import Curve
@@ -76,7 +76,7 @@ def live_view(
         if nats:
             st.caption(_("Losses are in nats."), help=explained("nats"))
     with st.container(key=f"{'curves' if curves else 'rows'}_{key}"):  # frame.css keeps the room that curves will take
-        state = component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS + LABELS_JS, isolated=False)(
+        state = Component(__file__, "kd-live", js=COMMON_JS + PLOTLY_JS + LABELS_JS, isolated=False)(
             key=key,
             data=shown,
             on_asked_change=lambda: None,

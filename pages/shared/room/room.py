@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.shared import language
 from pages.shared.access.auth import passwords
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, Component
 from pages.shared.language import _
 from pages.shared.room import prepared, stage
 from pages.shared.room.qr import MOST_CHARACTERS
@@ -37,7 +37,7 @@ def room(page: str, view: prepared.Prepared) -> None:
 
 @st.fragment  # so that a step on the stage runs the page no second time
 def _bar(page: str, view: prepared.Prepared) -> None:
-    component(__file__, "kd-room", css=_CSS, js=_JS, isolated=False)(
+    Component(__file__, "kd-room", css=_CSS, js=_JS, isolated=False)(
         key=KEY,
         data={
             "network": _network(),

@@ -1,7 +1,7 @@
 """A sheet to draw a digit on."""
 
 from kd_core.exchange.javascript.scripts import scripts
-from pages.shared.components.common.browser import COMMON_JS, component
+from pages.shared.components.common.browser import COMMON_JS, Component
 
 
 def canvas(*, key: str) -> str | None:
@@ -9,7 +9,7 @@ def canvas(*, key: str) -> str | None:
 
     None before anything was drawn, "" after it was cleared.
     """
-    drawing = component(__file__, "kd-canvas", js=COMMON_JS + scripts("sheet"))(
+    drawing = Component(__file__, "kd-canvas", js=COMMON_JS + scripts("sheet"))(
         key=key, on_drawing_change=lambda: None
     ).drawing
     return None if drawing is None else str(drawing)

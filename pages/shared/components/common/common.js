@@ -169,8 +169,13 @@ async function packed(content) { // as kd_core.base.packed.pack
   const short = new Uint8Array(await new Response(stream).arrayBuffer());
   return btoa(String.fromCharCode(...short)).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
 }
-// Bytes that a page needs later: from the server's assets, and on the static site (kd_core.exchange.static_site), where a file may
-// fetch none, from the script that holds them.
+function workerOf(script) { // a text, or its bytes
+  const address = URL.createObjectURL(new Blob([script], { type: "text/javascript" })), worker = new Worker(address);
+  URL.revokeObjectURL(address);
+  return worker;
+}
+// Bytes that a page needs later: from the server's assets, and on the static site (pages/site), where a file may fetch none,
+// from the script that holds them.
 async function fetched(path) {
   const beside = window.kdLabFiles?.[path];
   if (!beside) {
@@ -178,7 +183,8 @@ async function fetched(path) {
     if (!answer.ok) throw new Error(answer.status);
     return answer.arrayBuffer();
   }
-  await new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("script"), { src: beside, onload, onerror })));
+  if (!window.kdLabContent?.[path])
+    await new Promise((onload, onerror) => document.head.append(Object.assign(document.createElement("script"), { src: beside, onload, onerror })));
   const stream = new Blob([bytes(window.kdLabContent[path])]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).arrayBuffer();
 }

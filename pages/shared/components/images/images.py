@@ -12,7 +12,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.language import _
 from pages.shared.session.address import event_of
 from pages.shared.words import with_article
@@ -131,6 +131,6 @@ def image_grid(
         "selected": selected,
     }
     picked = event_of(
-        component(str(_GRID), "kd-grid")(key=key, data=data, on_picked_change=lambda: None), "picked", int
+        Component(str(_GRID), "kd-grid")(key=key, data=data, on_picked_change=lambda: None), "picked", int
     )
     return picked if picked in ids else None

@@ -1,6 +1,7 @@
 """The slider of T, and softened probabilities that follow it at the display's rate: the maths runs in the browser."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from kd_core.exchange.javascript.scripts import functions
 from kd_core.experiments import story
 from kd_core.runs.run import Run
-from pages.shared.components.common.browser import component
+from pages.shared.components.common.browser import Component
 from pages.shared.language import _
 from pages.shared.parts.naming import shades
 from pages.shared.session.address import LOGITS, callbacks, logits_of_address, temperature_of_address
@@ -22,11 +23,13 @@ _SLIDER = _HERE.with_name("temperature_slider.py")
 """Beside which its script and style would lie."""
 SLIDER_CSS, BARS_CSS = (file.with_suffix(".css").read_text(encoding="utf-8") for file in (_SLIDER, _HERE))
 SLIDER_JS, BARS_JS = (functions(file) for file in (_SLIDER, _HERE))
+SLIDER = Component(str(_SLIDER), "kd-temperature")
+BARS = Component(__file__, "kd-bars", css=SLIDER_CSS)
 
 
 def temperature_slider(*, key: str, isolated: bool = True) -> None:
     """A slider for T, which the address keeps, as it does the axis of the bars. All of the page follows it."""
-    component(str(_SLIDER), "kd-temperature", isolated=isolated)(
+    replace(SLIDER, isolated=isolated)(
         key=key,
         data={"temperature": temperature_of_address(), "log": st.query_params.get("axis") == "log"},
         **callbacks(key, "T", "axis"),
@@ -54,7 +57,7 @@ def temperature_bars(
         {"id": run.id, "name": _(names[run.id]), "colour": colours[run.id], "logits": logits[run.id].tolist()}
         for run in models
     ]
-    component(__file__, "kd-bars", css=SLIDER_CSS)(
+    BARS(
         key=key,
         data={
             "models": shown,
