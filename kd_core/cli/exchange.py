@@ -1,14 +1,17 @@
 """The commands for what comes and goes: teachers, bundles, exports and the shipped models."""
 
+import sys
 import time
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kd_core.base.config import LabError
 from kd_core.base.files import read_bytes, write_atomic
+from kd_core.base.paths import ROOT
 from kd_core.cli import FAILED, watch
 from kd_core.cli.options import (
     AsJson,
@@ -27,7 +30,7 @@ from kd_core.cli.options import (
 )
 from kd_core.cli.runs import find, finished, open_store
 from kd_core.data.paths import available
-from kd_core.exchange import lesson, opening, shipped, static_site
+from kd_core.exchange import lesson, opening, shipped
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.teacher import trial
 from kd_core.experiments import paper, presets, story
@@ -349,13 +352,31 @@ def _unseen(model: "nn.Module", dataset: "Dataset", missing: int) -> lesson.Unse
 
 def site(
     folder: Annotated[Path, typer.Argument(help="Where to write it, such as public.")],
+    story: Annotated[
+        str | None,
+        typer.Option(help="A run of the story to show: its id, a start of it, or 'last'; else the digits that ship."),
+    ] = None,
     force: Force = False,
 ) -> None:
-    """Write the Playground and its digits as static files, for any web host or none: they open from the folder too.
+    """Write what needs no server as static files, for any web host or none: they open from the folder too.
 
-    Needs a checkout, for it is made of the app's own pages.
+    The first screen, Temperature, the Playground and the lesson's questions, in every language. Needs a checkout and
+    what the app needs, for the files are made of the app's own pages.
     """
     _check_free([folder / "index.html"], force)
-    written = static_site.write_site(folder)
+    batch = None if story is None else find(open_store(), story, "shows").batch
+    written = _of_the_app("pages.site.write").write_site(folder, batch)
     say(f"{len(written)} files, {sum(written.values()) / 1e6:.1f} MB", notices)
     say(str(folder / "index.html"))
+
+
+def _of_the_app(module: str) -> Any:
+    """A module of the app, which lies beside the engine in a checkout. Raises LabError where it is not there."""
+    if not ROOT.joinpath(*module.split(".")).with_suffix(".py").is_file():
+        raise LabError("The site is made of the app's pages, which an installed engine lacks: run this in a checkout.")
+    sys.path.insert(0, str(ROOT))
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        problem = f"The site is made of the app's pages, which need {error.name}: pip install -r requirements.txt"
+        raise LabError(problem) from error

@@ -26,9 +26,9 @@ def _browser_lesson(_folder: Path, dataset: str) -> bytes:
 
     from kd_core.data import load as data_load
 
-    tensors, program = opening.packed_models(dataset, (TEACHER,))
-    loaded = data_load.load(dataset)
     name = f"{dataset}-{TEACHER}"
+    tensors, program = opening.packed({TEACHER: opening.shipped_network(name)})
+    loaded = data_load.load(dataset)
     train, test = loaded.train_images, loaded.test_images
     wrong = predictions(shipped.logits_of(name, test, loaded.normalise)) != loaded.test_labels.numpy()
     tensors |= {

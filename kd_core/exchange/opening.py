@@ -6,7 +6,7 @@ packs the three networks for a browser, so that bars follow a pen.
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +36,15 @@ class Example:
     logits: dict[str, list[float]]
 
 
+class Network(NamedTuple):
+    """A network to pack: its model's config, its weights by name, and the mean and std of the pixels that it sees."""
+
+    model: Mapping[str, Any]
+    weights: Mapping[str, NDArray[Any]]
+    mean: float
+    std: float
+
+
 class Opening(NamedTuple):
     """The images of a data set whose three models ship."""
 
@@ -43,16 +52,16 @@ class Opening(NamedTuple):
     examples: list[Example]
 
 
-def opening() -> Opening | None:
-    """What there is to show, of MNIST first; None where nothing of it ships."""
-    return _opening(shipped.FOLDER)
+def opening(preferred: str = "mnist") -> Opening | None:
+    """What there is to show, of a preferred data set first; None where nothing of it ships."""
+    return _opening(shipped.FOLDER, preferred)
 
 
 @cache
-def _opening(folder: Path) -> Opening | None:
+def _opening(folder: Path, preferred: str) -> Opening | None:
     try:
         written = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        for dataset in IMAGES:
+        for dataset in sorted(IMAGES, key=lambda dataset: dataset != preferred):
             if _ships(dataset):
                 return Opening(dataset, [Example(**example) for example in written[dataset]])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -99,27 +108,36 @@ def browser_models(dataset: str) -> bytes:
 
 @cache
 def _browser_models(_folder: Path, dataset: str) -> bytes:
+    return browser_file({role: shipped_network(f"{dataset}-{role}") for role in ROLES})
+
+
+def shipped_network(name: str) -> Network:
+    """A model that ships, to be packed. Raises LabError where it does not ship, and SaveError."""
+    if name not in shipped.names():
+        raise LabError(f"no {name} ships")
+    facts = shipped.facts_of(name)
+    seen = facts["card"]["input"]
+    return Network(facts["config"]["model"], shipped.weights_of(name, facts), seen["mean"], seen["std"])
+
+
+def browser_file(networks: Mapping[str, Network]) -> bytes:
+    """Networks by name, as browser_models has them by role. Raises LabError where one is no plain mlp."""
     from safetensors.numpy import save
 
-    tensors, program = packed_models(dataset, ROLES)
+    tensors, program = packed(networks)
     return save(tensors, {"program": json.dumps(program)})
 
 
-def packed_models(
-    dataset: str, roles: Sequence[str]
+def packed(
+    networks: Mapping[str, Network],
 ) -> tuple[dict[str, NDArray[Any]], dict[str, list[dict[str, Any]]]]:
-    """Tensors and program of browser_models, of these roles. Raises as it does."""
+    """Tensors and program of browser_file. Raises as it does."""
     tensors: dict[str, NDArray[Any]] = {}
     program: dict[str, list[dict[str, Any]]] = {}
-    for role in roles:
-        name = f"{dataset}-{role}"
-        if name not in shipped.names():
-            raise LabError(f"no {name} ships")
-        facts = shipped.facts_of(name)
-        model, seen = facts["config"]["model"], facts["card"]["input"]
+    for role, (model, weights, mean, std) in networks.items():
         if model["name"] != "mlp" or model.get("batch_norm") or model.get("activation", "relu") != "relu":
-            raise LabError(f"{name} is no plain mlp")
-        layers = _layers(shipped.weights_of(name, facts), seen["mean"], seen["std"])
+            raise LabError(f"{role} is no plain mlp")
+        layers = _layers(weights, mean, std)
         nodes: list[dict[str, Any]] = []
         for place, (weight, bias) in enumerate(layers):
             scale = np.abs(weight).max(axis=1) / 127
@@ -141,7 +159,7 @@ def packed_models(
 
 
 def _layers(
-    weights: dict[str, NDArray[Any]], mean: float, std: float
+    weights: Mapping[str, NDArray[Any]], mean: float, std: float
 ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
     """Weight (O, I) and bias (O,) of each layer of an mlp, the first one for pixels of 0 to 255."""
     names = sorted((name for name in weights if name.endswith(".weight")), key=lambda name: int(name.split(".")[0]))

@@ -223,7 +223,7 @@ class Dispatcher:
 
     def __init__(self, store: Store, scheduler: str | None, at_once: int) -> None:
         self.store = store
-        self.trouble: str | None = None
+        self.trouble = self._enter_orphans()
         self.roster = Roster(store)
         self.wishes: dict[tuple[Finding, tuple[str, ...]], Wish] = {}  # in the order of their coming
         self.lineup: tuple[tuple[str, int | None], ...] = ()
@@ -259,6 +259,14 @@ class Dispatcher:
         self._thread.join(timeout=10)
 
     # The thread, and what it is sent.
+
+    def _enter_orphans(self) -> str | None:
+        """Have no run shown as training whose process is gone; where that cannot be entered, the sentence why."""
+        try:
+            self.store.interrupt_orphans()
+        except StoreError as error:
+            return said_by(error)
+        return None
 
     def _serve(self) -> None:
         while not self._closing:

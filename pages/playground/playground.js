@@ -247,6 +247,7 @@ function situate(view, situation) {
   pause(view);
   if (situation.settings.T) view.control.set(Number(situation.settings.T), true);
   pose(view);
+  resize(view);
   changed(view);
 }
 function pose(view) {
@@ -279,7 +280,11 @@ function ofAddress({ view, situations }) { // what an address sets
     situation: situations.find(({ name }) => name === named.situation) };
 }
 
+const AROUND = 300; // pixels of a window's height that a page has above all this, and the charts below the fields
+
 function resize(view) {
+  const above = view.canvases.teacher.canvas.getBoundingClientRect().top - view.root.getBoundingClientRect().top;
+  view.root.style.setProperty("--side", `max(200px, 100vh - ${Math.round(above + AROUND)}px)`);
   for (const { canvas } of Object.values(view.canvases)) {
     const side = Math.round(canvas.clientWidth * view.dense);
     if (side && canvas.width !== side) canvas.width = canvas.height = side;

@@ -33,9 +33,9 @@ MOST_MAPPED = 100
 """Classes of a map and a tree that can still be read."""
 PAIRS = 10
 ABOUT = said(
-    "Each row is a true class, each cell what the teacher gives another class on average over the test set. The diagonal,"
-    " the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what the teacher knows"
-    " about likeness."
+    "Each row is a true class, each cell what the teacher gives another class on average over the test set. The"
+    " diagonal, the right answers, would outshine the rest, so it starts hidden. Turn T up: what appears is what the"
+    " teacher knows about likeness."
 )
 
 

@@ -21,6 +21,11 @@ from pages.temperature.subject import Subject
 
 TEXTS = prose(__file__)
 ALPHA = "alpha"
+LIMIT = (
+    r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
+    r"\;\overset{T \to \infty}{\longrightarrow}\; \frac{z_i^s - z_i^t}{K\,T^2}"
+)
+"""Equations 2 to 4 of the paper, in LaTeX."""
 FELT = Component(str(Path(__file__).with_name("felt.py")), "kd-felt", css=SLIDER_CSS + BARS_CSS)
 
 
@@ -62,10 +67,7 @@ def what_the_student_feels(subject: Subject, models: Sequence[Run], class_names:
         st.caption(_(TEXTS["down_or_up"]), help=explained("nats"))
     why, limit = st.columns(2, gap="large")
     why.markdown(_(TEXTS["why"]))
-    limit.latex(
-        r"\frac{\partial\,\mathrm{KL}}{\partial z_i^s} = \frac{1}{T}\left(p_i^s - p_i^t\right)"
-        r"\;\xrightarrow{\;T \to \infty\;}\; \frac{z_i^s - z_i^t}{K\,T^2}"
-    )
+    limit.latex(LIMIT)
     limit.markdown(_(TEXTS["limit"]))
 
 

@@ -5,8 +5,6 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from kd_core.exchange import static_site
-
 STEP = "(least) => walkIn().dataset.step >= least"
 IN_SHADOW = """window.walkIn = () => [...document.querySelectorAll('[data-testid=stBidiComponentIsolated]')]
   .map((host) => host.shadowRoot?.querySelector('.kd-playground')).find(Boolean) ?? document.body;"""
@@ -118,22 +116,3 @@ def test_digits_are_distilled_and_a_drawing_is_answered_meanwhile(page):
     trained(page)
     distill_digits(page)
     page.wait_for_function("location.search.includes('digits=twentieth')")
-
-
-def test_the_static_site_needs_no_server_and_no_network(tmp_path, new_page):
-    static_site.write_site(tmp_path)
-    page, asked = new_page(), []
-    page.add_init_script(IN_SHADOW.replace("[data-testid=stBidiComponentIsolated]", "main > div"))
-    page.on("request", lambda request: asked.append(request.url))
-    page.context.set_offline(True)
-    page.goto(f"{(tmp_path / 'index.html').as_uri()}#speed=64&shape=spirals&overlap=0.1&T=2")
-    trained(page)
-    assert errors(page)["teacher"] < 50
-    page.get_by_role("button", name="Twenty seeds").click()
-    expect(page.locator(".kd-playground .verdict")).to_contain_text("95% interval")
-    page.get_by_role("button", name="Noisy labels").click()
-    page.get_by_role("button", name="The distilled student").click()
-    expect(page.locator(".reply")).to_contain_text("So it is")
-    page.wait_for_function("location.hash.includes('situation=noisy')")
-    distill_digits(page)
-    assert all(address.startswith(("file:", "blob:", "data:")) for address in asked), asked

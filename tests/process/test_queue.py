@@ -960,3 +960,12 @@ def test_the_list_is_to_be_backed_up_once_runs_were_queued(idle):
     idle._dispatcher.tick()
     idle._dispatcher._backing_up.join()
     assert (idle.store.home / BACKUP).exists()
+
+
+def test_a_store_that_cannot_be_written_when_the_queue_begins_is_said_at_once(store, monkeypatch):
+    """Its runs read as training, though their program has ended."""
+    monkeypatch.setattr(Dispatcher, "_serve", lambda dispatcher: None)
+    fails_once(monkeypatch, store, "interrupt_orphans")
+    queue = Jobs(store)
+    assert queue.trouble == "its disk is full: free some space"
+    queue.close()

@@ -74,6 +74,7 @@ def test_the_arrows_make_no_circle():
 def test_a_screen_imports_what_is_shared_and_no_other_screen():
     arrows = arrows_of("pages")
     assert arrows.pop("shared") == set()
+    assert arrows.pop("site") == {"lesson", "overview", "playground", "shared", "temperature"}  # it is made of screens
     assert arrows
     assert all(others <= {"shared"} for others in arrows.values()), arrows
 

@@ -55,7 +55,7 @@ from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 from pages.shared.session.story import to_address
 
-DISK_MEGABYTES = 600
+DISK_MEGABYTES = 2_000
 AT_ONCE = 2
 CHECKPOINT_SECONDS = 1.0
 """In place of five, so that runs of a few seconds have a checkpoint to go on from."""

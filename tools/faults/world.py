@@ -353,7 +353,7 @@ class Tab:
             answer.ParseFromString(self._socket.recv(timeout=SECONDS_A_PAGE))
             if answer.WhichOneof("type") == "script_finished":
                 if answer.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
-                    continue  # the page runs once more: after a callback, or asked before its end
+                    continue  # the page runs once more, as after st.rerun or where it had not ended yet
                 return Seen(
                     tuple(errors), tuple(warnings), tuple(crashes), buttons, widgets, options, tuple(components)
                 )

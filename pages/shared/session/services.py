@@ -35,7 +35,7 @@ from kd_core.jobs.queue import Jobs
 from kd_core.jobs.turns import Limits, Span
 from kd_core.models.config import ModelConfig
 from kd_core.runs import recovery
-from kd_core.runs.run import Run, StoreError, folder_of
+from kd_core.runs.run import Run, folder_of
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 from pages.shared.language import _
@@ -98,8 +98,6 @@ def owner_colour(browser_id: str) -> str:
 @st.cache_resource(show_spinner=False)
 def _opened(home: Path) -> recovery.Opened:
     opened = recovery.open_store(home, base_paths.storage(), behind=True)
-    with suppress(StoreError):  # on a full disk, all can still be looked at
-        opened.store.interrupt_orphans()
     threading.Thread(target=_tidy_up, args=(opened.store,), name="kd-lab-tidy-up", daemon=True).start()
     shipped.offer(opened.store)
     return opened
