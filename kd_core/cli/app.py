@@ -1,12 +1,17 @@
 """The command line: every command by its name, in the order in which --help lists them."""
 
+import platform
+import tomllib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from kd_core.base import process
 from kd_core.cli import cluster, data, exchange, experiments, runs, train
-from kd_core.cli.options import in_sentences
+from kd_core.cli.options import in_sentences, say
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": train.train,
@@ -14,6 +19,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "teacher": exchange.teacher,
     "resume": train.resume,
     "continue": train.continue_run,
+    "run": train.run_file,
     "pack": exchange.pack,
     "export": exchange.export_model,
     "predictions": exchange.list_predictions,
@@ -40,9 +46,12 @@ DATA_COMMANDS: dict[str, Callable[..., None]] = {
     "fetch": data.fetch,
     "remove": data.remove_data,
 }
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 a run failed or a check does not hold; 2 refused; 3 paused by Ctrl-C; 4 paused by SIGTERM or"
+    " SIGHUP; 130 broken off by Ctrl-C."
+)
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # rich's tables cut names that one must type
     help=(
@@ -61,9 +70,31 @@ app = typer.Typer(
     ),
 )
 for name, command in COMMANDS.items():
-    app.command(name)(in_sentences(command))
+    app.command(name, epilog=EXIT_CODES)(in_sentences(command))
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: list, look at, bring in your own, download, remove.")
 for name, command in DATA_COMMANDS.items():
-    data_app.command(name)(in_sentences(command))
+    data_app.command(name, epilog=EXIT_CODES)(in_sentences(command))
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            of_lab = version("kd-lab")
+        except PackageNotFoundError:  # a checkout that nobody installed
+            project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+            of_lab = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"]
+        say(f"kd-lab {of_lab} (Python {platform.python_version()}, torch {version('torch')})")
+        raise typer.Exit
+
+
+@app.callback()
+def _every_command(
+    of_lab: Annotated[
+        bool, typer.Option("--version", help="Say which version this is.", callback=_say_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take what stands before a command's name."""
+
+
 app.add_typer(data_app, name="data")
 process.let_threads_sleep()

@@ -18,8 +18,8 @@ from kd_core.cli.options import (
     AsJson,
     Fields,
     Values,
+    answer,
     console,
-    dataset_option,
     full_name,
     interrupted_by_sigterm,
     notices,
@@ -41,8 +41,15 @@ Settings = Annotated[str | None, typer.Option(hidden=True, help="All of these as
 _NAMING = Fields(library.Naming, without=("rename",))
 
 
-def list_data() -> None:
+def list_data(as_json: AsJson = False) -> None:
     """List all data sets, and whether they are here."""
+    if as_json:
+        for name in [*DATASETS, *library.names(base_paths.storage())]:
+            info = info_of(name)
+            known = {"name": name, "label": str(info.label), "classes": info.classes, "image_shape": info.image_shape}
+            sizes = {"train_examples": info.train_examples, "test_examples": info.test_examples}
+            print(json.dumps(known | sizes | {"here": data_paths.available(name)}))
+        return
     table = Table("name", "classes", "images", "train", "test", "here")
     for name in [*DATASETS, *library.names(base_paths.storage())]:
         info = info_of(name)
@@ -147,12 +154,16 @@ def fetch(dataset: Annotated[str, typer.Argument(help="Such as fashion_mnist.")]
             console.print(f"{info_of(dataset).label} is here.")
 
 
-def remove_data(dataset: Annotated[str, typer.Argument(help="What you called it.", callback=dataset_option)]) -> None:
+def remove_data(
+    dataset: Annotated[str, typer.Argument(help="What you called it.")],
+    as_json: AsJson = False,
+) -> None:
     """Delete a data set of your own. Runs that learned from it stay."""
+    dataset = full_name(dataset)
     if not is_own(dataset):
         raise LabError(f"{info_of(dataset).label} is not yours: delete its folder in KD_DATA_DIR by hand")
     library.remove(base_paths.storage(), dataset)
-    console.print(f"{info_of(dataset).label} is gone")
+    answer(as_json, lambda: {"removed": dataset}, f"{info_of(dataset).label} is gone")
 
 
 @contextmanager

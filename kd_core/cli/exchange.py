@@ -1,8 +1,10 @@
 """The commands for what comes and goes: teachers, bundles, exports and the shipped models."""
 
+import json
 import sys
 import time
 from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +20,15 @@ from kd_core.cli.options import (
     DatasetName,
     Fields,
     Force,
+    Form,
     RunId,
     Values,
+    answer,
     console,
+    full_name,
     model_config,
     notices,
+    print_results,
     progress_bar,
     say,
     show_table,
@@ -80,6 +86,7 @@ def teacher(
     name: Annotated[str, typer.Option(help="What to call its run.")] = "",
     look: Annotated[bool, typer.Option("--look", help="Try it and say what was found, but take nothing in.")] = False,
     anyway: Annotated[bool, typer.Option("--anyway", help="Take it in though something speaks against it.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Bring a teacher that was trained elsewhere: it is tried on the test set, and a run is made of it.
 
@@ -101,7 +108,7 @@ def teacher(
     named = any(value is not False for value in architecture.values())
     ask = trial.Ask(
         file=file.name,
-        dataset=dataset,
+        dataset=full_name(dataset),
         model=model_config(ModelConfig(), architecture) if named else None,
         mean=statistics.get("mean", () if statistics else None),
         std=statistics.get("std", () if statistics else None),
@@ -109,10 +116,13 @@ def teacher(
         errors=errors,
     )
     outcome = _wait_for(trial.Trial(_content_of(file), ask))
-    say(" ".join(outcome.notes))
-    for tried in outcome.questions:
-        say(tried.sentence)
-    console.print(f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}", highlight=False)
+    notes = [" ".join(outcome.notes), *(tried.sentence for tried in outcome.questions)]
+    if as_json and look:
+        known = {"notes": notes, "test_errors": outcome.test_errors, "test_examples": outcome.test_examples}
+        print(json.dumps(known | {"warning": outcome.warning or None}))
+    elif not as_json:
+        for note in (*notes, f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}"):
+            say(note)
     if outcome.warning:
         say(outcome.warning, notices, "yellow")
         if not (anyway or look):
@@ -120,7 +130,7 @@ def teacher(
     if not look:
         store = open_store()
         run_id = trial.take(store, outcome, lambda configs: _enter(store, configs), name=name)
-        say(watch.watch(store, run_id))
+        watch.tell(store, run_id, lambda: watch.watch(store, run_id), as_json=as_json)
 
 
 def _content_of(file: Path) -> bytes:
@@ -153,14 +163,16 @@ def pack(
     run: RunId,
     file: Annotated[Path, typer.Argument(help="Where to write the bundle, a zip file.")],
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a whole run, weights and metrics and model card, into one file for another machine."""
     from kd_core.exchange import bundle
 
     _check_free([file], force)
     store = open_store()
-    write_atomic(file, bundle.pack(store, find(store, run, "packs").id))
-    say(f"{file} holds the run")
+    packed = find(store, run, "packs").id
+    write_atomic(file, bundle.pack(store, packed))
+    answer(as_json, lambda: {"file": str(file), "run": packed}, f"{file} holds the run")
 
 
 def _check_free(files: Iterable[Path], force: bool) -> None:
@@ -181,6 +193,7 @@ def export_model(
         bool, typer.Option("--anyway", help="Copy files too that are worse than tolerance and chance allow.")
     ] = False,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write a run's model as safetensors, ONNX (float32, float16, int8) and a torch.export program, each checked.
 
@@ -205,6 +218,10 @@ def export_model(
             write_atomic(out / PAGE, page)
         if program := snippets.classify(folder, checks):
             write_atomic(out / PROGRAM, program.encode())
+    if as_json:
+        written = {"run": exported.id, "folder": str(out or folder.export), **checks.model_dump(mode="json")}
+        print(json.dumps(written))
+        return
     _show_checks(checks, anyway=anyway)
     say(f"The files lie in {out or folder.export}")
 
@@ -276,14 +293,18 @@ def list_predictions(
         say(f"{out} holds {len(rows):,} predictions", notices)
 
 
-def unpack(file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")]) -> None:
+def unpack(
+    file: Annotated[Path, typer.Argument(help="A bundle that pack wrote, or the app's runs page.")],
+    as_json: AsJson = False,
+) -> None:
     """Take in a run from another machine, after checking it."""
     from kd_core.exchange import bundle
 
-    console.print(f"run [bold]{bundle.unpack(open_store(), _content_of(file))}[/] is here now")
+    run_id = bundle.unpack(open_store(), _content_of(file))
+    answer(as_json, lambda: {"run": run_id}, f"run {run_id} is here now")
 
 
-def verify() -> None:
+def verify(as_json: AsJson = False) -> None:
     """Measure anew what the cards of the models in checkpoints/shipped claim. Exits with 1 where one does not hold."""
     claims = list(shipped.verify())
     measured = ["–" if claim.measured is None else f"{claim.measured:,}" for claim in claims]
@@ -291,12 +312,13 @@ def verify() -> None:
         (claim.name, f"{claim.claimed:,}", count, claim.problem or "holds")
         for claim, count in zip(claims, measured, strict=True)
     ]
-    show_table(("model", "claimed", "measured", ""), rows)
+    records = [claim._asdict() | {"holds": claim.holds} for claim in claims]
+    print_results(("model", "claimed", "measured", ""), rows, title=None, form=Form(json=as_json), records=records)
     if not all(claim.holds for claim in claims):
         raise typer.Exit(FAILED)
 
 
-def ship() -> None:
+def ship(as_json: AsJson = False) -> None:
     """Make checkpoints/shipped anew: train the paper's main experiment and the digits story, seed 0, and write them."""
     store = open_store()
     mine = [run for run in store.runs() if shipped.TAG not in run.tags]
@@ -306,11 +328,12 @@ def ship() -> None:
     for run_id, config in small.to_train.items():
         say(watch.start(store, run_id, config), notices)
     for run_id in dict.fromkeys([*main.runs.values(), *small.reused, *small.to_train]):
-        console.print(f"{shipped.ship(store, run_id)} holds run {run_id}", highlight=False, soft_wrap=True)
+        folder = str(shipped.ship(store, run_id))
+        answer(as_json, partial(dict, folder=folder, run=run_id), f"{folder} holds run {run_id}")
     opening.write()
 
 
-def ship_lesson() -> None:
+def ship_lesson(as_json: AsJson = False) -> None:
     """Make anew what ships for the lesson: students of several seeds, and those that never saw a 3, of what ships."""
     from kd_core.data import load
     from kd_core.experiments.lesson import students
@@ -326,7 +349,8 @@ def ship_lesson() -> None:
         model = artifacts.load_model(store.folder(next(iter(redo.runs.values()))), load.load("mnist"))
         made["mnist"] = lesson.Shipped({}, _unseen(model, load.load("mnist"), students.NEVER_SEEN))
     lesson.write(made)
-    console.print(f"{shipped.FOLDER / lesson.FILE} holds them", highlight=False, soft_wrap=True)
+    file = str(shipped.FOLDER / lesson.FILE)
+    answer(as_json, lambda: {"file": file}, f"{file} holds them")
 
 
 def _students_of_digits() -> lesson.Shipped:
@@ -357,6 +381,7 @@ def site(
         typer.Option(help="A run of the story to show: its id, a start of it, or 'last'; else the digits that ship."),
     ] = None,
     force: Force = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write what needs no server as static files, for any web host or none: they open from the folder too.
 
@@ -367,7 +392,8 @@ def site(
     batch = None if story is None else find(open_store(), story, "shows").batch
     written = _of_the_app("pages.site.write").write_site(folder, batch)
     say(f"{len(written)} files, {sum(written.values()) / 1e6:.1f} MB", notices)
-    say(str(folder / "index.html"))
+    index = str(folder / "index.html")
+    answer(as_json, lambda: {"index": index, "files": len(written), "bytes": sum(written.values())}, index)
 
 
 def _of_the_app(module: str) -> Any:

@@ -1,6 +1,7 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
@@ -19,7 +20,7 @@ from kd_core.cli.options import (
     RunId,
     Values,
     console,
-    dataset_option,
+    full_name,
     print_results,
     read_reals,
     say,
@@ -97,10 +98,7 @@ def objectives(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            help="Data set, or what you called your own; by default the teacher's, else as 'train' has it.",
-            callback=dataset_option,
-        ),
+        typer.Option(help="Data set, or what you called your own; by default the teacher's, else as 'train' has it."),
     ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=equal_budget.MAX_SEEDS, help="Students of each objective, seeds 0, 1, …")
@@ -113,7 +111,7 @@ def objectives(
 
     The budget is the data set's own where no option says otherwise: epochs, batch size, share of the images.
     """
-    store = open_store()
+    store, dataset = open_store(), dataset and full_name(dataset)
     given = _pair(store, values, dataset, student, teacher)
     for name in objective or ():
         DistillationConfig(teachers=("teacher",), objective=name)  # refuses what is none
@@ -177,7 +175,7 @@ def sweep(
     alphas: Annotated[str | None, typer.Option(help="Weights of the soft loss; by default 0.5,0.9.")] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="Data set, or what you called your own; the teacher's by default.", callback=dataset_option),
+        typer.Option(help="Data set, or what you called your own; the teacher's by default."),
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="Students of each setting, seeds 0, 1, …")] = 2,
     markdown: AsMarkdown = False,
@@ -185,7 +183,7 @@ def sweep(
     as_json: AsJson = False,
 ) -> None:
     """Ask which temperature, alpha and network: train what is missing of the grid, and list it, the best first."""
-    store = open_store()
+    store, dataset = open_store(), dataset and full_name(dataset)
     teachers = [find(store, text, "learns from", teaching(dataset)) for text in teacher or [LAST]]
     usual = SweepConfig.default(dataset or teachers[0].config.dataset, tuple(run.id for run in teachers))
     changes: dict[str, Any] = {
@@ -269,6 +267,7 @@ def _show_limit(
 
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Run ids, or their starts; the first is what others are held to.")],
+    as_json: AsJson = False,
 ) -> None:
     """Compare trained runs: test errors, agreement, size, multiply-adds, and speed measured now, side by side."""
     from kd_core.data import load
@@ -291,7 +290,12 @@ def compare(
     measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
     head = ("", *(f"{run.config.role} {run.id[:4]}" for run in compared))
     sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
-    table = comparison.compare(compared, speed=measured, sources=sources).table()
+    held = comparison.compare(compared, speed=measured, sources=sources)
+    if as_json:
+        for model in held.models:
+            print(json.dumps(_compared(model)))
+        return
+    table = held.table()
     show_table(head, [(name, *values) for name, values in table.items()])
     for sentence in library.doubts(base_paths.storage(), dataset.name):
         say(sentence)
@@ -303,7 +307,27 @@ def compare(
     )
 
 
-def advise(run: RunId) -> None:
+def _compared(model: comparison.Model) -> dict[str, Any]:
+    """A model of a comparison as plain numbers; ratios are to the first."""
+    paces = {
+        runtime: [pace._asdict() | {"faster": pace.faster and asdict(pace.faster)} for pace in each]
+        for runtime, each in model.paces.items()
+    }
+    return {
+        "id": model.run.id,
+        "role": model.run.config.role,
+        "network": str(model.run.config.model.label),
+        "test_errors": model.errors,
+        "test_examples": model.examples,
+        "accuracy": model.accuracy,
+        "accuracy_interval": model.interval,
+        "costs": dict(model.costs),
+        "ratios": dict(model.ratios),
+        "paces": paces,
+    }
+
+
+def advise(run: RunId, as_json: AsJson = False) -> None:
     """Say what a distilled run's own numbers suggest, most important first, and the next experiment for each."""
     from kd_core.experiments.advice import after as advice_after
     from kd_core.experiments.advice import evidence
@@ -316,6 +340,11 @@ def advise(run: RunId) -> None:
     )
     evidence_read = evidence.evidence_of(store, find(store, run, "advises on", student))
     suggestions = advice_after.advise(evidence_read)
+    if as_json:
+        for advice in suggestions:
+            then = None if advice.next is None else advice.next.model_dump(mode="json")
+            print(json.dumps(advice._asdict() | {"next": then}))
+        return
     for number, advice in enumerate(suggestions, 1):
         lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]
         if advice.next is not None:

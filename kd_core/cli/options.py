@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
+from itertools import islice
 from types import FrameType
 from typing import Annotated, Any, NamedTuple, get_args
 
@@ -21,7 +22,7 @@ from kd_core.base.config import Config, LabError, flattened
 from kd_core.base.process import reported
 from kd_core.base.templates import said_by
 from kd_core.cli import REFUSED
-from kd_core.data.catalogue import DATASETS
+from kd_core.data.catalogue import DATASETS, info_of
 from kd_core.data.own import library
 from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
@@ -48,6 +49,14 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | 
     console.print(table)
 
 
+def answer(as_json: bool, record: Callable[[], dict[str, Any]], sentence: str) -> None:
+    """Print a command's result: a sentence, or for programs an object."""
+    if as_json:
+        print(json.dumps(record()))
+    else:
+        say(sentence)
+
+
 class Form(NamedTuple):
     """How results are printed: as a table of a terminal where none of these is meant."""
 
@@ -65,7 +74,7 @@ def print_results(
     head: Sequence[str],
     rows: Iterable[Sequence[str]],
     *,
-    title: str,
+    title: str | None,
     form: Form,
     records: Sequence[dict[str, Any]] = (),
 ) -> None:
@@ -106,10 +115,24 @@ def full_name(text: str) -> str:
     return library.find(base_paths.storage(), text)
 
 
-def dataset_option(text: str | None) -> str | None:
-    """Callback of --dataset: the full name, or exit code 2."""
-    with sentences():
-        return None if text is None else full_name(text)
+def _run_ids(incomplete: str) -> list[tuple[str, str]]:
+    """Complete a run's id: the newest that begin so, each with what it is."""
+    from kd_core.runs.store import Store
+
+    try:
+        store = Store(base_paths.home())
+    except LabError:
+        return []
+    fitting = (run for run in store.newest() if run.id.startswith(incomplete))
+    runs = [(run.id, f"{run.named or run.config.label}, {run.status}") for run in islice(fitting, 30)]
+    store.close()
+    return [("last", "the newest that the command can use")] * "last".startswith(incomplete) + runs
+
+
+def _datasets(incomplete: str) -> list[str]:
+    """Complete the name of a data set."""
+    own = [library.slug_of(info_of(name).label) for name in library.names(base_paths.storage())]
+    return [name for name in (*DATASETS, *own) if name.startswith(incomplete)]
 
 
 DatasetName = Annotated[
@@ -117,14 +140,15 @@ DatasetName = Annotated[
     typer.Option(
         "--dataset",
         help=f"Data set: {', '.join(DATASETS)}, or what you called your own.",
-        callback=dataset_option,
         default_factory=defaults.default_dataset,
+        autocompletion=_datasets,
         show_default="mnist where it is here, else digits",
     ),
 ]
 NewName = Annotated[str, typer.Option("--name", help="What to call the run.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace files that are there already.")]
-RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.")]
+
+RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.", autocompletion=_run_ids)]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs; errors too.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/ has it.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV, in plain numbers.")]

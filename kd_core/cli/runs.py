@@ -7,6 +7,7 @@ from datetime import datetime
 from itertools import islice
 from typing import Annotated, Any, NamedTuple
 
+import tomli_w
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -123,7 +124,7 @@ def list_runs(
     listed = [*islice(fitting, skip, None if most is None else skip + most)]
     if as_json:
         for run in listed:
-            print(json.dumps(_account(run)))
+            print(json.dumps(account(run)))
         return
     if not listed:
         say("There is no such run. To make one: python -m kd_core train --dataset digits", notices)
@@ -133,12 +134,12 @@ def list_runs(
         table.add_column(head, no_wrap=head == "id", overflow="fold")
     blocked = store.blocked(run for run in listed if run.status == "queued")
     for run in listed:
-        account = _account(run)
+        known = account(run)
         named = f"{run.name}: " if run.name else ""
-        settings = f"{named}{run.config.label}, {account['epochs']} epochs, seed {account['seed']}"
-        teachers = " ".join(teacher[:4] for teacher in account["teachers"])
+        settings = f"{named}{run.config.label}, {known['epochs']} epochs, seed {known['seed']}"
+        teachers = " ".join(teacher[:4] for teacher in known["teachers"])
         errors = f"{run.results['test_errors']:,}" if run.results else ""
-        created = account["created"][:16].replace("T", " ")
+        created = known["created"][:16].replace("T", " ")
         status_ = "waits for its teacher" if run.id in blocked else run.status
         cells = (run.id, created, status_, called(run.config.dataset), settings, teachers, errors)
         table.add_row(*map(Text, cells))
@@ -147,20 +148,37 @@ def list_runs(
         say(f"There are older ones: 'runs --skip {skip + SHOWN}' shows the next, --limit more at once.", notices)
 
 
-def show(run: RunId, as_json: AsJson = False) -> None:
+def show(
+    run: RunId,
+    config: Annotated[
+        bool, typer.Option("--config", help="Print its settings alone, as TOML: 'run FILE' starts it again from them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Show all that is known of a run: its settings, what it learned from, how it stands and its results."""
     store = open_store()
-    account = _account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
+    known = account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
     if as_json:
-        print(json.dumps(account))
-        return
-    for setting, value in flattened(account).items():
-        if value not in (None, "", []):
-            say(f"{setting}: {in_words(value)}")
-    say(f"files: {store.folder(account['id']).path}")
+        print(json.dumps(known["config"] if config else known))
+    elif config:
+        print(tomli_w.dumps(_without_none(known["config"])), end="")
+    else:
+        for setting, value in flattened(known).items():
+            if value not in (None, "", []):
+                say(f"{setting}: {in_words(value)}")
+        say(f"files: {store.folder(known['id']).path}")
 
 
-def _account(run: Run) -> dict[str, Any]:
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings that TOML can hold: what is not there is None."""
+    return {
+        name: _without_none(value) if isinstance(value, dict) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def account(run: Run) -> dict[str, Any]:
     """All that is known of a run, for programs and for people; times in ISO 8601 with this machine's zone."""
     config = run.config
 

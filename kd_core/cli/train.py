@@ -1,22 +1,26 @@
 """The commands that train: train, distill, resume and continue."""
 
+import json
+import tomllib
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from kd_core.base.config import LabError
 from kd_core.cli import watch
+from kd_core.cli.logs import LogTo, opened
 from kd_core.cli.options import (
     TRAINING,
+    AsJson,
     DatasetName,
     Fields,
     NewName,
     RunId,
     Values,
-    dataset_option,
     distillation_config,
+    full_name,
     model_config,
-    say,
     takes,
 )
 from kd_core.cli.runs import Fit, find, finished, open_store, teaching
@@ -40,12 +44,15 @@ def train(
         Literal["teacher", "baseline"], typer.Option(help="A teacher, or a baseline: a student without a teacher.")
     ] = "teacher",
     name: NewName = "",
+    log: LogTo = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a teacher or a baseline student on labels.
 
     As in the browser, images like MNIST's start from the paper's networks, 1200-1200 with dropout and 800-800, and
     others, your own too, from convolutional ones.
     """
+    dataset = full_name(dataset)
     config = RunConfig(
         role=role,
         dataset=dataset,
@@ -54,7 +61,7 @@ def train(
         training=defaults.default_training(role, dataset).replace(**values[TrainingConfig]),
         **values[RunConfig],
     )
-    watch.run_new(open_store(), config, name=name)
+    watch.run_new(open_store(), config, name=name, logs=opened(log), as_json=as_json)
 
 
 @takes(
@@ -77,18 +84,17 @@ def distill(
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(
-            help="Data set of the student, or what you called your own; the teacher's by default.",
-            callback=dataset_option,
-        ),
+        typer.Option(help="Data set of the student, or what you called your own; the teacher's by default."),
     ] = None,
     name: NewName = "",
+    log: LogTo = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train a student on a teacher's soft targets: loss = alpha T^2 KL(teacher, student) + (1 - alpha) CE(labels).
 
     Or by another objective. A student may be the teacher of a smaller one: name its run.
     """
-    store = open_store()
+    store, dataset = open_store(), dataset and full_name(dataset)
     teachers = [find(store, text, "learns from", teaching(dataset)) for text in teacher]
     dataset = dataset or teachers[0].config.dataset
     distillation = distillation_config(
@@ -106,10 +112,10 @@ def distill(
     )
     if training.label_smoothing and not distillation.has_hard_loss:
         raise LabError("without a hard loss no label is read: leave --label-smoothing out, or lower --alpha")
-    watch.run_new(store, config, name=name)
+    watch.run_new(store, config, name=name, logs=opened(log), as_json=as_json)
 
 
-def resume(run: RunId) -> None:
+def resume(run: RunId, log: LogTo = None, as_json: AsJson = False) -> None:
     """Go on with a paused, stopped, failed or interrupted run: from its last checkpoint, else anew from its start."""
     store = open_store()
 
@@ -118,16 +124,47 @@ def resume(run: RunId) -> None:
 
     unfinished = find(store, run, "resumes", Fit("unfinished run", rests, "start one with 'train'", rests))
     queue.check_devices([unfinished.config])
+    logs = opened(log)
     store.take_up(unfinished.id)
-    say(watch.watch(store, unfinished.id))
+    watch.tell(store, unfinished.id, lambda: watch.watch(store, unfinished.id, *logs), as_json=as_json)
 
 
 def continue_run(
     run: RunId,
     epochs: Annotated[int, typer.Option(help="How many more.")],
     name: NewName = "",
+    log: LogTo = None,
+    as_json: AsJson = False,
 ) -> None:
     """Train on from a finished run's weights, as a new run with its learning rate scheduled anew."""
     store = open_store()
     goes_on = finished("finished run that was trained here", lambda run: run.config.trained_here)
-    watch.run_new(store, story.continued(find(store, run, "goes on from", goes_on), epochs), name=name)
+    config = story.continued(find(store, run, "goes on from", goes_on), epochs)
+    watch.run_new(store, config, name=name, logs=opened(log), as_json=as_json)
+
+
+def run_file(
+    file: Annotated[Path, typer.Argument(help="TOML, as 'show ID --config' prints it, or a run's config.json.")],
+    name: NewName = "",
+    log: LogTo = None,
+    as_json: AsJson = False,
+) -> None:
+    """Start the run that a file describes: the same settings and seed give the same weights."""
+    config = _described(file)
+    if not config.trained_here:
+        raise LabError(f"{file} describes a teacher that was trained elsewhere: bring its file with 'teacher'")
+    watch.run_new(open_store(), config, name=name, logs=opened(log), as_json=as_json)
+
+
+def _described(file: Path) -> RunConfig:
+    """Read a run's config. Raises LabError for what is none."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        values = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except OSError as error:
+        raise LabError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise LabError(f"{file} is neither TOML nor JSON: {str(error)[:200]}") from None
+    if isinstance(values.get("dataset"), str):
+        values["dataset"] = full_name(values["dataset"])
+    return RunConfig.from_json(json.dumps(values, default=str))

@@ -1,9 +1,10 @@
 """Doing a run in this process, with a progress bar; Ctrl-C, SIGTERM and SIGHUP pause it."""
 
+import json
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -11,7 +12,10 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from kd_core.cli import ENDED, FAILED, PAUSED
-from kd_core.cli.options import handling, notices, say
+from kd_core.cli import logs as logging
+from kd_core.cli.logs import Log
+from kd_core.cli.options import answer, handling, notices, say
+from kd_core.cli.runs import account
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
 from kd_core.jobs import execute, queue
@@ -28,9 +32,20 @@ ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(sig
 """By which a program is ended that nobody watches, or whose terminal is closed."""
 
 
-def run_new(store: Store, config: RunConfig, *, name: str) -> None:
+def run_new(store: Store, config: RunConfig, *, name: str, logs: Sequence[Log] = (), as_json: bool = False) -> None:
     """Enter a run, train it here and print how it ended."""
-    say(start(store, new_id(), config, name))
+    run_id = new_id()
+    tell(store, run_id, lambda: start(store, run_id, config, name, logs), as_json=as_json)
+
+
+def tell(store: Store, run_id: str, do: Callable[[], str], *, as_json: bool) -> None:
+    """Do what ends a run and print how: its sentence, or as JSON all that is known of it, however it ended."""
+    try:
+        answer(as_json, lambda: account(store.get(run_id)), do())
+    except typer.Exit:
+        if as_json:
+            print(json.dumps(account(store.get(run_id))))
+        raise
 
 
 def _enter(store: Store, configs: dict[str, RunConfig]) -> None:
@@ -39,16 +54,16 @@ def _enter(store: Store, configs: dict[str, RunConfig]) -> None:
     store.create({run_id: settled(config) for run_id, config in configs.items()})
 
 
-def start(store: Store, run_id: str, config: RunConfig, name: str = "") -> str:
+def start(store: Store, run_id: str, config: RunConfig, name: str = "", logs: Sequence[Log] = ()) -> str:
     """Enter a run under an id and train it here. Returns how it ended."""
     _enter(store, {run_id: config})
     if name:
         store.describe(run_id, name=name, note="", tags=())
     say(f"run {run_id}: {config.label}, {called(config.dataset)}", notices)
-    return watch(store, run_id)
+    return watch(store, run_id, *logs)
 
 
-def watch(store: Store, run_id: str) -> str:
+def watch(store: Store, run_id: str, *logs: Log) -> str:
     """Do the run here, with a progress bar, until a signal pauses it. Returns how it ended, or exits as help says."""
     columns = (
         TextColumn("{task.description}"),
@@ -56,10 +71,12 @@ def watch(store: Store, run_id: str) -> str:
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
     )
-    with _interrupts() as interrupted, Progress(*columns, console=notices) as bar:
+    following = logging.following(logs, lambda: store.get(run_id), lambda text: say(text, notices, "yellow"))
+    with _interrupts() as interrupted, Progress(*columns, console=notices) as bar, following as log:
         task = bar.add_task("starting", total=None)
 
         def show(event: Event) -> None:
+            log(event)
             match event["kind"]:
                 case "started":
                     bar.update(task, total=event["total_steps"], completed=event["step"], description="training")

@@ -6,14 +6,16 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 import typing
 from pathlib import Path
 
 import pytest
 import typer
-from tiny import BUDGET, PAPER, tiny_config, train_here
+from tiny import BUDGET, PAPER, assert_same_weights, tiny_config, train_here
 from typer.testing import CliRunner
 
+from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.cli import INTERRUPTED, REFUSED, watch
 from kd_core.cli.app import app
@@ -95,6 +97,58 @@ def test_help_in_80_columns_shows_every_name_and_choice_whole(words):
     for name in (*MODELS, *OBJECTIVES) if words == ("distill",) else ():
         assert name in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@every_command
+def test_every_command_answers_programs_and_names_its_exit_codes(words):
+    assert any("--json" in parameter.opts for parameter in COMMANDS[words].params)
+    assert "Exit codes: 0 done; 1 " in " ".join(shell(*words, "--help").output.split())
+
+
+def test_the_version_is_the_projects():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert shell("--version").stdout.startswith(f"kd-lab {project['version']} (Python ")
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("show ", ["last"]), ("train --dataset di", ["digits"]), ("adv", ["advise"])]
+)
+def test_a_shell_completes_commands_runs_and_data_sets(store, typed, offered):
+    run_id = entered(store)
+    words = {"_KD_LAB_COMPLETE": "complete_bash", "COMP_WORDS": f"kd-lab {typed}"}
+    words["COMP_CWORD"] = str(len(f"kd-lab {typed}".split(" ")) - 1)
+    lines = CliRunner().invoke(app, prog_name="kd-lab", env=words).stdout.split()
+    assert lines == ([*offered, run_id] if typed == "show " else offered)
+
+
+def test_a_file_of_a_runs_settings_starts_the_same_run_again(store, digits, tmp_path):
+    run_id = train_here(store, tiny_config(seed=3, label_smoothing=0.1))
+    file = tmp_path / "config.toml"
+    file.write_text(shell("show", run_id, "--config").stdout)
+    for source in (file, store.folder(run_id).path / "config.json"):
+        again = json.loads(shell("run", source, "--json").stdout)
+        assert again["config"] == store.get(run_id).config.model_dump(mode="json")
+        assert again["results"] == store.get(run_id).results
+        assert_same_weights(*(tensors.load_tensors(store.folder(name).weights) for name in (run_id, again["id"])))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("role = ", "is neither TOML nor JSON"),
+        ("[training]\nepochs = 0", "epochs must be"),
+        ("role = 'teacher'\ncolour = 1", "colour"),
+        ("role = 'teacher'\ndataset = 'nothing'", "unknown data set 'nothing'"),
+        ("[1]", "there is no setting called '1'"),
+    ],
+)
+def test_a_file_that_describes_no_run_is_refused_in_a_sentence(store, tmp_path, text, sentence):
+    (tmp_path / "config.toml").write_text(text)
+    refused = shell("run", tmp_path / "config.toml")
+    assert (refused.exit_code, refused.stdout) == (REFUSED, "")
+    assert sentence in refused.stderr
+    assert "Traceback" not in refused.output
+    assert store.runs() == []
 
 
 # --------------------------------------------------------------------------------------------- errors and exit codes
@@ -356,9 +410,11 @@ def test_the_documents_shell_block_runs_as_written(home, tmp_path, monkeypatch):
         if "ID" in cut:
             ids = [json.loads(line)["id"] for line in shell("runs", "--json").stdout.splitlines()]
             cut = [ids.pop() if word == "ID" else word for word in cut]
-        cut = cut[: cut.index(">")] if ">" in cut else cut
-        done = shell(*cut)
+        into = cut[cut.index(">") + 1] if ">" in cut else None
+        done = shell(*(cut[: cut.index(">")] if into else cut))
         assert done.exit_code == 0, (cut, done.output)
+        if into:
+            (tmp_path / into).write_text(done.stdout)
         made[" ".join(words)] = done
         if words[0] == "objectives":
             as_csv = "--csv" in words

@@ -1,10 +1,12 @@
-"""The wheel: what is in it, and that the engine works from it alone."""
+"""The wheel: what is in it, and that the engine works from it alone, installed by pip in a new environment."""
 
 import importlib.metadata
 import json
 import os
 import subprocess
 import sys
+import tomllib
+import venv
 import zipfile
 from pathlib import Path
 
@@ -28,34 +30,37 @@ def wheel(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def installed(wheel, tmp_path_factory):
-    """A folder in which the wheel lies unpacked, as an installer leaves it."""
-    folder = tmp_path_factory.mktemp("installed")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder)
+def environment(tmp_path_factory):
+    """A new environment after `pip install .`; it sees the packages of this one, where pip finds what KD Lab needs."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, symlinks=True)
+    [packages] = folder.glob("lib/python*/site-packages")
+    here = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "here.pth").write_text("\n".join(here))
+    installed = subprocess.run(
+        [sys.executable, "-m", "pip", "--python", folder / "bin/python", "install", "--no-index",
+         "--no-build-isolation", "."],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert installed.returncode == 0, installed.stderr
     return folder
 
 
 @pytest.fixture
-def shell(installed, tmp_path):
-    """shell(words...) -> the finished command, run from the wheel in an empty folder of its own."""
-    environment = {
-        **os.environ, "PYTHONPATH": str(installed), "KD_HOME": str(tmp_path / "home"), "COLUMNS": "200",
-        "OMP_NUM_THREADS": "1",
-    }  # fmt: skip
-    start = "from importlib.metadata import distribution; import sys; sys.argv[0] = 'kd-lab';"
-    start += "[script] = distribution('kd-lab').entry_points.select(name='kd-lab'); script.load()()"
+def shell(environment, tmp_path):
+    """shell(words...) -> the finished command of the new environment, run in an empty folder of its own."""
+    variables = {**os.environ, "KD_HOME": str(tmp_path / "home"), "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
 
     def command(*words):
         return subprocess.run(
-            [sys.executable, "-c", start, *words],
-            capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=120,
+            [environment / "bin/kd-lab", *words],
+            capture_output=True, text=True, cwd=tmp_path, env=variables, timeout=120,
         )  # fmt: skip
 
     return command
 
 
-KINDS = (".py", ".html", ".js", ".toml", ".jinja", ".json")
+KINDS = (".py", ".html", ".js", ".toml", ".jinja", ".json", ".typed")
 
 
 def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
@@ -72,11 +77,32 @@ def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
     assert {name for name in names if ".dist-info/" not in name} == engine | ships
 
 
-def test_the_wheel_names_its_command_and_its_extra(installed):
-    [kd_lab] = importlib.metadata.distributions(name="kd-lab", path=[str(installed)])
+EXTRAS = {
+    "app": {"streamlit", "starlette", "itsdangerous", "plotly", "segno", "babel"},
+    "tensorboard": {"tensorboard"},
+    "mlflow": {"mlflow-skinny"},
+}
+
+
+def test_the_wheel_names_its_command_and_its_extras(environment):
+    [packages] = environment.glob("lib/python*/site-packages")
+    [kd_lab] = importlib.metadata.distributions(name="kd-lab", path=[str(packages)])
     assert [(script.name, script.value) for script in kd_lab.entry_points] == [("kd-lab", "kd_core.__main__:main")]
-    app = {Requirement(line).name for line in kd_lab.requires if "extra ==" in line}
-    assert app == {"streamlit", "starlette", "itsdangerous", "plotly", "segno", "babel"}
+    requirements = [Requirement(line) for line in kd_lab.requires if "extra ==" in line]
+    for extra, names in EXTRAS.items():
+        assert {line.name for line in requirements if line.marker.evaluate({"extra": extra})} == names
+
+
+def test_pip_installs_it_in_a_new_environment_and_it_says_its_version(shell, environment):
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    said = shell("--version")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith(f"kd-lab {known} (Python ")
+    where = subprocess.run(
+        [environment / "bin/python", "-c", "import kd_core; print(kd_core.__file__)"],
+        capture_output=True, text=True, cwd=environment,
+    )  # fmt: skip
+    assert where.stdout.startswith(str(environment))
 
 
 def test_the_installed_command_trains_and_knows_what_ships(shell):
