@@ -78,9 +78,10 @@ def test_the_wheel_holds_the_engine_and_the_shipped_models_alone(wheel):
 
 
 EXTRAS = {
-    "app": {"streamlit", "starlette", "itsdangerous", "plotly", "segno", "babel"},
+    "app": {"streamlit", "starlette", "itsdangerous", "plotly", "segno", "babel", "latex2mathml", "markdown-it-py"},
     "tensorboard": {"tensorboard"},
     "mlflow": {"mlflow-skinny"},
+    "timm": {"timm"},
 }
 
 
