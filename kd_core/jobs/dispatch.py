@@ -323,18 +323,18 @@ class Dispatcher:
     def tick(self) -> None:
         """Look after workers, other processes' requests, long runs and the store."""
         if time.monotonic() - self._sign_at > SECONDS_BETWEEN_SIGNS:
-            self._sign_at = time.monotonic()
             self.store.give_sign()
             self.store.interrupt_orphans()
+            self._sign_at = time.monotonic()  # once both are done: what failed is tried again, and stays said
         self._look_after_workers()
         self._note_crew()
         for run_id in self.roster.running():  # another process, a shell say, may have asked
             self.pass_on_request(run_id)
         self._share()
         if time.monotonic() - self._purged_at > SECONDS_BETWEEN_PURGES:
-            self._purged_at = time.monotonic()
             self.store.purge()
             self.store.prune()
+            self._purged_at = time.monotonic()
             self.roster.forget_ended()
         if self._back_up_at is not None and time.monotonic() > self._back_up_at:
             self._back_up()

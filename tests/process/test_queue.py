@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import math
 import os
 import random
 import signal
@@ -969,3 +970,16 @@ def test_a_store_that_cannot_be_written_when_the_queue_begins_is_said_at_once(st
     queue = Jobs(store)
     assert queue.trouble == "its disk is full: free some space"
     queue.close()
+
+
+@pytest.mark.parametrize("name", ["give_sign", "interrupt_orphans", "purge"])
+def test_a_store_that_cannot_be_written_is_said_until_it_can(idle, monkeypatch, name):
+    """Each try meets it again; the second passed over what had failed, and the sentence went."""
+    idle._dispatcher._purged_at = -math.inf
+    whole = getattr(idle.store, name)
+    for _ in range(3):
+        fails_once(monkeypatch, idle.store, name)
+        with pytest.raises(StoreError):
+            idle._dispatcher.tick()
+    monkeypatch.setattr(idle.store, name, whole)
+    idle._dispatcher.tick()
