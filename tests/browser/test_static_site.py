@@ -1,5 +1,9 @@
 """The static site, opened from its folder with the network cut: every part of every page, in both languages."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
 import pytest
 from accessible import assert_accessible
 from playwright.sync_api import expect
@@ -151,3 +155,23 @@ def test_a_page_reads_in_korean_on_a_phone_in_the_dark(open_page, name):
         expect(page.get_by_text("온도 T =")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert_accessible(page, name)
+
+
+def test_from_a_host_it_is_kept_and_opens_without_a_network(site, new_page):
+    handler = partial(SimpleHTTPRequestHandler, directory=str(site.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        page = new_page()
+        page.goto(f"http://127.0.0.1:{server.server_port}/{site.name}/index.html")
+        manifest = page.evaluate("fetch(document.querySelector('link[rel=manifest]').href).then((file) => file.json())")
+        assert manifest["start_url"] == "index.html"
+        page.evaluate("navigator.serviceWorker.ready.then(() => 1)")
+        page.reload()  # now it is the worker that answers
+        page.wait_for_function("navigator.serviceWorker.controller !== null")
+        server.shutdown()
+    page.reload()
+    expect(page.locator(".words")).to_contain_text("The label says 8")
+    page.locator(".doors").get_by_role("link", name="Temperature").click()
+    expect(page.locator("#subject")).to_contain_text("teacher says")
+    page.get_by_role("link", name="한국어").click()
+    expect(page.get_by_role("link", name="English")).to_be_visible()
