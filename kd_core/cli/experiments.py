@@ -47,8 +47,13 @@ from kd_core.training.config import TrainingConfig
 def redo_recipe(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(paper.experiments())}, or all.")],
     dataset: Annotated[
-        str, typer.Option(help="mnist as in the paper, or digits: the same in seconds, without its numbers.")
-    ] = "mnist",
+        str,
+        typer.Option(
+            help="mnist as in the paper, or digits: the same in seconds, without its numbers.",
+            default_factory=lambda: defaults.default_dataset(paper.PROTOCOLS),
+            show_default="mnist where it is here, else digits",
+        ),
+    ],
     seeds: Annotated[int, typer.Option(min=1, max=paper.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")] = 1,
     markdown: AsMarkdown = False,
     as_csv: AsCsv = False,

@@ -88,7 +88,7 @@ def _fields(base: StoryConfig, usual: StoryConfig, place: str) -> dict[str, Any]
     )
     size = left.number_input(_("Batch size"), 1, 65_536, training.batch_size, key=f"{place} batch")
     rate = right.number_input(
-        _("Peak learning rate"), 1e-6, 100.0, training.learning_rate, format="%.4g", key=f"{place} rate"
+        _("Peak learning rate"), 1e-6, 100.0, training.learning_rate, 5e-4, format="%.4g", key=f"{place} rate"
     )
     changes["training"] = training.replace(epochs=int(epochs), batch_size=int(size), learning_rate=float(rate))
     changes["transfer_set"] = part.replace(fraction=float(share) / 100)
