@@ -69,29 +69,73 @@ CHANGED: dict[str, dict[str, dict[str, object]]] = {
 """
 
 
+OWN_CHANGED: dict[str, dict[str, float]] = {
+    "no_t_squared": {"temperature": 20.0}, "class_mean": {"temperature": 20.0, "alpha": 0.5},
+}  # fmt: skip
+"""The same for any other pair and budget, whose training stays its own."""
+
+
+def usual(dataset: str) -> StoryConfig:
+    """Return the pair and budget that a data set's lesson starts from: in BASE, else like its default story."""
+    if dataset in BASE:
+        return BASE[dataset]
+    story = StoryConfig.default(dataset)
+    training = story.training.replace(validation_fraction=0.5, precision="float32", jitter_pixels=0)
+    return story.replace(training=training, temperature=4.0, alpha=0.9)
+
+
 def teacher(dataset: str) -> RunConfig:
     """Return the teacher of all students on a data set: the one that ships, so it need not be trained."""
     return BASE[dataset].teacher_runs()[0]
 
 
-def setting(mistake: str, dataset: str) -> StoryConfig:
-    """Return the student, how it is taught and on which images, where a mistake is shown on a data set."""
-    return BASE[dataset].replace(**CHANGED[dataset].get(mistake, {}))
+Of = str | StoryConfig
+"""A data set with its usual pair and budget, or a story of one's own."""
 
 
-def experiment(mistake: str, dataset: str) -> Experiment:
-    """Return the right and the wrong student of every seed, with their teachers, for table.plan."""
-    chosen, good = setting(mistake, dataset), teacher(dataset)
-    hasty = mistake == "hasty_teacher"
-    bad = good.replace(mistake=mistake, training=good.training.replace(epochs=1)) if hasty else good
+def setting(mistake: str, of: Of) -> StoryConfig:
+    """Return the student, how it is taught and on which images, where a mistake is shown."""
+    story = usual(of) if isinstance(of, str) else of
+    if story == BASE.get(story.dataset):
+        return story.replace(**CHANGED[story.dataset].get(mistake, {}))
+    training = story.training
+    if mistake == "colour_jitter":
+        training = training.replace(jitter_pixels=2)
+    if mistake == "test_choice":
+        training = training.replace(schedule="constant")
+    return story.replace(training=training, **OWN_CHANGED.get(mistake, {}))
+
+
+def taught_by(of: Of) -> RunConfig | str:
+    """Return the teacher: the id of a trained one, else its config, which is that of what ships where it is usual."""
+    story = usual(of) if isinstance(of, str) else of
+    ships = BASE.get(story.dataset)
+    if ships is not None and story.teacher_runs() == ships.teacher_runs():
+        return teacher(story.dataset)
+    return story.teachers[0] if story.teachers else story.teacher_runs()[0]
+
+
+def experiment(mistake: str, of: Of) -> Experiment:
+    """Return the right and the wrong student of every seed, with their teachers, for table.plan.
+
+    Raises ConfigError where the mistake cannot be made with this pair.
+    """
+    chosen, good, hasty = setting(mistake, of), taught_by(of), mistake == "hasty_teacher"
+    bad = _hasty(good, chosen) if hasty else good
     _, right = chosen.students()
     _, wrong = chosen.replace(t_squared=mistake != "no_t_squared").students()
     lines = (
         Line(RIGHT, None, lambda seed, teachers: right(seed, teachers[:1])),
         Line(WRONG, None, lambda seed, teachers: wrong(seed, teachers[-1:]).replace(mistake=mistake)),
     )
-    info, taught_by = MISTAKES[mistake], (good, bad) if hasty else (good,)
-    return Experiment(mistake, info.label, info.expect, "", lambda _: taught_by, lines, (WRONG, RIGHT))
+    info, teachers = MISTAKES[mistake], (good, bad) if hasty else (good,)
+    return Experiment(mistake, info.label, info.expect, "", lambda _: teachers, lines, (WRONG, RIGHT))
+
+
+def _hasty(good: RunConfig | str, chosen: StoryConfig) -> RunConfig:
+    """Return the same teacher after one epoch; of a trained one its network, trained as the data set's are."""
+    config = good if isinstance(good, RunConfig) else chosen.replace(teachers=()).teacher_runs()[0]
+    return config.replace(mistake="hasty_teacher", training=config.training.for_epochs(1))
 
 
 class Choice(NamedTuple):
@@ -145,10 +189,13 @@ class Cost(NamedTuple):
     note: str
 
 
-def cost(redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Logits]) -> Cost | None:
+def cost(
+    redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Logits], of: StoryConfig | None = None
+) -> Cost | None:
     """Sum up what an experiment's mistake costs over its finished runs; None without a seed that has both.
 
-    labels: of the test set. logits: run id -> (N, K) over it. They are read where the mistake is a choice by them.
+    of: whose experiment it is, where that is not the data set's usual one. labels: of the test set. logits: run id ->
+    (N, K) over it. They are read where the mistake is a choice by them.
     """
     mistake, examples = redo.experiment.name, f"{info_of(redo.dataset).test_examples:,}"
     right, wrong = redo.finished(RIGHT), redo.finished(WRONG)
@@ -161,7 +208,7 @@ def cost(redo: Redone, labels: Callable[[], Labels], logits: Callable[[str], Log
         difference, cells = seed_difference(*errors), _error_cells(*errors)
     if difference is None:
         return None
-    sentence = finding(mistake, redo.dataset, difference)
+    sentence = finding(mistake, of or redo.dataset, difference)
     if mistake == "test_choice":
         note = said(
             "Each seed cuts the {examples} test images into random halves. The mistaken student chooses its epoch on A"
@@ -241,12 +288,12 @@ class Pull(NamedTuple):
         return soft / (soft + self.hard)
 
 
-def pull(mistake: str, dataset: str, teacher_logits: Sequence[float], label: int) -> Pull:
+def pull(mistake: str, of: Of, teacher_logits: Sequence[float], label: int) -> Pull:
     """Return the gradient of both losses on one image, in closed form, with the mistake and without."""
     from kd_core.losses import one_example
     from kd_core.training import mistaken
 
-    chosen, nothing = setting(mistake, dataset), [0.0] * len(teacher_logits)
+    chosen, nothing = setting(mistake, of), [0.0] * len(teacher_logits)
     temperature, alpha = chosen.temperature, chosen.alpha
     right = one_example.felt(nothing, teacher_logits, label, temperature=temperature, alpha=alpha)
     wrong = mistaken.felt(mistake, nothing, teacher_logits, label, temperature=temperature, alpha=alpha)
@@ -256,14 +303,14 @@ def pull(mistake: str, dataset: str, teacher_logits: Sequence[float], label: int
     return Pull(right, wrong, soft_right, soft_wrong, hard)
 
 
-def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDArray[np.uint8]]]:
+def jittered(of: Of, image: NDArray[np.uint8]) -> dict[str, dict[str, NDArray[np.uint8]]]:
     """Move one image (C, H, W) as training does, and recolour it as the mistake does: row -> caption -> image."""
     import torch
 
     from kd_core.training.loop import shifted
     from kd_core.training.mistaken import COLOUR_STRENGTH, recoloured
 
-    most, batch = setting("colour_jitter", dataset).training.jitter_pixels, torch.from_numpy(image[None])
+    most, batch = setting("colour_jitter", of).training.jitter_pixels, torch.from_numpy(image[None])
     moved: dict[str, NDArray[np.uint8]] = {said("as it is"): image}
     recolours = dict(moved)
     for down, right in ((-most, -most), (-most, most), (most, -most), (most, most)):
@@ -276,9 +323,10 @@ def jittered(dataset: str, image: NDArray[np.uint8]) -> dict[str, dict[str, NDAr
     return {said("The right way: moved"): moved, said("The mistake: recoloured"): recolours}
 
 
-def finding(mistake: str, dataset: str, difference: SeedDifference) -> str:
+def finding(mistake: str, of: Of, difference: SeedDifference) -> str:
     """Say what the mistake costs in a sentence of Markdown, also where that is nothing."""
-    chosen, label, seeds = setting(mistake, dataset), info_of(dataset).label, len(difference.by_seed)
+    chosen, seeds = setting(mistake, of), len(difference.by_seed)
+    label = info_of(chosen.dataset).label
     where = said(
         "on {data} at T = {temperature:g} and alpha = {alpha:g}",
         data=label,

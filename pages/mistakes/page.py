@@ -15,9 +15,9 @@ st.markdown(
     )
 )
 
-redo = choose_mistake()
-side_by_side(redo)
-what_it_does(redo)
+given, redo = choose_mistake()
+side_by_side(given, redo)
+what_it_does(given, redo)
 start_button(redo.plan, _("Break it"), key="break")
-what_it_cost(redo)
+what_it_cost(given, redo)
 curves(redo)

@@ -44,7 +44,7 @@ def open_lesson(lesson_home, monkeypatch, at_this_machine):
 
     def open_it(**query):
         monkeypatch.setenv("KD_HOME", str(lesson_home))
-        app = app_on("mistakes", **query)
+        app = app_on("mistakes", **{"on": "digits", **query})  # the first page names another data set in the address
         assert not app.error
         return app
 
@@ -97,3 +97,27 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
         errors = {run.config.mistake: run.results["test_errors"] for run in made if run.config.seed == seed}
         assert (row.right, row.mistaken) == (str(errors[None]), str(errors["stale_cache"]))
     assert "95% interval" in words(reopened)
+
+
+def test_a_mistake_is_made_with_any_pair_and_measured(open_lesson, lesson_home):
+    app = open_lesson(mistake="no_t_squared", on="digits", seeds="3")
+    app.text_input(key="pair digits student").set_value("mlp 6")
+    app.selectbox(key="pair digits teacher").set_value("teacher")
+    app.number_input(key="pair digits epochs").set_value(1).run()
+    assert "Both students (mlp 6)" in words(app)
+    assert "The teacher is mlp 16" in words(app)
+    assert "What the student feels" in words(app)
+    app.button(key="break").click().run()
+    store = services._opened(lesson_home).store
+    wait_until(lambda: not [run for run in store.runs() if run.status in ACTIVE])
+    app.run()
+    assert not app.exception
+    made = [run for run in store.runs() if run.config.model == ModelConfig(hidden=(6,))]
+    assert {run.config.distillation.teachers for run in made} == {("teacher",)}
+    assert sorted(run.config.mistake or "" for run in made) == [""] * 3 + ["no_t_squared"] * 3
+    assert "T = 20" in words(app)
+    for _ in range(3):
+        app.text_input(key="pair digits student").set_value("no net at all").run()
+        assert len(app.error) == 1
+        app.text_input(key="pair digits student").set_value("mlp 7").run()
+        assert not app.error
