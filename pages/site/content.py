@@ -73,7 +73,10 @@ class Question(NamedTuple):
 
 
 def story_of(batch: str | None) -> Story:
-    """The story of a batch, else that of the digits that ship. Raises LabError where there is none, or this one cannot be shown."""
+    """The story of a batch, else that of the digits that ship.
+
+    Raises LabError where there is none, or this one cannot be shown.
+    """
     shown = models_of(batch or f"{shipped.TAG}{DIGITS}")
     if shown is None:
         raise LabError(said("There is no story with a teacher whose test set is on this machine: train one first."))
@@ -124,14 +127,19 @@ def of_story(story: Story) -> bytes:
     return json.dumps(
         {
             "classes": story.shown.material.class_names,
-            "models": [{"id": run.id, "role": run.config.role, "colour": shades(story.runs)[run.id]} for run in story.runs],
+            "models": [
+                {"id": run.id, "role": run.config.role, "colour": shades(story.runs)[run.id]} for run in story.runs
+            ],
             "draws": story.file if story.networks else None,
             "shape": pixels.shape[1:],
             "smooth": smooth(images),
             "index": chosen.tolist(),
             "labels": labels[chosen].tolist(),
             "pixels": base64.b64encode(pixels.tobytes()).decode(),
-            "logits": {run_id: base64.b64encode(rows[chosen].astype("<f4").tobytes()).decode() for run_id, rows in logits.items()},
+            "logits": {
+                run_id: base64.b64encode(rows[chosen].astype("<f4").tobytes()).decode()
+                for run_id, rows in logits.items()
+            },
             "galleries": {key: [places[index] for index in indices] for key, indices in galleries.items()},
             "map": _map(story, labels, logits[story.runs[0].id]),
         }
@@ -175,7 +183,13 @@ def _map(story: Story, labels: NDArray[np.int64], logits: NDArray[np.float32]) -
         mean = mean_soft_targets(logits, labels, CELL_TEMPERATURE)
         shown = most_alike(mean, dark_knowledge.MOST_MAPPED).tolist()
         sent = {"mean": np.nan_to_num(mean)[np.ix_(shown, shown)].tolist(), "temperature": CELL_TEMPERATURE}
-    return {**sent, "key": teacher.id, "shown": shown, "many": classes > style.MANY, "colour": style.ROLE_COLOURS["teacher"]}
+    return {
+        **sent,
+        "key": teacher.id,
+        "shown": shown,
+        "many": classes > style.MANY,
+        "colour": style.ROLE_COLOURS["teacher"],
+    }
 
 
 def temperature_data(story: Story) -> dict[str, Any]:
@@ -188,14 +202,20 @@ def temperature_data(story: Story) -> dict[str, Any]:
             "kinds": [[kind, _(kind)] for kind in GALLERIES],
             "any": _(ANY),
             "glossary": glossary(),
-            "felt": {"colours": style.GRADIENT_COLOURS, "texts": {name: _(text) for name, text in gradient.TEXTS.items()}},
+            "felt": {
+                "colours": style.GRADIENT_COLOURS,
+                "texts": {name: _(text) for name, text in gradient.TEXTS.items()},
+            },
         },
     }
 
 
 def temperature_texts(story: Story) -> dict[str, tuple[str, dict[str, object]]]:
     """The prose of Temperature, in Markdown, with its values."""
-    texts, classes = prose(str(gradient.__file__).replace("gradient.py", "page.py")), len(story.shown.material.class_names)
+    texts, classes = (
+        prose(str(gradient.__file__).replace("gradient.py", "page.py")),
+        len(story.shown.material.class_names),
+    )
     count = said("ten") if classes == 10 else f"{classes:,}"
     alike = {"likeness": said("which other classes the image is like"), "count": count}
     plain = {"intro": texts["intro"], "high_t": texts["high_t"], "map": dark_knowledge.ABOUT, **gradient.TEXTS}

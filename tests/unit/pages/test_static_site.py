@@ -25,8 +25,9 @@ from pages.shared.components.temperature_bars.temperature_bars import BARS, SLID
 from pages.shared.language import LANGUAGES, _, spoken
 from pages.shared.session import services
 from pages.shared.tokens import css
+from pages.shared.words import literal
 from pages.site import content
-from pages.site.write import write_site
+from pages.site.write import html_of, write_site
 from pages.temperature.dark_knowledge import KNOWLEDGE
 from pages.temperature.gradient import FELT
 
@@ -103,6 +104,13 @@ def test_questions_carry_the_truths_that_the_lesson_computes(written):
     with spoken("ko"):
         korean = _(say("words.skip"))
     assert written["ko/questions.html"].decode().count(korean) == 8
+
+
+def test_a_class_that_somebody_named_is_no_markup():
+    name = literal("<script>alert(1)</script> *3*")
+    assert (
+        html_of("Of **{name}**", name=name) == "<p>Of <strong>&lt;script&gt;alert(1)&lt;/script&gt; *3*</strong></p>\n"
+    )
 
 
 def test_a_story_that_is_not_there_is_said(home):
