@@ -248,7 +248,7 @@ class Lab:
     def submit_sweep(self) -> None:
         """Train a sweep of the plain story's teacher from the sweep page."""
         plain = self._key(STORIES["plain"].teacher_runs()[0].model_dump_json())
-        teacher = next(one for one in self.finished if self.keys[one] == plain)
+        teacher = next(one for one in reversed(self.finished) if self.keys[one] == plain)  # a page lists the newest
         seen = wait_until(
             lambda: (seen := self.look("sweep")).options.get("Teacher") and seen, 60, "no teacher to choose"
         )
