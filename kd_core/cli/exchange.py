@@ -43,6 +43,7 @@ from kd_core.experiments import paper, presets, story
 from kd_core.experiments import table as experiments_table
 from kd_core.models.config import PIXELS, ExternalConfig, ModelConfig
 from kd_core.runs import checks as runs_checks
+from kd_core.runs.run import Run
 from kd_core.runs.store import Store
 from kd_core.training.config import RunConfig
 
@@ -222,11 +223,11 @@ def export_model(
         written = {"run": exported.id, "folder": str(out or folder.export), **checks.model_dump(mode="json")}
         print(json.dumps(written))
         return
-    _show_checks(checks, anyway=anyway)
+    _show_checks(exported, checks, anyway=anyway)
     say(f"The files lie in {out or folder.export}")
 
 
-def _show_checks(checks: export_checks.Checks, *, anyway: bool) -> None:
+def _show_checks(run: Run, checks: export_checks.Checks, *, anyway: bool) -> None:
     """Print what each file did on the test set, and what is to be said of those that are worse than chance allows."""
     rows = [
         (
@@ -246,6 +247,9 @@ def _show_checks(checks: export_checks.Checks, *, anyway: bool) -> None:
     for name in checks.withheld:
         ending = "it is handed out anyway" if anyway else "it is not handed out without --anyway"
         say(f"{name} is worse than the original by more than chance: {ending}.", notices, "yellow")
+    if export_checks.ONNX_INT8 in checks.withheld:
+        advice = f"continue {run.id[:4]} --epochs {story.int8_epochs(run)} --int8-aware"
+        say(f"To learn what int8 does to it, by the same loss: python -m kd_core {advice}", notices)
 
 
 def list_predictions(

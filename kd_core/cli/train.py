@@ -132,6 +132,9 @@ def resume(run: RunId, log: LogTo = None, as_json: AsJson = False) -> None:
 def continue_run(
     run: RunId,
     epochs: Annotated[int, typer.Option(help="How many more.")],
+    int8_aware: Annotated[
+        bool, typer.Option("--int8-aware", help="Rounded as an int8 file is, at a tenth of the learning rate.")
+    ] = False,
     name: NewName = "",
     log: LogTo = None,
     as_json: AsJson = False,
@@ -139,7 +142,8 @@ def continue_run(
     """Train on from a finished run's weights, as a new run with its learning rate scheduled anew."""
     store = open_store()
     goes_on = finished("finished run that was trained here", lambda run: run.config.trained_here)
-    config = story.continued(find(store, run, "goes on from", goes_on), epochs)
+    before = find(store, run, "goes on from", goes_on)
+    config = story.continued(before, epochs, int8_aware=int8_aware)
     watch.run_new(store, config, name=name, logs=opened(log), as_json=as_json)
 
 

@@ -380,12 +380,24 @@ def pairs(baseline: Run, student: Run, known: Iterable[Run] | Listing) -> dict[i
     return {seed: (first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())}
 
 
-def continued(run: Run, epochs: int) -> RunConfig:
+INT8_SLOWER = 10
+"""Times by which the learning rate is lower where a trained network learns what int8 does to it."""
+
+
+def continued(run: Run, epochs: int, *, int8_aware: bool = False) -> RunConfig:
     """Train on from a run's weights, the learning rate scheduled anew (warm restart: Loshchilov and Hutter, SGDR).
 
-    The run itself stays as it is; an external teacher goes on as ours. Raises ConfigError.
+    int8_aware: with weights and activations rounded as an int8 file has them, at a lower rate. The run itself stays as
+    it is; an external teacher goes on as ours. Raises ConfigError.
     """
     training = run.settled.training
     if not run.config.trained_here:
         training = default_training("teacher", run.config.dataset)
+    if int8_aware and not training.int8_aware:
+        training = training.replace(int8_aware=True, learning_rate=training.learning_rate / INT8_SLOWER)
     return run.config.replace(continues=run.id, brought=None, training=training.for_epochs(epochs))
+
+
+def int8_epochs(run: Run) -> int:
+    """Epochs in which a trained network learns what int8 does to it: a quarter of those that it had."""
+    return max(1, round(run.config.training.epochs / 4))

@@ -64,6 +64,7 @@ class TrainingConfig(Config):
         lt=1,
         description="share of each hard target spread over all classes (Szegedy et al. 2016, section 7)",
     )
+    int8_aware: bool = Field(False, description="weights and activations rounded in training as an int8 file has them")
 
     def for_epochs(self, epochs: int) -> Self:
         """Train for so many epochs instead, without a warm-up that would be longer."""
@@ -184,6 +185,8 @@ class RunConfig(Config):
             label = said("{label}, {setting}", label=label, setting=self.distillation.label)
         elif self.training.label_smoothing:
             label = said("{label}, label smoothing {share:g}", label=label, share=self.training.label_smoothing)
+        if self.training.int8_aware:
+            label = said("{label}, int8-aware", label=label)
         if self.brought is not None:
             label = said("{label}, brought by its user", label=label)
         if self.mistake is not None:

@@ -23,7 +23,14 @@ from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
 from kd_core.losses.objectives.definition import Batch, Sample
 from kd_core.models import build, pixels, pretrained
-from kd_core.models.arithmetic import autocast, pick_device, quick_float32, random_state, set_random_state
+from kd_core.models.arithmetic import (
+    autocast,
+    pick_device,
+    quick_float32,
+    random_state,
+    rounding_to_int8,
+    set_random_state,
+)
 from kd_core.models.taps import Taps, tapped
 from kd_core.training.config import Recipe, RunConfig, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
@@ -66,6 +73,8 @@ class Learning:
         self.precision: str = training.precision
         self._channels_last = training.memory_format == "channels_last"
         self.model = self._placed(self._network())
+        if training.int8_aware:
+            rounding_to_int8(self.model)
         if start is not None:
             self.model.load_state_dict(start.state_dict())
         elif isinstance(config, RunConfig) and config.model.pretrained:

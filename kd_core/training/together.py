@@ -44,7 +44,7 @@ def trains_together(config: RunConfig) -> bool:
     """
     model, distillation = config.model, config.distillation
     hinton_alone = distillation is None or (distillation.objective == "hinton" and not distillation.changes)
-    if config.training.label_smoothing or not hinton_alone:
+    if config.training.label_smoothing or config.training.int8_aware or not hinton_alone:
         return False
     plain = model.name == "mlp" and model.activation == "relu" and not (model.batch_norm or model.drops)
     if not plain or config.training.jitter_pixels or config.mistake is not None:

@@ -9,13 +9,15 @@ from kd_core.base.templates import said
 from kd_core.exchange.export import checks as export_checks
 from kd_core.exchange.export import offline_page, snippets
 from kd_core.exchange.export.checks import Checks, Options
-from kd_core.runs.run import Run
+from kd_core.experiments import story
+from kd_core.runs.run import Run, new_id
 from pages.shared.access import rights
-from pages.shared.language import _
+from pages.shared.language import _, plural
+from pages.shared.parts.button import pressed
 from pages.shared.parts.findings import finding
 from pages.shared.parts.missing import say_missing
 from pages.shared.session import pickers, services
-from pages.shared.words import in_language, literal
+from pages.shared.words import in_language, literal, refusals, say_refusal
 
 PROGRAM_HEIGHT = 420
 """Pixels of a program that is read on the page."""
@@ -85,6 +87,8 @@ def checked_files(run: Run, checks: Checks) -> None:
             st.warning(literal(_(file.in_words)), icon=":material/block:" if not file.kept else ":material/warning:")
         if file.withheld and st.toggle(_("Hand {file} out anyway", file=file.name), key=f"anyway_{file.name}"):
             _download(run, file.name)
+    if not run.config.training.int8_aware and checks.file(export_checks.ONNX_INT8).beyond:
+        _offer_int8_aware(run)
     st.page_link(
         "pages/compare/page.py",
         label=_("Predictions and mistakes, image by image"),
@@ -93,6 +97,27 @@ def checked_files(run: Run, checks: Checks) -> None:
     )
     with st.expander(_("What each file did on the test set")):
         st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
+
+
+def _offer_int8_aware(run: Run) -> None:
+    """Offer one more run from these weights, which learns what int8 does to it by the same loss."""
+    epochs = story.int8_epochs(run)
+    offer = plural(
+        "One more run can learn what int8 does: {count} epoch from these weights, rounded as the file is.",
+        "One more run can learn what int8 does: {count} epochs from these weights, rounded as the file is.",
+        epochs,
+    )
+    say_refusal()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(offer)
+        if pressed(_("Train on, int8-aware"), key=f"int8_{run.id}", icon=":material/model_training:"):
+            with refusals():
+                (new,) = rights.submit({new_id(): story.continued(run, epochs, int8_aware=True)})
+                st.session_state[f"int8_aware_{run.id}"] = new
+    for aware in services.store().some([*filter(None, [st.session_state.get(f"int8_aware_{run.id}")])]):
+        page, name = ("export", "run") if aware.status == "finished" else ("runs", "runs")
+        label = literal(f"{in_language(aware.label)}: {_(aware.status)}")
+        st.page_link(f"pages/{page}/page.py", label=label, icon=":material/arrow_forward:", query_params={name: aware.id})
 
 
 def _download(run: Run, name: str) -> None:

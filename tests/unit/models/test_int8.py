@@ -1,0 +1,83 @@
+"""Training that rounds to int8 computes what the exported int8 file will, and changes nothing that is saved."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_config, train_here
+
+from kd_core.data.dataset import Dataset
+from kd_core.exchange.export import graphs, write
+from kd_core.experiments import story
+from kd_core.models import build
+from kd_core.models.arithmetic import rounding_to_int8
+from kd_core.models.config import ModelConfig
+from kd_core.training.together import trains_together
+
+NETWORKS = [ModelConfig(hidden=(16, 8)), ModelConfig(name="cnn", channels=(4, 8))]
+
+
+@pytest.fixture
+def images():
+    """Images on which ranges are measured and compared alike."""
+    drawn = torch.randint(0, 256, (60, 1, 12, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(60) % 4
+    return Dataset.measured("drawn", ("a", "b", "c", "d"), drawn, labels, drawn, labels)
+
+
+def network(config):
+    torch.manual_seed(1)
+    return build.build(config, (1, 12, 12), 4).eval()
+
+
+def in_int8(model, images, path):
+    """The logits of a model's exported int8 file."""
+    path.write_bytes(graphs.to_int8(graphs.to_onnx(write.trace(model, images)), images))
+    return write.run_onnx(path)(images.test_images.to(torch.float32).numpy())
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Linear(144, 4), torch.nn.Conv2d(1, 4, 3, stride=2)], ids=["linear", "conv"])
+def test_a_layer_gives_what_it_does_in_the_int8_file(images, layer, tmp_path):
+    flat = torch.nn.Flatten()
+    model = torch.nn.Sequential(*((flat, layer) if isinstance(layer, torch.nn.Linear) else (layer, flat))).eval()
+    inputs = images.normalise(images.test_images)
+    with torch.no_grad():
+        floats = model(inputs).numpy()
+        expected = in_int8(model, images, tmp_path / "int8.onnx")
+        rounded = rounding_to_int8(model)(inputs).numpy()
+    step = np.ptp(expected) / 255  # what a convolution gives is rounded once more before it is flattened
+    allowed = 2e-5 if isinstance(layer, torch.nn.Linear) else 0.51 * step
+    assert np.abs(rounded - expected).max() < allowed < np.abs(floats - expected).max()
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda config: config.name)
+def test_gradients_pass_straight_through_and_weights_keep_their_names(images, config):
+    plain, rounded = network(config), rounding_to_int8(network(config))
+    assert list(rounded.state_dict()) == list(plain.state_dict())
+    inputs = images.normalise(images.test_images)
+    for model in (plain, rounded):
+        model(inputs).square().mean().backward()
+    for (name, expected), given in zip(plain.named_parameters(), rounded.parameters(), strict=True):
+        assert given.grad.isfinite().all()
+        alike = torch.nn.functional.cosine_similarity(given.grad.flatten(), expected.grad.flatten(), dim=0)
+        assert alike > 0.98, name
+
+
+def test_a_layer_that_is_0_throughout_stays_so():
+    model = rounding_to_int8(torch.nn.Sequential(torch.nn.Linear(3, 2)))
+    torch.nn.init.zeros_(model[0].weight)
+    torch.nn.init.zeros_(model[0].bias)
+    assert model(torch.zeros(4, 3)).eq(0).all()
+
+
+def test_a_finished_run_goes_on_int8_aware_at_a_lower_rate_and_is_saved_as_floats(store):
+    run = store.get(train_here(store, tiny_config(epochs=4)))
+    config = story.continued(run, story.int8_epochs(run), int8_aware=True)
+    assert config.training.int8_aware
+    assert (config.training.epochs, config.continues) == (1, run.id)
+    assert config.training.learning_rate == pytest.approx(run.config.training.learning_rate / story.INT8_SLOWER)
+    assert config.label.endswith(", int8-aware")
+    assert not trains_together(config)
+    aware = store.get(train_here(store, config))
+    checks = write.export_run(store.home, aware)
+    assert {"model.safetensors", "model.onnx"} <= {*checks.passed}
+    assert story.continued(aware, 2).training.int8_aware
