@@ -115,9 +115,9 @@ def _offer_int8_aware(run: Run) -> None:
                 (new,) = rights.submit({new_id(): story.continued(run, epochs, int8_aware=True)})
                 st.session_state[f"int8_aware_{run.id}"] = new
     for aware in services.store().some([*filter(None, [st.session_state.get(f"int8_aware_{run.id}")])]):
-        page, name = ("export", "run") if aware.status == "finished" else ("runs", "runs")
+        page, query = ("export", {"run": aware.id}) if aware.status == "finished" else ("runs", {"runs": aware.id})
         label = literal(f"{in_language(aware.label)}: {_(aware.status)}")
-        st.page_link(f"pages/{page}/page.py", label=label, icon=":material/arrow_forward:", query_params={name: aware.id})
+        st.page_link(f"pages/{page}/page.py", label=label, icon=":material/arrow_forward:", query_params=query)
 
 
 def _download(run: Run, name: str) -> None:

@@ -799,6 +799,35 @@ def test_export_offers_the_files_that_passed_their_check(open_page, story_runs, 
         assert (written.options.opset, written.options.batch) == (opset, batch)
 
 
+def test_int8_that_is_too_bad_comes_on_request_and_can_be_learned(open_page, story_runs, homes):
+    store, student = services._opened(homes["trained"]).store, story_runs[-1]
+    app = open_page("export", run=student.id)
+    wait_until(lambda: store.finding("export", [student.id]) is not None)
+    folder = store.folder(student.id)
+    before = checks.read_checks(folder)
+    worse = {"test_errors": before.file(checks.ONNX_INT8).test_errors + 40, "p_value": 1e-9, "differing": 40}
+    bad = before.file(checks.ONNX_INT8).replace(passed=False, withheld=True, **worse)
+    files = tuple(bad if file.name == bad.name else file for file in before.files)
+    (folder.export / checks.CHECKS).write_text(before.replace(files=files).model_dump_json(), encoding="utf-8")
+    try:
+        app.run()
+        assert not app.exception
+        assert any("more than chance: p = 1e-09 by McNemar" in warning.value for warning in app.warning)
+        for wanted in (True, False, True):
+            app.toggle(key=f"anyway_{bad.name}").set_value(wanted).run()
+            assert (bad.name in {button.label for button in app.get("download_button")}) == wanted
+        app.button(key=f"int8_{student.id}").click().run()
+        assert not app.exception
+        (aware,) = [run for run in store.runs() if run.config.training.int8_aware]
+        assert (aware.config.continues, aware.config.distillation) == (student.id, student.config.distillation)
+        wait_until(lambda: store.get(aware.id).status == "finished")
+        app.run()
+        assert not app.exception
+        store.delete(aware.id)
+    finally:
+        (folder.export / checks.CHECKS).write_text(before.model_dump_json(), encoding="utf-8")
+
+
 def test_an_address_that_names_no_batch_still_shows_the_page(open_page):
     for page in PAGES:
         app = open_page(page, batch="../../etc")

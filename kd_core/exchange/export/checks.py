@@ -142,13 +142,13 @@ def _of_rounded(verdict: Verdict) -> Said:
     facts = {"result": result, "most": most, "differing": verdict.differing, "p": f"{verdict.p_value:.2g}"}
     if verdict.passed:
         return said(
-            "{result}, where {most:g} is tolerated. That can be chance: exactly one of the two is wrong on"
-            " {differing:,} images, p = {p} (McNemar's exact test).",
+            "{result}, where {most:g} is tolerated. That can be chance: p = {p} by McNemar's exact test on the images"
+            " that only one of the two gets wrong ({differing:,}).",
             **facts,
         )
     return said(
-        "{result}, where {most:g} is tolerated. That is more than chance: exactly one of the two is wrong on"
-        " {differing:,} images, p = {p} (McNemar's exact test).",
+        "{result}, where {most:g} is tolerated. That is more than chance: p = {p} by McNemar's exact test on the images"
+        " that only one of the two gets wrong ({differing:,}).",
         **facts,
     )
 

@@ -35,18 +35,21 @@ def in_int8(model, images, path):
     return write.run_onnx(path)(images.test_images.to(torch.float32).numpy())
 
 
-@pytest.mark.parametrize("layer", [torch.nn.Linear(144, 4), torch.nn.Conv2d(1, 4, 3, stride=2)], ids=["linear", "conv"])
-def test_a_layer_gives_what_it_does_in_the_int8_file(images, layer, tmp_path):
-    flat = torch.nn.Flatten()
-    model = torch.nn.Sequential(*((flat, layer) if isinstance(layer, torch.nn.Linear) else (layer, flat))).eval()
-    inputs = images.normalise(images.test_images)
+@pytest.mark.parametrize("kind", ["linear", "conv"])
+def test_a_layer_gives_what_it_does_in_the_int8_file(images, kind, tmp_path):
+    torch.manual_seed(0)
+    layers = {
+        "linear": [torch.nn.Flatten(), torch.nn.Linear(144, 4)],
+        "conv": [torch.nn.Conv2d(1, 4, 3, stride=2), torch.nn.Flatten()],
+    }
+    model, inputs = torch.nn.Sequential(*layers[kind]).eval(), images.normalise(images.test_images)
     with torch.no_grad():
         floats = model(inputs).numpy()
         expected = in_int8(model, images, tmp_path / "int8.onnx")
         rounded = rounding_to_int8(model)(inputs).numpy()
     step = np.ptp(expected) / 255  # what a convolution gives is rounded once more before it is flattened
-    allowed = 2e-5 if isinstance(layer, torch.nn.Linear) else 0.51 * step
-    assert np.abs(rounded - expected).max() < allowed < np.abs(floats - expected).max()
+    bound = 1e-5 if kind == "linear" else 0.27 * step  # such a rounding is off by a quarter of a step on average
+    assert np.abs(rounded - expected).mean() < bound < np.abs(floats - expected).mean()
 
 
 @pytest.mark.parametrize("config", NETWORKS, ids=lambda config: config.name)
