@@ -35,6 +35,7 @@ from kd_core.cli.options import (
     takes,
 )
 from kd_core.cli.runs import find, finished, open_store
+from kd_core.data.own import library
 from kd_core.data.paths import available
 from kd_core.exchange import lesson, opening, shipped
 from kd_core.exchange.export import checks as export_checks
@@ -274,14 +275,15 @@ def list_predictions(
     judged = find(store, run, "reads predictions of")
     dataset = load.load(judged.config.dataset, storage=store.storage)
     logits, labels = artifacts.test_logits(store.folder(judged.id)), dataset.test_labels.numpy()
-    rows = predictions.table(logits, labels, dataset.class_names)
+    files_of = library.test_files(store.storage, judged.config.dataset)
+    rows = predictions.table(logits, labels, dataset.class_names, files_of)
     wrong = predictions.most_wrong(logits, labels)
     listed = rows.loc[wrong[:worst]]
     files = {
         pictures / f"{place:03}-image-{index}.png": index for place, index in enumerate(listed["image"], 1) if pictures
     }
     _check_free([*files, *([out] if out else [])], force)
-    heads = ["image", "label_name", "predicted_name", "probability", "margin", "loss"]
+    heads = ["image", *(["file"] if files_of else []), "label_name", "predicted_name", "probability", "margin", "loss"]
     if as_json:
         print(listed.to_json(orient="records", lines=True), end="")
     else:

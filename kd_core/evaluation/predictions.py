@@ -1,6 +1,7 @@
 """What a model says of every test image, as a table that leaves as CSV or Parquet; and where it is most wrong."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -25,15 +26,19 @@ def most_wrong(logits: Logits, labels: Labels) -> NDArray[np.int64]:
     return wrong[np.argsort(-losses(logits, labels)[wrong], kind="stable")]
 
 
-def table(logits: Logits, labels: Labels, class_names: tuple[str, ...]) -> pd.DataFrame:
+def table(
+    logits: Logits, labels: Labels, class_names: tuple[str, ...], files: Sequence[str] | None = None
+) -> pd.DataFrame:
     """A row for every test image, in the data set's order.
 
+    files: of the source that each came from, where that is known; it becomes a column.
     label, predicted: classes by their index, and by name beside them. probability: of the predicted class at T = 1.
     margin: as margins has it. loss: cross-entropy in nats. logit_0, logit_1, …: of the classes in their order.
     """
     said, rows, names = predictions(logits), np.arange(len(labels)), np.array(class_names)
     columns = {
         "image": rows,
+        **({} if files is None else {"file": files}),
         "label": labels,
         "label_name": names[labels],
         "predicted": said,

@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.data.own import library
 from kd_core.evaluation import predictions
 from kd_core.evaluation.accuracy import Logits, losses
 from kd_core.evaluation.soft import gallery
@@ -51,7 +52,7 @@ def mistakes(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     labels = services.test_set(runs[0].config.dataset)[1]
     with st.container(horizontal=True, vertical_alignment="bottom"):
         of = selected(_("Mistakes of"), told_apart(runs), name="of", key="mistakes_of")
-        _predictions(of, logits[of], labels, services.class_names(runs[0].config.dataset))
+        _predictions(of, logits[of], labels, runs[0].config.dataset)
     wrong = predictions.most_wrong(logits[of], labels)
     if len(wrong) == 0:
         st.success(_("It gets every test image right."), icon=":material/check_circle:")
@@ -67,12 +68,13 @@ def mistakes(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
     _look_at(wrong, runs, logits, key=f"mistakes_{of}")
 
 
-def _predictions(run_id: str, logits: Logits, labels: NDArray[np.int64], class_names: tuple[str, ...]) -> None:
+def _predictions(run_id: str, logits: Logits, labels: NDArray[np.int64], dataset: str) -> None:
     """Offer the predictions of every test image, made on the press."""
+    facts = logits, labels, services.class_names(dataset), library.test_files(services.store().storage, dataset)
     for title, kind in (("CSV", "csv"), ("Parquet", "parquet")):
         st.download_button(
             _("Predictions, {kind}", kind=title),
-            in_turn(partial(_made, kind, logits, labels, class_names)),
+            in_turn(partial(_made, kind, *facts)),
             file_name=f"{run_id}-predictions.{kind}",
             key=f"predictions_{kind}",
             icon=":material/download:",
@@ -81,8 +83,10 @@ def _predictions(run_id: str, logits: Logits, labels: NDArray[np.int64], class_n
         )
 
 
-def _made(kind: str, logits: Logits, labels: NDArray[np.int64], class_names: tuple[str, ...]) -> bytes:
-    return predictions.as_file(predictions.table(logits, labels, class_names), kind)
+def _made(
+    kind: str, logits: Logits, labels: NDArray[np.int64], class_names: tuple[str, ...], files: list[str] | None
+) -> bytes:
+    return predictions.as_file(predictions.table(logits, labels, class_names, files), kind)
 
 
 def _look_at(chosen: NDArray[np.int64], runs: Sequence[Run], logits: Mapping[str, Logits], *, key: str) -> None:

@@ -29,6 +29,8 @@ STREAMED_BYTES = 1_500_000_000
 PACKED = ("train_images.npy", "train_labels.npy", "test_images.npy", "test_labels.npy")
 GROUPS = "train_groups.npy"
 """Of data sets with groups, from December 2026 on: what the validation split keeps together."""
+TEST_FILES = "test_files.json"
+"""Which file of the source each test image came from, from December 2026 on; it has no part in the set's name."""
 
 
 class Naming(Config):
@@ -215,6 +217,18 @@ def read(storage: AnyPath, name: str) -> Parts:
     streamed = any(isinstance(images, np.memmap) for images in (train_images, test_images))
     images, labels = (train_images, test_images), (train_labels, test_labels)
     return Parts(images, labels, about.class_names, about.mean, about.std, streamed, *groups)
+
+
+def test_files(storage: AnyPath, dataset: str) -> list[str] | None:
+    """Which file of its source each test image of a user's data set came from; None of others, and where it is lost."""
+    if not is_own(dataset):
+        return None
+    try:
+        files = json.loads(read_text(own_folder(storage, dataset) / TEST_FILES))
+        named = [str(file).encode("utf-8", "replace").decode() for file in files]
+    except (OSError, ValueError, TypeError):
+        return None
+    return named if len(named) == info_of(dataset).test_examples else None
 
 
 def doubts(storage: AnyPath, dataset: str) -> list[str]:

@@ -31,7 +31,7 @@ from kd_core.data.catalogue import own_name
 from kd_core.data.download import DatasetError, Progress
 from kd_core.data.own.copies import Copies, Flags, checksum, count, first_of_each, nearly_equal
 from kd_core.data.own.layout import layout_of
-from kd_core.data.own.library import GROUPS, PACKED, Preparation, slug_of
+from kd_core.data.own.library import GROUPS, PACKED, TEST_FILES, Preparation, slug_of
 from kd_core.data.own.source import Source, opened_image
 from kd_core.data.own.split import draw_test_set, groups_by_prefix, groups_of_csv
 from kd_core.data.paths import OWN_CARD, own_folder
@@ -120,7 +120,7 @@ def prepare(
             )
             for part, side in (("train", ~in_test), ("test", in_test)):
                 _check_kept(class_names, labels[side & kept & readable], part)
-            copies = _write_parts(folder, decoded, labels, kept, in_test, grouped, generator)
+            copies = _write_parts(folder, decoded, labels, kept, in_test, grouped, generator, files)
             notices = _notices(decoded, len(files) - int(kept.sum()), grouped, in_test)
             facts = {
                 "own_test_set": bool(layout.test),
@@ -202,6 +202,7 @@ def _write_parts(
     in_test: Flags,
     groups: NDArray[np.int64] | None,
     generator: np.random.Generator,
+    files: Sequence[str],
 ) -> Copies:
     """Write images and labels of training and test set, and return what there is of copies among them.
 
@@ -221,6 +222,7 @@ def _write_parts(
         chosen.append(members)
     if groups is not None:
         np.save(folder / GROUPS, groups[chosen[0]], allow_pickle=False)
+    (folder / TEST_FILES).write_text(json.dumps([files[int(member)] for member in chosen[1]]), encoding="utf-8")
     members = np.concatenate(chosen)
     ids, tested = decoded.ids[members], in_test[members]
     near, leaked = nearly_equal(decoded.images, members, ids, tested)
@@ -282,6 +284,8 @@ def _publish(
     name = own_name(slug_of(preparation.label), hashlib.sha256(content).hexdigest()[:12], info)
     target = own_folder(storage, name)
     if is_file(target / OWN_CARD):
+        if not is_file(target / TEST_FILES):
+            _copy(folder / TEST_FILES, target / TEST_FILES)
         return name
     card = {
         "class_names": class_names,
@@ -294,7 +298,7 @@ def _publish(
         **facts,
     }
     try:
-        for file in packed:
+        for file in (*packed, TEST_FILES):
             _copy(folder / file, target / file)
         write_atomic(target / OWN_CARD, json.dumps(card, indent=2).encode())
     except BaseException:

@@ -352,3 +352,19 @@ def test_what_is_read_ahead_is_given_to_whom_asks_for_it_and_anything_else_as_we
     assert streamed[torch.tensor([1, 1])].flatten().tolist() == [3, 3]
     assert streamed[:3].flatten().tolist() == [5, 3, 9]
     assert len(streamed) == 5
+
+
+def test_each_test_image_knows_its_file_and_an_older_set_learns_it(tmp_path, storage):
+    source, preparation = zipped(tmp_path / "trees.zip", files()), Preparation(label="trees", side=8)
+    name = prepare.prepare(source, preparation, storage)
+    named, parts = library.test_files(storage, name), library.read(storage, name)
+    assert len(named) == len(parts.labels[1]) == len({*named})
+    for file, label in zip(named, parts.labels[1], strict=True):
+        assert file.split("/")[0] == parts.class_names[label]
+    (paths.own_folder(storage, name) / library.TEST_FILES).unlink()
+    assert library.test_files(storage, name) is None
+    assert prepare.prepare(source, preparation, storage) == name
+    assert library.test_files(storage, name) == named
+    (paths.own_folder(storage, name) / library.TEST_FILES).write_text("[1]")
+    assert library.test_files(storage, name) is None
+    assert library.test_files(storage, "digits") is None

@@ -43,4 +43,7 @@ def test_csv_and_parquet_hold_the_same():
     from_csv = pd.read_csv(io.BytesIO(predictions.as_file(rows, "csv")))
     from_parquet = pd.read_parquet(io.BytesIO(predictions.as_file(rows, "parquet")))
     assert from_parquet.equals(rows)
+    assert "file" not in rows
+    named = predictions.table(LOGITS, LABELS, NAMES, [f"{k}.png" for k in range(5)])
+    assert named["file"].tolist() == [f"{k}.png" for k in named["image"]]
     pd.testing.assert_frame_equal(from_csv, rows, check_dtype=False, rtol=1e-12)
