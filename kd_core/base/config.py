@@ -220,9 +220,10 @@ _RULES = (
 _SETTINGS: dict[str, str] = {
     name: name
     for name in (
-        said("alpha"), said("alphas"), said("batch_size"), said("channels"), said("dropout_hidden"),
-        said("dropout_input"), said("epochs"), said("final_alpha"), said("final_temperature"), said("fraction"),
-        said("jitter_pixels"), said("label_smoothing"), said("learning_rate"), said("seed"), said("seeds"),
+        said("alpha"), said("alphas"), said("batch_size"), said("channels"), said("clip_norm"), said("colour"),
+        said("cutmix"), said("dropout_hidden"), said("dropout_input"), said("epochs"), said("final_alpha"),
+        said("final_temperature"), said("fraction"), said("jitter_pixels"), said("label_smoothing"),
+        said("learning_rate"), said("mixup"), said("patience"), said("randaugment"), said("seed"), said("seeds"),
         said("side"), said("temperature"), said("temperatures"), said("test_fraction"), said("validation_fraction"),
         said("warmup_epochs"), said("weight_decay"), said("widths"),
     )

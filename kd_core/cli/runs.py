@@ -17,6 +17,7 @@ from kd_core.base.config import LabError, flattened
 from kd_core.cli.options import AsJson, RunId, console, full_name, notices, say
 from kd_core.data.catalogue import called, info_of
 from kd_core.exchange import shipped
+from kd_core.experiments.advice.memorised import memorised
 from kd_core.runs import recovery
 from kd_core.runs.run import Run, Status, StoreError
 from kd_core.runs.store import Store
@@ -167,6 +168,9 @@ def show(
             if value not in (None, "", []):
                 say(f"{setting}: {in_words(value)}")
         say(f"files: {store.folder(known['id']).path}")
+        shown = store.get(known["id"])
+        if sentence := memorised(shown.config, store.records(shown.id, "epoch")):
+            say(sentence)
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

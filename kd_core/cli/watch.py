@@ -18,6 +18,7 @@ from kd_core.cli.options import answer, handling, notices, say
 from kd_core.cli.runs import account
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
+from kd_core.experiments.advice.memorised import memorised
 from kd_core.jobs import execute, queue
 from kd_core.jobs.execute_group import execute_group
 from kd_core.jobs.turns import FEWEST_TOGETHER, Limits
@@ -109,6 +110,8 @@ def _ended(store: Store, run_id: str, signalled: int | None) -> str:
         raise typer.Exit(ENDED if signalled in ENDING else PAUSED)
     if not run.results:
         return f"run {run_id} {run.status}. {run.message or ''}"
+    if sentence := memorised(run.config, store.records(run_id, "epoch")):
+        say(sentence, notices, "yellow")
     errors, examples = run.results["test_errors"], run.results["test_examples"]
     return f"run {run_id} {run.status}: {errors} test errors of {examples}; weights in {store.folder(run_id).weights}"
 

@@ -307,7 +307,7 @@ def jittered(of: Of, image: NDArray[np.uint8]) -> dict[str, dict[str, NDArray[np
     """Move one image (C, H, W) as training does, and recolour it as the mistake does: row -> caption -> image."""
     import torch
 
-    from kd_core.training.loop import shifted
+    from kd_core.data.augment import shifted
     from kd_core.training.mistaken import COLOUR_STRENGTH, recoloured
 
     most, batch = setting("colour_jitter", of).training.jitter_pixels, torch.from_numpy(image[None])

@@ -21,7 +21,7 @@ from kd_core.experiments.defaults import (
     default_training,
 )
 from kd_core.losses.catalogue import OBJECTIVES, check_shows
-from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, objective_weights
+from kd_core.losses.config import MAX_ENSEMBLE, Average, DistillationConfig, View, objective_weights
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.runs.run import Listing, Run, new_id, remembered, settled_of
 from kd_core.training.config import ROLES, RunConfig, TrainingConfig
@@ -29,7 +29,17 @@ from kd_core.training.precision import settled, settled_alike
 
 Maker = Callable[[int, tuple[str, ...]], RunConfig]
 """What makes the run that a seed and the ids of its teachers ask for."""
-LOSS = ("objective", "weights", "temperature", "alpha", "t_squared", "ensemble", "final_temperature", "final_alpha")
+LOSS = (
+    "objective",
+    "weights",
+    "temperature",
+    "alpha",
+    "t_squared",
+    "ensemble",
+    "final_temperature",
+    "final_alpha",
+    "teacher_view",
+)
 """What a story and a DistillationConfig have in common."""
 
 
@@ -56,6 +66,7 @@ class StoryConfig(Config):
     weights: tuple[tuple[str, float], ...] = Field((), description="of the objective's terms, where not its defaults")
     final_temperature: float | None = None
     final_alpha: float | None = None
+    teacher_view: View = "same"
     assistant: ModelConfig | None = Field(None, description="a network that learns first and teaches the student")
     assistant_training: TrainingConfig | None = Field(None, description="by default the student's")
     transfer_set: TransferSetConfig = TransferSetConfig()
@@ -294,6 +305,14 @@ SETTINGS = (
     said("jitter pixels"),
     said("validation fraction"),
     said("label smoothing"),
+    said("flip"),
+    said("colour"),
+    said("randaugment"),
+    said("mixup"),
+    said("cutmix"),
+    said("class weights"),
+    said("clip norm"),
+    said("patience"),
     said("fraction"),
     said("labelled"),
     said("final temperature"),

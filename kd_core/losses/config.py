@@ -10,6 +10,7 @@ from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.objectives.definition import ObjectiveInfo
 
 Average = Literal["probabilities", "logits"]
+View = Literal["same", "original"]
 
 MAX_ENSEMBLE = 20
 
@@ -72,6 +73,12 @@ class DistillationConfig(Config):
     final_temperature: float | None = Field(None, gt=0, le=1000, description="T at the last step; by default T stays")
     final_alpha: float | None = Field(None, ge=0, le=1, description="alpha at the last step; by default alpha stays")
 
+    teacher_view: View = Field(
+        "same",
+        description="what the teacher sees where images are changed in training: the same as the student (Beyer et al."
+        " 2022), or the original, whose logits are computed once",
+    )
+
     @field_validator("objective")
     @classmethod
     def _known(cls, objective: str) -> str:
@@ -108,6 +115,13 @@ class DistillationConfig(Config):
             raise ConfigError(
                 said(
                     "{objective} compares a teacher's features with the student's: name one teacher",
+                    objective=self.objective,
+                )
+            )
+        if self.info.needs != "logits" and self.teacher_view == "original":
+            raise ConfigError(
+                said(
+                    "{objective} compares features of the same image: let the teacher see what the student sees",
                     objective=self.objective,
                 )
             )

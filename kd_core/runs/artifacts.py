@@ -106,9 +106,9 @@ def saved_results(folder: RunFolder) -> Results | None:
     try:
         card = json.loads(read_text(folder.card))
         config = _config(folder)
-        complete = RunConfig.model_validate(card["config"]) == config and config.complete_after(
-            card["results"]["epochs"]
-        )
+        rows = map(json.loads, read_text(folder.history).splitlines()) if config.training.patience else ()
+        complete = RunConfig.model_validate(card["config"]) == config
+        complete = complete and config.complete_after(card["results"]["epochs"], rows)
         whole = complete and sha256(folder.weights) == card["weights_sha256"]
         whole = whole and sha256(folder.logits) == card["logits_sha256"]
     except (LabError, OSError, ValueError, KeyError, TypeError):

@@ -385,7 +385,7 @@ def _corrected(store: Store, folder: RunFolder, account: Account) -> bool:
     if alike and ended and (stopped_before_it_began or json.loads(read_text(folder.card))["results"] == known):
         return False
     results, config = _results(folder), RunConfig.from_json(text)
-    finished = bool(results) and config.complete_after(results["epochs"])
+    finished = bool(results) and config.complete_after(results["epochs"], recorded(folder))
     if alike and not finished and results in ({}, known):
         return False
     if finished:
@@ -472,7 +472,7 @@ def _enter(store: Store, folder: RunFolder, batch: str) -> None:
         created_at=origin.get("created_at", made_at),
         config=config,
         batch=origin.get("batch", batch),
-        status="finished" if results and config.complete_after(results["epochs"]) else "interrupted",
+        status="finished" if results and config.complete_after(results["epochs"], events) else "interrupted",
         message=said("The list of runs was damaged; its folder has told what this run recorded and learned.")
         if events
         else said("The list of runs was damaged; what this one recorded is lost, what it learned is not.")

@@ -4,7 +4,8 @@ It must not import torch, so that a page, a form or a command line can build and
 Every rule a value breaks becomes one plain sentence in a ConfigError, which the page and the shell show as it is.
 """
 
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,7 @@ from kd_core.losses.catalogue import check_shows
 from kd_core.losses.config import DistillationConfig
 from kd_core.models.config import PAPER_STUDENT, ExternalConfig, ModelConfig
 from kd_core.training import mistakes
+from kd_core.training.records import waited
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +47,33 @@ class TrainingConfig(Config):
     weight_decay: float | None = Field(
         None, ge=0, le=10, description="decoupled for adamw, L2 for adam and sgd; by default 0.01 for adamw, else 0"
     )
-    jitter_pixels: int = Field(0, ge=0, le=8, description="each image shifts by up to this many pixels, both ways")
+    jitter_pixels: int = Field(
+        0,
+        ge=0,
+        le=32,
+        description="each image shifts by up to this many pixels, both ways: a crop after padding with zeros",
+    )
+    flip: bool = Field(False, description="each image is mirrored left to right half of the time")
+    colour: float = Field(
+        0.0, ge=0, le=1, description="brightness, contrast and saturation change by up to this share, both ways"
+    )
+    randaugment: int = Field(
+        0, ge=0, le=8, description="operations of RandAugment on each image (Cubuk et al. 2020), at magnitude 9"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=10, description="alpha of mixup: pairs of images are blended (Zhang et al. 2018); 0 for none"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=10, description="alpha of CutMix: a part of one image in another (Yun et al. 2019); 0 for none"
+    )
+    class_weights: bool = Field(
+        False,
+        description="an example counts in the hard loss by how rare its class is: all classes count alike",
+    )
+    clip_norm: float = Field(0.0, ge=0, description="longest gradient of a step, all weights together; 0 for any")
+    patience: int = Field(
+        0, ge=0, le=10_000, description="training ends after so many epochs without a better one; 0 trains all epochs"
+    )
     validation_fraction: float = Field(
         1 / 12, ge=0, le=0.5, description="share of the training set kept to choose the best epoch; 0 takes the last"
     )
@@ -65,6 +93,27 @@ class TrainingConfig(Config):
         description="share of each hard target spread over all classes (Szegedy et al. 2016, section 7)",
     )
     int8_aware: bool = Field(False, description="weights and activations rounded in training as an int8 file has them")
+
+    @model_validator(mode="after")
+    def _can_wait(self) -> Self:
+        if self.patience and not self.validation_fraction:
+            raise ConfigError(said("patience needs a validation split to tell a better epoch: set patience to 0"))
+        return self
+
+    @property
+    def changes(self) -> bool:
+        """Whether each epoch shows the images themselves changed, beyond a shift."""
+        return self.flip or self.colour > 0 or self.randaugment > 0 or self.mixes
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed with others, and their labels with theirs."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def augments(self) -> bool:
+        """Whether a network sees each image anew in each epoch."""
+        return self.jitter_pixels > 0 or self.changes
 
     def for_epochs(self, epochs: int) -> Self:
         """Train for so many epochs instead, without a warm-up that would be longer."""
@@ -108,6 +157,7 @@ class RunConfig(Config):
             )
         self._check_transfer_set()
         mistakes.check(self)
+        self._check_views()
         if self.distillation is not None:
             check_shows(self.model, self.distillation.objective, "student")
         if self.training.warmup_epochs >= self.training.epochs:
@@ -138,6 +188,27 @@ class RunConfig(Config):
                 )
             )
 
+    def _check_views(self) -> None:
+        """Mixed images have no label and no place of their own; a teacher cannot have seen them before."""
+        distillation = self.distillation
+        if distillation is None or not self.training.mixes:
+            return
+        if distillation.teacher_view == "original":
+            raise ConfigError(
+                said(
+                    "mixed images are new in every step, so that the teacher has to look at them: let it see what the"
+                    " student sees, or leave mixup and cutmix at 0"
+                )
+            )
+        if distillation.info.needs_labels or distillation.objective == "crd":
+            raise ConfigError(
+                said(
+                    "{objective} reads the one label of an image, and mixed images have two: leave mixup and cutmix at"
+                    " 0, or choose another objective",
+                    objective=distillation.objective,
+                )
+            )
+
     def _check_transfer_set(self) -> None:
         info, part = info_of(self.dataset), self.transfer_set
         if self.role == "teacher" and not part.whole:
@@ -165,9 +236,14 @@ class RunConfig(Config):
         """Whether KD Lab trains it; an external teacher is taken as it is."""
         return self.brought is None
 
-    def complete_after(self, epochs: float) -> bool:
-        """Whether a run that trained so many epochs did all of its training; an external teacher has none to do."""
-        return not self.trained_here or epochs >= self.training.epochs
+    def complete_after(self, epochs: float, recorded: Iterable[Mapping[str, Any]] = ()) -> bool:
+        """Whether a run that trained so many epochs did all of its training; an external teacher has none to do.
+
+        recorded: what it recorded, which says whether it waited for a better epoch as long as it was to.
+        """
+        if not self.trained_here or epochs >= self.training.epochs:
+            return True
+        return bool(self.training.patience) and waited(recorded) >= self.training.patience
 
     @property
     def network(self) -> str:
@@ -209,12 +285,12 @@ class RunConfig(Config):
     def reads_teacher_logits(self) -> bool:
         """Whether the teacher's logits over the unchanged training set are needed: computed once for all epochs.
 
-        Where images move, or features are compared, the teacher looks at each batch; without labels its logits still
-        stand in for them on the validation split.
+        Where images change and the teacher sees them so, or features are compared, the teacher looks at each batch;
+        without labels its logits still stand in for them on the validation split.
         """
         if self.distillation is None:
             return False
-        anew = self.training.jitter_pixels > 0 or self.distillation.info.needs != "logits"
+        anew = looks_anew(self)
         anew = anew or (self.mistake is not None and not mistakes.MISTAKES[self.mistake].keeps_logits)
         return not (anew and self.transfer_set.labelled)
 
@@ -225,6 +301,14 @@ class RunConfig(Config):
         classes = 1.0 if part.only_classes is None else len(set(part.only_classes)) / info.classes
         kept = 1 - self.training.validation_fraction
         return max(1, round(info.train_examples * classes * part.fraction * kept))
+
+
+def looks_anew(config: RunConfig | Recipe) -> bool:
+    """Whether the teacher looks at every batch: it sees images changed as its student does, or shows its features."""
+    distillation = config.distillation
+    if distillation is None:
+        return False
+    return distillation.info.needs != "logits" or (config.training.augments and distillation.teacher_view == "same")
 
 
 def _how_without_labels(distillation: DistillationConfig | None) -> str:

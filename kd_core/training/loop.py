@@ -7,6 +7,7 @@ there ends with the same weights, to the last bit, as one never interrupted (sam
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.files import AnyPath, DamagedError
 from kd_core.base.process import lacks_memory
 from kd_core.base.templates import said
+from kd_core.data import augment
 from kd_core.data.dataset import Dataset, Streamed
 from kd_core.losses import hinton, objective
 from kd_core.losses.config import DistillationConfig
@@ -32,7 +34,7 @@ from kd_core.models.arithmetic import (
     set_random_state,
 )
 from kd_core.models.taps import Taps, tapped
-from kd_core.training.config import Recipe, RunConfig, split_of
+from kd_core.training.config import Recipe, RunConfig, looks_anew, split_of
 from kd_core.training.optimise import epoch_generator, learning_rate, optimizer_of
 from kd_core.training.precision import settled
 from kd_core.training.records import EpochRecord, Record, StepRecord
@@ -109,6 +111,7 @@ class Learning:
         self.epoch_sums = torch.zeros(3, dtype=exact, device=self.device)  # loss, soft, hard x examples
         self.epoch_seconds = 0.0
         self.best_errors: int | None = None  # of the best epoch, on what it was chosen by
+        self.since_best = 0  # epochs
         self.best_weights = _copied_weights(self.model)
         self.random_state = random_state(self.device)
 
@@ -133,8 +136,8 @@ class Learning:
 
     @property
     def _looks_anew(self) -> bool:
-        """Whether the teacher has to look at every batch: images move, or its features are compared."""
-        return self.config.training.jitter_pixels > 0 or self._taps
+        """Whether the teacher has to look at every batch."""
+        return looks_anew(self.config)
 
     @property
     def _averages_anew(self) -> bool:
@@ -227,6 +230,7 @@ class Learning:
         """Write a checkpoint from which restore goes on exactly. Call it between records. Raises SaveError."""
         state = {name: getattr(self, name) for name in _KEPT} | {"config": self.config.model_dump_json()}
         state |= {name: part.state_dict() for name, part in self._stateful.items()}
+        state |= {"since_best": self.since_best}
         tensors.save_state(path, state | {"history": "\n".join(self.history)})
 
     def restore(self, path: AnyPath) -> None:
@@ -239,6 +243,7 @@ class Learning:
                 part.load_state_dict(state[name])
             for name in _KEPT:
                 setattr(self, name, state[name])
+            self.since_best = state.get("since_best", 0)  # older checkpoints have none, and did not wait
             self.epoch_sums = self.epoch_sums.to(self.device)
             self.history = state.get("history", "").splitlines()  # older checkpoints have none
         except (KeyError, RuntimeError, ValueError, AttributeError) as error:
@@ -274,19 +279,18 @@ class Learning:
 
     def batch_losses(self, indices: Tensor, shifts: Tensor | None) -> hinton.Losses:
         """Forward pass and objective on one batch. indices: (B,). shifts: (B, 2) pixels, or None without jitter."""
-        images = self.images[indices]
-        inputs = self.inputs(images if shifts is None else self.jittered(images, shifts))
+        inputs, labels = self.views(indices, shifts)
         student_logits, student_taps = self._seen(self.model, inputs)
         distillation = self.config.distillation
         if distillation is None:
             smoothing = self.config.training.label_smoothing
-            hard_loss = F.cross_entropy(student_logits, self.labels[indices], label_smoothing=smoothing)
+            hard_loss = F.cross_entropy(student_logits, labels, self._class_weights, label_smoothing=smoothing)
             return hinton.Losses(hard_loss, torch.full_like(hard_loss, torch.nan), hard_loss)
         teacher_logits, teacher_taps = self.teaching(indices, inputs)
         batch = Batch(
             student_logits,
             teacher_logits,
-            self.labels[indices] if distillation.reads_labels else None,
+            labels if distillation.reads_labels else None,
             indices,
             student_taps,
             teacher_taps,
@@ -294,14 +298,46 @@ class Learning:
         )
         return self.distillation_losses(batch, distillation)
 
+    def views(self, indices: Tensor, shifts: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What the networks read of training images at this step, and its labels: (B,), or (B, K) shares where mixed.
+
+        indices, shifts: as batch_losses has them. Drawn by the run's seed and the step, whatever was drawn before.
+        """
+        images, labels, training = self.images[indices], self.labels[indices], self.config.training
+        images = images if shifts is None else self.jittered(images, shifts)
+        if not training.changes:
+            return self.inputs(images), labels
+        with augment.drawn_by(-1 - (self.config.seed * 1_000_003 + self.step)):
+            changed = augment.changed(
+                images, flip=training.flip, colour=training.colour, operations=training.randaugment
+            )
+            inputs = self.inputs(changed)
+            if training.mixes:
+                mixing = {"mixup": training.mixup, "cutmix": training.cutmix}
+                return augment.mixed(inputs, labels, len(self.dataset.class_names), **mixing)
+            return inputs, labels
+
+    @cached_property
+    def _class_weights(self) -> Tensor | None:
+        """(K,), 1 over how often a class occurs among the training images, 1 on average over these; None for none."""
+        if not self.config.training.class_weights:
+            return None
+        counts = self.labels.bincount(minlength=len(self.dataset.class_names))
+        return len(self.labels) / (counts.count_nonzero() * counts.clamp_min(1)).to(torch.float32)
+
     def jittered(self, images: Tensor, shifts: Tensor) -> Tensor:
         """Move each image by its shift. (B, C, H, W) uint8, (B, 2) pixels -> same."""
-        return shifted(images, shifts)
+        return augment.shifted(images, shifts)
 
     def distillation_losses(self, batch: Batch, distillation: DistillationConfig) -> hinton.Losses:
         """The objective on one batch, as it stands at this step."""
-        smoothing = self.config.training.label_smoothing
-        return objective.evaluate(batch, distillation, share=self._share, label_smoothing=smoothing)
+        return objective.evaluate(
+            batch,
+            distillation,
+            share=self._share,
+            label_smoothing=self.config.training.label_smoothing,
+            class_weights=self._class_weights,
+        )
 
     def choosing_errors(self, validation_errors: int) -> int:
         """Errors by which the best epoch is chosen, called at the end of each epoch."""
@@ -348,7 +384,7 @@ def train(run: Learning) -> Iterator[Record]:
     steps_per_record = max(1, min(MAX_STEPS_PER_RECORD, run.steps_per_epoch // RECORDS_PER_EPOCH))
     run.model.train()
     set_random_state(run.random_state, run.device)
-    while run.step < run.total_steps:
+    while run.step < run.total_steps and not (config.patience and run.since_best >= config.patience):
         epoch = run.step // run.steps_per_epoch
         order, shifts = run.epoch_plan(epoch)
         recent_sums, recent_count, recent_start = torch.zeros_like(run.epoch_sums), 0, time.perf_counter()
@@ -364,6 +400,9 @@ def train(run: Learning) -> Iterator[Record]:
                 batch_losses = run.batch_losses(order[span], None if shifts is None else shifts[span])
                 run.optimizer.zero_grad(set_to_none=True)
                 batch_losses.loss.backward()
+            if config.clip_norm:
+                weights = (weight for group in run.optimizer.param_groups for weight in group["params"])
+                nn.utils.clip_grad_norm_(weights, config.clip_norm)
             run.optimizer.step()
             run.step += 1
 
@@ -392,22 +431,6 @@ def train(run: Learning) -> Iterator[Record]:
         set_random_state(run.random_state, run.device)
 
 
-def shifted(images: Tensor, shifts: Tensor) -> Tensor:
-    """Move each image by its own whole number of pixels; zeros come in. (B, C, H, W), (B, 2) down, right -> same."""
-    batch, channels, height, width = images.shape
-    margin = int(shifts.abs().max())
-    padded = F.pad(images, (margin, margin, margin, margin))
-    rows = torch.arange(height, device=images.device) + margin - shifts[:, :1]
-    columns = torch.arange(width, device=images.device) + margin - shifts[:, 1:]
-    examples = torch.arange(batch, device=images.device)[:, None, None, None]
-    return padded[
-        examples,
-        torch.arange(channels, device=images.device)[None, :, None, None],
-        rows[:, None, :, None],
-        columns[:, None, None, :],
-    ]
-
-
 def _validate(run: Learning) -> tuple[int | None, bool]:
     """Errors on the validation split, and whether this epoch is the best so far (ties go to the later epoch)."""
     if len(run.validation_labels) == 0:
@@ -416,6 +439,7 @@ def _validate(run: Learning) -> tuple[int | None, bool]:
     errors = run.errors_on(run.validation_images, run.validation_labels)
     choosing = run.choosing_errors(errors)
     best = run.best_errors is None or choosing <= run.best_errors
+    run.since_best = 0 if best else run.since_best + 1
     if best:
         run.best_errors = choosing
         run.best_weights = _copied_weights(run.model)

@@ -77,7 +77,7 @@ _POSSIBLE: dict[str, Callable[["RunConfig"], bool]] = {
     "no_t_squared": lambda config: _plain_with_t_squared(config, False),
     "class_mean": lambda config: _plain_with_t_squared(config, True),
     "teacher_dropout": _plain,
-    "stale_cache": lambda config: _plain(config) and not config.training.jitter_pixels,
+    "stale_cache": lambda config: _plain(config) and not config.training.augments,
     "colour_jitter": lambda config: config.training.jitter_pixels > 0,
     "hasty_teacher": lambda config: (
         config.role == "distilled" or (config.role == "teacher" and config.training.epochs == 1)

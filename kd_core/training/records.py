@@ -1,7 +1,8 @@
 """What training yields: a record a step, and a record an epoch."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Required, TypedDict, cast
+from typing import Any, Literal, Required, TypedDict, cast
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,15 @@ class RecordRow(TypedDict, total=False):
     validation_accuracy: float | None
     best: bool
     seconds: float
+
+
+def waited(rows: Iterable[Mapping[str, Any]]) -> int:
+    """How many epochs a run went on after its best one. rows: what it recorded, as as_dict gives it."""
+    since = 0
+    for row in rows:
+        if row.get("kind") == "epoch":
+            since = 0 if row["best"] else since + 1
+    return since
 
 
 def as_dict(record: Record) -> RecordRow:

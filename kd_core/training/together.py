@@ -39,15 +39,18 @@ MAX_BATCH_BYTES = 2_000_000_000
 def trains_together(config: RunConfig) -> bool:
     """Whether a run can train together with others and gains by it: a small plain mlp from random weights.
 
-    Dropout and jitter draw while they train, and batch norm keeps statistics: those runs go one by one, as do
+    Dropout and augmentation draw while they train, and batch norm keeps statistics: those runs go one by one, as do
     students of more than MAX_PARAMETERS, and those with another loss than Together computes or with a mistake.
     """
     model, distillation = config.model, config.distillation
     hinton_alone = distillation is None or (distillation.objective == "hinton" and not distillation.changes)
-    if config.training.label_smoothing or config.training.int8_aware or not hinton_alone:
+    training = config.training
+    if training.label_smoothing or training.int8_aware or not hinton_alone:
+        return False
+    if training.augments or training.class_weights or training.clip_norm or training.patience:
         return False
     plain = model.name == "mlp" and model.activation == "relu" and not (model.batch_norm or model.drops)
-    if not plain or config.training.jitter_pixels or config.mistake is not None:
+    if not plain or config.mistake is not None:
         return False
     if config.continues is not None or not config.trained_here:
         return False

@@ -133,9 +133,19 @@ def seed_fields(base: StoryConfig, info: ObjectiveInfo, *, several_teachers: boo
         if info.matches_logits
         else None,
     )
+    views = {"same": _("What the student sees"), "original": _("Images as they are")}
+    teacher_view = field(
+        st.selectbox,
+        "teacher_view",
+        base.teacher_view,
+        _("Where images are changed, the teacher sees"),
+        list(views),
+        format_func=views.__getitem__,
+        help=_("The same view taught better (Beyer et al. 2022); of images as they are, its logits are computed once."),
+    )
     luck = _("Same settings and seed, same weights. New seed, new luck.")
     seed = field(st.number_input, "seed", base.seed, _("Seed"), 0, 2**31 - 1000, help=luck)
-    return {"t_squared": t_squared, "ensemble": ensemble, "seed": int(seed)}
+    return {"t_squared": t_squared, "ensemble": ensemble, "teacher_view": teacher_view, "seed": int(seed)}
 
 
 def assistant_fields(base: StoryConfig, training: TrainingConfig, wrong: list[str]) -> dict[str, Any]:
@@ -326,7 +336,7 @@ def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Trainin
     rate = field(left.text_input, f"{key}_rate", f"{base.learning_rate:g}", _("Peak learning rate"), max_chars=40)
     batch_size = field(right.number_input, f"{key}_batch", base.batch_size, _("Batch size"), 1, 65_536)
     moves = _("Each image moves by up to this much, anew each epoch.")
-    jitter = field(left.number_input, f"{key}_jitter", base.jitter_pixels, _("Jitter, pixels"), 0, 8, help=moves)
+    jitter = field(left.number_input, f"{key}_jitter", base.jitter_pixels, _("Jitter, pixels"), 0, 32, help=moves)
     smoothing = field(
         right.number_input,
         f"{key}_smoothing",
@@ -351,8 +361,43 @@ def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Trainin
         "batch_size": int(batch_size),
         "jitter_pixels": int(jitter),
         "label_smoothing": float(smoothing),
+        **_augmentation(base, key),
+        **_care(base, key),
     }
     return with_changes(base, changes, wrong)
+
+
+def _augmentation(base: TrainingConfig, key: str) -> dict[str, Any]:
+    """Ask how images are changed in training."""
+    st.caption(_("Augmentation: each epoch shows the images changed anew."))
+    left, right = st.columns(2)
+    half, share = _("Left to right, half of them: not for digits or letters."), {"step": 0.05, "format": "%.2f"}
+    flip = field(left.toggle, f"{key}_flip", base.flip, _("Mirror"), help=half)
+    meaning = _("Brightness, contrast and saturation change by up to this share.")
+    colour = field(right.number_input, f"{key}_colour", base.colour, _("Colour"), 0.0, 1.0, help=meaning, **share)
+    meaning = _("So many random operations on each image, such as rotating or posterising (Cubuk et al. 2020).")
+    random = field(left.number_input, f"{key}_randaugment", base.randaugment, "RandAugment", 0, 8, help=meaning)
+    meaning = _("Pairs of images are blended, and their labels (Zhang et al. 2018): alpha, such as 0.2; 0 is off.")
+    mixup = field(right.number_input, f"{key}_mixup", base.mixup, "mixup", 0.0, 10.0, help=meaning, **share)
+    meaning = _("A rectangle of one image stands in another (Yun et al. 2019): alpha, such as 1; 0 is off.")
+    cutmix = field(left.number_input, f"{key}_cutmix", base.cutmix, "CutMix", 0.0, 10.0, help=meaning, **share)
+    chosen = {"flip": flip, "colour": float(colour), "randaugment": int(random)}
+    return {**chosen, "mixup": float(mixup), "cutmix": float(cutmix)}
+
+
+def _care(base: TrainingConfig, key: str) -> dict[str, Any]:
+    """Ask for class weights, the longest gradient, and when to stop."""
+    st.caption(_("Care: few examples of a class, steps that go too far, training that no longer helps."))
+    left, right = st.columns(2)
+    meaning = _("Rare classes count as much as frequent ones in the hard loss.")
+    weighed = field(left.toggle, f"{key}_class_weights", base.class_weights, _("Class weights"), help=meaning)
+    meaning = _("A step whose gradient is longer is shortened to this; 0 is off.")
+    longest = field(
+        right.number_input, f"{key}_clip", base.clip_norm, _("Longest gradient"), 0.0, step=0.5, help=meaning
+    )
+    meaning = _("Training ends after so many epochs without a better one on the validation split; 0 trains all.")
+    waits = field(left.number_input, f"{key}_patience", base.patience, _("Patience, epochs"), 0, 10_000, help=meaning)
+    return {"class_weights": weighed, "clip_norm": float(longest), "patience": int(waits)}
 
 
 def transfer_fields(base: StoryConfig, wrong: list[str]) -> TransferSetConfig:

@@ -48,6 +48,7 @@ ALLOWED = {
     ),
     "networks, by their names and in notation": ("ResNet-18", "MobileNetV3 small", "mlp", "cnn", "resnet18"),
     "optimisers, as PyTorch calls them": ("sgd", "adam", "adamw"),
+    "augmentation, as its papers call it": ("RandAugment", "mixup", "CutMix"),
     "notation": ("alpha",),
     "units": ("MB",),
     "the machine of the results that ship": ("Intel(R) Xeon(R) Processor", "cpu"),

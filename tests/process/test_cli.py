@@ -75,7 +75,7 @@ def shell(home):
         (["distill", "--teacher", "nobody"], "there is no run 'nobody'"),
         (["train", "--dataset", "digits", "--seed", "-1"], "seed must be at least 0, got -1"),
         (["train", "--dataset", "digits", "--dropout", "1"], "dropout_hidden must be below 1, got 1"),
-        (["train", "--dataset", "digits", "--jitter", "9"], "jitter_pixels must be at most 8, got 9"),
+        (["train", "--dataset", "digits", "--jitter", "33"], "jitter_pixels must be at most 32, got 33"),
         (["distill", "--teacher", "last"], "there is no finished teacher to be the 'last': train one with"),
         (["distill", "--teacher", "../x"], "there is no run '../x'"),
         (["distill", "--teacher", "nobody", "--temperature", "0"], "there is no run 'nobody'"),

@@ -318,7 +318,7 @@ def fit_of(evidence: Evidence) -> Fit | None:
     dropped units or shifted images, which its validation loss is not.
     """
     model, training, judged = evidence.run.model, evidence.run.training, evidence.judged
-    noisy = training.jitter_pixels or model.drops
+    noisy = training.augments or training.class_weights or model.drops
     if judged is None or noisy or not evidence.epochs:
         return None
     last = evidence.epochs[-1]

@@ -19,7 +19,7 @@ from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import Listing, Run
-from kd_core.training.config import RunConfig
+from kd_core.training.config import RunConfig, looks_anew
 
 ROLES = ("teacher", "assistant", "baseline", "distilled")
 
@@ -244,13 +244,15 @@ def expected_seconds(config: RunConfig, multiply_adds: int, timings: Sequence[Ti
 def _kind(config: RunConfig) -> tuple[object, ...]:
     training = config.training
     arithmetic = training.batch_size, training.precision, training.memory_format, training.device
-    return config.model, *arithmetic, training.jitter_pixels > 0, _looks(config)
+    return config.model, *arithmetic, training.augments, training.changes, _looks(config)
 
 
 def _looks(config: RunConfig) -> str | None:
-    """Return the objective for which the teacher looks at every batch, which takes time; else None."""
+    """Return that for which the teacher looks at every batch, which takes time: an objective, or views; else None."""
     distillation = config.distillation
-    return distillation.objective if distillation is not None and distillation.info.needs != "logits" else None
+    if distillation is None or not looks_anew(config):
+        return None
+    return distillation.objective if distillation.info.needs != "logits" else "views"
 
 
 def _work(config: RunConfig, multiply_adds: int) -> np.ndarray:
@@ -296,8 +298,10 @@ def warnings(
         Said(texts["slow"], rate=rate): optimizer == "sgd" and rate < 0.01,
         Said(texts["few_steps"], steps=steps): steps < FEW_STEPS,
         without: bool(missing),
-        texts["jitter"]: training.jitter_pixels > 0,
-        texts["features"]: not training.jitter_pixels and OBJECTIVES[story.objective].needs != "logits",
+        texts["views"]: training.augments and story.teacher_view == "same",
+        texts["original"]: training.augments and story.teacher_view == "original",
+        texts["few_weights"]: training.class_weights and story.alpha == 1,
+        texts["features"]: not training.augments and OBJECTIVES[story.objective].needs != "logits",
     }
     return _of_the_loss(story, tiny) + [sentence for sentence, holds in known.items() if holds]
 

@@ -16,9 +16,10 @@ Needs = Literal["logits", "features", "maps"]
 class Batch(NamedTuple):
     """What an objective may read of N examples.
 
-    student_logits, teacher_logits: (N, K). labels: (N,) int64, None where the run reads none. indices: (N,) int64, the
-    examples' positions in the run's training images, for an objective that remembers examples. The taps, the teacher's
-    without gradient, and the projector are there where the objective asks for them.
+    student_logits, teacher_logits: (N, K). labels: (N,) int64, or (N, K) shares of mixed images; None where the run
+    reads none. indices: (N,) int64, the examples' positions in the run's training images, for an objective that
+    remembers examples. The taps, the teacher's without gradient, and the projector are there where the objective asks
+    for them.
     """
 
     student_logits: "Tensor"

@@ -6,6 +6,7 @@ import streamlit as st
 
 from kd_core.base.config import LabError
 from kd_core.experiments.advice import after, evidence
+from kd_core.experiments.advice.memorised import memorised
 from kd_core.experiments.story import StoryConfig
 from kd_core.runs.run import Run
 from pages.shared.language import _, of_error
@@ -18,6 +19,11 @@ from pages.shared.words import in_language, literal
 
 def advice_on(runs: Sequence[Run]) -> None:
     """A short diagnosis of each distilled student among runs that has come to an end; nothing where there is none."""
+    for run in runs:
+        sentence = memorised(run.config, services.store().records(run.id, "epoch")) if run.usable else ""
+        if sentence:
+            name = literal(in_language(run.label))
+            st.warning(f"**{name}**: {literal(_(sentence))}", icon=":material/psychology_alt:")
     students = [run for run in runs if evidence.can_be_read(run)]
     if not students:
         return

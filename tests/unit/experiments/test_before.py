@@ -115,7 +115,7 @@ WARNED = [
         "The transfer set has no 0, 1, 2, 3, 4, 5, 6 and 9: most errors will be there.",
     ),
     (story(objective="logit_matching", alpha=0.0), "With alpha = 0 the soft loss counts for nothing"),
-    (story(training={"jitter_pixels": 1}), "With jitter the teacher looks at every image anew"),
+    (story(training={"jitter_pixels": 1}), "As images change, the teacher looks at every image anew"),
 ]
 
 

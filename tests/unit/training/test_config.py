@@ -167,6 +167,7 @@ def test_differences_says_none_where_a_config_has_no_such_setting():
         "distillation.alpha": [None, 0.9],
         "distillation.t_squared": [None, True],
         "distillation.ensemble": [None, "probabilities"],
+        "distillation.teacher_view": [None, "same"],
         "distillation.objective": [None, "hinton"],
     }
 

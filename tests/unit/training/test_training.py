@@ -10,11 +10,12 @@ from tiny import TINY, tiny_config
 from torch.nn import functional as F
 
 from kd_core.base.config import ConfigError
+from kd_core.data.augment import shifted
 from kd_core.data.catalogue import TransferSetConfig
 from kd_core.losses.config import DistillationConfig
 from kd_core.models import arithmetic, build
 from kd_core.models.config import ModelConfig
-from kd_core.training import loop, optimise
+from kd_core.training import optimise
 from kd_core.training import records as training_records
 from kd_core.training.config import RunConfig, TrainingConfig
 from kd_core.training.loop import Training, train
@@ -243,7 +244,7 @@ def test_constant_stays_at_the_peak():
 def test_shifted_moves_each_image_by_its_own_pixels():
     images = torch.randint(0, 256, (4, 2, 9, 7), dtype=torch.uint8)
     shifts = torch.tensor([[0, 0], [2, -1], [-2, 2], [1, 1]])
-    moved = loop.shifted(images, shifts)
+    moved = shifted(images, shifts)
     assert moved.dtype == torch.uint8
     for image, result, (down, right) in zip(images, moved, shifts.tolist(), strict=True):
         expected = torch.zeros_like(image)
