@@ -50,6 +50,7 @@ from pages.runs import table as runs_table
 from pages.shared import tour
 from pages.shared.figures import curves, style
 from pages.shared.live import live
+from pages.shared.parts import advice as parts_advice
 from pages.shared.parts import button as parts_button
 from pages.shared.parts import naming
 from pages.shared.session import pickers, services
@@ -423,6 +424,34 @@ def test_networks_of_a_library_are_chosen_in_the_form_as_the_own_ones_are(open_f
     student = app.session_state["setup"].student
     assert (student.name, student.head, student.input_side) == ("cnn", "average", None)
     assert not app.exception
+
+
+def test_augmentation_and_care_are_chosen_in_the_form_and_a_refusal_is_said(open_form):
+    app = open_form()
+    for alpha in (0.2, 0.4, 0.1):
+        app.number_input(key="form_student_mixup").set_value(alpha).run()
+        assert app.session_state["setup"].training.mixup == alpha
+    app.toggle(key="form_student_flip").set_value(True).run()
+    app.number_input(key="form_student_patience").set_value(5).run()
+    app.number_input(key="form_student_clip").set_value(1.5).run()
+    app.toggle(key="form_student_class_weights").set_value(True).run()
+    training = app.session_state["setup"].training
+    assert (training.flip, training.patience, training.clip_norm, training.class_weights) == (True, 5, 1.5, True)
+    assert "the teacher looks at every image anew" in words(app)
+    app.selectbox(key="form_teacher_view").set_value("original").run()
+    assert "let it see what the student sees, or leave mixup and cutmix at 0" in words(app)
+    app.number_input(key="form_student_mixup").set_value(0.0).run()
+    assert not app.error
+    assert app.session_state["setup"].teacher_view == "original"
+    assert "quick, and often worse than the same view for both" in words(app)
+    assert not app.exception
+
+
+def test_a_run_that_guesses_says_so_on_its_page(open_page, homes, monkeypatch):
+    monkeypatch.setattr(parts_advice, "memorised", lambda config, epochs: "It guesses" if epochs else "")
+    store = services._opened(homes["trained"]).store
+    run = next(run for run in store.runs() if run.batch and run.status == "finished" and run.config.trained_here)
+    assert "It guesses" in words(open_page("train", view="Watch", batch=run.batch))
 
 
 def test_runs_page_finds_filters_and_tells_runs_apart(open_page, homes):

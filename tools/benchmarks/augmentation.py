@@ -38,7 +38,7 @@ from kd_core.training.loop import Training, train
 DOCUMENT = paths.ROOT / "docs" / "measurements" / "augmentation.md"
 LABEL, SHARE, NORM_SEEDS = "signs32", 0.2, 2
 TRAINING = TrainingConfig(
-    epochs=40, batch_size=32, learning_rate=2e-3, precision="float32", memory_format="channels_last"
+    epochs=120, batch_size=32, learning_rate=2e-3, precision="float32", memory_format="channels_last"
 )
 CROP = {"jitter_pixels": 3, "colour": 0.3}
 
