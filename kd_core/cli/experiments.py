@@ -1,6 +1,7 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -117,7 +118,7 @@ def objectives(
     The budget is the data set's own where no option says otherwise: epochs, batch size, share of the images.
     """
     store, dataset = open_store(), dataset and full_name(dataset)
-    given = _pair(store, values, dataset, student, teacher)
+    given = _pair(store, values, dataset, student, teacher, equal_budget.budget)
     for name in objective or ():
         DistillationConfig(teachers=("teacher",), objective=name)  # refuses what is none
     experiment = equal_budget.experiment(given, objective or ())
@@ -141,11 +142,20 @@ def objectives(
 
 
 def _pair(
-    store: Store, values: Values, dataset: str | None, student: str | None, teacher: str | None
+    store: Store,
+    values: Values,
+    dataset: str | None,
+    student: str | None,
+    teacher: str | None,
+    usual: Callable[[str], story.StoryConfig],
+    otherwise: str | None = None,
 ) -> story.StoryConfig:
-    """The data set's budget with the networks and settings given. teacher: a run, or a network to train."""
+    """A data set's usual pair with the networks and settings given. teacher: a run, or a network to train.
+
+    otherwise: the data set where neither an option nor a run names one.
+    """
     run = None if teacher is None else _trained(store, teacher, dataset)
-    given = equal_budget.budget(dataset or (run.config.dataset if run else defaults.default_dataset()))
+    given = usual(dataset or (run.config.dataset if run else otherwise or defaults.default_dataset()))
     changes: dict[str, Any] = {
         "training": given.training.replace(**values[TrainingConfig]),
         "transfer_set": given.transfer_set.replace(**values[TransferSetConfig]),
@@ -218,9 +228,22 @@ def sweep(
         say(f"Trained on {experiments_table.machines(finished)}")
 
 
+@takes(TRAINING, Fields(TransferSetConfig, without=("labelled",)))
 def limits(
+    values: Values,
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(limits_catalogue.NAMES)}, or all.")] = "all",
-    dataset: Annotated[str, typer.Option(help=f"One of {', '.join(limits_catalogue.SCALES)}.")] = "digits",
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help=f"{' or '.join(limits_catalogue.SCALES)}, of which results ship, or any other; by default the"
+            " teacher's, else digits."
+        ),
+    ] = None,
+    student: Annotated[str | None, typer.Option(help=f"{STUDENT}; by default what suits the data set.")] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Run id of a trained teacher, or its start, or 'last'; or a network to train as one."),
+    ] = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=limits_catalogue.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")
     ] = limits_catalogue.SEEDS,
@@ -231,15 +254,17 @@ def limits(
     as_json: AsJson = False,
 ) -> None:
     """Ask when distillation does not help: train what is missing of an experiment, and say what came of it."""
-    if dataset not in limits_catalogue.SCALES:
-        raise LabError(f"there is no such experiment for '{dataset}': choose {' or '.join(limits_catalogue.SCALES)}")
     if name not in ("all", *limits_catalogue.NAMES):
         raise LabError(f"there is no experiment '{name}': choose one of {', '.join(limits_catalogue.NAMES)}, or all")
+    dataset = dataset and full_name(dataset)
+    pair = None
+    if student or teacher or any(values.values()) or dataset not in (None, *limits_catalogue.SCALES):
+        pair = _pair(open_store(), values, dataset, student, teacher, limits_catalogue.usual, "digits")
     for each in limits_catalogue.NAMES if name == "all" else [name]:
-        given = limits_catalogue.limit(each, dataset)
+        given = limits_catalogue.limit(each, pair.dataset if pair else dataset or "digits", pair)
         result = limits_outcome.shipped(given) if shipped else _trained_limit(given, seeds)
         if result is None:
-            raise LabError(f"no results of '{each}' on {dataset} came with KD Lab: leave --shipped out")
+            raise LabError(f"no results of '{each}' on {called(given.dataset)} came with KD Lab: leave --shipped out")
         _show_limit(given, result, markdown=markdown, as_json=as_json)
 
 

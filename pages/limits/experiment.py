@@ -5,6 +5,7 @@ import textwrap
 import pandas as pd
 import streamlit as st
 
+from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 from kd_core.data import paths
 from kd_core.data.catalogue import info_of
@@ -15,12 +16,13 @@ from kd_core.experiments.limits.outcome import Outcome, Verdict
 from kd_core.experiments.table import Redone
 from pages.shared.components.chart.chart import chart
 from pages.shared.figures import experiments
-from pages.shared.language import _
+from pages.shared.language import _, of_error
 from pages.shared.parts.missing import say_missing
 from pages.shared.parts.start import choose_seeds, launch
 from pages.shared.session import services
 from pages.shared.session.address import chosen, selected
-from pages.shared.words import hardware
+from pages.shared.session.pair import choose_pair
+from pages.shared.words import hardware, in_language, literal
 
 SKIP = "skip"
 GUESSES = "limits_guesses"
@@ -33,20 +35,36 @@ LABEL_WIDTH = 22
 def choose() -> tuple[Limit, Redone]:
     """Ask which experiment, on which data and with how many seeds; the address keeps the choice."""
     which, data, how_many = st.columns([4, 3, 2], vertical_alignment="bottom")
-    opens = defaults.default_dataset()
+    opens, others = defaults.default_dataset(), filter(paths.available, services.data_sets())
     with data:
         dataset = chosen(
-            st.segmented_control, _("Data set"), [*catalogue.SCALES], name="on", key="limits_dataset", default=opens,
-            required=True, format_func=lambda name: _(info_of(name).label),
-        )  # fmt: skip
+            st.segmented_control,
+            _("Data set"),
+            [*dict.fromkeys([*catalogue.SCALES, *others])],
+            name="on",
+            key="limits_dataset",
+            default=opens,
+            required=True,
+            format_func=lambda name: in_language(info_of(name).label),
+        )
     with which:
-        titles = {name: _(catalogue.limit(name, dataset).title) for name in catalogue.NAMES}
+        titles = {name: _(catalogue.title(name)) for name in catalogue.NAMES}
         name = selected(_("Experiment"), titles, name="experiment", key="limits_experiment")
     with how_many:
         meaning = _("With how many seeds it is redone: what ships has five.")
         seeds = choose_seeds((3, 5, 10), default=catalogue.SEEDS, key="limits_seeds", meaning=meaning)
-    given = catalogue.limit(name, dataset)
+    given = _with_pair(name, dataset)
     return given, table.redone(given.experiment, seeds, services.store().listing())
+
+
+def _with_pair(name: str, dataset: str) -> Limit:
+    """Ask with which pair; return the experiment, with the usual one where it cannot be made with this."""
+    usual = catalogue.usual(dataset)
+    try:
+        return catalogue.limit(name, dataset, choose_pair(usual))
+    except ConfigError as error:
+        st.error(literal(of_error(error)), icon=":material/error:")
+        return catalogue.limit(name, dataset)
 
 
 def predicted(given: Limit) -> str | None:
@@ -206,7 +224,7 @@ def next_one(given: Limit) -> None:
     """Lead to the experiment after this one."""
     later = catalogue.NAMES[catalogue.NAMES.index(given.name) + 1 :]
     if later:
-        title = _("Next: {title}", title=catalogue.limit(later[0], given.dataset).title)
+        title = _("Next: {title}", title=catalogue.title(later[0]))
         st.button(title, key="limits_next", icon=":material/arrow_forward:", on_click=_go_to, args=later[:1])
 
 
@@ -219,7 +237,10 @@ def look_back() -> None:
     kept: dict[str, str] = st.session_state[GUESSES]
     rows = []
     for place, guess in kept.items():
-        given = catalogue.limit(*place.split("."))
+        name, _dot, dataset = place.partition(".")
+        if dataset not in catalogue.SCALES:  # nothing ships of it
+            continue
+        given = catalogue.limit(name, dataset)
         there = outcome.shipped(given)
         if guess != SKIP and there is not None:
             measured = given.answers[outcome.verdict(given, there).word]

@@ -59,7 +59,7 @@ def test_the_answer_is_not_shown_before_it_is_predicted_or_skipped(open_limits, 
     assert app.query_params["guess"] == f"{name}.digits.helps"
     for claim in given.claims:
         assert claim.states in words(app)
-    assert app.expander[0].label == "What you predicted so far"
+    assert app.expander[-1].label == "What you predicted so far"
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,25 @@ def test_one_press_redoes_it_with_the_seeds_chosen_and_shows_that(open_limits, l
     table = reopened.dataframe[0].value
     assert [label.lower() for label in table.iloc[:, 0]] == [label.lower() for label in given.labels.values()]
     assert {run.status for run in store.runs()} == {"finished"}
+
+
+def test_an_experiment_is_made_with_any_pair_and_nothing_that_ships_is_shown_for_it(open_limits, limits_home):
+    app = open_limits(experiment="small", seeds="3", guess="small.digits.skip")
+    app.selectbox(key="pair digits teacher").set_value("giant")
+    app.text_input(key="pair digits student").set_value("mlp 7")
+    app.number_input(key="pair digits epochs").set_value(1).run()
+    assert "A student (mlp 7) learns from the teacher" in words(app)
+    assert "The teacher is mlp 16." in words(app)
+    assert "Nothing of it has been trained yet" in words(app)
+    app.button(key="redo").click().run()
+    store = services._opened(limits_home).store
+    wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
+    app.run()
+    assert not app.exception
+    made = [run for run in store.runs() if run.config.model.hidden == (7,)]
+    assert len(made) == 4 * 3
+    assert {run.config.distillation.teachers for run in made if run.config.distillation} == {("giant",)}
+    assert "Trained in this store, with 3 seeds. Trained on" in words(app)
+    app.text_input(key="pair digits student").set_value("resnet18").run()
+    app.selectbox(key="limits_experiment").set_value("gap").run()
+    assert [error.value for error in app.error] == ["ResNet-18 has no width that an assistant could double"]

@@ -365,7 +365,9 @@ def test_a_limit_is_tried_by_one_command_its_students_trained_as_one(shell, stor
     assert [len(written["errors"][line]) for line in ("baseline", "cold", "warm", "hot")] == [3] * 4
     assert "no results of 'small' on digits came with KD Lab" in shell("limits", "small", "--shipped").output
     assert "there is no experiment 'speech'" in shell("limits", "speech").output
-    assert "there is no such experiment for 'cifar10'" in shell("limits", "--dataset", "cifar10").output
+    elsewhere = shell("limits", "small", "--dataset", "cifar10", "--shipped")
+    assert "no results of 'small' on cifar10 came with KD Lab" in elsewhere.output
+    assert "unknown data set 'speech'" in shell("limits", "--dataset", "speech").output
 
 
 def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):

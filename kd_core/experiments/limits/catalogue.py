@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from kd_core.base.templates import Said, counted, prose
+from kd_core.base.config import ConfigError
+from kd_core.base.templates import Said, counted, prose, said
 from kd_core.data.catalogue import TransferSetConfig, info_of
 from kd_core.experiments import broken
 from kd_core.experiments.story import Maker, StoryConfig
@@ -105,6 +106,7 @@ class Limit:
 
     answers: verdict -> what one may predict. setting: what all its runs have in common. labels: line -> what it is
     called. reference, main: the two lines of the question. fidelity: whether agreement with the teacher is counted too.
+    own: whether its pair is somebody's own, of which nothing ships.
     """
 
     name: str
@@ -119,6 +121,7 @@ class Limit:
     reference: str
     main: str
     fidelity: bool = False
+    own: bool = False
 
     @property
     def students(self) -> list[str]:
@@ -140,17 +143,75 @@ TEXTS = prose(__file__)
 """Of catalogue.toml: by experiment, and the sentences that all have in common."""
 
 
-def limit(name: str, dataset: str) -> Limit:
-    """Return an experiment of NAMES on a data set of SCALES."""
-    plan, texts = _PLANS[name](dataset), TEXTS[name]
-    values = _values(dataset)
+class _Setting(NamedTuple):
+    """Where an experiment is made: its data set, its scale, and the teacher of small, gap and patience."""
+
+    dataset: str
+    scale: Scale
+    giant: RunConfig | str
+    giant_label: str
+    own: bool
+
+
+def title(name: str) -> str:
+    """Return what an experiment of NAMES is called."""
+    return Said(TEXTS[name]["title"])
+
+
+def usual(dataset: str) -> StoryConfig:
+    """Return the pair and budget of a data set's experiments: of most of SCALES' runs, else like its default story."""
+    story, scale = StoryConfig.default(dataset).replace(temperature=4.0), SCALES.get(dataset)
+    if scale is None:
+        teacher_training, training = story.teacher_training, story.training.replace(jitter_pixels=0)
+        return story.replace(teacher_training=teacher_training.replace(**_LAST), training=training.replace(**_LAST))
+    networks = {"teacher": scale.teacher, "student": scale.student, "transfer_set": scale.part}
+    return story.replace(teacher_training=scale.teacher_training, training=scale.training, **networks)
+
+
+def _own(pair: StoryConfig) -> _Setting:
+    """Make a scale of one's own pair: one student in all roles, and the teacher's training and images as they are."""
+    short, few = pair.training.epochs, pair.transfer_set.fraction / 5
+    scale = Scale(
+        student=pair.student,
+        small=pair.student,
+        dwarf=pair.student,
+        assistant=pair.student.widened or pair.student,
+        teacher=pair.teacher,
+        teacher_training=pair.teacher_training,
+        hasty=max(1, pair.teacher_training.epochs // 10),
+        training=pair.training,
+        whole=pair.training,
+        part=pair.transfer_set,
+        few=pair.transfer_set.replace(fraction=few),
+        short=short,
+        long=10 * short,
+        jitter_pixels=2,
+    )
+    giant = pair.teachers[0] if pair.teachers else pair.teacher_runs()[0]
+    return _Setting(pair.dataset, scale, giant, pair.teacher.label, True)
+
+
+def limit(name: str, dataset: str, pair: StoryConfig | None = None) -> Limit:
+    """Return an experiment of NAMES on a data set of SCALES, or with a pair and budget of one's own.
+
+    Raises ConfigError where it cannot be made with this pair.
+    """
+    if dataset in SCALES and pair in (None, usual(dataset)):
+        ships = broken.teacher(dataset)
+        of = _Setting(dataset, SCALES[dataset], ships, ships.model.label, False)
+    else:
+        of = _own(pair or usual(dataset))
+    if name == "gap" and of.scale.assistant == of.scale.dwarf:
+        raise ConfigError(said("{network} has no width that an assistant could double", network=of.scale.dwarf.label))
+    plan, texts, values = _PLANS[name](of), TEXTS[name], _values(of)
+    texts = texts | (texts.get("own", {}) if of.own else {})
     lines = tuple(Line(label, None, make) for label, make in plan.lines.items())
-    title, question = Said(texts["title"]), Said(texts["question"], None, **values)
-    experiment = Experiment(name, title, question, "", plan.teachers, lines, (plan.reference, plan.main))
+    called, question = title(name), Said(texts["question"], None, **values)
+    experiment = Experiment(name, called, question, "", plan.teachers, lines, (plan.reference, plan.main))
     return Limit(
         name=name,
         dataset=dataset,
-        title=title,
+        title=called,
         question=question,
         answers={word: Said(text, None, **values) for word, text in texts["answers"].items()},
         setting=Said(texts["setting"], None, **values),
@@ -160,20 +221,21 @@ def limit(name: str, dataset: str) -> Limit:
         reference=plan.reference,
         main=plan.main,
         fidelity=name == "fidelity",
+        own=of.own,
     )
 
 
-def _values(dataset: str) -> dict[str, object]:
+def _values(of: _Setting) -> dict[str, object]:
     """What the sentences of a data set's experiments name."""
-    scale, giant = SCALES[dataset], broken.teacher(dataset)
-    teacher, examples = scale.teacher_training, info_of(dataset).train_examples
+    scale = of.scale
+    teacher, examples = scale.teacher_training, info_of(of.dataset).train_examples
     return {
-        "data": info_of(dataset).label,
+        "data": info_of(of.dataset).label,
         "student": scale.student.label,
         "small": scale.small.label,
         "dwarf": scale.dwarf.label,
         "assistant": scale.assistant.label,
-        "giant": giant.model.label,
+        "giant": of.giant_label,
         "teacher": scale.teacher.label,
         "teacher_epochs": teacher.epochs,
         "hasty": scale.hasty,
@@ -191,10 +253,10 @@ def _values(dataset: str) -> dict[str, object]:
     }
 
 
-def _story(dataset: str, **changes: Any) -> StoryConfig:
-    scale = SCALES[dataset]
+def _story(of: _Setting, **changes: Any) -> StoryConfig:
+    scale = of.scale
     common = StoryConfig(
-        dataset=dataset, student=scale.student, training=scale.training, transfer_set=scale.part, temperature=4.0
+        dataset=of.dataset, student=scale.student, training=scale.training, transfer_set=scale.part, temperature=4.0
     )
     return common.replace(**changes)
 
@@ -204,31 +266,31 @@ def _of(make: Maker, place: int) -> Maker:
     return lambda seed, teachers: make(seed, teachers[place : place + 1])
 
 
-def _small(dataset: str) -> _Plan:
-    story = _story(dataset, student=SCALES[dataset].small, alpha=1.0)
+def _small(of: _Setting) -> _Plan:
+    story = _story(of, student=of.scale.small, alpha=1.0)
     cold, warm, hot = (story.replace(temperature=T).students()[1] for T in (1.0, 4.0, 20.0))
     lines = {BASELINE: story.students()[0], "cold": cold, "warm": warm, "hot": hot}
-    return _Plan(lambda _: (broken.teacher(dataset),), lines, "warm", "hot")
+    return _Plan(lambda _: (of.giant,), lines, "warm", "hot")
 
 
-def _gap(dataset: str) -> _Plan:
-    story = _story(dataset, student=SCALES[dataset].dwarf)
-    _, assistant = story.replace(student=SCALES[dataset].assistant).students()
+def _gap(of: _Setting) -> _Plan:
+    story = _story(of, student=of.scale.dwarf)
+    _, assistant = story.replace(student=of.scale.assistant).students()
     baseline, taught = story.students()
     lines = {BASELINE: baseline, "direct": _of(taught, 0), "assisted": _of(taught, 1)}
-    return _Plan(lambda _: (broken.teacher(dataset), assistant), lines, "direct", "assisted")
+    return _Plan(lambda _: (of.giant, assistant), lines, "direct", "assisted")
 
 
-def _own_size(dataset: str) -> tuple[Callable[[int], tuple[TaughtBy, ...]], StoryConfig]:
+def _own_size(of: _Setting) -> tuple[Callable[[int], tuple[TaughtBy, ...]], StoryConfig]:
     """Return a seed's teacher, which has its student's size and starts elsewhere, and the story of that student."""
-    scale = SCALES[dataset]
-    story = _story(dataset, training=scale.whole, transfer_set=TransferSetConfig(), alpha=1.0)
-    teacher = RunConfig(role="teacher", dataset=dataset, model=scale.student, training=scale.whole)
+    scale = of.scale
+    story = _story(of, training=scale.whole, transfer_set=TransferSetConfig(), alpha=1.0)
+    teacher = RunConfig(role="teacher", dataset=of.dataset, model=scale.student, training=scale.whole)
     return lambda seed: (teacher.replace(seed=OTHER_SEED + seed),), story
 
 
-def _same(dataset: str) -> _Plan:
-    teachers, story = _own_size(dataset)
+def _same(of: _Setting) -> _Plan:
+    teachers, story = _own_size(of)
     baseline, again = story.students()
     _, cold = story.replace(temperature=1.0).students()
     lines = {BASELINE: baseline, "teacher": lambda seed, _: _only(teachers(seed)), "cold": cold, "again": again}
@@ -241,18 +303,18 @@ def _only(teachers: tuple[TaughtBy, ...]) -> RunConfig:
     return teacher
 
 
-def _fidelity(dataset: str) -> _Plan:
-    teachers, story = _own_size(dataset)
+def _fidelity(of: _Setting) -> _Plan:
+    teachers, story = _own_size(of)
     baseline, plain = story.students()
-    _, shifted = story.replace(training=story.training.replace(jitter_pixels=SCALES[dataset].jitter_pixels)).students()
+    _, shifted = story.replace(training=story.training.replace(jitter_pixels=of.scale.jitter_pixels)).students()
     lines = {BASELINE: baseline, "teacher": lambda seed, _: _only(teachers(seed)), "plain": plain, "shifted": shifted}
     return _Plan(teachers, lines, "plain", "shifted")
 
 
-def _two_teachers(dataset: str, names: tuple[str, str], **changes: object) -> _Plan:
+def _two_teachers(of: _Setting, names: tuple[str, str], **changes: object) -> _Plan:
     """Return students of a seed's two teachers: the usual one, and one whose training is changed, by these names."""
-    scale, (baseline, taught) = SCALES[dataset], _story(dataset).students()
-    usual = RunConfig(role="teacher", dataset=dataset, model=scale.teacher, training=scale.teacher_training)
+    scale, (baseline, taught) = of.scale, _story(of).students()
+    usual = RunConfig(role="teacher", dataset=of.dataset, model=scale.teacher, training=scale.teacher_training)
     changed = usual.replace(training=scale.teacher_training.replace(**changes))
     lines: dict[str, Maker] = {
         BASELINE: baseline,
@@ -264,26 +326,26 @@ def _two_teachers(dataset: str, names: tuple[str, str], **changes: object) -> _P
     return _Plan(lambda seed: (usual.replace(seed=seed), changed.replace(seed=seed)), lines, *names)
 
 
-def _longer(dataset: str) -> _Plan:
-    plan = _two_teachers(dataset, ("long", "hasty"), epochs=SCALES[dataset].hasty)
+def _longer(of: _Setting) -> _Plan:
+    plan = _two_teachers(of, ("long", "hasty"), epochs=of.scale.hasty)
     return plan._replace(reference="hasty", main="long")
 
 
-def _smoothed(dataset: str) -> _Plan:
-    return _two_teachers(dataset, ("hard", "smoothed"), label_smoothing=SMOOTHING)
+def _smoothed(of: _Setting) -> _Plan:
+    return _two_teachers(of, ("hard", "smoothed"), label_smoothing=SMOOTHING)
 
 
-def _patience(dataset: str) -> _Plan:
-    scale = SCALES[dataset]
+def _patience(of: _Setting) -> _Plan:
+    scale = of.scale
     lines: dict[str, Maker] = {}
     for name, epochs in (("short", scale.short), ("long", scale.long)):
         training = scale.training.replace(epochs=epochs, jitter_pixels=scale.jitter_pixels)
-        baseline, taught = _story(dataset, training=training, transfer_set=scale.few, alpha=1.0).students()
+        baseline, taught = _story(of, training=training, transfer_set=scale.few, alpha=1.0).students()
         lines |= {f"{BASELINE}_{name}": baseline, name: taught}
-    return _Plan(lambda _: (broken.teacher(dataset),), lines, "short", "long")
+    return _Plan(lambda _: (of.giant,), lines, "short", "long")
 
 
-_PLANS: dict[str, Callable[[str], _Plan]] = {
+_PLANS: dict[str, Callable[[_Setting], _Plan]] = {
     "small": _small,
     "gap": _gap,
     "same": _same,

@@ -201,10 +201,11 @@ def fingerprint(given: Limit) -> str:
     A setting at its default is left out: one that is new, at what was done before, changes nothing.
     """
     taught: list[RunConfig] = []
-    for teacher in given.experiment.teachers(0):
+    teachers = given.experiment.teachers(0)
+    for place, teacher in enumerate(teachers):
         if not isinstance(teacher, str):
-            taught.append(teacher if isinstance(teacher, RunConfig) else teacher(0, _ids(len(taught))))
-    students = [line.make(0, _ids(len(taught))) for line in given.experiment.lines]
+            taught.append(teacher if isinstance(teacher, RunConfig) else teacher(0, _ids(place)))
+    students = [line.make(0, _ids(len(teachers))) for line in given.experiment.lines]
     texts = [config.model_dump_json(exclude_defaults=True) for config in (*taught, *students)]
     return sha256("\n".join(texts).encode()).hexdigest()[:16]
 
@@ -215,7 +216,7 @@ def _ids(count: int) -> tuple[str, ...]:
 
 def shipped(given: Limit) -> Outcome | None:
     """Return the results that came with KD Lab; None where there are none of these settings."""
-    written = read_shipped(SHIPPED).get(given.dataset, {}).get(given.name)
+    written = None if given.own else read_shipped(SHIPPED).get(given.dataset, {}).get(given.name)
     if written is None or written["fingerprint"] != fingerprint(given):
         return None
     errors, agreeing, confidence = (_by_seed(written[part]) for part in _PARTS)

@@ -10,6 +10,7 @@ from kd_core.base.config import differences
 from kd_core.base.paths import ROOT
 from kd_core.data.catalogue import info_of
 from kd_core.experiments import table
+from kd_core.experiments.defaults import network
 from kd_core.experiments.limits import catalogue, outcome
 from kd_core.experiments.limits.catalogue import BASELINE, NAMES, SCALES, SEEDS, limit
 from kd_core.experiments.limits.outcome import Outcome, agreement_in_words, beside, verdict
@@ -194,3 +195,21 @@ def test_the_document_is_what_the_tool_writes(monkeypatch):
     from benchmarks import limits as tool
 
     assert tool.DOCUMENT.read_text(encoding="utf-8") == tool.document()
+
+
+@pytest.mark.parametrize("name", catalogue.NAMES)
+def test_a_pair_of_ones_own_is_in_all_roles_of_an_experiment(name):
+    pair = catalogue.usual("cifar10").replace(teachers=("mine",), student=network("cnn 4-8"))
+    given = catalogue.limit(name, "cifar10", pair)
+    planned = table.plan(given.experiment, [0], ())
+    students = {config.model.label for config in planned.to_train.values() if config.role != "teacher"}
+    assert students == {"cnn 4-8", *(["cnn 8-16"] if name == "gap" else [])}
+    taught_by = {teacher for config in planned.to_train.values() if config.distillation
+                 for teacher in config.distillation.teachers}  # fmt: skip
+    assert ("mine" in taught_by) == (name in ("small", "gap", "patience"))
+    assert {config.training.validation_fraction for config in planned.to_train.values()} == {0}
+    assert outcome.shipped(given) is None
+    assert "ships" not in given.setting
+    assert catalogue.limit(name, "digits", catalogue.usual("digits")).experiment.shows == (
+        catalogue.limit(name, "digits").experiment.shows
+    )
