@@ -9,6 +9,7 @@ from kd_core.experiments.equal_budget import BASELINE, HINTON, SMOOTHED, Standin
 from kd_core.experiments.story import StoryConfig
 from kd_core.experiments.table import Row
 from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.models import build
 from kd_core.models.config import ModelConfig
 from pages.shared.figures.experiments import objective_differences
 
@@ -27,6 +28,12 @@ ROWS = [
 
 
 # ------------------------------------------------------------------------------------------------- what is trained
+
+
+def test_ones_own_large_images_make_no_large_networks():
+    given = equal_budget.budget("own.birds.0123456789ab.8.3x224x224.1640.411")
+    for model in (given.teacher, given.student):
+        assert build.parameter_count(build.blueprint(model, (3, 224, 224), 8)) < 10_000
 
 
 def test_all_objectives_take_part_and_differ_in_what_is_minimised_alone():
