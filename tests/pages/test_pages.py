@@ -37,6 +37,7 @@ from kd_core.experiments import equal_budget, paper, presets
 from kd_core.experiments import story as experiments_story
 from kd_core.experiments.advice import after, evidence
 from kd_core.experiments.comparison import Sources, compare
+from kd_core.experiments.defaults import network
 from kd_core.experiments.presets import PRESETS
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute
@@ -979,9 +980,7 @@ def test_a_sweep_takes_students_of_any_kind_and_part_of_the_images(open_page, ho
     app.button(key="sweep").click().run()
     store = services._opened(homes["trained"]).store
     runs = store.runs(batch=store.runs()[0].batch)
-    assert {run.config.model for run in runs} == {
-        ModelConfig(name="cnn", channels=(8, 16)), ModelConfig(hidden=(20, 10)),
-    }  # fmt: skip
+    assert {run.config.model for run in runs} == {network("cnn 8-16"), ModelConfig(hidden=(20, 10))}
     assert {run.config.transfer_set.fraction for run in runs} == {0.5}
     wait_until_idle(store)
     app.run()
