@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple, get_args
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import Config, LabError, flattened
@@ -43,7 +43,7 @@ def say(text: str, to: Console = console, style: str | None = None) -> None:
 
 def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
     """Print a table."""
-    table = Table(*head, title=title)
+    table = Table(*(Column(name, overflow="fold") for name in head), title=title)  # no name is cut off
     for row in rows:
         table.add_row(*row)
     console.print(table)
