@@ -116,9 +116,7 @@ def published_input(name: str) -> Input:
 
 def _config_of_timm(name: str) -> Any:
     """What timm says of a network's published weights; its general words where it publishes none."""
-    from timm.models import PretrainedCfg
-
-    return timm().get_pretrained_cfg(_checked(name)) or PretrainedCfg()
+    return timm().get_pretrained_cfg(_checked(name)) or timm().models.PretrainedCfg()
 
 
 def _checked(name: str) -> str:
