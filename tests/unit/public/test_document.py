@@ -32,7 +32,7 @@ def test_the_documents_code_runs(block, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     needs = re.match(r"# needs (\w+)", block)
     if needs and importlib.util.find_spec(needs[1]) is None:
-        compile(block, "python.md", "exec")  # what others' packages make of it: docs/measurements/peers.md
+        compile(block, "python.md", "exec")  # run by hand, as the document says
         return
     exec(block, {**of_the_reader(), "torch": torch})
 
