@@ -149,8 +149,7 @@ class Pair(NamedTuple):
             counts = {"student": class_count(make(), given, "student")}
             counts |= {f"teacher{i or ''}": class_count(each, given, "teacher") for i, each in enumerate(teachers)}
         given = check_classes(given, counts)
-        if settings.jitter_pixels and given.train_images.ndim != 4:
-            raise DataError("jitter_pixels moves images, (N, C, H, W), and these inputs are none: leave it out")
+        _check_augmentation(settings, given)
         _say(progress, "the teacher looks at all examples")
         with torch.inference_mode():
             known = torch.stack([given.logits(each, given.train_images) for each in teachers])
@@ -198,6 +197,18 @@ def _training(settings: Mapping[str, Any]) -> TrainingConfig:
     if "auto" in (values["precision"], values.get("memory_format")):
         raise ConfigError("auto follows from networks that KD Lab knows: choose precision float32 or bfloat16")
     return TrainingConfig(**values)
+
+
+def _check_augmentation(settings: TrainingConfig, given: Given) -> None:
+    """Raise DataError where inputs are no images that can be changed so."""
+    names = ("jitter_pixels", "flip", "colour", "randaugment", "mixup", "cutmix")
+    for name in (name for name in names if getattr(settings, name)):
+        if given.train_images.ndim != 4:
+            raise DataError(f"{name} changes images, (N, C, H, W), and these inputs are none: leave it out")
+        if name in ("colour", "randaugment") and given.train_images.dtype != torch.uint8:
+            raise DataError(
+                f"{name} changes colours from 0 to 255: give uint8 images, and normalise them in preprocess"
+            )
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:

@@ -228,6 +228,12 @@ class Silent(nn.Module):
         return inputs[:, :CLASSES]
 
 
+IMAGES = torch.rand(30, 3, 8, 8), torch.arange(30) % CLASSES
+FLOATS = {"data": (IMAGES, IMAGES)} | dict.fromkeys(
+    ("student", "teacher"), nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES))
+)
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
@@ -268,7 +274,11 @@ class Silent(nn.Module):
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"epoch": 3}, "there is no setting called epoch"),
         ({"precision": "auto"}, "choose precision"),
-        ({"jitter_pixels": 1}, "jitter_pixels moves images"),
+        ({"jitter_pixels": 1}, "jitter_pixels changes images"),
+        ({"flip": True}, "flip changes images"),
+        ({"mixup": 0.2}, "mixup changes images"),
+        (FLOATS | {"colour": 0.2}, "colour changes colours from 0 to 255"),
+        (FLOATS | {"randaugment": 1}, "randaugment changes colours from 0 to 255"),
         ({"student": nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, CLASSES)), "batch_size": 53}, "another batch_size"),
     ],
 )
