@@ -349,21 +349,20 @@ def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> Trainin
             " targets that know nothing; a teacher trained with it can teach worse (Müller et al. 2019)."
         ),
     )
-    try:
-        learning_rate = float(rate)
-    except ValueError:
-        wrong.append(_("The learning rate must be a number such as 0.003, got '{text}'", text=rate[:40]))
-        return base
     changes = {
         "optimizer": optimizer,
         "schedule": schedule,
-        "learning_rate": learning_rate,
         "batch_size": int(batch_size),
         "jitter_pixels": int(jitter),
         "label_smoothing": float(smoothing),
         **_augmentation(base, key),
         **_care(base, key),
     }
+    try:
+        changes["learning_rate"] = float(rate)
+    except ValueError:  # once all is drawn: what is refused takes no field away
+        wrong.append(_("The learning rate must be a number such as 0.003, got '{text}'", text=rate[:40]))
+        return base
     return with_changes(base, changes, wrong)
 
 

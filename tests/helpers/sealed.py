@@ -206,6 +206,8 @@ def shell(folder: Path) -> dict[str, Any]:
     student = train_here(store, tiny_config("distilled", teachers=(teacher,)))
     paused = train_here(store, tiny_config(epochs=3), requested=lambda: "pause")
     weights, bundle, source = store.folder(teacher).weights, folder / "tmp" / "bundle.zip", folder / "tmp" / "mine"
+    config = folder / "tmp" / "config.json"
+    config.write_text(tiny_config("baseline", epochs=1).model_dump_json())
     store.close()
     for label in ("left", "right"):
         (source / label).mkdir(parents=True)
@@ -222,6 +224,9 @@ def shell(folder: Path) -> dict[str, Any]:
         "pack": [teacher, str(bundle)],
         "unpack": [str(bundle)],
         "export": [student],
+        "predictions": [student, "--out", str(folder / "tmp" / "predictions.csv")],
+        "run": [str(config)],
+        "sweep": ["--teacher", teacher, "--student", "mlp 8", "--temperatures", "4", "--alphas", "0.9", *tiny[2:]],
         "recipe": ["main", "--dataset", "digits"],
         "objectives": ["--dataset", "digits", "--seeds", "1"],
         "limits": ["small", "--shipped"],

@@ -33,8 +33,9 @@ ASKED_ANEW = {
     "Compare": {"Speed"},
     "Sweep": {
         "Teacher",
-        "Units in the hidden layer",
+        "Students",
         "Seeds",
+        "Share of the training images, %",
         "Temperatures",
         "Alphas (weight of the soft loss)",
         "Epochs",

@@ -29,6 +29,7 @@ KEYS = {
         "paper_experiment",
     ),
     "mistake": ("break_mistake",),
+    "of": ("mistakes_of",),
     "on": ("limits_dataset", "demo_dataset", "paper_dataset", "contest_dataset", "break_dataset"),
     "order": ("runs_order",),
     "other": ("differs_from",),
