@@ -84,7 +84,9 @@ window.walk = (() => {
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (data) {
     if (!this.walked) { this.walked = true; this.addEventListener("message", (event) => heard(event.data)); }
-    const rerun = typeof data !== "string" && fields(new Uint8Array(data.buffer ?? data)).get(RERUN);
+    const view = ArrayBuffer.isView(data);
+    const bytes = view ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : data;
+    const rerun = typeof data !== "string" && fields(new Uint8Array(bytes)).get(RERUN); // messages share buffers
     if (rerun && !fields(rerun).get(OF_ITSELF)) { // a part that polls asks nothing
       clock.asked = ++clock.time;
       clock.part = textOf(fields(rerun).get(PART));
