@@ -44,6 +44,11 @@ from kd_core.runs.run import Run
 from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
 
+Teacher = Annotated[
+    str | None,
+    typer.Option(help="Run id of a trained teacher, or its start, or 'last'; or a network to train as one."),
+]
+
 
 def redo_recipe(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(paper.experiments())}, or all.")],
@@ -95,10 +100,7 @@ def objectives(
     student: Annotated[
         str | None, typer.Option(help=f"{STUDENT}; by default a small cnn, as some objectives compare maps.")
     ] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="Run id of a trained teacher, or its start, or 'last'; or a network to train as one."),
-    ] = None,
+    teacher: Teacher = None,
     objective: Annotated[
         list[str] | None, typer.Option(help="Only this one; repeat for several. By default all that fit the pair.")
     ] = None,
@@ -240,10 +242,7 @@ def limits(
         ),
     ] = None,
     student: Annotated[str | None, typer.Option(help=f"{STUDENT}; by default what suits the data set.")] = None,
-    teacher: Annotated[
-        str | None,
-        typer.Option(help="Run id of a trained teacher, or its start, or 'last'; or a network to train as one."),
-    ] = None,
+    teacher: Teacher = None,
     seeds: Annotated[
         int, typer.Option(min=1, max=limits_catalogue.MAX_SEEDS, help="Runs of each line, seeds 0, 1, …")
     ] = limits_catalogue.SEEDS,

@@ -35,16 +35,16 @@ def table(
     label, predicted: classes by their index, and by name beside them. probability: of the predicted class at T = 1.
     margin: as margins has it. loss: cross-entropy in nats. logit_0, logit_1, …: of the classes in their order.
     """
-    said, rows, names = predictions(logits), np.arange(len(labels)), np.array(class_names)
+    predicted, rows, names = predictions(logits), np.arange(len(labels)), np.array(class_names)
     columns = {
         "image": rows,
         **({} if files is None else {"file": files}),
         "label": labels,
         "label_name": names[labels],
-        "predicted": said,
-        "predicted_name": names[said],
-        "correct": said == labels,
-        "probability": softened(logits, 1.0)[rows, said],
+        "predicted": predicted,
+        "predicted_name": names[predicted],
+        "correct": predicted == labels,
+        "probability": softened(logits, 1.0)[rows, predicted],
         "margin": margins(logits, labels),
         "loss": losses(logits, labels),
     }

@@ -120,6 +120,11 @@ def shipped_network(name: str) -> Network:
     return Network(facts["config"]["model"], shipped.weights_of(name, facts), seen["mean"], seen["std"])
 
 
+def is_plain(model: Mapping[str, Any]) -> bool:
+    """Whether a model's config is that of a plain mlp, which can be packed."""
+    return model["name"] == "mlp" and not model.get("batch_norm") and model.get("activation", "relu") == "relu"
+
+
 def browser_file(networks: Mapping[str, Network]) -> bytes:
     """Networks by name, as browser_models has them by role. Raises LabError where one is no plain mlp."""
     from safetensors.numpy import save
@@ -135,7 +140,7 @@ def packed(
     tensors: dict[str, NDArray[Any]] = {}
     program: dict[str, list[dict[str, Any]]] = {}
     for role, (model, weights, mean, std) in networks.items():
-        if model["name"] != "mlp" or model.get("batch_norm") or model.get("activation", "relu") != "relu":
+        if not is_plain(model):
             raise LabError(f"{role} is no plain mlp")
         layers = _layers(weights, mean, std)
         nodes: list[dict[str, Any]] = []

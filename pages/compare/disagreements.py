@@ -44,7 +44,7 @@ def disagreements(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
             images=len(labels),
         )
     )
-    _look_at(differing, runs, logits, key=f"differing_{first.id}_{other}")
+    _look_at(differing, runs, logits, "differing", of=f"{first.id}_{other}")
 
 
 def mistakes(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
@@ -65,7 +65,7 @@ def mistakes(runs: Sequence[Run], logits: Mapping[str, Logits]) -> None:
             loss=losses(logits[of][wrong[:1]], labels[wrong[:1]])[0],
         )
     )
-    _look_at(wrong, runs, logits, key=f"mistakes_{of}")
+    _look_at(wrong, runs, logits, "mistakes", of=of)
 
 
 def _predictions(run_id: str, logits: Logits, labels: NDArray[np.int64], dataset: str) -> None:
@@ -89,14 +89,19 @@ def _made(
     return predictions.as_file(predictions.table(logits, labels, class_names, files), kind)
 
 
-def _look_at(chosen: NDArray[np.int64], runs: Sequence[Run], logits: Mapping[str, Logits], *, key: str) -> None:
-    """Show the first of these test images, and the softened bars of all models for the one that is picked."""
+def _look_at(
+    chosen: NDArray[np.int64], runs: Sequence[Run], logits: Mapping[str, Logits], kind: str, *, of: str
+) -> None:
+    """Show the first of these test images, and the softened bars of all models for the one that is picked.
+
+    kind, of: whose images these are, for the keys of what is drawn.
+    """
     images, labels = services.test_set(runs[0].config.dataset)
     class_names = services.class_names(runs[0].config.dataset)
     shown = chosen[:TILES]
     named = index_of_address(st.query_params.get(IMAGE, ""), len(labels))
     index = named if named is not None and named in shown else int(shown[0])
-    picked = test_image_grid((images, labels), class_names, shown, selected=index, key=key)
+    picked = test_image_grid((images, labels), class_names, shown, selected=index, key=f"{kind}_{of}")
     if picked is not None:
         st.query_params[IMAGE] = f"{TEST}{picked}"
         st.rerun()
@@ -107,4 +112,4 @@ def _look_at(chosen: NDArray[np.int64], runs: Sequence[Run], logits: Mapping[str
     of_image = {run.id: logits[run.id][index] for run in runs}
     with bars:
         temperature_slider(key="temperature")
-        temperature_bars(runs, of_image, class_names, int(labels[index]), key=f"{key.split('_')[0]}_bars")
+        temperature_bars(runs, of_image, class_names, int(labels[index]), key=f"{kind}_bars")

@@ -21,7 +21,6 @@ from pages.shared.words import in_language, literal, refusals, say_refusal
 
 PROGRAM_HEIGHT = 420
 """Pixels of a program that is read on the page."""
-MOST_AT_ONCE = 1024
 MEANINGS = {
     export_checks.WEIGHTS: said("Weights for PyTorch, as safetensors: nothing in it can run"),
     export_checks.ONNX: said("ONNX, float32, any number of images at once"),
@@ -148,7 +147,7 @@ def written_otherwise(run: Run, checks: Checks) -> None:
             "batch": batch.number_input(
                 _("Images at once"),
                 min_value=1,
-                max_value=MOST_AT_ONCE,
+                max_value=export_checks.MOST_AT_ONCE,
                 value=None,
                 placeholder=_("any number"),
                 key=f"batch_{run.id}",

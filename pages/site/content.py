@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,17 +87,14 @@ def story_of(batch: str | None) -> Story:
 
 
 def _networks(runs: list[Run]) -> dict[str, Network]:
+    """Role -> network; none where one of them cannot be packed."""
+    if not all(opening.is_plain(run.config.model.model_dump()) for run in runs):
+        return {}
     networks: dict[str, Network] = {}
     for run in runs:
-        if run.config.model.name != "mlp":
-            return {}
         trained = services.trained(run.id)
         weights = {name: weight.numpy() for name, weight in trained.model.state_dict().items()}
         networks[run.config.role] = Network(run.config.model.model_dump(), weights, trained.mean, trained.std)
-    try:
-        opening.packed(networks)
-    except LabError:
-        return {}
     return networks
 
 
@@ -110,7 +108,9 @@ def model_files(story: Story) -> dict[str, bytes]:
     """Networks that answer drawings, by the name that pages fetch them by."""
     shown = opening.opening(story.shown.dataset)
     files = {} if shown is None else {shown.dataset: opening.browser_models(shown.dataset)}
-    return files | ({story.file: opening.browser_file(story.networks)} if story.networks else {})
+    if story.networks and story.file not in files:
+        files[story.file] = opening.browser_file(story.networks)
+    return files
 
 
 def of_story(story: Story) -> bytes:
@@ -213,7 +213,7 @@ def temperature_data(story: Story) -> dict[str, Any]:
 def temperature_texts(story: Story) -> dict[str, tuple[str, dict[str, object]]]:
     """The prose of Temperature, in Markdown, with its values."""
     texts, classes = (
-        prose(str(gradient.__file__).replace("gradient.py", "page.py")),
+        prose(str(Path(gradient.__file__).with_name("page.py"))),
         len(story.shown.material.class_names),
     )
     count = said("ten") if classes == 10 else f"{classes:,}"
@@ -224,7 +224,7 @@ def temperature_texts(story: Story) -> dict[str, tuple[str, dict[str, object]]]:
 
 def questions(story: Story) -> list[Question]:
     """The lesson's questions with their truths, in the language that is read; those that these models can answer."""
-    asked = []
+    answerable = []
     for step in STEPS:
         question = ask(step.question, story.shown.material, as_markdown) if step.question else None
         if question is None:
@@ -236,8 +236,8 @@ def questions(story: Story) -> list[Question]:
         }
         answers = [_(answer) for answer in question.answers.values()]
         true = [*question.answers].index(question.answer)
-        asked.append(Question(_(step.title), _(question.prompt), texts, step.formula, answers, true))
-    return asked
+        answerable.append(Question(_(step.title), _(question.prompt), texts, step.formula, answers, true))
+    return answerable
 
 
 def end_of_lesson() -> dict[str, list[str]]:

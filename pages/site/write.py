@@ -194,14 +194,14 @@ def _temperature(story: Story) -> Page:
 
 
 def _playground() -> Page:
-    texts = prose(playground.__file__.replace("playground.py", "page.py"))
+    texts = prose(str(Path(playground.__file__).with_name("page.py")))
     data = {PLAYGROUND.name: {"situations": playground.situations()}, DIGITS.name: {}}
     values = {"about": html_of(texts["about"]), "digits": html_of(texts["digits"])}
     return Page(_("Playground"), _("Playground"), (PLAYGROUND, DIGITS), "", data, values)
 
 
 def _questions(story: Story) -> Page:
-    asked = [
+    items = [
         {
             **each._asdict(),
             **{part: html_of(text) for part, text in each.markdown.items()},
@@ -213,7 +213,7 @@ def _questions(story: Story) -> Page:
     ]
     end = {name: [title, [*map(_inline, texts)]] for name, (title, *texts) in content.end_of_lesson().items()}
     values = {
-        "asked": asked,
+        "items": items,
         "words": {name: _(say(f"words.{name}")) for name in WORDS},
         "models": html_of(story.shown.sentence),
         **end,

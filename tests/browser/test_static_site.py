@@ -7,36 +7,32 @@ from threading import Thread
 import pytest
 from accessible import assert_accessible
 from playwright.sync_api import expect
+from sites import written_site
 
-from pages.site.write import write_site
 from tests.browser.test_playground import IN_SHADOW, distill_digits, errors, trained
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Its folder."""
-    folder, home = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KD_HOME", str(home))
-        write_site(folder)
-    return folder
+    return written_site(tmp_path_factory)
 
 
 @pytest.fixture
 def open_page(site, new_page):
     """open_page("temperature", "T=2") -> that page, without a network; what it asks for is of the site alone."""
-    asked = []
+    requests = []
 
     def open_it(name, at="", **look):
         page = new_page(**look)
         page.add_init_script(IN_SHADOW.replace("[data-testid=stBidiComponentIsolated]", "main > div"))
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requests.append(request.url))
         page.context.set_offline(True)
         page.goto(f"{(site / f'{name}.html').as_uri()}#{at}")
         return page
 
     yield open_it
-    assert all(address.startswith(("file:", "blob:", "data:")) for address in asked), asked
+    assert all(address.startswith(("file:", "blob:", "data:")) for address in requests), requests
 
 
 def draw(page, times=8):

@@ -244,9 +244,9 @@ def test_int8_that_loses_too_much_is_withheld_and_handed_out_on_request(store, m
     assert export_checks.read_checks(store.folder(run.id)) == checks
     assert b"model.onnx" in offline_page.browser_page(store.folder(run.id))
     for words in ([], ["--anyway"]):
-        said = CliRunner().invoke(app, ["export", run.id, "--out", str(tmp_path / "".join(words)), *words])
-        assert (said.exit_code, (tmp_path / "".join(words) / export_checks.ONNX_INT8).exists()) == (0, bool(words))
-        assert "worse than the original by more than chance" in said.stderr
+        done = CliRunner().invoke(app, ["export", run.id, "--out", str(tmp_path / "".join(words)), *words])
+        assert (done.exit_code, (tmp_path / "".join(words) / export_checks.ONNX_INT8).exists()) == (0, bool(words))
+        assert "worse than the original by more than chance" in done.stderr
 
 
 def test_a_file_that_gives_no_numbers_is_removed_and_may_not_come_back(store, monkeypatch):
@@ -302,10 +302,10 @@ def test_a_program_for_a_fixed_number_of_images_fills_it_with_its_picture(
     (folder / "model.onnx").write_bytes((store.folder(run.id).export / "model.onnx").read_bytes())
     (folder / "classify.py").write_text(snippets.classify(store.folder(run.id), checks), encoding="utf-8")
     photographed(digits.test_images[5][0].numpy()).save(folder / "photo.jpg")
-    said = in_this_process(folder, ["photo.jpg"], monkeypatch, capsys)
+    printed = in_this_process(folder, ["photo.jpg"], monkeypatch, capsys)
     image = picture.read_picture((folder / "photo.jpg").read_bytes())[None, None]
     expected = torch.softmax(torch.from_numpy(artifacts.load_trained(store.folder(run.id))(image)[0]), dim=0).numpy()
-    np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=1e-5)
+    np.testing.assert_allclose([float(line.split("\t")[1]) for line in printed.splitlines()], expected, atol=1e-5)
 
 
 def test_what_a_visitor_wants_written_anew_is_written_so(store, run):
@@ -474,11 +474,11 @@ def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, m
     (folder / "classify.py").write_text(program, encoding="utf-8")
     small = np.random.default_rng(3).integers(0, 256, (6, 9, 3), np.uint8)
     Image.fromarray(small).resize((90, 60), Image.Resampling.BICUBIC).save(folder / "picture.png")
-    said = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
+    printed = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
     image = picture.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
     logits = artifacts.load_trained(store.folder(run.id))(image)[0]
     expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
-    np.testing.assert_allclose([float(line.split("\t")[1]) for line in said.splitlines()], expected, atol=1e-5)
+    np.testing.assert_allclose([float(line.split("\t")[1]) for line in printed.splitlines()], expected, atol=1e-5)
 
 
 def test_the_browser_snippet_pins_its_library_and_names_the_classes():
@@ -535,8 +535,8 @@ def test_the_shell_lists_the_worst_and_writes_all_predictions(store, run, tmp_pa
     for ending, read in (("csv", pd.read_csv), ("parquet", pd.read_parquet)):
         file = tmp_path / f"said.{ending}"
         words = ["predictions", run.id, "--out", str(file), "--worst", "3", "--pictures", str(tmp_path / ending)]
-        said = runner.invoke(app, words, env=wide)
-        assert said.exit_code == 0, said.output
+        done = runner.invoke(app, words, env=wide)
+        assert done.exit_code == 0, done.output
         rows = read(file)
         assert len(rows) == len(digits.test_labels)
         assert (~rows["correct"]).sum() == run.results["test_errors"]
@@ -545,7 +545,7 @@ def test_the_shell_lists_the_worst_and_writes_all_predictions(store, run, tmp_pa
         assert [int(path.stem.split("-")[-1]) for path in pictures] == [*worst]
         for path, index in zip(pictures, worst, strict=True):
             assert (np.asarray(Image.open(path)) == digits.test_images[index][0].numpy()).all()
-            assert f"\u2502 {index} " in said.stdout
+            assert f"\u2502 {index} " in done.stdout
         refused = runner.invoke(app, words, env=wide)
         assert refused.exit_code == 2
         assert "is there already" in refused.stderr

@@ -48,3 +48,10 @@ def home_with(home: Path, runs: dict[str, RunConfig]) -> Iterator[Path]:
     yield home
     services._jobs(home).close()
     services._opened(home).store.close()
+
+
+def choose_pair(app: AppTest, *, student: str, teacher: str) -> AppTest:
+    """Choose an experiment's own pair on digits, for one epoch, and run the page."""
+    app.text_input(key="pair digits student").set_value(student)
+    app.selectbox(key="pair digits teacher").set_value(teacher)
+    return app.number_input(key="pair digits epochs").set_value(1).run()

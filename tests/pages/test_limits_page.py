@@ -1,7 +1,7 @@
 """When does it not help?, as Streamlit runs it: predicted first, shown then, and redone at a press."""
 
 import pytest
-from app_test import app_on, home_with
+from app_test import app_on, choose_pair, home_with
 from tiny import LIMITS, tiny_config
 from waiting import wait_until
 
@@ -102,11 +102,9 @@ def test_one_press_redoes_it_with_the_seeds_chosen_and_shows_that(open_limits, l
     assert {run.status for run in store.runs()} == {"finished"}
 
 
-def test_an_experiment_is_made_with_any_pair_and_nothing_that_ships_is_shown_for_it(open_limits, limits_home):
+def test_an_experiment_is_made_with_any_pair_and_shows_nothing_that_ships(open_limits, limits_home):
     app = open_limits(experiment="small", seeds="3", guess="small.digits.skip")
-    app.selectbox(key="pair digits teacher").set_value("giant")
-    app.text_input(key="pair digits student").set_value("mlp 7")
-    app.number_input(key="pair digits epochs").set_value(1).run()
+    choose_pair(app, student="mlp 7", teacher="giant")
     assert "A student (mlp 7) learns from the teacher" in words(app)
     assert "The teacher is mlp 16." in words(app)
     assert "Nothing of it has been trained yet" in words(app)

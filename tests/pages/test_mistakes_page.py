@@ -1,7 +1,7 @@
 """The page of the mistakes that are made on purpose, as Streamlit runs it."""
 
 import pytest
-from app_test import app_on, home_with
+from app_test import app_on, choose_pair, home_with
 from tiny import TINY, tiny_config
 from waiting import wait_until
 
@@ -101,9 +101,7 @@ def test_one_press_trains_both_and_says_what_the_mistake_costs(open_lesson, less
 
 def test_a_mistake_is_made_with_any_pair_and_measured(open_lesson, lesson_home):
     app = open_lesson(mistake="no_t_squared", on="digits", seeds="3")
-    app.text_input(key="pair digits student").set_value("mlp 6")
-    app.selectbox(key="pair digits teacher").set_value("teacher")
-    app.number_input(key="pair digits epochs").set_value(1).run()
+    choose_pair(app, student="mlp 6", teacher="teacher")
     assert "Both students (mlp 6)" in words(app)
     assert "The teacher is mlp 16" in words(app)
     assert "What the student feels" in words(app)

@@ -27,8 +27,8 @@ def test_fresh_processes_give_the_same_precision_and_weights():
 
 def test_the_first_question_to_timm_in_a_process_is_answered():
     """It imports torchvision, which has to be mended before."""
-    asked = (
+    program = (
         "from kd_core.models.architectures import stock; print(stock.published_input('timm/mobilenetv4_conv_small'))"
     )
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout[:6]) == (0, "Input("), done.stderr

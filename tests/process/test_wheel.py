@@ -96,9 +96,9 @@ def test_the_wheel_names_its_command_and_its_extras(environment):
 
 def test_pip_installs_it_in_a_new_environment_and_it_says_its_version(shell, environment):
     known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    said = shell("--version")
-    assert (said.returncode, said.stderr) == (0, "")
-    assert said.stdout.startswith(f"kd-lab {known} (Python ")
+    shown = shell("--version")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.startswith(f"kd-lab {known} (Python ")
     where = subprocess.run(
         [environment / "bin/python", "-c", "import kd_core; print(kd_core.__file__)"],
         capture_output=True, text=True, cwd=environment,

@@ -248,7 +248,8 @@ class Lab:
     def submit_sweep(self) -> None:
         """Train a sweep of the plain story's teacher from the sweep page."""
         plain = self._key(STORIES["plain"].teacher_runs()[0].model_dump_json())
-        teacher = next(one for one in reversed(self.finished) if self.keys[one] == plain)  # a page lists the newest
+        # the newest, as a page lists no others of many
+        teacher = next(run_id for run_id in reversed(self.finished) if self.keys[run_id] == plain)
         seen = wait_until(
             lambda: (seen := self.look("sweep")).options.get("Teacher") and seen, 60, "no teacher to choose"
         )

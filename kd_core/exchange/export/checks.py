@@ -29,6 +29,10 @@ OPSETS = (18, 23)
 """Least and greatest: torch's exporter is written for the first, which every ONNX Runtime since 1.14 (2023) reads."""
 
 
+MOST_AT_ONCE = 1024
+"""Images of a graph that takes a fixed number."""
+
+
 class ExportError(LabError):
     """A run that cannot be exported, or an export that is not there; one sentence says why and what to do."""
 
@@ -40,7 +44,7 @@ class Options(Config):
     batch: int | None = Field(
         None,
         ge=1,
-        le=1024,
+        le=MOST_AT_ONCE,
         description="images that a graph takes at once, always so many; by default any number",
     )
     tolerance: float = Field(

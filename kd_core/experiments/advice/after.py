@@ -71,8 +71,8 @@ def changes(before: StoryConfig, then: StoryConfig) -> dict[str, tuple[Any, Any]
         if (model := getattr(then, role)) is not None
         for field in {*chain(*(known.reads for known in MODELS.values()))} - {*model.architecture.reads}
     }
-    found = differences([before, then])
-    return {name: (values[0], values[1]) for name, values in found.items() if name not in unread}
+    changed = differences([before, then])
+    return {name: (values[0], values[1]) for name, values in changed.items() if name not in unread}
 
 
 def advise(evidence: Evidence) -> list[Advice]:

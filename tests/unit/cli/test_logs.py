@@ -48,7 +48,7 @@ def test_tensorboard_reads_the_records_and_results(logged, store, tmp_path):
     assert [event.value for event in read.Scalars("test/errors")] == [run.results["test_errors"]]
 
 
-def test_mlflow_reads_settings_records_and_results_and_a_run_goes_on_as_the_same(logged, store, tmp_path, monkeypatch):
+def test_mlflow_reads_all_of_a_run_which_goes_on_as_the_same(logged, store, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
     run = logged("mlflow")
     from mlflow import MlflowClient

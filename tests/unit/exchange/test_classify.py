@@ -35,9 +35,9 @@ def pixels_of(tmp_path, monkeypatch):
         (tmp_path / "classify.py").write_text(snippets.python_snippet(checks.ONNX, "model.onnx", images), "utf-8")
         (tmp_path / "picture").write_bytes(content)
         monkeypatch.setattr(sys, "argv", ["classify.py", "picture"])
-        told = runpy.run_path("classify.py", run_name="__main__")
-        assert told["logits"].tolist() == told["images"].ravel().tolist()
-        return told["images"][0]
+        names = runpy.run_path("classify.py", run_name="__main__")
+        assert names["logits"].tolist() == names["images"].ravel().tolist()
+        return names["images"][0]
 
     return read
 

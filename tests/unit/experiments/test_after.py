@@ -341,7 +341,7 @@ def test_a_difference_of_5_and_3_of_140_is_none():
     """Of a teacher with half of the errors, 5 beside 3 would come in 9% of all cases."""
     few = Judged(LABELS[:140], wrong(TEACHER[:140], 1), wrong(TEACHER[:140], 3), TEACHER[:140])
     assert stats.binom.sf(4, 8, 1 / 3) > 0.05
-    assert [one for one in advise(good(judged=few, teacher_errors=(5, 140))) if one.about == "teacher"] == []
+    assert [each for each in advise(good(judged=few, teacher_errors=(5, 140))) if each.about == "teacher"] == []
 
 
 def test_a_brought_teacher_that_is_worse_is_the_first_thing_said():

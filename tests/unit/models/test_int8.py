@@ -72,7 +72,7 @@ def test_a_layer_that_is_0_throughout_stays_so():
     assert model(torch.zeros(4, 3)).eq(0).all()
 
 
-def test_a_finished_run_goes_on_int8_aware_at_a_lower_rate_and_is_saved_as_floats(store):
+def test_a_run_goes_on_int8_aware_at_a_lower_rate_and_is_saved_as_floats(store):
     run = store.get(train_here(store, tiny_config(epochs=4)))
     config = story.continued(run, story.int8_epochs(run), int8_aware=True)
     assert config.training.int8_aware

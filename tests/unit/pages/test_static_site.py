@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jinja2.utils import htmlsafe_json_dumps
 from safetensors.numpy import load as load_tensors
+from sites import written_site
 from typer.testing import CliRunner
 
 from kd_core.base.config import LabError
@@ -27,7 +28,7 @@ from pages.shared.session import services
 from pages.shared.tokens import css
 from pages.shared.words import literal
 from pages.site import content
-from pages.site.write import html_of, write_site
+from pages.site.write import html_of
 from pages.temperature.dark_knowledge import KNOWLEDGE
 from pages.temperature.gradient import FELT
 
@@ -42,10 +43,7 @@ PARTS = {
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    folder, home = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("home")
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("KD_HOME", str(home))
-        write_site(folder)
+    folder = written_site(tmp_path_factory)
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 

@@ -106,7 +106,7 @@ def digits_pair():
     return dataset, make(), make
 
 
-def test_baseline_and_student_start_from_the_same_weights_and_a_seed_from_its_own(teacher):
+def test_baseline_and_student_start_alike_and_a_seed_from_its_own_weights(teacher):
     never = kd.distill(
         student=student, teacher=teacher, data=(TRAIN, TEST), seeds=2, **BRIEF | {"learning_rate": 1e-9, "epochs": 1}
     )

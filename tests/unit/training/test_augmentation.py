@@ -64,13 +64,13 @@ def test_teacher_and_student_and_baseline_see_the_same_views(digits):
     assert torch.equal(seen[0], views_of(Training(baseline(**ALL), digits))[0])
 
 
-def test_a_teacher_of_original_images_is_asked_once_and_the_student_sees_them_changed(digits):
-    teacher, asked = build.build(TINY, digits.image_shape, 10), []
-    teacher.register_forward_pre_hook(lambda _, inputs: asked.append(len(inputs[0])))
+def test_of_original_images_the_teacher_is_asked_once_the_student_sees_changed(digits):
+    teacher, batches = build.build(TINY, digits.image_shape, 10), []
+    teacher.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
     config = distilled(view="original", flip=True)
     training = finish(Training(config, digits, teachers=[teacher]))
     assert config.reads_teacher_logits
-    assert sum(asked) == len(digits.train_labels)
+    assert sum(batches) == len(digits.train_labels)
     assert not torch.equal(views_of(training)[0], training.inputs(training.images[:64]))
 
 
