@@ -40,17 +40,6 @@ def test_an_address_brings_its_view_back():
     assert opened(fruit="plum", count="5").markdown[0].value == "5 of plum"
 
 
-def test_a_control_that_a_browser_draws_anew_starts_on_its_choice():
-    """What a cut-off run of the page was to set is lost, and a control that starts elsewhere sends that as a choice."""
-    app = opened(fruit="plum", count="5")
-    for fruit, count in ((2, 2), (2, 2)):
-        assert (app.selectbox[0].proto.default, [*app.button_group[0].proto.default]) == (fruit, [count])
-        app.run()
-    app.selectbox[0].set_value("apple").run()
-    app.run()
-    assert app.selectbox[0].proto.default == 0
-
-
 @pytest.mark.parametrize("nonsense", ["", "melon", "1e999", "\x00", "Pear", "a" * 5000])
 def test_what_is_no_option_reads_as_the_default(nonsense):
     app = opened(fruit=nonsense, count=nonsense)

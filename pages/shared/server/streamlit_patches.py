@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
@@ -210,6 +211,60 @@ def newest(shown: str, written: list[str], is_bound: Callable[[str], bool]) -> s
     return urlencode(wished | replaced, doseq=True) if replaced else shown
 
 
+def send_until_shown(register_widget: Callable[..., Any]) -> Callable[..., Any]:
+    """Patch SessionState.register_widget: send a value that a page has set until the browser shows it.
+
+    Fault: it is sent once. Where a click clears what waits to be sent, the widget opens on its lowest or first value,
+    which counts as chosen from the next click on.
+    Still needed: test_a_field_keeps_what_its_page_set_though_the_browser_missed_it fails without it.
+    """
+
+    def register_and_send(state: Any, metadata: Any, key: str | None) -> Any:
+        result = register_widget(state, metadata, key)
+        shown, unseen = _shown_and_unseen(state)
+        missing = metadata.id not in shown and result.value != metadata.deserializer(None)
+        if key is None or not (result.value_changed or missing or metadata.id in unseen):
+            return result
+        unseen.setdefault(metadata.id, shown.get(metadata.id))
+        return replace(result, value_changed=True)
+
+    return register_and_send
+
+
+def take_no_old_value(set_widgets_from_proto: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch SessionState.set_widgets_from_proto: what a page has set is not undone by a browser that missed it.
+
+    Fault: with each click a browser sends the values of all widgets. Of two clicks at once the second brings those from
+    before the first, such as a button that fills a form.
+    Where nothing but the old value is new, its visitor has put it back.
+    Still needed: test_a_field_that_a_button_filled_stays_so_at_the_next_click fails without it.
+    """
+
+    def set_new_values(state: Any, sent: Any) -> None:
+        shown, unseen = _shown_and_unseen(state)
+
+        def is_news(widget: Any) -> bool:
+            kind = widget.WhichOneof("value") or "id"
+            return shown.get(widget.id, widget) != widget or ("trigger" in kind and bool(getattr(widget, kind)))
+
+        new, something_is = type(sent)(), any(map(is_news, sent.widgets))
+        for widget in sent.widgets:
+            if not (something_is and unseen.get(widget.id) == widget):
+                unseen.pop(widget.id, None)
+                new.widgets.append(widget)
+        shown.clear()
+        shown.update((widget.id, widget) for widget in sent.widgets)
+        set_widgets_from_proto(state, new)
+
+    return set_new_values
+
+
+def _shown_and_unseen(state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a session's browser last sent of its widgets, by id; and what it had sent of those set by a page since."""
+    kept = vars(state.query_params)  # the state itself has slots
+    return kept.setdefault("widgets_shown", {}), kept.setdefault("widgets_unseen", {})
+
+
 @cache
 def frontend() -> tuple[str, bytes]:
     """Read the script of the frontend that speaks of a lost connection, in our words, and FRAME: its name, its content.
@@ -291,6 +346,8 @@ PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.reset": take_no_old_address,
     "streamlit.runtime.state.query_params:QueryParams._send_query_param_msg": remember_what_is_written,
     "streamlit.runtime.state.session_state:SessionState._run_callback_and_record_rerun": run_callbacks_whole,
+    "streamlit.runtime.state.session_state:SessionState.register_widget": send_until_shown,
+    "streamlit.runtime.state.session_state:SessionState.set_widgets_from_proto": take_no_old_value,
 }
 """What is replaced, and the function that makes its replacement of it."""
 

@@ -28,22 +28,14 @@ def chosen(
 
     widget: st.selectbox or st.segmented_control; look: its other arguments. key must not depend on what is chosen. An
     address that somebody else wrote, as a link does, wins over what the session has.
-
-    The choice is also where the control starts. What is set in the session reaches a browser once: where that run of
-    the page was cut off, the control would start on its first option and send that as a choice.
     """
     named, key_of_written = st.query_params.get(name), f"{key}_written"
     stands = st.session_state.get(key)
     if named != st.session_state.get(key_of_written, named) or stands not in options:
         stands = {str(option): option for option in options}.get(named or "", default)
-    start: dict[str, Any] = {}
-    if st.session_state.get(key, stands) != stands:
-        st.session_state[key] = stands  # and no start, which Streamlit takes for a contradiction
-    elif widget.__name__ == "selectbox":
-        start["index"] = options.index(stands)
-    else:
-        start["default"] = stands
-    choice: T = widget(label, options, key=key, **start, **look)
+    if key not in st.session_state or st.session_state[key] != stands:
+        st.session_state[key] = stands
+    choice: T = widget(label, options, key=key, **look)
     with undisturbed():
         if named != str(choice):
             st.query_params[name] = str(choice)
