@@ -333,13 +333,13 @@ def finding(mistake: str, of: Of, difference: SeedDifference) -> str:
         temperature=chosen.temperature,
         alpha=chosen.alpha,
     )
-    found = _many(difference.mean, mistake)
+    effect = _many(difference.mean, mistake)
     if difference.interval is None:
         return counted(
             "{found} {where}, with one seed: it takes {fewest} to say how sure that is.",
             "{found} {where}, with {count} seeds: it takes {fewest} to say how sure that is.",
             seeds,
-            found=found,
+            found=effect,
             where=where,
             fewest=FEWEST_SEEDS,
         )
@@ -352,17 +352,17 @@ def finding(mistake: str, of: Of, difference: SeedDifference) -> str:
             "**We cannot tell them apart** {where}: {found}, {of_seeds}. The harm, if there is any, is smaller than"
             " what this many seeds can show.",
             where=where,
-            found=found,
+            found=effect,
             of_seeds=of_seeds,
         )
     if difference.sign < 0:
         return said(
             "**Here the mistake does no harm**: {found} {where}, {of_seeds}.",
-            found=found,
+            found=effect,
             where=where,
             of_seeds=of_seeds,
         )
-    return said("**{found}** {where}, {of_seeds}.", found=found, where=where, of_seeds=of_seeds)
+    return said("**{found}** {where}, {of_seeds}.", found=effect, where=where, of_seeds=of_seeds)
 
 
 def _many(errors: float, mistake: str) -> Said:

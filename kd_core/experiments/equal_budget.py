@@ -214,13 +214,13 @@ def _sentence(standings: Sequence[Standing], reference: str, name: str) -> str:
     fewer = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean < 0]
     more = [label(objective) for objective, difference in compared.items() if difference.sure and difference.mean > 0]
     if not fewer and not more:
-        found = said("none can be told apart from {reference}", reference=name)
+        outcome = said("none can be told apart from {reference}", reference=name)
     elif not more:
-        found = said("{fewer}: fewer test errors than {reference}", fewer=_listed(fewer), reference=name)
+        outcome = said("{fewer}: fewer test errors than {reference}", fewer=_listed(fewer), reference=name)
     elif not fewer:
-        found = said("{more}: more test errors than {reference}", more=_listed(more), reference=name)
+        outcome = said("{more}: more test errors than {reference}", more=_listed(more), reference=name)
     else:
-        found = said(
+        outcome = said(
             "{fewer}: fewer test errors than {reference}. {more}: more test errors than {reference}",
             fewer=_listed(fewer),
             more=_listed(more),
@@ -230,7 +230,7 @@ def _sentence(standings: Sequence[Standing], reference: str, name: str) -> str:
         "After Holm's correction for {comparisons} comparisons at 5%: {found}. Whatever else differs may be luck: it is"
         " no gain and no loss.",
         comparisons=len(compared),
-        found=found,
+        found=outcome,
     )
 
 

@@ -40,8 +40,8 @@ def run_page(page: StreamlitPage) -> None:
     button.forget()
     explain_refused_uploads()
     if server_auth().asks_for_presenter and not rights.presenter():
-        kept, asked = (f"%3F{LANG}%3D{current()}", f"&{LANG}={current()}") if LANG in st.query_params else ("", "")
-        address, words = f".{ENTER}?to=/{page.url_path}{kept}{asked}", _("You present? Sign in")
+        of_page, of_form = (f"%3F{LANG}%3D{current()}", f"&{LANG}={current()}") if LANG in st.query_params else ("", "")
+        address, words = f".{ENTER}?to=/{page.url_path}{of_page}{of_form}", _("You present? Sign in")
         st.markdown(f'<small><a href="{address}" target="_self">{words}</a></small>', unsafe_allow_html=True)
 
 

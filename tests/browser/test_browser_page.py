@@ -83,9 +83,9 @@ def open_page(made, tmp_path, new_page, monkeypatch):
 def test_the_page_gives_the_logits_of_pytorch(open_page, made, digits, name):
     home, runs = made
     images = digits.test_images[:IMAGES].numpy()
-    said = open_page(name).evaluate(LOGITS, images.reshape(IMAGES, -1).tolist())
+    logits = open_page(name).evaluate(LOGITS, images.reshape(IMAGES, -1).tolist())
     original = artifacts.load_trained(folder_of(home, runs[name]))(images)
-    assert np.abs(np.array(said) - original).max() < 1e-3
+    assert np.abs(np.array(logits) - original).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["mlp", "plain", "cnn"])
@@ -94,12 +94,12 @@ def test_the_int8_page_gives_the_logits_of_onnx_runtime_to_a_step_of_its_grid(op
     images = digits.test_images[:IMAGES]
     page = open_page(name, "model_int8.onnx")
     assert "numbers of model_int8.onnx" in page.inner_text("body").replace("\n", " ")
-    said = np.array(page.evaluate(LOGITS, images.reshape(IMAGES, -1).tolist()))
+    logits = np.array(page.evaluate(LOGITS, images.reshape(IMAGES, -1).tolist()))
     runtime = write.run_onnx(home / "runs" / runs[name] / "export" / "model_int8.onnx")(
         images.to(torch.float32).numpy()
     )
-    assert (said.argmax(axis=1) == runtime.argmax(axis=1)).mean() >= 0.97
-    assert np.abs(said - runtime).max() < 0.01 * np.abs(runtime).max()
+    assert (logits.argmax(axis=1) == runtime.argmax(axis=1)).mean() >= 0.97
+    assert np.abs(logits - runtime).max() < 0.01 * np.abs(runtime).max()
 
 
 def test_drawings_are_centred_as_python_centres_them(open_page):
@@ -173,8 +173,8 @@ def test_of_coloured_pictures_the_page_gives_the_logits_of_pytorch(open_page, ma
     home, runs = made
     (dataset,) = library.names(home)
     images = load.load(dataset, storage=home).test_images[:20].numpy()
-    said = open_page("colour").evaluate(LOGITS, images.reshape(len(images), -1).tolist())
-    assert np.abs(np.array(said) - artifacts.load_trained(folder_of(home, runs["colour"]))(images)).max() < 1e-3
+    logits = open_page("colour").evaluate(LOGITS, images.reshape(len(images), -1).tolist())
+    assert np.abs(np.array(logits) - artifacts.load_trained(folder_of(home, runs["colour"]))(images)).max() < 1e-3
 
 
 def test_a_chosen_picture_is_cut_as_in_python_and_its_classes_are_named(open_page, made, tmp_path):

@@ -64,13 +64,13 @@ def test_the_report_opens_offline_with_its_figures_drawn(with_story, new_page, t
     path = tmp_path / "report.html"
     download.value.save_as(path)
     reader = new_page(offline=True)
-    asked = []
-    reader.on("request", lambda request: asked.append(request.url))
+    addresses = []
+    reader.on("request", lambda request: addresses.append(request.url))
     reader.goto(path.as_uri())
     expect(reader.get_by_role("heading", name="Is the difference real?")).to_be_visible()
     drawn = reader.locator(".figure .main-svg").first
     expect(drawn).to_be_visible()
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in addresses if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
 def crowded(columns):
@@ -113,9 +113,9 @@ def test_names_at_lines_overlap_nowhere_and_are_not_cut(new_page, tmp_path, widt
         for _, *(from_x, to_x, from_y, to_y) in box["names"]:
             assert left <= from_x < to_x <= right + 1
             assert top <= from_y < to_y <= bottom + 1
-        for (_, *one), (_, *other) in itertools.combinations(box["names"], 2):
-            aside = one[1] <= other[0] + 1 or other[1] <= one[0] + 1
-            assert aside or one[3] <= other[2] + 1 or other[3] <= one[2] + 1, (one, other)
+        for (_, *first), (_, *second) in itertools.combinations(box["names"], 2):
+            aside = first[1] <= second[0] + 1 or second[1] <= first[0] + 1
+            assert aside or first[3] <= second[2] + 1 or second[3] <= first[2] + 1, (first, second)
 
 
 def test_a_file_is_there_though_pages_ran_before_its_browser_fetched_it(with_story, new_page):

@@ -255,7 +255,7 @@ def test_shipped_digits_models_are_compared_like_any_others(offline_address, new
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
 
 
-def test_shipped_mnist_models_without_mnist_offer_it_and_say_why_it_cannot_be_had(offline_address, new_page):
+def test_shipped_mnist_models_offer_mnist_and_say_why_it_cannot_be_had(offline_address, new_page):
     page = new_page()
     page.goto(f"{offline_address}/compare?batch=shippedmnist")
     expect(page.get_by_text(HEADLINE)).to_be_visible()

@@ -106,10 +106,10 @@ def distill_digits(page):
         page.keyboard.press(key)
     expect(digits.locator(".bar.free")).to_have_count(30)
     expect(digits.locator(".verdict")).to_contain_text("test errors of 445")
-    found = json.loads(digits.get_attribute("data-errors"))
-    assert found["teacher"] == 11
-    assert found["distilled"] < 120
-    assert found["baseline"] < 120
+    test_errors = json.loads(digits.get_attribute("data-errors"))
+    assert test_errors["teacher"] == 11
+    assert test_errors["distilled"] < 120
+    assert test_errors["baseline"] < 120
 
 
 def test_digits_are_distilled_and_a_drawing_is_answered_meanwhile(page):

@@ -146,7 +146,7 @@ def test_the_same_story_trains_nothing_and_another_t_only_the_student(own_server
     assert sum(1 for _ in own_server.home.glob("runs/*")) == 4
 
 
-def test_form_survives_a_change_of_page_and_a_reload_and_travels_with_the_address(own_server, new_page):
+def test_form_survives_a_page_change_and_a_reload_and_is_in_the_address(own_server, new_page):
     page = new_page()
     page.goto(f"{own_server.address}/train?view=Set+up")
     page.get_by_role("button", name="Never saw a 3").click()
@@ -220,13 +220,13 @@ def test_a_time_is_told_in_whole_units(own_server, new_page):
     """119.7 s read "1 min 60 s"."""
     page = new_page()
     page.goto(own_server.address)
-    told = page.evaluate(
+    durations = page.evaluate(
         """async ([script, times]) => {
         const module = await import(URL.createObjectURL(new Blob([script], { type: "text/javascript" })));
         return times.map(module.duration); }""",
         [SCRIPT, [0.2, 59.7, 119.7, 3599.8, 7199.9]],
     )
-    assert told == ["1 s", "1 min 0 s", "2 min 0 s", "1 h 0 min", "2 h 0 min"]
+    assert durations == ["1 s", "1 min 0 s", "2 min 0 s", "1 h 0 min", "2 h 0 min"]
 
 
 def test_smoothing_in_the_browser_is_the_debiased_moving_average(long_story):

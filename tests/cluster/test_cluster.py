@@ -86,12 +86,12 @@ def onlooker(scheduler):
 
 def places(onlooker, *run_ids):
     """Run id -> address of the host that is at work on it."""
-    found = {}
+    addresses = {}
     for worker, keys in onlooker.processing().items():
         for run_id in run_ids:
             if any(str(key).startswith(run_id) for key in keys):
-                found[run_id] = worker.removeprefix("tcp://").split(":")[0]
-    return found
+                addresses[run_id] = worker.removeprefix("tcp://").split(":")[0]
+    return addresses
 
 
 def assert_as_undisturbed(queue, run_id, tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from kd_core.models.config import ModelConfig
-from tests.unit.experiments.test_after import told as told  # a fixture
+from tests.unit.experiments.test_after import advice_after as advice_after  # a fixture
 
 
 @pytest.mark.parametrize(
@@ -15,10 +15,10 @@ from tests.unit.experiments.test_after import told as told  # a fixture
         ("hard", {"epochs": 30, "alpha": 0.02}),
     ],
 )
-def test_a_real_run_with_one_thing_wrong_is_told_that_first(told, about, changes):
-    assert told(**changes)[0].about == about
+def test_a_real_run_with_one_thing_wrong_is_told_that_first(advice_after, about, changes):
+    assert advice_after(**changes)[0].about == about
 
 
-def test_of_a_real_run_that_is_as_it_should_be_only_its_single_seed_is_said(told):
-    (advice,) = told(epochs=60)
+def test_of_a_real_run_that_is_as_it_should_be_only_its_single_seed_is_said(advice_after):
+    (advice,) = advice_after(epochs=60)
     assert "on this seed" in advice.sentence

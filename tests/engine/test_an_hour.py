@@ -26,8 +26,8 @@ def test_a_tab_that_watches_for_an_hour_leaves_nothing_behind_in_the_server(watc
     try:
         for second in range(3600):
             store.apply(run_id, *steps(10 * second + 1, 10))
-            _, told = ask(routes._tell, f"runs={run_id}&seen={seen}&watcher=one")
-            (run,) = told["runs"]
+            _, answer = ask(routes._tell, f"runs={run_id}&seen={seen}&watcher=one")
+            (run,) = answer["runs"]
             assert len(run["steps"]["loss"][0]) == 10
             seen = f"{run_id}:{run['attempt']}:{run['step']}"
             if second in (300, 3599):

@@ -190,12 +190,12 @@ def test_the_model_card_names_the_files_beside_it_here_and_as_downloaded(store, 
     for card in (here / export_checks.CARD, downloads / export_checks.download_name(run.id, export_checks.CARD)):
         code = card.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
         checked = "\nimport torch\nprint(tuple(logits(torch.zeros(3, 1, 28, 28, dtype=torch.uint8)).shape))"
-        said = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", code + checked],
             cwd=card.parent, env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        assert said.stdout.strip() == "(3, 10)"
+        assert result.stdout.strip() == "(3, 10)"
 
 
 @pytest.mark.parametrize("name", [*export_checks.MODEL_FILES, export_checks.CARD, export_checks.CONFIG])
@@ -433,13 +433,13 @@ def in_a_process_of_its_own(folder, words):
     environment = {
         key: value for key, value in os.environ.items() if key not in ("ORT_DISABLE_TELEMETRY", "PYTHONPATH")
     }
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "classify.py", *words],
         cwd=folder, env={**environment, "HOME": str(home), "XDG_CACHE_HOME": str(home)},
         capture_output=True, text=True, check=True, timeout=60,
     )  # fmt: skip
     assert list(home.iterdir()) == []
-    return said.stdout
+    return result.stdout
 
 
 @pytest.mark.parametrize("kind", export_checks.MODEL_FILES)
@@ -458,10 +458,10 @@ def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
         logits = artifacts.load_trained(store.folder(run.id))(digit)[0]
     for words, temperature in (["photo.jpg"], 1.0), (["photo.jpg", "4"], 4.0):
         if kind == export_checks.ONNX:
-            said = in_a_process_of_its_own(folder, words)
+            printed = in_a_process_of_its_own(folder, words)
         else:
-            said = in_this_process(folder, words, monkeypatch, capsys)
-        rows = [line.split("\t") for line in said.splitlines()]
+            printed = in_this_process(folder, words, monkeypatch, capsys)
+        rows = [line.split("\t") for line in printed.splitlines()]
         assert [name for name, _ in rows] == list(digits.class_names)
         expected = torch.softmax(torch.from_numpy(logits) / temperature, dim=0).numpy()
         np.testing.assert_allclose([float(share) for _, share in rows], expected, atol=1e-5)
@@ -511,10 +511,10 @@ def test_without_a_page_a_sentence_says_why(store, run, monkeypatch):
 
 def test_the_shell_exports_and_copies(store, run, tmp_path):
     runner = CliRunner()
-    said = runner.invoke(app, ["export", run.id, "--out", str(tmp_path / "out")], env={"COLUMNS": "300"})
-    assert said.exit_code == 0, said.output
+    result = runner.invoke(app, ["export", run.id, "--out", str(tmp_path / "out")], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
     for name in export_checks.MODEL_FILES:
-        assert name in said.stdout
+        assert name in result.stdout
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {
         *export_checks.MODEL_FILES,

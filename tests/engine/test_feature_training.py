@@ -62,12 +62,12 @@ def test_training_compares_a_student_in_train_mode_with_a_teacher_in_eval(digits
     student = ModelConfig(hidden=(8,), batch_norm=True)
     run = Training(distilled("rkd", model=student), digits, teachers=[plain_teacher.train()])
     indices = torch.arange(40)
-    found = run.batch_losses(indices, None)
+    losses = run.batch_losses(indices, None)
     inputs = digits.normalise(run.images[indices])
     ours, theirs = run.model.train()[:-1](inputs), plain_teacher.eval()[:-1](inputs)
     arrays = [features.detach().double().numpy() for features in (ours, theirs)]
     expected = 25 * distance_by_hand(*arrays) + 50 * angle_by_hand(*arrays)
-    assert found.soft_loss.item() == pytest.approx(expected, rel=1e-4)
+    assert losses.soft_loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("objective", FEATURES)
@@ -136,8 +136,8 @@ def test_what_a_network_does_not_show_is_refused_in_a_sentence(tmp_path, digits,
     with pytest.raises(ConfigError, match="the teacher itself is needed, not only its logits"):
         Training(distilled("hint"), digits, teacher_logits=torch.zeros(1, len(digits.train_labels), 10))
     store = Store(tmp_path)
-    told = distilled("attention").distillation.replace(teachers=("plain",))
-    configs = {"plain": tiny_config(), "student": distilled("attention").replace(distillation=told)}
+    distillation = distilled("attention").distillation.replace(teachers=("plain",))
+    configs = {"plain": tiny_config(), "student": distilled("attention").replace(distillation=distillation)}
     with pytest.raises(ConfigError, match="attention compares maps, and the teacher, mlp 16, has none"):
         checks.check(store, configs)
     store.create({"plain": tiny_config()})

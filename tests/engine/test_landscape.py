@@ -44,17 +44,19 @@ def loss_at(model, digits, images, along=(), steps=()):
     return float(F.cross_entropy(logits, digits.train_labels[chosen]))
 
 
-def test_the_centre_is_the_models_own_loss_and_corners_are_those_of_moved_weights(store, digits, run_id):
-    found = inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3, reach=0.5, seed=3)
+def test_the_centre_is_the_models_loss_and_corners_are_of_moved_weights(store, digits, run_id):
+    landscape = inside.loss_landscape(
+        artifacts.load_model(store.folder(run_id), digits), digits, size=3, reach=0.5, seed=3
+    )
     model = artifacts.load_model(store.folder(run_id), digits)
     along = inside.directions(model, 3)
-    assert found.images == min(1000, len(digits.train_labels))
-    assert found.steps.tolist() == [-0.5, 0, 0.5]
-    assert found.losses[1, 1] == pytest.approx(loss_at(model, digits, found.images), rel=1e-4)
-    for row, down in enumerate(found.steps):
-        for column, across in enumerate(found.steps):
-            expected = loss_at(model, digits, found.images, along, (across, down))
-            assert found.losses[row, column] == pytest.approx(expected, rel=1e-3)
+    assert landscape.images == min(1000, len(digits.train_labels))
+    assert landscape.steps.tolist() == [-0.5, 0, 0.5]
+    assert landscape.losses[1, 1] == pytest.approx(loss_at(model, digits, landscape.images), rel=1e-4)
+    for row, down in enumerate(landscape.steps):
+        for column, across in enumerate(landscape.steps):
+            expected = loss_at(model, digits, landscape.images, along, (across, down))
+            assert landscape.losses[row, column] == pytest.approx(expected, rel=1e-3)
 
 
 def test_every_filter_of_a_direction_has_its_models_norm_the_rest_stays(store, digits, run_id):
@@ -78,15 +80,15 @@ def test_models_of_one_architecture_are_moved_along_the_same_lines():
         drawn.append(
             [F.normalize(tensor, dim=1) for tensor in inside.directions(model, 7)[0].values() if tensor.dim() == 2]
         )
-    for one, other in zip(*drawn, strict=True):
-        torch.testing.assert_close(one, other)
+    for first, second in zip(*drawn, strict=True):
+        torch.testing.assert_close(first, second)
 
 
 def test_a_landscape_is_the_same_each_time(store, digits, run_id):
-    one, other = (
+    first, second = (
         inside.loss_landscape(artifacts.load_model(store.folder(run_id), digits), digits, size=3) for _ in range(2)
     )
-    np.testing.assert_array_equal(one.losses, other.losses)
+    np.testing.assert_array_equal(first.losses, second.losses)
 
 
 def test_a_large_model_is_shown_fewer_images_and_no_fewer_than_the_fewest(store, digits, run_id, monkeypatch):

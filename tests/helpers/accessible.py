@@ -8,5 +8,5 @@ WCAG_AA = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"], 
 
 def assert_accessible(page: Page, name: str = "") -> None:
     """Fail with axe's report where a page as it stands breaks a rule."""
-    found = Axe().run(page, options=WCAG_AA)
-    assert found.violations_count == 0, f"{name or page.url}: {found.generate_report()}"
+    results = Axe().run(page, options=WCAG_AA)
+    assert results.violations_count == 0, f"{name or page.url}: {results.generate_report()}"

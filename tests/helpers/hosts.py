@@ -89,7 +89,7 @@ class Hosts:
         """Ask a host's programs to end, as a container's engine does, and wait until they have."""
         for process in self._processes.pop(name, []):
             (program,) = [
-                one for one in psutil.Process(process.pid).children(recursive=True) if "kd_core" in one.cmdline()
+                child for child in psutil.Process(process.pid).children(recursive=True) if "kd_core" in child.cmdline()
             ]
             program.terminate()
             process.wait(timeout=60)

@@ -24,7 +24,7 @@ def machine(
     first = next(iter(times.values()))
     seconds = {
         size: {("", "itself"): draw(size * first)}
-        | {(name, "pytorch"): draw(size * one) for name, one in times.items()}
+        | {(name, "pytorch"): draw(size * milliseconds) for name, milliseconds in times.items()}
         for size in (1, 64)
     }
     return speed.speeds_of(list(times), seconds, threads=1)

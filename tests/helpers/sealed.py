@@ -184,15 +184,13 @@ def app(folder: Path) -> dict[str, Any]:
 def shell(folder: Path) -> dict[str, Any]:
     """Do every command of the shell once."""
     import pytest
-    from PIL import Image
-    from tiny import BUDGET, PAPER, tiny_config, tiny_story, train_here
+    from tiny import BUDGET, PAPER, tiny_story
     from typer.main import get_command
 
     from kd_core.cli.app import app
     from kd_core.exchange import shipped
     from kd_core.experiments import equal_budget, paper, presets
     from kd_core.losses.catalogue import OBJECTIVES
-    from kd_core.runs.store import Store
 
     patch = pytest.MonkeyPatch()
     patch.setattr(paper, "PROTOCOLS", {"digits": PAPER})
@@ -201,6 +199,26 @@ def shell(folder: Path) -> dict[str, Any]:
     patch.setattr(shipped, "FOLDER", folder / "lab" / "shipped")
     patch.setattr(equal_budget, "OBJECTIVES", {name: OBJECTIVES[name] for name in ("hinton", "rkd")})
     patch.setattr(equal_budget, "budget", lambda dataset: BUDGET)
+    words = _words(folder)
+    serving = {"scheduler": ["--port", "8786"], "worker": ["tcp://127.0.0.1:8786", "--runs", "1"]}
+    known = sorted(_commands(get_command(app)))
+    codes = {}
+    for name, more in words.items():
+        elsewhere = {"KD_HOME": str(folder / "lab" / "elsewhere")} if name == "unpack" else {}
+        codes[name] = _exit_code(app, [*name.split(), *more], elsewhere)
+    with contextlib.ExitStack() as until_the_end:
+        for name, more in serving.items():
+            codes[name] = until_the_end.enter_context(_serving(name, *more))
+    return {"commands": known, "tried": sorted(codes), "codes": codes}
+
+
+def _words(folder: Path) -> dict[str, list[str]]:
+    """Make the runs and files that the commands need; return each command's words, by its name."""
+    from PIL import Image
+    from tiny import tiny_config, train_here
+
+    from kd_core.runs.store import Store
+
     store = Store(folder / "lab")
     teacher = train_here(store, tiny_config())
     student = train_here(store, tiny_config("distilled", teachers=(teacher,)))
@@ -215,7 +233,7 @@ def shell(folder: Path) -> dict[str, Any]:
             Image.new("L", (8, 8), 20 * number).save(source / label / f"{number}.png")
 
     tiny = ["--hidden", "16", "--epochs", "1"]
-    words = {
+    return {
         "train": ["--dataset", "digits", *tiny],
         "distill": ["--teacher", teacher, *tiny],
         "teacher": [str(weights), "--dataset", "digits", "--anyway"],
@@ -244,16 +262,6 @@ def shell(folder: Path) -> dict[str, Any]:
         "data fetch": ["digits"],
         "data remove": ["mine"],
     }
-    serving = {"scheduler": ["--port", "8786"], "worker": ["tcp://127.0.0.1:8786", "--runs", "1"]}
-    known = sorted(_commands(get_command(app)))
-    codes = {}
-    for name, more in words.items():
-        elsewhere = {"KD_HOME": str(folder / "lab" / "elsewhere")} if name == "unpack" else {}
-        codes[name] = _exit_code(app, [*name.split(), *more], elsewhere)
-    with contextlib.ExitStack() as until_the_end:
-        for name, more in serving.items():
-            codes[name] = until_the_end.enter_context(_serving(name, *more))
-    return {"commands": known, "tried": sorted(codes), "codes": codes}
 
 
 def _commands(group: Any, before: str = "") -> Iterator[str]:
@@ -286,13 +294,13 @@ def _serving(*words: str) -> Iterator[int]:
 if __name__ == "__main__":
     _, part, place = sys.argv
     names, files = NameServer(Path(place)), Writing()
-    told = {"app": app, "shell": shell}[part](Path(place))
-    asked, stray = names.strangers(), files.stray(Path(place))
+    report = {"app": app, "shell": shell}[part](Path(place))
+    strangers, stray = names.strangers(), files.stray(Path(place))
     if part == "shell":  # that what is recorded is recorded
         from kd_core.cli.app import app as commands
 
         _exit_code(commands, ["data", "fetch", "kmnist"], {})
-        told["download"] = sorted(set(names.strangers()) - set(asked))
+        report["download"] = sorted(set(names.strangers()) - set(strangers))
         # Under the name that it has when the note is taken: it is written aside, then renamed.
-        told["recorded"] = any("bundle.zip" in path for path in files.written)
-    print(json.dumps({**told, "asked": asked, "stray": stray}))
+        report["recorded"] = any("bundle.zip" in path for path in files.written)
+    print(json.dumps({**report, "asked": strangers, "stray": stray}))

@@ -84,15 +84,15 @@ def colour_story(dataset: str, **changes) -> StoryConfig:
 
 def shipped_logits(dataset: str) -> list[np.ndarray]:
     """Logits of the teacher, baseline and distilled student that ship over their test set, in float64; its labels."""
-    data, found = load.load(dataset), []
+    data, of_roles = load.load(dataset), []
     for role in ("teacher", "baseline", "distilled"):
         folder = shipped.FOLDER / f"{dataset}-{role}"
         config = RunConfig.model_validate(json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"])
         model = build.build(config.model, data.image_shape, len(data.class_names))
         model.load_state_dict(tensors.load_tensors(folder / "weights.safetensors"))
         logits = build.logits_of(model.eval(), data.test_images, data.normalise)
-        found.append(logits.double().numpy())
-    return [*found, data.test_labels.numpy()]
+        of_roles.append(logits.double().numpy())
+    return [*of_roles, data.test_labels.numpy()]
 
 
 def tiny_story() -> StoryConfig:

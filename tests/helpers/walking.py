@@ -215,9 +215,9 @@ class Walk:
         self._settle()
         table = self.page.get_by_test_id("stDataFrame").first
         if table.is_visible():  # what stands below belongs to the rows that are ticked
-            asked = self._asked()
+            last_request = self._last_request()
             table.click(position={"x": 16, "y": 52})
-            self._settle(asked)
+            self._settle(last_request)
         self._unfold()
 
     def visit(self) -> None:
@@ -227,9 +227,9 @@ class Walk:
         self._reload()
         buttons = self.page.locator('[data-testid="stPopover"] button')
         if buttons.count():  # one menu is like another
-            asked = self._asked()
+            last_request = self._last_request()
             buttons.first.click()
-            self._settle(asked)
+            self._settle(last_request)
             while new := self._not_visited(self._present()):
                 self._change(new[0])
 
@@ -238,19 +238,19 @@ class Walk:
         self.visited.append(name)
         for turn in range(max(CHANGES, self._options(name) - 1)):
             before, address = set(self._present()), self._here()
-            asked = self._asked()
+            last_request = self._last_request()
             chosen = self._choose(name, turn)
             if chosen is None:
                 self.without_choice.append(name)
                 return
             self.changes += 1
-            if name not in self.browsers_own and not self._settle(asked):
+            if name not in self.browsers_own and not self._settle(last_request):
                 self.browsers_own.add(name)
             self._unfold()
             self._check(name, chosen, turn)
             if set(parse_qsl(urlsplit(self._here()).query)) - set(parse_qsl(urlsplit(address).query)):
                 self.carried.add(name)
-            uncovered = [one for one in self._not_visited(self._present()) if one not in before]
+            uncovered = [control for control in self._not_visited(self._present()) if control not in before]
             for new in uncovered:
                 if new not in self.visited and new in self._present():
                     self._change(new)
@@ -258,14 +258,14 @@ class Walk:
                 self._check(name, chosen, turn)
                 self._reload()
         if name.kind == "switch" and self.page.locator(REFUSED).count():  # a form that is refused keeps nothing
-            asked = self._asked()
+            last_request = self._last_request()
             self._choose(name, CHANGES)
-            self._settle(asked)
+            self._settle(last_request)
 
     def _check(self, name: Name, chosen: object, turn: int) -> None:
         if not self._stands(name, chosen):
-            found = f"chose {chosen!r}, but {self._read(name)!r} stands there"
-            self.failures.append(f"{name}, change {turn + 1}: {found}")
+            problem = f"chose {chosen!r}, but {self._read(name)!r} stands there"
+            self.failures.append(f"{name}, change {turn + 1}: {problem}")
 
     def _stands(self, name: Name, chosen: object) -> bool:
         read = "({name, chosen}) => JSON.stringify(walk.find(...name)?.value) === JSON.stringify(chosen)"
@@ -295,8 +295,11 @@ class Walk:
 
     def _present(self) -> dict[Name, object]:
         """The controls that can be changed now, with their values; last those that may take others off the page."""
-        found = {Name(one["kind"], one["label"], one["nth"]): one["value"] for one in self.page.evaluate("walk.all()")}
-        return dict(sorted(found.items(), key=lambda one: one[0].kind == "choice"))
+        controls = {
+            Name(control["kind"], control["label"], control["nth"]): control["value"]
+            for control in self.page.evaluate("walk.all()")
+        }
+        return dict(sorted(controls.items(), key=lambda entry: entry[0].kind == "choice"))
 
     def _not_visited(self, present: dict[Name, object]) -> list[Name]:
         return [name for name in present if name not in self.visited]
@@ -316,13 +319,13 @@ class Walk:
         element.evaluate("(e) => e.scrollIntoView({ block: 'center' })")  # so that a list has room to open
         match name.kind:
             case "choice":
-                options = {one.inner_text(): one for one in element.query_selector_all('[role="radio"]')}
+                options = {radio.inner_text(): radio for radio in element.query_selector_all('[role="radio"]')}
                 chosen = self._another(name, [*options], value, turn)
                 if chosen is not None:
                     options[chosen].click()
                 return chosen
             case "select":
-                texts = [one.inner_text() for one in element.query_selector_all("option")]
+                texts = [option.inner_text() for option in element.query_selector_all("option")]
                 chosen = self._another(name, texts, value, turn)
                 if chosen is not None:
                     element.select_option(label=chosen)
@@ -337,7 +340,7 @@ class Walk:
                 self.page.keyboard.press("ArrowLeft" if self._at_its_end(element) else "ArrowRight")
             case "number":
                 step = -1 if self._at_its_end(element) else 1
-                least, size = (float(element.get_attribute(one) or 1) for one in ("min", "step"))
+                least, size = (float(element.get_attribute(attribute) or 1) for attribute in ("min", "step"))
                 wanted = max(float(value) + step * max(size, 0.01), least)
                 element.fill(f"{wanted:.6g}")
                 self.page.keyboard.press("Enter")
@@ -429,15 +432,15 @@ class Walk:
         """The address that the browser shows. Playwright's page.url hears of it later, on a busy machine much later."""
         return self.page.evaluate("location.href")
 
-    def _asked(self) -> int:
+    def _last_request(self) -> int:
         return self.page.evaluate("walk.clock.asked")
 
-    def _settle(self, asked: int | None = None) -> bool:
-        """Wait until the script has run for what was asked after `asked`, and the page shows what came of it.
+    def _settle(self, last_request: int | None = None) -> bool:
+        """Wait until the script has run for what was asked after `last_request`, and the page shows what came of it.
 
         Returns False where nothing was asked: what changed is the browser's own.
         """
-        if asked is not None and not self.page.evaluate("(before) => walk.heard_of(before)", asked):
+        if last_request is not None and not self.page.evaluate("(before) => walk.heard_of(before)", last_request):
             return False
         self._wait_for("walk.settled()", timeout=PATIENCE)
         return True

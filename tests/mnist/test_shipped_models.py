@@ -9,10 +9,10 @@ from kd_core.exchange import opening, shipped
 
 
 def test_the_shipped_mnist_models_make_the_errors_that_they_claim(mnist):
-    found = list(shipped.verify())
-    assert [one for one in found if not one.holds] == []
+    checks = list(shipped.verify())
+    assert [check for check in checks if not check.holds] == []
     assert paths.available("mnist")
-    errors = {one.name: one.measured for one in found}
+    errors = {check.name: check.measured for check in checks}
     assert errors["mnist-distilled"] < errors["mnist-baseline"]
 
 

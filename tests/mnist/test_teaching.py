@@ -112,8 +112,8 @@ def test_the_gallery_of_the_lesson_starts_with_a_doubtful_image(story):
 
 
 def test_the_mnist_students_gradient_rises_from_t_1_to_2_on_97_percent(mnist_story):
-    one, two = (bare_gradient(mnist_story.distilled, mnist_story.teacher, t) for t in (1, 2))
-    assert (two > one).mean() == pytest.approx(0.97, abs=0.001)
+    at_1, at_2 = (bare_gradient(mnist_story.distilled, mnist_story.teacher, t) for t in (1, 2))
+    assert (at_2 > at_1).mean() == pytest.approx(0.97, abs=0.001)
 
 
 def test_with_t_squared_the_gradient_grows_thousandfold_to_t_8_and_then_stays(mnist_story):
@@ -125,12 +125,12 @@ def test_with_t_squared_the_gradient_grows_thousandfold_to_t_8_and_then_stays(mn
 
 def test_the_region_of_the_law_is_where_the_gradient_is_near_the_papers_limit(story):
     grid = np.geomspace(0.1, 100, 61)
-    found = []
+    law_starts = []
     for student, teacher in zip(story.distilled[:SEEN], story.teacher[:SEEN], strict=True):
         sizes = one_example.gradient_sizes(student.tolist(), teacher.tolist(), grid.tolist())
         centred = (student - student.mean()) - (teacher - teacher.mean())
         bare = [bare_gradient(student[None], teacher[None], t)[0] * t**2 for t in grid]
         off = np.abs(np.array(bare) / (np.linalg.norm(centred) / len(student)) - 1) > one_example.LAW_WITHIN
         assert sizes.law_from == (None if off[-1] else grid[np.flatnonzero(off).max() + 1])
-        found.append(np.inf if sizes.law_from is None else sizes.law_from)
-    assert 8 < np.median(found) < 40  # above the T that are used, and within the plot
+        law_starts.append(np.inf if sizes.law_from is None else sizes.law_from)
+    assert 8 < np.median(law_starts) < 40  # above the T that are used, and within the plot

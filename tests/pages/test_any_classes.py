@@ -93,10 +93,10 @@ class Watched:
 
 
 def test_of_a_thousand_classes_few_epochs_are_told_with_the_last():
-    (told,) = progress.probe_updates(Told(), [Watched()], 0, {})
-    assert sum(map(len, told["logits"])) <= progress.PROBE_LOGITS
-    assert told["epochs"][0] == 0
-    assert told["epochs"][-1] == 399
+    (update,) = progress.probe_updates(Told(), [Watched()], 0, {})
+    assert sum(map(len, update["logits"])) <= progress.PROBE_LOGITS
+    assert update["epochs"][0] == 0
+    assert update["epochs"][-1] == 399
 
 
 # ------------------------------------------------------------------------------------------------------- figures
@@ -131,7 +131,7 @@ def test_figures_draw_any_number_of_classes_and_stay_readable(classes):
     assert points == len(labels)
 
 
-def test_a_gradient_of_many_classes_loses_nothing_of_its_sum_and_shows_the_largest():
+def test_a_gradient_of_many_classes_keeps_its_sum_and_shows_the_largest():
     soft, hard = np.random.default_rng(1).normal(0, 1, (2, 100)).tolist()
     figure = softness.gradients(soft, hard, NAMES[100])
     bars = {trace.name: dict(zip(trace.x, trace.y, strict=True)) for trace in figure.data}
@@ -212,7 +212,7 @@ def test_a_race_is_over_as_many_images_as_a_page_can_carry():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(90, 60), (60, 90), (33, 32), (8, 8)])
-def test_an_upload_becomes_what_the_import_of_the_data_set_would_have_made_of_it(tmp_path, channels, size):
+def test_an_upload_becomes_what_the_data_sets_import_would_make_of_it(tmp_path, channels, size):
     generator = np.random.default_rng(2)
     for name in ("a", "b"):
         for number in range(4):
@@ -295,21 +295,23 @@ def open_page(lab_home, monkeypatch, at_this_machine):
 def words(app):
     """All that the page says, in one string."""
     kinds = (app.markdown, app.info, app.error, app.success, app.warning, app.caption, app.button)
-    return " ".join(str(getattr(one, "value", "")) + str(getattr(one, "label", "")) for kind in kinds for one in kind)
+    return " ".join(
+        str(getattr(element, "value", "")) + str(getattr(element, "label", "")) for kind in kinds for element in kind
+    )
 
 
 @pytest.mark.parametrize("page", ["temperature", "runs", "compare", "export", "train"])
 def test_no_page_speaks_of_digits_on_other_data(open_page, page):
-    said = words(open_page(page, **({"view": "Watch"} if page == "train" else {})))
-    assert not re.search(r"\bdigits?\b|MNIST's", said)
+    text = words(open_page(page, **({"view": "Watch"} if page == "train" else {})))
+    assert not re.search(r"\bdigits?\b|MNIST's", text)
 
 
 def test_the_lesson_follows_a_class_of_the_data_and_asks_of_their_names(open_page):
     names = [literal(name) for name in sorted(LONG_NAMES)]
     app = open_page("lesson", lesson="targets")
-    (asked,) = app.radio
-    assert set(asked.options) < set(names)
-    assert any(f"most like **{name}**?" in asked.label for name in names)
+    (question,) = app.radio
+    assert set(question.options) < set(names)
+    assert any(f"most like **{name}**?" in question.label for name in names)
     for step in ("loss", "feel", "end"):
         app = open_page("lesson", lesson=step)
         assert not re.search(r"\b(2|7), and a little", words(app))

@@ -49,12 +49,12 @@ def words(app):
 def test_a_users_data_set_is_shown_with_its_classes_numbers_and_how_it_was_made(open_page, trees):
     app = open_page(data=trees)
     assert app.selectbox(key="data_set").value == trees
-    said = words(app)
-    assert all(f"**{name}**" in said for name in CLASSES)
-    assert "Images to train on: **24**" in said
-    assert "Size: **16 x 16 pixels, colour**" in said
-    assert "Made of: **trees.zip**" in said
-    assert "20% of each class by seed 0" in said
+    text = words(app)
+    assert all(f"**{name}**" in text for name in CLASSES)
+    assert "Images to train on: **24**" in text
+    assert "Size: **16 x 16 pixels, colour**" in text
+    assert "Made of: **trees.zip**" in text
+    assert "20% of each class by seed 0" in text
 
 
 def test_copies_are_said_on_the_data_page_and_beside_a_comparison(open_page, home, tmp_path):
@@ -94,7 +94,7 @@ def without_mnist(home, monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "FOLDER", SHIPPED)
     monkeypatch.setenv("KD_DATA_DIR", str(tmp_path / "nothing"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "nothing"))
-    monkeypatch.setattr(load, "download", lambda *asked: pytest.fail(f"the page downloads {asked}"))
+    monkeypatch.setattr(load, "download", lambda *arguments: pytest.fail(f"the page downloads {arguments}"))
 
 
 @pytest.mark.usefixtures("without_mnist")

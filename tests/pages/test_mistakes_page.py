@@ -63,8 +63,8 @@ def test_every_mistake_is_shown_beside_the_right_way(open_lesson, mistake):
     assert [code.value for code in app.code] == [info.wrong_line, info.right_line]
     for sentence in (info.public, info.right, info.expect):
         assert sentence in words(app)
-    said = {"no_t_squared": "**16 times** too small", "class_mean": "**10 times** too small"}
-    assert said.get(mistake, "") in words(app)
+    factors = {"no_t_squared": "**16 times** too small", "class_mean": "**10 times** too small"}
+    assert factors.get(mistake, "") in words(app)
     images = [element.proto.body for element in app.get("html") if "<img" in element.proto.body]
     assert len(images) == (10 if mistake == "colour_jitter" else 0)
     assert all('alt="The ' in image for image in images)

@@ -219,7 +219,7 @@ def test_every_objective_can_be_chosen_and_the_form_says_what_it_does_not_read(o
             assert app.number_input(key=f"form_weight_{name}_{weight}").value == known.default
 
 
-def test_the_form_queues_an_objective_with_its_weights_a_schedule_and_an_assistant(open_form, homes):
+def test_the_form_queues_objective_weights_a_schedule_and_an_assistant(open_form, homes):
     app = open_form()
     store = services._opened(homes["trained"]).store
     before = {run.id for run in store.runs()}
@@ -365,11 +365,11 @@ def test_run_again_fills_the_form_with_the_run_as_it_was(open_page, homes):
 )
 def test_what_cannot_be_is_refused_in_words_and_the_form_stays_whole(open_form, key, value, sentence):
     app = open_form()
-    fields = {one.key for one in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)}
+    fields = {field.key for field in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)}
     app.text_input(key=key).set_value(value).run()
     assert sentence in words(app)
     assert "train" not in {button.key for button in app.button}
-    assert {one.key for one in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)} == fields
+    assert {field.key for field in (*app.text_input, *app.number_input, *app.selectbox, *app.slider)} == fields
     assert not app.exception
 
 
@@ -490,8 +490,8 @@ def tried_here(monkeypatch):
     def examine(trial):
         ask = Ask.from_json((trial._path / "ask.json").read_text())
         content = (trial._path / "file").read_bytes()
-        found = teacher_examine.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
-        return Outcome(**found._asdict() | {"state": safetensors.torch.save(found.state)})
+        examined = teacher_examine.examine(content, ask, load.load(ask.dataset), lambda text, share: None)
+        return Outcome(**examined._asdict() | {"state": safetensors.torch.save(examined.state)})
 
     monkeypatch.setattr(Trial, "_watched", examine)
 
@@ -561,12 +561,12 @@ def test_deleting_asks_first_and_can_be_undone(open_page, homes):
     app.session_state[f"menu_{run.id}"] = True
     app.run()
     app.button(key=f"delete_{run.id}").click().run()
-    assert run.id in {one.id for one in store.runs()}
+    assert run.id in {listed.id for listed in store.runs()}
     app.button(key=f"yes_{run.id}").click().run()
-    assert run.id not in {one.id for one in store.runs()}
+    assert run.id not in {listed.id for listed in store.runs()}
     app.button(key="undo").click().run()
     assert not app.exception
-    assert run.id in {one.id for one in store.runs()}
+    assert run.id in {listed.id for listed in store.runs()}
 
 
 @pytest.fixture
@@ -617,15 +617,15 @@ def test_headline_cost_and_speed_say_the_same_ratio_to_the_last_digit(open_compa
     teacher, baseline, distilled = [run.id for run in story_runs]
     speed = machine({teacher: 1.7, baseline: 1.0, distilled: 1.0})
     claim = speed_claim(speed, distilled, teacher)
-    said = f"{claim.ratio:.2f} times** as fast (95% interval {claim.low:.2f} to {claim.high:.2f})"
-    assert said in compare(story_runs, speed=speed).headline()
+    sentence = f"{claim.ratio:.2f} times** as fast (95% interval {claim.low:.2f} to {claim.high:.2f})"
+    assert sentence in compare(story_runs, speed=speed).headline()
     cell = f"{claim.ratio:.2f} ({claim.low:.2f} to {claim.high:.2f})"
     for part in (sections.costs, sections.speeds):
         table = part(compared_at(story_runs, speed)).table
         rows = table[table["model"] == naming.short_names(story_runs)[story_runs[-1].id]]
         assert rows[sections.FASTER].iloc[0] == cell
         shown = {name: table[table["model"] == name].iloc[0] for name in naming.short_names(story_runs).values()}
-        first, last = (shown[naming.short_names(story_runs)[one]] for one in (teacher, distilled))
+        first, last = (shown[naming.short_names(story_runs)[run_id]] for run_id in (teacher, distilled))
         latency = next(name for name in table if name.startswith("latency") and name.endswith("ms"))
         assert first[latency] / last[latency] == pytest.approx(claim.ratio)
     page = sections._report(compared_at(story_runs, speed)).decode()
@@ -678,8 +678,8 @@ def test_on_a_busy_machine_no_page_claims_a_difference_in_speed(open_compare, st
 
 def test_a_stopped_model_is_named_in_the_headline(story_runs):
     teacher = dataclasses.replace(story_runs[0], status="stopped", results=story_runs[0].results | {"epochs": 1.5})
-    said = compare([teacher, *story_runs[1:]]).headline()
-    assert f"**teacher: stopped early, at 1.5 of {teacher.config.training.epochs} epochs.**" in said
+    headline = compare([teacher, *story_runs[1:]]).headline()
+    assert f"**teacher: stopped early, at 1.5 of {teacher.config.training.epochs} epochs.**" in headline
     assert "stopped" not in compare(story_runs).headline()
 
 
@@ -702,10 +702,10 @@ def test_other_seeds_are_trained_at_once_and_a_verdict_over_them_is_shown(open_c
     assert sorted((run.config.role, run.config.seed) for run in new) == [
         (role, seed) for role in ("baseline", "distilled") for seed in range(1, 9)
     ]
-    wait_until(lambda: all(run.status == "finished" for run in store.some([one.id for one in new])))
+    wait_until(lambda: all(run.status == "finished" for run in store.some([trained.id for trained in new])))
     app = open_compare()
     errors = {"baseline": {}, "distilled": {}, "teacher": {}}
-    for run in [*story_runs, *store.some([one.id for one in new])]:
+    for run in [*story_runs, *store.some([trained.id for trained in new])]:
         errors[run.config.role][run.config.seed] = run.results["test_errors"]
     mean, low, high = mean_interval([errors["baseline"][seed] - errors["distilled"][seed] for seed in range(9)])
     if mean < 0:
@@ -737,14 +737,14 @@ def test_each_closer_look_opens(open_compare, part):
     open_compare(part)
 
 
-def test_the_inside_shows_features_and_landscape_of_every_model_once_they_are_found(open_compare, story_runs, homes):
+def test_the_inside_shows_every_models_features_and_landscape_once_found(open_compare, story_runs, homes):
     app = open_compare("Inside")
     store = services._opened(homes["trained"]).store
     wait_until(lambda: not any(store.finding("inside", [run.id]) is None for run in story_runs))
     app.run()
     assert "of 1,000 training images around the weights" in words(app)
-    found = store.finding("inside", [story_runs[0].id])
-    assert len(found["features"]) == len(found["labels"]) == 445
+    finding = store.finding("inside", [story_runs[0].id])
+    assert len(finding["features"]) == len(finding["labels"]) == 445
     assert len(charts(app)) >= 6
 
 
@@ -796,10 +796,10 @@ def test_runs_without_weights_still_training_or_unknown_are_left_out_in_words(op
     store.apply(without, {"kind": "failed", "text": "It broke."})
     named = ",".join([story_runs[0].id, without, training, "nosuchrun"])
     app = open_page("compare", batch=story_runs[0].batch, compared=named)
-    said = words(app)
-    assert "is failed: it left no weights" in said
-    assert "is queued: wait until it has ended" in said
-    assert "There is no run nosuchrun here" in said
+    text = words(app)
+    assert "is failed: it left no weights" in text
+    assert "is queued: wait until it has ended" in text
+    assert "There is no run nosuchrun here" in text
     store.apply(training, {"kind": "stopped"})
     for run_id in (without, training):
         store.delete(run_id)
@@ -1069,8 +1069,8 @@ def test_the_next_experiment_that_a_run_asks_for_fills_the_form_at_one_press(ope
     first = after.advise(evidence.evidence_of(store, student))[0]
     address = {"view": "Watch"} if page == "train" else {"compared": ",".join(run.id for run in story_runs)}
     app = open_page(page, batch=student.batch, **address)
-    said = words(app)
-    assert first.sentence.split(":")[0] in said
+    text = words(app)
+    assert first.sentence.split(":")[0] in text
     button = app.button(key="advice_0")
     assert button.label == first.change
     button.click().run()
@@ -1195,11 +1195,11 @@ def test_an_address_that_names_no_step_starts_no_lesson(open_front, named):
 
 def test_the_lesson_asks_before_it_shows_and_looks_back_at_its_end(open_page):
     app = open_page("lesson", lesson="targets")
-    (asked,) = app.radio
-    assert "find most like **2**" in asked.label
+    (question,) = app.radio
+    assert "find most like **2**" in question.label
     assert "You predicted" not in words(app)
-    guess = asked.options[-1]
-    asked.set_value(guess).run()
+    guess = question.options[-1]
+    question.set_value(guess).run()
     assert not app.exception
     assert ":small[You predicted]" in words(app)
     assert "Nobody labelled that" in words(app)
@@ -1325,24 +1325,24 @@ def test_another_experiment_brings_its_own_models_to_compare(open_page, more_bat
 def test_a_page_opens_on_this_browsers_own_last_story_or_on_what_ships(more_batches, homes, monkeypatch):
     """Whatever anybody ran last opened, also five runs with a mistake made on purpose."""
     store = services._opened(homes["trained"]).store
-    found = {batch: store.runs(batch=batch)[::-1] for batch in more_batches}
+    runs = {batch: store.runs(batch=batch)[::-1] for batch in more_batches}
     mine, theirs, contest = more_batches
-    found[mine] = [dataclasses.replace(run, browser="me") for run in found[mine]]
-    found[theirs] = [dataclasses.replace(run, browser="they") for run in found[theirs]]
-    found[contest] = [dataclasses.replace(run, browser="me", id=new_id()) for run in found[contest] * 2]
-    order = {name: found[name] for name in (contest, theirs, mine)}
+    runs[mine] = [dataclasses.replace(run, browser="me") for run in runs[mine]]
+    runs[theirs] = [dataclasses.replace(run, browser="they") for run in runs[theirs]]
+    runs[contest] = [dataclasses.replace(run, browser="me", id=new_id()) for run in runs[contest] * 2]
+    order = {name: runs[name] for name in (contest, theirs, mine)}
     monkeypatch.setattr(services, "browser", lambda: "me")
     assert pickers.opening(order) == mine
-    unfinished = [dataclasses.replace(run, results={}) for run in found[mine]]
+    unfinished = [dataclasses.replace(run, results={}) for run in runs[mine]]
     assert pickers.opening({"new": unfinished, **order}) == mine
-    joined = [dataclasses.replace(run, browser="they", joined=("me",)) for run in found[mine]]
-    assert pickers.opening({theirs: found[theirs], mine: joined}) == mine
+    joined = [dataclasses.replace(run, browser="they", joined=("me",)) for run in runs[mine]]
+    assert pickers.opening({theirs: runs[theirs], mine: joined}) == mine
     unfinished[0] = dataclasses.replace(unfinished[0], status="paused")
     assert pickers.going({**order, "new": unfinished}) == "new"
     ships = {
         f"{shipped.TAG}{name}": [
             dataclasses.replace(run, tags=(shipped.TAG,), config=run.config.replace(dataset=name))
-            for run in found[theirs]
+            for run in runs[theirs]
         ]
         for name in ("digits", "mnist")
     }
@@ -1439,8 +1439,8 @@ def test_what_stands_side_by_side_has_a_name_and_a_shade_of_its_own(story_runs):
     teacher, _, distilled = story_runs
 
     def student(**changes):
-        told = distilled.config.distillation.replace(**changes)
-        return dataclasses.replace(distilled, id=new_id(), config=distilled.config.replace(distillation=told))
+        distillation = distilled.config.distillation.replace(**changes)
+        return dataclasses.replace(distilled, id=new_id(), config=distilled.config.replace(distillation=distillation))
 
     assert [*experiments_story.names(story_runs).values()] == ["teacher", "baseline", "distilled"]
     assert naming.shades(story_runs) == {run.id: style.ROLE_COLOURS[run.config.role] for run in story_runs}

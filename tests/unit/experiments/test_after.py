@@ -465,8 +465,8 @@ SHIPPED = shipped.FOLDER
 
 
 @pytest.fixture
-def told(store, monkeypatch):
-    """told(changes of the story) -> the advice on digits from the teacher that ships, by a real run of a second."""
+def advice_after(store, monkeypatch):
+    """advice_after(changes of the story) -> the advice on digits from the shipped teacher, by a run of a second."""
     monkeypatch.setattr(shipped, "FOLDER", SHIPPED)
     shipped.take_in(store)
     teacher = next(run for run in store.runs() if run.config.role == "teacher" and run.config.dataset == "digits")
