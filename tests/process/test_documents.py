@@ -96,7 +96,7 @@ def scripts():
     return sorted(named)
 
 
-@pytest.mark.parametrize(("document", "command"), [one for one in GIVEN if one not in RUN_WHOLE])
+@pytest.mark.parametrize(("document", "command"), [given for given in GIVEN if given not in RUN_WHOLE])
 def test_a_command_of_a_document_is_understood(document, command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     command = plain(command)

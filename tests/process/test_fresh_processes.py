@@ -19,8 +19,10 @@ print(run.precision, hashlib.sha256(weights).hexdigest())
 
 
 def test_fresh_processes_give_the_same_precision_and_weights():
-    said = [subprocess.run([sys.executable, "-c", ONE_RUN], capture_output=True, text=True, check=True) for _ in "ab"]
-    first, second = (one.stdout.split() for one in said)
+    results = [
+        subprocess.run([sys.executable, "-c", ONE_RUN], capture_output=True, text=True, check=True) for _ in "ab"
+    ]
+    first, second = (result.stdout.split() for result in results)
     assert first == second
     assert first[0] == "float32"
 

@@ -49,8 +49,8 @@ def test_config_imports_without_torch():
 def test_threads_of_the_app_wait_asleep_from_its_first_use_of_torch_on():
     code = "import os, sys, pages.shared.server.server; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
     environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    said = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert said.stdout == "False PASSIVE\n"
+    assert result.stdout == "False PASSIVE\n"

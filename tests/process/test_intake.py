@@ -94,7 +94,7 @@ def test_uploads_have_so_much_room_and_those_of_a_killed_server_are_gone(taking_
     assert not (home / intake.INCOMING).exists()
 
 
-def test_a_folder_is_brought_in_and_trained_on_from_the_shell_by_what_it_is_called(home, tmp_path):
+def test_the_shell_imports_a_folder_and_trains_on_it_by_its_name(home, tmp_path):
     def shell(*words):
         return CliRunner().invoke(app, list(words), env={"COLUMNS": "200"})
 

@@ -26,28 +26,28 @@ def test_a_process_that_only_wavers_is_flat():
 
 
 def test_a_leak_is_not_flat_and_its_slope_is_told():
-    found = memory(growing(20))
-    assert not found.flat
-    assert found.slope_mb_a_minute == pytest.approx(20, abs=2)
+    judged = memory(growing(20))
+    assert not judged.flat
+    assert judged.slope_mb_a_minute == pytest.approx(20, abs=2)
 
 
 def test_a_slow_leak_is_found_by_its_level_in_a_long_load():
-    found = memory(growing(9, seconds=np.arange(0, 900, 2.0)))
-    assert found.slope_mb_a_minute < 10
-    assert not found.flat
+    judged = memory(growing(9, seconds=np.arange(0, 900, 2.0)))
+    assert judged.slope_mb_a_minute < 10
+    assert not judged.flat
 
 
 @pytest.mark.parametrize(("mb_a_minute", "flat"), [(0, True), (20, False)])
 def test_a_worker_is_judged_by_its_memory_while_it_trains(mb_a_minute, flat):
     busy = np.random.default_rng(1).integers(0, 2, len(SECONDS) // 5).repeat(5) * (SECONDS < 440)  # in spans of 10 s
-    samples = [(second, mb + 60 * one) for (second, mb), one in zip(growing(mb_a_minute), busy, strict=True)]
+    samples = [(second, mb + 60 * training) for (second, mb), training in zip(growing(mb_a_minute), busy, strict=True)]
     assert memory(samples).flat is flat
 
 
 def test_growth_while_it_warms_up_is_forgiven():
-    found = memory(growing(0, warm_up_mb=300))
-    assert found.flat
-    assert found.warm_mb == pytest.approx(810, abs=10)  # its peaks
+    judged = memory(growing(0, warm_up_mb=300))
+    assert judged.flat
+    assert judged.warm_mb == pytest.approx(810, abs=10)  # its peaks
 
 
 def test_one_leap_near_the_end_is_not_flat_however_the_line_runs():
@@ -61,7 +61,7 @@ def test_a_process_that_was_there_for_a_moment_is_not_judged():
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "counts"),
+    ("last_request", "status", "counts"),
     [
         ("", "finished", False),
         ("", "stopped", True),
@@ -77,8 +77,8 @@ def test_a_process_that_was_there_for_a_moment_is_not_judged():
         ("resume", "paused", True),
     ],
 )
-def test_a_run_is_lost_unless_it_ended_as_its_client_asked(asked, status, counts):
-    assert bool(lost("r", Told(1, asked), {"r": status}, (), set())) is counts
+def test_a_run_is_lost_unless_it_ended_as_its_client_asked(last_request, status, counts):
+    assert bool(lost("r", Told(1, last_request), {"r": status}, (), set())) is counts
 
 
 def test_a_run_that_the_store_does_not_know_is_lost():

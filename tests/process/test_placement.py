@@ -73,7 +73,7 @@ class Workers:
 
     def of(self, run_id):
         """What was given last of a run."""
-        return next((one for one in reversed(self.given.values()) if run_id in one.what), None)
+        return next((work for work in reversed(self.given.values()) if run_id in work.what), None)
 
 
 A1, A2 = Worker("tcp://a:1", "a", gpu=False), Worker("tcp://a:2", "a", gpu=False)
@@ -157,7 +157,7 @@ def test_a_run_that_asks_for_a_gpu_waits_for_one_that_is_busy(lab):
     assert there.of(second).worker == G1
 
 
-def test_a_run_that_asks_for_a_gpu_where_none_is_goes_to_a_worker_that_will_say_so(lab):
+def test_a_run_that_wants_a_missing_gpu_goes_to_a_worker_that_says_so(lab):
     queue, there = lab(A1)
     (run_id,) = submit(queue, *seeds(1, device="cuda"))
     wait_until(lambda: there.of(run_id))
@@ -174,7 +174,7 @@ def test_a_run_goes_on_on_the_kind_of_device_it_began_on(lab):
     assert there.of(run_id).worker == B1
 
 
-def test_a_run_whose_worker_is_lost_waits_in_front_says_so_and_goes_on_elsewhere(lab):
+def test_a_lost_workers_run_waits_in_front_says_so_and_goes_on_elsewhere(lab):
     queue, there = lab(A1)
     first, second = submit(queue, *seeds(2))
     wait_until(lambda: there.of(first))
@@ -271,12 +271,12 @@ def test_the_speed_of_models_is_measured_on_a_host_where_nothing_else_goes_on(la
     wait_until(lambda: there.of(run_id))
     busy = there.of(run_id).worker.host
     queue.find_out("speed", ["x"])
-    wait_until(lambda: there.of("speed") or "speed" in [one.what for one in there.given.values()])
-    measuring = next(one for one in there.given.values() if one.what == "speed")
+    wait_until(lambda: there.of("speed") or "speed" in [work.what for work in there.given.values()])
+    measuring = next(work for work in there.given.values() if work.what == "speed")
     assert measuring.worker.host != busy
     ids = submit(queue, *seeds(2))
     wait_until(lambda: dict(queue.lineup()).get(ids[-1]))
-    assert all(one.worker.host != measuring.worker.host for one in there.given.values() if one is not measuring)
+    assert all(work.worker.host != measuring.worker.host for work in there.given.values() if work is not measuring)
     measuring.task.end()
     wait_until(lambda: queue.store.finding("speed", ["x"]) == {"found": True})
 
@@ -289,7 +289,7 @@ def test_a_finding_that_has_waited_for_long_gets_its_turn_before_more_runs(lab, 
     queue.find_out("speed", ["x"])
     wait_until(lambda: (A1, first, "yield") in there.told)
     there.of(first).task.end()
-    wait_until(lambda: "speed" in [one.what for one in there.given.values()])
+    wait_until(lambda: "speed" in [work.what for work in there.given.values()])
     assert there.of(second) is None
 
 
@@ -301,7 +301,7 @@ def test_browsers_take_turns_at_what_is_found_out(lab):
     order: list[str] = []
 
     def found_more():
-        order.extend(one for one in wishes if one not in order and queue.store.finding("inside", [one]))
+        order.extend(wish for wish in wishes if wish not in order and queue.store.finding("inside", [wish]))
         if len(order) == len(there.given):  # what was given last has ended
             return True
         list(there.given.values())[-1].task.end()

@@ -223,7 +223,7 @@ def test_the_list_is_backed_up_when_a_run_has_ended(running_jobs):
     wait_until(is_backed_up)
 
 
-def test_the_lineup_shows_who_is_at_work_and_who_waits_in_the_order_of_their_turns(running_jobs):
+def test_the_lineup_shows_who_works_and_who_waits_in_order_of_turns(running_jobs):
     queue = running_jobs
     seeds = itertools.count(100)
 
@@ -281,7 +281,7 @@ def test_submitting_with_a_teacher_that_cannot_teach_is_refused_in_words(store, 
         ("done", {"model": ModelConfig(name="cnn")}, "run done is a mlp 16 on digits"),
     ],
 )
-def test_continuing_what_left_no_weights_or_is_another_network_is_refused_in_words(store, named, changes, sentence):
+def test_continuing_without_weights_or_another_network_is_refused_in_words(store, named, changes, sentence):
     store.create({run_id: tiny_config() for run_id in ("queued", "failed", "done")})
     store.apply("failed", {"kind": "failed", "text": "for this test"})
     store.apply("done", {"kind": "finished", "results": {"test_errors": 3}})
@@ -319,7 +319,7 @@ def test_a_paused_run_goes_on_though_the_one_it_continues_is_gone(store):
     assert_same_weights(left, right)
 
 
-def test_a_run_shows_its_probe_images_before_the_first_step_and_after_each_epoch(store, digits):
+def test_a_run_shows_probe_images_before_step_1_and_after_each_epoch(store, digits):
     events = []
     run_id = train_here(store, tiny_config(epochs=3), on_event=events.append)
     probes = [event for event in events if event["kind"] == "probe"]
@@ -367,13 +367,13 @@ def test_an_ensemble_teaches_with_the_mean_of_its_members(store, digits, average
     assert store.get(student).status == "finished"
     build = [artifacts.load_model(store.folder(member), digits) for member in members]
     logits = [model(digits.normalise(digits.train_images)).detach() for model in build]
-    told = Training(config, digits, teacher_logits=artifacts.training_logits([*map(store.folder, members)], "digits"))
+    run = Training(config, digits, teacher_logits=artifacts.training_logits([*map(store.folder, members)], "digits"))
     kept, _ = digits.split(config.training.validation_fraction, config.seed)
     soft = [torch.softmax(member[kept] / 2.0, dim=1) for member in logits]
     expected = (soft[0] + soft[1]) / 2
     if average == "logits":
         expected = torch.softmax((logits[0] + logits[1])[kept] / 4.0, dim=1)
-    torch.testing.assert_close(torch.softmax(told.teacher_logits / 2.0, dim=1), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(torch.softmax(run.teacher_logits / 2.0, dim=1), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_logits_of_other_weights_are_never_used(store, digits):
@@ -395,8 +395,8 @@ def test_a_full_disk_fails_the_run_in_words_and_loses_no_finished_one(store, mon
     monkeypatch.setattr(os, "fsync", full)
     monkeypatch.setattr(execute, "SECONDS_BETWEEN_TRIES", 0.0)
     monkeypatch.setattr(execute, "SECONDS_TO_MAKE_ROOM", 0.0)
-    said = []
-    execute.run_here(store, run_id, said.append, lambda: "stop" if said[-1]["kind"] == "message" else None)
+    events = []
+    execute.run_here(store, run_id, events.append, lambda: "stop" if events[-1]["kind"] == "message" else None)
     monkeypatch.undo()
     run = store.get(run_id)
     assert run.status == "failed"
@@ -428,10 +428,10 @@ def test_what_cannot_be_written_is_tried_again_until_there_is_room(store, tmp_pa
 
     execute.run_here(store, run_id, hear, lambda: None)
     monkeypatch.undo()
-    said = [event["text"] for event in events if event["kind"] == "message"]
-    assert all("is full: free some space" in text for text in said[:-1])
-    assert "Training goes on, and saves its checkpoint once that can be written." in said[0]
-    assert said[-1] == ""
+    messages = [event["text"] for event in events if event["kind"] == "message"]
+    assert all("is full: free some space" in text for text in messages[:-1])
+    assert "Training goes on, and saves its checkpoint once that can be written." in messages[0]
+    assert messages[-1] == ""
     run = store.get(run_id)
     assert (run.status, run.message) == ("finished", None)
     assert_same_weights(tensors.load_tensors(store.folder(run_id).weights), undisturbed_weights(tmp_path, config))
@@ -480,7 +480,7 @@ def test_a_checkpoint_newer_than_the_records_brings_them_along(store, monkeypatc
     execute.run_here(store, run_id, lambda event: None, lambda: None)
     assert store.get(run_id).status == "finished"
     for kind in ("step", "epoch"):
-        steps = [[record["step"] for record in store.records(one, kind)] for one in (run_id, whole)]
+        steps = [[record["step"] for record in store.records(each, kind)] for each in (run_id, whole)]
         assert steps[0] == steps[1]
     assert store.probes(run_id) == store.probes(whole)
 
@@ -489,8 +489,8 @@ def test_a_checkpoint_newer_than_the_records_brings_them_along(store, monkeypatc
 def test_a_damaged_checkpoint_is_reported_and_the_run_starts_anew(store, tmp_path, damage):
     config, run_id, other = tiny_config(epochs=3, seed=5), new_id(), new_id()
     store.create({run_id: config, other: tiny_config(seed=6)})
-    for one in (run_id, other):
-        execute.run_here(store, one, lambda event: None, lambda: "pause")
+    for each in (run_id, other):
+        execute.run_here(store, each, lambda event: None, lambda: "pause")
     checkpoint = store.folder(run_id).checkpoint
     match damage:
         case "rubbish":
@@ -818,7 +818,7 @@ def test_work_of_a_lost_cluster_waits_again_though_the_store_failed_at_first(idl
 
 
 @pytest.mark.parametrize("losses", [1, 3])
-def test_a_lost_worker_that_the_store_could_not_enter_is_entered_at_the_next_try(idle, monkeypatch, losses):
+def test_a_lost_worker_that_the_store_failed_to_enter_is_entered_next_time(idle, monkeypatch, losses):
     run_id = new_id()
     idle.store.create({run_id: tiny_config()})
     idle._dispatcher.roster.works["key"], idle._dispatcher.roster._given[run_id] = work_of(run_id), "key"

@@ -47,9 +47,9 @@ class Asked:
 
 @pytest.fixture
 def queue(monkeypatch):
-    asked = Asked()
-    monkeypatch.setattr(services, "jobs", lambda: asked)
-    return asked
+    jobs = Asked()
+    monkeypatch.setattr(services, "jobs", lambda: jobs)
+    return jobs
 
 
 @pytest.fixture
@@ -271,7 +271,7 @@ def test_overview_resumes_all_that_was_interrupted_and_its_visitor_may_resume(
     assert all(button.key != "resume_all" for button in app.button)
 
 
-def test_a_guest_finds_the_presenters_door_and_the_presenter_does_not_look_for_it(open_as):
+def test_a_guest_sees_the_presenters_sign_in_and_the_presenter_does_not(open_as):
     assert "/enter?to=/" in open_as("guest", "overview")[0].main.markdown[-1].value
     assert not any("/enter" in text.value for text in open_as("presenter", "overview")[0].markdown)
 
@@ -314,16 +314,16 @@ class Tab:
         self.socket.send(message.SerializeToString())
         self.ids, self.said = {}, []
         while True:
-            told = ForwardMsg()
-            told.ParseFromString(self.socket.recv(timeout=30))
-            element, block = told.delta.new_element, told.delta.add_block
+            answer = ForwardMsg()
+            answer.ParseFromString(self.socket.recv(timeout=30))
+            element, block = answer.delta.new_element, answer.delta.add_block
             if element.button.label:
                 self.ids[element.button.label] = element.button.id
             if block.popover.label:
                 self.ids[block.popover.label] = block.popover.id
             if element.HasField("exception"):
                 self.said.append(element.exception.message)
-            if told.WhichOneof("type") == "script_finished":
+            if answer.WhichOneof("type") == "script_finished":
                 return self.ids
 
     def empty_caches(self):
@@ -340,7 +340,7 @@ def served(tmp_path, monkeypatch, digits):
         store.close()
 
 
-def test_a_guest_who_writes_messages_by_hand_presses_no_button_of_the_presenters(served):
+def test_a_guests_handwritten_messages_press_no_button_of_the_presenters(served):
     address, store, run_id = served
     with Tab.opened(address, password="boss") as presenter, Tab.opened(address, behind="203.0.113.9") as guest:
         opened = [presenter.ask(run_id)["Name, continue, delete"]]

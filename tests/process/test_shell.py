@@ -204,9 +204,9 @@ def test_ctrl_c_during_start_up_ends_with_130_and_no_traceback(home, moment):
                 break
         else:
             pytest.fail(f"{moment} is not imported")
-        said = process.stderr.read()
-    assert process.returncode == INTERRUPTED, said[-2000:]
-    assert "Traceback" not in said
+        errors = process.stderr.read()
+    assert process.returncode == INTERRUPTED, errors[-2000:]
+    assert "Traceback" not in errors
 
 
 # ------------------------------------------------------------------------------------------------------------- last
@@ -237,9 +237,9 @@ def test_last_is_of_the_data_set_and_falls_back_to_browsers_and_shipped(store, s
     shell("distill", "--teacher", "last")
     assert started[-1].distillation.teachers == (ships,)
     theirs = entered(store, browser="somebody")
-    said = shell("distill", "--teacher", "last").stderr
+    stderr = shell("distill", "--teacher", "last").stderr
     assert started[-1].distillation.teachers == (theirs,)
-    assert "from a browser, as a shell started none" in said
+    assert "from a browser, as a shell started none" in stderr
     refused = shell("distill", "--teacher", "last", "--dataset", "mnist")
     assert refused.exit_code == REFUSED
     assert refused.stderr == (

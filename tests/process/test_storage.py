@@ -62,9 +62,9 @@ def test_what_another_host_wrote_is_seen_at_once(bucket):
     other_host = path_at(str(bucket))
     files.write_atomic(other_host / "runs" / "a" / "checkpoint.pt", b"1234")
     assert files.is_file(path)
-    (found,) = files.files_below(bucket / "runs", "*/checkpoint.pt")
-    assert (found.path, found.size_bytes) == (path, 4)
-    assert abs(found.written_at - time.time()) < 60
+    (file,) = files.files_below(bucket / "runs", "*/checkpoint.pt")
+    assert (file.path, file.size_bytes) == (path, 4)
+    assert abs(file.written_at - time.time()) < 60
 
 
 @pytest.mark.parametrize("where", ["folder", "bucket"])
@@ -89,7 +89,9 @@ def test_a_run_leaves_the_same_weights_in_a_bucket_as_in_a_folder(far, store, di
     config = tiny_config(seed=3)
     there, here = train_here(far, config), train_here(store, config)
     assert far.get(there).status == "finished"
-    assert_same_weights(*(tensors.load_tensors(one) for one in (far.folder(there).weights, store.folder(here).weights)))
+    assert_same_weights(
+        *(tensors.load_tensors(path) for path in (far.folder(there).weights, store.folder(here).weights))
+    )
     assert (artifacts.test_logits(far.folder(there)) == artifacts.test_logits(store.folder(here))).all()
     assert not (far.home / "runs" / there).exists()
 

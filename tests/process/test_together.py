@@ -64,20 +64,21 @@ def perform(store, ids, *, emit=None, requested=lambda run_id: None, absent=()):
 
 
 def results(store, ids):
-    return [(store.get(one).results["test_errors"], artifacts.test_logits(store.folder(one))) for one in ids]
+    return [(store.get(run_id).results["test_errors"], artifacts.test_logits(store.folder(run_id))) for run_id in ids]
 
 
 def test_each_is_the_run_that_it_would_have_been_alone(store, cells):
     store.create(cells)
     perform(store, list(cells))
-    assert {store.get(one).status for one in cells} == {"finished"}
-    for one, config in cells.items():
+    assert {store.get(run_id).status for run_id in cells} == {"finished"}
+    for run_id, config in cells.items():
         alone = train_here(store, config)
-        assert store.get(one).results["test_errors"] == store.get(alone).results["test_errors"]
+        assert store.get(run_id).results["test_errors"] == store.get(alone).results["test_errors"]
         assert (
-            np.abs(artifacts.test_logits(store.folder(one)) - artifacts.test_logits(store.folder(alone))).max() < 1e-3
+            np.abs(artifacts.test_logits(store.folder(run_id)) - artifacts.test_logits(store.folder(alone))).max()
+            < 1e-3
         )
-        assert len(store.records(one, "epoch")) == EPOCHS
+        assert len(store.records(run_id, "epoch")) == EPOCHS
 
 
 def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(store, cells, monkeypatch):
@@ -98,7 +99,7 @@ def test_a_killed_worker_goes_on_from_the_common_checkpoint_to_the_same_results(
     assert store.folder(next(iter(cells))).together.exists()
     perform(store, list(cells), emit=lambda _, event: epochs.append(event.get("epoch")))
     # The epochs before are not trained again; the last one entered is repeated from the checkpoint.
-    assert {one for one in epochs if one} == {EPOCHS - 1, EPOCHS}
+    assert {epoch for epoch in epochs if epoch} == {EPOCHS - 1, EPOCHS}
     for (errors, logits), (expected, expected_logits) in zip(
         results(store, cells), results(store, undisturbed), strict=True
     ):
@@ -114,7 +115,7 @@ def test_one_that_is_stopped_leaves_with_what_it_learned_and_the_others_go_on(st
     assert store.get(first).status == "stopped"
     assert store.get(first).results["epochs"] == 1
     assert store.get(second).status == "paused"
-    assert {store.get(one).status for one in others} == {"finished"}
+    assert {store.get(run_id).status for run_id in others} == {"finished"}
 
 
 def test_the_queue_trains_many_small_students_as_one_and_few_one_by_one(store, cells):
@@ -126,9 +127,9 @@ def test_the_queue_trains_many_small_students_as_one_and_few_one_by_one(store, c
         wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
     finally:
         queue.close()
-    assert {store.get(one).status for one in (*cells, *few)} == {"finished"}
-    assert {store.get(one).environment.get("trained_together") for one in cells} == {len(cells)}
-    assert {store.get(one).environment.get("trained_together") for one in few} == {None}
+    assert {store.get(run_id).status for run_id in (*cells, *few)} == {"finished"}
+    assert {store.get(run_id).environment.get("trained_together") for run_id in cells} == {len(cells)}
+    assert {store.get(run_id).environment.get("trained_together") for run_id in few} == {None}
 
 
 SERVER = """
@@ -181,7 +182,7 @@ def test_a_sweep_of_a_killed_server_goes_on_and_retrains_no_finished_cell(home, 
     server.send_signal(signal.SIGKILL)
     server.wait()
     psutil.wait_procs(workers, timeout=30)
-    before = {one: (store.folder(one).weights.stat().st_mtime_ns, store.get(one)) for one in cells}
+    before = {run_id: (store.folder(run_id).weights.stat().st_mtime_ns, store.get(run_id)) for run_id in cells}
 
     assert set(store.interrupt_orphans()) == set(longer)
     queue = jobs_queue.Jobs(store)
@@ -190,8 +191,8 @@ def test_a_sweep_of_a_killed_server_goes_on_and_retrains_no_finished_cell(home, 
         wait_until(lambda: not any(run.status in ACTIVE for run in store.runs()))
     finally:
         queue.close()
-    assert {store.get(one).status for one in sweep} == {"finished"}
-    assert {one: (store.folder(one).weights.stat().st_mtime_ns, store.get(one)) for one in cells} == before
+    assert {store.get(run_id).status for run_id in sweep} == {"finished"}
+    assert {run_id: (store.folder(run_id).weights.stat().st_mtime_ns, store.get(run_id)) for run_id in cells} == before
     undisturbed = {new_id(): config for config in longer.values()}
     store.create(undisturbed)
     perform(store, list(undisturbed))
@@ -213,7 +214,7 @@ def interrupted_at(event_kind, epoch):
 
 
 def weights_of(store, ids):
-    return [store.folder(one).weights.read_bytes() for one in ids]
+    return [store.folder(run_id).weights.read_bytes() for run_id in ids]
 
 
 @pytest.fixture
@@ -227,7 +228,7 @@ def undisturbed(store, cells):
 
 
 @pytest.mark.parametrize("damage", ["cut", "a number changed"])
-def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weights(
+def test_damage_to_the_common_checkpoint_is_said_and_weights_end_the_same(
     store, cells, undisturbed, monkeypatch, damage
 ):
     monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
@@ -238,15 +239,13 @@ def test_a_damaged_common_checkpoint_is_said_and_all_start_anew_to_the_same_weig
     content = bytearray(checkpoint.read_bytes())
     content[len(content) // 2] ^= 64
     checkpoint.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
-    told = []
-    perform(store, list(cells), emit=lambda run_id, event: told.append((run_id, event.get("text"))))
-    assert {run_id for run_id, text in told if text == execute.DAMAGED_CHECKPOINT} == {*cells}
+    messages = []
+    perform(store, list(cells), emit=lambda run_id, event: messages.append((run_id, event.get("text"))))
+    assert {run_id for run_id, text in messages if text == execute.DAMAGED_CHECKPOINT} == {*cells}
     assert weights_of(store, cells) == weights_of(store, undisturbed)
 
 
-def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_others(
-    store, cells, undisturbed, monkeypatch
-):
+def test_a_crash_between_two_saves_leaves_no_run_behind_the_others(store, cells, undisturbed, monkeypatch):
     """Fewer of them would not compute the same sums: all go on together, or have all been saved."""
     monkeypatch.setattr(execute, "CHECKPOINT_SECONDS", 0.0)
     monkeypatch.setattr(execute, "TRAINING_PER_CHECKPOINT", 0)
@@ -261,10 +260,10 @@ def test_a_crash_between_two_that_leave_their_files_leaves_none_behind_the_other
     monkeypatch.setattr(artifacts, "save_results", dies_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells))
-    assert "finished" not in {store.get(one).status for one in cells}
+    assert "finished" not in {store.get(run_id).status for run_id in cells}
     monkeypatch.setattr(artifacts, "save_results", save_results)
     perform(store, list(cells))
-    assert {store.get(one).status for one in cells} == {"finished"}
+    assert {store.get(run_id).status for run_id in cells} == {"finished"}
     assert weights_of(store, cells) == weights_of(store, undisturbed)
 
 
@@ -272,10 +271,10 @@ def test_students_whose_end_nobody_could_enter_do_not_train_again(store, cells):
     store.create(cells)
     with pytest.raises(KeyboardInterrupt):
         perform(store, list(cells), emit=interrupted_at("finished", None))
-    told = []
-    perform(store, list(cells), emit=lambda run_id, event: told.append(event["kind"]))
-    assert told == ["epoch"] * len(cells) + ["finished"] * len(cells)
-    assert all(store.get(one).results["epochs"] == EPOCHS for one in cells)
+    kinds = []
+    perform(store, list(cells), emit=lambda run_id, event: kinds.append(event["kind"]))
+    assert kinds == ["epoch"] * len(cells) + ["finished"] * len(cells)
+    assert all(store.get(run_id).results["epochs"] == EPOCHS for run_id in cells)
 
 
 def test_one_that_had_left_trains_along_for_the_others_sake_and_leaves_nothing(store, cells, undisturbed):

@@ -53,7 +53,7 @@ def test_no_run_waits_behind_a_blocked_one_and_browsers_share_turns(queue, worke
         load = Counter(at_work)
         for place, run_id in enumerate(given_to):
             mine = {left[run_id], *joined[run_id]}
-            rivals = {browser for one in order[place:] for browser in (left[one], *joined[one])}
+            rivals = {browser for other in order[place:] for browser in (left[other], *joined[other])}
             fewest = min(load[browser] for browser in rivals)
             assert min(load[browser] for browser in mine) == fewest, "a browser that has a run to give was passed over"
             load.update(mine)
@@ -94,7 +94,7 @@ def test_the_queue_gives_no_browser_all_workers_while_anothers_teacher_waits(lab
     theirs = {teacher: tiny_config(seed=91), student: tiny_config("distilled", teachers=(teacher,), seed=91)}
     queue.submit(theirs, "anna")
     wait_until(lambda: there.of(teacher))
-    others = queue.submit({new_id(): one for one in seeds(3)}, "ben")
+    others = queue.submit({new_id(): config for config in seeds(3)}, "ben")
     wait_until(lambda: len(queue.lineup()) == 5)
     assert dict(queue.lineup())[student] is None
     there.hear({"key": there.of(teacher).key, "run_id": teacher, "events": [{"kind": "queued"}]})
@@ -119,7 +119,7 @@ def test_a_run_that_no_free_worker_suits_takes_no_turn(lab):
     (on_cpu,) = queue.submit({new_id(): seeds(1, device="cpu")[0]}, "ben")
     wait_until(lambda: there.of(on_gpu) and there.of(on_cpu))
     mine = queue.submit({new_id(): seeds(1, device=device)[0] for device in ("cuda", "cpu")}, "anna")
-    theirs = queue.submit({new_id(): one for one in seeds(2, device="cpu")}, "ben")
+    theirs = queue.submit({new_id(): config for config in seeds(2, device="cpu")}, "ben")
     wait_until(lambda: len(queue.lineup()) == 6)
     finish(there, on_cpu)
     wait_until(lambda: there.of(mine[1]) or there.of(theirs[0]))

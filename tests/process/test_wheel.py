@@ -107,9 +107,9 @@ def test_pip_installs_it_in_a_new_environment_and_it_says_its_version(shell, env
 
 
 def test_the_installed_command_trains_and_knows_what_ships(shell):
-    told = shell("--help")
-    assert told.returncode == 0, told.stderr
-    assert "Usage: kd-lab " in told.stdout
+    result = shell("--help")
+    assert result.returncode == 0, result.stderr
+    assert "Usage: kd-lab " in result.stdout
     trained = shell("train", "--dataset", "digits", "--epochs", "1")
     assert trained.returncode == 0, trained.stderr
     assert "test errors of 445" in trained.stdout

@@ -195,7 +195,7 @@ run_configs = some.one_of(
         role=some.just("distilled"),
         transfer_set=transfer_sets.map(lambda part: part.replace(labelled=False)),
         distillation=distillations.map(
-            lambda told: told.replace(objective="hinton", weights=(), alpha=1.0, final_alpha=None)
+            lambda distillation: distillation.replace(objective="hinton", weights=(), alpha=1.0, final_alpha=None)
         ),
         **shared,
     ),
@@ -310,7 +310,7 @@ def test_one_field_changed_to_anything_is_a_config_or_a_sentence(made, data):
 def places_in(value, path=()):
     """Paths to everything within nested dicts and lists."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path] * bool(path) + [place for key, one in inner for place in places_in(one, (*path, key))]
+    return [path] * bool(path) + [place for key, element in inner for place in places_in(element, (*path, key))]
 
 
 def with_other(whole, data):
@@ -377,8 +377,8 @@ def taken_in(there, content):
         assert files_of(there.here) == before
         return None
     run, again = there.here.get(run_id), exchange_bundle.pack(there.here, run_id)
-    told = progress.updates(there.here, [run], {})
-    json.dumps(told, allow_nan=False)
+    updates = progress.updates(there.here, [run], {})
+    json.dumps(updates, allow_nan=False)
     assert {"config.json", "weights.safetensors"} <= {path.name for path in there.here.folder(run_id).path.iterdir()}
     there.here.delete(run_id)
     there.here.purge(days=0)
@@ -424,9 +424,9 @@ def test_a_bundle_with_bytes_changed_gives_the_same_run_or_a_sentence(there, dat
                 content[place:place] = data.draw(some.binary(min_size=1, max_size=64), label="content")
             case "repeat":
                 content[place:place] = content[place : min(-1, place + 64)]
-    found = taken_in(there, bytes(content))
-    if found is not None:
-        same_run(there, *found)
+    imported = taken_in(there, bytes(content))
+    if imported is not None:
+        same_run(there, *imported)
 
 
 NAMES = some.sampled_from(exchange_bundle.MEMBERS)
@@ -476,9 +476,11 @@ def test_a_bundle_with_members_changed_gives_the_same_run_or_a_sentence(there, d
                 del members[index]
             case "empty":
                 members[index] = name, b""
-    found = taken_in(there, zipped(members, data.draw(some.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED]))))
-    if found is not None:
-        same_run(there, *found)
+    imported = taken_in(
+        there, zipped(members, data.draw(some.sampled_from([zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])))
+    )
+    if imported is not None:
+        same_run(there, *imported)
 
 
 @given(some.sampled_from(["config.json", "run.json", "card.json", "probes.json"]), some.data())
@@ -489,9 +491,9 @@ def test_a_forged_bundle_whose_json_says_anything_else_is_a_run_or_a_sentence(th
     members[name] = json.dumps(changed).encode()
     if name != "card.json":
         sealed(members)
-    found = taken_in(there, zipped(members.items()))
-    if found is not None:
-        run, again = found
+    imported = taken_in(there, zipped(members.items()))
+    if imported is not None:
+        run, again = imported
         assert run.results["test_errors"] == there.store.get(there.run_id).results["test_errors"]
         assert again["weights.safetensors"] == members["weights.safetensors"]
 
@@ -510,9 +512,9 @@ def test_a_bundle_with_a_table_of_anything_is_a_run_or_a_sentence(there, data):
     )
     lines[row] = ",".join(cells)
     members["metrics.csv"] = "\n".join([*lines, ""]).encode("utf-8", "surrogatepass")
-    found = taken_in(there, zipped(members.items()))
-    if found is not None:
-        same_run(there, *found)
+    imported = taken_in(there, zipped(members.items()))
+    if imported is not None:
+        same_run(there, *imported)
 
 
 # -------------------------------------------------------------------------------------------------------- pictures
@@ -570,9 +572,9 @@ def test_any_picture_whole_or_damaged_is_a_digit_or_a_sentence(content, data):
         place = data.draw(some.integers(0, min(len(damaged) - 1, 400)), label="place")
         damaged[place] = data.draw(some.integers(0, 255), label="byte")
     damaged = bytes(damaged[: data.draw(some.sampled_from([len(damaged), len(damaged) // 2]), label="kept")])
-    for one in (content, damaged):
-        is_a_digit_or_said(data_picture.read_picture, one)
-        is_a_digit_or_said(data_picture.read_canvas, "data:image/png;base64," + base64.b64encode(one).decode())
+    for picture in (content, damaged):
+        is_a_digit_or_said(data_picture.read_picture, picture)
+        is_a_digit_or_said(data_picture.read_canvas, "data:image/png;base64," + base64.b64encode(picture).decode())
 
 
 def png_that_says(width, height, bits, colours, rows):
@@ -604,8 +606,8 @@ def test_a_picture_larger_than_the_memory_is_refused_before_unpacking(header):
 @given(some.one_of(texts, some.binary().map(lambda content: base64.b64encode(content).decode()), some.text()))
 @settings(max_examples=60)
 def test_any_text_is_a_drawing_or_a_sentence(text):
-    for said in (text, "data:image/png;base64," + text):
-        is_a_digit_or_said(data_picture.read_canvas, said)
+    for content in (text, "data:image/png;base64," + text):
+        is_a_digit_or_said(data_picture.read_canvas, content)
     with contextlib.suppress(PictureError):
         image = data_picture.from_address(text)
         assert (image.shape, image.dtype) == ((data_picture.SIDE, data_picture.SIDE), np.uint8)
@@ -660,12 +662,12 @@ def test_a_setup_with_one_thing_changed_is_a_story_or_none(story, data):
 @given(some.lists(some.tuples(texts, texts, texts), max_size=4), texts, texts)
 @settings(max_examples=50)
 def test_whatever_a_watcher_says_it_has_seen_is_answered(there, seen, image, watcher):
-    said = ",".join(":".join(one) for one in seen)
-    for found in progress.parse_seen(said).values():
-        assert found.step >= 0
+    text = ",".join(":".join(parts) for parts in seen)
+    for position in progress.parse_seen(text).values():
+        assert position.step >= 0
     query = "&".join(
         f"{name}={value}".encode("utf-8", "surrogatepass").decode("latin-1")
-        for name, value in {"runs": f"{there.run_id},{said}", "seen": said, "image": image, "watcher": watcher}.items()
+        for name, value in {"runs": f"{there.run_id},{text}", "seen": text, "image": image, "watcher": watcher}.items()
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(services, "store", lambda: there.store)
@@ -712,13 +714,13 @@ def trained_home(tmp_path_factory):
 
 
 @pytest.mark.parametrize("page", ["overview", "temperature", "train", "runs", "compare", "sweep", "paper", "export"])
-@given(asked=addresses)
+@given(parameters=addresses)
 @settings(max_examples=3)
-def test_whatever_the_address_says_a_page_shows_sentences(trained_home, at_this_machine, monkeypatch, page, asked):
+def test_whatever_the_address_says_a_page_shows_sentences(trained_home, at_this_machine, monkeypatch, page, parameters):
     monkeypatch.setenv("KD_HOME", str(trained_home))
     monkeypatch.setattr(queue.Jobs, "find_out", lambda *_, **__: None)
     app = app_test()
-    for name, value in asked.items():
+    for name, value in parameters.items():
         app.query_params[name] = value
     app.switch_page(f"pages/{page}/page.py").run()
     assert not app.exception, [error.stack_trace for error in app.exception]
@@ -770,28 +772,28 @@ def commands(draw):
     name = draw(
         some.sampled_from(["train", "distill", "resume", "continue", "pack", "unpack", "runs", "nonsense", "recipe"])
     )
-    said = [name]
+    arguments = [name]
     match name:
         case "train" | "distill":
-            said += ["--dataset", "digits"] if draw(some.booleans()) else []
-            said += ["--teacher", draw(run_names)] if name == "distill" else []
-            said += [word for pair in draw(settings_said) for word in pair]
+            arguments += ["--dataset", "digits"] if draw(some.booleans()) else []
+            arguments += ["--teacher", draw(run_names)] if name == "distill" else []
+            arguments += [word for pair in draw(settings_said) for word in pair]
         case "recipe":
-            said += [draw(words_said), "--dataset", draw(words_said)]
+            arguments += [draw(words_said), "--dataset", draw(words_said)]
         case "resume":
-            said += [draw(run_names)]
+            arguments += [draw(run_names)]
         case "continue":
-            said += [draw(run_names), "--epochs", draw(words_said)]
+            arguments += [draw(run_names), "--epochs", draw(words_said)]
         case "pack":
-            said += [
+            arguments += [
                 draw(run_names),
                 draw(some.sampled_from(["run.zip", "no/such/../run.zip", ".", "", "/dev/full/x"])),
             ]
         case "unpack":
-            said += [draw(words_said | some.sampled_from([".", "/dev/null", "/proc/self/mem"]))]
+            arguments += [draw(words_said | some.sampled_from([".", "/dev/null", "/proc/self/mem"]))]
         case "runs":
-            said += draw(some.lists(some.sampled_from(["--json", "--no", "x"]), max_size=2))
-    return said + draw(some.lists(words_said, max_size=1))
+            arguments += draw(some.lists(some.sampled_from(["--json", "--no", "x"]), max_size=2))
+    return arguments + draw(some.lists(words_said, max_size=1))
 
 
 @given(some.sampled_from(options), texts.map(lambda text: text.replace("\0", "")))
@@ -805,8 +807,8 @@ def test_any_value_of_any_setting_is_taken_or_refused_in_a_sentence(command, opt
 
 @given(commands())
 @settings(max_examples=80)
-def test_any_command_is_done_or_refused_in_a_sentence(command, said):
-    result = command(said)
+def test_any_command_is_done_or_refused_in_a_sentence(command, arguments):
+    result = command(arguments)
     assert result.exit_code in (0, REFUSED), (result.exit_code, result.output, result.exception)
     assert result.exception is None or isinstance(result.exception, SystemExit)
     assert "Traceback" not in result.output
