@@ -11,6 +11,7 @@ from node import computed_by
 from kd_core.base import tensors
 from kd_core.base.config import ConfigError
 from kd_core.base.torchvision import torchvision
+from kd_core.data.catalogue import TransferSetConfig
 from kd_core.exchange.export import offline_page, write
 from kd_core.models import build, pixels
 from kd_core.models.architectures import stock
@@ -57,7 +58,7 @@ def run_of(model, **training):
 
 @pytest.mark.parametrize("model", [SMALL, TIMM])
 def test_a_librarys_network_trains_here_and_resumes_to_the_same_weights(model, digits, tmp_path):
-    config = run_of(model.replace(input_side=32))
+    config = run_of(model.replace(input_side=32), batch_size=64).replace(transfer_set=TransferSetConfig(fraction=0.1))
     whole = Training(config, digits)
     records = train(whole)
     next(records)
