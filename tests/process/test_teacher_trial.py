@@ -6,8 +6,8 @@ from onnx import helper, numpy_helper
 
 from kd_core.base.config import LabError
 from kd_core.exchange.teacher import trial
-from tests.unit.exchange.test_teacher_files import as_onnx
-from tests.unit.exchange.test_teacher_files import elsewhere as elsewhere  # a fixture
+from tests.engine.test_teacher_files import as_onnx
+from tests.engine.test_teacher_files import elsewhere as elsewhere  # a fixture
 
 
 def test_a_memory_bomb_ends_its_own_process_and_leaves_nothing_behind(elsewhere, monkeypatch, tmp_path):
