@@ -105,25 +105,33 @@ def elsewhere(tmp_path_factory, digits):
     store.close()
 
 
-def tried(content, digits, **asked):
-    return examine(content, Ask(dataset="digits", file="teacher.bin", **asked), digits, lambda text, share: None)
+def tried(content, digits, **options):
+    return examine(content, Ask(dataset="digits", file="teacher.bin", **options), digits, lambda text, share: None)
 
 
-def module_of(found, digits):
+def module_of(examined, digits):
     return models_pixels.build(
-        found.config.model, found.config.brought, found.state, (1, 28, 28), 10, mean=digits.mean, std=digits.std
+        examined.config.model,
+        examined.config.brought,
+        examined.state,
+        (1, 28, 28),
+        10,
+        mean=digits.mean,
+        std=digits.std,
     )
 
 
-def logits_of(found, digits, images=None):
+def logits_of(examined, digits, images=None):
     images = digits.test_images if images is None else images
-    return build.logits_of(module_of(found, digits), images, digits.normalise).numpy()
+    return build.logits_of(module_of(examined, digits), images, digits.normalise).numpy()
 
 
-def taken(store, found, **run_here):
+def taken(store, examined, **run_here):
     """The run that is made of what was tried."""
-    state = safetensors.torch.save({name: tensor.contiguous() for name, tensor in found.state.items()})
-    outcome = trial.Outcome(found.config, state, found.notes, found.warning, found.test_errors, found.test_examples)
+    state = safetensors.torch.save({name: tensor.contiguous() for name, tensor in examined.state.items()})
+    outcome = trial.Outcome(
+        examined.config, state, examined.notes, examined.warning, examined.test_errors, examined.test_examples
+    )
 
     def submit(configs):
         store.create(configs)
@@ -139,11 +147,11 @@ def taken(store, found, **run_here):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_file_says_what_the_original_said(kind, elsewhere, digits):
-    found = tried(elsewhere.files[kind], digits)
-    assert np.allclose(logits_of(found, digits), elsewhere.logits, **SAME)
-    assert found.test_errors == elsewhere.errors == (elsewhere.logits.argmax(1) != digits.test_labels.numpy()).sum()
-    assert found.warning == ""
-    assert (found.config.model.name == BLACK_BOX) == (kind in KINDS[-3:])
+    examined = tried(elsewhere.files[kind], digits)
+    assert np.allclose(logits_of(examined, digits), elsewhere.logits, **SAME)
+    assert examined.test_errors == elsewhere.errors == (elsewhere.logits.argmax(1) != digits.test_labels.numpy()).sum()
+    assert examined.warning == ""
+    assert (examined.config.model.name == BLACK_BOX) == (kind in KINDS[-3:])
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "program", "onnx"])
@@ -174,13 +182,13 @@ def test_costs_of_a_black_box_are_unknown_but_for_its_size(elsewhere, digits, st
 def test_a_fixed_batch_is_filled_up_and_cut_off(kind, elsewhere, digits):
     fixed = exported(elsewhere.model, 4, fixed=True)
     content = as_pt2(fixed) if kind == "program" else as_onnx(elsewhere.weights, shape=(4, 1, 28, 28))
-    found = tried(content, digits)
-    assert np.allclose(logits_of(found, digits, digits.test_images[:7]), elsewhere.logits[:7], **SAME)
+    examined = tried(content, digits)
+    assert np.allclose(logits_of(examined, digits, digits.test_images[:7]), elsewhere.logits[:7], **SAME)
 
 
 def test_rows_of_numbers_are_given_where_a_black_box_reads_rows(elsewhere, digits):
-    found = tried(as_onnx(elsewhere.weights, shape=("N", 784)), digits)
-    assert np.allclose(logits_of(found, digits), elsewhere.logits, **SAME)
+    examined = tried(as_onnx(elsewhere.weights, shape=("N", 784)), digits)
+    assert np.allclose(logits_of(examined, digits), elsewhere.logits, **SAME)
 
 
 class FromPixels(nn.Module):
@@ -198,7 +206,7 @@ class FromPixels(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("scale", "shift", "asked"),
+    ("scale", "shift", "options"),
     [
         (1.0, 0.0, {"mean": (0.0,), "std": (1.0,)}),
         (1 / 255, 0.0, {"mean": (0.0,), "std": (1 / 255,)}),
@@ -206,15 +214,15 @@ class FromPixels(nn.Module):
         (-1.0, 1.0, {"mean": (0.0,), "std": (1.0,), "answers": {"inverted": "yes"}}),
     ],
 )
-def test_pixels_are_given_as_the_teacher_was_trained_to_read_them(scale, shift, asked, elsewhere, digits):
+def test_pixels_are_given_as_the_teacher_was_trained_to_read_them(scale, shift, options, elsewhere, digits):
     content = as_pt2(exported(FromPixels(elsewhere.model, digits, scale, shift)))
-    assert np.allclose(logits_of(tried(content, digits, **asked), digits), elsewhere.logits, rtol=0, atol=1e-4)
+    assert np.allclose(logits_of(tried(content, digits, **options), digits), elsewhere.logits, rtol=0, atol=1e-4)
 
 
 def test_an_inverted_own_normalisation_is_inverted_pixels_normalised(elsewhere, digits):
-    found = tried(elsewhere.files["state dict"], digits, answers={"pixels": "own", "inverted": "yes"})
+    examined = tried(elsewhere.files["state dict"], digits, answers={"pixels": "own", "inverted": "yes"})
     expected = build.logits_of(elsewhere.model, 255 - digits.test_images, digits.normalise).numpy()
-    assert np.allclose(logits_of(found, digits), expected, rtol=0, atol=1e-4)
+    assert np.allclose(logits_of(examined, digits), expected, rtol=0, atol=1e-4)
 
 
 def test_each_channel_may_have_its_own_mean_and_deviation():
@@ -232,18 +240,18 @@ def test_each_channel_may_have_its_own_mean_and_deviation():
 
 def test_the_logarithm_is_taken_of_probabilities(elsewhere, digits):
     content = as_pt2(exported(FromPixels(elsewhere.model, digits, softmax=True)))
-    found = tried(content, digits, mean=(0.0,), std=(1.0,))
-    assert found.config.brought.gives == "probabilities"
-    assert "probabilities" in " ".join(found.notes)
+    examined = tried(content, digits, mean=(0.0,), std=(1.0,))
+    assert examined.config.brought.gives == "probabilities"
+    assert "probabilities" in " ".join(examined.notes)
     shifted = elsewhere.logits - np.log(np.exp(elsewhere.logits.astype(float)).sum(axis=1, keepdims=True))
-    assert np.allclose(np.exp(logits_of(found, digits)), np.exp(shifted), atol=1e-4)
+    assert np.allclose(np.exp(logits_of(examined, digits)), np.exp(shifted), atol=1e-4)
 
 
 def test_half_precision_becomes_float32(elsewhere, digits):
     halves = {name: tensor.half() for name, tensor in elsewhere.weights.items()}
-    found = tried(saved(halves), digits)
-    assert {tensor.dtype for tensor in found.state.values()} == {torch.float32}
-    assert "float32" in " ".join(found.notes)
+    examined = tried(saved(halves), digits)
+    assert {tensor.dtype for tensor in examined.state.values()} == {torch.float32}
+    assert "float32" in " ".join(examined.notes)
 
 
 # ------------------------------------------------------------------------------------------------ which network
@@ -252,15 +260,15 @@ def test_half_precision_becomes_float32(elsewhere, digits):
 def test_an_mlp_is_known_by_its_shapes_whatever_its_layers_are_called(elsewhere, digits):
     renamed = dict(zip(["fc2.weight", "fc2.bias", "fc10.weight", "fc10.bias"], elsewhere.weights.values(), strict=True))
     for content in (saved(renamed), safetensors.torch.save(renamed)):
-        found = tried(content, digits)
-        assert found.config.model == ModelConfig(hidden=(16,))
-        assert np.allclose(logits_of(found, digits), elsewhere.logits, **SAME)
+        examined = tried(content, digits)
+        assert examined.config.model == ModelConfig(hidden=(16,))
+        assert np.allclose(logits_of(examined, digits), elsewhere.logits, **SAME)
 
 
 def test_layers_stand_as_in_the_file_where_their_names_do_not_follow_each_other(elsewhere, digits):
     names = ["inner.weight", "inner.bias", "end.weight", "end.bias"]
-    found = tried(saved(dict(zip(names, elsewhere.weights.values(), strict=True))), digits)
-    assert np.allclose(logits_of(found, digits), elsewhere.logits, **SAME)
+    examined = tried(saved(dict(zip(names, elsewhere.weights.values(), strict=True))), digits)
+    assert np.allclose(logits_of(examined, digits), elsewhere.logits, **SAME)
 
 
 @pytest.mark.parametrize(
@@ -393,8 +401,8 @@ def test_a_program_is_read_without_its_pickles(elsewhere, digits, tmp_path):
             if name.endswith("sample_inputs/model.pt"):
                 members[name] = evil
 
-    found = tried(rezipped(elsewhere.files["program"], poisoned), digits)
-    assert found.test_errors == elsewhere.errors
+    examined = tried(rezipped(elsewhere.files["program"], poisoned), digits)
+    assert examined.test_errors == elsewhere.errors
 
     def pickled(part, use):
         def change(members):
@@ -545,9 +553,9 @@ def test_a_teacher_of_another_order_of_classes_is_told_that_order(elsewhere, dig
     *_, weight, bias = elsewhere.weights
     order = torch.arange(10).roll(1)
     turned = elsewhere.weights | {weight: elsewhere.weights[weight][order], bias: elsewhere.weights[bias][order]}
-    found = tried(saved(turned), digits)
+    examined = tried(saved(turned), digits)
     classes = "1,2,3,4,5,6,7,8,9,0"
-    assert f"with classes {classes} it gets" in found.warning
+    assert f"with classes {classes} it gets" in examined.warning
     put_right = tried(saved(turned), digits, answers={"classes": classes})
     assert (put_right.warning, put_right.test_errors) == ("", elsewhere.errors)
     assert np.allclose(logits_of(put_right, digits), elsewhere.logits, **SAME)
@@ -558,9 +566,9 @@ def test_a_teacher_of_another_order_of_classes_is_told_that_order(elsewhere, dig
 )
 def test_a_teacher_of_other_pixels_than_stated_is_told_which_suit_it(scale, shift, better, elsewhere, digits):
     content = as_pt2(exported(FromPixels(elsewhere.model, digits, scale, shift)))
-    found = tried(content, digits, mean=(9.0,), std=(0.1,))
-    assert "guessed" in found.warning
-    assert f"with {better} it gets" in found.warning
+    examined = tried(content, digits, mean=(9.0,), std=(0.1,))
+    assert "guessed" in examined.warning
+    assert f"with {better} it gets" in examined.warning
 
 
 def test_a_weak_teacher_is_taken_without_a_warning(elsewhere, digits):
@@ -617,22 +625,22 @@ def test_a_brought_mlp_trains_with_no_other_and_its_story_keeps_to_itself(elsewh
 
 
 def test_a_brought_teacher_travels_in_a_bundle_with_its_pixels(elsewhere, digits, store, tmp_path):
-    found = tried(elsewhere.files["state dict"], digits, mean=(0.2,), std=(0.4,))
-    run_id = taken(store, found)
+    examined = tried(elsewhere.files["state dict"], digits, mean=(0.2,), std=(0.4,))
+    run_id = taken(store, examined)
     there = Store(tmp_path / "there")
     try:
         again = bundle.unpack(there, bundle.pack(store, run_id))
         images = digits.test_images[:9]
         carried = build.logits_of(artifacts.load_model(there.folder(again), digits), images, digits.normalise)
-        assert np.allclose(carried, logits_of(found, digits, images))
-        assert there.get(again).config.brought == found.config.brought
+        assert np.allclose(carried, logits_of(examined, digits, images))
+        assert there.get(again).config.brought == examined.config.brought
     finally:
         there.close()
     card = model_card(
         store.get(run_id), image_shape=(1, 28, 28), class_names=digits.class_names, mean=0.1, std=0.3, layers=""
     )
     assert "config.brought, weights, (1, 28, 28), 10, mean=MEAN" in card
-    assert found.config.brought.sha256 in card
+    assert examined.config.brought.sha256 in card
 
 
 def test_what_a_teacher_said_of_other_pixels_is_not_taken_for_what_it_says_now(elsewhere, digits, store):
@@ -662,8 +670,8 @@ def test_a_stopped_question_is_asked_again(elsewhere, digits, store):
 
 
 def test_a_teacher_that_may_not_be_queued_leaves_nothing_behind(elsewhere, digits, store):
-    found = tried(elsewhere.files["onnx"], digits)
-    outcome = trial.Outcome(found.config, b"x", found.notes, found.warning, 0, 1)
+    examined = tried(elsewhere.files["onnx"], digits)
+    outcome = trial.Outcome(examined.config, b"x", examined.notes, examined.warning, 0, 1)
 
     def refused(configs):
         raise ConfigError("the queue is full")

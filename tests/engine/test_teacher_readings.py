@@ -34,8 +34,8 @@ def saved(anything):
     return buffer.getvalue()
 
 
-def tried(content, digits, **asked):
-    return examine(content, Ask(dataset="digits", file="teacher.bin", **asked), digits, lambda text, share: None)
+def tried(content, digits, **options):
+    return examine(content, Ask(dataset="digits", file="teacher.bin", **options), digits, lambda text, share: None)
 
 
 @torch.no_grad()
@@ -78,11 +78,11 @@ def test_an_activation_is_read_as_what_it_was(name, activation, digits):
     with torch.no_grad():
         model[1].weight.mul_(4)  # so that its curve counts
     errors = taught(model, digits)
-    found = tried(saved(model.state_dict()), digits)
-    assert (found.config.model.activation, found.test_errors, found.warning) == (name, errors, "")
-    (question,) = [question for question in found.questions if question.name == "activation"]
+    examined = tried(saved(model.state_dict()), digits)
+    assert (examined.config.model.activation, examined.test_errors, examined.warning) == (name, errors, "")
+    (question,) = [question for question in examined.questions if question.name == "activation"]
     assert f"Activation: {name}? {question.wrong[name]} of 200 training images wrong" in question.sentence
-    assert f"activation {name}" in " ".join(found.notes)
+    assert f"activation {name}" in " ".join(examined.notes)
 
 
 def test_a_stated_activation_is_taken_and_the_better_one_named(digits):
@@ -90,9 +90,9 @@ def test_a_stated_activation_is_taken_and_the_better_one_named(digits):
     with torch.no_grad():
         model[1].weight.mul_(4)
     errors = taught(model, digits)
-    found = tried(saved(model.state_dict()), digits, answers={"activation": "relu"})
-    assert found.config.model.activation == "relu"
-    assert "Other answers do better: with activation tanh it gets" in found.warning
+    examined = tried(saved(model.state_dict()), digits, answers={"activation": "relu"})
+    assert examined.config.model.activation == "relu"
+    assert "Other answers do better: with activation tanh it gets" in examined.warning
     with pytest.raises(LabError, match="activation can be relu, leaky_relu"):
         tried(saved(model.state_dict()), digits, answers={"activation": "swish"})
     with pytest.raises(LabError, match="leaves no output open: it asks for weights, activation, pixels"):
@@ -110,9 +110,9 @@ def test_pixels_are_found_by_themselves(name, convention, digits):
     mean, std = convention
     model = mlp(nn.ReLU)
     errors = taught(model, digits, lambda images: (images / 255 - mean) / std)
-    found = tried(saved(model.state_dict()), digits)
-    assert [question.taken for question in found.questions if question.name == "pixels"] == [name]
-    assert found.test_errors == errors
+    examined = tried(saved(model.state_dict()), digits)
+    assert [question.taken for question in examined.questions if question.name == "pixels"] == [name]
+    assert examined.test_errors == errors
 
 
 def test_torchvisions_own_network_keeps_its_stride(digits, monkeypatch):
@@ -121,11 +121,11 @@ def test_torchvisions_own_network_keeps_its_stride(digits, monkeypatch):
     torch.manual_seed(0)
     model = torchvision().models.mobilenet_v3_small(weights=None, num_classes=10)
     errors = taught(model, digits, lambda images: digits.normalise(images).expand(-1, 3, -1, -1), images=500)
-    found = tried(saved(model.state_dict()), digits)
+    examined = tried(saved(model.state_dict()), digits)
     assert errors < 445 / 2
-    assert found.config.model == ModelConfig(name="torchvision/mobilenet_v3_small", first_stride=2)
-    assert (found.test_errors, found.config.brought.shape) == (errors, (3, 28, 28))
-    assert "First stride: 2?" in " ".join(question.sentence for question in found.questions)
+    assert examined.config.model == ModelConfig(name="torchvision/mobilenet_v3_small", first_stride=2)
+    assert (examined.test_errors, examined.config.brought.shape) == (errors, (3, 28, 28))
+    assert "First stride: 2?" in " ".join(question.sentence for question in examined.questions)
 
 
 def test_the_names_are_torchvisions_classifiers():
@@ -140,8 +140,8 @@ def test_a_network_of_torchvisions_is_known_by_its_names(name, digits):
     state = {key: torch.zeros(tensor.shape, dtype=tensor.dtype) for key, tensor in model.state_dict().items()}
     config = recognised({f"backbone.{key}": tensor for key, tensor in state.items()})
     assert config == ModelConfig(name=f"torchvision/{name}")
-    found = fitted(state, config, (1, 28, 28), digits)
-    assert found.shape == ((3, 224, 224) if name == "vit_b_32" else (3, 28, 28))
+    fit = fitted(state, config, (1, 28, 28), digits)
+    assert fit.shape == ((3, 224, 224) if name == "vit_b_32" else (3, 28, 28))
     assert RunConfig(role="teacher", dataset="digits", model=config).trained_here
 
 
@@ -165,9 +165,9 @@ def test_averages_beside_weights_are_tried_and_which_were_taken_is_said(digits):
         "left out: aux_head.weight, aux_head.bias": {"state_dict": lightning, "callbacks": {}, "hyper_parameters": {}},
     }
     for note, content in files.items():
-        found = tried(saved(content), digits)
-        assert (found.test_errors, found.warning) == (errors, ""), note
-        assert note in " ".join(found.notes)
+        examined = tried(saved(content), digits)
+        assert (examined.test_errors, examined.warning) == (errors, ""), note
+        assert note in " ".join(examined.notes)
 
 
 def test_a_thousand_classes_give_those_that_are_ours(digits):
@@ -175,9 +175,9 @@ def test_a_thousand_classes_give_those_that_are_ours(digits):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 100), nn.ReLU(), nn.Linear(100, 1000))
     errors = taught(model, digits, columns=columns)
-    found = tried(saved(model.state_dict()), digits)
-    assert (found.test_errors, list(found.config.brought.classes)) == (errors, columns)
-    assert found.state["3.weight"].shape == (10, 100)
+    examined = tried(saved(model.state_dict()), digits)
+    assert (examined.test_errors, list(examined.config.brought.classes)) == (errors, columns)
+    assert examined.state["3.weight"].shape == (10, 100)
     stated = tried(saved(model.state_dict()), digits, answers={"classes": ",".join(map(str, columns))})
     assert stated.test_errors == errors
     with pytest.raises(LabError, match="classes must be 10 numbers from 0 to 999"):
@@ -222,13 +222,19 @@ def test_onnx_reads_images_laid_out_otherwise(shape, digits):
     if side:
         with pytest.raises(LabError, match=r"reads images of 56x56x3, .* or have them resized, to a side of 56"):
             tried(content, digits)
-    found = tried(content, digits, answers=side)
-    assert abs(found.test_errors - errors) <= (20 if side else 0)
+    examined = tried(content, digits, answers=side)
+    assert abs(examined.test_errors - errors) <= (20 if side else 0)
     again = pixels.build(
-        found.config.model, found.config.brought, found.state, (1, 28, 28), 10, mean=digits.mean, std=digits.std
+        examined.config.model,
+        examined.config.brought,
+        examined.state,
+        (1, 28, 28),
+        10,
+        mean=digits.mean,
+        std=digits.std,
     )
     logits = build.logits_of(again, digits.test_images, digits.normalise)
-    assert int((logits.argmax(dim=1) != digits.test_labels).sum()) == found.test_errors
+    assert int((logits.argmax(dim=1) != digits.test_labels).sum()) == examined.test_errors
 
 
 def test_onnx_gives_its_logits_whichever_output_they_are(digits):
@@ -239,8 +245,8 @@ def test_onnx_gives_its_logits_whichever_output_they_are(digits):
         helper.make_node("ArgMax", ["logits"], ["label"], axis=1),
     ]
     outputs = [("label", TensorProto.INT64), ("features", TensorProto.FLOAT), ("logits", TensorProto.FLOAT)]
-    found = tried(graph(nodes, (1, 28, 28), outputs, [("weight", weight), ("bias", bias)]), digits)
-    assert (found.test_errors, found.config.brought.output) == (errors, 2)
+    examined = tried(graph(nodes, (1, 28, 28), outputs, [("weight", weight), ("bias", bias)]), digits)
+    assert (examined.test_errors, examined.config.brought.output) == (errors, 2)
 
 
 def test_onnx_of_scikit_learn_gives_the_probabilities_in_its_maps(digits):
@@ -255,8 +261,8 @@ def test_onnx_of_scikit_learn_gives_the_probabilities_in_its_maps(digits):
     kind = helper.make_sequence_type_proto(helper.make_map_type_proto(
         TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, None)))  # fmt: skip
     made.graph.output.append(helper.make_value_info("maps", kind))
-    found = tried(made.SerializeToString(), digits)
-    assert (found.test_errors, found.config.brought.gives) == (errors, "probabilities")
+    examined = tried(made.SerializeToString(), digits)
+    assert (examined.test_errors, examined.config.brought.gives) == (errors, "probabilities")
     neighbours = [helper.make_node("Scan", ["images"], ["logits"], num_scan_inputs=1)]
     with pytest.raises(LabError, match=r"calls Scan, .* of scikit-learn's models, linear ones"):
         tried(graph(neighbours, (784,), [("logits", TensorProto.FLOAT)]), digits)

@@ -156,7 +156,7 @@ def test_a_transfer_set_without_an_image_is_refused_in_words(digits):
         digits.transfer_set(threes, TransferSetConfig(only_classes=(4,)), seed=0)
 
 
-def test_probes_are_the_first_of_each_class_and_the_one_nearest_its_border_by_numpy(digits):
+def test_probes_are_each_classs_first_and_nearest_its_border_by_numpy(digits):
     """In float64, image by image: how far from the mean of its own class, how far from the nearest other."""
     train, test = (images.numpy().astype(float)[:, 0] for images in (digits.train_images, digits.test_images))
     means = [train[digits.train_labels.numpy() == label].mean(axis=0) for label in range(10)]
@@ -254,12 +254,12 @@ def mirror():
 
 def test_a_download_arrives_whole_with_progress_and_is_loaded(nowhere, mirror, monkeypatch):
     monkeypatch.setattr(torchvision().datasets.MNIST, "mirrors", [mirror().address])
-    told = []
-    loaded = load.load("mnist", progress=lambda text, share: told.append((text, share)))
+    reports = []
+    loaded = load.load("mnist", progress=lambda text, share: reports.append((text, share)))
     assert loaded.train_images.shape == (30, 1, 28, 28)
     assert loaded.test_labels.tolist() == [i % 10 for i in range(20)]
-    assert {text for text, _ in told} == {f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)}
-    assert all(0 < share <= 1 for _, share in told)
+    assert {text for text, _ in reports} == {f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)}
+    assert all(0 < share <= 1 for _, share in reports)
     assert sorted(path.name for path in nowhere.iterdir()) == sorted(like_mnist.FILES)
     assert paths.available("mnist")
 
@@ -273,14 +273,14 @@ def closed_port():
 
 
 def test_progress_of_each_file_never_falls_and_ends_at_one(nowhere, mirror):
-    told = {}
+    shares_of = {}
     download.download(
         "mnist",
-        lambda text, share: told.setdefault(text, []).append(share),
+        lambda text, share: shares_of.setdefault(text, []).append(share),
         mirrors=[mirror().address],
     )
-    assert list(told) == [f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)]
-    for shares in told.values():
+    assert list(shares_of) == [f"Downloading MNIST, file {n} of 4" for n in (1, 2, 3, 4)]
+    for shares in shares_of.values():
         assert shares == sorted(shares)
         assert shares[-1] == 1
 
@@ -437,7 +437,7 @@ def test_two_processes_that_download_at_once_end_with_whole_files(nowhere, mirro
     assert len(load.load("mnist").train_labels) == 30
 
 
-def test_a_packed_file_that_another_process_has_unpacked_and_removed_is_no_trouble(nowhere, tmp_path):
+def test_a_packed_file_that_another_process_unpacked_first_is_no_trouble(nowhere, tmp_path):
     final = tmp_path / "train-labels-idx1-ubyte"
     with pytest.raises(DatasetError, match="MNIST cannot be saved"):
         download._unpack(tmp_path / "gone.gz", final, "MNIST")
@@ -496,13 +496,13 @@ def test_cifar_10_comes_as_one_archive_of_which_every_file_is_verified(nowhere, 
     server = Mirror({"cifar-10-python.tar.gz": archive})
     monkeypatch.setattr(source, "url", f"{server.address}cifar-10-python.tar.gz")
     cifar10.read.cache_clear()
-    told = []
+    texts = []
     try:
-        loaded = load.load("cifar10", progress=lambda text, share: told.append(text))
+        loaded = load.load("cifar10", progress=lambda text, share: texts.append(text))
     finally:
         server.close()
         cifar10.read.cache_clear()
-    assert set(told) == {"Downloading CIFAR-10, file 1 of 1"}
+    assert set(texts) == {"Downloading CIFAR-10, file 1 of 1"}
     assert loaded.train_images.shape == (30, 3, 32, 32)
     assert loaded.test_labels.tolist() == [0, 1, 2, 3, 8, 9]
     assert loaded.class_names[9] == "class 9"

@@ -104,7 +104,7 @@ def test_pixels_are_the_central_square_scaled_as_pillow_scales_it(tmp_path, stor
     for bytes_ in content.values():
         scaled = Image.open(io.BytesIO(bytes_)).resize((20, 12), Image.Resampling.BILINEAR)
         expected = np.asarray(scaled.crop((4, 0, 16, 12))).transpose(2, 0, 1).astype(int)
-        nearest = min(np.abs(np.frombuffer(one, np.uint8).reshape(3, 12, 12) - expected).max() for one in ours)
+        nearest = min(np.abs(np.frombuffer(pixels, np.uint8).reshape(3, 12, 12) - expected).max() for pixels in ours)
         assert nearest <= 1
 
 
@@ -179,7 +179,7 @@ def too_large(path):
         ({**files(), "/etc/1.png": b""}, "a path that leads out of it"),
         ({**files(), "C:\\x\\1.png": b""}, "a path that leads out of it"),
         (
-            {f"{at}/{one}.png": b"" for at in range(10_000) for one in range(1)},
+            {f"{at}/0.png": b"" for at in range(10_000)},
             "10,000 class folders, and 1,000 is the",
         ),
         ({f"ash/{at}.png": png(1, at=at) for at in range(9)}, "has one class only, 'ash'"),
@@ -269,16 +269,16 @@ def test_preparation_tells_how_far_it_is_and_can_be_broken_off(tmp_path, storage
     class CancelledError(Exception):
         pass
 
-    told = []
+    reports = []
 
     def cancel(text, share):
-        told.append((text, share))
+        reports.append((text, share))
         if share == 1:
             raise CancelledError
 
     with pytest.raises(CancelledError):
         prepare.prepare(zipped(tmp_path / "c.zip", files()), Preparation(label="c", side=8), storage, cancel)
-    assert told[-1] == ("Preparing images", 1.0)
+    assert reports[-1] == ("Preparing images", 1.0)
     assert left_in(storage) == []
 
 
@@ -318,7 +318,7 @@ def test_a_streamed_data_set_stays_on_disk_and_gives_the_same_images(tmp_path, s
     streamed = library.read(storage, name)
     assert isinstance(streamed.images[0], np.memmap)
     assert (streamed.streamed, whole.streamed) == (True, False)
-    assert all(np.array_equal(one, other) for one, other in zip(streamed.images, whole.images, strict=True))
+    assert all(np.array_equal(first, second) for first, second in zip(streamed.images, whole.images, strict=True))
     library.read.cache_clear()
 
 
@@ -342,7 +342,7 @@ def test_training_on_a_streamed_data_set_gives_the_same_weights_to_the_last_bit(
     library.read.cache_clear()
 
 
-def test_what_is_read_ahead_is_given_to_whom_asks_for_it_and_anything_else_as_well():
+def test_streamed_images_are_right_whether_they_were_read_ahead_or_not():
     images = torch.arange(20, dtype=torch.uint8).reshape(20, 1, 1, 1)
     streamed = Streamed(images, torch.tensor([5, 3, 9, 12, 7]), torch.device("cpu"))
     batches = [torch.tensor([4, 0]), torch.tensor([2, 1]), torch.tensor([3])]

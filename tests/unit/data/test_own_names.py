@@ -152,10 +152,10 @@ def test_what_programs_leave_beside_images_is_left_out_and_counted_by_ending(tmp
     assert seen.train == {"ash": 4, "oak": 4}
     assert seen.left_out == {".jpg": 1, ".png": 1, ".db": 1, "": 1}
     assert seen.ignored == 2
-    (said,) = seen.notices()
-    assert said.startswith("Left out: ")
+    (notice,) = seen.notices()
+    assert notice.startswith("Left out: ")
     assert {"1 .jpg", "1 .png", "1 .db", "1 without ending"} == set(
-        said.removeprefix("Left out: ").removesuffix(".").replace(" and ", ", ").split(", ")
+        notice.removeprefix("Left out: ").removesuffix(".").replace(" and ", ", ").split(", ")
     )
 
 

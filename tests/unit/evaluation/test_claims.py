@@ -67,12 +67,12 @@ def test_of_what_was_not_timed_there_is_no_claim():
 def test_the_quotient_of_two_shown_times_is_the_ratio_beside_them(batch):
     speed = machine({"teacher": 1.7, "baseline": 1.0, "student": 0.9}, 0.4)
     shown = times(speed, ["teacher", "baseline", "student"], batch=batch)
-    for one in ("baseline", "student"):
-        claim = speed_claim(speed, one, "teacher", batch=batch)
+    for student in ("baseline", "student"):
+        claim = speed_claim(speed, student, "teacher", batch=batch)
         assert claim.measurable
-        assert shown["teacher"]["latency_ms_p50"] / shown[one]["latency_ms_p50"] == pytest.approx(claim.ratio)
-        assert shown[one]["images_per_second"] / shown["teacher"]["images_per_second"] == pytest.approx(claim.ratio)
-        assert shown[one]["latency_ms_p50"] <= shown[one]["latency_ms_p95"]
+        assert shown["teacher"]["latency_ms_p50"] / shown[student]["latency_ms_p50"] == pytest.approx(claim.ratio)
+        assert shown[student]["images_per_second"] / shown["teacher"]["images_per_second"] == pytest.approx(claim.ratio)
+        assert shown[student]["latency_ms_p50"] <= shown[student]["latency_ms_p95"]
     own = speed["runtimes"]["teacher"]["pytorch"][str(batch)]
     assert shown["teacher"]["latency_ms_p50"] == own["latency_ms_p50"]
 
@@ -84,7 +84,7 @@ def test_what_was_not_timed_so_has_no_time():
 def test_paces_are_the_shown_times_and_level_what_cannot_be_told_apart():
     speed = machine({"teacher": 1.7, "baseline": 1.0, "student": 1.0})
     ids = ["teacher", "baseline", "student"]
-    paces, shown = paces_ms(speed, ids), {one: row["latency_ms_p50"] for one, row in times(speed, ids).items()}
+    paces, shown = paces_ms(speed, ids), {name: row["latency_ms_p50"] for name, row in times(speed, ids).items()}
     assert paces["baseline"] == paces["student"] == min(shown.values())
     assert paces["teacher"] == shown["teacher"]
 
@@ -96,7 +96,7 @@ def test_on_a_noisy_machine_all_times_are_level():
 
 
 @pytest.mark.parametrize(
-    ("value", "column", "said"),
+    ("value", "column", "written"),
     [
         (17.012482, "ms", "17.0"),
         (5.072219e-16, "negative log-likelihood, nats", "< 0.0001"),
@@ -116,12 +116,12 @@ def test_on_a_noisy_machine_all_times_are_level():
         ("teacher 4f2a", "", "teacher 4f2a"),
     ],
 )
-def test_numbers_are_written_for_people(value, column, said):
-    assert in_figures(value, column) == said
+def test_numbers_are_written_for_people(value, column, written):
+    assert in_figures(value, column) == written
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"),
+    ("errors", "start"),
     [
         ((65, 154, 74), "closes **80 of the 89** errors between baseline and teacher (90%)"),
         (
@@ -138,21 +138,21 @@ def test_numbers_are_written_for_people(value, column, said):
         ((19, 19, 19), "makes as many errors as its baseline, which is no worse than the teacher: there is no gap"),
     ],
 )
-def test_the_share_of_the_gap_says_what_the_teacher_added(errors, said):
-    assert gap_closed(*errors).startswith(said)
+def test_the_share_of_the_gap_says_what_the_teacher_added(errors, start):
+    assert gap_closed(*errors).startswith(start)
 
 
 def test_a_difference_over_seeds_is_paired_with_students_interval():
     generator = np.random.default_rng(0)
     fewer, more = generator.normal(100, 10, 5), generator.normal(115, 10, 5)
-    found = seed_difference(dict(enumerate(fewer)), dict(enumerate(more)))
+    difference = seed_difference(dict(enumerate(fewer)), dict(enumerate(more)))
     interval = ttest_rel(more, fewer).confidence_interval(0.95)
-    assert found.mean == pytest.approx((more - fewer).mean())
-    assert found.interval == pytest.approx((interval.low, interval.high))
+    assert difference.mean == pytest.approx((more - fewer).mean())
+    assert difference.interval == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize(
-    ("saved", "said"),
+    ("saved", "part"),
     [
         ((2.0, (-1.1, 5.1)), "makes 2.0 test errors fewer than its baseline on average (95% interval -1.1 to 5.1, "),
         ((2.0, (1.1, 2.9)), "Student's t): it is better."),
@@ -163,13 +163,15 @@ def test_a_difference_over_seeds_is_paired_with_students_interval():
         ((7.0, None), "It takes 3 seeds to say how sure that is."),
     ],
 )
-def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, said):
+def test_a_verdict_over_seeds_says_whether_it_could_be_luck(saved, part):
     mean, interval = saved
-    assert said in over_seeds(SeedDifference(dict.fromkeys(range(2 if interval is None else 8), mean), mean, interval))
+    assert part in over_seeds(SeedDifference(dict.fromkeys(range(2 if interval is None else 8), mean), mean, interval))
 
 
 def test_a_single_seed_is_called_so():
-    said = over_seeds(seed_difference({0: 12}, {0: 19}))
-    assert said.startswith("On this seed the distilled student makes 7 test errors fewer than its baseline. It takes 3")
+    verdict = over_seeds(seed_difference({0: 12}, {0: 19}))
+    assert verdict.startswith(
+        "On this seed the distilled student makes 7 test errors fewer than its baseline. It takes 3"
+    )
     level = over_seeds(seed_difference({0: 12}, {0: 12}))
     assert level.startswith("On this seed the distilled student makes as many test errors as its baseline.")

@@ -189,8 +189,8 @@ def test_entropy_of_two_classes_is_the_binary_entropy():
 def wrong_by(pattern, classes=3):
     """Logits and labels of a model that is wrong where pattern says so."""
     labels = np.arange(len(pattern)) % classes
-    told = np.where(np.array(pattern, bool), (labels + 1) % classes, labels)
-    return np.eye(classes)[told], labels
+    predicted = np.where(np.array(pattern, bool), (labels + 1) % classes, labels)
+    return np.eye(classes)[predicted], labels
 
 
 def models_wrong_alone(only_first, only_second, both=3, neither=4):
@@ -220,9 +220,9 @@ def test_mcnemar_of_models_that_never_differ_is_one():
 
 def test_mcnemar_swaps_with_its_models():
     first, second, labels = models_wrong_alone(3, 9)
-    one, other = statistics.mcnemar(first, second, labels), statistics.mcnemar(second, first, labels)
-    assert one == (3, 9, other.p_value)
-    assert other[:2] == (9, 3)
+    result, swapped = statistics.mcnemar(first, second, labels), statistics.mcnemar(second, first, labels)
+    assert result == (3, 9, swapped.p_value)
+    assert swapped[:2] == (9, 3)
 
 
 def test_mean_interval_matches_tabled_t():
@@ -259,7 +259,7 @@ def test_mean_interval_needs_two_values(values):
         statistics.mean_interval(values)
 
 
-def test_per_class_accuracy_is_each_classs_share_and_nan_where_it_has_no_examples():
+def test_per_class_accuracy_is_each_classs_share_and_nan_without_examples():
     logits = np.eye(4)[[0, 1, 0, 2, 2, 2]]
     shares = accuracy.per_class_accuracy(logits, np.array([0, 0, 0, 2, 2, 1]))
     np.testing.assert_allclose(shares, [2 / 3, 0, 1, np.nan])
@@ -306,11 +306,11 @@ def brute_calibration(logits, labels, temperature, bins=15):
 @pytest.mark.parametrize("temperature", [0.3, 1, 4])
 def test_calibration_is_its_definition_counted_out(results, temperature):
     logits, labels = results
-    found = calibration.calibration(logits, labels, temperature)
+    result = calibration.calibration(logits, labels, temperature)
     *scores, counts = brute_calibration(logits, labels, temperature)
-    assert found[:3] == pytest.approx(scores, rel=1e-9)
-    assert [bin_.examples for bin_ in found.bins] == counts
-    assert sum(bin_.examples * bin_.accuracy for bin_ in found.bins) == pytest.approx(
+    assert result[:3] == pytest.approx(scores, rel=1e-9)
+    assert [bin_.examples for bin_ in result.bins] == counts
+    assert sum(bin_.examples * bin_.accuracy for bin_ in result.bins) == pytest.approx(
         (logits.argmax(1) == labels).sum()
     )
 
@@ -319,16 +319,16 @@ def test_calibration_by_hand():
     """Confidences 0.9, 0.9, 0.6, 0.6, of which right: one, one, both none."""
     confident, unsure = [math.log(9), 0.0], [math.log(1.5), 0.0]
     logits, labels = np.array([confident, confident, unsure, unsure]), np.array([0, 1, 1, 1])
-    found = calibration.calibration(logits, labels)
-    assert [bin_.examples for bin_ in found.bins] == [2, 2]
-    assert found.bins[0] == pytest.approx((0.6, 0.0, 2))
-    assert found.bins[1] == pytest.approx((0.9, 0.5, 2))
-    assert found.expected_calibration_error == pytest.approx((2 * 0.6 + 2 * 0.4) / 4)
-    assert found.negative_log_likelihood == pytest.approx(-math.log(0.9 * 0.1 * 0.4 * 0.4) / 4)
-    assert found.brier_score == pytest.approx((2 * 0.1**2 + 2 * 0.9**2 + 2 * 2 * 0.6**2) / 4)
+    result = calibration.calibration(logits, labels)
+    assert [bin_.examples for bin_ in result.bins] == [2, 2]
+    assert result.bins[0] == pytest.approx((0.6, 0.0, 2))
+    assert result.bins[1] == pytest.approx((0.9, 0.5, 2))
+    assert result.expected_calibration_error == pytest.approx((2 * 0.6 + 2 * 0.4) / 4)
+    assert result.negative_log_likelihood == pytest.approx(-math.log(0.9 * 0.1 * 0.4 * 0.4) / 4)
+    assert result.brier_score == pytest.approx((2 * 0.1**2 + 2 * 0.9**2 + 2 * 2 * 0.6**2) / 4)
 
 
-def test_calibration_of_sure_and_right_is_perfect_and_of_sure_and_wrong_the_worst():
+def test_calibration_is_perfect_if_sure_and_right_worst_if_sure_and_wrong():
     labels = np.array([0, 1, 2, 1])
     sure = 40.0 * np.eye(3)[labels]
     assert calibration.calibration(sure, labels)[:3] == pytest.approx((0, 0, 0), abs=1e-12)
@@ -338,8 +338,8 @@ def test_calibration_of_sure_and_right_is_perfect_and_of_sure_and_wrong_the_wors
 
 
 def test_calibration_of_uniform_logits_says_log_of_k():
-    found = calibration.calibration(np.zeros((50, 5)), np.arange(50) % 5)
-    assert found[:3] == pytest.approx((0, math.log(5), 0.8), abs=1e-12)
+    result = calibration.calibration(np.zeros((50, 5)), np.arange(50) % 5)
+    assert result[:3] == pytest.approx((0, math.log(5), 0.8), abs=1e-12)
 
 
 def drawn(temperature, examples=40_000, classes=6, seed=0):
@@ -386,5 +386,5 @@ def test_one_mistake_fits_the_temperature_that_gives_it_its_share():
 
 def test_negative_log_likelihood_is_not_clipped_at_tiny_probabilities():
     """scikit-learn's log_loss says 36.04 of it."""
-    found = calibration.calibration(np.array([[500.0, 0.0], [0.0, 0.0]]), np.array([1, 1]))
-    assert found.negative_log_likelihood == pytest.approx((500 + math.log(2)) / 2)
+    result = calibration.calibration(np.array([[500.0, 0.0], [0.0, 0.0]]), np.array([1, 1]))
+    assert result.negative_log_likelihood == pytest.approx((500 + math.log(2)) / 2)

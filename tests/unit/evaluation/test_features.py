@@ -45,10 +45,10 @@ def test_the_projection_is_the_svds_with_its_largest_weights_positive():
     _, _, components = np.linalg.svd(centred, full_matrices=False)
     signs = np.sign(components[range(7), np.abs(components).argmax(axis=1)])
     expected = centred @ (components * signs[:, None])[:2].T
-    found = inside.projected(values.astype(np.float32))
-    np.testing.assert_allclose(found, expected, atol=1e-4)
-    np.testing.assert_array_equal(inside.projected(values.astype(np.float32)), found)
-    assert found[:, 0].var() > found[:, 1].var()
+    projection = inside.projected(values.astype(np.float32))
+    np.testing.assert_allclose(projection, expected, atol=1e-4)
+    np.testing.assert_array_equal(inside.projected(values.astype(np.float32)), projection)
+    assert projection[:, 0].var() > projection[:, 1].var()
 
 
 def test_features_that_do_not_vary_are_projected_to_one_point():

@@ -87,11 +87,11 @@ def test_a_measurement_bears_what_pages_and_readers_need(hurried):
         assert list(measured) == ["pytorch"]
         assert 0 < measured["pytorch"]["1"]["latency_ms_p50"] <= measured["pytorch"]["1"]["latency_ms_p95"]
         assert measured["pytorch"]["512"]["images_per_second"] > 0
-        for size, one in measured["pytorch"].items():
-            assert one["latency_ms_p05"] <= one["latency_ms_p50"] <= one["latency_ms_p95"]
-            assert one["latency_ms_spread"] >= 0
-            assert one["images_per_second"] == pytest.approx(1e3 * int(size) / one["latency_ms_p50"])
-            assert one["repeats"] >= speed.FEWEST_ROUNDS
+        for size, row in measured["pytorch"].items():
+            assert row["latency_ms_p05"] <= row["latency_ms_p50"] <= row["latency_ms_p95"]
+            assert row["latency_ms_spread"] >= 0
+            assert row["images_per_second"] == pytest.approx(1e3 * int(size) / row["latency_ms_p50"])
+            assert row["repeats"] >= speed.FEWEST_ROUNDS
     for size in ("1", "512"):
         middle, low, high = result["ratios"]["pytorch"][size]["teacher"]["student"]
         assert low <= middle <= high
@@ -116,13 +116,13 @@ def test_thread_count_is_put_back(hurried):
     assert torch.get_num_threads() == before
 
 
-def test_pytorch_normalises_the_pixels_as_the_data_set_does_and_leaves_them_alone():
+def test_pytorch_normalises_as_the_data_set_does_and_leaves_pixels_alone():
     digits = load.load("digits")
     pixels = digits.test_images[:3].float().numpy()
     before = pixels.copy()
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
-    told = speed.eager(model, digits.mean, digits.std)(pixels)
-    torch.testing.assert_close(told, model(digits.normalise(digits.test_images[:3])).detach())
+    logits = speed.eager(model, digits.mean, digits.std)(pixels)
+    torch.testing.assert_close(logits, model(digits.normalise(digits.test_images[:3])).detach())
     assert (pixels == before).all()
 
 
@@ -169,14 +169,14 @@ def rounds(generator, count=60):
 @pytest.mark.parametrize("true", [0.25, 1.0, 1.9])
 def test_a_known_ratio_is_covered_in_about_95_percent_of_cases_and_recovered(true):
     generator = np.random.default_rng(0)
-    covered, found = 0, []
+    covered, middles = 0, []
     for _ in range(1000):
         draw = rounds(generator)
         middle, low, high = speed.ratio(true * draw(), draw())
         covered += low <= true <= high
-        found.append(middle)
+        middles.append(middle)
     assert 0.93 <= covered / 1000 <= 0.99
-    assert np.median(found) == pytest.approx(true, rel=0.01)
+    assert np.median(middles) == pytest.approx(true, rel=0.01)
 
 
 def test_a_model_against_itself_reads_one_within_its_interval_which_is_narrow():
@@ -189,7 +189,7 @@ def test_a_model_against_itself_reads_one_within_its_interval_which_is_narrow():
     assert speed.ratio(same, same) == (1, 1, 1)
 
 
-def test_the_interval_of_a_ratio_lies_between_the_order_statistics_of_the_binomial():
+def test_a_ratios_interval_lies_between_the_binomials_order_statistics():
     """Of 10 rounds the 2nd and the 9th: P(2 <= Binomial(10, 1/2) <= 8) = 0.979, and 0.891 one further in."""
     ratios = [5, 1, 9, 3, 7, 2, 10, 4, 8, 6]
     _, low, high = speed.ratio(ratios, [1] * 10)

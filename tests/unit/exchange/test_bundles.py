@@ -336,17 +336,17 @@ def test_the_model_card_says_what_the_model_is(there):
 
 def test_the_model_card_names_another_objective_with_its_source_and_numbers(there):
     run = there.store.get(there.student)
-    told = run.config.distillation.replace(objective="dkd", weights={"nontarget": 4})
+    distillation = run.config.distillation.replace(objective="dkd", weights={"nontarget": 4})
     text = model_card(
-        replace(run, config=run.config.replace(distillation=told)),
+        replace(run, config=run.config.replace(distillation=distillation)),
         image_shape=(1, 28, 28), class_names=tuple("0123456789"), mean=0.1, std=0.3, layers="layer",
     )  # fmt: skip
     assert "`loss = soft + hard*CE`" in text
     assert "temperature T = 2 and hard = 1 and target = 1 and nontarget = 4" in text
     assert "arXiv:2203.08679" in text
-    told = run.config.distillation.replace(objective="jensen_shannon", final_temperature=1)
+    distillation = run.config.distillation.replace(objective="jensen_shannon", final_temperature=1)
     text = model_card(
-        replace(run, config=run.config.replace(distillation=told)),
+        replace(run, config=run.config.replace(distillation=distillation)),
         image_shape=(1, 28, 28), class_names=tuple("0123456789"), mean=0.1, std=0.3, layers="layer",
     )  # fmt: skip
     assert "`loss = alpha*soft + (1-alpha)*CE`" in text
@@ -356,8 +356,8 @@ def test_the_model_card_names_another_objective_with_its_source_and_numbers(ther
 def test_the_model_card_tells_of_a_part_of_the_labels_no_labels_and_a_start(there):
     config = there.store.get(there.student).config
     part = TransferSetConfig(fraction=0.03, only_classes=(7, 8), labelled=False)
-    told = config.distillation.replace(alpha=1, t_squared=False, teachers=("a1", "b2"))
-    config = config.replace(transfer_set=part, distillation=told, continues="c3")
+    distillation = config.distillation.replace(alpha=1, t_squared=False, teachers=("a1", "b2"))
+    config = config.replace(transfer_set=part, distillation=distillation, continues="c3")
     run = replace(there.store.get(there.student), config=config, name="")
     shown = {"image_shape": (1, 28, 28), "class_names": tuple("0123456789"), "mean": 0.1, "std": 0.3}
     text = model_card(run, **shown, layers="layer\n" * 99)
@@ -378,8 +378,8 @@ def test_the_code_on_the_model_card_gives_the_logits_in_the_bundle(there, digits
     code = re.search(r"```python\n(.*?)```", (tmp_path / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     exec(compile(code, "README.md", "exec"), names)
     with torch.no_grad():
-        said = names["logits"](digits.test_images)
-    torch.testing.assert_close(said, safetensors.torch.load_file(tmp_path / LOGITS)["test"], rtol=1e-4, atol=1e-4)
+        logits = names["logits"](digits.test_images)
+    torch.testing.assert_close(logits, safetensors.torch.load_file(tmp_path / LOGITS)["test"], rtol=1e-4, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------------------------- what cannot be packed
@@ -811,7 +811,7 @@ def test_a_run_without_a_validation_split_travels_without_its_logits(store, tmp_
 
 def test_the_temperature_that_calibrates_a_run_travels_with_it(store, there):
     unpack(store, there.of_student)
-    here, away = (artifacts.validation_logits(one.folder(there.student)) for one in (store, there.store))
+    here, away = (artifacts.validation_logits(place.folder(there.student)) for place in (store, there.store))
     assert calibration.fitted_temperature(*here) == calibration.fitted_temperature(*away)
 
 

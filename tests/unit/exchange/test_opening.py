@@ -65,8 +65,8 @@ def test_a_browsers_models_say_what_the_shipped_ones_say_to_a_percent():
         known = {"images": images.numpy().reshape(100, -1).astype(np.float64), **tensors}
         for node in nodes:
             known[node["output"]] = OPERATIONS[node["op"]](*(known[name] for name in node["inputs"]))
-        said = shipped.logits_of(f"digits-{role}", images, digits.normalise)
-        shares = [np.exp(rows - rows.max(axis=1, keepdims=True)) for rows in (known["logits"], said)]
+        expected = shipped.logits_of(f"digits-{role}", images, digits.normalise)
+        shares = [np.exp(rows - rows.max(axis=1, keepdims=True)) for rows in (known["logits"], expected)]
         here, there = (share / share.sum(axis=1, keepdims=True) for share in shares)
         assert np.abs(here - there).max() < 0.03
         assert (here.argmax(axis=1) == there.argmax(axis=1)).all()

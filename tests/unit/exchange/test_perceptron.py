@@ -93,7 +93,7 @@ def matrix(numbers, width):
     return torch.tensor(numbers, dtype=torch.float64).view(-1, width)
 
 
-@pytest.mark.parametrize("place", range(len(SETTINGS)), ids=[str([*one.values()]) for one in SETTINGS])
+@pytest.mark.parametrize("place", range(len(SETTINGS)), ids=[str([*setting.values()]) for setting in SETTINGS])
 def test_losses_gradients_and_ten_steps_are_torchs(computed, place):
     settings, here = SETTINGS[place], computed["trained"][place]
     network, inputs = network_from(SIZES, VALUES["start"]), matrix(VALUES["inputs"], 2)
@@ -106,10 +106,10 @@ def test_losses_gradients_and_ten_steps_are_torchs(computed, place):
         )  # fmt: skip
         optimiser.zero_grad()
         losses.loss.backward()
-        told = {name: np.nan if value is None else value for name, value in here["losses"][step].items()}
-        assert told["loss"] == pytest.approx(float(losses.loss.detach()), rel=1e-9)
-        assert told["softLoss"] == pytest.approx(float(losses.soft_loss.detach()), rel=1e-9)
-        assert told["hardLoss"] == pytest.approx(float(losses.hard_loss.detach()), rel=1e-9, nan_ok=True)
+        browser_losses = {name: np.nan if value is None else value for name, value in here["losses"][step].items()}
+        assert browser_losses["loss"] == pytest.approx(float(losses.loss.detach()), rel=1e-9)
+        assert browser_losses["softLoss"] == pytest.approx(float(losses.soft_loss.detach()), rel=1e-9)
+        assert browser_losses["hardLoss"] == pytest.approx(float(losses.hard_loss.detach()), rel=1e-9, nan_ok=True)
         if step == 0:
             gradients = flat_of([parameter.grad for parameter in network.parameters()])
             np.testing.assert_allclose(here["gradients"], gradients, rtol=1e-9, atol=1e-13)

@@ -77,8 +77,8 @@ def test_logits_are_asked_of_the_weights_when_first_needed(there, store):
             artifacts.test_logits(store.folder(run_id)), artifacts.test_logits(before.folder(run_id)), atol=0.02
         )
     assert artifacts.training_logits([store.folder(teacher)], "digits") is None  # a worker asks for these itself
-    said, labels = artifacts.validation_logits(store.folder(teacher))
-    assert len(said) == len(labels) == before.get(teacher).results["validation_examples"]
+    logits, labels = artifacts.validation_logits(store.folder(teacher))
+    assert len(logits) == len(labels) == before.get(teacher).results["validation_examples"]
 
 
 def test_a_shipped_run_teaches_and_travels_like_any_other(there, store, tmp_path):
@@ -145,12 +145,12 @@ def test_verify_finds_other_data(there):
     facts = json.loads(facts_file.read_text())
     facts["data_md5"]["test_labels"] = "0" * 32
     facts_file.write_text(json.dumps(facts))
-    assert [found.problem for found in shipped.verify()] == ["", "other data than it was trained and tested on"]
+    assert [check.problem for check in shipped.verify()] == ["", "other data than it was trained and tested on"]
 
 
 def test_verify_says_which_data_are_missing_and_which_models(there, monkeypatch, tmp_path):
     monkeypatch.setattr(shipped, "available", lambda name: False)
-    assert [(found.measured, found.holds) for found in shipped.verify()] == [(None, False)] * 2
+    assert [(check.measured, check.holds) for check in shipped.verify()] == [(None, False)] * 2
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "nothing")
     with pytest.raises(SaveError, match="holds no model"):
         list(shipped.verify())
@@ -164,11 +164,11 @@ def test_both_data_sets_ship_a_whole_story():
     assert shipped.names() == [f"{dataset}-{role}" for dataset in ("digits", "mnist") for role in roles]
     for name in shipped.names():
         card = (REPOSITORY / name / "README.md").read_text()
-        assert all(said in card for said in ("Made by", shipped.COMMAND, "test_images", "torch", "test errors"))
+        assert all(phrase in card for phrase in ("Made by", shipped.COMMAND, "test_images", "torch", "test errors"))
 
 
 def test_the_shipped_digits_models_make_the_errors_that_they_claim():
-    assert [found for found in shipped.verify() if found.name.startswith("digits") and not found.holds] == []
+    assert [check for check in shipped.verify() if check.name.startswith("digits") and not check.holds] == []
 
 
 def test_the_shipped_models_are_a_few_megabytes():

@@ -63,8 +63,8 @@ STORY = StoryConfig.default("digits").replace(teachers=("teacher",), temperature
 
 def soft_loss(student, teacher, temperature):
     """T² KL(teacher, student) in float64 by scipy, a mean over the examples."""
-    ours, theirs = (np.exp(one / temperature) for one in (student, teacher))
-    ours, theirs = (one / one.sum(axis=1, keepdims=True) for one in (ours, theirs))
+    ours, theirs = (np.exp(logits / temperature) for logits in (student, teacher))
+    ours, theirs = (powers / powers.sum(axis=1, keepdims=True) for powers in (ours, theirs))
     return temperature**2 * float(stats.entropy(theirs, ours, axis=1).mean())
 
 
@@ -149,7 +149,7 @@ def test_a_teacher_too_sure_at_this_t_is_named_with_the_first_t_that_suits():
     assert f"{0.9 * SHARP:.2%}" in advice.evidence
     assert changed(evidence, advice) == {"temperature"}
     height = height_of(0.9 * SHARP, 1.0)
-    expected = next(one for one in TEMPERATURES if one > 1 and share_of_others(height, one) >= SOFT)
+    expected = next(t for t in TEMPERATURES if t > 1 and share_of_others(height, t) >= SOFT)
     assert advice.next.temperature == expected
     assert advise(told_by(height, expected)) == []
 
@@ -169,7 +169,7 @@ def test_a_tiny_student_of_almost_uniform_targets_is_offered_a_lower_t():
     assert advice.about == "flat"
     assert changed(evidence, advice) == {"temperature"}
     assert evenness(sure_logits(6.0), advice.next.temperature) <= after.LESS_FLAT < FLAT
-    warmer = next(one for one in TEMPERATURES if one > advice.next.temperature)
+    warmer = next(t for t in TEMPERATURES if t > advice.next.temperature)
     assert evenness(sure_logits(6.0), warmer) > after.LESS_FLAT
 
 
@@ -193,8 +193,8 @@ def test_the_pull_is_the_ratio_of_both_losses_gradients_by_autograd(temperature,
     sizes = [
         torch.autograd.grad(weight * loss, student)[0].norm() for weight, loss in ((alpha, soft), (1 - alpha, hard))
     ]
-    found = pull(TEACHER, LABELS, temperature=temperature, alpha=alpha, t_squared=t_squared)
-    assert found == pytest.approx(float(sizes[0] / sizes[1]), rel=1e-9)
+    ratio = pull(TEACHER, LABELS, temperature=temperature, alpha=alpha, t_squared=t_squared)
+    assert ratio == pytest.approx(float(sizes[0] / sizes[1]), rel=1e-9)
 
 
 def test_a_soft_loss_without_t_squared_that_hardly_pulls_gets_it_back():
@@ -239,7 +239,7 @@ def test_a_still_falling_student_without_memorising_trains_twice_as_long():
 
 
 def test_a_loss_that_hardly_fell_in_few_steps_has_not_come_to_a_stand():
-    slow = [one | {"step": one["epoch"] * 10} for one in falling(1.2, 1.1, 1.0, 0.95)]
+    slow = [record | {"step": record["epoch"] * 10} for record in falling(1.2, 1.1, 1.0, 0.95)]
     assert only(good(epochs=slow)).about == "short"
 
 
@@ -290,9 +290,9 @@ def test_dropout_or_jitter_raises_the_loss_so_it_does_not_judge_them():
 
 
 def test_the_length_of_another_objective_is_judged_by_its_hard_loss():
-    told = -np.log(np.exp(STUDENT)[np.arange(N), LABELS] / np.exp(STUDENT).sum(1)).mean()
+    hard_loss = -np.log(np.exp(STUDENT)[np.arange(N), LABELS] / np.exp(STUDENT).sum(1)).mean()
     story = STORY.replace(objective="crd")
-    fit = after.fit_of(good(story, epochs=epochs([9] * 4, [told * share for share in (4, 3, 1, 0.8)])))
+    fit = after.fit_of(good(story, epochs=epochs([9] * 4, [hard_loss * share for share in (4, 3, 1, 0.8)])))
     assert fit.part == "hard"
     assert fit.gap == pytest.approx(1 / 0.8)
     assert fit.left is None
@@ -322,7 +322,7 @@ def test_a_teacher_no_better_than_the_student_without_it_is_to_be_replaced():
     assert advice.next.new_teachers == 3  # its recipe was the data set's own already
 
 
-def test_a_teacher_that_was_trained_little_is_trained_anew_as_the_data_set_wants():
+def test_a_teacher_trained_little_is_trained_anew_as_the_data_set_wants():
     story = STORY.replace(teacher_training=STORY.teacher_training.replace(epochs=1), teacher=ModelConfig(hidden=(40,)))
     advice = only(good(story, teacher_errors=(90, N)))
     default = StoryConfig.default("digits")
@@ -334,7 +334,7 @@ def test_too_few_images_say_nothing_of_the_teacher():
     """With 3 errors of 60 by each, a teacher with half of the student's would make 3 or more in 19% of all cases."""
     few = Judged(LABELS[:60], wrong(TEACHER[:60], 1), wrong(TEACHER[:60], 3), TEACHER[:60])
     assert stats.binom.sf(2, 60, 1.5 / 60) > 0.05
-    assert [one for one in advise(good(judged=few, teacher_errors=(3, 60))) if one.about == "teacher"] == []
+    assert [advice for advice in advise(good(judged=few, teacher_errors=(3, 60))) if advice.about == "teacher"] == []
 
 
 def test_a_difference_of_5_and_3_of_140_is_none():
@@ -445,7 +445,7 @@ def test_a_stopped_teacher_is_named_and_a_whole_one_is_suggested():
 
 def test_the_most_important_comes_first_and_there_are_never_too_many():
     story = STORY.replace(temperature=0.5, alpha=0.01)
-    found = advise(
+    ranked = advise(
         good(
             story,
             epochs=epochs([9] * 6, [8, 6, 5, 3, 2, 1]),
@@ -454,8 +454,8 @@ def test_the_most_important_comes_first_and_there_are_never_too_many():
             shown=Shown(sure_logits(40.0), LABELS),
         )
     )
-    assert [one.about for one in found] == ["teacher", "sharp", "hard", "short"]
-    assert len(found) == after.MOST
+    assert [advice.about for advice in ranked] == ["teacher", "sharp", "hard", "short"]
+    assert len(ranked) == after.MOST
 
 
 # -------------------------------------------------------------------------------------------------------- real runs

@@ -49,10 +49,10 @@ def test_unlike_runs_of_one_architecture_recover_the_law_that_made_them(per_step
     for width, batch_size in ((16, 128), (64, 256), (800, 128), (1200, 512), (32, 512)):
         config = tiny_config(batch_size=batch_size).replace(model=ModelConfig(hidden=(width,)))
         timings.append(Timing(config, 794 * width, law(batch_size, 794 * width)))
-    asked = tiny_config("baseline", epochs=6, batch_size=256).replace(model=ModelConfig(hidden=(300, 300)))
+    planned = tiny_config("baseline", epochs=6, batch_size=256).replace(model=ModelConfig(hidden=(300, 300)))
     cost = 794 * 300 + 300 * 300
-    assert asked.examples == 1239
-    assert expected_seconds(asked, cost, timings) == pytest.approx(6 * law(256, cost), rel=1e-6)
+    assert planned.examples == 1239
+    assert expected_seconds(planned, cost, timings) == pytest.approx(6 * law(256, cost), rel=1e-6)
 
 
 def test_an_expected_time_is_never_negative_even_where_small_networks_were_slow():
@@ -120,16 +120,16 @@ WARNED = [
 
 
 @pytest.mark.parametrize(
-    ("asked", "sentence"), WARNED, ids=[f"{n} {start[:30]}" for n, (_, start) in enumerate(WARNED)]
+    ("proposed", "sentence"), WARNED, ids=[f"{n} {start[:30]}" for n, (_, start) in enumerate(WARNED)]
 )
-def test_a_setting_known_to_hurt_brings_its_own_warning_and_no_other(asked, sentence):
-    (said,) = warnings(asked, **SMALLER)
-    assert said.startswith(sentence)
-    assert said.endswith(".")
+def test_a_setting_known_to_hurt_brings_its_own_warning_and_no_other(proposed, sentence):
+    (warning,) = warnings(proposed, **SMALLER)
+    assert warning.startswith(sentence)
+    assert warning.endswith(".")
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "proposed",
     [
         story(temperature=1.01),
         story(temperature=8.0),
@@ -148,20 +148,20 @@ def test_a_setting_known_to_hurt_brings_its_own_warning_and_no_other(asked, sent
         story(alpha=1.0, transfer_set=TransferSetConfig(labelled=False)),
     ],
 )
-def test_just_short_of_what_hurts_nothing_is_said(asked):
-    assert warnings(asked, **SMALLER) == []
+def test_just_short_of_what_hurts_nothing_is_said(proposed):
+    assert warnings(proposed, **SMALLER) == []
 
 
 @pytest.mark.parametrize(("teacher", "student", "warned"), [(100, 99, False), (100, 100, True), (100, 200, True)])
 def test_a_student_no_smaller_than_its_teacher_is_warned_of(teacher, student, warned):
-    said = warnings(story(), teacher_parameters=teacher, student_parameters=student, class_names=DIGITS)
-    assert any("no smaller than its teacher" in sentence for sentence in said) == warned
-    assert len(said) == warned
+    sentences = warnings(story(), teacher_parameters=teacher, student_parameters=student, class_names=DIGITS)
+    assert any("no smaller than its teacher" in sentence for sentence in sentences) == warned
+    assert len(sentences) == warned
 
 
 def test_several_settings_that_hurt_are_all_named():
-    asked = story(training={"jitter_pixels": 2, "learning_rate": 0.5}, temperature=1.0)
-    assert len(warnings(asked, teacher_parameters=1, student_parameters=1, class_names=DIGITS)) == 4
+    proposed = story(training={"jitter_pixels": 2, "learning_rate": 0.5}, temperature=1.0)
+    assert len(warnings(proposed, teacher_parameters=1, student_parameters=1, class_names=DIGITS)) == 4
 
 
 def sizes(story_config):
@@ -185,17 +185,17 @@ def test_what_the_app_proposes_itself_is_nothing_that_it_warns_of(dataset):
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_the_preset_without_3_is_warned_of_its_missing_3_alone(dataset):
     proposed = PRESETS["no_3"].story(dataset)
-    (said,) = warnings(proposed, **sizes(proposed))
-    assert said.startswith("The transfer set has no 3:")
+    (warning,) = warnings(proposed, **sizes(proposed))
+    assert warning.startswith("The transfer set has no 3:")
 
 
 def test_missing_classes_are_named_or_counted_and_threes_only_of_digits():
     names = tuple(f"kind {label}" for label in range(100))
     part = TransferSetConfig(only_classes=tuple(range(20, 100)))
-    asked = StoryConfig.default("own.kinds.0123456789ab.100.3x8x8.90000.1000").replace(transfer_set=part)
-    (said,) = warnings(asked, teacher_parameters=2, student_parameters=1, class_names=names)
-    assert said.startswith("The transfer set has no kind 0, kind 1, ")
-    assert said.endswith(", kind 10 and 9 others: most errors will be there.")
+    proposed = StoryConfig.default("own.kinds.0123456789ab.100.3x8x8.90000.1000").replace(transfer_set=part)
+    (warning,) = warnings(proposed, teacher_parameters=2, student_parameters=1, class_names=names)
+    assert warning.startswith("The transfer set has no kind 0, kind 1, ")
+    assert warning.endswith(", kind 10 and 9 others: most errors will be there.")
 
 
 def test_of_two_classes_an_objective_says_what_it_loses():
@@ -204,7 +204,7 @@ def test_of_two_classes_an_objective_says_what_it_loses():
         "dkd": "Of two classes the non-target part",
         "dist": "Two probabilities of an example",
     }.items():
-        asked = story(objective=objective)
-        assert [said for said in warnings(asked, **two) if said.startswith(start)]
-        assert not [said for said in warnings(asked, **SMALLER) if said.startswith(start)]
-    assert not [said for said in warnings(story(), **two) if "two classes" in said]
+        proposed = story(objective=objective)
+        assert [sentence for sentence in warnings(proposed, **two) if sentence.startswith(start)]
+        assert not [sentence for sentence in warnings(proposed, **SMALLER) if sentence.startswith(start)]
+    assert not [sentence for sentence in warnings(story(), **two) if "two classes" in sentence]

@@ -29,7 +29,7 @@ def test_right_and_wrong_student_of_a_seed_differ_in_the_mistake_alone(mistake, 
         if mistake == "no_t_squared":
             assert differing.pop("distillation.t_squared") == [True, False]
         if mistake == "hasty_teacher":
-            good, hasty = (plan.to_train[one.distillation.teachers[0]] for one in (right, wrong))
+            good, hasty = (plan.to_train[student.distillation.teachers[0]] for student in (right, wrong))
             assert differing.pop("distillation.teachers")
             assert differences([good, hasty]) == {
                 "training.epochs": [good.training.epochs, 1],
@@ -50,21 +50,21 @@ def test_the_teachers_of_the_lesson_are_those_that_ship(store, monkeypatch):
 def test_harm_is_the_mean_of_the_paired_differences_with_students_interval():
     generator = np.random.default_rng(0)
     right, wrong = generator.normal(100, 10, 5), generator.normal(115, 10, 5)
-    found = seed_difference(dict(enumerate(right)), dict(enumerate(wrong)))
+    difference = seed_difference(dict(enumerate(right)), dict(enumerate(wrong)))
     interval = ttest_rel(wrong, right).confidence_interval(0.95)
-    assert found.mean == pytest.approx((wrong - right).mean())
-    assert found.interval == pytest.approx((interval.low, interval.high))
+    assert difference.mean == pytest.approx((wrong - right).mean())
+    assert difference.interval == pytest.approx((interval.low, interval.high))
 
 
 def test_harm_counts_the_seeds_that_have_both_and_states_no_interval_of_two():
     assert seed_difference({0: 1.0}, {}) is None
-    found = seed_difference({0: 10, 1: 12, 5: 1}, {0: 13, 1: 13, 4: 99})
-    assert found == SeedDifference({0: 3.0, 1: 1.0}, 2.0, None)
-    assert found.sign == 0
+    difference = seed_difference({0: 10, 1: 12, 5: 1}, {0: 13, 1: 13, 4: 99})
+    assert difference == SeedDifference({0: 3.0, 1: 1.0}, 2.0, None)
+    assert difference.sign == 0
 
 
 @pytest.mark.parametrize(
-    ("interval", "sign", "said"),
+    ("interval", "sign", "sentence"),
     [
         ((1.0, 5.0), 1, "**3.0 extra test errors with the mistake** on Digits"),
         ((-1.0, 7.0), 0, "**We cannot tell them apart**"),
@@ -72,11 +72,11 @@ def test_harm_counts_the_seeds_that_have_both_and_states_no_interval_of_two():
         (None, 0, "with 2 seeds: it takes 3 to say how sure that is"),
     ],
 )
-def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, sign, said):
+def test_the_finding_says_what_was_found_also_where_that_is_nothing(interval, sign, sentence):
     mean = -3.0 if sign < 0 else 3.0
-    found = SeedDifference(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
-    assert found.sign == sign
-    assert said in broken.finding("class_mean", "digits", found)
+    difference = SeedDifference(dict.fromkeys(range(2 if interval is None else 5), mean), mean, interval)
+    assert difference.sign == sign
+    assert sentence in broken.finding("class_mean", "digits", difference)
 
 
 def test_a_choice_on_the_test_set_is_too_good_by_the_other_halfs_surplus(digits):
@@ -92,23 +92,23 @@ def test_a_choice_on_the_test_set_is_too_good_by_the_other_halfs_surplus(digits)
     right, wrong = choices
     assert wrong == Choice(0, 45, 222, 223)
     assert right == Choice(22, 22, 222, 223)
-    found = broken.optimism({7: right}, {7: wrong})
-    assert found.mean == pytest.approx((45 * 222 / 223 - 0) - (22 * 222 / 223 - 22))
-    assert "too good" in broken.finding("test_choice", "digits", found)
+    difference = broken.optimism({7: right}, {7: wrong})
+    assert difference.mean == pytest.approx((45 * 222 / 223 - 0) - (22 * 222 / 223 - 22))
+    assert "too good" in broken.finding("test_choice", "digits", difference)
 
 
 # ----------------------------------------------------------------------------------------------------- the page
 
 
 def test_no_difference_is_said_as_one():
-    found = SeedDifference(dict.fromkeys(range(5), 0.0), 0.0, (-1.0, 1.0))
-    assert "As many test errors with the mistake as without it" in broken.finding("class_mean", "digits", found)
+    difference = SeedDifference(dict.fromkeys(range(5), 0.0), 0.0, (-1.0, 1.0))
+    assert "As many test errors with the mistake as without it" in broken.finding("class_mean", "digits", difference)
 
 
 def test_text_and_rows_say_the_same_share_of_the_images():
     settings = broken._DIGITS, broken._MNIST
-    said = [setting.transfer_set.share_in_words(setting.training.validation_fraction) for setting in settings]
-    assert said == [
+    shares = [setting.transfer_set.share_in_words(setting.training.validation_fraction) for setting in settings]
+    assert shares == [
         "20% of the training images: 10% to train, 10% to choose the epoch",
         "6% of the training images: 3% to train, 3% to choose the epoch",
     ]

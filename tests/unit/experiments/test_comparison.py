@@ -38,10 +38,10 @@ def sources(runs):
 
 
 def test_the_headline_holds_errors_gap_and_size(runs):
-    said = compare(runs).headline()
-    assert "**10** test errors of 100, its teacher 4, the baseline 30" in said
-    assert "closes **20 of the 26** errors between baseline and teacher" in said
-    assert said.endswith("It has 1/10 of the teacher's size.")
+    headline = compare(runs).headline()
+    assert "**10** test errors of 100, its teacher 4, the baseline 30" in headline
+    assert "closes **20 of the 26** errors between baseline and teacher" in headline
+    assert headline.endswith("It has 1/10 of the teacher's size.")
 
 
 def test_the_headline_says_a_measured_speed_and_no_failed_one(runs):

@@ -46,10 +46,10 @@ def test_all_objectives_take_part_and_differ_in_what_is_minimised_alone():
     }
     assert bare == {runs[BASELINE]}
     for name in OBJECTIVES:
-        told = runs[name].distillation
-        assert (told.objective, told.weights, told.teachers) == (name, (), ("teacher",))
+        distillation = runs[name].distillation
+        assert (distillation.objective, distillation.weights, distillation.teachers) == (name, (), ("teacher",))
         if OBJECTIVES[name].uses_temperature:
-            assert told.temperature == defaults.default_temperature("mnist", name)
+            assert distillation.temperature == defaults.default_temperature("mnist", name)
     assert runs[SMOOTHED].training.label_smoothing == equal_budget.SMOOTHING
 
 
@@ -80,9 +80,9 @@ def test_a_budget_has_two_convolutional_networks_the_student_the_smaller(dataset
 
 
 def test_means_intervals_and_paired_differences_are_scipys():
-    found = {one.name: one for one in standings(ROWS)}
-    errors = {one.label: np.array(list(one.errors.values()), dtype=float) for one in ROWS}
-    for name, standing in found.items():
+    by_name = {entry.name: entry for entry in standings(ROWS)}
+    errors = {entry.label: np.array(list(entry.errors.values()), dtype=float) for entry in ROWS}
+    for name, standing in by_name.items():
         interval = stats.t.interval(0.95, 4, loc=errors[name].mean(), scale=stats.sem(errors[name]))
         assert standing.mean == pytest.approx(errors[name].mean())
         assert standing.interval == pytest.approx(interval)
@@ -97,10 +97,10 @@ def test_means_intervals_and_paired_differences_are_scipys():
 
 
 def test_standings_begin_with_the_fewest_errors_and_state_the_median_time():
-    found = standings(ROWS)
-    assert [one.name for one in found][:1] == ["dkd"]
-    assert [one.mean for one in found] == sorted(one.mean for one in found)
-    assert {one.seconds for one in found} == {3.0}
+    ranked = standings(ROWS)
+    assert [standing.name for standing in ranked][:1] == ["dkd"]
+    assert [standing.mean for standing in ranked] == sorted(standing.mean for standing in ranked)
+    assert {standing.seconds for standing in ranked} == {3.0}
 
 
 def test_holms_correction_is_that_of_its_definition():
@@ -119,7 +119,7 @@ def test_holms_correction_rejects_as_stepping_down_by_hand_does():
             if values[place] > 0.05 / (len(values) - rank):
                 break
             rejected.add(int(place))
-        assert {place for place, one in enumerate(holm(list(values))) if one <= 0.05} == rejected
+        assert {place for place, p_value in enumerate(holm(list(values))) if p_value <= 0.05} == rejected
 
 
 def test_among_equals_at_most_5_percent_of_comparisons_are_false_alarms():
@@ -132,10 +132,13 @@ def test_among_equals_at_most_5_percent_of_comparisons_are_false_alarms():
 
 
 def test_equal_differences_are_judged_by_their_signs_and_are_no_certainty():
-    found = {one.name: one for one in standings([row(BASELINE, 5, 6, 7), row(HINTON, 5, 6, 7), row("dkd", 4, 5, 6)])}
-    assert found[HINTON].to_baseline == (0, 0, 0, 1, False)
-    assert found["dkd"].to_baseline[:4] == (-1, -1, -1, stats.binomtest(3, 3).pvalue)
-    assert not found["dkd"].to_baseline.sure
+    by_name = {
+        standing.name: standing
+        for standing in standings([row(BASELINE, 5, 6, 7), row(HINTON, 5, 6, 7), row("dkd", 4, 5, 6)])
+    }
+    assert by_name[HINTON].to_baseline == (0, 0, 0, 1, False)
+    assert by_name["dkd"].to_baseline[:4] == (-1, -1, -1, stats.binomtest(3, 3).pvalue)
+    assert not by_name["dkd"].to_baseline.sure
 
 
 def test_of_two_seeds_there_is_a_mean_and_nothing_else():
@@ -147,7 +150,7 @@ def test_of_two_seeds_there_is_a_mean_and_nothing_else():
 
 def test_only_seeds_that_both_have_are_compared():
     partly = Row("dkd", None, {1: 300, 2: 280, 4: 290, 9: 0}, 1000, {})
-    (standing,) = (one for one in standings([ROWS[0], partly]) if one.name == "dkd")
+    (standing,) = (entry for entry in standings([ROWS[0], partly]) if entry.name == "dkd")
     assert standing.to_baseline.mean == pytest.approx(((300 - 310) + (280 - 290) + (290 - 295)) / 3)
     assert standing.seconds is None
 
@@ -170,7 +173,7 @@ def test_where_nothing_differs_the_verdict_says_so():
 
 
 def test_a_line_of_the_table_marks_what_is_sure():
-    lines = {one.name: equal_budget.cells(one) for one in standings(ROWS)}
+    lines = {standing.name: equal_budget.cells(standing) for standing in standings(ROWS)}
     assert all(len(line) == len(equal_budget.HEAD) for line in lines.values())
     assert lines[HINTON][2].startswith("-49.6 (")
     assert lines[HINTON][2].endswith(" *")
@@ -180,9 +183,9 @@ def test_a_line_of_the_table_marks_what_is_sure():
 
 def test_the_figure_has_each_interval_at_its_place_and_the_baseline_at_0():
     figure = objective_differences([("DKD", "distilled", -10.0, -14.0, -6.0), ("CRD", "distilled", 3.0, -1.0, 7.0)])
-    ends = [(one.x[0] - one.error_x.arrayminus[0], one.x[0] + one.error_x.array[0]) for one in figure.data]
+    ends = [(trace.x[0] - trace.error_x.arrayminus[0], trace.x[0] + trace.error_x.array[0]) for trace in figure.data]
     assert ends == [(-14.0, -6.0), (-1.0, 7.0)]
-    assert [one.y[0] for one in figure.data] == ["DKD", "CRD"]
+    assert [trace.y[0] for trace in figure.data] == ["DKD", "CRD"]
     (line,) = figure.layout.shapes
     assert line.x0 == line.x1 == 0
 
@@ -190,4 +193,4 @@ def test_the_figure_has_each_interval_at_its_place_and_the_baseline_at_0():
 def test_standings_know_no_objective_without_a_finished_run():
     assert standings([row(BASELINE, 1, 2), Row("dkd", None, {}, 0, {})])[0].name == BASELINE
     assert standings([]) == []
-    assert all(isinstance(one, Standing) for one in standings(ROWS))
+    assert all(isinstance(standing, Standing) for standing in standings(ROWS))

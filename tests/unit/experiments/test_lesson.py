@@ -117,8 +117,8 @@ def test_truths_follow_the_models_and_are_no_constants(digits):
     like_cedar = [[5, 0, 3], [5, 0, 3], [0, 5, 1], [1, 0, 5]]
     answers = []
     for logits in (like_birch, like_cedar):
-        asked = ask("most_alike", small(logits, [0, 0, 1, 2]))
-        answers.append((asked.prompt, asked.answers[asked.answer]))
+        question = ask("most_alike", small(logits, [0, 0, 1, 2]))
+        answers.append((question.prompt, question.answers[question.answer]))
     assert answers == [
         ("Which class does the teacher find most like **ash**?", "birch"),
         ("Which class does the teacher find most like **ash**?", "cedar"),
@@ -140,8 +140,8 @@ def digits_with(material, **lines):
 
 def test_a_teacher_alone_and_two_classes_are_asked_what_they_can_answer():
     alone = small([[3, 1], [0, 2], [4, 0]], [0, 1, 0], names=("left", "right"))
-    asked = {name for name in TRUTHS if ask(name, alone) is not None}
-    assert asked == {"what_t_changes"}
+    names = {name for name in TRUTHS if ask(name, alone) is not None}
+    assert names == {"what_t_changes"}
     assert alone.labels[alone.sure] == alone.subject
 
 

@@ -121,18 +121,18 @@ def results(reference, main, agreeing=None):
     ],
 )
 def test_a_verdict_is_the_side_of_0_on_which_the_interval_lies(reference, main, word, says):
-    found = verdict(*results(reference, main))
-    assert found.word == word
-    assert says in found.sentence
+    judgement = verdict(*results(reference, main))
+    assert judgement.word == word
+    assert says in judgement.sentence
 
 
 def test_the_interval_of_a_verdict_is_scipys_of_paired_differences():
     reference, main = (30, 31, 27, 30, 35), (20, 25, 19, 24, 20)
     given, there = results(reference, main)
     paired = ttest_rel(reference, main).confidence_interval(0.95)
-    found = verdict(given, there)
-    assert found.saved.interval == pytest.approx((paired.low, paired.high))
-    assert f"saves {paired.low:.1f} to {paired.high:.1f}" in found.sentence
+    judgement = verdict(given, there)
+    assert judgement.saved.interval == pytest.approx((paired.low, paired.high))
+    assert f"saves {paired.low:.1f} to {paired.high:.1f}" in judgement.sentence
     more = outcome.differences(given, there)[given.main]
     assert more.interval == pytest.approx((-paired.high, -paired.low))
 
@@ -163,8 +163,8 @@ def test_where_agreement_is_not_counted_nothing_is_said_of_it():
 
 def test_a_claim_is_borne_out_contradicted_or_left_open():
     (claim,) = limit("small", "digits").claims
-    said = [beside(claim, word) for word in ("harms", "open", "helps")]
-    assert said == ["Ours agrees.", "Ours can neither confirm nor contradict it.", "Ours came out otherwise."]
+    sentences = [beside(claim, word) for word in ("harms", "open", "helps")]
+    assert sentences == ["Ours agrees.", "Ours can neither confirm nor contradict it.", "Ours came out otherwise."]
 
 
 # ------------------------------------------------------------------------------------------------------ what ships

@@ -103,8 +103,8 @@ def test_what_was_interrupted_goes_on_unless_the_same_has_finished_elsewhere(sto
 def test_rows_say_median_and_range_of_the_finished_seeds_alone(store):
     experiment = paper.experiments(TINY)["main"]
     plan, runs = redone(store, experiment, [[60, 70, 66], [150, 140, 146], [74, 71, 90]])
-    found = rows(experiment, plan, runs)
-    assert [row.errors_in_words() for row in found] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
+    lines = rows(experiment, plan, runs)
+    assert [row.errors_in_words() for row in lines] == ["66 (60 to 70)", "146 (140 to 150)", "74 (71 to 90)"]
     assert rows(experiment, plan, {})[0].errors_in_words() == ""
 
 
@@ -116,12 +116,12 @@ def test_the_verdict_follows_the_interval_of_the_differences(store, soft, word):
     experiment = paper.experiments(TINY)["main"]
     hard = [150, 140, 146][: len(soft)]
     plan, runs = redone(store, experiment, [[60] * len(soft), hard, soft])
-    said, *_ = table.verdicts(experiment, rows(experiment, plan, runs))
-    assert said.word == word
+    verdict, *_ = table.verdicts(experiment, rows(experiment, plan, runs))
+    assert verdict.word == word
     if len(soft) == 3:
         differences = np.subtract(hard, soft)
         half = 4.302653 * differences.std(ddof=1) / np.sqrt(3)  # Student's t of two degrees of freedom, from a table
-        assert f"{differences.mean() - half:.1f} to {differences.mean() + half:.1f}" in said.sentence
+        assert f"{differences.mean() - half:.1f} to {differences.mean() + half:.1f}" in verdict.sentence
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_every_recipe_ends_in_a_verdict(store, name):
     assert table.verdicts(experiment, rows(experiment, plan, runs))
 
 
-def test_the_students_of_a_seed_learn_from_its_teacher_in_the_main_experiment_alone():
+def test_only_the_main_experiment_has_one_teacher_per_seed():
     made = paper.experiments(TINY)
     main = table.plan(made["main"], [0, 1])
     for seed in (0, 1):
@@ -169,12 +169,12 @@ def test_no_number_of_the_paper_stands_beside_other_data():
     small = paper.experiments(paper.SMALL)
     assert small.keys() == paper.experiments().keys()
     assert all(line.printed is None for experiment in small.values() for line in experiment.lines)
-    assert all(line.make(0, ("a",)).dataset == "digits" for one in small.values() for line in one.lines)
+    assert all(line.make(0, ("a",)).dataset == "digits" for experiment in small.values() for line in experiment.lines)
 
 
 def brute_force(logits, labels, classes, biases):
     return [
-        int((accuracy.predictions(evaluation_bias.with_bias(logits, classes, one)) != labels).sum()) for one in biases
+        int((accuracy.predictions(evaluation_bias.with_bias(logits, classes, bias)) != labels).sum()) for bias in biases
     ]
 
 

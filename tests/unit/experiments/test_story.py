@@ -73,7 +73,7 @@ def test_a_story_survives_json(dataset):
         assert StoryConfig.from_json(story.model_dump_json()) == story
 
 
-def test_new_teachers_are_alike_but_for_their_seeds_and_named_ones_are_not_trained():
+def test_new_teachers_differ_by_seed_alone_and_named_ones_are_not_trained():
     story = STORY.replace(new_teachers=3, seed=5)
     teachers = story.teacher_runs()
     assert [teacher.seed for teacher in teachers] == [5, 6, 7]
@@ -148,7 +148,7 @@ def test_a_plan_reuses_no_run_that_did_not_finish_with_weights(store, ending):
     assert not set(again.to_train) & set(first.to_train)
 
 
-def test_a_plan_does_not_take_a_run_that_continues_another_for_one_from_the_start(store):
+def test_a_plan_does_not_take_a_continued_run_for_one_from_the_start(store):
     enter(store, {"abc": STORY.teacher_runs()[0].replace(continues="def")})
     assert plan(STORY, store.runs()).reused == ()
 
@@ -276,14 +276,16 @@ def test_the_runs_of_a_chain_give_its_story_back(changes):
     assert StoryConfig.of_runs([assistant], []).assistant is None
 
 
-def test_a_students_teacher_that_its_story_would_not_ask_for_stays_a_trained_one():
+def test_a_teacher_its_students_story_would_not_train_stays_a_trained_one():
     """Distilled at another temperature, it is no assistant of this story."""
     configs = plan(STORY.replace(**ASSISTED)).to_train
-    *_, (run_id, assistant), (_, student) = ((key, one) for key, one in configs.items() if one.role == "distilled")
+    *_, (run_id, assistant), (_, student) = (
+        (key, config) for key, config in configs.items() if config.role == "distilled"
+    )
     hotter = assistant.replace(distillation=assistant.distillation.replace(temperature=9.0))
-    told = StoryConfig.of_runs([student], [hotter])
-    assert told.assistant is None
-    assert told.teachers == (run_id,)
+    recovered = StoryConfig.of_runs([student], [hotter])
+    assert recovered.assistant is None
+    assert recovered.teachers == (run_id,)
     alike = student.replace(model=ModelConfig(hidden=(99,)))  # of a sweep over widths, say
     assert StoryConfig.of_runs([alike, student]).assistant is None
 
@@ -315,18 +317,18 @@ def test_a_loss_that_cannot_be_is_refused_by_the_story(changes, sentence):
 def test_a_presets_runs_give_the_preset_back(preset):
     story = PRESETS[preset].story("digits")
     configs = plan(story).to_train
-    told = StoryConfig.of_runs(configs.values())
+    recovered = StoryConfig.of_runs(configs.values())
     auto = {"precision": "auto", "memory_format": "auto"}
-    plain = {name: getattr(told, name).replace(**auto) for name in ("training", "teacher_training")}
-    assert told.replace(**plain) == story.replace(teachers=(next(iter(configs)),))
+    plain = {name: getattr(recovered, name).replace(**auto) for name in ("training", "teacher_training")}
+    assert recovered.replace(**plain) == story.replace(teachers=(next(iter(configs)),))
 
 
-def test_a_teacher_or_a_baseline_alone_is_told_as_a_story_that_trains_the_rest_anew():
+def test_a_teacher_or_baseline_alone_gives_a_story_that_trains_the_rest():
     default = StoryConfig.default("digits")
     teacher = tiny_config(seed=2)
-    told = StoryConfig.of_runs([teacher])
-    assert told == default.replace(teacher=TINY, teacher_training=teacher.training, seed=2)
+    recovered = StoryConfig.of_runs([teacher])
+    assert recovered == default.replace(teacher=TINY, teacher_training=teacher.training, seed=2)
     baseline = RunConfig(role="baseline", dataset="digits", model=TINY, training=tiny_config().training, seed=3)
-    told = StoryConfig.of_runs([baseline])
-    assert told == default.replace(student=TINY, training=baseline.training, seed=3)
-    assert baseline in plan(told).to_train.values()
+    recovered = StoryConfig.of_runs([baseline])
+    assert recovered == default.replace(student=TINY, training=baseline.training, seed=3)
+    assert baseline in plan(recovered).to_train.values()
