@@ -95,18 +95,9 @@ def teacher(
     The architecture of weights is told by their names and shapes, unless --model names it. What these leave open is
     tried on training images, and said with its numbers.
     """
-    if pixels is not None and pixels not in PIXELS:
-        raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
     statistics, architecture = values[ExternalConfig], values[ModelConfig]
     if pixels is not None and statistics:
         raise LabError("--pixels stands for a --mean and a --std: state one or the other")
-    answers = {"pixels": pixels, "side": side, "classes": classes}
-    answers["inverted"] = None if inverted is None else "yes" if inverted else "no"
-    for text in answer or ():
-        question, equals, option = text.partition("=")
-        if not equals:
-            raise LabError(f"--answer must be a question and an option, such as activation=tanh, got '{text[:80]}'")
-        answers[question.strip()] = option.strip()
     named = any(value is not False for value in architecture.values())
     ask = trial.Ask(
         file=file.name,
@@ -114,7 +105,7 @@ def teacher(
         model=model_config(ModelConfig(), architecture) if named else None,
         mean=statistics.get("mean", () if statistics else None),
         std=statistics.get("std", () if statistics else None),
-        answers={question: option for question, option in answers.items() if option is not None},
+        answers=_answers(pixels, side, classes, inverted, answer or ()),
         errors=errors,
     )
     outcome = _wait_for(trial.Trial(_content_of(file), ask))
@@ -133,6 +124,22 @@ def teacher(
         store = open_store()
         run_id = trial.take(store, outcome, lambda configs: _enter(store, configs), name=name)
         watch.tell(store, run_id, lambda: watch.watch(store, run_id), as_json=as_json)
+
+
+def _answers(
+    pixels: str | None, side: str | None, classes: str | None, inverted: bool | None, answers: Iterable[str]
+) -> dict[str, str]:
+    """What the shell states of a teacher's images and file, by question."""
+    if pixels is not None and pixels not in PIXELS:
+        raise LabError(f"--pixels must be one of {', '.join(PIXELS)}, got '{pixels[:80]}'")
+    stated = {"pixels": pixels, "side": side, "classes": classes}
+    stated["inverted"] = None if inverted is None else "yes" if inverted else "no"
+    for text in answers:
+        question, equals, option = text.partition("=")
+        if not equals:
+            raise LabError(f"--answer must be a question and an option, such as activation=tanh, got '{text[:80]}'")
+        stated[question.strip()] = option.strip()
+    return {question: option for question, option in stated.items() if option is not None}
 
 
 def _content_of(file: Path) -> bytes:

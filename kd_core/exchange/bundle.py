@@ -192,19 +192,7 @@ def pack(store: Store, run_id: str) -> bytes:
     SaveError where a file of it is missing.
     """
     run, folder = store.get(run_id), store.folder(run_id)
-    if run.status not in ("finished", "stopped"):
-        status = said(run.status)
-        raise BundleError(
-            said("{run} is {status}: let it end, or stop it, then pack it.", run=run.label, status=status)
-        )
-    if not run.usable:
-        raise BundleError(
-            said("{run} left no weights, so there is nothing to carry away: run it again.", run=run.label)
-        )
-    if run.config.model.opaque:
-        raise BundleError(
-            said("{run} is a black box: take the file that it was brought as, and bring that anew.", run=run.label)
-        )
+    _check_packable(run)
     from kd_core.runs import artifacts
 
     with contextlib.suppress(SaveError):  # what is damaged reads so below
@@ -249,6 +237,22 @@ def pack(store: Store, run_id: str) -> bytes:
             entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, members[name])
     return buffer.getvalue()
+
+
+def _check_packable(run: Run) -> None:
+    if run.status not in ("finished", "stopped"):
+        status = said(run.status)
+        raise BundleError(
+            said("{run} is {status}: let it end, or stop it, then pack it.", run=run.label, status=status)
+        )
+    if not run.usable:
+        raise BundleError(
+            said("{run} left no weights, so there is nothing to carry away: run it again.", run=run.label)
+        )
+    if run.config.model.opaque:
+        raise BundleError(
+            said("{run} is a black box: take the file that it was brought as, and bring that anew.", run=run.label)
+        )
 
 
 # ----------------------------------------------------------------------------------------------------- unpacking
