@@ -168,8 +168,8 @@ def test_the_verdict_names_what_the_correction_leaves_and_nothing_else():
 
 def test_where_nothing_differs_the_verdict_says_so():
     same = [row(BASELINE, 300, 310, 290), row(HINTON, 309, 291, 301), row("dkd", 292, 303, 308)]
-    said = equal_budget.verdict(standings(same))
-    assert all("none can be told apart from" in sentence for sentence in said)
+    sentences = equal_budget.verdict(standings(same))
+    assert all("none can be told apart from" in sentence for sentence in sentences)
 
 
 def test_a_line_of_the_table_marks_what_is_sure():

@@ -47,8 +47,8 @@ def watched(monkeypatch):
         for _ in range(seconds):
             now[0] += 1
             client.signs |= dict.fromkeys(alive, now[0])
-            found = made.workers()
-        return {worker.address: worker.answers for worker in found}
+            workers = made.workers()
+        return {worker.address: worker.answers for worker in workers}
 
     yield client, now, look
     made.close()

@@ -124,7 +124,7 @@ def test_distances_and_angles_do_not_change_when_features_move(vectors, name):
 
 
 @pytest.mark.parametrize("name", RELATIONS)
-def test_a_student_whose_features_lie_like_its_teachers_has_no_relation_to_learn(vectors, name):
+def test_features_that_lie_like_the_teachers_leave_no_relation_to_learn(vectors, name):
     _, teacher = vectors
     wider = torch.cat([rotated(teacher) * 2, torch.zeros(N, 3, dtype=teacher.dtype)], dim=1)
     assert float(RELATIONS[name][0](wider, teacher)) == pytest.approx(0, abs=1e-12)
@@ -145,8 +145,8 @@ def test_features_that_coincide_or_are_zero_give_finite_gradients(vectors, name,
 def test_angles_are_taken_within_groups_of_the_batch(vectors):
     student, teacher = vectors
     first, second = (angle_by_hand(student[part].numpy(), teacher[part].numpy()) for part in (slice(4), slice(4, 7)))
-    found = relations.angle_loss(student, teacher, group=4)
-    assert float(found) == pytest.approx((first * 24 + second * 6) / 30, rel=1e-9)
+    loss = relations.angle_loss(student, teacher, group=4)
+    assert float(loss) == pytest.approx((first * 24 + second * 6) / 30, rel=1e-9)
 
 
 def test_a_hint_is_the_mean_square_after_a_linear_map():
@@ -159,7 +159,7 @@ def test_a_hint_is_the_mean_square_after_a_linear_map():
     assert torch.autograd.gradcheck(lambda seen: hints.hint_loss(regressor(seen), teacher), student.requires_grad_())
 
 
-def test_a_hint_between_maps_of_two_sizes_compares_averages_over_the_same_places(maps):
+def test_a_hint_between_maps_of_two_sizes_compares_averages_by_place(maps):
     student, teacher = maps
     regressor = hints.Regressor(4, 2).double()
     weight, bias = (parameter.detach().numpy() for parameter in regressor.parameters())
@@ -168,7 +168,7 @@ def test_a_hint_between_maps_of_two_sizes_compares_averages_over_the_same_places
     assert hints.hint_loss(regressor(student), teacher).item() == pytest.approx(expected, rel=1e-9)
 
 
-def test_attention_matches_a_float64_recomputation_at_each_stage_and_sums_over_them(maps):
+def test_attention_matches_float64_at_each_stage_and_sums_over_them(maps):
     student, teacher = maps
     halved = student.numpy().reshape(3, 4, 3, 2, 4).mean(axis=3)
     first = attention_by_hand(halved, teacher.numpy())
@@ -244,11 +244,11 @@ def test_contrast_and_its_memory_match_a_float64_recomputation(vectors, labelled
     before = torch.get_rng_state()
     candidates = torch.randint(20, (20,)).tolist()
     torch.set_rng_state(before)
-    found = module(*vectors, indices, labels[indices] if labelled else None)
+    computed = module(*vectors, indices, labels[indices] if labelled else None)
     names = [label if labelled and i in indices else f"image {i}" for i, label in enumerate(labels.tolist())]
     arrays = (features.numpy() for features in vectors)
     loss, student_bank, teacher_bank = contrast_by_hand(state, *arrays, indices.tolist(), candidates, names)
-    assert found.item() == pytest.approx(loss, rel=1e-9)
+    assert computed.item() == pytest.approx(loss, rel=1e-9)
     np.testing.assert_allclose(module.student_bank.numpy(), student_bank, rtol=1e-9)
     np.testing.assert_allclose(module.teacher_bank.numpy(), teacher_bank, rtol=1e-9)
 
@@ -264,7 +264,7 @@ def test_contrasts_gradients_are_those_of_differences():
     assert torch.autograd.gradcheck(loss, (scores[:, 0].clone().requires_grad_(), scores.clone().requires_grad_()))
 
 
-def test_contrast_draws_an_images_two_embeddings_together_and_those_of_others_apart():
+def test_contrast_draws_an_images_embeddings_together_and_others_apart():
     torch.manual_seed(0)
     module = contrast.Contrast(D, E, N)
     student, teacher = torch.nn.Parameter(torch.randn(N, D)), torch.randn(N, E)
@@ -290,8 +290,8 @@ STUDENT = ModelConfig(name="cnn", channels=(4, 6))
 def distilled(objective, *, model=STUDENT, weights=(), transfer_set=None, **training):
     """A student whose teacher is handed to Training, on digits at a batch of 128."""
     config = tiny_config("distilled", teachers=("someone",), **{"epochs": 1, "learning_rate": 5e-3, **training})
-    told = config.distillation.replace(objective=objective, weights=weights)
-    return config.replace(model=model, distillation=told, transfer_set=transfer_set or TransferSetConfig())
+    distillation = config.distillation.replace(objective=objective, weights=weights)
+    return config.replace(model=model, distillation=distillation, transfer_set=transfer_set or TransferSetConfig())
 
 
 @pytest.fixture(scope="module")

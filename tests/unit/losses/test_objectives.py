@@ -40,9 +40,9 @@ def settings(objective, **changes):
 
 def evaluated(objective, student, teacher, labels, share=0.0, label_smoothing=0.0, **changes):
     student, teacher, labels = map(torch.from_numpy, (student, teacher, labels))
-    told = settings(objective, **changes)
-    given = Batch(student, teacher, labels if told.reads_labels else None, torch.arange(len(student)))
-    return losses_objective.evaluate(given, told, share=share, label_smoothing=label_smoothing)
+    config = settings(objective, **changes)
+    given = Batch(student, teacher, labels if config.reads_labels else None, torch.arange(len(student)))
+    return losses_objective.evaluate(given, config, share=share, label_smoothing=label_smoothing)
 
 
 # ------------------------------------------------------------------------- the formulas, one example at a time
@@ -125,11 +125,11 @@ CASES += [("jensen_shannon", {"beta": beta}) for beta in (0.0, 1.0)]
 @pytest.mark.parametrize(("objective", "weights"), CASES)
 def test_an_objective_is_its_formula_in_float64(objective, weights, temperature):
     student, teacher, labels = batch()
-    told = settings(objective, weights=weights, temperature=temperature, alpha=0.7)
+    config = settings(objective, weights=weights, temperature=temperature, alpha=0.7)
     computed = evaluated(objective, student, teacher, labels, weights=weights, temperature=temperature, alpha=0.7)
-    soft = of_all(objective, student, teacher, labels, temperature, told.all_weights)
+    soft = of_all(objective, student, teacher, labels, temperature, config.all_weights)
     hard = np.mean([-log_softmax(row)[label] for row, label in zip(student, labels, strict=True)])
-    shares = (0.7, 0.3) if told.info.mixed else (1.0, told.all_weights["hard"])
+    shares = (0.7, 0.3) if config.info.mixed else (1.0, config.all_weights["hard"])
     assert float(computed.soft_loss) == pytest.approx(soft, rel=1e-9)
     assert float(computed.hard_loss) == pytest.approx(hard, rel=1e-12)
     assert float(computed.loss) == pytest.approx(shares[0] * soft + shares[1] * hard, rel=1e-9)
@@ -209,7 +209,10 @@ def test_logit_standardisation_is_blind_to_scale_and_shift_of_each_row():
     student, teacher, labels = batch()
     random = np.random.default_rng(5)
     moved = student * random.uniform(0.1, 9, (7, 1)) + random.normal(size=(7, 1))
-    plain, other = (evaluated("logit_standardisation", one, teacher, labels).soft_loss for one in (student, moved))
+    plain, other = (
+        evaluated("logit_standardisation", student_logits, teacher, labels).soft_loss
+        for student_logits in (student, moved)
+    )
     assert float(plain) == pytest.approx(float(other), rel=1e-9)
 
 
@@ -220,7 +223,9 @@ def test_dist_ignores_scale_and_shift_of_probabilities_and_logit_shifts():
     plain = logits.pearson_distance(rows, others)
     assert float(logits.pearson_distance(7 * rows - 3, others)) == pytest.approx(float(plain), rel=1e-12)
     shifted = student + np.arange(7)[:, None]
-    first, second = (evaluated("dist", one, teacher, labels).soft_loss for one in (student, shifted))
+    first, second = (
+        evaluated("dist", student_logits, teacher, labels).soft_loss for student_logits in (student, shifted)
+    )
     assert float(first) == pytest.approx(float(second), rel=1e-12)
 
 
@@ -247,16 +252,16 @@ def test_equal_logits_leave_no_gradient_of_nkds_nontarget_part():
 @pytest.mark.parametrize(("objective", "weights"), CASES)
 def test_gradients_are_those_of_finite_differences(objective, weights):
     student, teacher, labels = map(torch.from_numpy, batch(n=4, k=3))
-    told = settings(objective, weights=weights, alpha=0.7)
+    config = settings(objective, weights=weights, alpha=0.7)
 
     def loss(z):
-        return losses_objective.evaluate(Batch(z, teacher, labels, torch.arange(4)), told).loss
+        return losses_objective.evaluate(Batch(z, teacher, labels, torch.arange(4)), config).loss
 
     assert torch.autograd.gradcheck(loss, student.requires_grad_())
 
 
 @pytest.mark.parametrize("objective", OF_LOGITS)
-def test_logits_as_large_as_float32_training_meets_give_finite_losses_and_gradients(objective):
+def test_logits_as_large_as_in_training_give_finite_losses_and_gradients(objective):
     """A sure teacher, a student that is as sure of another class, one that says nothing yet, and a batch of one."""
     for rows in ([[90.0, -40.0, 0.0]], [[0.0, 0.0, 0.0], [-60.0, 80.0, 1.0]]):
         student = torch.tensor(rows, requires_grad=True)
@@ -341,10 +346,10 @@ def test_equal_weights_are_equal_configs_however_they_are_written():
     assert settings("dkd", weights={"nontarget": 2.0, "hard": 3.0, "target": 1.0}) == settings(
         "dkd", weights=(("hard", 3), ("nontarget", 2))
     )
-    told = settings("dkd", weights={"nontarget": 2.0})
-    assert DistillationConfig.from_json(told.model_dump_json()) == told
-    assert told.all_weights == {"hard": 1.0, "target": 1.0, "nontarget": 2.0}
-    assert len({told, told.replace()}) == 1
+    config = settings("dkd", weights={"nontarget": 2.0})
+    assert DistillationConfig.from_json(config.model_dump_json()) == config
+    assert config.all_weights == {"hard": 1.0, "target": 1.0, "nontarget": 2.0}
+    assert len({config, config.replace()}) == 1
 
 
 @pytest.mark.parametrize(
@@ -363,8 +368,8 @@ def test_an_unlabelled_transfer_set_needs_an_objective_that_reads_no_labels(chan
     with pytest.raises(ConfigError) as refused:
         RunConfig(role="distilled", distillation=DistillationConfig(teachers=TEACHERS, **changes), transfer_set=part)
     assert str(refused.value) == sentence
-    for told in (settings("dist", weights={"hard": 0}), settings("logit_matching", alpha=1)):
-        assert RunConfig(role="distilled", distillation=told, transfer_set=part).transfer_set == part
+    for config in (settings("dist", weights={"hard": 0}), settings("logit_matching", alpha=1)):
+        assert RunConfig(role="distilled", distillation=config, transfer_set=part).transfer_set == part
 
 
 def test_a_runs_label_names_what_its_objective_reads():
@@ -383,12 +388,12 @@ def test_a_runs_label_names_what_its_objective_reads():
 
 @pytest.fixture(scope="module")
 def teachers(digits):
-    found = []
+    models = []
     for seed in range(2):
         run = Training(tiny_config(epochs=3, seed=seed), digits)
         list(train(run))
-        found.append(run.best_model())
-    return found
+        models.append(run.best_model())
+    return models
 
 
 def config_of(objective, teachers=1, **changes):
@@ -440,18 +445,18 @@ def test_an_ensemble_is_averaged_at_the_temperature_of_each_step(digits, teacher
     run = Training(config, digits, teachers=teachers)
     for share, temperature in ((0.0, 2.0), (1.0, 1.0)):
         run.step = round(share * (run.total_steps - 1))
-        told, _ = run.teaching(torch.arange(5), digits.normalise(run.images[:5]))
+        targets, _ = run.teaching(torch.arange(5), digits.normalise(run.images[:5]))
         members = torch.stack([build.logits_of(teacher, run.images[:5], digits.normalise) for teacher in teachers])
         expected = ensemble_logits(members, temperature=temperature, average="probabilities")
-        torch.testing.assert_close(told, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(targets, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_an_objective_that_compares_logits_gets_the_teachers_own(digits, teachers):
     """Averaged as logits where they are several, and not shifted by the average's normalisation."""
     for members in (1, 2):
         run = Training(config_of("logit_matching", members), digits, teachers=teachers[:members])
-        said = [build.logits_of(teacher, run.images[:9], digits.normalise) for teacher in teachers[:members]]
-        torch.testing.assert_close(run.teacher_logits[:9], torch.stack(said).mean(0), rtol=1e-5, atol=1e-5)
+        of_members = [build.logits_of(teacher, run.images[:9], digits.normalise) for teacher in teachers[:members]]
+        torch.testing.assert_close(run.teacher_logits[:9], torch.stack(of_members).mean(0), rtol=1e-5, atol=1e-5)
 
 
 def test_label_smoothing_is_a_setting_of_a_run_without_a_teacher(digits):

@@ -53,12 +53,12 @@ def test_without_a_cookie_one_is_what_the_place_and_the_passwords_say(password, 
 def test_a_password_is_worth_its_role_from_everywhere_and_after_a_restart():
     closed = make("class", "boss")
     guest, presenter = closed.sign_in("class", THERE), closed.sign_in("boss", THERE)
-    assert [make("class", "boss").role_of(one, THERE) for one in (guest, presenter)] == ["guest", "presenter"]
+    assert [make("class", "boss").role_of(cookie, THERE) for cookie in (guest, presenter)] == ["guest", "presenter"]
     assert closed.sign_in("Class", THERE) is None
     assert closed.sign_in("", THERE) is None
 
 
-def test_with_the_class_password_alone_the_presenter_is_who_gives_it_at_the_machine():
+def test_with_a_class_password_alone_who_signs_in_at_the_machine_presents():
     closed = make("class")
     cookie = closed.sign_in("class", THERE)
     assert (closed.role_of(cookie, THERE), closed.role_of(cookie, HERE)) == ("guest", "presenter")
@@ -235,8 +235,8 @@ def test_without_the_password_nothing_of_the_app_is_reached(visit, path):
 
 def test_the_password_opens_pages_and_sockets_and_leads_to_where_one_was_going(visit):
     client = visit(password="class")
-    asked = client.get("/temperature?T=20&image=test-3")
-    target = re.search(r'name="to" type="hidden" value="([^"]*)"', asked.text)[1].replace("&amp;", "&")
+    response = client.get("/temperature?T=20&image=test-3")
+    target = re.search(r'name="to" type="hidden" value="([^"]*)"', response.text)[1].replace("&amp;", "&")
     answer = client.post("/enter", data={"password": "class", "to": target})
     assert (answer.status_code, answer.headers["location"]) == (303, "./temperature?T=20&image=test-3")
     cookie = answer.headers["set-cookie"]

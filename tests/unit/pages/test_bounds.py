@@ -56,8 +56,8 @@ def visit(monkeypatch):
 def opened(client, count):
     """Sockets that stay open until they are closed."""
     sockets = [client.websocket_connect("/_stcore/stream") for _ in range(count)]
-    for one in sockets:
-        one.__enter__()
+    for socket in sockets:
+        socket.__enter__()
     return sockets
 
 
@@ -79,8 +79,8 @@ def test_a_browser_has_so_many_pages_open_and_is_told_when_it_wants_more(visit, 
     opened(visit("ben"), 1)[0].__exit__(None, None, None)
     sockets.pop().__exit__(None, None, None)
     opened(anna, 1)[0].__exit__(None, None, None)
-    for one in sockets:
-        one.__exit__(None, None, None)
+    for socket in sockets:
+        socket.__exit__(None, None, None)
 
 
 def test_one_address_has_so_many_pages_whatever_its_browsers_call_themselves(visit, monkeypatch):
@@ -92,8 +92,8 @@ def test_one_address_has_so_many_pages_whatever_its_browsers_call_themselves(vis
     sockets += opened(visit("d", "127.0.0.1"), 1) + opened(visit("e", "127.0.0.1"), 1) + opened(visit("f", "::1"), 1)
     monkeypatch.setattr(bounds, "MAX_PAGES_OF_ALL", 6)
     assert refused(visit("g", "192.168.0.9"))
-    for one in sockets:
-        one.__exit__(None, None, None)
+    for socket in sockets:
+        socket.__exit__(None, None, None)
 
 
 def test_who_left_is_forgotten(visit):

@@ -39,12 +39,12 @@ EMPHASIS = re.compile(r"(?<!\*)(\*\*?)(?=\S)((?:[^*\n]|(?<=\\)\*)+?)(?<=\S)\1(?!
 @cache
 def messages():
     """(language, part) -> the messages of its catalogue."""
-    found = {}
+    by_part = {}
     for code in OTHERS:
         for file in sorted((language.CATALOGUES / code).glob("*.po")):
             with file.open("rb") as lines:
-                found[code, file.stem] = [message for message in read_po(lines, locale=code) if message.id]
-    return found
+                by_part[code, file.stem] = [message for message in read_po(lines, locale=code) if message.id]
+    return by_part
 
 
 @cache
@@ -90,14 +90,16 @@ def test_every_message_is_translated_and_none_by_guess(code):
 @pytest.mark.parametrize("code", OTHERS)
 def test_a_message_has_one_translation_in_all_catalogues(code):
     """Catalogues are read as one: of two translations one would be lost."""
-    found = {}
+    by_message = {}
     for (spoken, part), known in messages().items():
         if spoken == code:
             for message in known:
                 english, translations = forms(message)
                 if all(translations):
-                    found.setdefault(english, {})[part] = translations
-    assert {english: by for english, by in found.items() if [*by.values()] != [next(iter(by.values()))] * len(by)} == {}
+                    by_message.setdefault(english, {})[part] = translations
+    assert {
+        english: by for english, by in by_message.items() if [*by.values()] != [next(iter(by.values()))] * len(by)
+    } == {}
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -145,9 +147,9 @@ def test_what_is_emphasised_is_read_as_emphasised(code):
     for english, translation in pairs(code):
         outside = re.sub(r"`[^`\n]+`|\$[^$\n]+\$", lambda code: "x" * len(code[0]), translation)
         assert outside.count("**") % 2 == english.count("**") % 2, translation  # in code T**2
-        for found in EMPHASIS.finditer(outside):
-            before, behind = outside[: found.start()][-1:], outside[found.end() :][:1]
-            inner = PLACE.sub("x", found[2])
+        for emphasis in EMPHASIS.finditer(outside):
+            before, behind = outside[: emphasis.start()][-1:], outside[emphasis.end() :][:1]
+            inner = PLACE.sub("x", emphasis[2])
             opened = re.match(r"[\w\s]", inner) or not re.match(r"\w", before)
             closed = re.search(r"[\w\s]$", inner) or not re.match(r"\w", behind)
             if not (opened and closed):

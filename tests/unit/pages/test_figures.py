@@ -66,7 +66,7 @@ def test_learning_curves_of_no_run_are_empty_panels():
     assert len(figure.layout.annotations) == len(PANELS)
 
 
-def test_a_line_bears_its_kind_where_that_tells_it_from_the_others_else_its_name():
+def test_a_line_is_labelled_by_its_kind_if_that_is_unique_else_its_name():
     assert labels_of(["teacher", "distilled"], ["A", "B"]) == ["teacher", "distilled"]
     assert labels_of(["distilled", "distilled"], ["A", "B"]) == ["A", "B"]
     mistaken = [Curve(str(k), f"seed {k}", kind) for k, kind in enumerate(["distilled", "mistake"] * 2)]

@@ -15,8 +15,8 @@ def visit(monkeypatch):
     session = {}
 
     def visit(drawn=(), **query):
-        asked = SimpleNamespace(get_all=lambda name: [query[name]] if name in query else [])
-        monkeypatch.setattr(prepared.st, "query_params", asked)
+        parameters = SimpleNamespace(get_all=lambda name: [query[name]] if name in query else [])
+        monkeypatch.setattr(prepared.st, "query_params", parameters)
         session.update(dict.fromkeys(drawn))
         monkeypatch.setattr(prepared.st, "session_state", session)
         return prepared.of_address()
@@ -74,7 +74,7 @@ def test_a_page_that_nobody_prepared_logs_nothing(visit, caplog):
 
 def keys_by_name():
     """Of every control that has another name in the address than its key: name -> keys, read from the pages."""
-    found = {}
+    keys = {}
     called = {"chosen": None, "selected": None, "choose_data_set": "on", "choose_seeds": "seeds"}
     for path in (ROOT / "pages").rglob("*.py"):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -84,8 +84,8 @@ def keys_by_name():
             given = {word.arg: word.value.value for word in call.keywords if isinstance(word.value, ast.Constant)}
             name = given.get("name", called[function])
             if name and given.get("key", name) != name:
-                found.setdefault(name, set()).add(given["key"])
-    return found
+                keys.setdefault(name, set()).add(given["key"])
+    return keys
 
 
 def test_every_control_is_hidden_by_its_name_in_the_address():

@@ -115,18 +115,18 @@ def test_watchers_who_left_are_forgotten_and_many_ask_less_often(monkeypatch):
 )
 def test_whatever_the_address_says_is_answered_without_runs(watched, query):
     for route in (routes._tell, routes._tell_probes):
-        status, told = ask(route, query + "&image=-1")
-        assert (status, told["runs"]) == (200, [])
-        status, told = ask(route, query + "&image=" + "9" * 5000)
-        assert (status, told["runs"]) == (200, [])
+        status, answer = ask(route, query + "&image=-1")
+        assert (status, answer["runs"]) == (200, [])
+        status, answer = ask(route, query + "&image=" + "9" * 5000)
+        assert (status, answer["runs"]) == (200, [])
 
 
 def test_a_store_that_cannot_be_read_is_said_in_a_sentence(tmp_path, monkeypatch):
     (tmp_path / "home").write_text("no folder")
     monkeypatch.setenv("KD_HOME", str(tmp_path / "home"))
-    status, said = ask(routes._tell, "runs=abc")
+    status, text = ask(routes._tell, "runs=abc")
     assert status == 503
-    assert "Set KD_HOME to another folder" in said
+    assert "Set KD_HOME to another folder" in text
 
 
 def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
@@ -136,28 +136,28 @@ def test_the_queue_is_told_with_whose_runs_are_whose(store, monkeypatch):
 
     monkeypatch.setattr(services, "store", lambda: store)
     monkeypatch.setattr(services, "jobs", lambda: Queue(*ids))
-    _, told = ask(routes._tell, f"runs={ids[1]}", cookie="me")
-    assert [entry["yours"] for entry in told["queue"]] == [True, False, False]
-    assert [entry["place"] for entry in told["queue"]] == [0, 1, 2]
-    assert len({entry["colour"] for entry in told["queue"]}) == 3
-    assert (told["runs"][0]["position"], told["runs"][0]["begins_in"]) == (1, 60.0)
-    assert told["trouble"] == "No worker is free."
+    _, answer = ask(routes._tell, f"runs={ids[1]}", cookie="me")
+    assert [entry["yours"] for entry in answer["queue"]] == [True, False, False]
+    assert [entry["place"] for entry in answer["queue"]] == [0, 1, 2]
+    assert len({entry["colour"] for entry in answer["queue"]}) == 3
+    assert (answer["runs"][0]["position"], answer["runs"][0]["begins_in"]) == (1, 60.0)
+    assert answer["trouble"] == "No worker is free."
 
 
 def test_a_lost_connection_is_said_in_our_words():
     """A pupil read "Connection error ... streamlit run yourscript.py" once the server was gone."""
-    (name, content), sent, asked = streamlit_patches.frontend(), [], []
+    (name, content), sent, paths = streamlit_patches.frontend(), [], []
     scope = {"type": "http", "method": "GET", "headers": [(b"accept-encoding", b"gzip")]}
 
     async def app(scope, receive, send):
-        asked.append(scope["path"])
+        paths.append(scope["path"])
 
     async def send(message):
         sent.append(message)
 
     for file in (name, "other.js"):
         loops.run(server._SayOurWords(app)({**scope, "path": f"/lab/static/js/{file}"}, None, send))
-    assert asked == ["/lab/static/js/other.js"]
+    assert paths == ["/lab/static/js/other.js"]
     assert gzip.decompress(sent[1]["body"]) == content
     own = (Path(streamlit.__file__).parent / "static/static/js" / name).read_bytes()
     assert b"yourscript" in own
@@ -180,7 +180,7 @@ def test_plotly_is_compressed_once_and_whole_for_browsers_without_gzip():
     assert plain.path == routes.PLOTLY_JS
 
 
-def test_the_plotly_that_browsers_load_is_pythons_and_draws_all_that_the_pages_plot():
+def test_browsers_load_pythons_plotly_and_it_draws_all_that_pages_plot():
     """Bring another with `npm pack plotly.js-cartesian-dist-min@VERSION`; of what it draws its README has the list."""
     header = routes.PLOTLY_JS.read_text(encoding="utf-8")[:200]
     assert f"(cartesian - minified) v{get_plotlyjs_version()}" in header
@@ -245,8 +245,10 @@ def query(**address):
     ],
 )
 def test_of_a_browsers_address_what_was_replaced_reads_as_the_newest(shown, written, newest):
-    found = streamlit_patches.newest(query(**shown), [query(**each) for each in written], lambda name: name == "bound")
-    assert dict(parse_qsl(found, keep_blank_values=True)) == newest
+    address = streamlit_patches.newest(
+        query(**shown), [query(**each) for each in written], lambda name: name == "bound"
+    )
+    assert dict(parse_qsl(address, keep_blank_values=True)) == newest
 
 
 def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkeypatch):
@@ -267,15 +269,15 @@ def test_a_session_that_comes_back_does_not_look_for_changed_source_files(monkey
     [(ScriptRequestType.CONTINUE, 2), (ScriptRequestType.RERUN, 2), (ScriptRequestType.STOP, 3), (None, 3)],
 )
 def test_a_fragments_timer_is_heard_while_nothing_runs_and_all_else_always(state, heard):
-    asked = []
-    request_rerun = streamlit_patches.ignore_timers_while_busy(lambda session, state: asked.append(state))
+    requests = []
+    request_rerun = streamlit_patches.ignore_timers_while_busy(lambda session, state: requests.append(state))
     runner = None if state is None else SimpleNamespace(_requests=SimpleNamespace(_state=state))
     session = SimpleNamespace(_scriptrunner=runner)
     timer, click = ClientState(fragment_id="f", is_auto_rerun=True), ClientState(fragment_id="f")
     for client_state in (timer, click, None):
         request_rerun(session, client_state)
-    assert len(asked) == heard
-    assert asked[-2:] == [click, None]
+    assert len(requests) == heard
+    assert requests[-2:] == [click, None]
 
 
 def test_a_page_waits_for_the_imports_of_a_server_that_has_just_started(monkeypatch):

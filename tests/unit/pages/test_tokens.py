@@ -36,9 +36,9 @@ def linear(hexadecimal):
     return np.where(shares <= 0.04045, shares / 12.92, ((shares + 0.055) / 1.055) ** 2.4)
 
 
-def contrast(one, other):
+def contrast(first, second):
     """WCAG 2.2's contrast ratio of two '#rrggbb'."""
-    darker, lighter = sorted(float(linear(shade) @ [0.2126, 0.7152, 0.0722]) for shade in (one, other))
+    darker, lighter = sorted(float(linear(shade) @ [0.2126, 0.7152, 0.0722]) for shade in (first, second))
     return (lighter + 0.05) / (darker + 0.05)
 
 
@@ -49,9 +49,9 @@ def seen(hexadecimal, vision):
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
 
 
-def ciede2000(one, other):
+def ciede2000(first, second):
     """Difference of two colours in CIE Lab: Sharma, Wu and Dalal 2005, equations 2 to 22."""
-    (l1, a1, b1), (l2, a2, b2) = one, other
+    (l1, a1, b1), (l2, a2, b2) = first, second
     c = (np.hypot(a1, b1) + np.hypot(a2, b2)) / 2
     g = 0.5 * (1 - np.sqrt(c**7 / (c**7 + 25**7)))
     c1, c2 = np.hypot((1 + g) * a1, b1), np.hypot((1 + g) * a2, b2)
@@ -75,8 +75,8 @@ def test_ciede2000_gives_the_differences_that_its_authors_published():
         ((50, 2.5, 0), (73, 25, -18), 27.1492),
         ((60.2574, -34.0099, 36.2677), (60.4626, -34.1751, 39.4387), 1.2644),
     ]
-    for one, other, difference in published:
-        assert ciede2000(one, other) == pytest.approx(difference, abs=1e-4)
+    for first, second, difference in published:
+        assert ciede2000(first, second) == pytest.approx(difference, abs=1e-4)
 
 
 def shade(name, theme):
@@ -86,9 +86,9 @@ def shade(name, theme):
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
 @pytest.mark.parametrize("vision", VISIONS)
 def test_roles_and_classes_are_told_apart_by_every_eye(theme, vision):
-    for one, other in [*itertools.combinations(ROLES, 2), *itertools.combinations(CLASSES, 2)]:
-        places = [seen(shade(role, theme), VISIONS[vision]) for role in (one, other)]
-        assert ciede2000(*places) >= 15, (one, other)
+    for first, second in [*itertools.combinations(ROLES, 2), *itertools.combinations(CLASSES, 2)]:
+        places = [seen(shade(role, theme), VISIONS[vision]) for role in (first, second)]
+        assert ciede2000(*places) >= 15, (first, second)
 
 
 @pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])

@@ -131,19 +131,19 @@ def sentences(path):
     tree = ast.parse(text)
     of_formats = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    said = []
+    texts = []
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            said.append("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+            texts.append("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            said += [] if id(node) in of_formats | docstrings else [node.value]
-    return "\n".join(said)
+            texts += [] if id(node) in of_formats | docstrings else [node.value]
+    return "\n".join(texts)
 
 
 def test_no_retired_phrase_comes_back():
-    said = {path.relative_to(TOP): sentences(path) for path in (*TEXTS, *SOURCES, *SCRIPTS)}
-    assert len(said) > 50
-    assert [(str(path), phrase) for path, text in said.items() for phrase in RETIRED if phrase in text] == []
+    texts = {path.relative_to(TOP): sentences(path) for path in (*TEXTS, *SOURCES, *SCRIPTS)}
+    assert len(texts) > 50
+    assert [(str(path), phrase) for path, text in texts.items() for phrase in RETIRED if phrase in text] == []
 
 
 def test_a_term_of_the_glossary_is_explained_wherever_it_stands():
@@ -175,8 +175,10 @@ def test_what_the_engine_wrote_of_machines_is_translated(machine, korean):
         assert hardware(machine) == korean
 
 
-@pytest.mark.parametrize(("model", "said"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")])
-def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, said):
+@pytest.mark.parametrize(
+    ("model", "phrase"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")]
+)
+def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, phrase):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=ModelConfig(name=model)))
     (text,) = sections.inside(sections.Compared(SimpleNamespace(runs=[run]), {})).text
-    assert said in text
+    assert phrase in text

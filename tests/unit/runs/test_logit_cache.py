@@ -100,10 +100,10 @@ def test_the_oldest_go_where_there_are_too_many(store, teacher, digits, monkeypa
 def test_a_run_keeps_what_it_asked_and_the_next_one_finds_it(store, teacher, digits, monkeypatch):
     train_here(store, tiny_config("distilled", teachers=(teacher,)))
     assert len(files(store)) == 1
-    said = []
+    counts = []
     ask = build.logits_of
     monkeypatch.setattr(
-        build, "logits_of", lambda model, images, *rest: said.append(len(images)) or ask(model, images, *rest)
+        build, "logits_of", lambda model, images, *rest: counts.append(len(images)) or ask(model, images, *rest)
     )
     train_here(store, tiny_config("distilled", teachers=(teacher,), seed=1))
-    assert len(digits.train_images) not in said
+    assert len(digits.train_images) not in counts

@@ -89,16 +89,16 @@ class Browser:
         for part, (epochs, values) in answer["steps"].items():
             x, y = known["steps"][part]
             last = x[-1] if x else -1
-            for one, value in zip(epochs, values, strict=True):
-                if one > last:
-                    x.append(one)
+            for position, value in zip(epochs, values, strict=True):
+                if position > last:
+                    x.append(position)
                     y.append(value)
         for name, values in answer["epochs"].items():
             known["epochs"][name] += values
         self.runs[answer["id"]] = {**answer, "steps": known["steps"], "epochs": known["epochs"]}
 
     def poll_probes(self, runs, image):
-        seen = ",".join(f"{one['id']}:{one['attempt']}:{one['epochs'][-1]}" for one in self.probes.values())
+        seen = ",".join(f"{state['id']}:{state['attempt']}:{state['epochs'][-1]}" for state in self.probes.values())
         for answer in answered(probe_updates(self.store, runs, image, parse_seen(seen))):
             if not answer["whole"]:
                 known = self.probes[answer["id"]]
@@ -139,7 +139,7 @@ def test_what_is_not_of_its_form_is_left_out_and_hides_nothing_beside_it(text):
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_watcher_that_asks_at_any_moment_ends_with_just_the_records_of_the_store(store, run_id, seed):
+def test_a_watcher_polling_at_any_moment_ends_with_just_the_stores_records(store, run_id, seed):
     """Records arrive and runs are taken up again between its questions, and between the halves of an answer."""
     draw = random.Random(seed)
     watcher, late = Browser(store), Browser(store)
@@ -227,7 +227,7 @@ def test_losses_that_ran_away_never_reach_the_answer(store, run_id, value):
     assert more["epochs"]["loss"] == [None]
 
 
-def test_time_left_is_what_the_remaining_images_take_at_the_pace_of_the_last_epochs(store, run_id):
+def test_time_left_is_for_the_remaining_images_at_the_last_epochs_pace(store, run_id):
     """A quarter of 30 epochs of 1,239 images is done, at 1,000 images a second; then half, at 4,000."""
     store.apply(run_id, STARTED, step(150))
     (answer,) = updates(store, store.some([run_id]), {})

@@ -38,9 +38,9 @@ def made(tmp_path_factory, digits):
     paused = train_here(store, tiny_config(epochs=9, seed=3), requested=lambda: "pause")
     store.describe(finished[0], name="Ada", note="the first", tags=["good"])
     store.back_up()
-    told = {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
+    facts = {"finished": finished, "stopped": stopped, "paused": paused, "known": as_known(store)}
     store.close()
-    return folder, told
+    return folder, facts
 
 
 @pytest.fixture
@@ -96,25 +96,25 @@ def test_with_its_backup_a_damaged_list_comes_back_as_it_was(store, history, see
     assert recovery.open_store(store.home).notice is None
 
 
-def test_without_a_backup_the_folders_tell_what_every_run_is_and_how_well_it_did(store, history):
+def test_without_a_backup_the_folders_give_back_every_run_with_its_results(store, history):
     closed(store)
     (store.home / BACKUP).unlink()
     (store.home / DATABASE).write_bytes(b"")
     opened = recovery.open_store(store.home)
     assert "the runs' folders; 4 of 4 runs" in opened.notice
     known = as_known(opened.store)
-    found = {run_id: run for run_id, (run, *_) in known.items()}
+    runs = {run_id: run for run_id, (run, *_) in known.items()}
     for run_id, (before, *curves) in history["known"].items():
-        assert (found[run_id].config, found[run_id].results) == (before.config, before.results)
-        assert (found[run_id].name, found[run_id].note, found[run_id].tags) == (before.name, before.note, before.tags)
+        assert (runs[run_id].config, runs[run_id].results) == (before.config, before.results)
+        assert (runs[run_id].name, runs[run_id].note, runs[run_id].tags) == (before.name, before.note, before.tags)
         if run_id in history["finished"]:
             assert list(known[run_id][1:]) == curves
     for run_id in history["finished"]:
-        assert found[run_id].status == "finished"
+        assert runs[run_id].status == "finished"
         assert artifacts.test_logits(store.folder(run_id)).shape == (445, 10)
         assert as_known(opened.store)[run_id][1:] == history["known"][run_id][1:], "its curves are in its folder too"
     for run_id in (history["stopped"], history["paused"]):
-        assert found[run_id].status == "interrupted"
+        assert runs[run_id].status == "interrupted"
         opened.store.take_up(run_id)
     opened.store.close()
 
@@ -129,9 +129,9 @@ def test_what_ended_or_began_after_the_backup_is_found_in_its_folder(store, hist
     (store.home / DATABASE).write_bytes(b"this is no database" * 999)
     opened = recovery.open_store(store.home)
     for run_id in (later, resumed):
-        found = opened.store.get(run_id)
+        run = opened.store.get(run_id)
         assert as_known(opened.store)[run_id][1:] == curves[run_id][1:]
-        assert (found.status, found.results, found.config) == ("finished", after[run_id].results, after[run_id].config)
+        assert (run.status, run.results, run.config) == ("finished", after[run_id].results, after[run_id].config)
     assert "2 of 5 runs came from their folders alone" in opened.notice
     opened.store.close()
 
@@ -227,7 +227,7 @@ def test_a_database_that_is_gone_is_put_together_again(store, history):
 
 
 @pytest.mark.parametrize("backed_up", [True, False])
-def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders(store, history, backed_up):
+def test_what_the_write_ahead_log_lost_comes_from_the_backup_or_folders(store, history, backed_up):
     """The database alone, as it was before its newest run and another run's end: whole, and too old."""
     closed(store)
     old = (store.home / DATABASE).read_bytes()
@@ -243,18 +243,18 @@ def test_what_went_with_the_write_ahead_log_comes_from_the_backup_or_the_folders
     for folder in (store.home / "runs").iterdir():  # long ago
         os.utime(folder / "config.json", (1e9, 1e9))
     opened = recovery.open_store(store.home)
-    found = as_known(opened.store)
-    assert {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in found.items()} == known
+    recovered = as_known(opened.store)
+    assert {run_id: (run.status, run.config, run.results) for run_id, (run, *_) in recovered.items()} == known
     if backed_up:
         assert "from its backup of" in opened.notice
-        assert len(found[new][2]) == 2
+        assert len(recovered[new][2]) == 2
     else:
         assert opened.notice.startswith("The list of runs lacked what happened last to 2 of 5 runs.")
     opened.store.close()
     assert recovery.open_store(store.home).notice is None
 
 
-def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_card(store, history):
+def test_a_row_with_other_results_or_settings_than_its_card_follows_it(store, history):
     first, second = history["finished"]
     store._database.execute(
         "UPDATE runs SET results = replace(results, 'test_errors', 'test_errorz') WHERE id = ?", [first]
@@ -269,7 +269,7 @@ def test_a_row_that_tells_other_results_or_settings_than_its_card_follows_the_ca
     opened.store.close()
 
 
-def test_a_run_that_was_stopped_at_the_backup_and_has_finished_since_reads_finished(store, history):
+def test_a_run_stopped_at_the_backup_and_finished_since_reads_finished(store, history):
     store.take_up(history["stopped"])
     execute.run_here(store, history["stopped"], lambda event: None, lambda: None)
     results = store.get(history["stopped"]).results
@@ -300,9 +300,9 @@ def test_runs_that_were_entered_together_are_one_batch_again(store, digits):
     closed(store)
     (store.home / DATABASE).unlink()
     opened = recovery.open_store(store.home)
-    found = {run.id: run.batch for run in opened.store.runs()}
-    assert [len({found[run_id] for run_id in ids}) for ids in batches] == [1, 1]
-    assert len(set(found.values())) == 2
+    batch_of = {run.id: run.batch for run in opened.store.runs()}
+    assert [len({batch_of[run_id] for run_id in ids}) for ids in batches] == [1, 1]
+    assert len(set(batch_of.values())) == 2
     opened.store.close()
 
 
@@ -379,7 +379,7 @@ def test_a_run_stopped_before_it_began_raises_no_alarm(store, caplog, request_at
     opened.close()
 
 
-def test_a_list_that_was_left_whole_is_looked_at_once_more_only_where_somebody_touched_it(store, history, monkeypatch):
+def test_a_database_closed_whole_is_checked_again_only_once_touched(store, history, monkeypatch):
     looked = []
     sound = recovery._sound
     monkeypatch.setattr(recovery, "_sound", lambda path, *tables: looked.append(path.name) or sound(path, *tables))

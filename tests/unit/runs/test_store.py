@@ -419,7 +419,7 @@ def test_what_a_run_at_work_needs_is_not_deleted_until_it_has_ended(store, run_i
     assert [run.id for run in store.runs()] == ["def"]
 
 
-def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else(store, run_id):
+def test_purge_removes_only_what_was_deleted_long_ago_with_its_files(store, run_id):
     kept, recent = new_id(), new_id()
     store.create({kept: tiny_config(seed=1), recent: tiny_config(seed=2)})
     for each in (run_id, kept, recent):
@@ -444,16 +444,16 @@ def test_purge_removes_what_was_deleted_long_ago_with_its_files_and_nothing_else
 
 def test_prune_takes_old_checkpoints_and_never_weights_or_active_runs(store, run_id):
     made = {"finished": new_id(), "old": new_id(), "surplus": new_id(), "kept": new_id()}
-    store.create({one: tiny_config(seed=i) for i, one in enumerate(made.values(), start=1)})
+    store.create({other: tiny_config(seed=i) for i, other in enumerate(made.values(), start=1)})
     now = time.time()
     ages = {run_id: 90, made["finished"]: 0, made["old"]: 15, made["surplus"]: 3, made["kept"]: 2}
-    for one, days in ages.items():
-        store.folder(one).checkpoint.write_bytes(b"x" * 100)
-        store.folder(one).weights.write_bytes(b"weights")
-        os.utime(store.folder(one).checkpoint, (now - 86_400 * days,) * 2)
+    for each, days in ages.items():
+        store.folder(each).checkpoint.write_bytes(b"x" * 100)
+        store.folder(each).weights.write_bytes(b"weights")
+        os.utime(store.folder(each).checkpoint, (now - 86_400 * days,) * 2)
     store.apply(run_id, STARTED)
-    for one in ("old", "surplus", "kept"):
-        store.apply(made[one], {"kind": "paused"})
+    for name in ("old", "surplus", "kept"):
+        store.apply(made[name], {"kind": "paused"})
     store.apply(made["finished"], {"kind": "finished", "results": {"test_errors": 3}})
     gone = store.folder("b" * 10)
     gone.path.mkdir()
@@ -462,8 +462,8 @@ def test_prune_takes_old_checkpoints_and_never_weights_or_active_runs(store, run
     partial.write_bytes(b"half")
     os.utime(partial, (now - 2 * 86_400,) * 2)
     assert set(store.prune(days=14, most_bytes=150)) == {made["finished"], made["old"], made["surplus"], "b" * 10}
-    assert {one for one in ages if store.folder(one).checkpoint.exists()} == {run_id, made["kept"]}
-    assert all(store.folder(one).weights.read_bytes() == b"weights" for one in ages)
+    assert {each for each in ages if store.folder(each).checkpoint.exists()} == {run_id, made["kept"]}
+    assert all(store.folder(each).weights.read_bytes() == b"weights" for each in ages)
     assert not partial.exists()
     assert store.prune(days=14, most_bytes=150) == []
 
@@ -633,7 +633,7 @@ def test_a_long_runs_curve_keeps_its_spikes_and_is_numpys_min_and_max(store, run
 
 
 @pytest.mark.parametrize("kept", [24_997, 22_400, 20_001, 12_345, 1])
-def test_the_curve_of_a_run_taken_up_in_the_middle_of_a_bucket_forgets_all_beyond(store, run_id, kept):
+def test_the_curve_of_a_run_resumed_inside_a_bucket_forgets_all_beyond(store, run_id, kept):
     """The spike that came after the checkpoint is gone, and what comes anew is in the curve."""
     values = losses_of(25_000)
     values[kept:] *= 1e9
@@ -830,21 +830,21 @@ def test_a_run_goes_to_another_process_without_what_is_remembered_of_it(store, r
     assert sent.facts == {}
 
 
-def test_what_is_remembered_of_a_batch_is_worked_out_once_until_one_of_its_runs_changes(store, run_id):
-    asked = []
+def test_what_is_kept_of_a_batch_is_computed_once_until_a_run_changes(store, run_id):
+    calls = []
 
     @remembered
     def count(runs):
-        asked.append(len(runs))
+        calls.append(len(runs))
         return len(runs)
 
     batch = store.get(run_id).batch
     store.create({"other": tiny_config(seed=3)})
     assert [count(store.listing().batches[batch]) for _ in range(3)] == [1] * 3
-    assert len(asked) == 1
+    assert len(calls) == 1
     store.apply("other", {"kind": "message", "text": "of another batch"})
     count(store.listing().batches[batch])
-    assert len(asked) == 1
+    assert len(calls) == 1
     store.describe(run_id, name="new", note="", tags=[])
     count(store.listing().batches[batch])
-    assert len(asked) == 2
+    assert len(calls) == 2

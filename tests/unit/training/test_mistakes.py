@@ -36,8 +36,10 @@ ONE_BATCH = torch.arange(64)
 def mistaken(mistake, **settings):
     """A distilled student's config that makes a mistake, or with None does not."""
     config = tiny_config("distilled", teachers=("someone",), **settings)
-    told = config.distillation.replace(temperature=TEMPERATURE, alpha=ALPHA, t_squared=mistake != "no_t_squared")
-    return config.replace(distillation=told, mistake=mistake)
+    distillation = config.distillation.replace(
+        temperature=TEMPERATURE, alpha=ALPHA, t_squared=mistake != "no_t_squared"
+    )
+    return config.replace(distillation=distillation, mistake=mistake)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,8 @@ def teacher(digits):
 
 def soft_loss_by_hand(student_logits, teacher_logits):
     """T² KL(teacher ‖ student) at T, summed over classes, mean over the batch, in float64 by scipy."""
-    student, told = (np.asarray(logits, np.float64) / TEMPERATURE for logits in (student_logits, teacher_logits))
-    divergences = (softmax(told, axis=1) * (log_softmax(told, axis=1) - log_softmax(student, axis=1))).sum(axis=1)
+    student, target = (np.asarray(logits, np.float64) / TEMPERATURE for logits in (student_logits, teacher_logits))
+    divergences = (softmax(target, axis=1) * (log_softmax(target, axis=1) - log_softmax(student, axis=1))).sum(axis=1)
     return TEMPERATURE**2 * divergences.mean()
 
 
@@ -61,43 +63,45 @@ def soft_loss_by_hand(student_logits, teacher_logits):
 )
 def test_the_soft_loss_is_too_weak_by_the_mistake_and_by_nothing_else(digits, teacher, mistake, times_too_weak):
     run = begin(mistaken(mistake), digits, teachers=[teacher])
-    found = run.batch_losses(ONE_BATCH, None)
+    losses = run.batch_losses(ONE_BATCH, None)
     inputs = digits.normalise(run.images[ONE_BATCH])
     with torch.no_grad():
         expected = soft_loss_by_hand(run.model(inputs), teacher(inputs)) / times_too_weak
-    assert found.soft_loss.item() == pytest.approx(expected, rel=1e-4)
-    assert found.loss.item() == pytest.approx(ALPHA * expected + (1 - ALPHA) * found.hard_loss.item(), rel=1e-4)
+    assert losses.soft_loss.item() == pytest.approx(expected, rel=1e-4)
+    assert losses.loss.item() == pytest.approx(ALPHA * expected + (1 - ALPHA) * losses.hard_loss.item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 10, 100])
 def test_averaging_over_classes_makes_the_soft_gradient_k_times_smaller(classes):
     generator = torch.Generator().manual_seed(classes)
-    student, told = torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
+    student, teacher_logits = torch.randn(2, 8, classes, generator=generator, dtype=torch.float64)
     gradients = []
     for objective in (hinton.distillation_loss, mistaken_training.class_mean_loss):
         leaf = student.clone().requires_grad_()
-        objective(leaf, told, None, temperature=TEMPERATURE, alpha=1.0).loss.backward()
+        objective(leaf, teacher_logits, None, temperature=TEMPERATURE, alpha=1.0).loss.backward()
         gradients.append(leaf.grad)
     torch.testing.assert_close(gradients[0], classes * gradients[1], rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("mistake", ["no_t_squared", "class_mean"])
 def test_the_lessons_gradient_is_that_of_the_loss_that_is_trained_on(mistake):
-    student, told = torch.randn(2, 1, CLASSES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    student, teacher_logits = torch.randn(
+        2, 1, CLASSES, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     leaf = student.clone().requires_grad_()
     settings = {"temperature": TEMPERATURE, "alpha": ALPHA}
     if mistake == "class_mean":
-        wrong = mistaken_training.class_mean_loss(leaf, told, torch.tensor([3]), **settings)
+        wrong = mistaken_training.class_mean_loss(leaf, teacher_logits, torch.tensor([3]), **settings)
     else:
-        wrong = hinton.distillation_loss(leaf, told, torch.tensor([3]), **settings, t_squared=False)
+        wrong = hinton.distillation_loss(leaf, teacher_logits, torch.tensor([3]), **settings, t_squared=False)
     wrong.loss.backward()
-    felt = mistaken_training.felt(mistake, student[0].tolist(), told[0].tolist(), 3, **settings)
-    right = one_example.felt(student[0].tolist(), told[0].tolist(), 3, **settings)
+    felt = mistaken_training.felt(mistake, student[0].tolist(), teacher_logits[0].tolist(), 3, **settings)
+    right = one_example.felt(student[0].tolist(), teacher_logits[0].tolist(), 3, **settings)
     assert felt.gradient == pytest.approx(leaf.grad[0].tolist(), rel=1e-9)
     assert felt.loss == pytest.approx(wrong.loss.item(), rel=1e-9)
     assert felt.soft_loss == pytest.approx(wrong.soft_loss.item(), rel=1e-9)
     factor = TEMPERATURE**2 if mistake == "no_t_squared" else CLASSES
-    assert [factor * one for one in felt.soft_gradient] == pytest.approx(right.soft_gradient)
+    assert [factor * slope for slope in felt.soft_gradient] == pytest.approx(right.soft_gradient)
 
 
 # ------------------------------------------------------------------------------------------ the teacher's dropout
@@ -174,7 +178,7 @@ def test_our_cached_logits_belong_to_their_images_in_every_epoch(digits, numbere
     assert not torch.equal(shown[0], shown[1])
 
 
-def test_a_cache_out_of_step_is_read_by_position_whatever_the_order_of_the_images(digits, numbered, monkeypatch):
+def test_a_cache_out_of_step_is_read_by_position_in_any_order_of_images(digits, numbered, monkeypatch):
     run, shown, given = taught(mistaken("stale_cache"), digits, numbered, monkeypatch)
     indices = split_of(digits, run.config)[0]
     torch.testing.assert_close(given[0], given[1])
@@ -296,8 +300,8 @@ def test_the_mistaken_choice_takes_the_best_epoch_of_its_half_of_the_test_set(di
     errors, weights, best = [], [], []
     for record in train(run):
         if isinstance(record, EpochRecord):
-            told = build.logits_of(run.model, digits.test_images[own], digits.normalise).argmax(dim=1)
-            errors.append(int((told != digits.test_labels[own]).sum()))
+            predicted = build.logits_of(run.model, digits.test_images[own], digits.normalise).argmax(dim=1)
+            errors.append(int((predicted != digits.test_labels[own]).sum()))
             weights.append({name: tensor.clone() for name, tensor in run.model.state_dict().items()})
             best.append(record.validation_errors)
     chosen = max(epoch for epoch, count in enumerate(errors) if count == min(errors))

@@ -123,7 +123,7 @@ def test_an_experiment_of_the_paper_has_one_precision_a_seed(machine, store):
     machine(SLOW)
     again = table.plan(experiment, [0, 1], store.runs())
     assert again.runs[(paper.HARD, 0)] == hard
-    by_seed = [precisions(one for one in again.to_train.values() if one.seed == seed) for seed in (0, 1)]
+    by_seed = [precisions(config for config in again.to_train.values() if config.seed == seed) for seed in (0, 1)]
     assert by_seed == [{"bfloat16"}, {"float32"}]
 
 

@@ -35,13 +35,13 @@ SWEEP = SweepConfig(
 @pytest.fixture(scope="module")
 def teacher_logits(digits):
     """Of two teachers that disagree, so that the temperature has a say in their average."""
-    found = []
+    logits = []
     for seed in (7, 8):
         run = Training(tiny_config(epochs=3, seed=seed), digits)
         for _ in train(run):
             pass
-        found.append(build.logits_of(run.best_model(), digits.train_images, digits.normalise))
-    return torch.stack(found)
+        logits.append(build.logits_of(run.best_model(), digits.train_images, digits.normalise))
+    return torch.stack(logits)
 
 
 def assert_as_one_by_one(configs, digits, teacher_logits):
@@ -58,18 +58,18 @@ def assert_as_one_by_one(configs, digits, teacher_logits):
             torch.testing.assert_close(together.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
         expected = build.logits_of(best, digits.test_images, digits.normalise)
         torch.testing.assert_close(test_logits[i], expected, rtol=1e-4, atol=1e-4)
-        for one, all_of_epoch in zip(alone, records, strict=True):
+        for single, all_of_epoch in zip(alone, records, strict=True):
             mine = all_of_epoch[i]
-            assert (mine.step, mine.epoch, mine.learning_rate) == (one.step, one.epoch, one.learning_rate)
-            if one.validation_errors is None:
+            assert (mine.step, mine.epoch, mine.learning_rate) == (single.step, single.epoch, single.learning_rate)
+            if single.validation_errors is None:
                 assert (mine.validation_errors, mine.validation_accuracy) == (None, None)
             else:
                 # One image may fall either way: seen with two top logits 3e-8 apart, less than float32's rounding.
-                assert abs(mine.validation_errors - one.validation_errors) <= 1
+                assert abs(mine.validation_errors - single.validation_errors) <= 1
                 assert mine.validation_accuracy == 1 - mine.validation_errors / len(run.validation_labels)
-            assert mine.best == one.best
+            assert mine.best == single.best
             for part in ("loss", "soft_loss", "hard_loss"):
-                expected = getattr(one, part)
+                expected = getattr(single, part)
                 if expected is not None:
                     expected = pytest.approx(expected, rel=1e-4, abs=1e-6)
                 assert getattr(mine, part) == expected, (config, part)
@@ -118,8 +118,8 @@ def test_resume_equals_no_interruption(digits, teacher_logits, tmp_path, cut):
     second = Together(configs, digits, teacher_logits)
     second.restore(tmp_path / "checkpoint.pt")
     after = list(train_together(second))
-    assert [[one.loss for one in epoch] for epoch in before + after] == [
-        [one.loss for one in epoch] for epoch in records
+    assert [[record.loss for record in epoch] for epoch in before + after] == [
+        [record.loss for record in epoch] for epoch in records
     ]
     assert torch.equal(second.test_logits(), whole.test_logits())
     for i in range(len(configs)):
@@ -153,7 +153,7 @@ def test_test_errors_are_counted_student_by_student(digits, teacher_logits):
 as_json = RunConfig.model_dump_json
 
 
-def test_a_sweep_has_each_combination_once_and_a_baseline_for_each_width_and_seed():
+def test_a_sweep_has_each_combination_once_and_a_baseline_a_width_and_seed():
     sweep = SWEEP.replace(widths=(12, 20))
     cells = sweep.cells()
     assert len(cells) == sweep.cell_count == 2 * 2 * (1 + 2 * 3)
@@ -170,9 +170,9 @@ def test_groups_part_by_architecture_training_and_teachers_and_keep_every_run():
     wide = SWEEP.replace(widths=(12, 20)).cells()
     others = [cell for cell in SWEEP.replace(teachers=("another",)).cells() if cell.role == "distilled"]
     longer = SWEEP.replace(training=TRAINING.replace(epochs=4)).cells()
-    found = groups(wide + others + longer)
-    assert sorted(len(group) for group in found) == [12, 14, 14, 14]
-    assert sorted(map(as_json, itertools.chain(*found))) == sorted(map(as_json, wide + others + longer))
+    parts = groups(wide + others + longer)
+    assert sorted(len(group) for group in parts) == [12, 14, 14, 14]
+    assert sorted(map(as_json, itertools.chain(*parts))) == sorted(map(as_json, wide + others + longer))
 
 
 @pytest.mark.parametrize(
@@ -205,12 +205,12 @@ def test_a_checkpoint_from_before_a_setting_was_there_goes_on(digits, tmp_path):
 
 
 def test_groups_keep_to_their_limit_and_seeds_side_by_side():
-    found = groups(SWEEP.cells(), limit=8)
-    assert [len(group) for group in found] == [8, 6]
-    seeds = [config.seed for group in found for config in group]
+    parts = groups(SWEEP.cells(), limit=8)
+    assert [len(group) for group in parts] == [8, 6]
+    seeds = [config.seed for group in parts for config in group]
     assert seeds == sorted(seeds)
-    found = groups(SWEEP.cells(), most_bytes=4.5 * batch_bytes(SWEEP.cells()[0]))
-    assert [len(group) for group in found] == [4, 4, 4, 2]
+    parts = groups(SWEEP.cells(), most_bytes=4.5 * batch_bytes(SWEEP.cells()[0]))
+    assert [len(group) for group in parts] == [4, 4, 4, 2]
     assert all(len(group) == 1 for group in groups(SWEEP.cells(), most_bytes=1))
 
 
@@ -272,7 +272,7 @@ def test_on_users_data_a_group_is_of_one_seed():
 
 
 @pytest.mark.parametrize(
-    ("errors", "said"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
+    ("errors", "text"), [([21], "21"), ([19, 23], "21 on average of 2 seeds (19 and 23)"), ([19, 23, 21], "interval")]
 )
-def test_a_baselines_errors_are_said_with_their_spread(errors, said):
-    assert said in errors_in_words(errors)
+def test_a_baselines_errors_are_said_with_their_spread(errors, text):
+    assert text in errors_in_words(errors)

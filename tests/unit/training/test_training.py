@@ -145,12 +145,12 @@ def test_teacher_weights_do_not_change_and_its_dropout_is_off(digits, jitter):
 def test_known_teacher_logits_train_the_same_student_as_the_teacher_itself(digits, teacher):
     config = tiny_config("distilled", teachers=TEACHERS)
     known = build.logits_of(teacher, digits.train_images, digits.normalise)[None]
-    asked, told = Training(config, digits, teachers=[teacher]), Training(config, digits, teacher_logits=known)
-    for _ in train(asked):
+    of_teacher, of_logits = Training(config, digits, teachers=[teacher]), Training(config, digits, teacher_logits=known)
+    for _ in train(of_teacher):
         pass
-    for _ in train(told):
+    for _ in train(of_logits):
         pass
-    assert_same_weights(weights_of(asked), weights_of(told))
+    assert_same_weights(weights_of(of_teacher), weights_of(of_logits))
 
 
 def test_soft_targets_stay_with_their_images_through_the_shuffle(digits):
@@ -161,8 +161,8 @@ def test_soft_targets_stay_with_their_images_through_the_shuffle(digits):
     run = Training(tiny_config("distilled", teachers=TEACHERS), digits, teacher_logits=known)
     for index in (0, 17, 500):
         position = int((digits.train_images == run.images[index]).flatten(1).all(1).nonzero()[0])
-        told = torch.softmax(run.teacher_logits[index], dim=0)
-        torch.testing.assert_close(told, torch.softmax(known[0, position], dim=0))
+        targets = torch.softmax(run.teacher_logits[index], dim=0)
+        torch.testing.assert_close(targets, torch.softmax(known[0, position], dim=0))
 
 
 def test_with_alpha_one_labels_are_not_read(digits, teacher):
@@ -418,7 +418,7 @@ def test_a_run_that_continues_resumes_as_if_never_interrupted(digits, teacher, t
         assert_same_weights(whole.best_weights, second.best_weights)
 
 
-def test_probe_logits_are_those_of_the_weights_as_they_are_now_and_change_nothing(digits):
+def test_probe_logits_are_of_the_weights_as_they_are_and_change_nothing(digits):
     config = tiny_config().replace(model=ModelConfig(hidden=(16,), dropout_hidden=0.5))
     watched, calm = Training(config, digits), Training(config, digits)
     seen = [watched.probe_logits()]
