@@ -117,6 +117,55 @@ def test_the_stage_shows_one_part_large_and_goes_on_by_keys(server_as_it_ships, 
     page.wait_for_function("document.fullscreenElement === null")
 
 
+def ask_twice(prompt, desk, phone, page):
+    """Ask a class of one phone, have it vote, discuss and vote again, and show both rounds to all."""
+    desk.get_by_label("A question of your own").fill(prompt)
+    desk.get_by_role("button", name="Ask", exact=True).click()
+    heading = prompt.partition("\n")[0]
+    expect(phone.get_by_role("heading", name=heading)).to_be_visible()
+    phone.locator(".answer").nth(0).click()
+    phone.locator(".answer").nth(1).click()
+    expect(phone.get_by_text("Counted. You may change it.")).to_be_visible()
+    expect(desk.get_by_text("Round 1: 1 answer.")).to_be_visible()
+    desk.get_by_role("button", name="Vote again").click()
+    expect(phone.get_by_text("Once more, after your discussion.")).to_be_visible()
+    phone.locator(".answer").nth(0).click()
+    expect(desk.get_by_text("Round 2: 1 answer.")).to_be_visible()
+    desk.get_by_role("button", name="Show the answers to all").click()
+    expect(phone.get_by_role("img", name="round 1: 1 of 1").and_(phone.locator(".right .track"))).to_be_visible()
+    expect(page.get_by_role("img", name="round 2: 0 of 1").and_(page.locator(".right .track"))).to_be_visible()
+    for looked_at in (phone, desk):
+        assert_accessible(looked_at)
+    desk.get_by_role("button", name="Put it away").click()
+
+
+def answer_quizzes(desk, phone):
+    """Answer the quiz before and after the lesson, and compare them."""
+    for when, right in (("before", 0), ("after", 1)):
+        desk.get_by_role("button", name=f"Quiz {when} the lesson (0 in)").click()
+        expect(phone.get_by_role("heading", name=f"{when.capitalize()} the lesson")).to_be_visible()
+        phone.get_by_role("radio").nth(right).check()  # of the first item the second answer is true
+        phone.get_by_role("radio").nth(4).check()
+        phone.get_by_role("button", name="Hand in").click()
+        expect(phone.get_by_text("Handed in.")).to_be_visible()
+        desk.get_by_role("button", name="Close the quiz (1 in)").click()
+    desk.get_by_role("button", name="Normalised gain").click()
+    expect(desk.get_by_text("0% right before, 13% after. Normalised gain 0.13")).to_be_visible()
+
+
+def take_the_quiz_alone(sheet):
+    """Answer three items of the quiz outside of a class, and compute a gain from two numbers."""
+    for item in (1, 5, 9):
+        sheet.get_by_role("radio").nth(item).check()
+    sheet.get_by_role("button", name="Check").click()
+    expect(sheet.get_by_text("1 of 8 right.")).to_be_visible()
+    assert_accessible(sheet)
+    sheet.get_by_label("before", exact=True).fill("4")
+    sheet.get_by_label("after", exact=True).fill("6")
+    sheet.get_by_role("button", name="Compute").click()
+    expect(sheet.get_by_text("Normalised gain 0.50")).to_be_visible()
+
+
 def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, new_page):
     page = new_page()
     page.goto(f"{server_as_it_ships}/temperature?batch=shippeddigits&T=4&image=test-15")
@@ -148,49 +197,15 @@ def test_a_class_follows_votes_twice_and_sees_both_rounds(server_as_it_ships, ne
     desk = new_page()
     desk.goto(own.replace("present?as=", "present?not="))
     for prompt in ("First\nno\n*yes", "What changes?\nthe order\n*the entropy"):
-        desk.get_by_label("A question of your own").fill(prompt)
-        desk.get_by_role("button", name="Ask", exact=True).click()
-        heading = prompt.partition("\n")[0]
-        expect(phone.get_by_role("heading", name=heading)).to_be_visible()
-        phone.locator(".answer").nth(0).click()
-        phone.locator(".answer").nth(1).click()
-        expect(phone.get_by_text("Counted. You may change it.")).to_be_visible()
-        expect(desk.get_by_text("Round 1: 1 answer.")).to_be_visible()
-        desk.get_by_role("button", name="Vote again").click()
-        expect(phone.get_by_text("Once more, after your discussion.")).to_be_visible()
-        phone.locator(".answer").nth(0).click()
-        expect(desk.get_by_text("Round 2: 1 answer.")).to_be_visible()
-        desk.get_by_role("button", name="Show the answers to all").click()
-        expect(phone.get_by_role("img", name="round 1: 1 of 1").and_(phone.locator(".right .track"))).to_be_visible()
-        expect(page.get_by_role("img", name="round 2: 0 of 1").and_(page.locator(".right .track"))).to_be_visible()
-        for looked_at in (phone, desk):
-            assert_accessible(looked_at)
-        desk.get_by_role("button", name="Put it away").click()
+        ask_twice(prompt, desk, phone, page)
     with desk.expect_download() as saved:
         desk.get_by_role("link", name="Answers as CSV").click()
     assert len(saved.value.path().read_text().splitlines()) == 5
 
-    for when, right in (("before", 0), ("after", 1)):
-        desk.get_by_role("button", name=f"Quiz {when} the lesson (0 in)").click()
-        expect(phone.get_by_role("heading", name=f"{when.capitalize()} the lesson")).to_be_visible()
-        phone.get_by_role("radio").nth(right).check()  # of the first item the second answer is true
-        phone.get_by_role("radio").nth(4).check()
-        phone.get_by_role("button", name="Hand in").click()
-        expect(phone.get_by_text("Handed in.")).to_be_visible()
-        desk.get_by_role("button", name="Close the quiz (1 in)").click()
-    desk.get_by_role("button", name="Normalised gain").click()
-    expect(desk.get_by_text("0% right before, 13% after. Normalised gain 0.13")).to_be_visible()
+    answer_quizzes(desk, phone)
     sheet = new_page()
     sheet.goto(f"{server_as_it_ships}/class/quiz")
-    for item in (1, 5, 9):
-        sheet.get_by_role("radio").nth(item).check()
-    sheet.get_by_role("button", name="Check").click()
-    expect(sheet.get_by_text("1 of 8 right.")).to_be_visible()
-    assert_accessible(sheet)
-    sheet.get_by_label("before", exact=True).fill("4")
-    sheet.get_by_label("after", exact=True).fill("6")
-    sheet.get_by_role("button", name="Compute").click()
-    expect(sheet.get_by_text("Normalised gain 0.50")).to_be_visible()
+    take_the_quiz_alone(sheet)
 
     page.goto(f"{server_as_it_ships}/compare?batch=shippeddigits")  # a reload leads on
     expect(phone.get_by_role("img", name="What the presenter sees: Compare honestly")).to_be_visible()

@@ -7,7 +7,7 @@ import loops
 import numpy as np
 import pytest
 from load import session
-from load.judging import Told, lost, memory, response_growth
+from load.judging import Followed, lost, memory, response_growth
 
 from pages.shared.live import live
 
@@ -78,20 +78,20 @@ def test_a_process_that_was_there_for_a_moment_is_not_judged():
     ],
 )
 def test_a_run_is_lost_unless_it_ended_as_its_client_asked(last_request, status, counts):
-    assert bool(lost("r", Told(1, last_request), {"r": status}, (), set())) is counts
+    assert bool(lost("r", Followed(1, last_request), {"r": status}, (), set())) is counts
 
 
 def test_a_run_that_the_store_does_not_know_is_lost():
-    assert lost("r", Told(1), {}, (), set()) == "run r is not in the store"
+    assert lost("r", Followed(1), {}, (), set()) == "run r is not in the store"
 
 
 def test_what_the_presenter_stopped_at_the_end_is_not_lost():
-    assert lost("r", Told(1), {"r": "stopped"}, (), {"r"}) is None
+    assert lost("r", Followed(1), {"r": "stopped"}, (), {"r"}) is None
 
 
 def test_a_student_whose_teacher_was_stopped_is_not_lost():
-    assert lost("r", Told(1), {"r": "stopped", "t": "stopped"}, ("t",), set()) is None
-    assert lost("r", Told(1), {"r": "stopped", "t": "finished"}, ("t",), set()) is not None
+    assert lost("r", Followed(1), {"r": "stopped", "t": "stopped"}, ("t",), set()) is None
+    assert lost("r", Followed(1), {"r": "stopped", "t": "finished"}, ("t",), set()) is not None
 
 
 def test_only_responses_that_grow_after_five_minutes_count_as_growing():

@@ -88,7 +88,7 @@ def main():
     teacher = teacher_run.best_model()
     start = time.perf_counter()
     teacher_logits = build.logits_of(teacher, dataset.train_images, dataset.normalise)[None]
-    asked = time.perf_counter() - start
+    logits_seconds = time.perf_counter() - start
 
     default = defaults.STUDENT_TRAINING.replace(epochs=epochs)
     same_batch = default.replace(batch_size=64, precision="float32", optimizer="adam", learning_rate=1e-3)
@@ -104,7 +104,10 @@ def main():
             seconds[name].append(next(contender))
     plain = seconds["plain loop, batch 64, float32"]
     print(f"MNIST, T = {TEMPERATURE:g}, alpha = {ALPHA:g}; {machine()}; medians of {epochs} epochs (range).")
-    print(f"The teacher makes {test_errors(teacher, dataset)} test errors; its logits take {asked:.1f} s, once.\n")
+    print(
+        f"The teacher makes {test_errors(teacher, dataset)} test errors;"
+        f" its logits take {logits_seconds:.1f} s, once.\n"
+    )
     print("| loop | seconds an epoch | times as fast as the plain loop | test errors |\n| --- | --- | --- | --- |")
     for name, contender in contenders.items():
         faster = spread(ratios(plain, seconds[name]), 1)

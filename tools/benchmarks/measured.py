@@ -28,9 +28,9 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{middle} ({low} to {high})"
 
 
-def ratios(one: Sequence[float], other: Sequence[float]) -> list[float]:
+def ratios(first: Sequence[float], second: Sequence[float]) -> list[float]:
     """Of turns that lie side by side in time, so that a machine that slows down slows both."""
-    return [left / right for left, right in zip(one, other, strict=True)]
+    return [left / right for left, right in zip(first, second, strict=True)]
 
 
 def test_errors(model, dataset) -> int:

@@ -38,8 +38,8 @@ class Watcher(Listener):
         self.gaps = gaps
         self.last = time.monotonic()
 
-    def heard(self, told: dict) -> None:
-        for run in told["runs"]:
+    def heard(self, answer: dict) -> None:
+        for run in answer["runs"]:
             if run["id"] == self.run_id and (run["steps"]["loss"][0] or run["epochs"]["epoch"]):
                 self.gaps.append(time.monotonic() - self.last)
                 self.last = time.monotonic()

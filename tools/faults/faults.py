@@ -141,7 +141,9 @@ class Fault:
 
     def example(self) -> str | None:
         """The sentence that says what happened."""
-        return next((one for one in self.sentences if self.expected and re.search(self.expected, one)), None)
+        return next(
+            (sentence for sentence in self.sentences if self.expected and re.search(self.expected, sentence)), None
+        )
 
 
 class Lab:
@@ -217,11 +219,11 @@ class Lab:
             with contextlib.suppress(OSError, requests.RequestException):
                 self._hear_runs(self.tab.live(ids))
 
-    def _hear_runs(self, told: list[dict[str, Any]] | str) -> None:
-        if isinstance(told, str):
-            self.fault.hear(told)
+    def _hear_runs(self, answer: list[dict[str, Any]] | str) -> None:
+        if isinstance(answer, str):
+            self.fault.hear(answer)
             return
-        for run in told:  # what live.js shows of it
+        for run in answer:  # what live.js shows of it
             if run["status"] not in ("paused", "finished"):
                 self.fault.hear(run["message"])
 
@@ -253,7 +255,7 @@ class Lab:
         seen = wait_until(
             lambda: (seen := self.look("sweep")).options.get("Teacher") and seen, 60, "no teacher to choose"
         )
-        label = next(one for one in seen.options.get("Teacher", ()) if one.endswith(teacher[:4]))
+        label = next(option for option in seen.options.get("Teacher", ()) if option.endswith(teacher[:4]))
         values = {
             "Teacher": ("string_value", label),
             "Seeds": ("double_value", 1.0),
@@ -531,15 +533,15 @@ def damage_checkpoint(lab: Lab, generator: random.Random) -> None:
         wait_until(lambda: not (lab.active() & {*ids}), 60, "the runs do not pause")
     else:
         lab.kill_server()
-    found = [file for file in lab.home.glob(f"runs/*/{name}") if file.parent.name not in lab.finished]
-    damages = [f"{file.parent.name[:4]}/{name} {_damage(file, generator)}" for file in found]
+    checkpoints = [file for file in lab.home.glob(f"runs/*/{name}") if file.parent.name not in lab.finished]
+    damages = [f"{file.parent.name[:4]}/{name} {_damage(file, generator)}" for file in checkpoints]
     lab.fault.what = f"{'paused' if by_pause else 'server killed'}, {', '.join(damages) or 'no checkpoint left'}"
     lab.fault.expected = "checkpoint was damaged" if damages else ""
     start = time.monotonic()
     if not by_pause:
         lab.server.start()
     lab.recover(start)
-    ids = {file.parent.name for file in found}
+    ids = {file.parent.name for file in checkpoints}
     wait_until(  # until their turn has come
         lambda: lab.fault.example() or not (lab.active() & ids) or not damages, 120, "the runs do not go on"
     )
@@ -584,9 +586,9 @@ def damage_database(lab: Lab, generator: random.Random) -> None:
     start = time.monotonic()
     lab.server.start()
     seen = lab.look("", "runs")
-    told = [one for one in seen.warnings if "list of runs" in one]
+    warnings = [warning for warning in seen.warnings if "list of runs" in warning]
     # Bytes that nothing is read from, or a log that held nothing new, do no harm and need no words.
-    lab.fault.expected = "The list of runs" if told or not re.search("log|some bytes", done) else ""
+    lab.fault.expected = "The list of runs" if warnings or not re.search("log|some bytes", done) else ""
     lab.recover(start)
 
 
@@ -709,24 +711,9 @@ def combine(lab: Lab, generator: random.Random) -> None:
             lab.kill_server(wait=False)
             lab.server.start()
         case "starting":
-            lab.fault.what = "the server killed, and killed again while it started"
-            lab.kill_server(wait=False)
-            lab.server.start()
-            with contextlib.suppress(Exception):
-                tab = Tab(lab.server.address, {})
-                threading.Timer(generator.uniform(0, 1.5), lab.server.process.send_signal, [signal.SIGKILL]).start()
-                tab.open("")
-            lab.server.process.wait(timeout=30)
-            lab.forget_tab()
-            lab.server.start()
+            _kill_while_starting(lab, generator)
         case "checkpoint and database":
-            lab.kill_server()
-            files = list(lab.home.glob("runs/*/checkpoint.pt"))
-            damages = [f"{file.parent.name[:4]}: {_damage(file, generator)}" for file in files]
-            done = _damage_database(lab.home, generator)
-            lab.fault.what = f"server killed, checkpoints ({', '.join(damages)}) and database ({done}) damaged"
-            lab.fault.expected = ""  # what must be said depends on what was hit; account() sees what was lost
-            lab.server.start()
+            _damage_checkpoints_and_database(lab, generator)
         case _:
             lab.fault.what, lab.fault.expected = "the disk full, and a worker killed", "disk .*is full|was lost"
             lab.disk.fill()
@@ -738,6 +725,29 @@ def combine(lab: Lab, generator: random.Random) -> None:
             lab.disk.free()
             start = time.monotonic()
     lab.recover(start)
+
+
+def _kill_while_starting(lab: Lab, generator: random.Random) -> None:
+    lab.fault.what = "the server killed, and killed again while it started"
+    lab.kill_server(wait=False)
+    lab.server.start()
+    with contextlib.suppress(Exception):
+        tab = Tab(lab.server.address, {})
+        threading.Timer(generator.uniform(0, 1.5), lab.server.process.send_signal, [signal.SIGKILL]).start()
+        tab.open("")
+    lab.server.process.wait(timeout=30)
+    lab.forget_tab()
+    lab.server.start()
+
+
+def _damage_checkpoints_and_database(lab: Lab, generator: random.Random) -> None:
+    lab.kill_server()
+    files = list(lab.home.glob("runs/*/checkpoint.pt"))
+    damages = [f"{file.parent.name[:4]}: {_damage(file, generator)}" for file in files]
+    done = _damage_database(lab.home, generator)
+    lab.fault.what = f"server killed, checkpoints ({', '.join(damages)}) and database ({done}) damaged"
+    lab.fault.expected = ""  # what must be said depends on what was hit; account() sees what was lost
+    lab.server.start()
 
 
 def stop_process(lab: Lab, generator: random.Random) -> None:
@@ -996,7 +1006,7 @@ def left_behind(lab: Lab) -> list[str]:
     lab.forget_tab()
     lab.server.stop()
     if not gone(list(lab.server.ever), 30):
-        problems.append(f"workers are left: {[one.pid for one in lab.server.ever if one.is_running()]}")
+        problems.append(f"workers are left: {[process.pid for process in lab.server.ever if process.is_running()]}")
     raw = lab.server.cache / "kd-lab" / "data" / "MNIST" / "raw"
     for half in (*lab.home.glob("runs/*/.*.partial"), *raw.glob("tmp*"), *raw.glob("*.partial")):
         os.utime(half, (time.time() - 2 * 86_400,) * 2)
@@ -1048,8 +1058,8 @@ def main() -> int:
                 break
             faults.append(Fault(number, kind))
             strike(lab, faults[-1])
-            said = faults[-1].example() or "-"
-            print(f"{time.monotonic() - start:6.0f} s  {number:3} {kind}: {faults[-1].what}. {said}", flush=True)
+            sentence = faults[-1].example() or "-"
+            print(f"{time.monotonic() - start:6.0f} s  {number:3} {kind}: {faults[-1].what}. {sentence}", flush=True)
             for problem in faults[-1].problems:
                 print(f"          BROKEN: {problem}  (again: --seed {arguments.seed} --only {number})", flush=True)
         lab.fault = Fault(-1, "none")

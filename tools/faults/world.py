@@ -360,9 +360,9 @@ class Tab:
             element = answer.delta.new_element
             kind = element.WhichOneof("type")
             if kind == "alert":
-                told = {Alert.ERROR: errors, Alert.WARNING: warnings}.get(element.alert.format)
-                if told is not None:
-                    told.append(element.alert.body)
+                alerts = {Alert.ERROR: errors, Alert.WARNING: warnings}.get(element.alert.format)
+                if alerts is not None:
+                    alerts.append(element.alert.body)
             elif kind == "exception":
                 crashes.append(f"{element.exception.type}: {element.exception.message}")
             elif kind == "bidi_component" and "kd_lab_live" in element.bidi_component.component_name:
@@ -389,12 +389,14 @@ class Tab:
         if not before.components:
             return before
         trigger = _make_trigger_id(before.components[0], "events")
-        asked = [{"event": "asked", "value": [{"run": run_id, "what": what, "mine": True} for run_id in run_ids]}]
-        return self.open("train", {trigger: ("json_trigger_value", json.dumps(asked))}, view="Watch", batch=batch)
+        events = [{"event": "asked", "value": [{"run": run_id, "what": what, "mine": True} for run_id in run_ids]}]
+        return self.open("train", {trigger: ("json_trigger_value", json.dumps(events))}, view="Watch", batch=batch)
 
     def live(self, run_ids: Sequence[str]) -> list[dict[str, Any]] | str:
         """How runs stand, as the live view is told, or the sentence that stands there instead."""
-        known = ",".join(f"{one}:{attempt}:{step}" for one, (attempt, step) in self._seen.items() if one in run_ids)
+        known = ",".join(
+            f"{run_id}:{attempt}:{step}" for run_id, (attempt, step) in self._seen.items() if run_id in run_ids
+        )
         query = urlencode({"runs": ",".join(run_ids), "seen": known, "watcher": "faults"})
         answer = requests.get(f"{self.address}/live?{query}", cookies=self.cookies, timeout=30)
         if answer.status_code == 503:

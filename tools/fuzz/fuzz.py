@@ -389,7 +389,7 @@ def canvas(folder: Path) -> Target:
             return False
         return True
 
-    return Target(folder, [one for one in _pictures() if one.startswith(b"\x89PNG")], any_png, read)
+    return Target(folder, [picture for picture in _pictures() if picture.startswith(b"\x89PNG")], any_png, read)
 
 
 def idx(folder: Path) -> Target:
@@ -558,9 +558,9 @@ class Reading:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def fuzz(name: str, seconds: float, seed: int, found: Path) -> int:
+def fuzz(name: str, seconds: float, seed: int, findings: Path) -> int:
     """Feed one target for so long; how many different findings there were."""
-    deadline, number, told, seen = time.monotonic() + seconds, 0, [], Counter()
+    deadline, number, outcomes, seen = time.monotonic() + seconds, 0, [], Counter()
     reading = Reading(name, seed, number)
     while time.monotonic() < deadline:
         begun = reading.hear(
@@ -571,22 +571,22 @@ def fuzz(name: str, seconds: float, seed: int, found: Path) -> int:
         outcome = reading.hear(SILENCE_SECONDS) if begun is not None else None
         if outcome is None:
             code = reading.process.poll()
-            said = f"It said nothing for {SILENCE_SECONDS:.0f} s." if code is None else f"It ended with {code}."
-            outcome = {"taken": False, "seconds": 0.0, "megabytes": 0.0, "problem": said}
-        told.append(outcome)
+            problem = f"It said nothing for {SILENCE_SECONDS:.0f} s." if code is None else f"It ended with {code}."
+            outcome = {"taken": False, "seconds": 0.0, "megabytes": 0.0, "problem": problem}
+        outcomes.append(outcome)
         if outcome["problem"]:
             kind = outcome["problem"].strip().splitlines()[-1][:60]
             seen[kind] += 1
             if seen[kind] == 1:
-                _keep(found / f"{name}-{seed}-{number}", reading.folder / INPUT, outcome["problem"])
+                _keep(findings / f"{name}-{seed}-{number}", reading.folder / INPUT, outcome["problem"])
             reading.end()  # what it did to the reader must not be blamed on the next
             reading = Reading(name, seed, number + 1)
     reading.end()
-    taken = sum(one["taken"] for one in told)
+    taken = sum(each["taken"] for each in outcomes)
     print(
-        f"{name}: {len(told):,} inputs in {seconds:.0f} s, {taken:,} taken, {len(told) - taken:,} refused; slowest"
-        f" {max((one['seconds'] for one in told), default=0):.2f} s, most memory"
-        f" {max((one['megabytes'] for one in told), default=0):.0f} MB; {len(seen)} findings"
+        f"{name}: {len(outcomes):,} inputs in {seconds:.0f} s, {taken:,} taken, {len(outcomes) - taken:,} refused;"
+        f" slowest {max((each['seconds'] for each in outcomes), default=0):.2f} s, most memory"
+        f" {max((each['megabytes'] for each in outcomes), default=0):.0f} MB; {len(seen)} findings"
     )
     for kind, count in seen.items():
         print(f"  {count:,} times: {kind}")

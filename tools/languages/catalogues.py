@@ -37,14 +37,14 @@ Message = str | tuple[str, str]
 
 def parts() -> dict[str, dict[Message, list[str]]]:
     """What the code says: part -> message -> the files that say it. A part is a page, or a package of the engine."""
-    found: dict[str, dict[Message, list[str]]] = {}
+    messages: dict[str, dict[Message, list[str]]] = {}
     for path in sorted([ROOT / "app.py", *(ROOT / "pages").rglob("*"), *(ROOT / "kd_core").rglob("*")]):
         for message in said_by(path):
-            files = found.setdefault(part_of(path), {}).setdefault(message, [])
+            files = messages.setdefault(part_of(path), {}).setdefault(message, [])
             name = str(path.relative_to(ROOT))
             if name not in files:
                 files.append(name)
-    return found
+    return messages
 
 
 def part_of(path: Path) -> str:
@@ -163,13 +163,13 @@ def main() -> None:
         if name == "fill":
             command.add_argument("file", type=Path)
         command.add_argument("parts", nargs="*", metavar="PART")
-    asked = parser.parse_args()
-    if asked.command == "missing":
+    arguments = parser.parse_args()
+    if arguments.command == "missing":
         for language in languages():
-            print(json.dumps(missing(language, asked.parts), ensure_ascii=False, indent=1))
+            print(json.dumps(missing(language, arguments.parts), ensure_ascii=False, indent=1))
     else:
-        filled = json.loads(asked.file.read_text(encoding="utf-8")) if asked.command == "fill" else {}
-        update(asked.parts, filled)
+        filled = json.loads(arguments.file.read_text(encoding="utf-8")) if arguments.command == "fill" else {}
+        update(arguments.parts, filled)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class Ledger:
         self.wrong: list[str] = []
         self.sentences: Counter[str] = Counter()
         self.did: Counter[str] = Counter()
-        self.told: dict[str, judging.Told] = {}
+        self.followed: dict[str, judging.Followed] = {}
         self.batches: dict[str, int] = {}  # of sweeps -> how many runs the button promised
         self.paused_batches: set[str] = set()  # sweeps that were stopped, which pauses what has not ended
         self.memory: dict[str, list[tuple[float, float]]] = defaultdict(list)  # process -> (seconds, MB)
@@ -177,9 +177,9 @@ class Client(Listener):
 
     async def choose(self, key: str) -> None:
         """Another option of a selectbox, if it is on the page."""
-        found = self.tab.find(key)
-        if found is not None and len(found.proto.options) > 1:
-            await self.change(key, self.random.choice(list(found.proto.options)))
+        selectbox = self.tab.find(key)
+        if selectbox is not None and len(selectbox.proto.options) > 1:
+            await self.change(key, self.random.choice(list(selectbox.proto.options)))
 
     async def feel_temperature(self) -> None:
         await self.tab.go("temperature")
@@ -251,12 +251,12 @@ class Client(Listener):
 
     async def ask_of_own(self) -> None:
         data = self.tab.component(LIVE) or {"runs": []}
-        told = self.tab.view("live").runs
-        mine = [run["id"] for run in data["runs"] if run["id"] in self.own and run["id"] in told]
+        runs = self.tab.view("live").runs
+        mine = [run["id"] for run in data["runs"] if run["id"] in self.own and run["id"] in runs]
         if not mine or self.number == 0 or self.random.random() < 0.4:
             return
         run_id = self.random.choice(mine)
-        status = told[run_id]["status"]
+        status = runs[run_id]["status"]
         if status in ACTIVE:
             what = self.random.choice(("stop", "pause", "pause"))
         elif status in ("paused", "stopped"):
@@ -264,7 +264,7 @@ class Client(Listener):
         else:
             return
         self.ledger.did[f"{what} asked for"] += 1
-        self.ledger.told[run_id] = judging.Told(self.number, what)
+        self.ledger.followed[run_id] = judging.Followed(self.number, what)
         await self.tab.view("live").request({run_id: what})
 
     async def train(self) -> None:
@@ -300,9 +300,9 @@ class Client(Listener):
         if self.tab.query != before and self.tab.find(view) is not None and component is not None:
             batch_runs = [run["id"] for run in component["runs"] if run["yours"]]
             for run_id in batch_runs:
-                if run_id not in self.ledger.told:
+                if run_id not in self.ledger.followed:
                     self.own.append(run_id)
-                    self.ledger.told[run_id] = judging.Told(self.number)
+                    self.ledger.followed[run_id] = judging.Followed(self.number)
         await self.think()
 
     async def note(self, answer: Answer, before: str, shown: Callable[[], bool]) -> None:
@@ -366,7 +366,9 @@ class Client(Listener):
         await self.think()
         await self.choose("usable_run")
 
-    # The presenter.
+
+class PresentingClient(Client):
+    """Client number 0, who starts the long stories and ends the lesson."""
 
     async def start_stories(self) -> None:
         """Two long stories, so that two runs train for as long as the load lasts."""
@@ -417,7 +419,7 @@ def active(store: Store) -> list[Run]:
     return store.runs(statuses=ACTIVE)
 
 
-async def drain(store: Store, presenter: Client) -> set[str]:
+async def drain(store: Store, presenter: PresentingClient) -> set[str]:
     """Have the presenter stop the long stories, wait for the rest, then stop what is left. Returns what was stopped."""
     stopped: set[str] = set()
     own = set(presenter.own)
@@ -460,12 +462,12 @@ def checked_runs(store: Store, ledger: Ledger, stopped: set[str]) -> tuple[list[
     for batch, promised in ledger.batches.items():
         of_batch = [run.id for run in runs if run.batch == batch]
         for run_id in of_batch:
-            asked = "pause" if batch in ledger.paused_batches else ""
-            ledger.told.setdefault(run_id, judging.Told(-1, asked))
+            last_request = "pause" if batch in ledger.paused_batches else ""
+            ledger.followed.setdefault(run_id, judging.Followed(-1, last_request))
         if len(of_batch) != promised:
             lost.append(f"sweep {batch} was to have {promised} runs and has {len(of_batch)}")
-    for run_id, told in ledger.told.items():
-        verdict = judging.lost(run_id, told, status, teachers.get(run_id, ()), stopped)
+    for run_id, followed in ledger.followed.items():
+        verdict = judging.lost(run_id, followed, status, teachers.get(run_id, ()), stopped)
         lost += [verdict] * bool(verdict)
     finished = [run for run in runs if run.status == "finished"]
     before, damaged = fingerprints(home, finished)
@@ -474,7 +476,7 @@ def checked_runs(store: Store, ledger: Ledger, stopped: set[str]) -> tuple[list[
     if before != after or damaged_then != damaged:
         damaged.append("pruning touched the files of a finished run")
     return lost + damaged, {
-        "statuses": Counter(status[run_id] for run_id in ledger.told if run_id in status),
+        "statuses": Counter(status[run_id] for run_id in ledger.followed if run_id in status),
         "finished": len(finished),
         "disk_mb": used,
         "pruned_mb": used - disk_mb(home),
@@ -494,29 +496,53 @@ def report(
     ledger: Ledger, lost: list[str], figures: dict[str, Any], minutes: float, seed: int, cpu: dict[str, float]
 ) -> tuple[str, bool]:
     """The report, and whether every required figure was reached."""
+    memory = {name: judging.memory(samples) for name, samples in ledger.memory.items()}
+    known = {name: judged for name, judged in memory.items() if judged is not None}
+    verdicts = _verdicts(ledger, lost, known)
+    lines = [
+        *_head(minutes, seed, cpu),
+        "## Verdicts",
+        "",
+        "| required | reached | measured |",
+        "| --- | --- | --- |",
+        *(f"| {name} | {'yes' if good else '**NO**'} | {measured} |" for name, (good, measured) in verdicts.items()),
+        "",
+        *_responses(ledger),
+        *_happenings(ledger, figures),
+        *_memory_lines(ledger, known),
+        "## Sentences in red",
+        "",
+        *([f"- {count} times: {sentence}" for sentence, count in ledger.sentences.most_common()] or ["None."]),
+        *(["", "## Errors", "", *(f"- {error}" for error in (*ledger.wrong, *lost))] if ledger.wrong or lost else []),
+        "",
+    ]
+    return "\n".join(lines), all(good for good, _ in verdicts.values())
+
+
+def _verdicts(ledger: Ledger, lost: list[str], memory: dict[str, judging.Memory]) -> dict[str, tuple[bool, str]]:
+    """What is required -> whether it was reached, and what was measured."""
     everything = [seconds for _, seconds in ledger.responses]
     growth = judging.response_growth(ledger.responses)
     p95 = judging.quantiles(everything)[1]
-    memory = {name: judging.memory(samples) for name, samples in ledger.memory.items()}
-    known = {name: one for name, one in memory.items() if one is not None}
-    two = sum(count >= 2 for count in ledger.training) / max(1, len(ledger.training))
-    polls = [seconds for kind in ("/live", "/probes") for seconds in ledger.polls[kind]]
-    flat = bool(known) and all(one.flat for one in known.values())
-    verdicts = {
+    flat = bool(memory) and all(judged.flat for judged in memory.values())
+    return {
         "no error page": (not ledger.wrong, f"{len(ledger.wrong)} errors"),
-        "no lost run": (not lost, f"{len(lost)} of {len(ledger.told)} runs lost"),
+        "no lost run": (not lost, f"{len(lost)} of {len(ledger.followed)} runs lost"),
         f"page response p95 under {judging.RESPONSE_P95_SECONDS} s": (
             p95 < judging.RESPONSE_P95_SECONDS,
-            f"{p95:.2f} s, of {len(everything):,} page runs; {two:.0%} of the time two runs trained",
+            f"{p95:.2f} s, of {len(everything):,} page runs; {_share(ledger.training, 2)} of the time two runs trained",
         ),
         f"page response p95 flat after {judging.SETTLED_SECONDS / 60:g} minutes": (
             growth is None or growth <= judging.MOST_RESPONSE_GROWTH,
             "the load was shorter" if growth is None else f"{growth:.2f} times in the last third of the time after",
         ),
-        "memory flat after warm-up": (flat, "; ".join(f"{name} {_memory(one)}" for name, one in known.items())),
+        "memory flat after warm-up": (flat, "; ".join(f"{name} {_memory(judged)}" for name, judged in memory.items())),
     }
+
+
+def _head(minutes: float, seed: int, cpu: dict[str, float]) -> list[str]:
     packages = ("torch", "streamlit", "distributed")
-    lines = [
+    return [
         "# A class opens the app at once",
         "",
         "Written by `tools/load/classroom.py`; do not edit.",
@@ -530,12 +556,13 @@ def report(
         "- the clients run on the same cores as the app: they took"
         f" {cpu['clients']:.2f} cores, the server {cpu['server']:.2f}, its workers {cpu['workers']:.2f}",
         "",
-        "## Verdicts",
-        "",
-        "| required | reached | measured |",
-        "| --- | --- | --- |",
-        *(f"| {name} | {'yes' if good else '**NO**'} | {said} |" for name, (good, said) in verdicts.items()),
-        "",
+    ]
+
+
+def _responses(ledger: Ledger) -> list[str]:
+    everything = [seconds for _, seconds in ledger.responses]
+    polls = [seconds for kind in ("/live", "/probes") for seconds in ledger.polls[kind]]
+    return [
         "## Responses",
         "",
         "Seconds from a client's message to the end of the page's run. The last line but polls is not part of the"
@@ -550,16 +577,26 @@ def report(
         "",
         f"p95 of each minute, s: {', '.join(f'{p95:.2f}' for p95 in _p95_by_minute(ledger.responses))}.",
         "",
+    ]
+
+
+def _happenings(ledger: Ledger, figures: dict[str, Any]) -> list[str]:
+    return [
         "## What happened",
         "",
         *(f"- {what}: {count}" for what, count in sorted(ledger.did.items())),
-        f"- at least one run trained {_share(ledger.training, 1)} of the time, two {two:.0%}",
+        f"- at least one run trained {_share(ledger.training, 1)} of the time, two {_share(ledger.training, 2)}",
         "- runs that clients were told of: "
         + ", ".join(f"{count} {status}" for status, count in sorted(figures["statuses"].items())),
         f"- finished runs whose weights load and match their card, the shipped ones among them: {figures['finished']}",
         f"- KD_HOME held {figures['disk_mb']:.0f} MB; pruning with no mercy (`Store.prune(days=0)`) took"
         f" {figures['pruned']} checkpoints, {figures['pruned_mb']:.0f} MB, and no finished run's weights",
         "",
+    ]
+
+
+def _memory_lines(ledger: Ledger, memory: dict[str, judging.Memory]) -> list[str]:
+    return [
         "## Memory",
         "",
         f"MB resident, sampled every {SECONDS_BETWEEN_SAMPLES:g} s, at the peak of each {judging.PEAK_SECONDS:g} s: a"
@@ -570,22 +607,16 @@ def report(
         "| process | after warm-up | in the end | slope, MB a minute | flat |",
         "| --- | --- | --- | --- | --- |",
         *(
-            f"| {name} | {one.warm_mb:.0f} | {one.end_mb:.0f} | {one.slope_mb_a_minute:+.2f} |"
-            f" {'yes' if one.flat else '**NO**'} |"
-            for name, one in known.items()
+            f"| {name} | {judged.warm_mb:.0f} | {judged.end_mb:.0f} | {judged.slope_mb_a_minute:+.2f} |"
+            f" {'yes' if judged.flat else '**NO**'} |"
+            for name, judged in memory.items()
         ),
         "",
         "Peak of each minute, MB: "
-        + "; ".join(f"{name} {', '.join(_by_minute(ledger.memory[name]))}" for name in known)
+        + "; ".join(f"{name} {', '.join(_by_minute(ledger.memory[name]))}" for name in memory)
         + ".",
         "",
-        "## Sentences in red",
-        "",
-        *([f"- {count} times: {sentence}" for sentence, count in ledger.sentences.most_common()] or ["None."]),
-        *(["", "## Errors", "", *(f"- {one}" for one in (*ledger.wrong, *lost))] if ledger.wrong or lost else []),
-        "",
     ]
-    return "\n".join(lines), all(good for good, _ in verdicts.values())
 
 
 APART = ("a whole page, opened from nothing", "open")
@@ -595,11 +626,15 @@ APART = ("a whole page, opened from nothing", "open")
 def _row(kind: str, seconds: list[float]) -> str:
     if not seconds:
         return f"| {kind} | 0 | | | | |"
-    return f"| {kind} | {len(seconds):,} | " + " | ".join(f"{one:.3f}" for one in judging.quantiles(seconds)) + " |"
+    return (
+        f"| {kind} | {len(seconds):,} | "
+        + " | ".join(f"{quantile:.3f}" for quantile in judging.quantiles(seconds))
+        + " |"
+    )
 
 
-def _memory(one: judging.Memory) -> str:
-    return f"{one.warm_mb:.0f} to {one.end_mb:.0f} MB ({one.slope_mb_a_minute:+.1f} MB a minute)"
+def _memory(judged: judging.Memory) -> str:
+    return f"{judged.warm_mb:.0f} to {judged.end_mb:.0f} MB ({judged.slope_mb_a_minute:+.1f} MB a minute)"
 
 
 def _p95_by_minute(responses: list[tuple[float, float]]) -> list[float]:
@@ -634,9 +669,11 @@ async def hold(
     server: Server, store: Store, ledger: Ledger, minutes: float, seed: int
 ) -> tuple[set[str], dict[str, float]]:
     """The load itself, and the end of the lesson; what had to be stopped, and how many cores each side took."""
-    clients = [Client(number, server.address, ledger, seed, minutes) for number in range(CLIENTS)]
-    await clients[0].come()
-    await clients[0].start_stories()
+    presenter = PresentingClient(0, server.address, ledger, seed, minutes)
+    guests = [Client(number, server.address, ledger, seed, minutes) for number in range(1, CLIENTS)]
+    clients = [presenter, *guests]
+    await presenter.come()
+    await presenter.start_stories()
     deadline = time.monotonic() + START_SECONDS
     while at_work(store) < RUNS_AT_ONCE and time.monotonic() < deadline:
         await asyncio.sleep(1)
@@ -652,15 +689,15 @@ async def hold(
         if isinstance(result, BaseException):
             client.wrong(f"its script ended in {result!r}")
     await sampling
-    for client in clients[1:]:
-        await client.tab.close()
+    for guest in guests:
+        await guest.tab.close()
     print("the lesson is over; the queue runs empty", flush=True)
     try:
-        stopped = await drain(store, clients[0])
+        stopped = await drain(store, presenter)
     except OSError as error:
         stopped = set()
-        clients[0].wrong(f"the server is gone ({error})")
-    await clients[0].tab.close()
+        presenter.wrong(f"the server is gone ({error})")
+    await presenter.tab.close()
     return stopped, {name: (after[name] - before[name]) / seconds for name in after}
 
 

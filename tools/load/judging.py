@@ -57,18 +57,20 @@ def memory(samples: Sequence[tuple[float, float]]) -> Memory | None:
     return Memory(warm_mb, end_mb, slope, flat)
 
 
-class Told(NamedTuple):
-    """What a client was told of a run, and what it last asked of it: 'stop', 'pause', 'resume', or nothing."""
+class Followed(NamedTuple):
+    """A run that a client was told of, and what it last asked of it: 'stop', 'pause', 'resume', or nothing."""
 
     client: int
-    asked: str = ""
+    last_request: str = ""
 
 
 REFUSED = "Not started: its teacher"
 """So begins what a student says that was to start while its teacher was stopped."""
 
 
-def lost(run_id: str, told: Told, status: Mapping[str, str], teachers: Sequence[str], stopped: set[str]) -> str | None:
+def lost(
+    run_id: str, followed: Followed, status: Mapping[str, str], teachers: Sequence[str], stopped: set[str]
+) -> str | None:
     """Why a run counts as lost, in words, or None. status: of every run that the store holds, once the queue is empty.
 
     teachers: those of the run. stopped: what was stopped when the load had ended, because it would have gone on, and
@@ -77,15 +79,15 @@ def lost(run_id: str, told: Told, status: Mapping[str, str], teachers: Sequence[
     if run_id not in status:
         return f"run {run_id} is not in the store"
     allowed = {"finished"}
-    if told.asked == "stop" or run_id in stopped:
+    if followed.last_request == "stop" or run_id in stopped:
         allowed.add("stopped")
-    if told.asked == "pause":
+    if followed.last_request == "pause":
         allowed.add("paused")
     if any(status.get(teacher) == "stopped" for teacher in teachers):
         allowed.add("stopped")  # it cannot learn from a teacher that left no weights, and says so
     if status[run_id] in allowed:
         return None
-    return f"run {run_id} is {status[run_id]}, asked for last: {told.asked or 'nothing'}"
+    return f"run {run_id} is {status[run_id]}, asked for last: {followed.last_request or 'nothing'}"
 
 
 def response_growth(responses: Sequence[tuple[float, float]]) -> float | None:

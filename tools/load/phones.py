@@ -35,8 +35,8 @@ from load.classroom import (
     PRESENTER_PASSWORD,
     RUNS_AT_ONCE,
     START_SECONDS,
-    Client,
     Ledger,
+    PresentingClient,
     at_work,
     cpu_seconds,
 )
@@ -147,7 +147,7 @@ class Phone:
 
 async def hold(server: Server, store: Store, phones: int, minutes: float, seed: int) -> dict[str, Any]:
     """The class, from its beginning to its CSV."""
-    trainer = Client(0, server.address, Ledger(), seed, minutes)
+    trainer = PresentingClient(0, server.address, Ledger(), seed, minutes)
     await trainer.come()
     await trainer.start_stories()
     deadline = time.monotonic() + START_SECONDS

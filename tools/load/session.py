@@ -72,7 +72,7 @@ class Listener:
     def said(self, sentence: str) -> None:
         """A sentence in red on the page."""
 
-    def heard(self, told: dict[str, Any]) -> None:
+    def heard(self, answer: dict[str, Any]) -> None:
         """An answer of /live."""
 
 
@@ -212,7 +212,7 @@ class Session:
         wanted = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *([self._session_id] if self._session_id else [])]
         self._socket = await websockets.connect(
             f"{self.address.replace('http', 'ws')}/_stcore/stream",
-            subprotocols=[websockets.Subprotocol(one) for one in wanted],
+            subprotocols=[websockets.Subprotocol(name) for name in wanted],
             additional_headers={"Cookie": cookies},
             max_size=None,
             open_timeout=ANSWER_SECONDS,
@@ -271,11 +271,11 @@ class Session:
     def keys(self, kind: str) -> list[str]:
         """The keys of the page's widgets of a kind that starts so, after the part that Streamlit makes of them."""
         ids = [getattr(getattr(element, kind), "id", "") for element in self.elements() if element.HasField(kind)]
-        return [one.split("-", 2)[2] for one in ids if one.count("-") >= 2]
+        return [widget_id.split("-", 2)[2] for widget_id in ids if widget_id.count("-") >= 2]
 
     def elements(self) -> list[Element]:
         """What stands on the page, in order."""
-        return [one for _, (one, _, _) in sorted(self._elements.items()) if isinstance(one, Element)]
+        return [element for _, (element, _, _) in sorted(self._elements.items()) if isinstance(element, Element)]
 
     def component(self, name: str) -> dict[str, Any] | None:
         """The data of the page's component of this name."""
@@ -326,9 +326,9 @@ class Session:
 
     def view(self, key: str) -> "_LiveView":
         """The live view of this key."""
-        found = self._views[self._found(key).proto.id]
-        assert isinstance(found, _LiveView)
-        return found
+        live_view = self._views[self._found(key).proto.id]
+        assert isinstance(live_view, _LiveView)
+        return live_view
 
     def choose_probe(self, image: int) -> None:
         """Click an image of the replay."""
@@ -494,9 +494,9 @@ class Session:
         for element, _, _ in self._elements.values():
             kind = element.WhichOneof("type") if isinstance(element, Element) else ""
             there.add(getattr(getattr(element, kind) if kind else element, "id", ""))
-        self._states = {one: state for one, state in self._states.items() if one in there}
-        for one in [one for one in self._views if one not in there]:
-            self._views.pop(one).leave()
+        self._states = {widget_id: state for widget_id, state in self._states.items() if widget_id in there}
+        for view_id in [view_id for view_id in self._views if view_id not in there]:
+            self._views.pop(view_id).leave()
 
     async def _repeat(self, seconds: float, fragment: str) -> None:
         while True:
@@ -573,17 +573,17 @@ class _LiveView(_View):
     async def ask(self) -> float | None:
         ids = ",".join(run["id"] for run in self.data["runs"])
         seen = ",".join(
-            f"{one['id']}:{one['attempt']}:{one['step']}"
-            for one in self.runs.values()
-            if self._points[one["id"]] < POINTS_KEPT
+            f"{state['id']}:{state['attempt']}:{state['step']}"
+            for state in self.runs.values()
+            if self._points[state["id"]] < POINTS_KEPT
         )
         try:
-            told = await self.session.ask("/live?" + urlencode({"runs": ids, "seen": seen, "watcher": self._watcher}))
+            answer = await self.session.ask("/live?" + urlencode({"runs": ids, "seen": seen, "watcher": self._watcher}))
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.session.listener.wrong(f"/live: {type(error).__name__}")
             return RETRY_MS
-        self.session.listener.heard(told)
-        for run in told["runs"]:
+        self.session.listener.heard(answer)
+        for run in answer["runs"]:
             known = 0 if run["whole"] else self._points.get(run["id"], 0)
             self._points[run["id"]] = known + len(run["steps"]["loss"][0])
             self.runs[run["id"]] = run
@@ -591,19 +591,19 @@ class _LiveView(_View):
                 self._asked.pop(run["id"], None)
         if self._asked and time.monotonic() - self._asked_at > ASK_AGAIN_MS / 1000:
             await self.request(self._asked)  # it was lost on the way
-        statuses = ",".join(f"{run['id']}:{run['status']}" for run in told["runs"])
+        statuses = ",".join(f"{run['id']}:{run['status']}" for run in answer["runs"])
         if statuses != self._statuses:
             first = self._statuses is None
             self._statuses = statuses
             if not first or statuses != self.data["statuses"]:
                 await self.session.send(once=(_triggered(self.id, "changed", statuses),))
-        if any(run["status"] in ("queued", "running") for run in told["runs"]):
-            return float(told["poll_ms"])
-        return max(2000.0, told["poll_ms"]) if told["queue"] else IDLE_MS
+        if any(run["status"] in ("queued", "running") for run in answer["runs"]):
+            return float(answer["poll_ms"])
+        return max(2000.0, answer["poll_ms"]) if answer["queue"] else IDLE_MS
 
-    async def request(self, asked: dict[str, str]) -> None:
+    async def request(self, presses: dict[str, str]) -> None:
         """Press stop, pause or resume of runs: id -> which."""
-        self._asked |= asked
+        self._asked |= presses
         self._asked_at = time.monotonic()
         mine = {run["id"]: run["mine"] for run in self.data["runs"]}
         requests = [{"run": run_id, "what": what, "mine": mine.get(run_id)} for run_id, what in self._asked.items()]
@@ -631,10 +631,10 @@ class _ReplayView(_View):
 
     async def ask(self) -> float | None:
         ids = ",".join(run["id"] for run in self.data["runs"])
-        seen = ",".join(f"{one}:{attempt}:{epoch}" for one, (attempt, epoch) in self._told.items())
+        seen = ",".join(f"{run_id}:{attempt}:{epoch}" for run_id, (attempt, epoch) in self._told.items())
         with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
-            told = await self.session.ask("/probes?" + urlencode({"runs": ids, "image": self.image, "seen": seen}))
-            for run in told["runs"]:
+            answer = await self.session.ask("/probes?" + urlencode({"runs": ids, "image": self.image, "seen": seen}))
+            for run in answer["runs"]:
                 epoch = run["epochs"][-1] if run["epochs"] else self._told.get(run["id"], (0, 0))[1]
                 self._told[run["id"]] = run["attempt"], epoch
         return FOLLOW_MS if self.data["active"] else None

@@ -165,8 +165,8 @@ def playwright_chromium() -> str:
     """Debian's Chromium, or an end with what is missing."""
     import shutil
 
-    found = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
-    return found or sys.exit("no Chromium on this machine: apt-get install chromium")
+    chromium = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+    return chromium or sys.exit("no Chromium on this machine: apt-get install chromium")
 
 
 if __name__ == "__main__":
