@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from kd_core.public.distill import distill as distill
     from kd_core.public.distill import which_loss as which_loss
     from kd_core.public.lightning import lightning_module as lightning_module
+    from kd_core.public.photographs import photographs as photographs
     from kd_core.public.result import Result as Result
 
 # ONNX Runtime looks up its maker's host and leaves a device id in the user's cache folder as soon as it is imported.
@@ -30,6 +31,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 PUBLIC = {
     "distill": "kd_core.public.distill",
     "which_loss": "kd_core.public.distill",
+    "photographs": "kd_core.public.photographs",
     "Result": "kd_core.public.result",
     "LossesCompared": "kd_core.public.compared",
     "DistillationLoss": "kd_core.losses.objectives.modules",

@@ -117,9 +117,8 @@ def add_data(
             if not as_json:
                 for notice in content.notices():
                     say(notice, notices)
-            channels = 1 if (grey if grey is not None else not content.colour) else 3
-            preset = {"label": source.stem, "side": content.side, "channels": channels}
-            preparation = library.Preparation(**preset | given)
+            chosen = {} if grey is None else {"channels": 1 if grey else 3}
+            preparation = library.Preparation(**content.preset(source) | chosen | given)
         else:
             preparation = library.Preparation.from_json(settings)
         name = prepare.prepare(

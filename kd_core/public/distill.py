@@ -17,8 +17,8 @@ from kd_core.losses.config import DistillationConfig
 from kd_core.losses.objectives.modules import settings_of
 from kd_core.public.compared import LossesCompared
 from kd_core.public.given import (
+    Data,
     DataError,
-    Examples,
     Given,
     Preprocess,
     check_classes,
@@ -39,7 +39,7 @@ def distill(
     *,
     student: Student,
     teacher: Teacher,
-    data: Sequence[Examples],
+    data: Data,
     temperature: float | None = None,
     alpha: float = 0.9,
     objective: str = "hinton",
@@ -56,8 +56,8 @@ def distill(
     generator, for first weights of each seed's own. teacher: a trained module, or several, whose average teaches. Both
     give logits (N, K); they are copied, so that yours stay as they are.
     data: (train, test), each a pair of inputs (N, …) and labels (N,), or a Dataset or DataLoader of such pairs, which
-    is read once, into memory. preprocess: inputs (B, …) -> what the networks read, on every batch, such as
-    lambda images: images / 255 of uint8 images.
+    is read once, into memory; or what photographs gives. preprocess: inputs (B, …) -> what the networks read, on every
+    batch, such as lambda images: images / 255 of uint8 images.
     temperature: T, by default the objective's own, or 4. alpha: weight of the soft loss. objective, weights: as in
     docs/objectives.md. seeds: how many, counted from 0, or which. training: settings of
     kd_core.training.config.TrainingConfig, such as epochs=12, batch_size=128, learning_rate=1e-3, device="cuda".
@@ -87,7 +87,7 @@ def which_loss(
     *,
     student: Student,
     teacher: Teacher,
-    data: Sequence[Examples],
+    data: Data,
     objectives: Sequence[str] = ("hinton", "logit_standardisation", "dkd", "dist", "nkd"),
     alpha: float = 0.9,
     seeds: int | Iterable[int] = 3,
@@ -135,7 +135,7 @@ class Pair(NamedTuple):
         cls,
         student: Student,
         teacher: Teacher,
-        data: Sequence[Examples],
+        data: Data,
         preprocess: Preprocess | None,
         class_names: Sequence[str] | None,
         training: Mapping[str, Any],

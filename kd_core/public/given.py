@@ -18,6 +18,8 @@ from kd_core.models.build import logits_of
 Preprocess = Callable[[Tensor], Tensor]
 Examples = tuple[Any, Any] | TorchDataset[Any] | DataLoader[Any]
 """Inputs (N, …) and labels (N,), as tensors or arrays; or what gives pairs of both."""
+Data = Sequence[Examples] | Dataset
+"""(train, test), or a data set of KD Lab's, such as photographs makes."""
 READ_AT_ONCE = 256
 """Examples of a batch in which a Dataset is read."""
 NUMBERS_AT_ONCE = 20_000_000
@@ -38,10 +40,17 @@ class Given(Dataset):
     preprocess: Preprocess | None = None
 
     @classmethod
-    def of(
-        cls, data: Sequence[Examples], preprocess: Preprocess | None = None, class_names: Sequence[str] | None = None
-    ) -> Self:
-        """Read (train, test). Raises DataError where one is missing, or they are no examples of the same classes."""
+    def of(cls, data: Data, preprocess: Preprocess | None = None, class_names: Sequence[str] | None = None) -> Self:
+        """Read (train, test). Raises DataError where one is missing, or they are no examples of the same classes.
+
+        A data set of KD Lab's brings its class names, its groups, and the mean and deviation to normalise by.
+        """
+        groups = None
+        if isinstance(data, Dataset):
+            groups, mean, std = data.train_groups, data.mean, data.std
+            preprocess = preprocess or (lambda images: (images / 255 - mean) / std)
+            class_names = class_names or data.class_names
+            data = (data.train_images, data.train_labels), (data.test_images, data.test_labels)
         if isinstance(data, TorchDataset | DataLoader | Tensor) or len(data) != 2:
             raise DataError(
                 "data is a pair, (train, test): errors are counted on a test set that nothing was trained on, so split"
@@ -63,7 +72,7 @@ class Given(Dataset):
         if class_names is not None and len(class_names) < classes:
             raise DataError(f"label {classes - 1} has no name: class_names has {len(class_names)} of {classes}")
         names = tuple(map(str, range(classes) if class_names is None else class_names))
-        return cls("given", train, train_labels, test, test_labels, names, 0.0, 1.0, preprocess=preprocess)
+        return cls("given", train, train_labels, test, test_labels, names, 0.0, 1.0, False, groups, preprocess)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Inputs as the networks read them, float32."""

@@ -1,5 +1,6 @@
 """What came of it: errors by seed, the difference with its interval, a verdict in words, and the networks."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -176,16 +177,18 @@ class Result:
         """Write the student's weights as safetensors, what they are in its header. Raises SaveError."""
         tensors.save_tensors(as_path(path), self.student.state_dict(), self._described())
 
-    def export(self, path: AnyPath | str) -> None:
+    def export(self, path: AnyPath | str, *, classify: bool = False) -> None:
         """Write the student as ONNX: input "images" (N, …), what preprocess reads; output "logits" (N, K).
 
+        classify: write classify.py beside it, which says what is on a photograph; it needs no torch and no KD Lab.
         The file is run by ONNX Runtime on the test set before this returns. Raises LabError where the network cannot be
         written so, or gives other classes than here.
         """
         from kd_core.public import deploy
 
         original = self.student_runs[self.seed].test_logits
-        deploy.write_onnx(as_path(path), self.student, self.data, original, self._described())
+        notes = self._described()
+        deploy.write_onnx(as_path(path), self.student, self.data, original, notes, classify=classify)
 
     def plot(self, backend: str | None = None) -> Any:
         """Test errors of baseline and distilled student, a line a seed, with plotly or matplotlib.
@@ -225,7 +228,7 @@ class Result:
             "distillation": distillation.model_dump_json(exclude={"teachers"}),
             "training": self.settings.training.model_dump_json(),
             "seed": str(self.seed),
-            "class_names": "\n".join(self.data.class_names),
+            "class_names": json.dumps(self.data.class_names, ensure_ascii=False),
             "test_errors": f"{self._by_seed[self.seed]['distilled']} of {self.test_examples}",
             "verdict": self.verdict,
         }

@@ -6,7 +6,7 @@ import unicodedata
 from collections import Counter
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -51,6 +51,10 @@ class Look(NamedTuple):
     code_pages: dict[str, list[str]]
     white: int | None
     copies: dict[str, int]
+
+    def preset(self, path: Path) -> dict[str, Any]:
+        """What a Preparation of the source at path starts from, where its owner chooses nothing."""
+        return {"label": path.stem, "side": self.side, "channels": 3 if self.colour else 1}
 
     def notices(self) -> list[str]:
         """Say what became of names and files that their owner may not expect, a sentence each."""
