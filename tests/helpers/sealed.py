@@ -68,7 +68,7 @@ class NameServer:
     """Answers every question on this machine's only network with 'there is no such name', and notes the names."""
 
     def __init__(self, folder: Path) -> None:
-        self.asked: list[str] = []
+        self.names: list[str] = []
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         (folder / "resolv.conf").write_text("nameserver 127.0.0.1\n")
         real = os.path.realpath("/etc/resolv.conf")
@@ -80,13 +80,13 @@ class NameServer:
     def _answer(self) -> None:
         while True:
             question, sender = self._socket.recvfrom(4096)
-            self.asked.append(_name(question[12:]))
+            self.names.append(_name(question[12:]))
             self._socket.sendto(question[:2] + b"\x81\x83" + question[4:6] + bytes(6) + question[12:], sender)
 
     def strangers(self) -> list[str]:
         """The names asked for, but this machine's own."""
         mine = {socket.gethostname(), "localhost"}
-        return sorted({name for name in self.asked if name not in mine and not name.endswith("127.in-addr.arpa")})
+        return sorted({name for name in self.names if name not in mine and not name.endswith("127.in-addr.arpa")})
 
 
 def _name(labels: bytes) -> str:

@@ -81,7 +81,7 @@ def test_probes_are_of_every_class_or_evenly_spread_and_never_too_many(classes):
     assert gaps.max() - gaps.min() <= 1
 
 
-class Told:
+class OneProbe:
     """A store with one run's probes: 400 epochs of a thousand classes."""
 
     def probe(self, run_id, image, since):
@@ -93,7 +93,7 @@ class Watched:
 
 
 def test_of_a_thousand_classes_few_epochs_are_told_with_the_last():
-    (update,) = progress.probe_updates(Told(), [Watched()], 0, {})
+    (update,) = progress.probe_updates(OneProbe(), [Watched()], 0, {})
     assert sum(map(len, update["logits"])) <= progress.PROBE_LOGITS
     assert update["epochs"][0] == 0
     assert update["epochs"][-1] == 399

@@ -148,7 +148,7 @@ def of_figure(value, key=""):
         yield value
 
 
-def said(app):
+def texts_of(app):
     """Every text of a page: (where, text)."""
     for node in app._tree:
         if node.type == "bidi_component":
@@ -207,7 +207,7 @@ def open_marked(homes, marked, tmp_path, monkeypatch, at_this_machine):
 
 
 def left_in_english(app):
-    return sorted({(where, text, tuple(words)) for where, text in said(app) if (words := english(text))})
+    return sorted({(where, text, tuple(words)) for where, text in texts_of(app) if (words := english(text))})
 
 
 def test_marks_show_what_nobody_translates():

@@ -33,12 +33,12 @@ OFFLINE = (
 )
 
 
-def said(*dependencies):
+def audited(*dependencies):
     return json.dumps({"dependencies": dependencies, "fixes": []})
 
 
 def test_what_is_known_is_told_with_the_version_that_mends_it(audit):
-    answer = audit.read(said(SOUND, FLAWED, SKIPPED), "Found 2 known vulnerabilities in 1 package")
+    answer = audit.read(audited(SOUND, FLAWED, SKIPPED), "Found 2 known vulnerabilities in 1 package")
     assert answer.audited == 2
     assert answer.vulnerabilities == [
         "pillow 9.0.0: PYSEC-2022-9, mended in 9.0.1",
@@ -47,12 +47,12 @@ def test_what_is_known_is_told_with_the_version_that_mends_it(audit):
 
 
 def test_nothing_known_of_packages_that_were_looked_up_is_an_answer(audit):
-    assert audit.read(said(SOUND, SKIPPED), "No known vulnerabilities found") == (1, [], "")
+    assert audit.read(audited(SOUND, SKIPPED), "No known vulnerabilities found") == (1, [], "")
 
 
 def test_nothing_known_of_packages_that_were_all_skipped_is_none(audit):
     """As where a mirror of PyPI has the packages and not what is known against them: pip-audit calls this clean."""
-    answer = audit.read(said(SKIPPED, SKIPPED), "No known vulnerabilities found")
+    answer = audit.read(audited(SKIPPED, SKIPPED), "No known vulnerabilities found")
     assert (answer.audited, answer.silence) == (0, "it knows none of the packages")
 
 

@@ -49,7 +49,7 @@ class Workers:
     threads = 1
 
     def __init__(self, *workers):
-        self.there, self.reachable, self.given, self.told = list(workers), True, {}, []
+        self.there, self.reachable, self.given, self.messages = list(workers), True, {}, []
 
     def __call__(self, scheduler, at_once, hear):
         self.hear = hear
@@ -66,7 +66,7 @@ class Workers:
         return task
 
     def tell(self, worker, function, *words):
-        self.told.append((worker, *words))
+        self.messages.append((worker, *words))
 
     def close(self):
         pass
@@ -198,7 +198,7 @@ def test_what_a_worker_says_that_was_taken_for_lost_changes_nothing(lab):
     there.hear({"key": lost, "run_id": run_id, "events": [{"kind": "failed", "text": "an old story"}]})
     started(there, run_id)
     wait_until(lambda: queue.store.get(run_id).status == "running")
-    assert (A1, run_id, "yield") in there.told
+    assert (A1, run_id, "yield") in there.messages
 
 
 def test_a_run_that_loses_worker_after_worker_is_given_up_in_words(lab):
@@ -287,7 +287,7 @@ def test_a_finding_that_has_waited_for_long_gets_its_turn_before_more_runs(lab, 
     first, second = submit(queue, *seeds(2))
     wait_until(lambda: there.of(first))
     queue.find_out("speed", ["x"])
-    wait_until(lambda: (A1, first, "yield") in there.told)
+    wait_until(lambda: (A1, first, "yield") in there.messages)
     there.of(first).task.end()
     wait_until(lambda: "speed" in [work.what for work in there.given.values()])
     assert there.of(second) is None

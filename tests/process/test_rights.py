@@ -35,7 +35,7 @@ def as_visitor(store, monkeypatch):
     return become
 
 
-class Asked:
+class Recorder:
     """What was asked of the queue."""
 
     def __init__(self):
@@ -47,7 +47,7 @@ class Asked:
 
 @pytest.fixture
 def queue(monkeypatch):
-    jobs = Asked()
+    jobs = Recorder()
     monkeypatch.setattr(services, "jobs", lambda: jobs)
     return jobs
 
@@ -283,7 +283,7 @@ class Tab:
     """A tab of a served app, as far as the server can tell: a cookie and a websocket."""
 
     def __init__(self, socket):
-        self.socket, self.ids, self.said = socket, {}, []
+        self.socket, self.ids, self.errors = socket, {}, []
 
     @classmethod
     @contextlib.contextmanager
@@ -312,7 +312,7 @@ class Tab:
             else:
                 state.bool_value = True
         self.socket.send(message.SerializeToString())
-        self.ids, self.said = {}, []
+        self.ids, self.errors = {}, []
         while True:
             answer = ForwardMsg()
             answer.ParseFromString(self.socket.recv(timeout=30))
@@ -322,7 +322,7 @@ class Tab:
             if block.popover.label:
                 self.ids[block.popover.label] = block.popover.id
             if element.HasField("exception"):
-                self.said.append(element.exception.message)
+                self.errors.append(element.exception.message)
             if answer.WhichOneof("type") == "script_finished":
                 return self.ids
 
@@ -353,7 +353,7 @@ def test_a_guests_handwritten_messages_press_no_button_of_the_presenters(served)
         assert "Delete" not in guest.ids
         for pressed in ((first,), (second,), (first, second)):
             assert "Delete it" not in guest.ask(run_id, *pressed, opened=opened)
-            assert guest.said == []
+            assert guest.errors == []
         assert [run.id for run in store.runs()] == [run_id]
         presenter.ask(run_id, second, opened=opened)
         assert store.runs() == []

@@ -112,7 +112,7 @@ def test_who_left_is_forgotten(visit):
     assert not keeper._of_address
 
 
-def asked(kind, **values):
+def back_message(kind, **values):
     message = BackMsg()
     if kind == "rerun_script":
         message.rerun_script.query_string = values["query"]
@@ -128,12 +128,12 @@ def asked(kind, **values):
 @pytest.mark.parametrize(
     "passed",
     [
-        asked("rerun_script", query="T=4"),
-        asked("stop_script"),
-        asked("app_heartbeat"),
-        asked("file_urls_request"),
-        asked("backend_operation_request", payload="deferred_file"),
-        asked("backend_operation_request", payload="dataframe_chunk"),
+        back_message("rerun_script", query="T=4"),
+        back_message("stop_script"),
+        back_message("app_heartbeat"),
+        back_message("file_urls_request"),
+        back_message("backend_operation_request", payload="deferred_file"),
+        back_message("backend_operation_request", payload="dataframe_chunk"),
     ],
     ids=lambda message: message.WhichOneof("type"),
 )
@@ -148,13 +148,13 @@ def test_what_a_page_needs_is_asked_of_streamlit(visit, passed):
 @pytest.mark.parametrize(
     "dropped",
     [
-        asked("clear_cache"),  # it would empty the caches of all, with the store and the queue in them
-        asked("set_run_on_save"),
-        asked("load_git_info"),
-        asked("debug_shutdown_runtime"),
-        asked("debug_disconnect_websocket"),
-        asked("backend_operation_request", payload="install_skills"),  # which writes files
-        asked("backend_operation_request", payload="dismiss_skills_nudge"),
+        back_message("clear_cache"),  # it would empty the caches of all, with the store and the queue in them
+        back_message("set_run_on_save"),
+        back_message("load_git_info"),
+        back_message("debug_shutdown_runtime"),
+        back_message("debug_disconnect_websocket"),
+        back_message("backend_operation_request", payload="install_skills"),  # which writes files
+        back_message("backend_operation_request", payload="dismiss_skills_nudge"),
         BackMsg(),
     ],
     ids=lambda message: message.WhichOneof("type") or "nothing",
@@ -163,18 +163,21 @@ def test_what_is_for_developers_is_not_asked_of_streamlit(visit, dropped):
     client = visit()
     with client.websocket_connect("/_stcore/stream") as socket:
         socket.send_bytes(dropped.SerializeToString())
-        socket.send_bytes(asked("app_heartbeat").SerializeToString())
+        socket.send_bytes(back_message("app_heartbeat").SerializeToString())
         assert socket.receive_text() == "heard"
-    assert client.heard == [asked("app_heartbeat").SerializeToString()]
+    assert client.heard == [back_message("app_heartbeat").SerializeToString()]
 
 
 def test_an_endless_address_opens_the_plain_page_and_rubbish_is_streamlits(visit):
     client = visit()
     with client.websocket_connect("/_stcore/stream") as socket:
-        for content in (asked("rerun_script", query="x" * (bounds.MAX_ADDRESS + 1)).SerializeToString(), b"\xff\xff"):
+        for content in (
+            back_message("rerun_script", query="x" * (bounds.MAX_ADDRESS + 1)).SerializeToString(),
+            b"\xff\xff",
+        ):
             socket.send_bytes(content)
             socket.receive_text()
-    assert client.heard == [asked("rerun_script", query="").SerializeToString(), b"\xff\xff"]
+    assert client.heard == [back_message("rerun_script", query="").SerializeToString(), b"\xff\xff"]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +195,7 @@ def test_an_endless_address_opens_the_plain_page_and_rubbish_is_streamlits(visit
 )
 def test_values_that_no_browser_sends_end_in_a_line_of_the_log(visit, caplog, odd):
     usual = WidgetState(id="box", json_value='{"box": [0.1, 1]}'), WidgetState(id="T", double_value=4)
-    message, rest = asked("rerun_script", query="T=4"), asked("rerun_script", query="T=4")
+    message, rest = back_message("rerun_script", query="T=4"), back_message("rerun_script", query="T=4")
     message.rerun_script.widget_states.widgets.extend([usual[0], WidgetState(id="odd", **odd), usual[1]])
     rest.rerun_script.widget_states.widgets.extend(usual)
     client = visit()

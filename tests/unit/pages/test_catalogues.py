@@ -48,7 +48,7 @@ def messages():
 
 
 @cache
-def said():
+def code_messages():
     return catalogues.parts()
 
 
@@ -69,8 +69,8 @@ def pairs(code):
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_the_catalogues_have_what_the_code_says_and_nothing_else(code):
-    assert {part for spoken, part in messages() if spoken == code} == {*said()}, UPDATE
-    for part, expected in said().items():
+    assert {part for spoken, part in messages() if spoken == code} == {*code_messages()}, UPDATE
+    for part, expected in code_messages().items():
         known = {tuple(each.id) if isinstance(each.id, (tuple, list)) else each.id for each in messages()[code, part]}
         assert (known - {*expected}, {*expected} - known) == (set(), set()), f"{part}.po: {UPDATE}"
 
@@ -197,7 +197,7 @@ def test_every_call_of_a_script_is_given_its_words(path):
     script = re.sub(r"^\s*//.*$|\s//\s.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     named = {json.loads(text) for call in CALL.findall(script) for text in call if text}
     assert named - {*language.words_of(script, OTHERS[0])} == set()
-    listed = said().get(catalogues.part_of(path), {})
+    listed = code_messages().get(catalogues.part_of(path), {})
     assert (
         named - {form for message in listed for form in ([message] if isinstance(message, str) else message)} == set()
     )

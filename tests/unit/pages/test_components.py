@@ -33,7 +33,7 @@ def picked():
     return images.image_grid(np.zeros((1, 1, 8, 8), np.uint8), [7], ["seven"], selected=None, key="part")
 
 
-def asked(**state):
+def requested(**state):
     return address.event_of(state, "asked", live._requests)
 
 
@@ -52,7 +52,7 @@ def test_an_event_that_no_component_sends_ends_in_the_log_without_a_traceback(se
     assert cropped() == crop.WHOLE
     assert clicked() is None
     assert picked() is None
-    assert asked(asked=odd) in (None, [])
+    assert requested(asked=odd) in (None, [])
     assert written() in (None, "x", "1", "inf")
     assert all("was ignored, because no component of ours sends that" in record.message for record in caplog.records)
     assert all(record.exc_info is None for record in caplog.records)
@@ -64,7 +64,7 @@ def test_what_components_send_arrives(sends, caplog):
     assert cropped() == (0, 0.25, 0.5, 1)
     assert (clicked(), picked(), written()) == (("3", "5"), 7, "0.25")
     requests = [{"run": "a", "what": "stop", "mine": True}, {"run": "b", "what": "pause"}]
-    assert asked(asked=requests) == [("a", "stop", True), ("b", "pause", False)]
+    assert requested(asked=requests) == [("a", "stop", True), ("b", "pause", False)]
     sends()
-    assert (clicked(), picked(), written(), asked()) == (None, None, None, None)
+    assert (clicked(), picked(), written(), requested()) == (None, None, None, None)
     assert not caplog.records

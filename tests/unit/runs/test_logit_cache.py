@@ -16,7 +16,7 @@ def teacher(store):
     return train_here(store, tiny_config("baseline"))
 
 
-def asked(store, teacher, dataset, model=None):
+def teacher_logits(store, teacher, dataset, model=None):
     model = model or artifacts.load_model(store.folder(teacher), dataset)
     return logit_cache.of_all([store.folder(teacher)], dataset, lambda _: model)
 
@@ -33,18 +33,18 @@ class Silent(torch.nn.Module):
 
 
 def test_a_teacher_is_asked_once_and_its_logits_lie_in_the_order_of_the_images(store, teacher, digits):
-    first = asked(store, teacher, digits)
+    first = teacher_logits(store, teacher, digits)
     model = artifacts.load_model(store.folder(teacher), digits)
     with torch.no_grad():
         for index in (0, 700, 1351):
             alone = model(digits.normalise(digits.train_images[index : index + 1]))[0]
             torch.testing.assert_close(first[0, index], alone, rtol=1e-4, atol=1e-4)
-    assert torch.equal(asked(store, teacher, digits, Silent()), first)
+    assert torch.equal(teacher_logits(store, teacher, digits, Silent()), first)
     assert len(files(store)) == 1
 
 
 def test_logits_are_never_given_for_other_weights_images_order_or_labels(store, teacher, digits):
-    asked(store, teacher, digits)
+    teacher_logits(store, teacher, digits)
     order = torch.randperm(len(digits.train_labels), generator=torch.Generator().manual_seed(0))
     brighter, relabelled = digits.train_images.clone(), digits.train_labels.clone()
     brighter[5, 0, 10, 10] += 1
@@ -64,7 +64,9 @@ def test_logits_are_never_given_for_other_weights_images_order_or_labels(store, 
     names.add(logit_cache.key(store.folder(other), digits))
     assert len(names) == len(changed) + 2
     shuffled = dataclasses.replace(digits, **changed["order"])
-    torch.testing.assert_close(asked(store, teacher, shuffled)[0], asked(store, teacher, digits)[0][order])
+    torch.testing.assert_close(
+        teacher_logits(store, teacher, shuffled)[0], teacher_logits(store, teacher, digits)[0][order]
+    )
 
 
 def within_classes(digits):
@@ -76,24 +78,24 @@ def within_classes(digits):
 
 
 def test_a_file_that_was_renamed_cut_short_or_changed_is_not_believed(store, teacher, digits):
-    good = asked(store, teacher, digits)
+    good = teacher_logits(store, teacher, digits)
     (path,) = files(store)
     whole = path.read_bytes()
     other = train_here(store, tiny_config("baseline", seed=1))
-    asked(store, other, digits)
+    teacher_logits(store, other, digits)
     (stale,) = [file for file in files(store) if file != path]
     flipped = bytearray(whole)
     flipped[-1] ^= 1
     for damage in (whole[:-10], b"", bytes(flipped), stale.read_bytes()):
         path.write_bytes(damage)
-        assert torch.equal(asked(store, teacher, digits), good)
-        assert torch.equal(asked(store, teacher, digits, Silent()), good)  # and is whole again
+        assert torch.equal(teacher_logits(store, teacher, digits), good)
+        assert torch.equal(teacher_logits(store, teacher, digits, Silent()), good)  # and is whole again
 
 
 def test_the_oldest_go_where_there_are_too_many(store, teacher, digits, monkeypatch):
-    asked(store, teacher, digits)
+    teacher_logits(store, teacher, digits)
     monkeypatch.setattr(logit_cache, "MOST_BYTES", files(store)[0].stat().st_size + 10)
-    asked(store, train_here(store, tiny_config("baseline", seed=1)), digits)
+    teacher_logits(store, train_here(store, tiny_config("baseline", seed=1)), digits)
     assert len(files(store)) == 1
 
 

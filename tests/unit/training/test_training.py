@@ -372,10 +372,10 @@ def test_a_student_without_labels_is_the_same_whatever_the_labels_are(digits, te
     assert_same_weights(honest.best_weights, poisoned.best_weights)
     assert not torch.equal(honest.labels, poisoned.labels)
 
-    def told(record):
+    def without_times(record):
         return dataclasses.asdict(record) | {"samples_per_second": None, "seconds": None}
 
-    assert [told(record) for record in records] == [told(record) for record in poisoned_records]
+    assert [without_times(record) for record in records] == [without_times(record) for record in poisoned_records]
 
 
 # ---------------------------------------------------------------------------------------------- runs that continue
