@@ -76,61 +76,33 @@ class Listener:
         """An answer of /live."""
 
 
-class Session:
-    """One tab. Open it, then press, change and go; close it in the end."""
+class Connections:
+    """What a browser holds of one host: its cookies, a few connections, and what it need not fetch again."""
 
-    def __init__(self, address: str, listener: Listener | None = None, cookies: dict[str, str] | None = None) -> None:
-        self.address = address
-        self.listener = listener or Listener()
-        self.cookies = dict(cookies or {})
-        self.query = ""
-        self.page_hash = ""
-        self.pages: dict[str, str] = {}  # name in the address -> hash
+    def __init__(self, address: str, listener: Listener) -> None:
+        self.listener = listener
+        self.cookies: dict[str, str] = {}
         self._host, port = address.removeprefix("http://").split(":")
         self._port = int(port)
         self._free: asyncio.Queue[Any] = asyncio.Queue()
         for _ in range(CONNECTIONS):
             self._free.put_nowait(None)
         self._fetched: set[str] = set()  # assets and pictures that a browser would have kept
-        self._socket: websockets.ClientConnection | None = None
-        self._session_id = ""
-        self._reader: asyncio.Task[None] | None = None
-        self._forget()
-
-    def _forget(self) -> None:
-        """Become an empty tab."""
-        self._elements: dict[tuple[int, ...], tuple[Any, int, str]] = {}  # path -> element, run, fragment
-        self._states: dict[str, WidgetState] = {}
-        self._run = self._whole_runs = 0
-        self._run_id = ""
-        self._fragments_now: tuple[str, ...] = ()
-        self._kept: dict[str, tuple[ForwardMsg, int]] = {}
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._fragments: dict[str, asyncio.Task[None]] = {}
-        self._fragment_began: dict[str, float] = {}
-        self._views: dict[str, _View] = {}
-        self._red: list[str] = []
-
-    # ------------------------------------------------------------------------------------------------------ HTTP
 
     async def get(self, path: str) -> bytes:
         """The body of a page, an asset, an answer to a component."""
-        _, body = await self._request("GET", path)
+        _, body = await self.request("GET", path)
         return body
 
     async def ask(self, path: str) -> Any:
         """GET, as the components do."""
         return json.loads(await self.get(path))
 
-    async def enter(self, password: str) -> None:
-        """Give the password of a served app."""
-        await self._request("POST", "/enter", urlencode({"password": password, "to": "/"}))
-
-    async def _request(self, method: str, path: str, form: str = "") -> tuple[int, bytes]:
+    async def request(self, method: str, path: str, form: str = "") -> tuple[int, bytes]:
+        """Send a request over a free connection, and keep the cookies of its answer. Returns its status and body."""
         start = time.perf_counter()
-        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}:{self._port}", "Accept-Encoding: gzip"]
-        lines += [f"Cookie: {cookies}"] * bool(cookies)
+        lines += [f"Cookie: {self.cookie_header()}"] * bool(self.cookies)
         if form:
             lines += ["Content-Type: application/x-www-form-urlencoded", f"Content-Length: {len(form)}"]
         request = ("\r\n".join(lines) + "\r\n\r\n" + form).encode()
@@ -164,10 +136,56 @@ class Session:
         self.listener.asked(path, time.perf_counter() - start)
         return status, body
 
-    async def _fetch_once(self, *paths: str) -> None:
+    async def fetch_once(self, *paths: str) -> None:
+        """GET what was not fetched before, all at once."""
         new = [path for path in dict.fromkeys(paths) if path not in self._fetched]
         self._fetched.update(new)
         await asyncio.gather(*map(self.get, new))
+
+    def cookie_header(self) -> str:
+        """The cookies as a request bears them."""
+        return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+
+    def close(self) -> None:
+        """Close the connections that rest."""
+        while not self._free.empty():
+            connection = self._free.get_nowait()
+            if connection is not None:
+                connection[1].close()
+
+
+class Session:
+    """One tab. Open it, then press, change and go; close it in the end."""
+
+    def __init__(self, address: str, listener: Listener | None = None) -> None:
+        self.address = address
+        self.listener = listener or Listener()
+        self.http = Connections(address, self.listener)
+        self.query = ""
+        self.page_hash = ""
+        self.pages: dict[str, str] = {}  # name in the address -> hash
+        self._socket: websockets.ClientConnection | None = None
+        self._session_id = ""
+        self._reader: asyncio.Task[None] | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Become an empty tab."""
+        self._elements: dict[tuple[int, ...], tuple[Any, int, str]] = {}  # path -> element, run, fragment
+        self._states: dict[str, WidgetState] = {}
+        self._run = self._whole_runs = 0
+        self._run_id = ""
+        self._fragments_now: tuple[str, ...] = ()
+        self._kept: dict[str, tuple[ForwardMsg, int]] = {}
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._fragments: dict[str, asyncio.Task[None]] = {}
+        self._fragment_began: dict[str, float] = {}
+        self._views: dict[str, _View] = {}
+        self._red: list[str] = []
+
+    async def enter(self, password: str) -> None:
+        """Give the password of a served app."""
+        await self.http.request("POST", "/enter", urlencode({"password": password, "to": "/"}))
 
     # ------------------------------------------------------------------------------------------------- websocket
 
@@ -177,10 +195,10 @@ class Session:
         await self._leave()
         self._forget()
         self._session_id = ""
-        html = (await self.get(f"/{page}" + (f"?{query}" if query else ""))).decode()
+        html = (await self.http.get(f"/{page}" + (f"?{query}" if query else ""))).decode()
         # The cookies come with the page, and its websocket only then.
-        await self._fetch_once(*(f"/{asset}" for asset in re.findall(r'(?:src|href)="\./(static/[^"]+)"', html)))
-        await self.get("/_stcore/health")
+        await self.http.fetch_once(*(f"/{asset}" for asset in re.findall(r'(?:src|href)="\./(static/[^"]+)"', html)))
+        await self.http.get("/_stcore/health")
         await self._connect()
         self.query, self.page_hash = query, ""
         answer = await self._rerun("open", page_name=page)
@@ -196,10 +214,7 @@ class Session:
     async def close(self) -> None:
         """Close the tab."""
         await self._leave()
-        while not self._free.empty():
-            connection = self._free.get_nowait()
-            if connection is not None:
-                connection[1].close()
+        self.http.close()
 
     async def __aenter__(self) -> "Session":
         return self
@@ -208,12 +223,11 @@ class Session:
         await self.close()
 
     async def _connect(self) -> None:
-        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         wanted = ["streamlit", "PLACEHOLDER_AUTH_TOKEN", *([self._session_id] if self._session_id else [])]
         self._socket = await websockets.connect(
             f"{self.address.replace('http', 'ws')}/_stcore/stream",
             subprotocols=[websockets.Subprotocol(name) for name in wanted],
-            additional_headers={"Cookie": cookies},
+            additional_headers={"Cookie": self.http.cookie_header()},
             max_size=None,
             open_timeout=ANSWER_SECONDS,
         )
@@ -432,7 +446,7 @@ class Session:
                     self.listener.said(element.alert.body)
             case "imgs":
                 pictures = [picture.url for picture in element.imgs.imgs if picture.url.startswith("/media/")]
-                _in_background(self._fetch_once(*pictures))
+                _in_background(self.http.fetch_once(*pictures))
             case "bidi_component":
                 self._mount(element.bidi_component)
             case kind:
@@ -443,7 +457,7 @@ class Session:
     def _mount(self, component: Any) -> None:
         """Do what a component's script does when it gets data."""
         if '"assets/plotly.min.js"' in component.js_content:
-            _in_background(self._fetch_once("/assets/plotly.min.js"))
+            _in_background(self.http.fetch_once("/assets/plotly.min.js"))
         views = {LIVE: _LiveView, REPLAY: _ReplayView}
         if component.component_name in views:
             if component.id not in self._views:
@@ -578,7 +592,9 @@ class _LiveView(_View):
             if self._points[state["id"]] < POINTS_KEPT
         )
         try:
-            answer = await self.session.ask("/live?" + urlencode({"runs": ids, "seen": seen, "watcher": self._watcher}))
+            answer = await self.session.http.ask(
+                "/live?" + urlencode({"runs": ids, "seen": seen, "watcher": self._watcher})
+            )
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
             self.session.listener.wrong(f"/live: {type(error).__name__}")
             return RETRY_MS
@@ -633,7 +649,9 @@ class _ReplayView(_View):
         ids = ",".join(run["id"] for run in self.data["runs"])
         seen = ",".join(f"{run_id}:{attempt}:{epoch}" for run_id, (attempt, epoch) in self._told.items())
         with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
-            answer = await self.session.ask("/probes?" + urlencode({"runs": ids, "image": self.image, "seen": seen}))
+            answer = await self.session.http.ask(
+                "/probes?" + urlencode({"runs": ids, "image": self.image, "seen": seen})
+            )
             for run in answer["runs"]:
                 epoch = run["epochs"][-1] if run["epochs"] else self._told.get(run["id"], (0, 0))[1]
                 self._told[run["id"]] = run["attempt"], epoch
