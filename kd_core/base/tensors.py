@@ -19,7 +19,7 @@ DIGEST_BYTES = 32
 
 def save_tensors(path: AnyPath, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
     """Write tensors as safetensors. Raises SaveError."""
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}  # layers may share
     write_atomic(path, safetensors.torch.save(whole, metadata))
 
 

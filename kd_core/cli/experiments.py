@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import LabError
+from kd_core.base.config import ConfigError, LabError
 from kd_core.cli import watch
 from kd_core.cli.options import (
     STUDENT,
@@ -22,6 +22,8 @@ from kd_core.cli.options import (
     Values,
     console,
     full_name,
+    network,
+    notices,
     print_results,
     read_reals,
     say,
@@ -38,7 +40,7 @@ from kd_core.experiments.limits import catalogue as limits_catalogue
 from kd_core.experiments.limits import outcome as limits_outcome
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.config import MODELS
 from kd_core.runs.run import Run
 from kd_core.runs.store import Store
@@ -163,17 +165,17 @@ def _pair(
         "transfer_set": given.transfer_set.replace(**values[TransferSetConfig]),
     }
     if student is not None:
-        changes["student"] = defaults.network(student)
+        changes["student"] = network(student)
     if run is not None:
         changes |= {"teachers": (run.id,), "teacher": run.config.model}
     elif teacher is not None:
-        changes["teacher"] = defaults.network(teacher)
+        changes["teacher"] = network(teacher)
     return given.replace(**changes)
 
 
 def _trained(store: Store, text: str, dataset: str | None) -> Run | None:
     """The teacher's run that a text names; None where it is a network."""
-    if text.partition(" ")[0].partition("-")[0].partition(":")[0] in MODELS or stock.known(text):
+    if text.partition(" ")[0].partition("-")[0].partition(":")[0] in MODELS or stock.known(text) or own.is_path(text):
         return None
     return find(store, text, "learns from", teaching(dataset))
 
@@ -209,7 +211,7 @@ def sweep(
         "seeds": tuple(range(seeds)),
     }
     if student is not None:
-        changes["students"] = tuple(defaults.network(text) for text in student)
+        changes["students"] = tuple(network(text) for text in student)
     for name, text in (("temperatures", temperatures), ("alphas", alphas)):
         if text is not None:
             changes[name] = read_reals(f"--{name}", text)
@@ -315,8 +317,14 @@ def compare(
             learned, other = called(run.config.dataset), called(compared[0].config.dataset)
             raise LabError(f"run {run.id} was trained on {learned}, not on {other}")
     dataset = load.load(compared[0].config.dataset)
-    models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in compared}
-    measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
+    try:
+        models = {run.id: artifacts.load_model(store.folder(run.id), dataset) for run in compared}
+        measured = speed.measure(models, dataset.test_images[:512], mean=dataset.mean, std=dataset.std)
+    except ConfigError as error:
+        if not any(run.config.model.own for run in compared):
+            raise
+        say(f"no speed is measured: {error}", notices, "yellow")
+        measured = None
     head = ("", *(f"{run.config.role} {run.id[:4]}" for run in compared))
     sources = comparison.Sources(lambda run_id: artifacts.test_logits(store.folder(run_id)), dataset.test_labels.numpy)
     held = comparison.compare(compared, speed=measured, sources=sources)
@@ -328,6 +336,8 @@ def compare(
     show_table(head, [(name, *values) for name, values in table.items()])
     for sentence in library.doubts(base_paths.storage(), dataset.name):
         say(sentence)
+    if measured is None:
+        return
     conditions = measured["conditions"]
     console.print(
         f"Latency is of one image. {conditions['processor']}, {conditions['threads']} threads, torch"

@@ -26,7 +26,7 @@ from kd_core.data.catalogue import DATASETS, info_of
 from kd_core.data.own import library
 from kd_core.experiments import defaults
 from kd_core.losses.config import DistillationConfig
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.config import MODELS, ModelConfig, weights_files, weights_folder
 from kd_core.training.config import TrainingConfig
 
@@ -152,7 +152,7 @@ RunId = Annotated[str, typer.Argument(help="Run id, or its start, or 'last'.", a
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, for programs; errors too.")]
 AsMarkdown = Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown, as docs/ has it.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print the table as CSV, in plain numbers.")]
-STUDENT = "A student's network, such as 'mlp 30', 'cnn 8-16' or resnet18"
+STUDENT = "A student's network, such as 'mlp 30', 'cnn 8-16', resnet18 or my_pkg.nets:tiny, whose code is then imported"
 
 
 # ------------------------------------------------------------------------------------------------- fields as options
@@ -299,7 +299,23 @@ def _read_weights_file(flag: str, text: str) -> str:
     return named[0]
 
 
+def _read_name(flag: str, text: str) -> str:
+    """A network's name. An import path is its user's consent, as they typed it here."""
+    if not own.is_path(text):
+        return text
+    own.permit(text)
+    return own.named(text)
+
+
+def network(text: str) -> ModelConfig:
+    """The network that a user wrote in this shell, as defaults.network reads it; an import path is their consent."""
+    if own.is_path(text.strip()):
+        own.permit(text.strip())
+    return defaults.network(text)
+
+
 READERS: dict[str, Callable[[str, str], Any]] = {
+    "name": _read_name,
     "hidden": _read_sizes,
     "channels": _read_sizes,
     "only_classes": _read_classes,
@@ -320,12 +336,14 @@ def model_config(preset: ModelConfig, values: dict[str, Any]) -> ModelConfig:
     """
     given = [field for field, value in values.items() if field != "name" and value is not False]
     name = values.get("name") or (preset.name if {*given} <= {*preset.architecture.reads} else "mlp")
+    reads = ModelConfig().named(name).architecture.reads
     for field in given:
         readers = [other for other, architecture in MODELS.items() if field in architecture.reads]
         readers += ["torchvision/NAME", "timm/NAME"] if field in stock.ANEW else []
-        if name in MODELS and name not in readers:
+        if field not in reads:
             raise LabError(
-                f"{name} does not read {flag_of(field)}: leave it out, or choose --model {' or '.join(readers)}"
+                f"{own.path_of(name)} does not read {flag_of(field)}: leave it out, or choose --model"
+                f" {' or '.join(readers)}"
             )
     unread = [field for field in ("dropout_hidden", "batch_norm") if field in given]
     if values.get("hidden") == () and unread:

@@ -28,6 +28,7 @@ from kd_core.data.catalogue import TransferSetConfig
 from kd_core.experiments import defaults, story
 from kd_core.jobs import queue
 from kd_core.losses.config import DistillationConfig
+from kd_core.models.architectures import own
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import RESUMABLE, Run
 from kd_core.training.config import RunConfig, TrainingConfig
@@ -171,4 +172,7 @@ def _described(file: Path) -> RunConfig:
         raise LabError(f"{file} is neither TOML nor JSON: {str(error)[:200]}") from None
     if isinstance(values.get("dataset"), str):
         values["dataset"] = full_name(values["dataset"])
+    model = values.get("model")
+    if isinstance(model, dict) and own.is_path(str(model.get("name"))):
+        model["name"] = own.named(model["name"])  # no consent: who sent the file may have written it
     return RunConfig.from_json(json.dumps(values, default=str))

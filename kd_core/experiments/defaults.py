@@ -11,6 +11,7 @@ from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.models.architectures import own
 from kd_core.models.config import PAPER_STUDENT, PAPER_TEACHER, ModelConfig
 from kd_core.training.config import TrainingConfig
 
@@ -62,7 +63,12 @@ _NETWORK = re.compile(r"([^\s:]+?)(?:[\s:-]+(linear|[0-9]{1,5}(?:[\s,x-]+[0-9]{1
 
 
 def network(text: str) -> ModelConfig:
-    """Return the network that is written as 'mlp 800-800', 'cnn 8-16' or 'resnet18'. Raises ConfigError."""
+    """Return the network that is written as 'mlp 800-800', 'cnn 8-16' or 'resnet18', or as an import path.
+
+    Raises ConfigError, also for own code that may not be imported.
+    """
+    if own.is_path(text.strip()):
+        return ModelConfig().named(own.named(text.strip()))
     written = _NETWORK.fullmatch(text.strip())
     if written is None:
         raise ConfigError(
@@ -82,7 +88,7 @@ def written(model: ModelConfig) -> str:
     """Return a network as network() reads it, by its name and widths alone."""
     widths = model.architecture.widths
     return (
-        model.name
+        own.path_of(model.name)
         if widths is None
         else f"{model.name} {'-'.join(map(str, getattr(model, widths.setting))) or 'linear'}"
     )

@@ -30,12 +30,21 @@ def build(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Modu
 
 @contextmanager
 def taking(config: ModelConfig, image_shape: ImageShape) -> Iterator[None]:
-    """Within, a network of a library that cannot look at such images raises ConfigError."""
+    """Within, a network of a library or of own code that cannot look at such images raises ConfigError."""
     try:
         yield
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-        if isinstance(error, ConfigError) or not config.stock:
+        if isinstance(error, ConfigError) or not (config.stock or config.own):
             raise
+        if config.own:
+            raise ConfigError(
+                said(
+                    "{network} cannot be counted on torch's meta device ({why}): let its forward pass branch on no"
+                    " values and make its tensors on the device of its images",
+                    network=config.label,
+                    why=str(error).partition("\n")[0][:200],
+                )
+            ) from error
         raise ConfigError(
             said(
                 "{network} does not take images of {shape}: state the side to which they are resized first, such as"
@@ -50,14 +59,14 @@ def taking(config: ModelConfig, image_shape: ImageShape) -> Iterator[None]:
 def blueprint(config: ModelConfig, image_shape: ImageShape, classes: int) -> nn.Module:
     """The model without its numbers, on the meta device: whatever its size, it takes no memory and no time to build.
 
-    But for torchvision's RegNets and some of timm's, which compute by tensors as they are built: those are built whole.
+    But for torchvision's RegNets and others that compute by tensors as they are built: those are built whole first.
     """
     with taking(config, image_shape):
         try:
             with torch.device("meta"):
                 return build(config, image_shape, classes)
-        except (NotImplementedError, RuntimeError):
-            return build(config, image_shape, classes)
+        except (NotImplementedError, RuntimeError, ConfigError):
+            return build(config, image_shape, classes).to("meta")
 
 
 def parameter_count(model: nn.Module) -> int:

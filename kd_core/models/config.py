@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from kd_core.base import paths
 from kd_core.base.config import Config, ConfigError
 from kd_core.base.templates import said
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.architectures.architecture import Activation, Architecture, ImageShape
 from kd_core.models.architectures.cnn import CNN
 from kd_core.models.architectures.mlp import MLP
@@ -39,7 +39,9 @@ class ModelConfig(Config):
     """An architecture: its name and, for the multilayer perceptron and the small convolutional network, its shape."""
 
     name: str = Field(
-        "mlp", description=f"architecture: {', '.join(MODELS)}, or one of a library: torchvision/NAME, timm/NAME"
+        "mlp",
+        description=f"architecture: {', '.join(MODELS)}, one of a library: torchvision/NAME, timm/NAME, or a factory of"
+        " your own code, which is then imported: my_pkg.nets:tiny",
     )
     hidden: tuple[Annotated[int, Field(ge=1, le=20_000)], ...] = Field(
         (800, 800), max_length=20, description="units of each hidden layer (mlp only)"
@@ -87,7 +89,7 @@ class ModelConfig(Config):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        if self.name not in (*MODELS, BLACK_BOX) and not self.stock:
+        if self.name not in (*MODELS, BLACK_BOX) and not (self.stock or self.own):
             raise ConfigError(
                 said(
                     "unknown model '{name}': choose one of {known}, or torchvision/NAME or timm/NAME",
@@ -116,6 +118,8 @@ class ModelConfig(Config):
     @property
     def architecture(self) -> Architecture:
         """What its name stands for."""
+        if self.own:
+            return own.architecture(self.name)
         return stock.architecture(self.name) if self.stock else MODELS.get(self.name, _OPAQUE)
 
     @property
@@ -129,9 +133,14 @@ class ModelConfig(Config):
         return stock.known(self.name)
 
     @property
+    def own(self) -> bool:
+        """Whether it is of a user's own code, which is imported only where KD_NETWORKS lists it."""
+        return own.known(self.name)
+
+    @property
     def measurable(self) -> bool:
         """Whether its costs follow from it and the data set: not of what reads images in a way of its own."""
-        return not (self.opaque or self.stock)
+        return not (self.opaque or self.stock or self.own)
 
     @property
     def drops(self) -> bool:

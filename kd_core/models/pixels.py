@@ -6,8 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
 from kd_core.models import build as models_build
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.architectures.architecture import ImageShape, reshaped
 from kd_core.models.config import ExternalConfig, ModelConfig
 
@@ -27,7 +29,8 @@ def build(
 ) -> nn.Module:
     """The trained model of any run, in eval mode: state is its state_dict; mean and std are those of its data set.
 
-    config, external: of the run. Raises RuntimeError where the state is not the model's, and as BlackBox does.
+    config, external: of the run. Raises RuntimeError where the state is not the model's (ConfigError where that is of
+    own code), and as BlackBox does.
     """
     shape = image_shape if external is None else external.reads(image_shape)
     if config.opaque and external is not None:
@@ -36,13 +39,28 @@ def build(
         model: nn.Module = black_box.of_state(state, shape, classes, external)
     else:
         model = models_build.build(config, shape, classes)
-        model.load_state_dict(state)
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            if not config.own:
+                raise
+            raise ConfigError(
+                said(
+                    "these weights do not fit {network} for {classes} classes of images {shape}, as its code is now:"
+                    " put the code back as it was, or train it anew",
+                    network=config.label,
+                    classes=classes,
+                    shape=shape,
+                )
+            ) from error
     return expecting(model, config, external, mean=mean, std=std).eval()
 
 
 def fresh(config: ModelConfig, image_shape: ImageShape, classes: int, *, mean: Statistic, std: Statistic) -> nn.Module:
     """An untrained model for images that mean and std normalised; its weights are drawn as models.build says."""
     model = models_build.build(config, image_shape, classes)
+    if config.own:
+        own.check_unchanged(config.name)
     return expecting(model, config, None, mean=mean, std=std)
 
 

@@ -9,6 +9,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from kd_core.base.config import ConfigError
+from kd_core.base.templates import said
+
 
 class Taps(NamedTuple):
     """Of one forward pass of N images, in float32.
@@ -34,8 +37,10 @@ def listening(model: nn.Module, *, maps: bool = True) -> Iterator[list[list[Tens
     """Within, each forward pass adds to these lists: the first has the last linear layer's inputs, then one a stage."""
     captured: list[list[Tensor]] = [[]]
 
-    last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
-    handles = [last.register_forward_pre_hook(lambda _, inputs: captured[0].append(inputs[0].flatten(1)))]
+    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise ConfigError(said("this network has no nn.Linear, whose inputs could be looked at"))
+    handles = [linear[-1].register_forward_pre_hook(lambda _, inputs: captured[0].append(inputs[0].flatten(1)))]
     stages = getattr(model, "stages", ()) if maps else ()  # as kd_core.models.architectures names them
     for stage in map(model.get_submodule, stages):
         kept: list[Tensor] = []

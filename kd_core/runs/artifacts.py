@@ -158,6 +158,8 @@ def load_model(folder: RunFolder, dataset: Dataset) -> nn.Module:
                 )
             )
         return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
+    if config.model.own:
+        return pixels.build(config.model, config.brought, weights, dataset.image_shape, classes, **statistics)
     shape = config.brought.reads(dataset.image_shape) if config.brought else dataset.image_shape
     model = build.blueprint(config.model, shape, classes)
     expected = model.state_dict()

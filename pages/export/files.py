@@ -15,7 +15,7 @@ from pages.shared.access import rights
 from pages.shared.language import _, plural
 from pages.shared.parts.button import pressed
 from pages.shared.parts.findings import finding
-from pages.shared.parts.missing import say_missing
+from pages.shared.parts.missing import say_missing, say_own_code
 from pages.shared.session import pickers, services
 from pages.shared.words import in_language, literal, refusals, say_refusal
 
@@ -43,6 +43,7 @@ def checks_of(run: Run) -> Checks | None:
             icon=":material/block:",
         )
         return None
+    say_own_code([run])
     checks = export_checks.read_checks(services.store().folder(run.id))
     if checks is None and not pickers.test_set_is_here([run]):
         say_missing(run.config.dataset, _("Each file is checked on its whole test set before it is offered."))

@@ -8,6 +8,7 @@ from pages.runs.table import pick_runs
 from pages.shared.access import rights
 from pages.shared.language import _
 from pages.shared.live.live import live_view
+from pages.shared.parts.missing import say_own_code
 from pages.shared.parts.run_menu import delete_selected, menu, offer_undo
 from pages.shared.session import pickers, services
 from pages.shared.words import in_language, literal
@@ -30,6 +31,7 @@ if runs.by_id:
                 menu(selected[0], _("Name, continue, delete"))
             elif rights.presenter():
                 delete_selected(selected)
+        say_own_code(selected)
         live_view(selected, key="selected")
         if several:
             st.header(_("What they differ in"), anchor=False)

@@ -7,6 +7,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from kd_core.base.config import ConfigError
 from kd_core.base.templates import Said, said
 from kd_core.data import paths
 from kd_core.data import picture as data_picture
@@ -76,7 +77,11 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
         st.query_params[IMAGE] = DRAWN + data_picture.to_address(image[0])
     else:  # no address is long enough for a photo
         st.query_params.pop(IMAGE, None)
-    logits = {run.id: services.trained(run.id)(image[None])[0] for run in models}
+    try:
+        logits = {run.id: services.trained(run.id)(image[None])[0] for run in models}
+    except ConfigError as error:  # a network of own code that is not here
+        st.warning(literal(of_error(error)), icon=":material/code:")
+        return None
     return Subject(image, None, _("as the models see it: {picture}", picture=_prepared(dataset)), logits)
 
 

@@ -10,7 +10,7 @@ from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.exchange.teacher.trial import QUESTIONS, Ask, Outcome, Trial
 from kd_core.experiments.story import StoryConfig
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.config import MODELS, PIXELS, ModelConfig
 from kd_core.runs.run import ACTIVE, MAX_NAME, STATES, Run
 from pages.shared.access import rights
@@ -64,7 +64,7 @@ def bring_teacher(story: StoryConfig) -> None:
 def _ask(uploaded: Any, dataset: str) -> Ask | None:
     """Ask how to read the file; None, and a sentence, where the answer cannot be."""
     left, right = st.columns(2)
-    names = [IT_TELLS, *MODELS, *stock.NAMES]
+    names = [IT_TELLS, *MODELS, *stock.NAMES, *own.listed()]
     name = left.selectbox(
         _("Its architecture"),
         names,
@@ -93,6 +93,7 @@ def _ask(uploaded: Any, dataset: str) -> Ask | None:
             answers["pixels"] = pixels
         side, classes, errors = _known(dataset)
         answers |= {question: answer for question, answer in {"side": side, "classes": classes}.items() if answer}
+        name = own.named(name) if name in own.listed() else name
         model = None if name == IT_TELLS else ModelConfig(name=name, hidden=_whole_numbers(units))
     except LabError as error:
         st.error(literal(of_error(error)), icon=":material/error:")

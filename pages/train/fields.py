@@ -13,7 +13,7 @@ from kd_core.experiments.defaults import TEMPERATURES
 from kd_core.experiments.story import StoryConfig
 from kd_core.losses.catalogue import OBJECTIVES
 from kd_core.losses.objectives.definition import ObjectiveInfo
-from kd_core.models.architectures import stock
+from kd_core.models.architectures import own, stock
 from kd_core.models.config import MODELS, ModelConfig, weights_files, weights_folder
 from kd_core.runs.run import Run
 from kd_core.training.config import TrainingConfig
@@ -248,10 +248,14 @@ WHOSE = {"teacher": said("Teacher"), "assistant": said("Assistant"), "student": 
 def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
     left, right = st.columns([3, 2])
     labels = {name: _(architecture.label) for name, architecture in MODELS.items()} | LIBRARIES
-    opens = base.name.partition("/")[0]
+    if base.own or own.listed():
+        labels[OWN] = _("One of your own")
+    opens = OWN if base.own else base.name.partition("/")[0]
     name = field(left.selectbox, f"{key}_model", opens, title, list(labels), format_func=lambda name: _(labels[name]))
     if name in LIBRARIES:
         return _library_fields(right, base, name, key, wrong)
+    if name == OWN:
+        return _own_field(right, base, key, wrong)
     base, widths_of = base.named(name), MODELS[name].widths
     if widths_of is None:
         return base
@@ -278,6 +282,7 @@ def model_fields(title: str, base: ModelConfig, key: str, wrong: list[str]) -> M
     return with_changes(base, {setting: widths}, wrong)
 
 
+OWN = "own"
 LIBRARIES = {"torchvision": said("One of torchvision's"), "timm": said("One of timm's")}
 WEIGHTS = {"": said("Random"), stock.LIBRARY: said("As its library publishes them")}
 
@@ -325,6 +330,20 @@ def _library_fields(right: DeltaGenerator, base: ModelConfig, library: str, key:
         help=_("Images are resized to this side first; left open, published weights get what they were trained on."),
     )
     return with_changes(base, {"pretrained": pretrained, "input_side": None if side is None else int(side)}, wrong)
+
+
+def _own_field(right: DeltaGenerator, base: ModelConfig, key: str, wrong: list[str]) -> ModelConfig:
+    """Ask for a network of own code, of those that this server may import: what an address names is only refused."""
+    paths = own.listed()
+    start = own.path_of(base.name) if base.own else paths[0]
+    paths += [] if start in paths else [start]
+    title = _("{whose}'s name", whose=_(WHOSE[key]))
+    path = field(right.selectbox, f"{key}_own", start, title, paths)
+    try:
+        return base.named(own.named(path))
+    except ConfigError as error:
+        wrong.append(of_error(error))
+        return base
 
 
 def training_fields(base: TrainingConfig, key: str, wrong: list[str]) -> TrainingConfig:

@@ -115,8 +115,9 @@ def _expected(config: RunConfig, known: Known, *, assistant: bool, trained: Run 
 
 
 def _costs(run: Run, known: Known) -> Mapping[str, Any]:
-    """Costs of a trained run: an external teacher's as measured, for it may read other images than the data set's."""
-    return known.costs(run.config.model, run.config.dataset) if run.config.brought is None else run.results
+    """Costs of a trained run, as measured of an external teacher, for it may read other images, and of own code."""
+    config = run.config
+    return run.results if config.brought or config.model.own else known.costs(config.model, config.dataset)
 
 
 def _warnings(story: StoryConfig, known: Known) -> list[str]:

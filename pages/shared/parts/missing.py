@@ -1,9 +1,13 @@
-"""What pages show of a data set that is not on this machine, as none loads one through the network itself."""
+"""What pages show of what is not on this machine: a data set, which none loads by itself, or a network's code."""
+
+from collections.abc import Iterable
 
 import streamlit as st
 
 from kd_core.data.catalogue import info_of, is_own
 from kd_core.data.intake import Work
+from kd_core.models.architectures import own
+from kd_core.runs.run import Run
 from pages.shared.access import rights
 from pages.shared.language import _
 from pages.shared.session import services
@@ -24,6 +28,13 @@ def say_missing(dataset: str, why: str) -> None:
     st.info(f"{missing} {_(why)}")
     if rights.presenter():
         _fetch(dataset)
+
+
+def say_own_code(runs: Iterable[Run]) -> None:
+    """Say of each network of own code among these runs' why it cannot be built here, or that its code has changed."""
+    names = {run.config.model.name for run in runs if run.config.model.own}
+    for sentence in filter(None, map(own.notice, sorted(names))):
+        st.info(literal(_(sentence)), icon=":material/code:")
 
 
 def _fetch(dataset: str) -> None:

@@ -11,6 +11,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 from kd_core.experiments.defaults import network, written
 from kd_core.experiments.story import StoryConfig
+from kd_core.models.architectures import own
 from kd_core.models.config import MODELS, ModelConfig
 from pages.shared.language import _, of_error
 from pages.shared.server.streamlit_patches import undisturbed
@@ -24,7 +25,7 @@ _HOW = said("By name and widths, such as mlp 30, cnn 8-16 or resnet18. Names: {n
 
 def how_to_write() -> str:
     """How a network is written, in Markdown."""
-    return _(_HOW, names=", ".join(f"`{name}`" for name in MODELS))
+    return _(_HOW, names=", ".join(f"`{name}`" for name in (*MODELS, *own.listed())))
 
 
 def choose_pair(usual: StoryConfig) -> StoryConfig:

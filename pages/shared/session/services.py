@@ -19,7 +19,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from kd_core.base import paths as base_paths
-from kd_core.base.config import LabError
+from kd_core.base.config import ConfigError, LabError
 from kd_core.base.templates import said
 from kd_core.data import paths as data_paths
 from kd_core.data.catalogue import DATASETS, HANDWRITTEN, info_of, is_own
@@ -306,7 +306,11 @@ def expected_seconds() -> Callable[[RunConfig], float | None]:
     def seconds(config: RunConfig) -> float | None:
         if not config.trained_here:
             return None
-        return before.expected_seconds(config, costs(config.model, config.dataset)["multiply_adds"], timed)
+        try:
+            work = costs(config.model, config.dataset)["multiply_adds"]
+        except ConfigError:  # of own code that is not here
+            return None
+        return before.expected_seconds(config, work, timed)
 
     return seconds
 
