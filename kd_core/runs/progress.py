@@ -40,6 +40,7 @@ class RunUpdate(TypedDict):
     request: str | None
     message: str | None
     waits_for_teacher: bool
+    ended_at: float | None
     attempt: int
     step: int
     progress: float
@@ -96,6 +97,7 @@ def _update(store: Store, run: Run, seen: Seen, blocked: bool) -> RunUpdate:
         "request": run.request,
         "message": run.message,
         "waits_for_teacher": blocked,
+        "ended_at": run.ended_at,
         "attempt": run.attempt,
         "step": run.step,
         "progress": 1.0 if run.status == "finished" else run.progress,

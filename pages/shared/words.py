@@ -14,7 +14,7 @@ from pages.shared.language import _
 from pages.shared.parts.button import acting
 
 _MARKS = re.compile(r"[\\`*\[\]<>$~|]|(?<!\w)_|_(?!\w)|^(?=[#+-])")
-_LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[a-z])|(?<=\w@)(?=\w)", re.IGNORECASE)
+_LIVE = re.compile(r"(?<=www)(?=\.)|(?<=:)(?=//|[\w+-]+[:\[/])|(?<=\w@)(?=\w)", re.IGNORECASE)
 """Where a web address, an icon, a colour or an e-mail address would begin to be one, escaped or not."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 GLOSSARY = {

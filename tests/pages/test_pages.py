@@ -6,6 +6,7 @@ import io
 import json
 import re
 import shutil
+import sys
 import time
 import tomllib
 from pathlib import Path
@@ -42,6 +43,7 @@ from kd_core.experiments.presets import PRESETS
 from kd_core.experiments.sweep import SweepConfig
 from kd_core.jobs import execute
 from kd_core.losses.catalogue import OBJECTIVES
+from kd_core.models.architectures import own
 from kd_core.models.config import ModelConfig
 from kd_core.runs.run import ACTIVE, new_id
 from kd_core.runs.store import Store
@@ -425,6 +427,32 @@ def test_networks_of_a_library_are_chosen_in_the_form_as_the_own_ones_are(open_f
     student = app.session_state["setup"].student
     assert (student.name, student.head, student.input_side) == ("cnn", "average", None)
     assert not app.exception
+
+
+def test_own_networks_are_chosen_of_those_that_the_server_lists(open_form, tmp_path, monkeypatch):
+    trace = tmp_path / "imported"
+    net = "def {name}(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(784, num_classes))\n"
+    nets = f"from torch import nn\nopen({str(trace)!r}, 'w').close()\n" + net.format(name="a") + net.format(name="b")
+    (tmp_path / "own_nets_of_a_page.py").write_text(nets, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    app = open_form()
+    assert "One of your own" not in app.selectbox(key="form_student_model").options
+    monkeypatch.setenv(own.LISTED, "own_nets_of_a_page:a, own_nets_of_a_page:b")
+    app.run()
+    app.selectbox(key="form_student_model").set_value("own").run()
+    for name in ("b", "a", "b"):
+        app.selectbox(key="form_student_own").set_value(f"own_nets_of_a_page:{name}").run()
+        assert app.session_state["setup"].student.label == f"own_nets_of_a_page:{name}"
+        table = app.dataframe[0].value
+        assert table[table["role"] == "distilled"].iloc[0]["parameters"] == 7850
+    trace.unlink()
+    monkeypatch.delenv(own.LISTED)
+    monkeypatch.delitem(sys.modules, "own_nets_of_a_page")
+    app = open_form(setup=session_story.to_address(app.session_state["setup"]))
+    assert "start KD Lab, and each worker of a cluster, with KD_NETWORKS=own_nets_of_a_page:b" in app.error[0].value
+    app.selectbox(key="form_student_model").set_value("cnn").run()
+    assert not app.error
+    assert not trace.exists()
 
 
 def test_augmentation_and_care_are_chosen_in_the_form_and_a_refusal_is_said(open_form):

@@ -138,8 +138,9 @@ function showState(view, run) {
   if (cell.message.textContent !== message) cell.message.textContent = message;
   const active = run.status === "queued" || run.status === "running";
   const offered = !cell.yours ? [] : active ? ["pause", "stop"] : ["paused", "stopped", "failed", "interrupted"].includes(run.status) ? ["resume"] : [];
-  if (cell.offered !== offered.join()) {
-    cell.offered = offered.join();
+  const offer = `${offered} ${run.ended_at}`;  // a run that fails as soon as it is resumed may be resumed again
+  if (cell.offered !== offer) {
+    cell.offered = offer;
     view.asked.delete(run.id);
     cell.buttons.replaceChildren();
     for (const what of offered) {

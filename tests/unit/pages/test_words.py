@@ -40,6 +40,7 @@ NODE = Path(playwright.__file__).parent / "driver" / "node"
         ("# large\n\n- and a list", "\\# large - and a list"),
         (":red[warning]", f":{NOTHING}red\\[warning\\]"),
         (":material/home:", f":{NOTHING}material/home:"),
+        (":+1: :green-badge[new]", f":{NOTHING}+1: :{NOTHING}green-badge\\[new\\]"),
     ],
 )
 def test_a_name_is_no_markdown(text, shown):
@@ -47,7 +48,13 @@ def test_a_name_is_no_markdown(text, shown):
 
 
 @pytest.mark.parametrize(
-    "text", ["temperature must be above 0, got -1", "warmup_epochs must be below epochs (2)", "mlp 800-800, T 4 · 3%"]
+    "text",
+    [
+        "temperature must be above 0, got -1",
+        "warmup_epochs must be below epochs (2)",
+        "mlp 800-800, T 4 · 3%",
+        "start KD Lab with KD_NETWORKS=my_pkg.nets:tiny",
+    ],
 )
 def test_our_own_sentences_stay_as_they_are(text):
     assert literal(text) == text
