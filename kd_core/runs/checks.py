@@ -6,6 +6,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
+from kd_core.models.architectures import own
 from kd_core.runs.run import ACTIVE, STATES, StoreError
 from kd_core.runs.store import Store
 from kd_core.training import memory, mistakes
@@ -59,6 +60,8 @@ def _checked_teacher(store: Store, configs: dict[str, RunConfig], config: RunCon
                 classes=info_of(config.dataset).classes,
             )
         )
+    if taught_by.model.own:
+        own.check_permitted(own.path_of(taught_by.model.name))
     if config.distillation is not None:
         check_shows(taught_by.model, config.distillation.objective, "teacher")
     return taught_by

@@ -122,7 +122,10 @@ def architecture(name: str) -> Architecture:
 
 def _file(path: str) -> Path:
     """The file of a factory's module, which is not imported, as the packages around it are. Raises ConfigError."""
-    _check_permitted(path)
+    from kd_core.base.torchvision import declare_missing_operators
+
+    check_permitted(path)
+    declare_missing_operators()  # own code may import torchvision, or timm
     module = path.partition(":")[0]
     with suppress(OSError):  # the folder may be gone
         if (here := str(Path.cwd())) not in sys.path:  # as python -m has it, and an installed command has not
@@ -142,7 +145,8 @@ def _file(path: str) -> Path:
     return file
 
 
-def _check_permitted(path: str) -> None:
+def check_permitted(path: str) -> None:
+    """Raise ConfigError where this process may not import a factory."""
     if path not in listed():
         raise ConfigError(
             said(
@@ -163,7 +167,7 @@ def _digest(file: Path) -> str:
 
 def _factory(path: str, digest: str) -> Any:
     """The factory, of the code with this checksum where that was imported; else of the code as it is now."""
-    _check_permitted(path)
+    check_permitted(path)
     name, _, attribute = path.partition(":")
     with _lock:
         if _digests.get(name) != digest:
