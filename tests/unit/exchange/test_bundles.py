@@ -367,7 +367,7 @@ def test_the_model_card_tells_of_a_part_of_the_labels_no_labels_and_a_start(ther
     assert "Taught by run a1, b2, the mean of their probabilities." in text
     assert "started from the weights of run c3." in text
     assert "against the teacher's top classes" in text
-    assert "Its layers are torchvision's." in text
+    assert "Its layers are those of mlp 16." in text
 
 
 def test_the_code_on_the_model_card_gives_the_logits_in_the_bundle(there, digits, tmp_path, monkeypatch):
