@@ -49,6 +49,15 @@ def keep_heaps_few() -> None:
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
+def waited_for_processor(pid: int) -> float:
+    """Sum the seconds that a process's threads were ready to run and got no processor; 0 where Linux does not say."""
+    waited = 0
+    for statistics in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+        with contextlib.suppress(OSError, ValueError, IndexError):  # a thread that has just ended
+            waited += int(statistics.read_text().split()[1])
+    return waited / 1e9
+
+
 def memory_kills() -> int:
     """Count the processes that this machine's kernel has killed for want of memory; 0 where it does not say."""
     try:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_core.base.config import LabError
-from kd_core.base.process import WORKER_ENVIRONMENT
+from kd_core.base.process import WORKER_ENVIRONMENT, waited_for_processor
 from kd_core.base.templates import said
 
 if TYPE_CHECKING:
@@ -49,7 +49,8 @@ GPU = "GPU"
 """The Dask resource by which a worker says that it computes on a GPU, alone or with others."""
 SECONDS_UNTIL_SILENT, SECONDS_UNTIL_LOST = 10.0, 30.0
 """Without a sign of life: a worker gets no more work, and then is taken for lost. Where its process ends, that shows at
-once."""
+once. What a worker of this machine waited for a processor does not count: on a busy one a healthy worker is silent too.
+"""
 SECONDS_UNTIL_RENEWED = 120.0
 """Without any worker, after which those of this machine are all started anew: where memory is short, none may start."""
 CONNECT_SECONDS = 5.0
@@ -117,7 +118,8 @@ class Cluster:
         self._leaving: set[str] = set()
         self._lock = threading.Lock()
         self._workers: list[Worker] = []
-        self._signs: dict[str, tuple[float, float]] = {}  # address -> its last sign of life, and when we saw that first
+        self._signs: dict[str, tuple[float, float, float]] = {}
+        """Address -> its last sign of life, when we saw that first, and how long it had waited for a processor then."""
         self._asked_at = self._manned_at = -math.inf
 
     def _existing(self, scheduler: str) -> "Client":
@@ -175,11 +177,17 @@ class Cluster:
                 self._signs, self._manned_at = {}, now
             self._manned_at = now if infos else self._manned_at
             signs = {address: facts["last_seen"] for address, facts in infos.items()}  # by the scheduler's clock
+            waits = dict.fromkeys(infos, 0.0) | self._waits()
             self._signs = {
-                address: self._signs[address] if self._signs.get(address, (None, 0))[0] == sign else (sign, now)
+                address: self._signs[address]
+                if address in self._signs and self._signs[address][0] == sign
+                else (sign, now, waits[address])
                 for address, sign in signs.items()
             }
-            silence = {address: now - at for address, (_, at) in self._signs.items()}
+            silence = {
+                address: now - at - max(0.0, waits[address] - waited)
+                for address, (_, at, waited) in self._signs.items()
+            }
             for address, facts in infos.items():
                 if silence[address] >= SECONDS_UNTIL_LOST and facts.get("nanny"):
                     self.replace(address)
@@ -195,6 +203,11 @@ class Cluster:
             ]
             self._asked_at = now
         return [worker for worker in self._workers if worker.address not in self._leaving]
+
+    def _waits(self) -> dict[str, float]:
+        """How long each worker that was started here has waited for a processor, in seconds, by its address."""
+        nannies = self._client.cluster.workers.values() if self._client.cluster is not None else ()
+        return {nanny.worker_address: waited_for_processor(nanny.pid) for nanny in nannies if nanny.pid}
 
     def submit(self, worker: Worker, function: Callable[..., Any], *args: Any, key: str) -> "Task":
         """Have just this worker do something, once. Where it is lost first, the task never ends: drop it then."""

@@ -1,10 +1,12 @@
 """Which workers a cluster lists, and which it starts anew, by the signs of life that the scheduler saw."""
 
+import os
 import threading
 from types import SimpleNamespace
 
 import pytest
 
+from kd_core.base import process
 from kd_core.base.process import lacks_memory
 from kd_core.jobs import cluster
 from kd_core.jobs.cluster import Cluster
@@ -61,6 +63,18 @@ def test_a_silent_worker_gets_no_work_and_is_then_started_anew(watched):
     assert look(20, "tcp://b:1") == {"tcp://b:1": True}
     assert client.restarts.wait(10)
     assert set(client.restarted) == {"tcp://a:1"}
+
+
+def test_a_worker_that_waits_for_a_processor_is_not_taken_for_lost(watched, monkeypatch):
+    client, now, look = watched
+    nannies = [SimpleNamespace(worker_address=address, pid=pid) for pid, address in enumerate(client.signs, start=1)]
+    client.cluster = SimpleNamespace(workers=dict(enumerate(nannies)), close=lambda: None)
+    monkeypatch.setattr(cluster, "waited_for_processor", lambda pid: 0.9 * now[0] if pid == 1 else 0.0)
+    look(1, *client.signs)
+    assert look(90) == {"tcp://a:1": True}  # b is ready for nothing and says nothing
+    assert set(client.restarted) <= {"tcp://b:1"}
+    assert look(60) == {"tcp://a:1": False}
+    assert process.waited_for_processor(os.getpid()) >= 0.0 == process.waited_for_processor(0)
 
 
 def test_no_worker_is_lost_while_we_ourselves_stood_still(watched):
