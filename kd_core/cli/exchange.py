@@ -254,8 +254,8 @@ def _show_checks(run: Run, checks: export_checks.Checks, *, anyway: bool) -> Non
     console.print(f"{checks.processor}, {checks.threads} threads; {versions}.", highlight=False)
     for name in checks.withheld:
         ending = "it is handed out anyway" if anyway else "it is not handed out without --anyway"
-        say(f"{name} is worse than the original by more than chance: {ending}.", notices, "yellow")
-    if export_checks.ONNX_INT8 in checks.withheld:
+        say(f"{name} is worse by more than chance: {ending}.", notices, "yellow")
+    if export_checks.ONNX_INT8 in checks.withheld and not run.config.training.int8_aware:
         advice = f"continue {run.id[:4]} --epochs {story.int8_epochs(run)} --int8-aware"
         say(f"To learn what int8 does to it, by the same loss: python -m kd_core {advice}", notices)
 

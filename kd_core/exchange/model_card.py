@@ -24,11 +24,13 @@ def model_card(
     weights: str = "weights.safetensors",
     command: str = "",
     data_md5: Mapping[str, str] = {},
+    files: Mapping[str, str] = {},
 ) -> str:
     """A run in Markdown, its front matter as Hugging Face reads it.
 
     image_shape, class_names, mean, std: of the images that its model reads. layers: the model, as torch prints it.
     weights: the name of their file beside the card. command: what makes them anew, from data of these checksums.
+    files: what each exported file did on the test set, in a sentence.
     """
     config = run.config
     environment = {"run": run.id, "created": _moment(run.created_at), "ended": _moment(run.ended_at), **run.environment}
@@ -44,6 +46,7 @@ def model_card(
         numbers=" and ".join(_numbers(config.distillation)) if config.distillation else "",
         command=command,
         data_md5=data_md5,
+        files=files,
         environment=environment,
         image_shape=tuple(image_shape),
         class_names=class_names,

@@ -5,17 +5,25 @@ Nothing here changes a result beyond the rounding of the arithmetic it names.
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 
 INT8_WEIGHTS = 64
 """Steps on either side of 0: seven of the eight bits."""
+INT8_LAYERS = ("conv1d", "conv2d", "linear")
+INT8_OPERATIONS = {
+    *("add", "iadd", "mul", "imul", "matmul", "mean", "adaptive_avg_pool2d", "avg_pool2d", "layer_norm", "softmax"),
+    *("gelu", "hardsigmoid", "hardswish", "sigmoid", "silu"),
+}
+"""Operations, as torch names them, whose inputs an int8 file rounds: ONNX Runtime's quantiser has them, or the parts
+into which the exporter takes them apart."""
 LEAST_SCALE = torch.finfo(torch.float32).eps
 """Of a channel, or a batch, that is 0 throughout."""
 
@@ -38,31 +46,53 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 def rounding_to_int8(model: nn.Module) -> nn.Module:
-    """Have a model's convolutions and linear layers compute with what its int8 file will hold. Returns the model.
+    """Have a model compute with what its int8 file will hold. Returns the model.
 
-    Weights get seven bits for each output channel, symmetric about 0; what goes in, eight bits over its range in the
-    batch: as kd_core.exchange.export.graphs quantises. Gradients pass the rounding as if it were not there (straight
-    through, Bengio et al. 2013, arXiv:1308.3432). The state_dict stays as it is; a batch norm behind a convolution
-    scales whole channels, so folding it in changes no rounding.
+    Weights of convolutions and linear layers get seven bits for each output channel, symmetric about 0; what goes into
+    them, and into each other operation that ONNX Runtime has in eight bits, gets eight over its range in the batch: as
+    kd_core.exchange.export.graphs quantises. Gradients pass the rounding as if it were not there (straight through,
+    Bengio et al. 2013, arXiv:1308.3432). The state_dict stays as it is. A batch norm behind a convolution scales whole
+    channels, so folding it in changes no rounding of weights; and what lies between the two is not rounded, nor what
+    lies before a ReLU, for the file has neither.
     """
-    for layer in model.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear) and type(layer) in (nn.Conv2d, nn.Linear):  # as they are in torch
-            layer.forward = partial(_in_int8, layer)  # type: ignore[method-assign]
+    forward = model.forward
+
+    def in_int8(*positional: Any, **named: Any) -> Any:
+        with _RoundingToInt8():
+            return forward(*positional, **named)
+
+    model.forward = in_int8
     return model
 
 
-def _in_int8(layer: "nn.Conv2d | nn.Linear", inputs: Tensor) -> Tensor:
-    channels = layer.weight.detach().flatten(1).abs().amax(dim=1)
-    scale = (channels / INT8_WEIGHTS).clamp(min=LEAST_SCALE)
+class _RoundingToInt8(TorchFunctionMode):
+    """Within, operations read inputs and weights rounded as an int8 file has them."""
+
+    def __torch_function__(
+        self, operation: Any, types: Any, positional: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(operation, "__name__", "").strip("_")
+        if name in INT8_LAYERS and len(positional) > 1:
+            inputs, weight, *rest = positional
+            positional = (_activations_in_int8(inputs), _weight_in_int8(weight), *rest)
+        elif name in INT8_OPERATIONS:
+            positional = tuple(map(_activations_in_int8, positional))
+        return operation(*positional, **(named or {}))
+
+
+def _weight_in_int8(weight: Tensor) -> Tensor:
+    scale = (weight.detach().flatten(1).abs().amax(dim=1) / INT8_WEIGHTS).clamp(min=LEAST_SCALE)
     zeros = torch.zeros_like(scale, dtype=torch.int32)
-    weight = torch.fake_quantize_per_channel_affine(layer.weight, scale, zeros, 0, -INT8_WEIGHTS, INT8_WEIGHTS)
-    low, high = inputs.detach().amin().clamp(max=0), inputs.detach().amax().clamp(min=0)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zeros, 0, -INT8_WEIGHTS, INT8_WEIGHTS)
+
+
+def _activations_in_int8(values: Any) -> Any:
+    """Maps or features, rounded; anything else, such as a number, as it is."""
+    if not isinstance(values, Tensor) or not values.is_floating_point() or values.dim() < 2:
+        return values
+    low, high = values.detach().amin().clamp(max=0), values.detach().amax().clamp(min=0)
     step = ((high - low) / 255).clamp(min=LEAST_SCALE)
-    rounded = torch.fake_quantize_per_tensor_affine(inputs, step, (-low / step).round().to(torch.int32), 0, 255)
-    if isinstance(layer, nn.Linear):
-        return nn.functional.linear(rounded, weight, layer.bias)
-    output: Tensor = layer._conv_forward(rounded, weight, layer.bias)
-    return output
+    return torch.fake_quantize_per_tensor_affine(values, step, (-low / step).round().to(torch.int32), 0, 255)
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from kd_core.data.dataset import Dataset
 from kd_core.evaluation import accuracy, speed
 from kd_core.models import build, pixels
 from kd_core.models.config import ExternalConfig
-from kd_core.runs.run import Results, RunFolder
+from kd_core.runs.run import Results, RunFolder, folder_of
 from kd_core.training.config import RunConfig, split_of
 
 if TYPE_CHECKING:
@@ -273,6 +273,20 @@ def training_logits(folders: Sequence[RunFolder], dataset_name: str) -> Tensor |
 def test_logits(folder: RunFolder) -> NDArray[np.float32]:
     """Read a run's logits over the test set of its data set, (N, K). Raises SaveError where they are not whole."""
     return _logits(folder)["test"].numpy()
+
+
+def test_logits_before_int8(folder: RunFolder) -> NDArray[np.float32] | None:
+    """Read what the run that a run goes on from int8-aware says of the test set, (N, K): the nearest that was not so.
+
+    None for a run that goes on from none. Raises SaveError where that run is gone.
+    """
+    config = _config(folder)
+    while config.training.int8_aware and config.continues is not None:
+        folder = folder_of(folder.storage, config.continues)
+        config = _config(folder)
+        if not config.training.int8_aware:
+            return test_logits(folder)
+    return None
 
 
 def validation_logits(folder: RunFolder) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:

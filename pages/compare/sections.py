@@ -9,6 +9,7 @@ import streamlit as st
 from kd_core.base.templates import prose, said
 from kd_core.evaluation import accuracy, claims
 from kd_core.evaluation.calibration import Calibration
+from kd_core.exchange.export import checks
 from kd_core.experiments.comparison import Comparison, Model, Pair, images_at_once
 from pages.compare import figures
 from pages.compare.report import Section, report, written
@@ -140,8 +141,18 @@ def speeds(compared: Compared) -> Section:
                 }
                 for pace in paces
             ]
-    text = [_conditions(comparison.speed), _(claims.null_said(comparison.speed))]
+    text = [_conditions(comparison.speed), _(claims.null_said(comparison.speed)), *_int8_files(compared)]
     return Section(title, text, pd.DataFrame(rows), [figures.throughput(lines)])
+
+
+def _int8_files(compared: Compared) -> list[str]:
+    """Say what the int8 file of each model that has been exported did on the test set."""
+    exported = {run_id: checks.read_checks(services.store().folder(run_id)) for run_id in compared.names}
+    return [
+        _("{name} in int8: {verdict}", name=compared.names[run_id], verdict=_(whole.file(checks.ONNX_INT8).in_words))
+        for run_id, whole in exported.items()
+        if whole is not None
+    ]
 
 
 def real(compared: Compared) -> Section:

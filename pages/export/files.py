@@ -85,6 +85,8 @@ def checked_files(run: Run, checks: Checks) -> None:
     for file in checks.files:
         if not file.passed or file.beyond:
             st.warning(literal(_(file.in_words)), icon=":material/block:" if not file.kept else ":material/warning:")
+        elif file.continues:
+            st.info(literal(_(file.in_words)), icon=":material/check:")
         if file.withheld and st.toggle(_("Hand {file} out anyway", file=file.name), key=f"anyway_{file.name}"):
             _download(run, file.name)
     if not run.config.training.int8_aware and checks.file(export_checks.ONNX_INT8).beyond:

@@ -56,8 +56,10 @@ class Verdict(Config):
     """What an exported file did on the test set beside the original, and whether it may be handed out.
 
     withheld: a rounded file that is worse by more than the tolerance and by more than chance: it is in the folder, for
-    who wants it anyway. p_value: of McNemar's exact test against the original; None of files that are not rounded, and
-    of those written before December 2026.
+    who wants it anyway. p_value: of McNemar's exact test against what it is judged by; None of files that are not
+    rounded, and of those written before December 2026.
+    An int8 file of a run that went on int8-aware is judged by the float32 weights of the run that it continues, where
+    that is there: its own may have lost already.
     """
 
     max_logit_difference: float = Field(description="-1 where a logit is no number")
@@ -71,11 +73,23 @@ class Verdict(Config):
     p_value: float | None = None
     differing: int = Field(0, description="images that only one of both gets wrong")
     tolerance: float = Options().tolerance
+    continued_test_errors: int | None = Field(None, description="of the run that it goes on from and is judged by")
+    continued_is_gone: bool = Field(False, description="so that it is judged by its own float32 weights")
+
+    @property
+    def judged_by(self) -> int:
+        """Test errors in float32 of what it is judged by."""
+        return self.original_test_errors if self.continued_test_errors is None else self.continued_test_errors
 
     @property
     def beyond(self) -> bool:
         """Whether it loses more than the tolerance."""
-        return self.test_errors - self.original_test_errors > self.tolerance * self.test_examples
+        return self.test_errors - self.judged_by > self.tolerance * self.test_examples
+
+    @property
+    def continues(self) -> bool:
+        """Whether it is of a run that went on int8-aware from another one, there or gone."""
+        return self.continued_test_errors is not None or self.continued_is_gone
 
 
 class FileCheck(Verdict):
@@ -102,6 +116,8 @@ def sentence_of(verdict: Verdict, *, rounded: bool) -> Said:
     if verdict.max_logit_difference < 0:
         return said("Refused: it gives logits that are not numbers.")
     counts = {"examples": verdict.test_examples, "changed": verdict.classes_changed}
+    if rounded and verdict.continues:
+        return said("{verdict} {beside}", verdict=_of_rounded(verdict), beside=_beside(verdict))
     if rounded:
         return _of_rounded(verdict)
     if verdict.passed:
@@ -118,24 +134,34 @@ def sentence_of(verdict: Verdict, *, rounded: bool) -> Said:
     )
 
 
+def _beside(verdict: Verdict) -> Said:
+    """What a file of a run that goes on from another one is to be seen beside."""
+    if verdict.continued_is_gone:
+        return said("The run that it continues is gone: it was judged by its own float32 weights.")
+    return said("The float32 weights of this run itself make {errors:,}.", errors=verdict.original_test_errors)
+
+
 def _of_rounded(verdict: Verdict) -> Said:
-    errors, before, examples = verdict.test_errors, verdict.original_test_errors, verdict.test_examples
-    counts = {"errors": errors, "before": before, "examples": examples}
+    errors, before, examples = verdict.test_errors, verdict.judged_by, verdict.test_examples
     points = 100 * abs(errors - before) / examples
+    original = said("the original")
+    if verdict.continued_test_errors is not None:
+        original = said("the run that it continues")
+    counts = {"errors": errors, "before": before, "examples": examples, "original": original}
     if errors > before:
         result = said(
-            "{errors:,} test errors of {examples:,} where the original makes {before:,}: {points:.2f} points lost",
+            "{errors:,} test errors of {examples:,} where {original} makes {before:,}: {points:.2f} points lost",
             **counts,
             points=points,
         )
     elif errors < before:
         result = said(
-            "{errors:,} test errors of {examples:,} where the original makes {before:,}: {points:.2f} points won",
+            "{errors:,} test errors of {examples:,} where {original} makes {before:,}: {points:.2f} points won",
             **counts,
             points=points,
         )
     else:
-        result = said("{errors:,} test errors of {examples:,}, as many as the original", **counts)
+        result = said("{errors:,} test errors of {examples:,}, as many as {original}", **counts)
     if not verdict.beyond:
         return said("{result}.", result=result)
     most = 100 * verdict.tolerance

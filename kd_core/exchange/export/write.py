@@ -9,8 +9,9 @@ whole test set; one that does not say what the original says is removed, and che
 import io
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from kd_core.base import tensors
-from kd_core.base.files import AnyPath, on_this_machine, remove, stat, write_atomic
+from kd_core.base.files import AnyPath, SaveError, on_this_machine, remove, stat, write_atomic
 from kd_core.base.templates import said
 from kd_core.data import load as data_load
 from kd_core.data.dataset import Dataset
@@ -96,16 +97,22 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None, opt
             said("{run} diverged: its logits are not numbers, so there is nothing to take away.", run=run.label)
         )
 
-    config = run.config.model_dump_json(indent=2)
-    texts = {export_checks.CONFIG: config, export_checks.CARD: _card(run, model, dataset)}
-    for name, text in texts.items():
-        write_atomic(folder.export / name, text.encode())
+    try:
+        continued = artifacts.test_logits_before_int8(folder)
+        beside = {"continued": continued, "continued_is_gone": False}
+    except SaveError:
+        beside = {"continued": None, "continued_is_gone": True}
     tell("Tracing the model", 0.2)
     forms = _forms(run.config, model, dataset, options)
     files = []
     for done, (name, (write, load)) in enumerate(forms.items()):
         tell(f"Writing {name} and trying it on {len(original):,} test images", 0.3 + 0.7 * done / len(forms))
-        files.append(_write_and_check(folder.export / name, write, load, dataset, original, options))
+        judged = beside if name == export_checks.ONNX_INT8 else {}
+        files.append(_write_and_check(folder.export / name, write, load, dataset, original, options, **judged))
+    config = run.config.model_dump_json(indent=2)
+    texts = {export_checks.CONFIG: config, export_checks.CARD: _card(run, model, dataset, files)}
+    for name, text in texts.items():
+        write_atomic(folder.export / name, text.encode())
     checks = Checks(
         files=tuple(files),
         texts={name: export_checks.sha256(folder.export / name) for name in texts},
@@ -160,8 +167,9 @@ def _write_and_check(
     dataset: Dataset,
     original: Logits,
     options: Options,
+    **beside: Any,
 ) -> FileCheck:
-    """Write a file and check it; remove it again where it may not be handed out."""
+    """Write a file and check it; remove it again where it may not be handed out. beside: as judge has it."""
     start = time.perf_counter()
     write(path)
     size_bytes, checksum = stat(path).st_size, export_checks.sha256(path)
@@ -169,7 +177,7 @@ def _write_and_check(
         run = load(file)
     logits = np.concatenate([*_answers(run, dataset.test_images, options.batch)])
     labels = dataset.test_labels.numpy()
-    verdict = judge(original, logits, labels, rounded=path.name in ROUNDED, tolerance=options.tolerance)
+    verdict = judge(original, logits, labels, rounded=path.name in ROUNDED, tolerance=options.tolerance, **beside)
     if not (verdict.passed or verdict.withheld):
         remove(path)
     seconds = time.perf_counter() - start
@@ -191,11 +199,14 @@ def judge(
     *,
     rounded: bool,
     tolerance: float = Options().tolerance,
+    continued: Logits | None = None,
+    continued_is_gone: bool = False,
 ) -> Verdict:
     """Whether an exported file may be handed out, by its logits and the original's of the test set, (N, K) each.
 
     float32 has to give every image the same class, and no logit further off than TOLERANCE. What is rounded is withheld
     where it makes more errors than tolerance, a share of the images, and by McNemar's exact test than chance allows.
+    continued: the logits of the run that this one goes on from int8-aware, by which it is judged then.
     """
     difference = float(np.abs(logits.astype(np.float64) - original).max())
     verdict = Verdict(
@@ -207,9 +218,11 @@ def judge(
         passed=False,
         sentence="",
         tolerance=tolerance,
+        continued_test_errors=None if continued is None else test_errors(continued, labels),
+        continued_is_gone=continued_is_gone,
     )
     if rounded and np.isfinite(difference):
-        test = mcnemar(original, logits, labels)
+        test = mcnemar(original if continued is None else continued, logits, labels)
         differing = test.only_first_wrong + test.only_second_wrong
         withheld = verdict.beyond and test.sign > 0
         verdict = verdict.replace(passed=not withheld, withheld=withheld, p_value=test.p_value, differing=differing)
@@ -266,7 +279,7 @@ def _program_bytes(program: torch.export.ExportedProgram, metadata: Mapping[str,
     return buffer.getvalue()
 
 
-def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:
+def _card(run: Run, model: nn.Module, dataset: Dataset, files: Sequence[FileCheck]) -> str:
     return model_card(
         run,
         image_shape=dataset.image_shape,
@@ -275,4 +288,5 @@ def _card(run: Run, model: nn.Module, dataset: Dataset) -> str:
         std=dataset.std,
         layers=str(model),
         weights=export_checks.WEIGHTS,
+        files={file.name: file.sentence for file in files},
     )
