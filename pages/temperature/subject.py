@@ -21,6 +21,7 @@ from kd_core.runs.run import Run
 from pages.shared.components.canvas.canvas import canvas
 from pages.shared.components.images.images import caption_of, show, test_image_grid, width_of
 from pages.shared.language import _, of_error
+from pages.shared.parts.missing import say_own_code
 from pages.shared.parts.naming import shades
 from pages.shared.session import services
 from pages.shared.session.address import DRAWN, IMAGE, TEST, chosen, index_of_address, selected
@@ -82,6 +83,7 @@ def choose_subject(models: Sequence[Run], class_names: Sequence[str]) -> Subject
     except ConfigError as error:  # a network of own code that is not here
         st.warning(literal(of_error(error)), icon=":material/code:")
         return None
+    say_own_code(models)
     return Subject(image, None, _("as the models see it: {picture}", picture=_prepared(dataset)), logits)
 
 

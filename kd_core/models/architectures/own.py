@@ -17,6 +17,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -174,13 +175,19 @@ def _factory(path: str, digest: str) -> Any:
             _import(name, path, _digest(_file(path)))
         module = sys.modules[name]
     if _digests[name] != digest:
-        log.warning(_changed(f"{path}@{digest}"))
+        _warn(_changed(f"{path}@{digest}"))
     factory = getattr(module, attribute, None)
     if factory is None:
         raise ConfigError(said("{module} has no {factory}", module=name, factory=attribute))
     if not callable(factory):
         raise ConfigError(said("{network} is no function that makes a network", network=path))
     return factory
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Log a sentence once."""
+    log.warning(sentence)
 
 
 def _import(name: str, path: str, digest: str) -> None:
