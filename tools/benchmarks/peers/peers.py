@@ -2,7 +2,7 @@
 
     KD_DATA_DIR=... python tools/benchmarks/peers/peers.py FOLDER [--mdistiller CLONE] [--seeds 5]
 
-FOLDER takes an environment for each library (2 GB in all), the teacher, and what was measured: a round, all peers with
+FOLDER takes an environment for each library (5 GB in all), the teacher, and what was measured: a round, all peers with
 the same seed one after another, is kept when it is through, and a second call goes on. mdistiller is on no index: clone
 its repository first, and say where; it is left out otherwise.
 """
