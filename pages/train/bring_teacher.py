@@ -64,7 +64,7 @@ def bring_teacher(story: StoryConfig) -> None:
 def _ask(uploaded: Any, dataset: str) -> Ask | None:
     """Ask how to read the file; None, and a sentence, where the answer cannot be."""
     left, right = st.columns(2)
-    names = [IT_TELLS, *MODELS, *stock.NAMES, *own.listed()]
+    names = [IT_TELLS, *MODELS, *own.listed(), *stock.NAMES]
     name = left.selectbox(
         _("Its architecture"),
         names,

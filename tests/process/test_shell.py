@@ -347,6 +347,7 @@ def test_an_option_changes_the_model_or_is_refused(home, started, model, words):
         (["--ensemble", "logits"], "one teacher has nothing to average"),
         (["--alpha", "1", "--label-smoothing", "0.1"], "without a hard loss no label is read"),
         (["--hidden", "", "--dropout", "0.2"], "a linear model does not read --dropout"),
+        (["--model", "torchvision/resnet18", "--hidden", "9"], "torchvision/resnet18 does not read --hidden"),
         (["--hidden", "20000-20000-20000-20000"], "and a run has 4.0 GB here: choose fewer or narrower layers"),
         (["--device", "mps"], "this machine has no mps device: choose device auto or cpu"),
         (["--device", "cuda"], "this machine has no cuda device: choose device auto or cpu"),

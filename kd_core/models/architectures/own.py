@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd_core.base.config import ConfigError
 from kd_core.base.process import lacks_memory
-from kd_core.base.templates import said
+from kd_core.base.templates import said, said_by
 from kd_core.models.architectures.architecture import Architecture, ImageShape, settling
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def notice(name: str) -> str:
     try:
         return "" if named(path_of(name)) == name else _changed(name)
     except ConfigError as error:
-        return str(error.args[0])
+        return said_by(error)
 
 
 def check_unchanged(name: str) -> None:
@@ -191,11 +191,12 @@ def _warn(sentence: str) -> None:
 
 
 def _import(name: str, path: str, digest: str) -> None:
-    """Import a module, anew where its file has changed. digest: of the file."""
+    """Import a module, anew where its file has changed, or may have: its package may import it. digest: of the file."""
     with _in_a_sentence(_NOT_IMPORTED, network=path):
-        module = importlib.import_module(name)
-        if _digests.get(name, digest) != digest:
-            importlib.reload(module)
+        if name not in sys.modules:
+            importlib.import_module(name)
+        elif _digests.get(name) != digest:
+            importlib.reload(sys.modules[name])
     _digests[name] = digest
 
 

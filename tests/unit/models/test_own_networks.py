@@ -76,7 +76,7 @@ def evil(tmp_path, monkeypatch):
 def test_a_name_that_is_not_listed_imports_nothing_wherever_it_stands(evil, store):
     model = ModelConfig(name=EVIL)
     assert model.label == "evil:boom"
-    assert "KD_NETWORKS=evil:boom" in own.notice(EVIL)
+    assert own.notice(EVIL).values == {"network": "evil:boom"}  # Said, so that a page can translate it
     for use in (lambda: build.build(model, GREY, 10), lambda: own.named("evil:boom"),
                 lambda: defaults.network("evil:boom")):  # fmt: skip
         with pytest.raises(ConfigError, match="runs only where KD_NETWORKS lists it"):
@@ -196,6 +196,14 @@ def test_a_network_is_counted_though_its_factory_computes(module, monkeypatch):
     assert build.parameter_count(network) == 65 * 3 + 4 * 10
     assert build.multiply_adds(network, GREY) == 64 * 3 + 3 * 10
     memory.memory_of(tiny_config().replace(model=model))
+
+
+def test_a_module_that_its_package_imports_is_the_one_on_disk(module, monkeypatch):
+    package = module(TINY).partition(".")[0]
+    module("from . import nets", name="__init__")
+    permitted(monkeypatch, f"{package}.nets:tiny")
+    module(TINY.replace("4", "5"))
+    assert build.build(permitted(monkeypatch, f"{package}.nets:tiny"), GREY, 10)[0].out_channels == 5
 
 
 def test_batch_norm_stays_as_its_author_made_it_unless_a_momentum_is_set(module, monkeypatch):
