@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "sweep": experiments.sweep,
     "objectives": experiments.objectives,
     "limits": experiments.limits,
+    "mistakes": experiments.mistakes,
     "verify": exchange.verify,
     "ship": exchange.ship,
     "ship-lesson": exchange.ship_lesson,

@@ -33,7 +33,7 @@ from kd_core.cli.options import (
 from kd_core.cli.runs import LAST, find, finished, in_words, open_store, teaching
 from kd_core.data.catalogue import TransferSetConfig, called
 from kd_core.data.own import library
-from kd_core.experiments import comparison, defaults, equal_budget, paper, story
+from kd_core.experiments import broken, comparison, defaults, equal_budget, paper, story
 from kd_core.experiments import sweep as experiments_sweep
 from kd_core.experiments import table as experiments_table
 from kd_core.experiments.limits import catalogue as limits_catalogue
@@ -45,6 +45,7 @@ from kd_core.models.config import MODELS
 from kd_core.runs.run import Run
 from kd_core.runs.store import Store
 from kd_core.training.config import TrainingConfig
+from kd_core.training.mistakes import MISTAKES
 
 Teacher = Annotated[
     str | None,
@@ -294,6 +295,55 @@ def _show_limit(
         beside = limits_outcome.beside(claim, verdict.word)
         say(f"{claim.paper} (arXiv:{claim.arxiv}, {claim.where}): {claim.states} {beside}")
     say(f"{limits_outcome.note(result)} {result.machine}")
+
+
+@takes(TRAINING, Fields(TransferSetConfig, without=("labelled",)))
+def mistakes(
+    values: Values,
+    name: Annotated[str, typer.Argument(help=f"One of {', '.join(MISTAKES)}, or all.")] = "all",
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set, or what you called your own; by default the teacher's, else digits.")
+    ] = None,
+    student: Annotated[str | None, typer.Option(help=f"{STUDENT}; by default what suits the data set.")] = None,
+    teacher: Teacher = None,
+    seeds: Annotated[
+        int, typer.Option(min=1, max=limits_catalogue.MAX_SEEDS, help="Runs right and wrong, seeds 0, 1, …")
+    ] = limits_catalogue.SEEDS,
+    markdown: AsMarkdown = False,
+    as_csv: AsCsv = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask what a mistake costs: train what is missing of each seed, with it and without, and say what came of it."""
+    from kd_core.data import load
+    from kd_core.runs import artifacts
+
+    if name not in ("all", *MISTAKES):
+        raise LabError(f"there is no mistake '{name}': choose one of {', '.join(MISTAKES)}, or all")
+    store = open_store()
+    given = _pair(store, values, dataset and full_name(dataset), student, teacher, broken.usual, "digits")
+    for mistake in MISTAKES if name == "all" else [name]:
+        experiment = broken.experiment(mistake, given)
+        watch.train_missing(store, experiments_table.plan(experiment, range(seeds), store.runs()))
+        cost = broken.cost(
+            experiments_table.redone(experiment, seeds, store.runs()),
+            load.load(given.dataset, storage=store.storage).test_labels.numpy,
+            lambda run_id: artifacts.test_logits(store.folder(run_id)),
+            given,
+        )
+        if cost is None:
+            say(f"No seed has both its runs of '{mistake}' finished: resume what broke off, and ask again.", notices)
+            continue
+        of = {"mistake": mistake, "dataset": given.dataset}
+        print_results(
+            cost.head,
+            [[str(cell) for cell in row] for row in cost.cells],
+            title=experiment.title,
+            form=(form := Form(markdown, as_csv, as_json)),
+            records=[of | {"seed": seed, "difference": by} for seed, by in cost.difference.by_seed.items()],
+        )
+        if not form.for_programs:
+            for sentence in (cost.sentence, cost.note):
+                say(sentence.replace("**", ""))
 
 
 def compare(

@@ -83,10 +83,11 @@ def checked_files(run: Run, checks: Checks) -> None:
         for name in [*checks.passed, export_checks.CONFIG, export_checks.CARD]:
             _download(run, name)
     for file in checks.files:
+        verdict = literal(f"{file.name}: {_(file.in_words)}")
         if not file.passed or file.beyond:
-            st.warning(literal(_(file.in_words)), icon=":material/block:" if not file.kept else ":material/warning:")
+            st.warning(verdict, icon=":material/block:" if not file.kept else ":material/warning:")
         elif file.continues:
-            st.info(literal(_(file.in_words)), icon=":material/check:")
+            st.info(verdict, icon=":material/check:")
         if file.withheld and st.toggle(_("Hand {file} out anyway", file=file.name), key=f"anyway_{file.name}"):
             _download(run, file.name)
     if not run.config.training.int8_aware and checks.file(export_checks.ONNX_INT8).beyond:

@@ -248,6 +248,7 @@ def _words(folder: Path) -> dict[str, list[str]]:
         "recipe": ["main", "--dataset", "digits"],
         "objectives": ["--dataset", "digits", "--seeds", "1"],
         "limits": ["small", "--shipped"],
+        "mistakes": ["class_mean", "--teacher", teacher, "--student", "mlp 8", "--seeds", "1", *tiny[2:]],
         "ship": [],
         "ship-lesson": [],
         "verify": [],

@@ -85,7 +85,7 @@ def planned(store, home, monkeypatch, at_this_machine):
 @pytest.mark.parametrize(
     ("page", "command"),
     [("objectives", ["objectives", "--dataset", "digits"]), ("paper", ["recipe", "main", "--dataset", "digits"]),
-     ("limits", ["limits", "small"])],
+     ("limits", ["limits", "small"]), ("mistakes", ["mistakes", "no_t_squared"])],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_an_experiment_plans_the_same_runs_in_the_shell_and_on_its_page(planned, page, command):

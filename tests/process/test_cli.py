@@ -370,6 +370,26 @@ def test_a_limit_is_tried_by_one_command_its_students_trained_as_one(shell, stor
     assert "unknown data set 'speech'" in shell("limits", "--dataset", "speech").output
 
 
+def test_what_a_mistake_costs_is_asked_by_one_command_of_any_pair(shell, store):
+    shell("train", *QUICK)
+    of = ("mistakes", "no_t_squared", "--teacher", "last", "--student", "mlp 8", "--epochs", "1", "--seeds", "3")
+    done = shell(*of, "--markdown")
+    assert done.exit_code == 0, done.output
+    assert done.stderr.count("finished: ") == 2 * 3
+    assert "| " + " | ".join(broken.ERROR_HEAD) + " |" in done.stdout
+    again = shell(*of, "--json")
+    assert "finished: " not in again.output
+    records = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [(record["mistake"], record["seed"]) for record in records] == [("no_t_squared", seed) for seed in range(3)]
+    right, wrong = (
+        [run for run in store.runs() if run.config.role == "distilled" and run.config.mistake == mistake]
+        for mistake in (None, "no_t_squared")
+    )
+    errors = [{run.config.seed: run.results["test_errors"] for run in runs} for runs in (right, wrong)]
+    assert [record["difference"] for record in records] == [errors[1][seed] - errors[0][seed] for seed in range(3)]
+    assert "there is no mistake 'haste'" in shell("mistakes", "haste").output
+
+
 def test_a_run_is_advised_on_and_what_is_no_student_is_not(shell, store):
     teacher = shell("train", *QUICK)
     student = shell("distill", "--teacher", "last", "--hidden", "8", "--epochs", "2", "--temperature", "2")
