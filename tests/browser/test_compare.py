@@ -147,6 +147,17 @@ def test_a_students_files_are_made_checked_and_downloaded(with_story, new_page, 
     assert path.read_bytes() == kept.read_bytes()
 
 
+def test_a_chart_whose_panels_are_stacked_is_whole_on_a_phone(with_story, new_page):
+    server, _ = with_story
+    page = new_page(width=390, height=844)
+    page.goto(f"{server.address}/compare?closer=Cost")
+    page.locator(".kd-chart[data-drawn]").first.wait_for(timeout=TRAINED_MS)
+    page.wait_for_function(
+        """() => [...document.querySelectorAll(".stElementContainer:has(.kd-chart)")]
+          .every((box) => box.scrollHeight <= box.clientHeight + 1)"""
+    )
+
+
 @pytest.mark.parametrize("part", ["Cost", "Is it real?", "Calibration", "Classes", "Mistakes", "Disagreements"])
 @pytest.mark.parametrize("dark", [False, True])
 def test_compare_fits_a_phone_in_light_and_dark(with_story, new_page, part, dark):

@@ -1,5 +1,6 @@
 export default function ({ data, parentElement, setTriggerValue }) {
   const box = parentElement.querySelector(".kd-chart");
+  if (!box.dataset.drawn) box.style.minHeight = `${data.height}px`; // until it is drawn, taller where its window is narrow
   const draw = async () => {
     const Plotly = await plotly(), figure = themed(data.figure, parentElement);
     if (figure.layout.yaxis?.scaleanchor) // what is square needs no more height than it has width
@@ -12,6 +13,7 @@ export default function ({ data, parentElement, setTriggerValue }) {
       box.dataset.listens = "yes";
       box.on("plotly_click", ({ points: [point] }) => parentElement.kdClicked({ x: String(point.x), y: String(point.y) }));
     }
+    box.style.minHeight = "";
     box.dataset.drawn = Number(box.dataset.drawn || 0) + 1;
   };
   draw().catch((error) => { box.textContent = data.broken.replace("{problem}", error.message); });

@@ -33,8 +33,8 @@ def chart(figure: go.Figure, *, key: str, text: str, clickable: bool = False) ->
         "kd_lab_chart", html='<div class="kd-chart"></div>', js=_SCRIPT, isolate_styles=False
     )
     broken = _("This chart cannot be drawn: {problem}. Reload the page.")
-    data = {"figure": as_json(figure), "text": text, "clickable": clickable, "broken": broken}
-    state = component(key=key, data=data, height=figure.layout.height or "content", on_clicked_change=lambda: None)
+    about = {"height": figure.layout.height or 0, "text": text, "clickable": clickable, "broken": broken}
+    state = component(key=key, data={"figure": as_json(figure), **about}, on_clicked_change=lambda: None)
     return event_of(state, "clicked", lambda place: (str(place["x"]), str(place["y"])))
 
 
