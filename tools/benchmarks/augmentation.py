@@ -77,7 +77,7 @@ OPENING = """\
 
 <!-- Written by tools/benchmarks/augmentation.py: change that, and make this anew. -->
 
-What changing the images in training gains where they are few: photographs of ten traffic signs at 32 pixels, a fifth
+What changing the images in training gains where they are few: photographs of hands that sign digits, 32 pixels, a fifth
 of the {images:,} training images of the split, {test} to test. The student is a {student}, trained for {epochs} epochs
 at batch {batch}; distilled ones at T 4 and alpha 0.9, from a {teacher} that was trained on all training images
 ({teacher_errors} test errors). The students of a seed start from the same weights and see images in the same order. A

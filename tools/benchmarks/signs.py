@@ -50,8 +50,8 @@ OPENING = """\
 
 <!-- Written by tools/benchmarks/signs.py: change that, and make this anew. -->
 
-What a teacher gives where images are few, by `kd.distill` alone, and what augmentation gives beside it. Photographs of
-ten traffic signs at 32 pixels, {test} to test. The teacher, {teacher_label}, learned from all {of:,} training images
+What a teacher gives where images are few, by `kd.distill` alone, and what augmentation gives beside it. Photographs
+of hands that sign digits, 32 pixels, {test} to test. The teacher, {teacher_label}, learned from all {of:,} training images
 and makes {teacher} test errors; the students, {student}, learn from {images} of them, a fifth of each class, drawn
 once. T 4, alpha 0.9, batch 32, learning rate 0.002 and 60 epochs: what the app starts so many images with; 120 epochs
 are those of [Augmentation](augmentation.md). Settings were fixed before the first run and not changed.
