@@ -51,10 +51,10 @@ OPENING = """\
 <!-- Written by tools/benchmarks/signs.py: change that, and make this anew. -->
 
 What a teacher gives where images are few, by `kd.distill` alone, and what augmentation gives beside it. Photographs
-of hands that sign digits, 32 pixels, {test} to test. The teacher, {teacher_label}, learned from all {of:,} training images
-and makes {teacher} test errors; the students, {student}, learn from {images} of them, a fifth of each class, drawn
-once. T 4, alpha 0.9, batch 32, learning rate 0.002 and 60 epochs: what the app starts so many images with; 120 epochs
-are those of [Augmentation](augmentation.md). Settings were fixed before the first run and not changed.
+of hands that sign digits, 32 pixels; {test} to test. The teacher, {teacher_label}, learned from all {of:,} training
+images and makes {teacher} test errors; the students, {student}, learn from {images} of them, a fifth of each class,
+drawn once. T 4, alpha 0.9, batch 32, learning rate 0.002 and 60 epochs: what the app starts so many images with; 120
+epochs are those of [Augmentation](augmentation.md). Settings were fixed before the first run and not changed.
 
 Seeds differ in first weights, in the order, and in the split that chooses the best epoch. Intervals are 95%, Student's
 t, paired by seed; they say nothing of another fifth. {machine}.
