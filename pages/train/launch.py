@@ -98,9 +98,9 @@ def _runs(rows: Sequence[Expected]) -> None:
         hide_index=True,
         placeholder="–",
         column_config={
-            "role": st.column_config.Column(_("role")),
-            "network": st.column_config.Column(_("network")),
-            "parameters": st.column_config.NumberColumn(_("parameters"), format="localized"),
+            "role": st.column_config.Column(_("role"), width="small"),
+            "network": st.column_config.Column(_("network"), width=215),  # the name of one of a library's is long
+            "parameters": st.column_config.NumberColumn(_("parameters"), width=95, format="localized"),
             "multiply-adds": st.column_config.NumberColumn(
                 _("multiply-adds"), format="localized", help=explained(_("multiply-adds"))
             ),
