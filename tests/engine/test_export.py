@@ -347,8 +347,8 @@ def judged(difference, *, rounded=False, images=1000, wrong=0, right=0, size=1.0
 def test_float32_passes_below_the_tolerance_only():
     assert judged(9e-5).passed
     assert not judged(2e-4).passed
-    assert not judged(2e-4, size=90.0).passed
-    assert judged(2e-4, size=1000.0).passed
+    assert judged(2e-4, size=12.0).passed  # as ONNX Runtime adds up what thirty layers of a MobileNetV4 did
+    assert not judged(2e-3, size=12.0).passed
     assert not judged(0.0, wrong=1).passed
     assert "1 of 1,000 test images get another class" in judged(0.0, wrong=1).sentence
 

@@ -40,7 +40,7 @@ from kd_core.runs.run import Run, folder_of
 from kd_core.training.config import RunConfig
 
 TOLERANCE = 1e-4
-"""By how much a float32 logit may differ from the original's, per 100 of the largest logit where that is above 100."""
+"""By how much a float32 logit may differ from the original's, as a share of the largest logit where that is above 1."""
 METADATA = "kd-lab.json"
 """The extra file of a torch.export program: what ONNX and safetensors hold as metadata."""
 BATCH = 250
@@ -204,8 +204,9 @@ def judge(
 ) -> Verdict:
     """Whether an exported file may be handed out, by its logits and the original's of the test set, (N, K) each.
 
-    float32 has to give every image the same class, and no logit further off than TOLERANCE. What is rounded is withheld
-    where it makes more errors than tolerance, a share of the images, and by McNemar's exact test than chance allows.
+    float32 has to give every image the same class, and no logit further off than TOLERANCE has it. What is rounded is
+    withheld where it makes more errors than tolerance, a share of the images, and by McNemar's exact test than chance
+    allows.
     continued: the logits of the run that this one goes on from int8-aware, by which it is judged then.
     """
     difference = float(np.abs(logits.astype(np.float64) - original).max())
@@ -227,7 +228,7 @@ def judge(
         withheld = verdict.beyond and test.sign > 0
         verdict = verdict.replace(passed=not withheld, withheld=withheld, p_value=test.p_value, differing=differing)
     elif np.isfinite(difference):
-        close = difference < TOLERANCE * max(1.0, float(np.abs(original).max()) / 100)
+        close = difference < TOLERANCE * max(1.0, float(np.abs(original).max()))
         verdict = verdict.replace(passed=close and verdict.classes_changed == 0)
     return verdict.replace(sentence=sentence_of(verdict, rounded=rounded))
 
