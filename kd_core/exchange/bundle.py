@@ -281,7 +281,7 @@ def unpack(store: Store, content: bytes, *, browser: str = "") -> str:
     facts, card = bundle.facts, bundle.card
     run = Run(
         **facts.model_dump(exclude={"bundle_format", "id", "results"}),
-        id=_claim(store, facts.id, members[WEIGHTS]),
+        id=_claim(store, facts.id, card.config, members[WEIGHTS]),
         config=card.config,
         results=cast(Results, card.results.model_dump()),
         browser=browser,
@@ -309,14 +309,14 @@ def _plain(flaw: str) -> str:
     return flaw if plain == flaw else plain
 
 
-def _claim(store: Store, run_id: str, weights: bytes) -> str:
+def _claim(store: Store, run_id: str, config: RunConfig, weights: bytes) -> str:
     """An id with an empty folder that is nobody else's: the run's own, or a new one where that is taken."""
     path = store.folder(run_id).path
     candidates = [run_id, new_id()]
     with contextlib.suppress(StoreError, ConfigError):  # nobody's, or a run that this version cannot read
         here = store.get(run_id)
         candidates.remove(run_id)
-        if is_file(path / WEIGHTS) and read_bytes(path / WEIGHTS) == weights:
+        if here.config == config and is_file(path / WEIGHTS) and read_bytes(path / WEIGHTS) == weights:
             raise BundleError(said("This run is here already, as {run}: there is nothing to take in.", run=here.label))
     try:
         for candidate in candidates:

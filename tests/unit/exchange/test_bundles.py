@@ -235,6 +235,18 @@ def test_an_id_that_another_run_has_is_left_to_it(store, there):
     assert store.records(run_id, "step") == there.store.records(there.student, "step")
 
 
+def test_an_altered_bundle_does_not_keep_the_genuine_one_out(store, there):
+    def of_another_rate(content):
+        values = json.loads(content)
+        values.get("config", values)["training"]["learning_rate"] = 0.75
+        return json.dumps(values).encode()
+
+    altered = unpack(store, changed(there.of_student, config__json=of_another_rate, card__json=of_another_rate))
+    assert store.get(altered).config.training.learning_rate == 0.75
+    genuine = unpack(store, there.of_student)
+    assert store.get(genuine).config == there.store.get(there.student).config
+
+
 def test_a_deleted_run_keeps_its_id_and_can_come_back_as_another(store, there):
     first = unpack(store, there.of_student)
     store.delete(first)
