@@ -33,7 +33,7 @@ def _card(model: Model, *, first: bool, awaited: bool) -> None:
     st.markdown(_("accuracy **{accuracy:.2%}**, 95% interval {low:.2%} to {high:.2%}", **interval))
     costs = [
         (_("parameters"), _count(model.costs["parameters"]), _ratio(model, "parameters", first)),
-        (_("size"), f"{(model.costs['size_bytes'] or 0) / 1e6:.2f} MB", _ratio(model, "size_bytes", first)),
+        (_("size"), size(model.costs["size_bytes"]), _ratio(model, "size_bytes", first)),
         (_("multiply-adds"), _count(model.costs["multiply_adds"]), _ratio(model, "multiply_adds", first)),
     ]
     if model.single is not None and model.batched is not None:
@@ -50,6 +50,13 @@ def _card(model: Model, *, first: bool, awaited: bool) -> None:
 
 def _count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
+
+
+def size(size_bytes: int | None) -> str:
+    """Return a size as people write it; a dash where a black box hides it."""
+    if size_bytes is None:
+        return "–"
+    return f"{size_bytes / 1e6:.2f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.1f} kB"
 
 
 def _ratio(model: Model, cost: str, first: bool) -> str:

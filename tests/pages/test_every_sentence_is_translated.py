@@ -50,7 +50,7 @@ ALLOWED = {
     "optimisers, as PyTorch calls them": ("sgd", "adam", "adamw"),
     "augmentation, as its papers call it": ("RandAugment", "mixup", "CutMix"),
     "notation": ("alpha",),
-    "units": ("MB",),
+    "units": ("MB", "kB"),
     "the machine of the results that ship": ("Intel(R) Xeon(R) Processor", "cpu"),
     "a tag and the start of a batch's id, as somebody might have written them": ("shipped", "ship"),
     "the way back to English, for who reads no other language": ("Read in English",),

@@ -14,7 +14,7 @@ from tiny import tiny_config
 from kd_core.base.config import flattened
 from kd_core.models.config import BLACK_BOX, ModelConfig
 from kd_core.runs.run import new_id
-from pages.compare import sections
+from pages.compare import cards, sections
 from pages.runs import table
 from pages.shared import language
 from pages.shared.components.common.browser import COMMON_JS
@@ -189,3 +189,10 @@ def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, phrase):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=ModelConfig(name=model)))
     (text,) = sections.inside(sections.Compared(SimpleNamespace(runs=[run]), {})).text
     assert phrase in text
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "text"), [(None, "–"), (1_320, "1.3 kB"), (99_900, "99.9 kB"), (4_812_345, "4.81 MB")]
+)
+def test_a_small_networks_size_is_not_rounded_to_nothing(size_bytes, text):
+    assert cards.size(size_bytes) == text
