@@ -22,6 +22,8 @@ PATIENCE = 60_000
 IDLE_TURNS = 15
 """How often the browser is idle for 0.1 s without asking Python, until a control is taken for the browser's own. A
 span of time would not do: on a busy machine a browser asks late."""
+IDLE_MS = 2_000
+"""How long a turn waits at most: where something moves on a busy machine, a browser is never idle."""
 POLLING_MS = 50
 STANDS = 3_000
 """Milliseconds that a page at rest has to show what was chosen."""
@@ -99,7 +101,7 @@ window.walk = (() => {
 
   const heard_of = async (before) => { // whether Python is asked, once the browser has nothing else to do
     for (let turn = 0; turn < IDLE_TURNS && clock.asked <= before; turn++)
-      await new Promise((done) => requestIdleCallback(() => setTimeout(done, 100)));
+      await new Promise((done) => requestIdleCallback(() => setTimeout(done, 100), { timeout: IDLE_MS }));
     return clock.asked > before;
   };
 
@@ -174,7 +176,7 @@ def _script() -> str:
         "RUN": ForwardMsgMetadata.RUN_FIELD_NUMBER,
         "PARTS_OF_RUN": RunIdentity.FRAGMENT_IDS_FIELD_NUMBER,
     }
-    numbers["IDLE_TURNS"] = IDLE_TURNS
+    numbers |= {"IDLE_TURNS": IDLE_TURNS, "IDLE_MS": IDLE_MS}
     return "".join(f"const {name} = {number};" for name, number in numbers.items()) + SCRIPT
 
 
