@@ -22,6 +22,7 @@ from kd_core.experiments.advice.memorised import memorised
 from kd_core.jobs import execute, queue
 from kd_core.jobs.execute_group import execute_group
 from kd_core.jobs.turns import FEWEST_TOGETHER, Limits
+from kd_core.models.architectures import own
 from kd_core.runs import checks as runs_checks
 from kd_core.runs.events import Event
 from kd_core.runs.run import StoreError, new_id
@@ -106,7 +107,9 @@ def _ended(store: Store, run_id: str, signalled: int | None) -> str:
         say(f"run {run_id} failed: {run.message}", notices, "red")
         raise typer.Exit(FAILED)
     if run.status == "paused":
-        say(f"paused: python -m kd_core resume {run_id} goes on", notices)
+        name = run.config.model.name
+        listed = f"{own.LISTED}={own.path_of(name)} " if own.known(name) else ""
+        say(f"paused: {listed}python -m kd_core resume {run_id} goes on", notices)
         raise typer.Exit(ENDED if signalled in ENDING else PAUSED)
     if not run.results:
         return f"run {run_id} {run.status}. {run.message or ''}"

@@ -23,6 +23,7 @@ from kd_core.jobs.dispatch import Dispatcher, Wish
 from kd_core.jobs.execute import Request
 from kd_core.jobs.findings import Finding
 from kd_core.jobs.turns import Limits, Span, forecast, is_grid, turns
+from kd_core.models.architectures import own
 from kd_core.runs import progress
 from kd_core.runs.checks import check
 from kd_core.runs.run import ACTIVE, Run
@@ -138,16 +139,16 @@ class Jobs:
                     wanted=count,
                 )
             )
-        own, most = sum(browser in browsers for browsers in active), self.limits.browser
-        if count and browser is not None and own + count > most:
+        theirs, most = sum(browser in browsers for browsers in active), self.limits.browser
+        if count and browser is not None and theirs + count > most:
             raise ConfigError(
                 said(
                     "{own} of your runs wait or are at work, and this server takes {most} at most from one browser:"
                     " with {more} more it would be {total}; wait until some have ended, or stop some",
-                    own=own,
+                    own=theirs,
                     most=most,
                     more=count,
-                    total=own + count,
+                    total=theirs + count,
                 )
             )
         with contextlib.suppress(OSError):
@@ -244,13 +245,18 @@ class Jobs:
         """Find something out of runs of one data set, when a worker is free; Store.finding has the result.
 
         What waits already is not asked for twice. browser: on whose behalf: browsers take turns. Raises LabError where
-        too much waits, of all together or, unless privileged, of this browser.
+        too much waits, of all together or, unless privileged, of this browser, and where own code may not run here:
+        that is no finding, which would be kept.
         """
+        run_ids = [*run_ids]
+        for model in {run.config.model for run in self.store.some(run_ids)}:
+            if model.own:
+                own.check_permitted(own.path_of(model.name))
         what, wishes = (kind, tuple(sorted(run_ids))), self._dispatcher.wishes
         if what in wishes or any(work.finding == what for work in list(self._dispatcher.roster.works.values())):
             return
-        own = sum(wish.browser == browser for wish in list(wishes.values()))
-        if len(wishes) >= MAX_FINDINGS or (not privileged and own >= MAX_FINDINGS_PER_BROWSER):
+        theirs = sum(wish.browser == browser for wish in list(wishes.values()))
+        if len(wishes) >= MAX_FINDINGS or (not privileged and theirs >= MAX_FINDINGS_PER_BROWSER):
             raise LabError(said("Enough waits to be measured or written already: look again once some of it is done."))
         wishes[what] = Wish(browser, time.monotonic())
         self._dispatcher.send()

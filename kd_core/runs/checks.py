@@ -20,6 +20,8 @@ def check(store: Store, configs: dict[str, RunConfig], most_bytes: float = math.
     compare, or as the continuation of a run that left no weights or is another network.
     """
     for config in configs.values():
+        if config.model.own:
+            own.check_trainable(config.model.name)
         if config.continues is not None:
             _check_continued(store, config, config.continues)
         teachers = config.distillation.teachers if config.distillation else ()

@@ -90,12 +90,21 @@ def notice(name: str) -> str:
 
 def check_unchanged(name: str) -> None:
     """Raise ConfigError where a network was built by other code than its name says: training would be of another."""
-    path, _, digest = name.partition("@")
-    if _digests[path.partition(":")[0]] != digest:
+    path = path_of(name)
+    _check_same(name, f"{path}@{_digests[path.partition(':')[0]]}")
+
+
+def check_trainable(name: str) -> None:
+    """Raise ConfigError where a network may not be imported here, or its file is another than its name says."""
+    _check_same(name, named(path_of(name)))
+
+
+def _check_same(name: str, now: str) -> None:
+    if now != name:
         raise ConfigError(
             said(
                 "the code of {network} has changed since this run was set up: put it back, or start a new run",
-                network=path,
+                network=path_of(name),
             )
         )
 

@@ -16,10 +16,11 @@ from kd_core.cli.app import app
 from kd_core.exchange import bundle
 from kd_core.experiments import defaults
 from kd_core.experiments.story import StoryConfig
+from kd_core.jobs.queue import Jobs
 from kd_core.models import build
 from kd_core.models.architectures import own
 from kd_core.models.config import ModelConfig
-from kd_core.runs import artifacts
+from kd_core.runs import artifacts, checks
 from kd_core.runs.store import Store
 from kd_core.training import memory
 from kd_core.training.loop import Training
@@ -233,3 +234,24 @@ def test_changed_code_is_used_with_a_warning_and_trained_no_further(module, monk
     assert build.build(again, GREY, 10)[0].out_channels == 5  # the file as it is, in the same process
     with pytest.raises(ConfigError, match="these weights do not fit"):
         artifacts.load_model(store.folder(run_id), digits)
+
+
+def test_code_that_is_not_listed_is_neither_resumed_nor_a_finding(evil, store):
+    run_id = train_here(store, tiny_config().replace(model=ModelConfig(name=EVIL)))
+    before = store.get(run_id)
+    queue = Jobs(store)
+    for use in (lambda: queue.find_out("inside", [run_id]), lambda: queue.resume(run_id)):
+        with pytest.raises(ConfigError, match="runs only where KD_NETWORKS lists it"):
+            use()
+    queue.close()
+    assert CliRunner().invoke(app, ["resume", run_id]).exit_code == 2
+    assert store.get(run_id) == before
+    assert store.finding("inside", [run_id]) is None
+
+
+def test_a_run_of_code_that_changed_is_refused_before_it_is_entered(module, monkeypatch, store):
+    name = module(TINY)
+    config = tiny_config().replace(model=permitted(monkeypatch, f"{name}:tiny"))
+    module(TINY + "\n# another\n")
+    with pytest.raises(ConfigError, match="has changed since this run was set up"):
+        checks.check(store, {"new": config})
