@@ -79,6 +79,20 @@ def chromium():
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def korean_font(chromium):
+    """Glyphs of Korean's own widths: without them each letter is a narrow box, and what is too long fits."""
+    page = chromium.new_page()
+    widths = page.evaluate("""() => {
+      const context = document.createElement("canvas").getContext("2d");
+      return ["\\uac00", "\\u0378"].map((letter) => context.measureText(letter).width);
+    }""")
+    page.close()
+    if widths[0] == widths[1]:  # as wide as a letter that is none
+        message = "no Korean font on this machine: apt-get install fonts-nanum"
+        pytest.fail(message) if os.environ.get("KD_NO_SKIPS") else pytest.skip(message)
+
+
 @pytest.fixture
 def fresh_server(tmp_path):
     """A server that no browser has visited."""

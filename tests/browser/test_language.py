@@ -47,6 +47,7 @@ def widest(page):
     return max(page.evaluate(widths))
 
 
+@pytest.mark.usefixtures("korean_font")
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("path", PAGES)
 def test_each_page_is_in_korean_and_fits(server_as_it_ships, new_page, path, size):
@@ -138,6 +139,7 @@ def test_filters_of_the_runs_stand_in_the_other_language(server_as_it_ships, new
         expect(page.locator("[data-tag]", has_text=word)).to_have_count(1)
 
 
+@pytest.mark.usefixtures("korean_font")
 def test_what_streamlit_says_of_its_own_is_korean_too(server_as_it_ships, new_page):
     page = new_page(width=900)
     shown(page, f"{server_as_it_ships}/runs?lang=ko")
@@ -151,6 +153,7 @@ def test_what_streamlit_says_of_its_own_is_korean_too(server_as_it_ships, new_pa
     expect(page.get_by_role("button", name="4.0 제거", exact=True)).to_have_count(1)
 
 
+@pytest.mark.usefixtures("korean_font")
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_nothing_lies_over_what_closes_the_drawer_on_a_phone(server_as_it_ships, new_page, lang):
     page = new_page(width=390, height=844)
@@ -161,6 +164,7 @@ def test_nothing_lies_over_what_closes_the_drawer_on_a_phone(server_as_it_ships,
         expect(page.get_by_test_id("stSidebarNavLink").first).to_be_hidden()
 
 
+@pytest.mark.usefixtures("korean_font")
 def test_a_charts_title_breaks_where_a_phone_is_too_narrow_for_it(server_as_it_ships, new_page):
     page = new_page(width=390, height=844)
     shown(page, f"{server_as_it_ships}/lesson?lang=ko&lesson=compare")
