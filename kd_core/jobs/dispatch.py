@@ -48,7 +48,7 @@ TICK_SECONDS = 1.0
 SLICE_SECONDS = 30.0
 """How long a run keeps its worker while runs of browsers that have none at work, or a finding, wait for one."""
 MOST_LOSSES = 3
-"""How many workers a run may lose before it is given up."""
+"""How many workers a run or a finding may lose before it is given up."""
 SECONDS_BETWEEN_SIGNS = 20.0
 """Of life, that the owner of runs gives, so that other hosts know when it is gone."""
 BROKEN_OFF = said("The process that trained it broke off.")
@@ -87,11 +87,12 @@ class Roster:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.waiting: dict[str, Run] = {}  # by id, in the order of their coming
+        self.wishes: dict[tuple[Finding, tuple[str, ...]], Wish] = {}  # findings, in the same order
         self.works: dict[str, Work] = {}  # key -> what a worker has
         self.served: dict[str, float] = {}  # browser -> when it last got a worker
         self._came: dict[str, int] = {}  # run id -> its number by their coming
         self._given: dict[str, str] = {}  # run id -> key of the work it is part of, until it has ended
-        self._losses: Counter[str] = Counter()  # workers that a run has lost
+        self._losses: Counter[object] = Counter()  # workers that a run or a finding has lost
         self._numbers = itertools.count(1)
 
     def running(self) -> dict[str, Work]:
@@ -141,6 +142,7 @@ class Roster:
         if work.finding:
             kind, run_ids = work.finding
             self.store.save_finding(kind, run_ids, _result(kind, work.task))
+            self._losses.pop(work.finding, None)
         for run_id in work.run_ids:
             self._end_run(run_id, work)
         del self.works[key]
@@ -166,9 +168,7 @@ class Roster:
         work = self.works[key]
         killed = blamed and work.worker.host == HERE and memory_kills() > work.kills
         if work.finding:
-            kind, run_ids = work.finding
-            problem = said("The {kind} was not found out: its worker was lost.", kind=CALLED[kind])
-            self.store.save_finding(kind, run_ids, {"problem": kept(problem)})
+            self._lose_finding(work.finding, work, give_up=killed, blamed=blamed)
         going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
         given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
         for run_id in going:
@@ -185,6 +185,15 @@ class Roster:
         del self.works[key]
         with contextlib.suppress(Exception):  # its scheduler may be gone
             work.task.cancel()
+
+    def _lose_finding(self, what: tuple[Finding, tuple[str, ...]], work: Work, *, give_up: bool, blamed: bool) -> None:
+        if give_up or self._losses[what] + blamed >= MOST_LOSSES:
+            problem = said("The {kind} was not found out: its worker was lost.", kind=CALLED[what[0]])
+            self.store.save_finding(*what, {"problem": kept(problem)})
+            self._losses.pop(what, None)
+        else:
+            self._losses[what] += blamed
+            self.wishes.setdefault(what, Wish(work.browser, work.began))
 
     def end_those_that_cannot_start(self) -> None:
         """End waiting runs whose users asked for it, and those that will never have their teacher."""
@@ -225,7 +234,6 @@ class Dispatcher:
         self.store = store
         self.trouble = self._enter_orphans()
         self.roster = Roster(store)
-        self.wishes: dict[tuple[Finding, tuple[str, ...]], Wish] = {}  # in the order of their coming
         self.lineup: tuple[tuple[str, int | None], ...] = ()
         self.crew: dict[str, list[bool]] = {}
         self._scheduler, self._at_once = scheduler, at_once
@@ -441,7 +449,7 @@ class Dispatcher:
 
     def _held_host(self) -> str | None:
         """Choose the host that gets no more runs, because a finding has waited for its turn for long enough."""
-        oldest = min((wish.since for wish in list(self.wishes.values())), default=math.inf)
+        oldest = min((wish.since for wish in list(self.roster.wishes.values())), default=math.inf)
         if self._cluster is None or time.monotonic() - oldest < SLICE_SECONDS:
             return None
         return quietest_host(self._cluster.workers(), self.roster.works.values())
@@ -456,7 +464,7 @@ class Dispatcher:
         self._submit(key, worker, execute_on_worker, run_ids, absent, reached, run_ids=tuple(going))
 
     def _dispatch_findings(self) -> None:
-        browsers = {what: wish.browser for what, wish in list(self.wishes.items())}
+        browsers = {what: wish.browser for what, wish in list(self.roster.wishes.items())}
         at_work = Counter(work.browser for work in self.roster.works.values() if work.finding)
         for what in turns(browsers, at_work, self._found_for):
             kind, run_ids = what
@@ -465,7 +473,7 @@ class Dispatcher:
                 key, runs = f"{kind}-{time.time_ns()}", self.store.some(run_ids)
                 self._submit(key, worker, find_on_worker, kind, runs, browser=browsers[what], finding=what)
                 self._found_for[browsers[what]] = time.monotonic()
-                del self.wishes[what]
+                del self.roster.wishes[what]
 
     def _submit(
         self,

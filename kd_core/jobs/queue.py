@@ -252,7 +252,7 @@ class Jobs:
         for model in {run.config.model for run in self.store.some(run_ids)}:
             if model.own:
                 own.check_permitted(own.path_of(model.name))
-        what, wishes = (kind, tuple(sorted(run_ids))), self._dispatcher.wishes
+        what, wishes = (kind, tuple(sorted(run_ids))), self._dispatcher.roster.wishes
         if what in wishes or any(work.finding == what for work in list(self._dispatcher.roster.works.values())):
             return
         theirs = sum(wish.browser == browser for wish in list(wishes.values()))

@@ -103,10 +103,11 @@ SHOWN = {
 
 def assert_shown(page, selector):
     """What a step speaks of stands in the first viewport."""
-    shown = page.locator(selector).first
-    expect(shown).to_be_visible()
-    box = shown.bounding_box()
-    assert box["y"] + box["height"] <= 720, selector
+    stands = """(selector) => {
+      const box = document.querySelector(selector)?.getBoundingClientRect();
+      return box?.height > 0 && box.bottom <= 720;
+    }"""
+    page.wait_for_function(stands, arg=selector)  # by what stands at one moment: a page draws it anew
 
 
 LEITMOTIF = "{models}: **{subject}**, and a little **{likest}**"

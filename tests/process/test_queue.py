@@ -715,7 +715,7 @@ def test_a_browser_asks_for_so_much_to_be_found_out_and_others_still_may(limited
     monkeypatch.setattr(jobs_queue, "MAX_FINDINGS", 4)
     with pytest.raises(LabError, match="Enough waits"):
         limited.find_out("inside", ["e"], "carl", privileged=True)
-    assert len(limited._dispatcher.wishes) == 4
+    assert len(limited._dispatcher.roster.wishes) == 4
 
 
 def test_two_who_ask_for_the_last_place_at_once_do_not_both_get_it(limited):
@@ -846,6 +846,19 @@ def test_a_worker_killed_for_memory_says_so_and_its_run_is_not_retried(idle, mon
     roster.lose("key", blamed=True)
     run = idle.store.get(run_id)
     assert (run.status, run.message) == (("interrupted", jobs_dispatch.KILLED) if killed else ("queued", LOST_WORKER))
+
+
+@pytest.mark.parametrize("blamed", [True, False])
+def test_a_finding_whose_worker_is_lost_is_asked_of_another(idle, blamed):
+    roster, what = idle._dispatcher.roster, ("speed", ("x",))
+    for _loss in range(2):
+        roster.works["key"] = work_of(finding=what)
+        roster.lose("key", blamed=blamed)
+        assert idle.store.finding(*what) is None
+        assert roster.wishes.pop(what).browser == ""
+    roster.works["key"] = work_of(finding=what)
+    roster.lose("key", blamed=blamed)
+    assert ("problem" in (idle.store.finding(*what) or {}), [*roster.wishes]) == (blamed, [] if blamed else [what])
 
 
 def test_a_broken_off_run_says_so_though_the_store_failed_at_first(idle, monkeypatch):
