@@ -38,6 +38,8 @@ __all__ = [
 ]
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
+SECONDS_BETWEEN_LOOKS = 0.02
+"""At whether a script that has ended is done with telling."""
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
 """What a tab may ask of Streamlit. The rest is for who develops an app: to empty the caches, for one, which all share
 and which hold the store and the queue."""
@@ -86,23 +88,31 @@ def watch_no_files(_: Callable[[Any], None]) -> Callable[[Any], None]:
     return lambda session: None
 
 
-def ignore_timers_while_busy(request_rerun: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Patch AppSession.request_rerun: ignore a fragment's timer while the session's script runs or waits to run.
+def draw_no_fragment_meanwhile(request_rerun: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch AppSession.request_rerun: a fragment waits for what the session's script still has to tell the browser.
 
-    Fault: Streamlit draws the fragment afterwards, on the page that the browser showed when the timer rang. A page that
-    was opened meanwhile loses all but what stands above it, and a click on a link that waits for its turn is taken for
-    one on the old page. The timer asks again anyway.
-    Still needed: open another page, again and again, while a page with a polling fragment is being drawn.
+    Fault: Streamlit draws a fragment whose timer rang while a page was drawn afterwards, on the page that the browser
+    showed before. A page that was opened meanwhile loses all but what stands above it, and a click on a link that waits
+    for its turn is taken for one on the old page. Where the script has ended, a fragment gets a new runner, and what
+    the old one said last is dropped, if the event loop has not come to it: parts of a page are missing then ("Bad delta
+    path index"), or all of it stays grey, since it never ends.
+    A timer is ignored, as it asks again anyway; a click in a fragment is heard once all was told.
+    Still needed: open another page, again and again, while a page with a polling fragment is being drawn, on a busy
+    machine.
     """
     from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
-    def request_rerun_unless_busy(session: Any, client_state: Any) -> None:
-        runner = session._scriptrunner
-        busy = runner is not None and runner._requests._state != ScriptRequestType.STOP
-        if not (busy and client_state is not None and client_state.is_auto_rerun):
-            request_rerun(session, client_state)
+    def request_rerun_in_turn(session: Any, client_state: Any) -> None:
+        runner = session._scriptrunner  # None once all that it had to tell was sent
+        if runner is not None and client_state is not None and client_state.fragment_id:
+            if client_state.is_auto_rerun:
+                return
+            if runner._requests._state == ScriptRequestType.STOP:
+                session._event_loop.call_later(SECONDS_BETWEEN_LOOKS, request_rerun_in_turn, session, client_state)
+                return
+        request_rerun(session, client_state)
 
-    return request_rerun_unless_busy
+    return request_rerun_in_turn
 
 
 def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -340,7 +350,7 @@ FRAME = """
 PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.pages_manager:PagesManager.uses_pages_directory": ignore_pages_folder,
     "streamlit.runtime.app_session:AppSession.register_file_watchers": watch_no_files,
-    "streamlit.runtime.app_session:AppSession.request_rerun": ignore_timers_while_busy,
+    "streamlit.runtime.app_session:AppSession.request_rerun": draw_no_fragment_meanwhile,
     "streamlit.runtime.app_session:AppSession.handle_backmsg": hear_what_is_shown,
     "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
     "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.reset": take_no_old_address,
