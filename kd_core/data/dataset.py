@@ -24,7 +24,7 @@ PROBED_BYTES = 250_000_000
 """Of training images, and of test images, that are looked at to choose the probes."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A whole data set, in memory; one too large for that has images that are read from its file as they are indexed.
 
@@ -43,6 +43,11 @@ class Dataset:
     std: float
     streamed: bool = False
     train_groups: Tensor | None = None
+
+    def __repr__(self) -> str:
+        train, shape = len(self.train_labels), tuple(self.train_images.shape[1:])
+        counts = f"{train:,} training and {len(self.test_labels):,} test examples of {len(self.class_names)} classes"
+        return f"<{self.name}: {counts}, each {shape}>"
 
     @classmethod
     def measured(

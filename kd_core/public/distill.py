@@ -6,6 +6,7 @@ The losses, the loop and the statistics are those of the app; nothing of them is
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 import torch
@@ -88,7 +89,7 @@ def which_loss(
     student: Student,
     teacher: Teacher,
     data: Data,
-    objectives: Sequence[str] = ("hinton", "logit_standardisation", "dkd", "dist", "nkd"),
+    objectives: str | Sequence[str] = ("hinton", "logit_standardisation", "dkd", "dist", "nkd"),
     alpha: float = 0.9,
     seeds: int | Iterable[int] = 3,
     preprocess: Preprocess | None = None,
@@ -101,6 +102,9 @@ def which_loss(
     Arguments are those of distill. The result says which of them make fewer errors than the baseline or than Hinton's,
     after Holm's correction for so many comparisons.
     """
+    objectives = (objectives,) if isinstance(objectives, str) else tuple(objectives)
+    if not objectives:
+        raise ConfigError("objectives names at least one, such as dkd")
     if "hinton" not in objectives:
         objectives = ("hinton", *objectives)
     settings = {
@@ -212,7 +216,10 @@ def _check_augmentation(settings: TrainingConfig, given: Given) -> None:
 
 
 def _seeds(seeds: int | Iterable[int]) -> list[int]:
-    chosen = list(range(seeds)) if isinstance(seeds, int) else list(dict.fromkeys(seeds))
+    try:
+        chosen = list(range(seeds)) if isinstance(seeds, int) else [index(seed) for seed in dict.fromkeys(seeds)]
+    except TypeError as error:
+        raise ConfigError(f"seeds is how many, such as 3, or which, such as [0, 1], not {seeds!r}") from error
     if not chosen:
         raise ConfigError("seeds must be at least 1")
     return chosen

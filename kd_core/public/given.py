@@ -30,7 +30,7 @@ class DataError(ConfigError):
     """Examples or networks that do not fit together; a sentence says why and what to do."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Given(Dataset):
     """Examples of anybody's, in memory: inputs (N, …) of any number type, as the networks or preprocess read them.
 
@@ -55,6 +55,11 @@ class Given(Dataset):
             raise DataError(
                 "data is a pair, (train, test): errors are counted on a test set that nothing was trained on, so split"
                 " one off if there is none"
+            )
+        if hasattr(data[0], "dtype"):
+            raise DataError(
+                "data is a pair of arrays: give (train, test), each a pair of inputs and labels, such as"
+                " ((inputs, labels), (test_inputs, test_labels))"
             )
         (train, train_labels), (test, test_labels) = (
             _read(part, name) for part, name in zip(data, ("training", "test"), strict=True)
@@ -84,6 +89,11 @@ class Given(Dataset):
         return max(1, min(1000, NUMBERS_AT_ONCE // max(1, self.train_images[0].numel())))
 
     @property
+    def tests_on_training(self) -> bool:
+        """Whether the test set is the training set."""
+        return torch.equal(self.train_images, self.test_images)
+
+    @property
     def probes(self) -> Tensor:
         """None: nobody watches."""
         return torch.empty(0, dtype=torch.int64)
@@ -102,7 +112,13 @@ def student_maker(student: nn.Module | Callable[[], nn.Module]) -> Callable[[], 
     """What makes a fresh student: copies of a module with its weights, or what a function or class makes."""
     if not isinstance(student, nn.Module) and not callable(student):
         raise DataError(f"student is a torch module, or a function that makes one, not {_kind(student)}")
-    made = student if isinstance(student, nn.Module) else student()
+    try:
+        made = student if isinstance(student, nn.Module) else student()
+    except TypeError as error:  # of arguments that it lacks, most of all
+        raise DataError(
+            f"student is called without arguments, and raises: {error}. Give a function that needs none, such as"
+            " lambda: Net(10)"
+        ) from error
     if not isinstance(made, nn.Module):
         raise DataError(f"student makes {_kind(made)}: it has to return a torch module")
     if not any(parameter.requires_grad for parameter in made.parameters()):
@@ -112,7 +128,8 @@ def student_maker(student: nn.Module | Callable[[], nn.Module]) -> Callable[[], 
 
 def teachers_of(teacher: nn.Module | Sequence[nn.Module]) -> list[nn.Module]:
     """Copies of the teachers in eval mode, which nothing changes: their owner's stay as they are."""
-    teachers = [teacher] if isinstance(teacher, nn.Module) else list(teacher)
+    several = teacher if isinstance(teacher, list | tuple) else []
+    teachers = [teacher] if isinstance(teacher, nn.Module) else [*several]
     if not teachers or not all(isinstance(each, nn.Module) for each in teachers):
         raise DataError(f"teacher is a trained torch module, or a list of several, not {_kind(teacher)}")
     return [copy.deepcopy(each).eval() for each in teachers]
@@ -125,10 +142,18 @@ def class_count(model: nn.Module, given: Given, whose: str) -> int:
         given.normalise(first)
     except Exception as error:  # anybody's function
         raise DataError(f"preprocess cannot read inputs of the shape {_shape(first)}: {error}") from error
+    outputs: list[Any] = []
+    hook = model.register_forward_hook(lambda _model, _inputs, output: outputs.append(output))
     try:
         logits = given.logits(model, first)
     except Exception as error:  # anybody's network
+        if outputs and not isinstance(outputs[-1], Tensor):
+            raise DataError(
+                f"the {whose} gives {_kind(outputs[-1])}: wrap it in a module whose forward returns the logits, (N, K)"
+            ) from error
         raise DataError(f"the {whose} cannot read inputs of the shape {_shape(first)}: {error}") from error
+    finally:
+        hook.remove()
     if logits.ndim != 2 or len(logits) != len(first):
         raise DataError(
             f"of {len(first)} inputs the {whose} gives the shape {_shape(logits)}: a classifier gives logits, (N, K)"
@@ -228,6 +253,8 @@ def _unreadable(name: str, kind: str) -> NoReturn:
 
 
 def _kind(value: object) -> str:
+    if value is None:
+        return "None"
     return f"a {type(value).__name__}" + (f" of {len(value)}" if isinstance(value, tuple | list) else "")
 
 

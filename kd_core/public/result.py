@@ -17,14 +17,17 @@ from kd_core.evaluation import accuracy, claims, statistics
 from kd_core.evaluation.accuracy import Logits
 from kd_core.evaluation.claims import SeedDifference
 from kd_core.public import shown
-from kd_core.public.given import Given
+from kd_core.public.given import DataError, Given
 from kd_core.training.config import Recipe
 from kd_core.training.records import EpochRecord
 
 
-def as_path(path: AnyPath | str) -> AnyPath:
-    """A file's path, however it was written."""
-    return Path(path).expanduser() if isinstance(path, str) else path
+def as_path(path: AnyPath | str, ending: str) -> AnyPath:
+    """A file's path, however it was written. Raises DataError where it does not end as its kind does."""
+    file = Path(path).expanduser() if isinstance(path, str) else path
+    if file.suffix != ending:
+        raise DataError(f"{file.name} does not end in {ending}, which is what is written: call it so")
+    return file
 
 
 def errors_of(runs: "Mapping[int, Trained]", labels: accuracy.Labels) -> dict[int, int]:
@@ -102,6 +105,11 @@ class Result:
     def notes(self) -> list[str]:
         """What whoever reads the verdict has to know."""
         notes = []
+        if self.data.tests_on_training:
+            notes.append(
+                "Training and test set are the same examples: the errors are of what was trained on. Split some off"
+                " as a test set."
+            )
         worse = self.teacher_errors - float(self.errors["baseline"].mean())
         if worse > 0:
             notes.append(
@@ -174,21 +182,24 @@ class Result:
         return self.baseline_runs[self.seed].model
 
     def save(self, path: AnyPath | str) -> None:
-        """Write the student's weights as safetensors, what they are in its header. Raises SaveError."""
-        tensors.save_tensors(as_path(path), self.student.state_dict(), self._described())
+        """Write the student's weights as safetensors, what they are in its header.
+
+        Raises SaveError, and DataError for a file whose name does not end in .safetensors.
+        """
+        tensors.save_tensors(as_path(path, ".safetensors"), self.student.state_dict(), self._described())
 
     def export(self, path: AnyPath | str, *, classify: bool = False) -> None:
         """Write the student as ONNX: input "images" (N, …), what preprocess reads; output "logits" (N, K).
 
         classify: write classify.py beside it, which says what is on a photograph; it needs no torch and no KD Lab.
         The file is run by ONNX Runtime on the test set before this returns. Raises LabError where the network cannot be
-        written so, or gives other classes than here.
+        written so, or gives other classes than here, and for a file whose name does not end in .onnx.
         """
         from kd_core.public import deploy
 
         original = self.student_runs[self.seed].test_logits
         notes = self._described()
-        deploy.write_onnx(as_path(path), self.student, self.data, original, notes, classify=classify)
+        deploy.write_onnx(as_path(path, ".onnx"), self.student, self.data, original, notes, classify=classify)
 
     def plot(self, backend: str | None = None) -> Any:
         """Test errors of baseline and distilled student, a line a seed, with plotly or matplotlib.

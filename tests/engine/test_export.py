@@ -304,8 +304,8 @@ def test_a_program_for_a_fixed_number_of_images_fills_it_with_its_picture(
     photographed(digits.test_images[5][0].numpy()).save(folder / "photo.jpg")
     printed = in_this_process(folder, ["photo.jpg"], monkeypatch, capsys)
     image = picture.read_picture((folder / "photo.jpg").read_bytes())[None, None]
-    expected = torch.softmax(torch.from_numpy(artifacts.load_trained(store.folder(run.id))(image)[0]), dim=0).numpy()
-    np.testing.assert_allclose([float(line.split("\t")[1]) for line in printed.splitlines()], expected, atol=1e-5)
+    expected = torch.from_numpy(artifacts.load_trained(store.folder(run.id))(image)[0]).softmax(dim=0).tolist()
+    assert_best_first(printed, digits.class_names, expected)
 
 
 def test_what_a_visitor_wants_written_anew_is_written_so(store, run):
@@ -418,6 +418,16 @@ def images_of(store, run, *, digits=True):
     return snippets.Images((1, 28, 28), trained.class_names, trained.mean, trained.std, digits)
 
 
+def assert_best_first(printed, class_names, probabilities):
+    """What a classify.py printed: a class and its probability a line, the most probable first."""
+    rows = [line.split("\t") for line in printed.splitlines()]
+    shares = [float(share) for _, share in rows]
+    assert shares == sorted(shares, reverse=True)
+    assert {name: share for (name, _), share in zip(rows, shares, strict=True)} == pytest.approx(
+        dict(zip(class_names, map(float, probabilities), strict=True)), abs=1e-5
+    )
+
+
 def in_this_process(folder, words, monkeypatch, capsys):
     """The output of folder's classify.py, without the seconds that torch takes to be imported."""
     monkeypatch.chdir(folder)
@@ -461,13 +471,10 @@ def test_each_kinds_snippet_reads_a_photographed_digit_as_the_app_does(
             printed = in_a_process_of_its_own(folder, words)
         else:
             printed = in_this_process(folder, words, monkeypatch, capsys)
-        rows = [line.split("\t") for line in printed.splitlines()]
-        assert [name for name, _ in rows] == list(digits.class_names)
-        expected = torch.softmax(torch.from_numpy(logits) / temperature, dim=0).numpy()
-        np.testing.assert_allclose([float(share) for _, share in rows], expected, atol=1e-5)
+        assert_best_first(printed, digits.class_names, torch.from_numpy(logits / temperature).softmax(dim=0).tolist())
 
 
-def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, monkeypatch, capsys):
+def test_a_snippet_for_other_pictures_takes_their_middle(store, run, digits, tmp_path, monkeypatch, capsys):
     folder = as_in_downloads(store, run, tmp_path / "new", export_checks.PROGRAM)
     file = export_checks.download_name(run.id, export_checks.PROGRAM)
     program = snippets.python_snippet(export_checks.PROGRAM, file, images_of(store, run, digits=False))
@@ -477,8 +484,7 @@ def test_a_snippet_for_other_pictures_takes_their_middle(store, run, tmp_path, m
     printed = in_this_process(folder, ["picture.png"], monkeypatch, capsys)
     image = picture.read_for((folder / "picture.png").read_bytes(), (1, 28, 28))[None]
     logits = artifacts.load_trained(store.folder(run.id))(image)[0]
-    expected = torch.softmax(torch.from_numpy(logits), dim=0).numpy()
-    np.testing.assert_allclose([float(line.split("\t")[1]) for line in printed.splitlines()], expected, atol=1e-5)
+    assert_best_first(printed, digits.class_names, torch.from_numpy(logits).softmax(dim=0).tolist())
 
 
 def test_the_browser_snippet_pins_its_library_and_names_the_classes():

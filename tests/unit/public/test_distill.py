@@ -228,6 +228,11 @@ class Silent(nn.Module):
         return inputs[:, :CLASSES]
 
 
+class Dictionary(nn.Linear):
+    def forward(self, inputs):
+        return {"logits": super().forward(inputs)}
+
+
 IMAGES = torch.rand(30, 3, 8, 8), torch.arange(30) % CLASSES
 FLOATS = {"data": (IMAGES, IMAGES)} | dict.fromkeys(
     ("student", "teacher"), nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES))
@@ -240,6 +245,8 @@ FLOATS = {"data": (IMAGES, IMAGES)} | dict.fromkeys(
         ({"data": TRAIN[0]}, "data is a pair"),
         ({"data": (TRAIN, None)}, "there is no test set"),
         ({"data": (TRAIN,)}, "data is a pair"),
+        ({"data": TRAIN}, "data is a pair of arrays: give (train, test)"),
+        ({"data": (TRAIN[0].numpy(), TRAIN[1].numpy())}, "data is a pair of arrays: give (train, test)"),
         ({"data": (TRAIN, (TEST[0], TEST[1][:5]))}, "45 test inputs, and labels of the shape (5,)"),
         ({"data": (TRAIN, (TEST[0][:, :3], TEST[1]))}, "training inputs have the shape (4,), test inputs (3,)"),
         ({"data": (TRAIN, (TEST[0], TEST[1] - 1))}, "a test label is -1"),
@@ -254,17 +261,24 @@ FLOATS = {"data": (IMAGES, IMAGES)} | dict.fromkeys(
         ({"data": ([TRAIN[0][0]] * 3, TEST)}, "(input, label)"),
         ({"student": "resnet"}, "student is a torch module"),
         ({"student": lambda: 3}, "student makes a int"),
+        ({"student": nn.Linear}, "student is called without arguments, and raises"),
+        ({"student": Dictionary(4, CLASSES)}, "the student gives a dict: wrap it in a module"),
         ({"student": Silent()}, "no parameters"),
         ({"student": student().requires_grad_(False)}, "no parameters"),
         ({"student": nn.Linear(5, CLASSES)}, "the student cannot read inputs of the shape (2, 4)"),
         ({"student": nn.Linear(4, 7)}, "the student 7, the teacher 3"),
         ({"student": nn.Sequential(nn.Linear(4, CLASSES), nn.Unflatten(1, (1, CLASSES)))}, "a classifier gives logits"),
         ({"teacher": "resnet"}, "teacher is a trained torch module"),
+        ({"teacher": None}, "or a list of several, not None"),
+        ({"teacher": student}, "or a list of several, not a function"),
+        ({"teacher": Dictionary(4, CLASSES)}, "the teacher gives a dict"),
         ({"teacher": []}, "teacher is a trained torch module"),
         ({"teacher": nn.Linear(4, 9)}, "the student 3, the teacher 9"),
         ({"preprocess": lambda inputs: inputs.no_such_thing}, "preprocess cannot read"),
         ({"class_names": ["a"]}, "label 2 has no name"),
         ({"seeds": 0}, "seeds must be at least 1"),
+        ({"seeds": 1.5}, "seeds is how many"),
+        ({"seeds": [0.5]}, "seeds is how many"),
         ({"seeds": [-1]}, "seed must be at least 0"),
         ({"temperature": 0}, "temperature must be above 0"),
         ({"alpha": 2}, "alpha must be at most 1"),
@@ -286,6 +300,25 @@ def test_every_mistake_of_a_user_ends_in_a_sentence(teacher, changes, sentence):
     with pytest.raises(kd.LabError) as caught:
         distilled(**{"teacher": teacher, **changes})
     assert sentence in str(caught.value)
+
+
+def test_a_file_is_named_for_what_is_written(result, tmp_path):
+    for write, ending in ((result.save, ".safetensors"), (result.export, ".onnx")):
+        with pytest.raises(kd.LabError, match=f"student.pt does not end in {ending}"):
+            write(tmp_path / "student.pt")
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_the_examples_that_were_trained_on_are_no_test_set(teacher, result):
+    notes = distilled(teacher, data=(TRAIN, TRAIN)).notes
+    assert any("Training and test set are the same" in note for note in notes)
+    assert not any("Training and test set are the same" in note for note in result.notes)
+
+
+@pytest.mark.parametrize(("objectives", "sentence"), [((), "objectives names at least one"), ("magic", "'magic'")])
+def test_objectives_that_cannot_be_compared_end_in_a_sentence(teacher, objectives, sentence):
+    with pytest.raises(kd.LabError, match=sentence):
+        kd.which_loss(student=student, teacher=teacher, data=(TRAIN, TEST), objectives=objectives, **BRIEF)
 
 
 def test_a_plot_without_what_draws_ends_in_a_sentence(result):

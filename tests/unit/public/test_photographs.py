@@ -58,6 +58,7 @@ def test_networks_read_photographs_as_the_app_normalises_them(result, folder):
     images = photographs.test_images
     assert np.allclose(result.data.normalise(images), photographs.normalise(images), atol=1e-5)
     assert result.data.class_names == photographs.class_names
+    assert repr(photographs).endswith("test examples of 2 classes, each (3, 12, 12)>")
 
 
 def test_a_lying_phones_photograph_is_classified(result, tmp_path, monkeypatch, capsys):
@@ -75,6 +76,11 @@ def test_a_lying_phones_photograph_is_classified(result, tmp_path, monkeypatch, 
     runpy.run_path("classify.py", run_name="__main__")
     says = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert float(says["above"]) > 0.5
+    assert [*says] == ["above", "left"]
+    for words, sentence in (([], "usage: python classify.py"), (["none.jpg"], "none.jpg cannot be read as a picture")):
+        monkeypatch.setattr(sys, "argv", ["classify.py", *words])
+        with pytest.raises(SystemExit, match=sentence):
+            runpy.run_path("classify.py", run_name="__main__")
 
 
 def test_a_place_without_photographs_ends_in_a_sentence(tmp_path):
