@@ -50,9 +50,13 @@ def tell(store: Store, run_id: str, do: Callable[[], str], *, as_json: bool) -> 
         raise
 
 
-def _enter(store: Store, configs: dict[str, RunConfig]) -> None:
+def _check(store: Store, configs: dict[str, RunConfig]) -> None:
     runs_checks.check(store, configs, queue.bytes_of_a_run(Limits.from_environment(), 1))
     queue.check_devices(configs.values())
+
+
+def _enter(store: Store, configs: dict[str, RunConfig]) -> None:
+    _check(store, configs)
     store.create({run_id: settled(config) for run_id, config in configs.items()})
 
 
@@ -147,10 +151,11 @@ def _leave_terminal() -> None:
 
 
 def train_missing(store: Store, redo: experiments_table.Redo) -> None:
-    """Train here what an experiment is missing, interrupted runs first."""
+    """Train here what an experiment is missing, interrupted runs first, and no new one where one of them cannot be."""
     for run_id in redo.to_resume:
         store.take_up(run_id)
         say(watch(store, run_id), notices)
+    _check(store, redo.to_train)
     for run_id, config in redo.to_train.items():
         say(start(store, run_id, config), notices)
 
@@ -163,6 +168,7 @@ def train_in_groups(store: Store, redo: experiments_table.Redo) -> None:
     from kd_core.training import together
 
     train_missing(store, redo._replace(to_train={}))
+    _check(store, redo.to_train)
     left = dict(redo.to_train)
     while left:
         taught = {run_id: {*config.distillation.teachers} for run_id, config in left.items() if config.distillation}

@@ -16,7 +16,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -254,9 +254,13 @@ def _changed(name: str) -> str:
 
 @contextmanager
 def _in_a_sentence(sentence: str, **values: object) -> Iterator[None]:
-    """Within, what a user's code raises is a ConfigError that ends in its own words, but where memory runs out."""
+    """Within, what a user's code raises is a ConfigError that ends in its own words, but where memory runs out.
+
+    What it prints goes to standard error: on standard output stands what the shell was asked for.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except (Exception, SystemExit) as error:
         if lacks_memory(error):
             raise

@@ -12,10 +12,12 @@ from tiny import tiny_config, train_here
 from typer.testing import CliRunner
 
 from kd_core.base.config import ConfigError
+from kd_core.cli import watch
 from kd_core.cli.app import app
 from kd_core.exchange import bundle
 from kd_core.experiments import defaults
 from kd_core.experiments.story import StoryConfig
+from kd_core.experiments.table import Redo
 from kd_core.jobs.queue import Jobs
 from kd_core.models import build
 from kd_core.models.architectures import own
@@ -255,3 +257,17 @@ def test_a_run_of_code_that_changed_is_refused_before_it_is_entered(module, monk
     module(TINY + "\n# another\n")
     with pytest.raises(ConfigError, match="has changed since this run was set up"):
         checks.check(store, {"new": config})
+
+
+@pytest.mark.parametrize("train", [watch.train_missing, watch.train_in_groups])
+def test_no_run_of_a_plan_is_trained_where_one_cannot_be(evil, store, train):
+    plan = {"first": tiny_config("baseline"), "second": tiny_config().replace(model=ModelConfig(name=EVIL))}
+    with pytest.raises(ConfigError, match="runs only where KD_NETWORKS lists it"):
+        train(store, Redo({}, plan, ()))
+    assert store.runs() == []
+
+
+def test_what_own_code_prints_is_no_output_of_the_shells(module, monkeypatch, capsys):
+    name = module("print('imported')\n" + TINY.replace("def tiny", "print('read')\n\ndef tiny"))
+    build.build(permitted(monkeypatch, f"{name}:tiny"), GREY, 10)
+    assert capsys.readouterr().out == ""
