@@ -94,8 +94,8 @@ def draw_no_fragment_meanwhile(request_rerun: Callable[[Any, Any], None]) -> Cal
     Fault: Streamlit draws a fragment whose timer rang while a page was drawn afterwards, on the page that the browser
     showed before. A page that was opened meanwhile loses all but what stands above it, and a click on a link that waits
     for its turn is taken for one on the old page. Where the script has ended, a fragment gets a new runner, and what
-    the old one said last is dropped, if the event loop has not come to it: parts of a page are missing then ("Bad delta
-    path index"), or all of it stays grey, since it never ends.
+    the old one said last is dropped, if the event loop has not come to it: parts of a page are missing then, or all of
+    it stays grey, since it never ends.
     A timer is ignored, as it asks again anyway; a click in a fragment is heard once all was told.
     Still needed: open another page, again and again, while a page with a polling fragment is being drawn, on a busy
     machine.
@@ -113,6 +113,23 @@ def draw_no_fragment_meanwhile(request_rerun: Callable[[Any, Any], None]) -> Cal
         request_rerun(session, client_state)
 
     return request_rerun_in_turn
+
+
+def draw_pages_at_the_top(run_script: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch ScriptRunner._run_script: a page does not begin where a fragment was drawn last.
+
+    Fault: a click that comes while a fragment's run ends is handled by the same thread, in which the fragment's
+    container is still the place to write to: the whole page is drawn inside it, and the browser gives the page up
+    ("Bad delta path index").
+    Still needed: test_a_page_after_a_fragment_is_drawn_at_the_top fails without it.
+    """
+    from streamlit.delta_generator_singletons import context_dg_stack, get_default_dg_stack_value
+
+    def run_from_the_top(runner: Any, rerun_data: Any) -> None:
+        context_dg_stack.set(get_default_dg_stack_value())
+        run_script(runner, rerun_data)
+
+    return run_from_the_top
 
 
 def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -353,6 +370,7 @@ PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.app_session:AppSession.request_rerun": draw_no_fragment_meanwhile,
     "streamlit.runtime.app_session:AppSession.handle_backmsg": hear_what_is_shown,
     "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
+    "streamlit.runtime.scriptrunner.script_runner:ScriptRunner._run_script": draw_pages_at_the_top,
     "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.reset": take_no_old_address,
     "streamlit.runtime.state.query_params:QueryParams._send_query_param_msg": remember_what_is_written,
     "streamlit.runtime.state.session_state:SessionState._run_callback_and_record_rerun": run_callbacks_whole,
