@@ -36,8 +36,11 @@ def sources(dataset: str) -> Sources:
     )
 
 
-def look_closer(comparison: Comparison) -> None:
-    """Show the chosen part of what needs the test set, and the button for the whole report."""
+def look_closer(comparison: Comparison, refused: set[str]) -> None:
+    """Show the chosen part of what needs the test set, and the button for the whole report.
+
+    refused: why something could not be found out, as far as the page says it already.
+    """
     runs = comparison.runs
     with st.container(horizontal=True, vertical_alignment="bottom"):
         part = chosen(
@@ -54,7 +57,7 @@ def look_closer(comparison: Comparison) -> None:
 
     if part == sections.INSIDE:
         for run in [run for run in runs if not run.config.model.opaque]:
-            finding("inside", [run], said("Looking inside {name}", name=run.label))
+            finding("inside", [run], said("Looking inside {name}", name=run.label), refused)
     inside = {run.id: services.store().finding("inside", [run.id]) or {} for run in runs}
     looked_at = {run_id: cast("Inside", finding) for run_id, finding in inside.items() if "features" in finding}
     compared = Compared(comparison, looked_at)
@@ -86,9 +89,10 @@ st.title(_("Compare honestly"), anchor=False)
 
 compared_runs = pickers.comparison()
 is_here = pickers.test_set_is_here(compared_runs)
+refused: set[str] = set()
 results = st.container()
 with st.container():  # what is awaited stands below what is known, which it does not move when it comes
-    speed = finding("speed", compared_runs, said("Measuring the speed side by side")) if is_here else None
+    speed = finding("speed", compared_runs, said("Measuring the speed side by side"), refused) if is_here else None
 comparison = compare(compared_runs, speed=speed, sources=sources(compared_runs[0].config.dataset))
 
 with results:
@@ -101,7 +105,7 @@ with results:
     other_seeds(comparison)
     cards(comparison, awaited=is_here)
 if is_here:
-    look_closer(comparison)
+    look_closer(comparison, refused)
 else:
     dataset = compared_runs[0].config.dataset
     say_missing(dataset, said("Its test images are needed to measure speed and to look closer."))

@@ -455,6 +455,29 @@ def test_own_networks_are_chosen_of_those_that_the_server_lists(open_form, tmp_p
     assert not trace.exists()
 
 
+def test_code_that_is_not_listed_is_said_once_and_started_by_no_button(open_page, homes, tmp_path, monkeypatch):
+    net = "def net(num_classes):\n    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_classes))\n"
+    (tmp_path / "own_net_compared.py").write_text(f"from torch import nn\n{net}", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv(own.LISTED, "own_net_compared:net")
+    monkeypatch.setenv("KD_HOME", str(homes["trained"]))
+    story = tiny_story().replace(student=ModelConfig(name=own.named("own_net_compared:net")))
+    store = services._opened(homes["trained"]).store
+    plan = experiments_story.plan(story, store.runs(statuses=["finished"]))
+    store.create(plan.to_train)
+    for run_id in plan.to_train:
+        execute.run_here(store, run_id, lambda event: None, lambda: None)
+    monkeypatch.delenv(own.LISTED)
+    students = [run_id for run_id, config in plan.to_train.items() if config.model.own]
+    app = open_page("compare", compared=",".join([*plan.reused, *students]), closer="Inside")
+    assert sum("KD_NETWORKS" in warning.value for warning in app.warning) == 1
+    assert sum("KD_NETWORKS" in notice.value for notice in app.info) == 1  # in place of the button
+    assert not any("other_seeds" in str(button.key) for button in app.button)
+    assert not app.exception
+    for run_id in students:
+        store.delete(run_id)
+
+
 def test_augmentation_and_care_are_chosen_in_the_form_and_a_refusal_is_said(open_form):
     app = open_form()
     for alpha in (0.2, 0.4, 0.1):

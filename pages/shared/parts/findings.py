@@ -17,15 +17,21 @@ REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
 """While runs have the workers a finding waits for its turn, and pages that look often would run in vain."""
 
 
-def finding(kind: Finding, runs: Sequence[Run], waiting: str) -> dict[str, Any] | None:
-    """What is known of runs of one data set, or None while it is being found out, which waiting says in words."""
+def finding(kind: Finding, runs: Sequence[Run], waiting: str, refused: set[str] | None = None) -> dict[str, Any] | None:
+    """What is known of runs of one data set, or None while it is being found out, which waiting says in words.
+
+    refused: sentences of refusals that the page says already; this one's, which comes to it, is said once.
+    """
     ids = [run.id for run in runs]
     result = services.store().finding(kind, ids)
     if result is None:
         try:
             rights.find_out(kind, ids)
         except LabError as error:
-            st.warning(literal(of_error(error)), icon=":material/hourglass:")
+            refused, sentence = set() if refused is None else refused, of_error(error)
+            if sentence not in refused:
+                st.warning(literal(sentence), icon=":material/hourglass:")
+            refused.add(sentence)
             return None
         seconds = REFRESH_SECONDS_WHILE_TRAINING if services.jobs().lineup() else REFRESH_SECONDS
         st.fragment(_wait, run_every=seconds)(kind, ids, waiting)

@@ -4,19 +4,21 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import streamlit as st
 
+from kd_core.base.config import LabError
 from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.experiments.table import Redo, Redone
+from kd_core.models.architectures import own
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights
-from pages.shared.language import _
+from pages.shared.language import _, of_error
 from pages.shared.live.live import live_view
 from pages.shared.parts.button import filled, pressed
 from pages.shared.session import services
 from pages.shared.session.address import chosen
-from pages.shared.words import duration, in_language, refusals, say_refusal
+from pages.shared.words import duration, in_language, literal, refusals, say_refusal
 
 
 def span_in_words(span: tuple[float, float]) -> str:
@@ -95,11 +97,26 @@ def start_row(label: str, beside: str, *, key: str, icon: str = ":material/play_
 
 
 def start_button(plan: Redo, title: str, *, key: str) -> None:
-    """The button that trains what is missing of a plan, or goes on with what rests, and how much that is."""
-    if plan.to_train or plan.to_resume:
+    """The button that trains what is missing of a plan, or goes on with what rests, and how much that is.
+
+    Where a network's own code stands in the way, the sentence why.
+    """
+    obstacle = next(filter(None, map(_obstacle, plan.to_train.values())), None)
+    if obstacle is not None:
+        st.info(literal(of_error(obstacle)), icon=":material/code:")
+    elif plan.to_train or plan.to_resume:
         label = _(title) if plan.to_train else _("Go on")
         if start_row(label, _how_much(plan), key=key):
             start(plan)
+
+
+def _obstacle(config: RunConfig) -> LabError | None:
+    try:
+        if config.model.own:
+            own.check_trainable(config.model.name)
+    except LabError as error:
+        return error
+    return None
 
 
 def _how_much(plan: Redo) -> str:
