@@ -109,13 +109,7 @@ def teacher(
         errors=errors,
     )
     outcome = _wait_for(trial.Trial(_content_of(file), ask))
-    notes = [" ".join(outcome.notes), *(tried.sentence for tried in outcome.questions)]
-    if as_json and look:
-        known = {"notes": notes, "test_errors": outcome.test_errors, "test_examples": outcome.test_examples}
-        print(json.dumps(known | {"warning": outcome.warning or None}))
-    elif not as_json:
-        for note in (*notes, f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}"):
-            say(note)
+    _say_outcome(outcome, look=look, as_json=as_json)
     if outcome.warning:
         say(outcome.warning, notices, "yellow")
         if not (anyway or look):
@@ -124,6 +118,17 @@ def teacher(
         store = open_store()
         run_id = trial.take(store, outcome, lambda configs: _enter(store, configs), name=name)
         watch.tell(store, run_id, lambda: watch.watch(store, run_id), as_json=as_json)
+
+
+def _say_outcome(outcome: trial.Outcome[Any], *, look: bool, as_json: bool) -> None:
+    """Print what came of the trial of a teacher: as JSON where it was only looked at."""
+    notes = [" ".join(outcome.notes), *(tried.sentence for tried in outcome.questions)]
+    if as_json and look:
+        known = {"notes": notes, "test_errors": outcome.test_errors, "test_examples": outcome.test_examples}
+        print(json.dumps(known | {"warning": outcome.warning or None}))
+    elif not as_json:
+        for note in (*notes, f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}"):
+            say(note)
 
 
 def _answers(

@@ -301,6 +301,10 @@ def _read_weights_file(flag: str, text: str) -> str:
 
 def _read_name(flag: str, text: str) -> str:
     """A network's name. An import path is its user's consent, as they typed it here."""
+    name, _, sizes = text.partition(" ")
+    widths = MODELS[name].widths if sizes and name in MODELS else None
+    if widths is not None:
+        raise LabError(f"{flag} takes a name alone, got '{text[:80]}': write {flag} {name} --{widths.setting} {sizes}")
     if not own.is_path(text):
         return text
     own.permit(text)

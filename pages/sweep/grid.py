@@ -47,42 +47,8 @@ def sweep_form() -> None:
     with st.container(border=True):
         teacher = st.selectbox(_("Teacher"), offered, format_func=lambda run: labels[run.id], key="sweep_teacher")
         usual = SweepConfig.default(teacher.config.dataset, (teacher.id,))
-        left, right = st.columns(2)
-        temperatures = left.multiselect(
-            _("Temperatures"), TEMPERATURES, default=usual.temperatures, key="sweep_temperatures"
-        )
-        alphas = right.multiselect(
-            _("Alphas (weight of the soft loss)"), ALPHAS, default=usual.alphas, key="sweep_alphas"
-        )
-        with st.expander(_("Students, seeds and budget")):
-            own = [*map(written, usual.networks)]
-            students = st.multiselect(
-                _("Students"),
-                list(dict.fromkeys([*own, *STUDENTS])),
-                default=own,
-                key=f"sweep_students_{own[0]}",
-                accept_new_options=True,
-                help=how_to_write(),
-            )
-            left, middle, right = st.columns(3)
-            seeds = left.number_input(
-                _("Seeds"), 1, 20, value=len(usual.seeds), key="sweep_seeds", help=_("Each is trained anew.")
-            )
-            epochs = middle.number_input(_("Epochs"), 1, 10_000, value=usual.training.epochs, key="sweep_epochs")
-            share = right.number_input(
-                _("Share of the training images, %"), 0.01, 100.0, 100.0, format="%.4g", key="sweep_share"
-            )
-        try:
-            sweep = usual.replace(
-                students=tuple(map(network, students)) or usual.students,
-                temperatures=tuple(sorted(temperatures)),
-                alphas=tuple(sorted(alphas)),
-                seeds=tuple(range(int(seeds))),
-                training=usual.training.replace(epochs=int(epochs)),
-                transfer_set=usual.transfer_set.replace(fraction=float(share) / 100),
-            )
-        except LabError as error:
-            st.warning(literal(of_error(error)), icon=":material/error:")
+        sweep = _axes(usual)
+        if sweep is None:
             return
         baselines = sum(cell.role == "baseline" for cell in sweep.cells())
         beside = _(
@@ -97,6 +63,45 @@ def sweep_form() -> None:
                 ids = rights.submit({new_id(): cell for cell in sweep.cells()})
                 keys.choose_batch(services.store().get(ids[-1]).batch, keys.SWEEP)
                 st.rerun()
+
+
+def _axes(usual: SweepConfig) -> SweepConfig | None:
+    """Ask for the axes, the students, the seeds and the budget; None, and a sentence, where they make no sweep."""
+    left, right = st.columns(2)
+    temperatures = left.multiselect(
+        _("Temperatures"), TEMPERATURES, default=usual.temperatures, key="sweep_temperatures"
+    )
+    alphas = right.multiselect(_("Alphas (weight of the soft loss)"), ALPHAS, default=usual.alphas, key="sweep_alphas")
+    with st.expander(_("Students, seeds and budget")):
+        own = [*map(written, usual.networks)]
+        students = st.multiselect(
+            _("Students"),
+            list(dict.fromkeys([*own, *STUDENTS])),
+            default=own,
+            key=f"sweep_students_{own[0]}",
+            accept_new_options=True,
+            help=how_to_write(),
+        )
+        left, middle, right = st.columns(3)
+        seeds = left.number_input(
+            _("Seeds"), 1, 20, value=len(usual.seeds), key="sweep_seeds", help=_("Each is trained anew.")
+        )
+        epochs = middle.number_input(_("Epochs"), 1, 10_000, value=usual.training.epochs, key="sweep_epochs")
+        share = right.number_input(
+            _("Share of the training images, %"), 0.01, 100.0, 100.0, format="%.4g", key="sweep_share"
+        )
+    try:
+        return usual.replace(
+            students=tuple(map(network, students)) or usual.students,
+            temperatures=tuple(sorted(temperatures)),
+            alphas=tuple(sorted(alphas)),
+            seeds=tuple(range(int(seeds))),
+            training=usual.training.replace(epochs=int(epochs)),
+            transfer_set=usual.transfer_set.replace(fraction=float(share) / 100),
+        )
+    except LabError as error:
+        st.warning(literal(of_error(error)), icon=":material/error:")
+        return None
 
 
 def choose_sweep() -> str | None:

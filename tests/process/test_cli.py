@@ -68,6 +68,7 @@ def shell(home):
         (["train", "--dataset", "imagenet"], "unknown data set 'imagenet'"),
         (["train", "--dataset", "digits", "--epochs", "0"], "epochs must be at least 1, got 0"),
         (["train", "--dataset", "digits", "--model", "vgg"], "unknown model 'vgg'"),
+        (["train", "--dataset", "digits", "--model", "mlp 10"], "write --model mlp --hidden 10"),
         (["train", "--dataset", "digits", "--hidden", "wide"], "--hidden must be whole numbers"),
         (["train", "--dataset", "digits", "--model", "cnn", "--channels", "8-x"], "--channels must be whole numbers"),
         (["train", "--dataset", "digits", "--model", "cnn", "--channels", "0"], "channels must be at least 1, got 0"),

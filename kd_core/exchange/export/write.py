@@ -70,16 +70,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None, opt
     may raise to cancel. Raises ExportError where the run left no weights or its numbers overflow; SaveError and
     DatasetError for files.
     """
-    if not run.usable:
-        raise ExportError(
-            said(
-                "{run} is {status} and left no weights to export: let it finish, or run it again.",
-                run=run.label,
-                status=said(run.status),
-            )
-        )
-    if run.config.model.opaque:
-        raise ExportError(said("{run} is a black box: its own file is all there is of it to take away.", run=run.label))
+    _check_exportable(run)
     tell = progress or (lambda text, share: None)
     tell("Loading the data set", 0.0)
     dataset = data_load.load(run.config.dataset, storage=storage)
@@ -89,14 +80,7 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None, opt
     model = artifacts.load_model(folder, dataset)
     weights_sha256 = export_checks.sha256(folder.weights)
     tell("Asking the original", 0.05)
-    with torch.inference_mode():  # in torch's plain float32, not build.logits_of's quick one
-        batches = [model(dataset.normalise(batch)).numpy() for batch in dataset.test_images.split(BATCH)]
-    original = np.concatenate(batches)
-    if not np.isfinite(original).all():
-        raise ExportError(
-            said("{run} diverged: its logits are not numbers, so there is nothing to take away.", run=run.label)
-        )
-
+    original = _original_logits(run, model, dataset)
     try:
         continued = artifacts.test_logits_before_int8(folder)
         beside = {"continued": continued, "continued_is_gone": False}
@@ -130,6 +114,31 @@ def export_run(storage: AnyPath, run: Run, progress: Progress | None = None, opt
     write_atomic(folder.export / export_checks.CHECKS, checks.model_dump_json(indent=2).encode())
     tell("Done", 1.0)
     return checks
+
+
+def _check_exportable(run: Run) -> None:
+    if not run.usable:
+        raise ExportError(
+            said(
+                "{run} is {status} and left no weights to export: let it finish, or run it again.",
+                run=run.label,
+                status=said(run.status),
+            )
+        )
+    if run.config.model.opaque:
+        raise ExportError(said("{run} is a black box: its own file is all there is of it to take away.", run=run.label))
+
+
+def _original_logits(run: Run, model: nn.Module, dataset: Dataset) -> Logits:
+    """Logits of the test set by the model itself, in torch's plain float32, not build.logits_of's quick one."""
+    with torch.inference_mode():
+        batches = [model(dataset.normalise(batch)).numpy() for batch in dataset.test_images.split(BATCH)]
+    original: Logits = np.concatenate(batches)
+    if not np.isfinite(original).all():
+        raise ExportError(
+            said("{run} diverged: its logits are not numbers, so there is nothing to take away.", run=run.label)
+        )
+    return original
 
 
 def _forms(
