@@ -12,6 +12,7 @@ from load.session import Session
 from playwright.sync_api import expect
 from serving import TRAINED_MS, serve
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from waiting import wait_until
 
 from kd_core.exchange import shipped
 from kd_core.experiments.lesson.catalogue import STEPS, entry
@@ -103,11 +104,13 @@ SHOWN = {
 
 def assert_shown(page, selector):
     """What a step speaks of stands in the first viewport."""
-    stands = """(selector) => {
-      const box = document.querySelector(selector)?.getBoundingClientRect();
-      return box?.height > 0 && box.bottom <= 720;
-    }"""
-    page.wait_for_function(stands, arg=selector)  # by what stands at one moment: a page draws it anew
+    shown = page.locator(selector).first
+
+    def stands():
+        box = shown.bounding_box()  # None in the moment in which a page draws it anew
+        return box is not None and box["y"] + box["height"] <= 720
+
+    wait_until(stands)
 
 
 LEITMOTIF = "{models}: **{subject}**, and a little **{likest}**"
