@@ -67,6 +67,8 @@ class Archive:
         except _DAMAGE as error:
             raise DamagedError(said("it is damaged ({kind})", kind=type(error).__name__)) from error
         self.entries = self._zip.infolist()
+        if not all(entry.filename for entry in self.entries):  # which zipfile itself cannot work with
+            raise DamagedError(said("it is damaged ({kind})", kind="NoName"))
 
     @property
     def sizes(self) -> dict[str, int]:

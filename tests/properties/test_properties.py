@@ -439,7 +439,6 @@ CLIMBING = some.sampled_from(
         "C:\\evil",
         "runs/evil",
         ".",
-        "",
         "config.json\0.exe",
     ]
 )

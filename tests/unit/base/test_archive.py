@@ -2,6 +2,7 @@
 
 import io
 import stat
+import struct
 import warnings
 import zipfile
 
@@ -45,6 +46,15 @@ def test_what_is_no_zip_file_is_damaged(content):
 @pytest.mark.parametrize("name", ["/etc/passwd", "a/../../b", "C:/b", "a\\b"])
 def test_a_path_that_leads_out_is_odd(name):
     assert [*oddities(Archive(zipped((name, b""))).entries[0])] == ["path"]
+
+
+def test_a_member_without_a_name_is_damage():
+    """Written by hand, as zipfile writes none; whoever asked whether it is a folder met an IndexError."""
+    local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0x21, 0, 0, 0, 0, 0)
+    entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(local), 0)
+    with pytest.raises(DamagedError, match="NoName"):
+        Archive(local + entry + end)
 
 
 def test_links_and_rare_packings_are_odd():
