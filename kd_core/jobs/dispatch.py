@@ -80,8 +80,8 @@ class Message(NamedTuple):
 class Roster:
     """What waits, what is at work, and how it leaves its worker.
 
-    The queue's thread alone changes it. A change is entered in the store before it is made: what the store cannot
-    take, as on a full disk, is tried again.
+    The queue's thread alone changes it, but for wishes, which any thread enters. A change is entered in the store
+    before it is made: what the store cannot take, as on a full disk, is tried again.
     """
 
     def __init__(self, store: Store) -> None:
