@@ -150,12 +150,17 @@ def _leave_terminal() -> None:
     os.close(nowhere)
 
 
-def train_missing(store: Store, redo: experiments_table.Redo) -> None:
-    """Train here what an experiment is missing, interrupted runs first, and no new one where one of them cannot be."""
+def _resume_and_check(store: Store, redo: experiments_table.Redo) -> None:
+    """Train interrupted runs to their end, which may teach the others; raise LabError where one of those cannot be."""
     for run_id in redo.to_resume:
         store.take_up(run_id)
         say(watch(store, run_id), notices)
     _check(store, redo.to_train)
+
+
+def train_missing(store: Store, redo: experiments_table.Redo) -> None:
+    """Train here what an experiment is missing, interrupted runs first, and no new one where one of them cannot be."""
+    _resume_and_check(store, redo)
     for run_id, config in redo.to_train.items():
         say(start(store, run_id, config), notices)
 
@@ -167,8 +172,7 @@ def train_in_groups(store: Store, redo: experiments_table.Redo) -> None:
     """
     from kd_core.training import together
 
-    train_missing(store, redo._replace(to_train={}))
-    _check(store, redo.to_train)
+    _resume_and_check(store, redo)
     left = dict(redo.to_train)
     while left:
         taught = {run_id: {*config.distillation.teachers} for run_id, config in left.items() if config.distillation}

@@ -168,9 +168,9 @@ class Roster:
         work = self.works[key]
         killed = blamed and work.worker.host == HERE and memory_kills() > work.kills
         if work.finding:
-            self._lose_finding(work.finding, work, give_up=killed, blamed=blamed)
+            self._lose_finding(work.finding, work, killed=killed, blamed=blamed)
         going = [run_id for run_id in work.run_ids if self._given.get(run_id) == key]  # the others had ended
-        given_up = [run_id for run_id in going if killed or self._losses[run_id] + blamed >= MOST_LOSSES]
+        given_up = [run_id for run_id in going if self._is_given_up(run_id, killed=killed, blamed=blamed)]
         for run_id in going:
             if run_id in given_up:
                 resume = self.store.folder(run_id).resume_in_words()
@@ -186,14 +186,18 @@ class Roster:
         with contextlib.suppress(Exception):  # its scheduler may be gone
             work.task.cancel()
 
-    def _lose_finding(self, what: tuple[Finding, tuple[str, ...]], work: Work, *, give_up: bool, blamed: bool) -> None:
-        if give_up or self._losses[what] + blamed >= MOST_LOSSES:
+    def _lose_finding(self, what: tuple[Finding, tuple[str, ...]], work: Work, *, killed: bool, blamed: bool) -> None:
+        if self._is_given_up(what, killed=killed, blamed=blamed):
             problem = said("The {kind} was not found out: its worker was lost.", kind=CALLED[what[0]])
             self.store.save_finding(*what, {"problem": kept(problem)})
             self._losses.pop(what, None)
         else:
             self._losses[what] += blamed
             self.wishes.setdefault(what, Wish(work.browser, work.began))
+
+    def _is_given_up(self, what: object, *, killed: bool, blamed: bool) -> bool:
+        """Whether a run or a finding that has lost its worker gets no other. killed, blamed: as in lose."""
+        return killed or self._losses[what] + blamed >= MOST_LOSSES
 
     def end_those_that_cannot_start(self) -> None:
         """End waiting runs whose users asked for it, and those that will never have their teacher."""

@@ -39,7 +39,7 @@ def sources(dataset: str) -> Sources:
 def look_closer(comparison: Comparison, refused: set[str]) -> None:
     """Show the chosen part of what needs the test set, and the button for the whole report.
 
-    refused: why something could not be found out, as far as the page says it already.
+    refused: as finding has it.
     """
     runs = comparison.runs
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -256,10 +256,11 @@ def _changed(name: str) -> str:
 def _in_a_sentence(sentence: str, **values: object) -> Iterator[None]:
     """Within, what a user's code raises is a ConfigError that ends in its own words, but where memory runs out.
 
-    What it prints goes to standard error: on standard output stands what the shell was asked for.
+    What it prints goes to standard error, as standard output may be read as JSON. One thread at a time: standard output
+    is the whole process's.
     """
     try:
-        with redirect_stdout(sys.stderr):
+        with _lock, redirect_stdout(sys.stderr):
             yield
     except (Exception, SystemExit) as error:
         if lacks_memory(error):

@@ -20,7 +20,8 @@ REFRESH_SECONDS, REFRESH_SECONDS_WHILE_TRAINING = 0.5, 3.0
 def finding(kind: Finding, runs: Sequence[Run], waiting: str, refused: set[str] | None = None) -> dict[str, Any] | None:
     """What is known of runs of one data set, or None while it is being found out, which waiting says in words.
 
-    refused: sentences of refusals that the page says already; this one's, which comes to it, is said once.
+    refused: sentences of refusals that stand on the page already. None of them is shown again, and a new refusal's is
+    added.
     """
     ids = [run.id for run in runs]
     result = services.store().finding(kind, ids)
@@ -28,10 +29,10 @@ def finding(kind: Finding, runs: Sequence[Run], waiting: str, refused: set[str] 
         try:
             rights.find_out(kind, ids)
         except LabError as error:
-            refused, sentence = set() if refused is None else refused, of_error(error)
-            if sentence not in refused:
+            sentence, shown = of_error(error), set() if refused is None else refused
+            if sentence not in shown:
                 st.warning(literal(sentence), icon=":material/hourglass:")
-            refused.add(sentence)
+            shown.add(sentence)
             return None
         seconds = REFRESH_SECONDS_WHILE_TRAINING if services.jobs().lineup() else REFRESH_SECONDS
         st.fragment(_wait, run_every=seconds)(kind, ids, waiting)

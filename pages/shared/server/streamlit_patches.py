@@ -39,7 +39,7 @@ __all__ = [
 WRITTEN_FOR = "1.67"
 SECONDS_A_DOWNLOAD_WAITS = 60.0
 SECONDS_BETWEEN_LOOKS = 0.02
-"""At whether a script that has ended is done with telling."""
+"""At whether the last messages of a script that has ended were sent."""
 REQUESTS = ("rerun_script", "stop_script", "file_urls_request", "app_heartbeat", "backend_operation_request")
 """What a tab may ask of Streamlit. The rest is for who develops an app: to empty the caches, for one, which all share
 and which hold the store and the queue."""
@@ -89,21 +89,21 @@ def watch_no_files(_: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def draw_no_fragment_meanwhile(request_rerun: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Patch AppSession.request_rerun: a fragment waits for what the session's script still has to tell the browser.
+    """Patch AppSession.request_rerun: a fragment waits until the session's script has sent all its messages.
 
     Fault: Streamlit draws a fragment whose timer rang while a page was drawn afterwards, on the page that the browser
     showed before. A page that was opened meanwhile loses all but what stands above it, and a click on a link that waits
-    for its turn is taken for one on the old page. Where the script has ended, a fragment gets a new runner, and what
-    the old one said last is dropped, if the event loop has not come to it: parts of a page are missing then, or all of
-    it stays grey, since it never ends.
-    A timer is ignored, as it asks again anyway; a click in a fragment is heard once all was told.
+    for its turn counts as a click on the old page. Where the script has ended, a fragment gets a new runner, and those
+    messages of the old runner are dropped that the event loop has not come to: parts of a page are missing then, or all
+    of it stays grey, since its end is never sent.
+    A timer is ignored, as it rings again anyway; a click in a fragment runs once the messages are sent.
     Still needed: open another page, again and again, while a page with a polling fragment is being drawn, on a busy
     machine.
     """
     from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
     def request_rerun_in_turn(session: Any, client_state: Any) -> None:
-        runner = session._scriptrunner  # None once all that it had to tell was sent
+        runner = session._scriptrunner  # None once its messages are sent
         if runner is not None and client_state is not None and client_state.fragment_id:
             if client_state.is_auto_rerun:
                 return

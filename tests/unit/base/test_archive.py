@@ -49,7 +49,7 @@ def test_a_path_that_leads_out_is_odd(name):
 
 
 def test_a_member_without_a_name_is_damage():
-    """Written by hand, as zipfile writes none; whoever asked whether it is a folder met an IndexError."""
+    """Written by hand, as zipfile writes no such zip. ZipInfo.is_dir ends in an IndexError on it."""
     local = struct.pack("<4s5H3I2H", b"PK\3\4", 20, 0, 0, 0, 0x21, 0, 0, 0, 0, 0)
     entry = struct.pack("<4s6H3I5H2I", b"PK\1\2", 20, 20, 0, 0, 0, 0x21, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 1, 1, len(entry), len(local), 0)

@@ -290,12 +290,12 @@ def heard_of(state, *client_states):
         (None, [TIMER, CLICK, None]),
     ],
 )
-def test_a_fragment_waits_for_what_a_script_still_has_to_tell(state, heard):
-    """What a script that has ended (STOP) had told last was dropped, on a busy machine: parts of pages were missing."""
+def test_a_fragment_waits_for_a_scripts_last_messages(state, heard):
+    """Those of a script that has ended (STOP) were dropped on a busy machine: parts of pages were missing."""
     assert heard_of(state, TIMER, CLICK, None)[0] == heard
 
 
-def test_a_click_in_a_fragment_is_heard_once_a_script_has_told_all():
+def test_a_click_in_a_fragment_runs_once_a_scripts_messages_are_sent():
     requests, session, looks = heard_of(ScriptRequestType.STOP, CLICK)
     looks.pop()()
     assert requests == []
