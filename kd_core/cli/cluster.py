@@ -1,12 +1,10 @@
 """The commands for a cluster's roles: scheduler and worker."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
-from kd_core.cli.options import AsJson, answer, interrupted_by_sigterm, notices, say
+from kd_core.cli.options import AsJson, answer, notices, say
 from kd_core.jobs import hosts
 
 
@@ -19,10 +17,10 @@ def scheduler(
 
     The app finds it through KD_SCHEDULER, workers are told its address.
     """
-    with _ended_by_ctrl_c():
-        hosts.serve_scheduler(
-            host, port, lambda address: answer(as_json, lambda: {"scheduler": address}, f"scheduler at {address}")
-        )
+    hosts.serve_scheduler(
+        host, port, lambda address: answer(as_json, lambda: {"scheduler": address}, f"scheduler at {address}")
+    )
+    say("ended", notices)
 
 
 def worker(
@@ -34,25 +32,15 @@ def worker(
     as_json: AsJson = False,
 ) -> None:
     """Do the runs that a scheduler hands out, until Ctrl-C, each in a process of its own; GPUs are used and shared."""
-    with _ended_by_ctrl_c():
-        offer = hosts.Host.this(runs)
-        shared = f" on {offer.gpus} GPUs" if offer.gpus else f", {offer.threads} threads each"
-        hosts.serve_workers(
-            address,
-            offer,
-            lambda: answer(
-                as_json,
-                lambda: {"scheduler": address, "runs": offer.runs, "gpus": offer.gpus, "threads": offer.threads},
-                f"{offer.runs} runs at once{shared}, for {address}",
-            ),
-        )
-
-
-@contextmanager
-def _ended_by_ctrl_c() -> Iterator[None]:
-    """End a command that has no other end on Ctrl-C, and on what ends a container."""
-    try:
-        with interrupted_by_sigterm():
-            yield
-    except KeyboardInterrupt:
-        say("ended", notices)
+    offer = hosts.Host.this(runs)
+    shared = f" on {offer.gpus} GPUs" if offer.gpus else f", {offer.threads} threads each"
+    hosts.serve_workers(
+        address,
+        offer,
+        lambda: answer(
+            as_json,
+            lambda: {"scheduler": address, "runs": offer.runs, "gpus": offer.gpus, "threads": offer.threads},
+            f"{offer.runs} runs at once{shared}, for {address}",
+        ),
+    )
+    say("ended", notices)

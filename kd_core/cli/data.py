@@ -170,13 +170,15 @@ def reporting(as_json: bool) -> Iterator[Callable[..., None]]:
     """Yield a function that reports progress: JSON lines for the app, or one line for people. SIGTERM cancels."""
 
     def tell(**report: Any) -> None:
+        check()
         if as_json:
             print(json.dumps(report), file=sys.stdout if "result" in report else sys.stderr, flush=True)
         elif status is not None and "share" in report:
             status.update(f"{report['text']}: {report['share']:.0%}")
 
     try:
-        with interrupted_by_sigterm(), notices.status("Looking at it") if not as_json else nullcontext() as status:
+        line = nullcontext() if as_json else notices.status("Looking at it")
+        with interrupted_by_sigterm() as check, line as status:
             yield tell
     except KeyboardInterrupt:
         say("stopped; nothing was kept", notices)

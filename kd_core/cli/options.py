@@ -419,14 +419,25 @@ def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @contextmanager
-def interrupted_by_sigterm() -> Iterator[None]:
-    """Raise KeyboardInterrupt on SIGTERM, within."""
+def interrupted_by_sigterm() -> Iterator[Callable[[], None]]:
+    """Raise KeyboardInterrupt on SIGTERM, within.
+
+    Yields a function to call now and then: it raises what was lost, as is an exception that a signal raises while
+    Python runs a destructor.
+    """
+    ended = False
 
     def end(number: int, frame: FrameType | None) -> None:
+        nonlocal ended
+        ended = True
         raise KeyboardInterrupt
 
+    def check() -> None:
+        if ended:
+            raise KeyboardInterrupt
+
     with handling(end, [signal.SIGTERM]):
-        yield
+        yield check
 
 
 @contextmanager

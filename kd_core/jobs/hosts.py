@@ -2,9 +2,11 @@
 
 import asyncio
 import os
+import signal
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kd_core.base.process import WORKER_ENVIRONMENT
 from kd_core.jobs.cluster import CONNECT_SECONDS, CORES_A_RUN, DASK_SETTINGS, GPU, SchedulerError, cores_here, log
@@ -18,7 +20,7 @@ RUNS_A_GPU = 4
 
 
 def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -> None:
-    """Be the scheduler of a cluster until the process is ended. ready hears its address.
+    """Be the scheduler of a cluster until Ctrl-C or SIGTERM. ready hears its address.
 
     host: the address to listen at, None for all of this machine's. Raises SchedulerError where it cannot be had.
     """
@@ -33,7 +35,7 @@ def serve_scheduler(host: str | None, port: int, ready: Callable[[str], None]) -
             await scheduler.finished()
 
     try:
-        asyncio.run(serve())
+        _until_told_to_end(serve())
     except (OSError, ValueError) as error:
         raise SchedulerError(f"Port {port} of {host or 'this machine'} cannot be listened at: {error}.") from error
 
@@ -57,12 +59,12 @@ class Host(NamedTuple):
 
 
 def serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
-    """Do the runs that a scheduler hands out, until the process is ended, one process a run at once.
+    """Do the runs that a scheduler hands out, until Ctrl-C or SIGTERM, one process a run at once.
 
     Goes on through crashes of its processes, and looks for a scheduler that is away until it is back. ready is called
     once all have reached the scheduler.
     """
-    asyncio.run(_serve_workers(scheduler, host, ready))
+    _until_told_to_end(_serve_workers(scheduler, host, ready))
 
 
 async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) -> None:
@@ -98,3 +100,20 @@ async def _serve_workers(scheduler: str, host: Host, ready: Callable[[], None]) 
         finally:
             await asyncio.gather(*(nanny.close(timeout=CONNECT_SECONDS) for nanny in nannies), return_exceptions=True)
         await asyncio.sleep(CONNECT_SECONDS)
+
+
+def _until_told_to_end(serving: Coroutine[Any, Any, None]) -> None:
+    """Serve until Ctrl-C or SIGTERM, and close what was opened.
+
+    Both cancel, and raise nothing: an exception that a signal raises while Python runs a destructor is lost.
+    """
+
+    async def serve() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with suppress(NotImplementedError):  # Windows, where it ends a process by itself
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        await serving
+
+    with suppress(KeyboardInterrupt, asyncio.CancelledError):
+        asyncio.run(serve())

@@ -222,6 +222,7 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page.wait_for_timeout(500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
+    assert page.locator(".st-key-room").first.evaluate("(place) => place.getBoundingClientRect().width") == 0
 
 
 def test_no_control_of_any_page_leads_off_this_machine(demo_address, new_page):

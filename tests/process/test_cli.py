@@ -457,3 +457,33 @@ def test_a_teacher_that_guesses_is_not_taken_unless_it_is_wanted_anyway(shell, h
         wrong = shell("teacher", str(file), "--dataset", "digits", *words)
         assert (wrong.exit_code, sentence in wrong.output) == (REFUSED, True), wrong.output
     assert shell("teacher", str(tmp_path / "none.pt")).exit_code == REFUSED
+
+
+LOST = """
+import os, signal
+from kd_core.cli import cluster, options
+from kd_core.jobs import hosts
+
+class Closing:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        sum(range(1000))  # Python runs the signal's handler here, and loses what it raises
+
+def close(*_):
+    Closing()
+"""
+
+
+def test_a_scheduler_ends_though_the_signal_comes_while_something_is_closed():
+    serve = "serve = hosts.serve_scheduler\nhosts.serve_scheduler = lambda host, port, ready: serve(host, port, close)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", LOST + serve + "cluster.scheduler('127.0.0.1', 0)"],
+        capture_output=True, text=True, cwd=ROOT, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "ended")
+
+
+def test_a_look_at_data_ends_though_the_signal_comes_while_something_is_closed():
+    look = "with options.interrupted_by_sigterm() as check:\n    close()\n    check()\n    print('went on')"
+    done = subprocess.run([sys.executable, "-c", LOST + look], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.stdout == "" and done.stderr.splitlines()[-1] == "KeyboardInterrupt"
