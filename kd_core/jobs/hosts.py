@@ -109,11 +109,10 @@ def _until_told_to_end(serving: Coroutine[Any, Any, None]) -> None:
     """
 
     async def serve() -> None:
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.ensure_future(serving)
         with suppress(NotImplementedError):  # Windows, where it ends a process by itself
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await serving
+        await task
 
     with suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(serve())

@@ -475,15 +475,13 @@ def close(*_):
 
 
 def test_a_scheduler_ends_though_the_signal_comes_while_something_is_closed():
-    serve = "serve = hosts.serve_scheduler\nhosts.serve_scheduler = lambda host, port, ready: serve(host, port, close)\n"
-    done = subprocess.run(
-        [sys.executable, "-c", LOST + serve + "cluster.scheduler('127.0.0.1', 0)"],
-        capture_output=True, text=True, cwd=ROOT, timeout=60,
-    )  # fmt: skip
+    closing = "real = hosts.serve_scheduler\nhosts.serve_scheduler = lambda host, port, ready: real(host, port, close)"
+    words = [sys.executable, "-c", f"{LOST}{closing}\ncluster.scheduler('127.0.0.1', 0)"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "ended")
 
 
 def test_a_look_at_data_ends_though_the_signal_comes_while_something_is_closed():
     look = "with options.interrupted_by_sigterm() as check:\n    close()\n    check()\n    print('went on')"
     done = subprocess.run([sys.executable, "-c", LOST + look], capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert done.stdout == "" and done.stderr.splitlines()[-1] == "KeyboardInterrupt"
+    assert (done.stdout, done.stderr.splitlines()[-1]) == ("", "KeyboardInterrupt")
