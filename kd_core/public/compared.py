@@ -11,6 +11,7 @@ from kd_core.experiments import equal_budget
 from kd_core.experiments.equal_budget import Standing
 from kd_core.experiments.table import Row
 from kd_core.public import shown
+from kd_core.public.given import Given
 from kd_core.public.result import Trained, errors_of
 
 
@@ -19,8 +20,13 @@ class LossesCompared:
     """Students by objective and seed, with the baseline, on one test set."""
 
     runs: Mapping[str, Mapping[int, Trained]]
-    labels: Labels
+    data: Given
     teacher_errors: int
+
+    @property
+    def labels(self) -> Labels:
+        """The classes of the test examples, (N,)."""
+        return self.data.test_labels.numpy()
 
     @property
     def standings(self) -> list[Standing]:
@@ -55,6 +61,7 @@ class LossesCompared:
     def notes(self) -> list[str]:
         """What whoever reads the verdict has to know."""
         return [
+            *self.data.notes,
             f"Errors are of {len(self.labels):,} test examples, of which the teacher gets {self.teacher_errors:,}"
             " wrong. Each objective has the weights that its authors chose; whichever seems best was chosen by these"
             " very errors, so count it anew on other seeds before you rely on it.",

@@ -116,8 +116,8 @@ def which_loss(
         lines["baseline"][seed] = pair.trained(seed)
         for name, chosen in settings.items():
             lines[name][seed] = pair.trained(seed, chosen)
-    labels = pair.data.test_labels.numpy()
-    return LossesCompared(lines, labels, test_errors(pair.teacher_test_logits, labels))
+    wrong = test_errors(pair.teacher_test_logits, pair.data.test_labels.numpy())
+    return LossesCompared(lines, pair.data, wrong)
 
 
 class Pair(NamedTuple):

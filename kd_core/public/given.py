@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from kd_core.base.config import ConfigError
 from kd_core.data.dataset import Dataset
+from kd_core.data.own.copies import checksum
 from kd_core.models.build import logits_of
 
 Preprocess = Callable[[Tensor], Tensor]
@@ -88,10 +90,18 @@ class Given(Dataset):
         """Inputs of a batch on which nothing is trained."""
         return max(1, min(1000, NUMBERS_AT_ONCE // max(1, self.train_images[0].numel())))
 
-    @property
-    def tests_on_training(self) -> bool:
-        """Whether the test set is the training set."""
-        return torch.equal(self.train_images, self.test_images)
+    @cached_property
+    def notes(self) -> list[str]:
+        """What whoever counts errors on this test set has to know."""
+        trained_on = {_checksum(one) for one in self.train_images}
+        known, examples = sum(_checksum(one) in trained_on for one in self.test_images), len(self.test_images)
+        if not known:
+            return []
+        which = "All" if known == examples else f"{known:,} of {examples:,}"
+        return [
+            f"{which} test examples are training examples too, and errors on them say nothing of new ones: take them out"
+            " of one of the two sets."
+        ]
 
     @property
     def probes(self) -> Tensor:
@@ -178,6 +188,10 @@ def check_classes(given: Given, classes: Mapping[str, int]) -> Given:
             f"labels go up to {labels - 1}, and the networks know {known} classes: labels count from 0 to {known - 1}"
         )
     return given.named_for(known)
+
+
+def _checksum(example: Tensor) -> bytes:
+    return checksum(example.reshape(-1).view(torch.uint8).numpy())
 
 
 def _read(part: Any, name: str) -> tuple[Tensor, Tensor]:

@@ -104,12 +104,7 @@ class Result:
     @property
     def notes(self) -> list[str]:
         """What whoever reads the verdict has to know."""
-        notes = []
-        if self.data.tests_on_training:
-            notes.append(
-                "Training and test set are the same examples: the errors are of what was trained on. Split some off"
-                " as a test set."
-            )
+        notes = [*self.data.notes]
         worse = self.teacher_errors - float(self.errors["baseline"].mean())
         if worse > 0:
             notes.append(

@@ -77,7 +77,15 @@ def test_a_lying_phones_photograph_is_classified(result, tmp_path, monkeypatch, 
     says = dict(line.split("\t") for line in capsys.readouterr().out.splitlines())
     assert float(says["above"]) > 0.5
     assert [*says] == ["above", "left"]
-    for words, sentence in (([], "usage: python classify.py"), (["none.jpg"], "none.jpg cannot be read as a picture")):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)  # of which Pillow refuses twice as many
+    for words, sentence in (
+        ([], "usage: python classify.py"),
+        (["none.jpg"], "none.jpg cannot be read as a picture"),
+        (["photo.jpg"], "photo.jpg cannot be read as a picture: Image size"),
+        (["photo.jpg", "warm"], "the temperature must be a number above 0, got warm"),
+        (["photo.jpg", "0"], "the temperature must be a number above 0, got 0"),
+        (["photo.jpg", "nan"], "the temperature must be a number above 0, got nan"),
+    ):
         monkeypatch.setattr(sys, "argv", ["classify.py", *words])
         with pytest.raises(SystemExit, match=sentence):
             runpy.run_path("classify.py", run_name="__main__")
