@@ -99,8 +99,8 @@ class Given(Dataset):
             return []
         which = "All" if known == examples else f"{known:,} of {examples:,}"
         return [
-            f"{which} test examples are training examples too, and errors on them say nothing of new ones: take them out"
-            " of one of the two sets."
+            f"{which} test examples are training examples too, and errors on them say nothing of new ones: take them"
+            " out of one of the two sets."
         ]
 
     @property

@@ -6,7 +6,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
-from kd_core.models.architectures import own
+from kd_core.runs.code import check_code
 from kd_core.runs.run import ACTIVE, STATES, StoreError
 from kd_core.runs.store import Store
 from kd_core.training import memory, mistakes
@@ -19,9 +19,8 @@ def check(store: Store, configs: dict[str, RunConfig], most_bytes: float = math.
     It could not with a teacher that does not exist, failed, knows other classes or does not show what the student is to
     compare, or as the continuation of a run that left no weights or is another network.
     """
+    check_code(store, configs)
     for config in configs.values():
-        if config.model.own:
-            own.check_trainable(config.model.name)
         if config.continues is not None:
             _check_continued(store, config, config.continues)
         teachers = config.distillation.teachers if config.distillation else ()
@@ -62,8 +61,6 @@ def _checked_teacher(store: Store, configs: dict[str, RunConfig], config: RunCon
                 classes=info_of(config.dataset).classes,
             )
         )
-    if taught_by.model.own:
-        own.check_permitted(own.path_of(taught_by.model.name))
     if config.distillation is not None:
         check_shows(taught_by.model, config.distillation.objective, "teacher")
     return taught_by

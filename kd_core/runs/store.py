@@ -43,7 +43,7 @@ from kd_core.base.files import (
     write_atomic,
 )
 from kd_core.base.templates import kept, said
-from kd_core.models.architectures import own
+from kd_core.runs.code import check_code
 from kd_core.runs.events import Event, enter
 from kd_core.runs.reading import BACKUP, DATABASE, ROWS, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
 from kd_core.runs.run import (
@@ -202,10 +202,8 @@ class Store(Reader):
                 )
 
     def take_up(self, run_id: str) -> None:
-        """Queue a run again, now owned by this process. Raises ConfigError where its own code cannot train here."""
-        model = self.get(run_id).config.model
-        if model.own:
-            own.check_trainable(model.name)
+        """Queue a run again, now owned by this process. Raises ConfigError where check_code does."""
+        check_code(self, {run_id: self.get(run_id).config})
         query = (
             "UPDATE runs SET status = 'queued', request = NULL, message = NULL, owner = ?"
             f" WHERE id = ? AND deleted_at IS NULL AND status IN ({quoted(RESUMABLE)})"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INSIDE = said("Inside")
 TEXTS = prose(__file__)
 FASTER = said("times as fast as the first (95% interval)")
-_BEING_MEASURED = said("It is being measured; should anything be in its way, that stands above.")
+_NOT_MEASURED = said("It is not measured yet; should anything be in its way, that stands above.")
 """The whole text of a part that waits for its numbers: a file leaves such a part out."""
 
 
@@ -120,7 +120,7 @@ def speeds(compared: Compared) -> Section:
     """List latency and throughput by runtime and batch size, each with its uncertainty."""
     title, comparison = _("Speed, by runtime and batch size"), compared.comparison
     if comparison.speed is None:
-        return Section(title, [_(_BEING_MEASURED)])
+        return Section(title, [_(_NOT_MEASURED)])
     names, labels, colours = compared.names, compared.labels, compared.colours
     rows, lines = [], []
     for model in comparison.models:
@@ -239,7 +239,7 @@ def inside(compared: Compared) -> Section:
     images = min((seen["images"] for seen in known.values()), default=0)
     text = [_(TEXTS["features"], seen=shown), _(TEXTS["landscape"], images=images)]
     if not known:
-        text = [_(TEXTS["nothing_inside"] if all(run.config.model.opaque for run in runs) else _BEING_MEASURED)]
+        text = [_(TEXTS["nothing_inside"] if all(run.config.model.opaque for run in runs) else _NOT_MEASURED)]
     return Section(_("What they see, and where they stand"), text, None, drawn)
 
 
@@ -299,5 +299,5 @@ def _report(compared: Compared) -> bytes:
     text += [] if comparison.saved is None else [_(claims.over_seeds(comparison.saved))]
     text += [_(claims.TIMES_SAID)] if comparison.speed else []
     text += services.doubts(comparison.runs[0].config.dataset)
-    parts = [part for make in PARTS.values() if (part := make(compared)).text != [_(_BEING_MEASURED)]]
+    parts = [part for make in PARTS.values() if (part := make(compared)).text != [_(_NOT_MEASURED)]]
     return report(_("Teacher and students, compared"), [Section(_("In short"), text), *parts])

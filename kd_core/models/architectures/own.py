@@ -239,8 +239,8 @@ def _try(model: Any, path: str, image_shape: ImageShape, classes: int) -> None:
                     classes=classes,
                 )
             )
-    if not (logits.is_meta or logits.isfinite().all()):
-        raise ConfigError(said("{network} makes logits that are no numbers", network=path))
+        if not (output.is_meta or output.isfinite().all()):
+            raise ConfigError(said("{network} makes logits that are no numbers", network=path))
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError(said("{network} has no parameters to train", network=path))
 

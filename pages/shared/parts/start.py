@@ -9,7 +9,7 @@ from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.experiments.table import Redo, Redone
-from kd_core.models.architectures import own
+from kd_core.runs.code import check_code
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights
@@ -101,22 +101,15 @@ def start_button(plan: Redo, title: str, *, key: str) -> None:
 
     Where a network's own code stands in the way, the sentence why.
     """
-    obstacle = next(filter(None, map(_obstacle, plan.to_train.values())), None)
-    if obstacle is not None:
-        st.info(literal(of_error(obstacle)), icon=":material/code:")
-    elif plan.to_train or plan.to_resume:
+    try:
+        check_code(services.store(), plan.to_train)
+    except LabError as error:
+        st.info(literal(of_error(error)), icon=":material/code:")
+        return
+    if plan.to_train or plan.to_resume:
         label = _(title) if plan.to_train else _("Go on")
         if start_row(label, _how_much(plan), key=key):
             start(plan)
-
-
-def _obstacle(config: RunConfig) -> LabError | None:
-    try:
-        if config.model.own:
-            own.check_trainable(config.model.name)
-    except LabError as error:
-        return error
-    return None
 
 
 def _how_much(plan: Redo) -> str:

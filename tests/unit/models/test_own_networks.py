@@ -23,6 +23,7 @@ from kd_core.models import build
 from kd_core.models.architectures import own
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts, checks
+from kd_core.runs.code import check_code
 from kd_core.runs.store import Store
 from kd_core.training import memory
 from kd_core.training.loop import Training
@@ -168,6 +169,11 @@ def test_what_is_no_path_with_a_checksum_is_no_network(name):
             "def net():\n    return Naught(64, 10)",
             "makes logits that are no numbers",
         ),
+        (
+            "class Noisy(nn.Linear):\n    def forward(self, x):\n"
+            "        return super().forward(x.flatten(1)) / (not self.training)\ndef net():\n    return Noisy(64, 10)",
+            "makes logits that are no numbers",
+        ),
     ],
 )
 def test_each_way_in_which_a_factory_makes_no_classifier_is_a_sentence(body, sentence, module, monkeypatch):
@@ -243,6 +249,12 @@ def test_code_that_is_not_listed_is_neither_resumed_nor_a_finding(evil, store):
     before = store.get(run_id)
     queue = Jobs(store)
     for use in (lambda: queue.find_out("inside", [run_id]), lambda: queue.resume(run_id)):
+        with pytest.raises(ConfigError, match="runs only where KD_NETWORKS lists it"):
+            use()
+    config = tiny_config("distilled", teachers=(run_id,))
+    store.create({"taught": config})
+    store.apply("taught", {"kind": "paused", "text": "resting"})
+    for use in (lambda: queue.resume("taught"), lambda: check_code(store, {"new": config})):
         with pytest.raises(ConfigError, match="runs only where KD_NETWORKS lists it"):
             use()
     queue.close()

@@ -183,7 +183,7 @@ def test_what_the_engine_wrote_of_machines_is_translated(machine, korean):
 
 
 @pytest.mark.parametrize(
-    ("model", "phrase"), [("mlp", "It is being measured"), (BLACK_BOX, "nothing inside to look at")]
+    ("model", "phrase"), [("mlp", "It is not measured yet"), (BLACK_BOX, "nothing inside to look at")]
 )
 def test_the_inside_of_models_says_why_there_is_nothing_of_it(model, phrase):
     run = SimpleNamespace(id="run", config=SimpleNamespace(model=ModelConfig(name=model)))
