@@ -23,6 +23,7 @@ from kd_core.cli.options import (
     full_name,
     interrupted_by_sigterm,
     notices,
+    put,
     say,
     takes,
 )
@@ -48,7 +49,7 @@ def list_data(as_json: AsJson = False) -> None:
             info = info_of(name)
             known = {"name": name, "label": str(info.label), "classes": info.classes, "image_shape": info.image_shape}
             sizes = {"train_examples": info.train_examples, "test_examples": info.test_examples}
-            print(json.dumps(known | sizes | {"here": data_paths.available(name)}))
+            put(known | sizes | {"here": data_paths.available(name)})
         return
     table = Table("name", "classes", "images", "train", "test", "here")
     for name in [*DATASETS, *library.names(base_paths.storage())]:
@@ -171,8 +172,10 @@ def reporting(as_json: bool) -> Iterator[Callable[..., None]]:
 
     def tell(**report: Any) -> None:
         check()
-        if as_json:
-            print(json.dumps(report), file=sys.stdout if "result" in report else sys.stderr, flush=True)
+        if as_json and "result" in report:
+            put(report)
+        elif as_json:
+            print(json.dumps(report), file=sys.stderr, flush=True)
         elif status is not None and "share" in report:
             status.update(f"{report['text']}: {report['share']:.0%}")
 

@@ -1,6 +1,5 @@
 """The commands for what comes and goes: teachers, bundles, exports and the shipped models."""
 
-import json
 import sys
 import time
 from collections.abc import Iterable
@@ -30,6 +29,8 @@ from kd_core.cli.options import (
     notices,
     print_results,
     progress_bar,
+    put,
+    results,
     say,
     show_table,
     takes,
@@ -125,7 +126,7 @@ def _say_outcome(outcome: trial.Outcome[Any], *, look: bool, as_json: bool) -> N
     notes = [" ".join(outcome.notes), *(tried.sentence for tried in outcome.questions)]
     if as_json and look:
         known = {"notes": notes, "test_errors": outcome.test_errors, "test_examples": outcome.test_examples}
-        print(json.dumps(known | {"warning": outcome.warning or None}))
+        put(known | {"warning": outcome.warning or None})
     elif not as_json:
         for note in (*notes, f"{outcome.test_errors:,} test errors of {outcome.test_examples:,}"):
             say(note)
@@ -233,8 +234,7 @@ def export_model(
         if program := snippets.classify(folder, checks):
             write_atomic(out / PROGRAM, program.encode())
     if as_json:
-        written = {"run": exported.id, "folder": str(out or folder.export), **checks.model_dump(mode="json")}
-        print(json.dumps(written))
+        put({"run": exported.id, "folder": str(out or folder.export), **checks.model_dump(mode="json")})
         return
     _show_checks(exported, checks, anyway=anyway)
     say(f"The files lie in {out or folder.export}")
@@ -297,7 +297,7 @@ def list_predictions(
     _check_free([*files, *([out] if out else [])], force)
     heads = ["image", *(["file"] if files_of else []), "label_name", "predicted_name", "probability", "margin", "loss"]
     if as_json:
-        print(listed.to_json(orient="records", lines=True), end="")
+        print(listed.to_json(orient="records", lines=True), end="", file=results())
     else:
         cells = [
             [f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row] for row in listed[heads].values

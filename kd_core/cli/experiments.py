@@ -1,6 +1,5 @@
 """The commands that redo experiments, compare runs and advise on them."""
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -25,6 +24,7 @@ from kd_core.cli.options import (
     network,
     notices,
     print_results,
+    put,
     read_reals,
     say,
     show_table,
@@ -285,7 +285,7 @@ def _show_limit(
     verdict = limits_outcome.verdict(given, result)
     if as_json:
         written = limits_outcome.as_json(given, result)
-        say(json.dumps({"experiment": given.name, "dataset": given.dataset, "verdict": verdict.word, **written}))
+        put({"experiment": given.name, "dataset": given.dataset, "verdict": verdict.word, **written})
         return
     cells = limits_outcome.cells(given, result)
     print_results(limits_outcome.head(given, result), cells, title=given.title, form=Form(markdown))
@@ -380,7 +380,7 @@ def compare(
     held = comparison.compare(compared, speed=measured, sources=sources)
     if as_json:
         for model in held.models:
-            print(json.dumps(_compared(model)))
+            put(_compared(model))
         return
     table = held.table()
     show_table(head, [(name, *values) for name, values in table.items()])
@@ -432,7 +432,7 @@ def advise(run: RunId, as_json: AsJson = False) -> None:
     if as_json:
         for advice in suggestions:
             then = None if advice.next is None else advice.next.model_dump(mode="json")
-            print(json.dumps(advice._asdict() | {"next": then}))
+            put(advice._asdict() | {"next": then})
         return
     for number, advice in enumerate(suggestions, 1):
         lines = [f"{number}. {advice.sentence}", f"   {advice.evidence}"]

@@ -5,12 +5,12 @@ import inspect
 import json
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from functools import wraps
 from itertools import islice
 from types import FrameType
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple, TextIO, get_args
 
 import typer
 from rich.console import Console
@@ -34,6 +34,7 @@ MAX_CLASS = 9999
 
 console = Console()
 notices = Console(stderr=True)
+_standard_output: list[TextIO] = []
 
 
 def say(text: str, to: Console = console, style: str | None = None) -> None:
@@ -49,10 +50,31 @@ def show_table(head: Sequence[str], rows: Iterable[Sequence[str]], title: str | 
     console.print(table)
 
 
+def results() -> TextIO:
+    """Where results go: standard output, but for what only_results holds back."""
+    return _standard_output[-1] if _standard_output else sys.stdout
+
+
+def put(record: Mapping[str, Any]) -> None:
+    """Print a result for programs: an object on a line."""
+    print(json.dumps(record), file=results(), flush=True)
+
+
+@contextmanager
+def only_results() -> Iterator[None]:
+    """Within, all else that is printed goes to standard error, whoever prints it: a network's own code, a library."""
+    _standard_output.append(sys.stdout)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _standard_output.pop()
+
+
 def answer(as_json: bool, record: Callable[[], dict[str, Any]], sentence: str) -> None:
     """Print a command's result: a sentence, or for programs an object."""
     if as_json:
-        print(json.dumps(record()))
+        put(record())
     else:
         say(sentence)
 
@@ -81,13 +103,13 @@ def print_results(
     """Print a table. records: the same lines as plain numbers, for programs."""
     if form.json:
         for record in records:
-            print(json.dumps(record))
+            put(record)
     elif form.csv:
         flat = [flattened(record) for record in records]
         columns = [*dict.fromkeys(name for record in flat for name in record)]
         inner = {name.rpartition(".")[0] for name in columns}  # whose parts have columns of their own
         kept = [name for name in columns if name not in inner]
-        writer = csv.DictWriter(sys.stdout, kept, extrasaction="ignore", lineterminator="\n")
+        writer = csv.DictWriter(results(), kept, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(flat)
     elif form.markdown:
@@ -401,7 +423,7 @@ def sentences(as_json: bool = False) -> Iterator[None]:
         yield
     except LabError as error:
         if as_json:
-            print(json.dumps({"error": reported(said_by(error))}), flush=True)
+            put({"error": reported(said_by(error))})
         else:
             say(f"error: {error}", notices, "red")
         raise typer.Exit(REFUSED) from None
@@ -412,7 +434,9 @@ def in_sentences(command: Callable[..., None]) -> Callable[..., None]:
 
     @wraps(command)
     def run(**arguments: Any) -> None:
-        with sentences(arguments.get("as_json", False)):
+        as_json = arguments.get("as_json", False)
+        alone = only_results() if as_json or arguments.get("as_csv") else nullcontext()
+        with alone, sentences(as_json):
             command(**arguments)
 
     return run

@@ -1,6 +1,5 @@
 """The runs that a command names, found in the store; and the commands that list and show runs."""
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from kd_core.base import paths as base_paths
 from kd_core.base.config import LabError, flattened
-from kd_core.cli.options import AsJson, RunId, console, full_name, notices, say
+from kd_core.cli.options import AsJson, RunId, console, full_name, notices, put, say
 from kd_core.data.catalogue import called, info_of
 from kd_core.exchange import shipped
 from kd_core.experiments.advice.memorised import memorised
@@ -125,7 +124,7 @@ def list_runs(
     listed = [*islice(fitting, skip, None if most is None else skip + most)]
     if as_json:
         for run in listed:
-            print(json.dumps(account(run)))
+            put(account(run))
         return
     if not listed:
         say("There is no such run. To make one: python -m kd_core train --dataset digits", notices)
@@ -160,7 +159,7 @@ def show(
     store = open_store()
     known = account(find(store, run, "shows", Fit("run", bool, "train one with 'python -m kd_core train'", bool)))
     if as_json:
-        print(json.dumps(known["config"] if config else known))
+        put(known["config"] if config else known)
     elif config:
         print(tomli_w.dumps(_without_none(known["config"])), end="")
     else:

@@ -1,6 +1,5 @@
 """Doing a run in this process, with a progress bar; Ctrl-C, SIGTERM and SIGHUP pause it."""
 
-import json
 import os
 import signal
 import stat
@@ -14,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from kd_core.cli import ENDED, FAILED, PAUSED
 from kd_core.cli import logs as logging
 from kd_core.cli.logs import Log
-from kd_core.cli.options import answer, handling, notices, say
+from kd_core.cli.options import answer, handling, notices, put, say
 from kd_core.cli.runs import account
 from kd_core.data.catalogue import called
 from kd_core.experiments import table as experiments_table
@@ -46,7 +45,7 @@ def tell(store: Store, run_id: str, do: Callable[[], str], *, as_json: bool) -> 
         answer(as_json, lambda: account(store.get(run_id)), do())
     except typer.Exit:
         if as_json:
-            print(json.dumps(account(store.get(run_id))))
+            put(account(store.get(run_id)))
         raise
 
 

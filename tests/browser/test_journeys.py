@@ -222,7 +222,9 @@ def test_pages_fit_a_phone(demo_address, new_page, title, dark):
     page.wait_for_timeout(500)
     widest = page.evaluate("() => document.querySelector('[data-testid=stMain]').scrollWidth")
     assert widest <= 390
-    assert page.locator(".st-key-room").first.evaluate("(place) => place.getBoundingClientRect().width") == 0
+    place = page.locator("[data-testid=stMainBlockContainer] > [data-testid=stVerticalBlock] > *").first
+    assert place.locator(".st-key-room").count() == 1
+    assert place.evaluate("(place) => [place.clientWidth, getComputedStyle(place).overflow]") == [0, "hidden"]
 
 
 def test_no_control_of_any_page_leads_off_this_machine(demo_address, new_page):

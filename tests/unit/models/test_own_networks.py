@@ -283,3 +283,27 @@ def test_what_own_code_prints_is_no_output_of_the_shells(module, monkeypatch, ca
     name = module("print('imported')\n" + TINY.replace("def tiny", "print('read')\n\ndef tiny"))
     build.build(permitted(monkeypatch, f"{name}:tiny"), GREY, 10)
     assert capsys.readouterr().out == ""
+
+
+CHATTY = """
+from torch import nn
+
+class Chatty(nn.Linear):
+    def forward(self, images):
+        print("looking")
+        return super().forward(images.flatten(1))
+
+def tiny():
+    return Chatty(784, 10)
+"""
+
+
+def test_what_a_network_prints_is_no_part_of_the_shells_json(module, monkeypatch, home):
+    path = f"{module(CHATTY)}:tiny"
+    runner, tiny = CliRunner(), ["--model", path, "--epochs", "1"]
+    trained = runner.invoke(app, ["train", "--dataset", "digits", *tiny, "--json"])
+    assert "looking" in trained.stderr
+    assert trained.exit_code == 0, trained.output
+    run = json.loads(trained.stdout)
+    told = runner.invoke(app, ["predictions", run["id"], "--json"])
+    assert all(json.loads(line) for line in told.stdout.splitlines())
