@@ -132,6 +132,30 @@ def draw_pages_at_the_top(run_script: Callable[[Any, Any], None]) -> Callable[[A
     return run_from_the_top
 
 
+def refer_to_what_browsers_keep(enqueue: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Patch ScriptRunContext.enqueue: of large messages send those again that the last drawing of the page had not.
+
+    Fault: with each click a browser names the large messages that it keeps, and these are referred to, not sent. It
+    drops those that a run did not use, once it hears of that run's end. Where the click was sent before, it is referred
+    to what it has no more ("Cached ForwardMsg MISS"), and the page is dead until it is loaded anew.
+    Still needed: test_a_browser_is_not_referred_to_what_it_may_have_dropped fails without it.
+    """
+
+    def enqueue_or_refer(context: Any, message: Any) -> None:
+        with context.session_state.query_params() as kept:
+            sent = vars(kept).setdefault("messages_sent", {"run": None, "hashes": set()})
+        if sent["run"] is not context.cursors:  # each run has its own
+            sent["run"] = context.cursors
+            context.cached_message_hashes &= sent["hashes"]
+            if not context.fragment_ids_this_run:
+                sent["hashes"] = set()
+        enqueue(context, message)
+        if message.metadata.cacheable:
+            sent["hashes"].add(message.hash)
+
+    return enqueue_or_refer
+
+
 def keep_downloads(remove_orphaned_files: Callable[[Any], None]) -> Callable[[Any], None]:
     """Patch MediaFileManager.remove_orphaned_files: run it every SECONDS_A_DOWNLOAD_WAITS at most.
 
@@ -371,6 +395,7 @@ PATCHES: dict[str, Callable[[Any], Any]] = {
     "streamlit.runtime.app_session:AppSession.handle_backmsg": hear_what_is_shown,
     "streamlit.runtime.media_file_manager:MediaFileManager.remove_orphaned_files": keep_downloads,
     "streamlit.runtime.scriptrunner.script_runner:ScriptRunner._run_script": draw_pages_at_the_top,
+    "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.enqueue": refer_to_what_browsers_keep,
     "streamlit.runtime.scriptrunner_utils.script_run_context:ScriptRunContext.reset": take_no_old_address,
     "streamlit.runtime.state.query_params:QueryParams._send_query_param_msg": remember_what_is_written,
     "streamlit.runtime.state.session_state:SessionState._run_callback_and_record_rerun": run_callbacks_whole,
