@@ -50,7 +50,7 @@ def story_form() -> StoryConfig | None:
     wrong: list[str] = []
     story = _fields(chosen_story(), wrong)
     if wrong:
-        st.error(literal("; ".join(wrong)), icon=":material/error:")
+        st.error(literal("; ".join(dict.fromkeys(wrong))), icon=":material/error:")
         return None
     st.session_state[SETUP] = story
     address = to_address(story)
