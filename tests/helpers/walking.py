@@ -25,8 +25,8 @@ span of time would not do: on a busy machine a browser asks late."""
 IDLE_MS = 2_000
 """How long a turn waits at most: where something moves on a busy machine, a browser is never idle."""
 POLLING_MS = 50
-STANDS = 3_000
-"""Milliseconds that a page at rest has to show what was chosen."""
+STANDS, LATE = 3_000, 20_000
+"""Milliseconds that a page at rest has to show what was chosen; and where it has to, on a busy machine."""
 
 ASKED_ANEW = {
     "Start": {"Data set"},
@@ -265,14 +265,14 @@ class Walk:
             self._settle(last_request)
 
     def _check(self, name: Name, chosen: object, turn: int) -> None:
-        if not self._stands(name, chosen):
+        if not self._stands(name, chosen, LATE):
             problem = f"chose {chosen!r}, but {self._read(name)!r} stands there"
             self.failures.append(f"{name}, change {turn + 1}: {problem}")
 
-    def _stands(self, name: Name, chosen: object) -> bool:
+    def _stands(self, name: Name, chosen: object, patience: float) -> bool:
         read = "({name, chosen}) => JSON.stringify(walk.find(...name)?.value) === JSON.stringify(chosen)"
         try:
-            self._wait_for(read, arg={"name": name, "chosen": chosen}, timeout=STANDS)
+            self._wait_for(read, arg={"name": name, "chosen": chosen}, timeout=patience)
         except PlaywrightTimeoutError:
             return False
         return True
@@ -287,7 +287,7 @@ class Walk:
         self._settle()
         self._unfold()
         for name, value in before.items():
-            if name not in self.visited or self._stands(name, value):
+            if name not in self.visited or self._stands(name, value, LATE if name in self.carried else STANDS):
                 continue
             stands = f"chose {value!r}, but after a reload {self._read(name)!r} stands there"
             if name in self.carried:
