@@ -6,7 +6,7 @@ from kd_core.base.config import ConfigError
 from kd_core.base.templates import said
 from kd_core.data.catalogue import called, info_of
 from kd_core.losses.catalogue import check_shows
-from kd_core.runs.code import check_code
+from kd_core.runs.reading import check_code
 from kd_core.runs.run import ACTIVE, STATES, StoreError
 from kd_core.runs.store import Store
 from kd_core.training import memory, mistakes

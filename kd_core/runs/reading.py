@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 from kd_core.base.config import LabError
 from kd_core.base.files import AnyPath, keep_private
 from kd_core.base.templates import read_back, said
+from kd_core.models.architectures import own
 from kd_core.runs.events import EXTREMES
 from kd_core.runs.run import (
     ACTIVE,
@@ -501,3 +502,19 @@ def key_of(run_ids: Iterable[str]) -> str:
 def quoted(words: Iterable[str]) -> str:
     """Write words of ours, never a user's, as a list in SQL."""
     return ", ".join(f"'{word}'" for word in words)
+
+
+def check_code(known: Reader, configs: Mapping[str, RunConfig]) -> None:
+    """Raise ConfigError where own code cannot be trained here, or cannot teach. Nothing of it is imported.
+
+    configs: the runs, by id; known: has those of their teachers that are not among them. Who is nowhere is passed over.
+    """
+    for config in configs.values():
+        if config.model.own:
+            own.check_trainable(config.model.name)
+        ids = config.distillation.teachers if config.distillation else ()
+        teachers = {run.id: run.config for run in known.some([run_id for run_id in ids if run_id not in configs])}
+        for run_id in ids:
+            teacher = configs.get(run_id) or teachers.get(run_id)
+            if teacher is not None and teacher.model.own:
+                own.check_permitted(own.path_of(teacher.model.name))

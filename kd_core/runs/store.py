@@ -43,9 +43,18 @@ from kd_core.base.files import (
     write_atomic,
 )
 from kd_core.base.templates import kept, said
-from kd_core.runs.code import check_code
 from kd_core.runs.events import Event, enter
-from kd_core.runs.reading import BACKUP, DATABASE, ROWS, SECONDS_FOR_A_LOCK, Reader, key_of, quoted, readable
+from kd_core.runs.reading import (
+    BACKUP,
+    DATABASE,
+    ROWS,
+    SECONDS_FOR_A_LOCK,
+    Reader,
+    check_code,
+    key_of,
+    quoted,
+    readable,
+)
 from kd_core.runs.run import (
     ACTIVE,
     MAX_NAME,

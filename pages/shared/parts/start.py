@@ -9,7 +9,7 @@ from kd_core.base.templates import said
 from kd_core.data.catalogue import info_of
 from kd_core.data.paths import available
 from kd_core.experiments.table import Redo, Redone
-from kd_core.runs.code import check_code
+from kd_core.runs.reading import check_code
 from kd_core.runs.run import ACTIVE
 from kd_core.training.config import RunConfig
 from pages.shared.access import rights

@@ -23,7 +23,7 @@ from kd_core.models import build
 from kd_core.models.architectures import own
 from kd_core.models.config import ModelConfig
 from kd_core.runs import artifacts, checks
-from kd_core.runs.code import check_code
+from kd_core.runs.reading import check_code
 from kd_core.runs.store import Store
 from kd_core.training import memory
 from kd_core.training.loop import Training
