@@ -93,8 +93,9 @@ class Given(Dataset):
     @cached_property
     def notes(self) -> list[str]:
         """What whoever counts errors on this test set has to know."""
-        trained_on = {_checksum(one) for one in self.train_images}
-        known, examples = sum(_checksum(one) in trained_on for one in self.test_images), len(self.test_images)
+        trained_on = {_checksum(example) for example in self.train_images}
+        known = sum(_checksum(example) in trained_on for example in self.test_images)
+        examples = len(self.test_images)
         if not known:
             return []
         which = "All" if known == examples else f"{known:,} of {examples:,}"

@@ -305,5 +305,6 @@ def test_what_a_network_prints_is_no_part_of_the_shells_json(module, monkeypatch
     assert "looking" in trained.stderr
     assert trained.exit_code == 0, trained.output
     run = json.loads(trained.stdout)
-    told = runner.invoke(app, ["predictions", run["id"], "--json"])
-    assert all(json.loads(line) for line in told.stdout.splitlines())
+    predicted = runner.invoke(app, ["predictions", run["id"], "--json"]).stdout.splitlines()
+    assert predicted
+    assert all("predicted" in json.loads(line) for line in predicted)
